@@ -1,0 +1,113 @@
+"""Check a decoded JSON or TOML table against a msgspec Struct and find every problem, not just the first.
+
+msgspec stops at the first error it meets; people who fix a file or a request want to hear of all of them at once. So
+each field is converted on its own, strictly (`"512"` is not an int), and lists element by element.
+"""
+
+import difflib
+import re
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+#: Elements of a list, and unknown fields of an object, that are looked at one by one; more would only burn time.
+MOST_PROBLEMS = 100
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong. `kind` is a stable word such as `missing`, `extra_forbidden`, `int_type`, `value_error`."""
+
+    loc: tuple[str | int, ...]
+    kind: str
+    message: str
+    value: Any = None
+
+
+def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that fit, by field name, and every problem found, in the order of the fields; unknown ones last."""
+    if not isinstance(raw, dict):
+        return {}, [Problem((), "object_type", f"Expected an object, got {_kind_of(raw)}", raw)]
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    fields = {field.encode_name: field for field in msgspec.structs.fields(into)}
+    for name, field in fields.items():
+        if name not in raw:
+            if field.required:
+                problems.append(Problem((name,), "missing", "Field required"))
+            continue
+        found = _check_value(raw[name], field.type, (name,))
+        if found:
+            problems.extend(found)
+        else:
+            values[field.name] = msgspec.convert(raw[name], field.type, strict=True)
+    unknown = [name for name in raw if name not in fields]
+    problems += [
+        Problem((name,), "extra_forbidden", _unknown(name, list(fields)), raw[name]) for name in unknown[:MOST_PROBLEMS]
+    ]
+    return values, problems
+
+
+def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> list[Problem]:
+    element = _element_type(expected)
+    if element is not None and isinstance(value, list):
+        inner = [
+            problem
+            for index, item in enumerate(value[:MOST_PROBLEMS])
+            for problem in _check_value(item, element, (*loc, index))
+        ]
+        if inner:
+            return inner
+    try:
+        msgspec.convert(value, expected, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        return [Problem((*loc, *_path(path)), _kind(message), message, value)]
+    except RecursionError:
+        return [Problem(loc, "recursion", "Nested too deeply", None)]
+    return []
+
+
+def _element_type(expected: Any) -> Any:
+    """X of `list[X]`, `tuple[X, ...]`, and either of them `| None` or annotated; None elsewhere."""
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, UnionType):
+        return next((found for found in map(_element_type, arguments) if found is not None), None)
+    if hasattr(expected, "__metadata__"):
+        return _element_type(expected.__origin__)
+    if origin is list or (origin is tuple and arguments[1:] == (Ellipsis,)):
+        return arguments[0]
+    return None
+
+
+def _path(text: str) -> list[str | int]:
+    return [int(index) if index else name for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", text)]
+
+
+def _kind(message: str) -> str:
+    if " of length >=" in message:
+        return "too_short"
+    if " of length <=" in message:
+        return "too_long"
+    if " >= " in message or " > " in message:
+        return "greater_than_equal"
+    if " <= " in message or " < " in message:
+        return "less_than_equal"
+    if message.startswith("Invalid enum value"):
+        return "enum"
+    expected = re.match(r"Expected `([a-z]+)", message)
+    return f"{_LONG_NAMES.get(expected[1], expected[1])}_type" if expected else "value_error"
+
+
+_LONG_NAMES = {"str": "string", "array": "list", "object": "object"}
+
+
+def _kind_of(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}"
+    return f"Unknown field {name[:64]!r}; {hint}"

@@ -1,0 +1,43 @@
+"""Colours as a spec writes them: CSS names, `#rgb`, `#rrggbb`."""
+
+import re
+
+from PIL.ImageColor import colormap
+
+Rgb = tuple[int, int, int]
+
+_HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.ASCII)
+
+
+def parse_color(text: str) -> Rgb:
+    """Channels 0–255 of a CSS colour name (any case), `#rgb` or `#rrggbb`.
+
+    Raises ValueError, with a message for the person who wrote the colour.
+    """
+    wanted = text.strip().lower()
+    code = colormap.get(wanted, wanted)
+    code = code if isinstance(code, str) else "#{:02x}{:02x}{:02x}".format(*code)
+    if not _HEX.fullmatch(code):
+        raise ValueError(f"{text!r} is not a colour: write a CSS colour name, #rgb or #rrggbb")
+    if len(code) == 4:
+        code = "#" + "".join(digit * 2 for digit in code[1:])
+    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
+
+
+def hex_color(rgb: Rgb) -> str:
+    """`#rrggbb` in lower case."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def color_name(rgb: Rgb) -> str:
+    """The CSS name nearest by the weighted RGB distance of Riemersma's "low-cost approximation" (compuphase, 2012)."""
+    return min(_NAMED, key=lambda name: _distance(rgb, _NAMED[name]))
+
+
+def _distance(a: Rgb, b: Rgb) -> float:
+    red_mean = (a[0] + b[0]) / 2
+    red, green, blue = (a[0] - b[0]) ** 2, (a[1] - b[1]) ** 2, (a[2] - b[2]) ** 2
+    return (2 + red_mean / 256) * red + 4 * green + (2 + (255 - red_mean) / 256) * blue
+
+
+_NAMED: dict[str, Rgb] = {name: parse_color(name) for name in colormap}

@@ -1,0 +1,103 @@
+"""From a model card to a diffusers pipeline on the device."""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import msgspec
+import torch
+
+from pipelines.models import ModelCard
+
+log = logging.getLogger(__name__)
+
+#: Files up to this size are hashed whole; of larger ones the ends and evenly spaced blocks between them.
+_WHOLE = 64 * 2**20
+_BLOCKS = 32
+_BLOCK = 2**20
+
+
+class CannotLoad(Exception):
+    """A model cannot be used; the message says what to change."""
+
+
+class LoadedModel(msgspec.Struct, frozen=True):
+    card: ModelCard
+    revision: str
+    pipeline: Any
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU; anything else is a torch device name."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def load(card: ModelCard) -> LoadedModel:
+    """Read the card's weights in its dtype into host memory. Raises CannotLoad; memory errors pass through."""
+    source = card.folder or card.hub
+    if source is None:
+        raise CannotLoad(f"the card of {card.name} names neither folder nor hub")
+    try:
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            source,
+            revision=card.revision,
+            variant=card.variant,
+            dtype=getattr(torch, card.dtype),
+            # Weights as pickles can run code.
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+        raise CannotLoad(f"{card.name} could not be read from {source!r}: {error}") from error
+    if card.scheduler is not None:
+        pipeline.scheduler = _scheduler(card, pipeline.scheduler)
+    elif card.scheduler_options:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **card.scheduler_options)
+    pipeline.set_progress_bar_config(disable=True)
+    if hasattr(getattr(pipeline, "vae", None), "use_slicing"):
+        # One image at a time: decoding gains nothing from batches, and its bits must not depend on their shape.
+        pipeline.vae.enable_slicing()
+    return LoadedModel(card, revision_of(card), pipeline)
+
+
+def _scheduler(card: ModelCard, present: Any) -> Any:
+    kind = getattr(diffusers, card.scheduler or "", None)
+    if kind is None or not hasattr(kind, "from_config"):
+        raise CannotLoad(
+            f"scheduler = {card.scheduler!r} of {card.name} is not a scheduler of diffusers {diffusers.__version__}"
+        )
+    return kind.from_config(present.config, **card.scheduler_options)
+
+
+def revision_of(card: ModelCard) -> str:
+    """What tells one set of weights from another.
+
+    A hub id's commit where it can be known, else its revision as the card writes it. For a folder, 16 hex digits of the
+    SHA-256 over its files' names, sizes and contents; of a file above 64 MiB, 34 MiB spread over it.
+    """
+    if card.folder is None:
+        return _hub_commit(card.hub or "", card.revision) or card.revision or "main"
+    folder = Path(card.folder)
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE:
+                digest.update(file.read())
+                continue
+            for block in range(_BLOCKS + 1):
+                file.seek(block * (size - _BLOCK) // _BLOCKS)
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:16]
+
+
+def _hub_commit(hub: str, revision: str | None) -> str | None:
+    """The commit a hub revision stood for when it was loaded: the name of its snapshot folder in the local cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub, "model_index.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else None

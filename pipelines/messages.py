@@ -1,0 +1,266 @@
+"""What the server and the GPU process say to each other: msgspec Structs, as msgpack, over one pipe.
+
+    server → GPU process     Load, Enter, Cancel
+    GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, Progress, Steps, Freed, Imaged, Failed, Cancelled,
+                             Broke, Measured
+
+Images travel as files; a message only names them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from pipelines.colors import Rgb
+from pipelines.models import ModelCard
+
+Stage = Literal["loading", "denoising", "decoding", "evaluating", "retrying"]
+
+#: Who is to blame, which decides whether a retry takes the next seed (image) or the same one (machine).
+Fault = Literal["image", "machine"]
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One image of a batch."""
+
+    job_id: str
+    seed: int
+    prompt: str
+    negative_prompt: str
+    #: Where the PNG goes, absolute; its folder exists.
+    path: str
+    colors: tuple[Rgb, ...] = ()
+    evaluate: bool = False
+    #: Write the image even where the technical checks find it unusable.
+    deliver_flawed: bool = False
+
+
+# ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Load(msgspec.Struct, frozen=True, tag=True):
+    """Have this model in memory; while images are on their way, only read it ahead."""
+
+    card: ModelCard
+
+
+class Enter(msgspec.Struct, frozen=True, tag=True):
+    """Make this image in the next slot that frees.
+
+    Slots are of one model, size and shape. An order for others waits until the present ones are empty, and all that
+    follow it wait behind.
+    """
+
+    card: ModelCard
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    #: How many slots there are; the denoiser always runs at this shape.
+    shape: int
+    item: Item
+    #: Share the slots with no other image.
+    alone: bool = False
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Drop this job at its next denoising step; nothing happens where it is not running."""
+
+    job_id: str
+
+
+Order = Load | Enter | Cancel
+
+
+# ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """torch and diffusers are imported and the device is chosen."""
+
+    device: str
+    device_name: str
+    versions: dict[str, str]
+
+
+class Loading(msgspec.Struct, frozen=True, tag=True):
+    model: str
+
+
+class Loaded(msgspec.Struct, frozen=True, tag=True):
+    model: str
+    revision: str
+    seconds: float
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag=True):
+    model: str
+    message: str
+
+
+class Evicted(msgspec.Struct, frozen=True, tag=True):
+    """A model left memory, to make room for another or because its card was edited."""
+
+    model: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Jobs reached a stage other than denoising, which `Steps` tells of."""
+
+    job_ids: tuple[str, ...]
+    stage: Stage
+
+
+class Steps(msgspec.Struct, frozen=True, tag=True):
+    """Denoising steps done by one denoiser call: job id → steps finished, 1 … `steps`."""
+
+    done: dict[str, int]
+    steps: int
+
+
+class Palette(msgspec.Struct, frozen=True):
+    """One requested colour beside the dominant colour of the image nearest to it."""
+
+    requested: str
+    nearest: str
+    #: CIEDE2000, 0 is identical, about 2 is just noticeable, above 20 is another colour.
+    delta_e: float
+    #: Part of the image's area whose dominant colour is `nearest`, 0–1.
+    share: float
+
+
+class DominantColor(msgspec.Struct, frozen=True):
+    color: str
+    share: float
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Measured quality of one image."""
+
+    palette: tuple[Palette, ...]
+    #: Mean of the palette's distances weighted evenly; null where no colour was requested.
+    mean_delta_e: float | None
+    dominant: tuple[DominantColor, ...]
+    #: Variance of the Laplacian of luma in 8-bit units squared.
+    sharpness: float
+    #: Standard deviation of luma, 0–1 of full scale.
+    contrast: float
+    #: Parts of the pixels at either end of luma, 0–1.
+    clipped_black: float
+    clipped_white: float
+    #: Technical finding, or null where none.
+    finding: str | None
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """All it takes to make the same bytes again; stored in the PNG's text chunk."""
+
+    model: str
+    revision: str
+    pipeline: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    scheduler: str
+    dtype: str
+    #: Digest of what the model card sets beyond the fields above; see models.settings_digest.
+    settings: str
+    batch_shape: int
+    device: str
+    device_name: str
+    versions: dict[str, str]
+
+
+class Freed(msgspec.Struct, frozen=True, tag=True):
+    """An image left its slot; it is being checked and written beside the next ones."""
+
+    job_id: str
+
+
+class Imaged(msgspec.Struct, frozen=True, tag=True):
+    """An image is on disk, under the path its item named."""
+
+    job_id: str
+    recipe: Recipe
+    finding: str | None
+    evaluation: Evaluation | None
+    timings: dict[str, float]
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """One job's own failure; its neighbours go on."""
+
+    job_id: str
+    reason: str
+    message: str
+    fault: Fault
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
+    job_id: str
+
+
+class Broke(msgspec.Struct, frozen=True, tag=True):
+    """A denoiser call failed, and with it these jobs: all that were in slots of this shape or waited for one.
+
+    `reason` is `out_of_memory` or `pipeline_error`.
+    """
+
+    reason: str
+    message: str
+    job_ids: tuple[str, ...]
+    model: str
+    width: int
+    height: int
+    shape: int
+
+
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """What one denoiser call at a shape costs on this device."""
+
+    model: str
+    revision: str
+    width: int
+    height: int
+    shape: int
+    seconds_per_step: float
+    peak_bytes: int
+
+
+Report = (
+    Started
+    | Loading
+    | Loaded
+    | LoadFailed
+    | Evicted
+    | Progress
+    | Steps
+    | Freed
+    | Imaged
+    | Failed
+    | Cancelled
+    | Broke
+    | Measured
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+
+
+def encode(message: Order | Report) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_order(data: bytes) -> Order:
+    """Raises msgspec.ValidationError where `data` is not an order of this version."""
+    return _orders.decode(data)
+
+
+def decode_report(data: bytes) -> Report:
+    """Raises msgspec.ValidationError where `data` is not a report of this version."""
+    return _reports.decode(data)

@@ -1,0 +1,27 @@
+"""Tiers and aspect ratios to widths and heights."""
+
+from math import sqrt
+from typing import Literal, get_args
+
+Tier = Literal["0.5K", "1K", "2K", "4K"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
+RATIOS: tuple[str, ...] = ("1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "21:9")
+
+
+def size_of(tier: Tier, ratio: str, multiple: int) -> tuple[int, int]:
+    """Width and height in pixels: about (tier × 1024)² pixels at `ratio`, each the nearest multiple of `multiple`.
+
+    >>> size_of("1K", "1:1", 64)
+    (1024, 1024)
+    >>> size_of("0.5K", "16:9", 32)
+    (672, 384)
+    """
+    side = float(tier.removesuffix("K")) * 1024
+    across, down = (int(part) for part in ratio.split(":"))
+    width, height = side * sqrt(across / down), side * sqrt(down / across)
+    return _nearest(width, multiple), _nearest(height, multiple)
+
+
+def _nearest(length: float, multiple: int) -> int:
+    return max(1, round(length / multiple)) * multiple

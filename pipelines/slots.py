@@ -1,0 +1,296 @@
+"""Batching at the denoising step: a denoiser of fixed shape whose slots hold different images at different steps.
+
+Every slot runs the stock pipeline call for one image as a coroutine (a greenlet). Where the pipeline calls its denoiser
+the coroutine pauses; once all slots have paused, their calls are joined into one of fixed shape, the denoiser runs once,
+and each coroutine goes on with its own part. So schedulers, guidance, prompt encoding and decoding are diffusers' own
+code for every family, each slot has its own scheduler state and timestep, and a new image enters at the next step after a
+slot frees.
+
+At a fixed shape the denoiser gives a row the same bits whatever the other rows are, so an image does not depend on
+its neighbours or on when they came.
+"""
+
+import copy
+import logging
+import statistics
+import time
+from typing import Any
+
+import msgspec
+import torch
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from pipelines.call import Broke, Denoised, Size, Stepped, Watch, call_arguments
+from pipelines.loader import LoadedModel
+from pipelines.memory import is_out_of_memory
+from pipelines.messages import Item
+
+log = logging.getLogger(__name__)
+
+#: Attributes of a pipeline that hold its denoiser.
+DENOISERS = ("unet", "transformer")
+#: Attributes that hold a text encoder, whose bits depend on the batch shape just as the denoiser's do.
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+#: Arguments of a denoiser without a batch dimension; they depend on the size only, which all slots share.
+_SHARED = ("img_ids", "txt_ids")
+#: Denoiser calls whose time is taken, after the first, which may compile or warm up.
+_TIMED = range(1, 4)
+
+
+class _Call(msgspec.Struct, frozen=True):
+    """A denoiser call that waits for the other slots."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    rows: int
+
+
+class _Slot:
+    """One image on its way."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.entered = time.perf_counter()
+        self.last_step = self.entered
+        self.finite = True
+        self.waiting: _Call | None = None
+        self.coroutine: greenlet = greenlet()
+
+
+class Slots:
+    """`shape` slots on one loaded model."""
+
+    def __init__(self, model: LoadedModel, size: Size, shape: int, watch: Watch) -> None:
+        self.model, self.size, self.shape = model, size, shape
+        self._watch = watch
+        self._slots: list[_Slot] = []
+        self._calls = 0
+        self._times: list[float] = []
+        self._checked = False
+        self._denoiser_name = next(name for name in DENOISERS if getattr(model.pipeline, name, None) is not None)
+        self._denoiser = getattr(model.pipeline, self._denoiser_name)
+
+    def __len__(self) -> int:
+        """Images on their way."""
+        return len(self._slots)
+
+    @property
+    def free(self) -> int:
+        return self.shape - len(self._slots)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Of one denoiser call at this shape; None until some were timed."""
+        return statistics.median(self._times) if len(self._times) == len(_TIMED) else None
+
+    def enter(self, item: Item) -> None:
+        """Encode the prompt and draw the noise; the image takes part from the next `tick` on. Needs a free slot."""
+        assert self.free > 0, "no slot is free"  # noqa: S101  the caller counts
+        slot = _Slot(item)
+        slot.coroutine = greenlet(lambda: self._run(slot))
+        self._slots.append(slot)
+        with torch.inference_mode():
+            self._resume(slot)
+
+    def leave(self, job_id: str) -> bool:
+        """Drop an image; False where it is not here."""
+        slot = next((slot for slot in self._slots if slot.item.job_id == job_id), None)
+        if slot is None:
+            return False
+        self._slots.remove(slot)
+        if not slot.coroutine.dead:
+            slot.coroutine.throw(GreenletExit)
+        return True
+
+    def tick(self) -> None:
+        """One denoiser call for every slot. Raises what the denoiser raises; then every image here is lost."""
+        with torch.inference_mode():
+            for group in _alike(self._slots):
+                calls = [slot.waiting for slot in group if slot.waiting is not None]
+                parts = self._call(calls)
+                for slot, part in zip(group, parts, strict=True):
+                    slot.waiting = None
+                    self._resume(slot, part)
+
+    def clear(self) -> list[Item]:
+        """Drop every image; which they were."""
+        items = [slot.item for slot in self._slots]
+        for item in items:
+            self.leave(item.job_id)
+        return items
+
+    def _resume(self, slot: _Slot, *result: Any) -> None:
+        """Let a coroutine run until its next denoiser call or its end."""
+        try:
+            paused = slot.coroutine.switch(*result)
+        except Exception as error:
+            if is_out_of_memory(error) and self.shape > 1:
+                # The others hold the memory that this one lacked; a smaller shape may do for all.
+                raise
+            self._slots.remove(slot)
+            self._watch(Broke(slot.item, error))
+            return
+        if slot.coroutine.dead:
+            self._slots.remove(slot)
+            self._watch(paused)
+        else:
+            slot.waiting = paused
+
+    def _run(self, slot: _Slot) -> Denoised:
+        """In the coroutine: the stock call for one image."""
+
+        def after_step(_: Any, step: int, __: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            slot.last_step = time.perf_counter()
+            if step + 1 >= self.size.steps:
+                slot.finite = bool(torch.isfinite(tensors["latents"]).all())
+            self._watch(Stepped(slot.item, step + 1))
+            return tensors
+
+        output = self._pipeline_of_slot()(
+            **call_arguments(self.model, self.size, [slot.item]),
+            callback_on_step_end=after_step,
+        )
+        image = output.images[0].float().cpu()
+        timings = {
+            "denoising_s": round(slot.last_step - slot.entered, 4),
+            "decoding_s": round(time.perf_counter() - slot.last_step, 4),
+        }
+        return Denoised(slot.item, image, slot.finite, timings)
+
+    def _pipeline_of_slot(self) -> Any:
+        """The pipeline with a scheduler of its own, and a denoiser that waits for the other slots."""
+        pipeline = copy.copy(self.model.pipeline)
+        # Past DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
+        own = vars(pipeline)
+        own[self._denoiser_name] = _Paused(self._denoiser)
+        own["scheduler"] = copy.deepcopy(pipeline.scheduler)
+        for name in TEXT_ENCODERS:
+            if own.get(name) is not None:
+                own[name] = _AtShape(own[name], self.shape)
+        return pipeline
+
+    def _call(self, calls: list[_Call]) -> list[Any]:
+        """Run the denoiser once at the fixed shape; the result of each call."""
+        padded = [*calls, *(calls[0] for _ in range(self.shape - len(calls)))]
+        arguments = [
+            _join([call.arguments[index] for call in padded], calls[0].rows) for index in range(len(calls[0].arguments))
+        ]
+        keywords = {
+            name: calls[0].keywords[name]
+            if name in _SHARED
+            else _join([call.keywords[name] for call in padded], calls[0].rows)
+            for name in calls[0].keywords
+        }
+        result = self._timed_denoiser(*arguments, **keywords)
+        if len(calls) < self.shape and not self._checked:
+            self._check_places(result, calls[0].rows)
+        return [_part(result, index * calls[0].rows, calls[0].rows) for index in range(len(calls))]
+
+    def _check_places(self, result: Any, rows: int) -> None:
+        """The padding repeats the first image, so the same bits must have come of it at the last place as at the first."""
+        self._checked = True
+        first, last = _part(result, 0, rows)[0], _part(result, (self.shape - 1) * rows, rows)[0]
+        pairs = zip(first, last, strict=True) if isinstance(first, list) else [(first, last)]
+        if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
+            log.warning(
+                "%s at %d × %d: this device gives other bits at another of %d places; for exact seeds choose another"
+                " batch_shapes",
+                self.model.card.name,
+                self.size.width,
+                self.size.height,
+                self.shape,
+            )
+
+    def _timed_denoiser(self, *arguments: Any, **keywords: Any) -> Any:
+        self._calls += 1
+        if self._calls - 1 not in _TIMED:
+            return self._denoiser(*arguments, **keywords)
+        on_cuda = self._denoiser.device.type == "cuda"
+        if on_cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        result = self._denoiser(*arguments, **keywords)
+        if on_cuda:
+            torch.cuda.synchronize()
+        self._times.append(time.perf_counter() - started)
+        return result
+
+
+class _Paused:
+    """Stands for the denoiser in a slot's pipeline: a call pauses the coroutine until the joint call is done."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        sample = arguments[0] if arguments else keywords["hidden_states" if "hidden_states" in keywords else "sample"]
+        hub = getcurrent().parent
+        assert hub is not None  # noqa: S101  only called in a slot's coroutine
+        return hub.switch(_Call(arguments, keywords, len(sample)))
+
+
+class _AtShape:
+    """Stands for a text encoder: one prompt is encoded at the fixed shape, so that it gets the bits of a whole batch."""
+
+    def __init__(self, module: Any, shape: int) -> None:
+        self._module, self._shape = module, shape
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        sample = arguments[0] if arguments else keywords["input_ids"]
+        rows = len(sample)
+        joined = [_join([argument] * self._shape, rows) for argument in arguments]
+        named = {name: _join([argument] * self._shape, rows) for name, argument in keywords.items()}
+        return _part(self._module(*joined, **named), 0, rows)
+
+
+def _alike(slots: list[_Slot]) -> list[list[_Slot]]:
+    """The waiting slots in groups whose calls can be joined: those of equal signature."""
+    groups: dict[Any, list[_Slot]] = {}
+    for slot in slots:
+        if slot.waiting is not None:
+            call = slot.waiting
+            key = (call.rows, _signature(call.arguments), _signature(call.keywords))
+            groups.setdefault(key, []).append(slot)
+    return list(groups.values())
+
+
+def _signature(value: Any) -> Any:
+    """Equal where two arguments can be joined along their first dimension."""
+    if isinstance(value, torch.Tensor):
+        return (tuple(value.shape), value.dtype)
+    if isinstance(value, dict):
+        return tuple((name, _signature(inner)) for name, inner in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_signature(inner) for inner in value)
+    return value
+
+
+def _join(values: list[Any], rows: int) -> Any:
+    """The arguments of several calls as one: tensors and lists along their first dimension, all else as it is."""
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat([value.expand(rows) if value.ndim == 0 else value for value in values])
+    if isinstance(first, dict):
+        return {name: _join([value[name] for value in values], rows) for name in first}
+    if isinstance(first, list):
+        return [inner for value in values for inner in value]
+    return first
+
+
+def _part(result: Any, start: int, rows: int) -> Any:
+    """Rows `start` … `start + rows` of everything in a result."""
+    if isinstance(result, torch.Tensor):
+        return result[start : start + rows]
+    if isinstance(result, dict):
+        return type(result)(**{name: _part(value, start, rows) for name, value in result.items()})
+    if isinstance(result, list):
+        return result[start : start + rows]
+    if isinstance(result, tuple):
+        return tuple(_part(value, start, rows) for value in result)
+    return result

@@ -1,0 +1,378 @@
+"""The GPU process: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOGS`. The only importer of torch and diffusers.
+
+Orders come over the socket FD inherited from the server, and reports go back the same way. A thread reads orders, so
+that a cancel is seen between two denoising steps; when the server is gone the process leaves at once.
+"""
+
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from logging.handlers import RotatingFileHandler
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from pipelines import messages
+from pipelines.messages import Item, Recipe, decode_order, encode
+from pipelines.models import ModelCard, settings_digest
+
+if TYPE_CHECKING:
+    from pipelines.call import Denoised, Outcome
+    from pipelines.loader import LoadedModel
+    from pipelines.slots import Slots
+    from pipelines.whole_batch import WholeBatch
+
+log = logging.getLogger("pipelines.worker")
+
+
+class Orders:
+    """What the server wants, read by a thread of its own."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._waiting: queue.SimpleQueue[messages.Order] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="orders", daemon=True).start()
+
+    def next(self, wait: bool) -> messages.Order | None:
+        """The next order; None where there is none and it may not wait."""
+        try:
+            return self._waiting.get(block=wait)
+        except queue.Empty:
+            return None
+
+    def _read(self) -> None:
+        while True:
+            try:
+                order = decode_order(self._pipe.recv_bytes())
+            except (EOFError, OSError):
+                # The server is gone: whatever runs now has nobody to be delivered to.
+                os._exit(0)
+            self._waiting.put(order)
+
+
+class Engine:
+    """Holds the models in memory and the slots of one of them, and makes the images that are ordered."""
+
+    def __init__(
+        self, wanted_device: str, memory_gib: float, orders: Orders, report: Callable[[messages.Report], None]
+    ) -> None:
+        # Imported here and not above, so that the order-reading thread sees the server die during these seconds too.
+        import diffusers
+        import torch
+        import transformers
+
+        from pipelines import call, images, loader, memory, slots, technical, whole_batch
+
+        # Bars are for terminals; the log has when a load begins and ends.
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.set_verbosity_error()
+        self._torch, self._call, self._technical, self._images = torch, call, technical, images
+        self._loader, self._memory, self._slots_of, self._batch_of = loader, memory, slots.Slots, whole_batch.WholeBatch
+        self._orders, self._report = orders, report
+        self._device = loader.choose_device(wanted_device)
+        limit = int(memory_gib * 2**30) if memory_gib else None
+        if limit is not None:
+            memory.limit_memory(self._device, limit)
+        if self._device.type == "cpu":
+            # The server shares these cores, and its answers are short.
+            os.nice(5)
+        # The same seed must give the same bytes, so no algorithm may be picked by a stop-watch.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        self._residents = memory.Residents(self._device, limit, evicted=lambda model: report(messages.Evicted(model)))
+        self._slots: Slots | WholeBatch | None = None
+        #: What the present slots were opened for, and what waits for one of them or for the next ones.
+        self._opened: messages.Enter | None = None
+        self._ahead: deque[messages.Enter] = deque()
+        self._measured = False
+        #: Steps done in the present denoiser call, by job.
+        self._stepped: dict[str, int] = {}
+        #: Checks and writes images beside the denoiser.
+        self._finishing = ThreadPoolExecutor(1, "finishing")
+        self._versions = {
+            "torch": str(torch.__version__),
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+        }
+        cuda = self._device.type == "cuda"
+        threads = f"{torch.get_num_threads()} threads"
+        self._device_name = torch.cuda.get_device_name(self._device) if cuda else threads
+        report(messages.Started(str(self._device), self._device_name, self._versions))
+
+    def serve(self) -> None:
+        """Follow orders for ever; nothing a model does ends the process but a crash."""
+        while True:
+            self._take_orders(wait=not self._busy)
+            self._fill()
+            if self._slots is not None and len(self._slots):
+                self._tick()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._ahead) or (self._slots is not None and len(self._slots) > 0)
+
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_orders(self, wait: bool) -> None:
+        """Take what has come in; wait for one where there is nothing to do."""
+        while (order := self._orders.next(wait)) is not None:
+            wait = False
+            match order:
+                case messages.Enter():
+                    self._ahead.append(order)
+                    self._residents.read_ahead(order.card)
+                case messages.Cancel(job_id=job_id):
+                    self._cancel(job_id)
+                case messages.Load(card=card):
+                    if self._busy:
+                        self._residents.read_ahead(card)
+                    else:
+                        self._have(card)
+
+    def _cancel(self, job_id: str) -> None:
+        """Drop an image that waits or is on its way; one that left its slot is delivered."""
+        before = len(self._ahead)
+        self._ahead = deque(order for order in self._ahead if order.item.job_id != job_id)
+        if len(self._ahead) < before or (self._slots is not None and self._slots.leave(job_id)):
+            self._report(messages.Cancelled(job_id))
+
+    # ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fill(self) -> None:
+        """Let what waits into the free slots, and open others where the present ones are empty."""
+        while self._ahead:
+            order = self._ahead[0]
+            if self._slots is None or not _same_slots(order, self._opened):
+                if self._slots is not None and len(self._slots):
+                    return
+                if not self._open(order):
+                    self._ahead.popleft()
+                    continue
+            assert self._slots is not None  # noqa: S101  they were open or just opened
+            if not self._slots.free:
+                return
+            self._ahead.popleft()
+            try:
+                self._slots.enter(order.item)
+            except Exception as error:
+                log.exception("An image could not enter")
+                self._broke(error, order.item)
+
+    def _open(self, order: messages.Enter) -> bool:
+        """Open slots for an order; False, and its job failed, where its model cannot be had."""
+        self._slots, self._opened = None, None
+        self._residents.collect()
+        if self._residents.get(order.card) is None:
+            jobs = tuple(ahead.item.job_id for ahead in self._ahead if ahead.card == order.card)
+            self._report(messages.Progress(jobs, "loading"))
+        failure = self._have(order.card)
+        if failure is not None:
+            self._report(messages.Failed(order.item.job_id, *failure, "machine"))
+            return False
+        model = self._residents.get(order.card)
+        assert model is not None  # noqa: S101  _have said so
+        has_denoiser = any(getattr(model.pipeline, name, None) is not None for name in ("unet", "transformer"))
+        kind = self._slots_of if order.card.slots and has_denoiser else self._batch_of
+        size = self._call.Size(order.width, order.height, order.steps, order.guidance)
+        self._memory.forget_peak(self._device)
+        self._slots = kind(model, size, order.shape, self._watch)
+        self._opened, self._measured = order, False
+        return True
+
+    def _tick(self) -> None:
+        assert self._slots is not None  # noqa: S101  the caller looked
+        slots = self._slots
+        try:
+            slots.tick()
+        except Exception as error:
+            log.exception("A denoiser call failed")
+            self._broke(error)
+            return
+        self._tell_steps()
+        if not self._measured and slots.seconds_per_step is not None:
+            self._measured = True
+            size = slots.size
+            self._report(
+                messages.Measured(
+                    slots.model.card.name,
+                    slots.model.revision,
+                    size.width,
+                    size.height,
+                    slots.shape,
+                    slots.seconds_per_step,
+                    self._memory.peak_bytes(self._device),
+                )
+            )
+
+    def _broke(self, error: Exception, entering: Item | None = None) -> None:
+        """A denoiser call failed: nothing of what is in these slots, or waits for one of them, can go on."""
+        opened, slots = self._opened, self._slots
+        assert opened is not None  # noqa: S101  slots were open
+        assert slots is not None  # noqa: S101  slots were open
+        lost = [item.job_id for item in slots.clear()]
+        if entering is not None and entering.job_id not in lost:
+            lost.append(entering.job_id)
+        lost += [order.item.job_id for order in self._ahead if _same_slots(order, opened)]
+        self._ahead = deque(order for order in self._ahead if not _same_slots(order, opened))
+        self._slots, self._opened, self._stepped = None, None, {}
+        reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
+        card, message = opened.card, f"{type(error).__name__}: {error}"
+        self._report(messages.Broke(reason, message, tuple(lost), card.name, opened.width, opened.height, opened.shape))
+
+    # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _watch(self, outcome: "Outcome") -> None:
+        """Pass on what became of an image in its slot."""
+        match outcome:
+            case self._call.Stepped(item=item, step=step):
+                self._stepped[item.job_id] = step
+                assert self._opened is not None  # noqa: S101  a slot is open
+                if step >= self._opened.steps:
+                    self._tell_steps()
+                    self._report(messages.Progress((item.job_id,), "decoding"))
+                if isinstance(self._slots, self._batch_of):
+                    # The call runs to its end, so this is the only chance to hear of a cancel and to give signs of life.
+                    self._tell_steps()
+                    self._take_orders(wait=False)
+            case self._call.Denoised():
+                assert self._slots is not None  # noqa: S101  it came from a slot
+                assert self._opened is not None  # noqa: S101  a slot is open
+                self._report(messages.Freed(outcome.item.job_id))
+                recipe = self._recipe(self._opened, outcome.item, self._slots.model)
+                self._finishing.submit(self._finish, outcome, recipe)
+            case self._call.Broke(item=item, error=error):
+                log.error("Job %s broke", item.job_id, exc_info=error)
+                reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
+                self._report(messages.Failed(item.job_id, reason, f"{type(error).__name__}: {error}", "machine"))
+
+    def _tell_steps(self) -> None:
+        if self._stepped:
+            assert self._opened is not None  # noqa: S101  a slot is open
+            self._report(messages.Steps(self._stepped, self._opened.steps))
+            self._stepped = {}
+
+    def _finish(self, denoised: "Denoised", recipe: Recipe) -> None:
+        """In the finishing thread: check, measure and write one image; its own failure is its own alone."""
+        started = time.perf_counter()
+        item = denoised.item
+        try:
+            usable = bool(self._torch.isfinite(denoised.image).all())
+            scaled = denoised.image.nan_to_num(0.0).clamp(0, 1).permute(1, 2, 0).mul(255).round()
+            pixels = np.ascontiguousarray(scaled.to(self._torch.uint8).numpy())
+            finding = "nan_latents" if not denoised.finite else "nan_image" if not usable else None
+            finding = finding or self._technical.technical_finding(pixels)
+            if finding is not None and not item.deliver_flawed:
+                message = f"The image cannot be used: {_FINDINGS[finding]}"
+                self._report(messages.Failed(item.job_id, finding, message, "image"))
+                return
+            evaluation = None
+            if item.evaluate:
+                self._report(messages.Progress((item.job_id,), "evaluating"))
+                # Imported where it is wanted: scikit-image would hold up the first image of every start.
+                from pipelines.evaluate import evaluate
+
+                evaluation = evaluate(pixels, item.colors)
+            self._images.write_png(Path(item.path), pixels, recipe)
+        except Exception as error:
+            log.exception("The image of job %s could not be finished", item.job_id)
+            message = f"The image could not be finished: {type(error).__name__}: {error}"
+            self._report(messages.Failed(item.job_id, "image_not_written", message, "machine"))
+            return
+        timings = {**denoised.timings, "finishing_s": round(time.perf_counter() - started, 4)}
+        self._report(messages.Imaged(item.job_id, recipe, finding, evaluation, timings))
+
+    def _recipe(self, order: messages.Enter, item: Item, model: "LoadedModel") -> Recipe:
+        return Recipe(
+            model=order.card.name,
+            revision=model.revision,
+            pipeline=type(model.pipeline).__name__,
+            prompt=item.prompt,
+            negative_prompt=item.negative_prompt,
+            seed=item.seed,
+            width=order.width,
+            height=order.height,
+            steps=order.steps,
+            guidance=order.guidance,
+            scheduler=type(model.pipeline.scheduler).__name__,
+            dtype=order.card.dtype,
+            settings=settings_digest(order.card),
+            batch_shape=order.shape,
+            device=self._device.type,
+            device_name=self._device_name,
+            versions=self._versions,
+        )
+
+    # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _have(self, card: ModelCard) -> tuple[str, str] | None:
+        """The model of this card in memory; else the reason and message of the failure. Only while no image is on its way."""
+        if self._residents.get(card) is not None:
+            return None
+        # Slots keep their model alive, which might be the one to make room.
+        self._slots, self._opened = None, None
+        self._report(messages.Loading(card.name))
+        started = time.perf_counter()
+        try:
+            model = self._residents.load(card)
+        except Exception as error:
+            message = str(error) if isinstance(error, self._loader.CannotLoad) else f"{type(error).__name__}: {error}"
+            log.exception("%s could not be loaded", card.name)
+            self._report(messages.LoadFailed(card.name, message))
+            return "model_load_failed", message
+        self._report(messages.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
+        return None
+
+
+def _same_slots(order: messages.Enter, opened: messages.Enter | None) -> bool:
+    """Whether an order is for slots like those opened for another one, and may share them."""
+    return opened is not None and not order.alone and msgspec.structs.replace(order, item=opened.item) == opened
+
+
+_FINDINGS = {
+    "nan_latents": "its latents are not finite numbers",
+    "nan_image": "its pixels are not finite numbers",
+    "black_image": "it is black",
+    "blank_image": "it is blank",
+    "flat_image": "it is one flat colour",
+}
+
+
+def main() -> None:
+    descriptor, device, memory_gib, logs = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
+    os.set_inheritable(descriptor, False)
+    logs.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[
+            RotatingFileHandler(logs / "gpu-process.log", maxBytes=10_000_000, backupCount=3),
+            logging.StreamHandler(),
+        ],
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # cuBLAS is only deterministic with a fixed workspace, which it reads once.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    pipe = Connection(descriptor)
+    orders = Orders(pipe)
+
+    sending = threading.Lock()
+
+    def report(message: messages.Report) -> None:
+        with sending:
+            pipe.send_bytes(encode(message))
+
+    Engine(device, memory_gib, orders, report).serve()
+
+
+if __name__ == "__main__":
+    main()

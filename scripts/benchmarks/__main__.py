@@ -1,0 +1,26 @@
+"""`./scripts/bench [NAME …]`."""
+
+import sys
+from collections.abc import Callable
+
+from benchmarks import cold, dispatch, serving, simulate, throughput
+
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "simulate": simulate.main,
+    "throughput": throughput.main,
+    "dispatch": dispatch.main,
+    "cold": cold.main,
+    "serving": serving.main,
+}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        sys.exit(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in names:
+        print(f"\n── {name} " + "─" * (100 - len(name)), flush=True)
+        BENCHMARKS[name]()
+
+
+main()

@@ -1,0 +1,60 @@
+"""A bare diffusers loop over the shipped folder, as a script without a server would run it: `python -m benchmarks.bare`.
+
+Reads one JSON order a line, `{"batch": n, "images": n}`, and answers with the seconds it took, the PNG files included.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+
+from pipelines.models import load_models
+from pipelines.studio_tiny.vocabulary import phrase
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def load() -> Any:
+    card = load_models(ROOT / "models.toml").default
+    pipeline = DiffusionPipeline.from_pretrained(card.folder, dtype=getattr(torch, card.dtype), use_safetensors=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run(pipeline: Any, seeds: list[int], folder: Path) -> None:
+    """One call for these seeds, then the files."""
+    card = load_models(ROOT / "models.toml").default
+    prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
+    images = pipeline(
+        [prompt] * len(seeds),
+        width=512,
+        height=512,
+        num_inference_steps=card.steps,
+        guidance_scale=card.guidance,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+    ).images
+    for seed, image in zip(seeds, images, strict=True):
+        image.save(folder / f"{seed}.png")
+
+
+def main() -> None:
+    started = time.perf_counter()
+    pipeline = load()
+    with TemporaryDirectory() as folder:
+        run(pipeline, [0], Path(folder))
+        print(json.dumps(time.perf_counter() - started), flush=True)
+        for line in sys.stdin:
+            order = json.loads(line)
+            started = time.perf_counter()
+            for first in range(0, order["images"], order["batch"]):
+                run(pipeline, list(range(first, first + order["batch"])), Path(folder))
+            print(json.dumps(time.perf_counter() - started), flush=True)
+
+
+if __name__ == "__main__":
+    main()

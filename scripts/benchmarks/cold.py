@@ -1,0 +1,32 @@
+"""The first image after a cold start, beside bare `from_pretrained` and one call."""
+
+import statistics
+import time
+
+import httpx
+
+from benchmarks.server import Server
+from benchmarks.throughput import Bare
+
+ROUNDS = 5
+
+
+def main() -> None:
+    ours, theirs = [], []
+    for round_ in range(ROUNDS):
+        bare = Bare()
+        bare.close()
+        theirs.append(bare.first_image_s)
+        started = time.perf_counter()
+        with Server() as server:
+            while True:
+                try:
+                    job_id = server.submit(seed=0)
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.01)
+            server.finish(job_id)
+            ours.append(time.perf_counter() - started)
+        print(f"  round {round_}: bare {theirs[-1]:.2f} s, server {ours[-1]:.2f} s", flush=True)
+    ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
+    print(f"server ÷ bare: {ratio:.3f} (median of {ROUNDS})")

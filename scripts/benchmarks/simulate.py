@@ -1,0 +1,153 @@
+"""The scheduler's queue against first come, first served, on simulated traces; and the cost of one decision.
+
+The simulated GPU has slots of a fixed number, an image stays in its slot for a fixed time, and a model that is not in
+memory takes a fixed time to load, during which nothing runs. Everything else is the product's own queue.
+"""
+
+import random
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from heapq import heappop, heappush
+from typing import Protocol
+
+import msgspec
+
+from server.scheduler.queue import BatchKey, Queue, Waiting
+
+SLOTS = 4
+IMAGE_S = 4.0
+LOAD_S = 10.0
+
+
+class Policy(Protocol):
+    def add(self, job: Waiting) -> None: ...
+    def next(self, now: float, resident: Collection[str]) -> Waiting | None: ...
+    def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None: ...
+    def take(self, job: Waiting, now: float) -> None: ...
+
+
+class FirstCome:
+    """The oldest job goes next, whatever its model or client."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Waiting] = deque()
+
+    def add(self, job: Waiting) -> None:
+        self._waiting.append(job)
+
+    def next(self, now: float, resident: Collection[str]) -> Waiting | None:
+        return self._waiting[0] if self._waiting else None
+
+    def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None:
+        return self._waiting[0] if self._waiting and self._waiting[0].key == key else None
+
+    def take(self, job: Waiting, now: float) -> None:
+        self._waiting.popleft()
+
+
+class Result(msgspec.Struct, frozen=True):
+    loads: int
+    makespan_s: float
+    #: Client → seconds from arrival to entering a slot, 99th percentile.
+    p99_wait_s: dict[int, float]
+
+
+def run(trace: list[Waiting], policy: Policy) -> Result:
+    """`trace` is sorted by arrival."""
+    now, loads, resident = 0.0, 0, ""
+    coming = deque(trace)
+    busy: list[float] = []
+    key: BatchKey | None = None
+    waits: dict[int, list[float]] = {}
+
+    def enter(job: Waiting) -> None:
+        policy.take(job, now)
+        waits.setdefault(job.client_id, []).append(now - job.arrived)
+        heappush(busy, now + IMAGE_S)
+
+    while True:
+        while coming and coming[0].arrived <= now:
+            policy.add(coming.popleft())
+        while len(busy) < SLOTS and key is not None and busy and (job := policy.next_for(key, now, [resident])):
+            enter(job)
+        if not busy and (job := policy.next(now, [resident] if resident else [])):
+            if job.key.model != resident:
+                now, loads, resident = now + LOAD_S, loads + 1, job.key.model
+            key = job.key
+            enter(job)
+            continue
+        if busy and (not coming or busy[0] <= coming[0].arrived):
+            now = max(now, heappop(busy))
+        elif coming:
+            now = max(now, coming[0].arrived)
+        else:
+            return Result(loads, now, {client: _p99(found) for client, found in sorted(waits.items())})
+
+
+def _p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+
+
+def poisson(seed: int, count: int, per_s: float, clients: list[int], models: list[str]) -> list[Waiting]:
+    """Independent arrivals of random clients and models."""
+    rng = random.Random(seed)
+    moment, jobs = 0.0, []
+    for index in range(count):
+        moment += rng.expovariate(per_s)
+        jobs.append(_job(f"p{seed}-{index}", rng.choice(clients), rng.choice(models), moment))
+    return jobs
+
+
+def _job(name: str, client: int, model: str, arrived: float) -> Waiting:
+    return Waiting(name, client, BatchKey(model, 1024, 1024, 30, 5.0), arrived)
+
+
+def flood(seed: int) -> list[Waiting]:
+    """One client sends 500 jobs at once; four others send one now and then."""
+    rest = poisson(seed, 200, 0.2, [2, 3, 4, 5], ["sdxl", "flux"])
+    return sorted([*(_job(f"f{i}", 1, "sdxl", 0.0) for i in range(500)), *rest], key=lambda job: job.arrived)
+
+
+TRACES: dict[str, Callable[[int], list[Waiting]]] = {
+    "two models, half load": lambda seed: poisson(seed, 1000, 0.5, [1, 2, 3], ["sdxl", "flux"]),
+    "three models, full load": lambda seed: poisson(seed, 1000, 0.9, [1, 2, 3, 4], ["sdxl", "flux", "qwen"]),
+    "backlog of 600, two models": lambda seed: [
+        msgspec.structs.replace(job, arrived=0.0) for job in poisson(seed, 600, 1.0, [1, 2, 3], ["sdxl", "flux"])
+    ],
+    "one client floods, four trickle": flood,
+}
+
+
+def decision_cost(waiting: int) -> float:
+    """Median seconds of choosing, taking and adding one job, with so many waiting of 20 clients."""
+    queue = Queue()
+    models = ["sdxl", "flux", "qwen"]
+    for index in range(waiting):
+        queue.add(_job(str(index), index % 20, models[index % 3], float(index)))
+    times = []
+    for index in range(2000):
+        started = time.perf_counter()
+        job = queue.next(waiting + index, ["sdxl"])
+        assert job is not None
+        queue.take(job, waiting + index)
+        queue.add(_job(f"n{index}", index % 20, models[index % 3], waiting + index))
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def main() -> None:
+    print(f"{SLOTS} slots, {IMAGE_S:g} s an image, {LOAD_S:g} s a load; medians of 5 traces each\n")
+    print(f"{'trace':34}{'policy':8}{'loads':>7}{'makespan':>10}{'p99 wait, worst client':>25}{'best client':>13}")
+    for name, make in TRACES.items():
+        for label, policy in (("FCFS", FirstCome), ("ours", Queue)):
+            results = [run(make(seed), policy()) for seed in range(5)]
+            loads = statistics.median(result.loads for result in results)
+            makespan = statistics.median(result.makespan_s for result in results)
+            worst = statistics.median(max(result.p99_wait_s.values()) for result in results)
+            best = statistics.median(min(result.p99_wait_s.values()) for result in results)
+            print(f"{name:34}{label:8}{loads:7.0f}{makespan:8.0f} s{worst:23.0f} s{best:11.0f} s")
+    print("\none decision (choose, take, add), 20 clients, 3 models, median of 2000:")
+    for waiting in (10**3, 10**4, 10**5, 10**6):
+        print(f"  {waiting:>9,} waiting: {decision_cost(waiting) * 1e6:7.1f} µs")

@@ -1,0 +1,173 @@
+"""The application: everything is made here, once, and handed to the routes by name."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, OpenAPIType, Schema, SecurityScheme
+from litestar.types import ASGIApp
+
+from server.auth import Authentication, rate_limit
+from server.clock import ago
+from server.errors import error_response
+from server.keys import load_secret
+from server.ledger import jobs as job_ledger
+from server.ledger import requests
+from server.ledger.database import Database
+from server.links import Links
+from server.models_file import ModelsFile
+from server.request_log import RequestLog
+from server.routes import billing, catalog, health, jobs, pages, workflows
+from server.routes import models as model_routes
+from server.scheduler.events import EventHub
+from server.scheduler.loop import Scheduler
+from server.settings import Settings
+from server.specs import MAX_SEED, MAX_TEXT
+from server.views import Linker
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 1024 * 1024
+FORGET_EVERY_S = 6 * 3600.0
+
+
+def create_app(settings: Settings, models: ModelsFile, database: Database, hub: EventHub) -> ASGIApp:
+    """The ASGI application. Its lifespan starts and stops the scheduler and the GPU process."""
+    links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        scheduler = Scheduler(settings, models, database, hub)
+        app.state.scheduler = scheduler
+        await scheduler.start()
+        beside = [
+            asyncio.create_task(_forget(database, settings.log_days)),
+            asyncio.create_task(models.watch(scheduler.models_changed)),
+        ]
+        try:
+            yield
+        finally:
+            for task in beside:
+                task.cancel()
+            await scheduler.stop()
+
+    def provide_scheduler(state: State) -> Scheduler:
+        scheduler: Scheduler = state.scheduler
+        return scheduler
+
+    def provide_linker(request: Request[Any, Any, Any]) -> Linker:
+        return Linker(links, settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"))
+
+    limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
+    v1 = Router(
+        "/v1",
+        route_handlers=[
+            workflows.generate_background,
+            jobs.list_jobs,
+            jobs.read_job,
+            jobs.read_events,
+            jobs.cancel_job,
+            catalog.list_backgrounds,
+            catalog.read_background,
+            catalog.list_renders,
+            catalog.read_render,
+            billing.list_operations,
+            billing.read_credits,
+            billing.list_transactions,
+            billing.read_usage,
+            model_routes.list_models,
+        ],
+        middleware=[Authentication(), *limit],
+        security=[{"key": []}],
+    )
+    app = Litestar(
+        route_handlers=[
+            v1,
+            catalog.read_image,
+            health.read_health,
+            health.read_readiness,
+            health.read_metrics,
+            pages.studio_page,
+            pages.read_schema,
+            *pages.static_routers(),
+        ],
+        lifespan=[lifespan],
+        state=State({"database": database, "models_file": models}),
+        dependencies={
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "models": Provide(lambda: models.current, sync_to_thread=False),
+            "database": Provide(lambda: database, sync_to_thread=False),
+            "hub": Provide(lambda: hub, sync_to_thread=False),
+            "links": Provide(lambda: links, sync_to_thread=False),
+            "scheduler": Provide(provide_scheduler, sync_to_thread=False),
+            "linker": Provide(provide_linker, sync_to_thread=False),
+        },
+        exception_handlers={Exception: error_response},
+        request_max_body_size=MAX_BODY,
+        openapi_config=_openapi(),
+        logging_config=None,
+    )
+    _complete_schema(app)
+    return RequestLog(app, database)
+
+
+def _complete_schema(app: Litestar) -> None:
+    """What Litestar does not say of itself.
+
+    Wrong parameters are 422s here, not 400s; a spec may have no unknown fields; bounds within `… | None` get lost; and a
+    render is never found.
+    """
+    document = app.openapi_schema
+    for path in (document.paths or {}).values():
+        for operation in (path.get, path.post):
+            if operation is not None and operation.responses is not None:
+                operation.responses.pop("400", None)
+    spec = document.components.schemas["BackgroundSpec"]
+    spec.additional_properties = False
+    properties = spec.properties or {}
+    properties["seed"] = _bounded(properties["seed"], OpenAPIType.INTEGER, minimum=0, maximum=MAX_SEED)
+    properties["pilot_brand"] = _bounded(properties["pilot_brand"], OpenAPIType.STRING, max_length=MAX_TEXT)
+    render = (document.paths or {})["/v1/renders/{public_id}"].get
+    if render is not None and render.responses is not None:
+        render.responses.pop("200", None)
+
+
+def _bounded(schema: Any, kind: OpenAPIType, **bounds: int) -> Schema:
+    return Schema(
+        description=schema.description,
+        one_of=[Schema(type=kind, **bounds), Schema(type=OpenAPIType.NULL)],  # type: ignore[arg-type]
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    bearer = SecurityScheme(type="http", scheme="bearer", description="A key of `backlot clients add`: sk_live_…")
+    return OpenAPIConfig(
+        title="Backlot",
+        version=version("backlot"),
+        description="A local, GPU-backed generation server: background specs in, catalogue backgrounds out.",
+        path="/openapi",
+        render_plugins=[pages.swagger],
+        components=Components(security_schemes={"key": bearer}),
+        use_handler_docstrings=True,
+    )
+
+
+async def _forget(database: Database, days: int) -> None:
+    """Keep the request log and the idempotency keys to their spans, for as long as the server runs."""
+    while True:
+        try:
+            rows = await database.write(lambda c: requests.forget_before(c, ago(timedelta(days=days))))
+            keys = await database.write(job_ledger.forget_idempotency_keys)
+        except Exception:
+            log.exception("What is past its time could not be removed")
+        else:
+            log.info("Removed %d request-log rows older than %d days and %d idempotency keys", rows, days, keys)
+        await asyncio.sleep(FORGET_EVERY_S)

@@ -1,0 +1,72 @@
+"""API keys and signatures. A key is shown once; only its SHA-256 is kept.
+
+A key has 160 random bits, so a plain hash is enough: there is nothing to guess that a slow hash would slow down.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import sqlite3
+from pathlib import Path
+
+from server.ledger import accounts
+
+CLIENT: tuple[accounts.Capability, ...] = ("jobs:create", "jobs:read")
+
+
+_SECRET_BYTES = 32
+
+
+class DamagedSecret(Exception):
+    """The file of the server's secret cannot be used; the message says what to do."""
+
+
+def new_client(connection: sqlite3.Connection, name: str, credits_: int, *, test: bool) -> str:
+    """Make a client with its credits and first key; the key. Raises accounts.ClientExists."""
+    client_id = accounts.add_client(connection, name, test=test)
+    if credits_:
+        accounts.grant(connection, client_id, credits_, "First credits")
+    return new_key(connection, client_id, test=test)
+
+
+def new_key(
+    connection: sqlite3.Connection,
+    client_id: int,
+    *,
+    test: bool,
+    capabilities: tuple[accounts.Capability, ...] = CLIENT,
+    priority: int = 0,
+) -> str:
+    key = f"sk_{'test' if test else 'live'}_{base64.b32encode(secrets.token_bytes(20)).decode().lower()}"
+    accounts.add_key(connection, client_id, digest_of(key), key[:14], capabilities, priority)
+    return key
+
+
+def digest_of(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def body_signature(secret: str, body: bytes) -> str:
+    """The base64 HMAC-SHA256 that `X-Shopify-Hmac-Sha256` carries."""
+    return base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
+
+
+def load_secret(path: Path) -> bytes:
+    """The server's own secret, made on the first call: 32 random bytes in a file only its owner reads.
+
+    Raises DamagedSecret where the file is there but is not that.
+    """
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.touch(mode=0o600)
+        partial.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+        partial.replace(path)
+    secret = path.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise DamagedSecret(
+            f"{path} has {len(secret)} bytes instead of {_SECRET_BYTES}; restore it, or delete it to have a new one made, "
+            "which ends all image links given out so far"
+        )
+    return secret

@@ -1,0 +1,188 @@
+"""The schema, one migration after another. A released migration is never edited; a new one follows it."""
+
+import sqlite3
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("backlot")
+
+
+@migrations()
+def m001_ledger(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE clients (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+            test INTEGER NOT NULL CHECK (test IN (0, 1)),
+            -- Kept by the trigger below, never written directly.
+            balance INTEGER NOT NULL DEFAULT 0 CHECK (balance >= 0),
+            signing_secret TEXT,
+            created_at TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE keys (
+            id INTEGER PRIMARY KEY,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            hash BLOB NOT NULL UNIQUE,
+            -- The first characters, enough for a person to tell keys apart.
+            hint TEXT NOT NULL,
+            capabilities TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            revoked_at TEXT
+        ) STRICT;
+
+        CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            job_type TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('NOT_STARTED', 'IN_PROGRESS', 'SUCCESS', 'FAILURE')),
+            -- The spec as the client sent it, defaults filled in.
+            request TEXT NOT NULL,
+            -- What it was resolved to at dispatch: model, size, steps, seed, prompt.
+            work TEXT NOT NULL,
+            credits_cost INTEGER NOT NULL CHECK (credits_cost >= 0),
+            attempts INTEGER NOT NULL DEFAULT 0,
+            last_seq INTEGER NOT NULL DEFAULT 0,
+            created_at TEXT NOT NULL,
+            started_at TEXT,
+            ended_at TEXT
+        ) STRICT;
+        CREATE INDEX jobs_by_client ON jobs (client_id, id);
+        CREATE INDEX jobs_unfinished ON jobs (id) WHERE status IN ('NOT_STARTED', 'IN_PROGRESS');
+
+        CREATE TABLE entries (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            kind TEXT NOT NULL CHECK (kind IN ('grant', 'charge', 'refund')),
+            amount INTEGER NOT NULL,
+            job_id INTEGER REFERENCES jobs(id),
+            label TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            -- A job is charged at most once and refunded at most once; a grant belongs to no job.
+            UNIQUE (job_id, kind),
+            CHECK ((kind = 'grant') = (job_id IS NULL)),
+            CHECK (CASE kind WHEN 'charge' THEN amount <= 0 ELSE amount >= 0 END)
+        ) STRICT;
+        CREATE INDEX entries_by_client ON entries (client_id, id);
+
+        CREATE TRIGGER entries_move_the_balance AFTER INSERT ON entries BEGIN
+            UPDATE clients SET balance = balance + NEW.amount WHERE id = NEW.client_id;
+        END;
+        CREATE TRIGGER entries_are_never_changed BEFORE UPDATE ON entries BEGIN
+            SELECT RAISE(ABORT, 'ledger entries are append-only');
+        END;
+        CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries BEGIN
+            SELECT RAISE(ABORT, 'ledger entries are append-only');
+        END;
+
+        CREATE TABLE events (
+            job_id INTEGER NOT NULL REFERENCES jobs(id),
+            seq INTEGER NOT NULL,
+            event_type TEXT NOT NULL CHECK (event_type IN ('queued', 'stage', 'succeeded', 'failed')),
+            stage TEXT,
+            message TEXT NOT NULL,
+            -- Whether the job's artifacts belong to this event.
+            with_artifacts INTEGER NOT NULL DEFAULT 0,
+            extra TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (job_id, seq)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE artifacts (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            job_id INTEGER NOT NULL REFERENCES jobs(id),
+            -- Relative to the images folder.
+            path TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            role TEXT NOT NULL CHECK (role IN ('intermediate', 'final')),
+            label TEXT NOT NULL,
+            meta TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX artifacts_by_job ON artifacts (job_id);
+
+        CREATE TABLE backgrounds (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            job_id INTEGER NOT NULL UNIQUE REFERENCES jobs(id),
+            artifact_id INTEGER NOT NULL REFERENCES artifacts(id),
+            status TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+            scene_type TEXT NOT NULL,
+            spec TEXT NOT NULL,
+            description TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX backgrounds_by_client ON backgrounds (client_id, id);
+
+        CREATE TABLE idempotency_keys (
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            key TEXT NOT NULL,
+            body_hash BLOB NOT NULL,
+            response TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (client_id, key)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE request_logs (
+            id TEXT PRIMARY KEY,
+            client_id INTEGER REFERENCES clients(id),
+            key_id INTEGER REFERENCES keys(id),
+            method TEXT NOT NULL,
+            route TEXT NOT NULL,
+            status INTEGER NOT NULL,
+            error_code TEXT,
+            job_id TEXT,
+            credits INTEGER NOT NULL,
+            duration_ms REAL NOT NULL,
+            remote TEXT NOT NULL,
+            user_agent TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX request_logs_by_time ON request_logs (created_at);
+        CREATE INDEX request_logs_by_client ON request_logs (client_id, created_at);
+        """,
+    )
+
+
+@migrations()
+def m002_priorities_and_sizes(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- Each step doubles the client's share of the GPU for jobs sent with this key.
+        ALTER TABLE keys ADD COLUMN priority INTEGER NOT NULL DEFAULT 0 CHECK (priority BETWEEN -4 AND 4);
+        ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+
+        -- What one denoiser call costs at each batch shape; seconds are null where it did not fit into memory.
+        CREATE TABLE sizes (
+            model TEXT NOT NULL,
+            device TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            shape INTEGER NOT NULL,
+            revision TEXT NOT NULL,
+            seconds_per_step REAL,
+            peak_bytes INTEGER,
+            measured_at TEXT NOT NULL,
+            PRIMARY KEY (model, device, width, height, shape)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    )
+
+
+def _run(db: sqlite_utils.Database, script: str) -> None:
+    """Statement by statement: `executescript` would commit the transaction the migration runs in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            db.execute(statement)
+            statement = ""

@@ -1,0 +1,267 @@
+/** The server's API as functions. Every failure is an ApiError, or Unreachable where nobody answered. */
+
+import { sameOrigin } from "./dom.js";
+
+/**
+ * @typedef {{loc: (string | number)[], msg: string, type: string}} Detail
+ * @typedef {{scene_type: string, mood: string, dominant_colors?: string[], display_name?: string, metadata?: object,
+ *   image_model?: string | null, resolution?: string | null, aspect_ratio?: string | null, seed?: number | null,
+ *   eval_enabled?: boolean | null, on_technical_failure?: string | null, pilot_brand?: string | null}} Spec
+ * @typedef {{image_url: string, label: string, meta: Record<string, any>}} Artifact
+ * @typedef {{seq: number, event_type: "queued" | "stage" | "succeeded" | "failed", stage: string | null, message: string,
+ *   artifacts: Artifact[], extra: Record<string, any>, created_at: string}} JobEvent
+ * @typedef {{public_id: string, status: "NOT_STARTED" | "IN_PROGRESS" | "SUCCESS" | "FAILURE", created_at: string,
+ *   request: Spec, result: Artifact[], latest_event: JobEvent | null, queue_position: number | null,
+ *   progress: number}} Job
+ * @typedef {{public_id: string, image_url: string, spec: Spec & {display_name: string}, description: string,
+ *   generation_job_public_id: string, created_at: string}} Background
+ * @typedef {{name: string, default: boolean, tiers: string[], default_tier: string, steps: number, loaded: boolean,
+ *   licence: string}} Model
+ * @typedef {{ready: boolean, reason: string | null, model: string | null, gpu_process: string, device: string | null,
+ *   load_errors: Record<string, string>, queue: number}} Readiness
+ */
+
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {any} body
+   * @param {string | null} retryAfter
+   */
+  constructor(status, body, retryAfter) {
+    super(body?.error?.message ?? `The server answered ${status}`);
+    this.status = status;
+    this.code = body?.error?.code ?? "";
+    /** @type {Detail[]} */
+    this.detail = body?.detail ?? [];
+    /** Seconds, or 0 where the server names none. */
+    this.retryAfter = Number(retryAfter) || 0;
+  }
+}
+
+export class Unreachable extends Error {
+  constructor() {
+    super("The server does not answer. Is it running, and is this device on its network?");
+  }
+}
+
+let key = "";
+
+/** @param {string} value  the key for every call from here on; empty for none */
+export function useKey(value) {
+  key = value;
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [init]
+ * @returns {Promise<Response>}  whatever its status
+ */
+async function send(path, init = {}) {
+  const headers = { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+  try {
+    return await fetch(path, { cache: "no-store", ...init, headers });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new Unreachable();
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [init]
+ * @returns {Promise<Response>}  with a 2xx status
+ */
+async function sendWell(path, init) {
+  const response = await send(path, init);
+  if (response.ok) return response;
+  throw new ApiError(response.status, await response.json().catch(() => null), response.headers.get("Retry-After"));
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [init]
+ */
+const call = async (path, init) => (await sendWell(path, init)).json();
+
+/** @returns {Promise<Readiness>} */
+export const readiness = async () => (await send("/readyz")).json();
+
+/** @returns {Promise<Model[]>} */
+export const models = async () => (await call("/v1/models")).models;
+
+/** @returns {Promise<{credits_cost: number, enabled: boolean}>} */
+export const price = async () =>
+  (await call("/v1/operations")).operations.find((operation) => operation.name === "background-generator");
+
+/** @returns {Promise<number>} */
+export const balance = async () => (await call("/v1/credits")).balance;
+
+/**
+ * Newest first.
+ * @param {number} limit
+ * @param {number} offset
+ * @returns {Promise<Background[]>}
+ */
+export const backgrounds = (limit, offset) => call(`/v1/catalog/backgrounds?limit=${limit}&offset=${offset}`);
+
+/**
+ * @param {string} id
+ * @returns {Promise<Background>}
+ */
+export const background = (id) => call(`/v1/catalog/backgrounds/${encodeURIComponent(id)}`);
+
+/**
+ * Ids, newest first.
+ * @param {"NOT_STARTED" | "IN_PROGRESS"} status
+ * @returns {Promise<string[]>}
+ */
+export const jobsWith = async (status) =>
+  (await call(`/v1/jobs?job_type=BACKGROUND_GENERATOR&status=${status}&limit=12`)).jobs.map((job) => job.public_id);
+
+/**
+ * @param {string} id
+ * @returns {Promise<Job>}
+ */
+export const job = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
+
+/**
+ * @param {string} id
+ * @returns {Promise<Job>}
+ */
+export const cancel = (id) => call(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
+
+/**
+ * A fresh link to a job's picture.
+ * @param {string} id
+ */
+export async function pictureLink(id) {
+  return (await job(id)).result[0].image_url;
+}
+
+/**
+ * A job's picture, as the PNG that is on the server.
+ * @param {string} id
+ */
+export async function picture(id) {
+  return (await sendWell(sameOrigin(await pictureLink(id)))).blob();
+}
+
+/**
+ * Ask for a background. Sent again where nobody answers; the idempotency key sees to it that it is paid for once.
+ * @param {Spec} spec
+ * @returns {Promise<{job_id: string, credits_cost: number}>}
+ */
+export async function generate(spec) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": randomId() };
+  const init = { method: "POST", headers, body: JSON.stringify(spec) };
+  for (const pause of [1000, 3000]) {
+    try {
+      return await call("/v1/background-generator", init);
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return call("/v1/background-generator", init);
+}
+
+/** `crypto.randomUUID` is missing where the page came over plain HTTP from another machine. */
+function randomId() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// ── following a job ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Twice the server's heartbeat and some: a stream this quiet is broken, or a proxy holds it back. */
+const SILENCE_MS = 35_000;
+
+let streamsWork = true;
+
+/**
+ * Hand over a job's events after `since` until it has ended, over broken connections too.
+ * @param {string} id
+ * @param {number} since
+ * @param {(event: JobEvent) => void} onEvent
+ * @param {AbortSignal} signal
+ */
+export async function follow(id, since, onEvent, signal) {
+  let pause = 500;
+  while (!signal.aborted) {
+    try {
+      for await (const event of streamsWork ? stream(id, since, signal) : longPoll(id, since, signal)) {
+        if (signal.aborted) return;
+        since = event.seq;
+        pause = 500;
+        onEvent(event);
+        if (event.event_type === "succeeded" || event.event_type === "failed") return;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ApiError && error.status < 500 && error.status !== 429) throw error;
+      if (error instanceof ApiError) pause = Math.max(pause, error.retryAfter * 1000);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = Math.min(pause * 2, 15_000);
+  }
+}
+
+/**
+ * Server-sent events by fetch, since EventSource cannot send the key.
+ * @param {string} id
+ * @param {number} since
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<JobEvent>}
+ */
+async function* stream(id, since, signal) {
+  const quiet = new AbortController();
+  const stop = () => quiet.abort();
+  signal.addEventListener("abort", stop);
+  let timer = setTimeout(stop, SILENCE_MS);
+  try {
+    const response = await sendWell(`/v1/jobs/${encodeURIComponent(id)}/events`, {
+      headers: { Accept: "text/event-stream", "Last-Event-ID": String(since) },
+      signal: quiet.signal,
+    });
+    for await (const lines of chunksOfLines(response)) {
+      clearTimeout(timer);
+      timer = setTimeout(stop, SILENCE_MS);
+      for (const line of lines) if (line.startsWith("data:")) yield JSON.parse(line.slice(5));
+    }
+  } catch (error) {
+    if (quiet.signal.aborted && !signal.aborted) streamsWork = false;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", stop);
+    quiet.abort();
+  }
+}
+
+/**
+ * The lines of a response as they come, some at a time. Each event of this server has its JSON on one `data:` line.
+ * @param {Response} response
+ * @returns {AsyncGenerator<string[]>}
+ */
+async function* chunksOfLines(response) {
+  const reader = /** @type {ReadableStream} */ (response.body).getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + decoder.decode(value, { stream: true })).split(/\r?\n/);
+    rest = lines.pop() ?? "";
+    yield lines;
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {number} since
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<JobEvent>}
+ */
+async function* longPoll(id, since, signal) {
+  yield* (await call(`/v1/jobs/${encodeURIComponent(id)}/events?since=${since}&wait=25`, { signal })).events;
+}

@@ -1,0 +1,90 @@
+/** Small helpers for building the page. Nothing from the server is ever parsed as HTML. */
+
+/**
+ * The element with this id.
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @returns {T}
+ */
+export const byId = (id) => /** @type {any} */ (document.getElementById(id));
+
+/**
+ * Make an element. `on…` adds a listener; what the element has as a property is set as one, the rest as attributes.
+ * @param {string} tag
+ * @param {Record<string, any>} [props]
+ * @param {...(Node | string | null)} children
+ * @returns {any}
+ */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+/**
+ * A small square of a colour.
+ * @param {string} color  as CSS writes it
+ */
+export function patch(color) {
+  const square = el("span", { className: "patch" });
+  square.style.background = color;
+  return square;
+}
+
+/**
+ * Show a text, or hide the element where there is none.
+ * @param {HTMLElement} node
+ * @param {string} text
+ */
+export function tell(node, text) {
+  node.textContent = text;
+  node.hidden = !text;
+}
+
+/**
+ * Tell those who listen to the page rather than look at it.
+ * @param {string} text
+ */
+export function announce(text) {
+  byId("news").textContent = text;
+}
+
+/**
+ * An `img` whose signed link is renewed once when it does not load.
+ * @param {HTMLImageElement} image
+ * @param {string} url
+ * @param {() => Promise<string>} renew  reads a fresh link
+ * @param {() => void} [onLost]  after the second failure
+ */
+export function show(image, url, renew, onLost = () => {}) {
+  image.onerror = async () => {
+    image.onerror = onLost;
+    try {
+      image.src = sameOrigin(await renew());
+    } catch {
+      onLost();
+    }
+  };
+  image.src = sameOrigin(url);
+}
+
+/**
+ * Links carry the name that the server knows itself by; the page uses the name it was reached by.
+ * @param {string} url
+ */
+export function sameOrigin(url) {
+  const { pathname, search } = new URL(url, location.href);
+  return pathname + search;
+}
+
+/**
+ * `marble` → `1 picture`, `2 pictures`.
+ * @param {number} count
+ * @param {string} noun
+ */
+export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;

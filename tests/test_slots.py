@@ -1,0 +1,164 @@
+"""Images that enter and leave the denoiser at any step are those of the stock pipeline, bit for bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.call import Broke, Denoised, Outcome, Size, Stepped, call_arguments
+from pipelines.loader import LoadedModel, load
+from pipelines.messages import Item
+from pipelines.models import ModelCard, load_models
+from pipelines.slots import Slots
+from pipelines.whole_batch import WholeBatch
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+STEPS = 4
+SHAPE = 4
+PROMPTS = ("marble warm", "wood cool red", "navy", "")
+Maker = Callable[[], Any]
+
+
+def model_of(make: Maker) -> LoadedModel:
+    pipeline = make()
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.vae.enable_slicing()
+    card = ModelCard(name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, guidance=3.0)
+    return LoadedModel(card, "-", pipeline)
+
+
+@pytest.fixture(scope="module", params=["unet", "sdxl", "sd3", "flux"])
+def model(request: pytest.FixtureRequest) -> LoadedModel:
+    """One tiny pipeline of each kind of denoiser."""
+    return model_of(getattr(tiny, f"{request.param}_pipeline"))
+
+
+SIZE = Size(64, 64, STEPS, 3.0)
+
+
+def item(number: int) -> Item:
+    return Item(f"job-{number}", 1000 + number, PROMPTS[number % len(PROMPTS)], "", "-")
+
+
+def stock(model: LoadedModel, size: Size, items: list[Item]) -> torch.Tensor:
+    with torch.inference_mode():
+        images: torch.Tensor = model.pipeline(**call_arguments(model, size, items)).images
+    return images
+
+
+class Run:
+    """Drives slots and keeps what comes of them."""
+
+    def __init__(self, model: LoadedModel, size: Size = SIZE, shape: int = SHAPE) -> None:
+        self.images: dict[str, torch.Tensor] = {}
+        self.steps: dict[str, list[int]] = {}
+        self.broken: dict[str, Exception] = {}
+        self.slots = Slots(model, size, shape, self.watch)
+
+    def watch(self, outcome: Outcome) -> None:
+        match outcome:
+            case Stepped(item=made, step=step):
+                self.steps.setdefault(made.job_id, []).append(step)
+            case Denoised(item=made, image=image):
+                self.images[made.job_id] = image
+            case Broke(item=made, error=error):
+                self.broken[made.job_id] = error
+
+    def all(self, waiting: list[Item], pauses: list[int]) -> None:
+        """Let each enter as soon as a slot is free and as many ticks have passed as its pause says."""
+        waiting, pauses = list(waiting), list(pauses)
+        while waiting or len(self.slots):
+            while waiting and self.slots.free and not pauses[0]:
+                self.slots.enter(waiting.pop(0))
+                pauses.pop(0)
+            if pauses:
+                pauses[0] = max(0, pauses[0] - 1)
+            self.slots.tick()
+
+
+@settings(max_examples=8, deadline=None, database=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=7, unique_by=lambda pair: pair[0])
+)
+def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[int, int]]) -> None:
+    """Whatever the order, the neighbours and the moment of entry."""
+    items = [item(number) for number, _ in queue]
+    run = Run(model)
+    run.all(items, [pause for _, pause in queue])
+    assert run.broken == {}
+    for made in items:
+        # The same shape in the stock call: this image among copies of another.
+        expected = stock(model, SIZE, [item(99), made, item(98), item(97)])[1]
+        assert torch.equal(run.images[made.job_id], expected)
+        assert run.steps[made.job_id] == list(range(1, STEPS + 1))
+
+
+def test_a_whole_batch_equals_the_stock_pipeline(model: LoadedModel) -> None:
+    made: dict[str, torch.Tensor] = {}
+
+    def watch(outcome: Outcome) -> None:
+        if isinstance(outcome, Denoised):
+            made[outcome.item.job_id] = outcome.image
+
+    batch = WholeBatch(model, SIZE, SHAPE, watch)
+    for number in (1, 2):
+        batch.enter(item(number))
+    batch.tick()
+    expected = stock(model, SIZE, [item(1), item(2), item(5), item(6)])
+    assert [torch.equal(made[f"job-{number}"], expected[number - 1]) for number in (1, 2)] == [True, True]
+
+
+def test_one_that_leaves_does_not_disturb_the_others(model: LoadedModel) -> None:
+    run = Run(model)
+    for number in (1, 2):
+        run.slots.enter(item(number))
+    run.slots.tick()
+    assert run.slots.leave("job-1")
+    assert not run.slots.leave("job-1")
+    run.all([], [])
+    assert torch.equal(run.images["job-2"], stock(model, SIZE, [item(2), item(1), item(1), item(3)])[0])
+    assert "job-1" not in run.images
+
+
+def test_one_that_breaks_does_not_break_the_others() -> None:
+    model = model_of(tiny.unet_pipeline)
+    run = Run(model)
+    run.slots.enter(item(1))
+    # Without a prompt the stock pipeline itself refuses.
+    run.slots.enter(Item("bad", 1, None, "", "-"))  # type: ignore[arg-type]
+    run.all([], [])
+    assert isinstance(run.broken["bad"], (TypeError, ValueError))
+    assert torch.equal(run.images["job-1"], stock(model, SIZE, [item(1), item(2), item(2), item(3)])[0])
+
+
+@settings(max_examples=2, deadline=None, database=None)
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=3))
+def test_the_shipped_model_gives_the_same_bytes_in_any_company(shipped: LoadedModel, pauses: list[int]) -> None:
+    size = Size(512, 512, 2, 2.0)
+    prompts = [
+        "marble warm r1-12 g1-8 b1-3 r2-none g2-none b2-none r3-none g3-none b3-none",
+        "beach bright r1-3 g1-8 b1-30 r2-9 g2-9 b2-9 r3-none g3-none b3-none",
+    ]
+    items = [Item(f"job-{index}", index, prompts[index % 2], "", "-") for index in range(len(pauses))]
+    together = Run(shipped, size, 2)
+    together.all(items, pauses)
+    for made in items:
+        alone = Run(shipped, size, 2)
+        alone.all([made], [0])
+        assert torch.equal(together.images[made.job_id], alone.images[made.job_id])
+
+
+@pytest.fixture(scope="module")
+def shipped() -> LoadedModel:
+    return load(load_models(ROOT / "models.toml").models["studio-tiny"])
+
+
+def test_a_stock_pipeline_is_what_is_loaded(shipped: LoadedModel) -> None:
+    assert isinstance(shipped.pipeline, DiffusionPipeline)
+    assert len(shipped.revision) == 16
