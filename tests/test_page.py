@@ -226,6 +226,15 @@ def test_an_expired_link_is_read_again(page: Page, server: Server) -> None:
     assert refused
 
 
+def test_the_schema_page_shows_every_route_without_the_internet(page: Page, server: Server) -> None:
+    watch = Watch(page)
+    page.goto(f"{server.url}/schema")
+    described = server.client.get("/schema").json()["paths"]
+    expect(page.locator(".opblock")).to_have_count(sum(len(methods) for methods in described.values()))
+    assert watch.errors == []
+    assert all(url.startswith((server.url, "data:", "blob:")) for url in watch.requested)
+
+
 def test_it_fits_a_phone(browser: Browser, server: Server) -> None:
     server.finished(server.submit(aspect_ratio="21:9"))
     with browser.new_context(viewport={"width": 360, "height": 740}) as context:

@@ -1,5 +1,6 @@
 """The studio page and the OpenAPI pages. All of it comes from this server: a LAN may have no internet."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ from litestar.datastructures import CacheControlHeader
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.response import File
 from litestar.static_files import create_static_files_router
-from swagger_ui_bundle import swagger_ui_path
 
 STATIC = Path(__file__).parent.parent / "static"
+SWAGGER = Path(str(files("swagger_ui"))) / "static"
 
 #: Nothing from elsewhere is loaded, and no other site may frame the page.
 PAGE_HEADERS = {
@@ -49,5 +50,5 @@ def static_routers() -> list[Router]:
         create_static_files_router(
             "/static", [STATIC], include_in_schema=False, cache_control=CacheControlHeader(no_cache=True)
         ),
-        create_static_files_router("/docs-assets", [Path(swagger_ui_path)], include_in_schema=False),
+        create_static_files_router("/docs-assets", [SWAGGER], include_in_schema=False),
     ]
