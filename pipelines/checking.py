@@ -6,6 +6,7 @@ each field is converted on its own, strictly (`"512"` is not an int), and lists 
 
 import difflib
 import re
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -24,13 +25,27 @@ class Problem(msgspec.Struct, frozen=True):
     value: Any = None
 
 
+@cache
+def _fields(of: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """Fields by the name they are written under; working out their types takes longer than checking a spec."""
+    return {field.encode_name: field for field in msgspec.structs.fields(of)}
+
+
 def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list[Problem]]:
     """The values that fit, by field name, and every problem found, in the order of the fields; unknown ones last."""
     if not isinstance(raw, dict):
         return {}, [Problem((), "object_type", f"Expected an object, got {_kind_of(raw)}", raw)]
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    fields = {field.encode_name: field for field in msgspec.structs.fields(into)}
+    fields = _fields(into)
+    if raw.keys() <= fields.keys():
+        # Most are right, which msgspec sees at once.
+        try:
+            whole = msgspec.convert(raw, into, strict=True)
+        except msgspec.ValidationError:
+            pass
+        else:
+            return {fields[name].name: getattr(whole, fields[name].name) for name in raw}, []
     for name, field in fields.items():
         if name not in raw:
             if field.required:

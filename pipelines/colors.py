@@ -1,6 +1,7 @@
 """Colours as a spec writes them: CSS names, `#rgb`, `#rrggbb`."""
 
 import re
+from functools import lru_cache
 
 from PIL.ImageColor import colormap
 
@@ -29,6 +30,7 @@ def hex_color(rgb: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
+@lru_cache(4096)
 def color_name(rgb: Rgb) -> str:
     """The CSS name nearest by the weighted RGB distance of Riemersma's "low-cost approximation" (compuphase, 2012)."""
     return min(_NAMED, key=lambda name: _distance(rgb, _NAMED[name]))

@@ -7,13 +7,15 @@ code for every family, each slot has its own scheduler state and timestep, and a
 slot frees.
 
 At a fixed shape the denoiser gives a row the same bits whatever the other rows are, so an image does not depend on
-its neighbours or on when they came.
+its neighbours or on when they came. A few images need not pay for all slots: where a smaller shape was seen to give the
+very bits of the fixed one on this device, they run at that.
 """
 
 import copy
 import logging
 import statistics
 import time
+from collections.abc import Hashable
 from typing import Any
 
 import msgspec
@@ -58,7 +60,7 @@ class _Slot:
 
 
 class Slots:
-    """`shape` slots on one loaded model."""
+    """`shape` slots on one loaded model: 1–64, a power of two."""
 
     def __init__(self, model: LoadedModel, size: Size, shape: int, watch: Watch) -> None:
         self.model, self.size, self.shape = model, size, shape
@@ -170,28 +172,36 @@ class Slots:
         return pipeline
 
     def _call(self, calls: list[_Call]) -> list[Any]:
-        """Run the denoiser once at the fixed shape; the result of each call."""
-        padded = [*calls, *(calls[0] for _ in range(self.shape - len(calls)))]
-        arguments = [
-            _join([call.arguments[index] for call in padded], calls[0].rows) for index in range(len(calls[0].arguments))
-        ]
-        keywords = {
-            name: calls[0].keywords[name]
-            if name in _SHARED
-            else _join([call.keywords[name] for call in padded], calls[0].rows)
-            for name in calls[0].keywords
-        }
-        result = self._timed_denoiser(*arguments, **keywords)
-        if len(calls) < self.shape and not self._checked:
-            self._check_places(result, calls[0].rows)
+        """Run the denoiser once for all calls; the result of each."""
+        result = self._cheapest(calls)
         return [_part(result, index * calls[0].rows, calls[0].rows) for index in range(len(calls))]
+
+    def _cheapest(self, calls: list[_Call]) -> Any:
+        """Run at the smallest shape that holds the calls and is known to give the bits of the fixed one.
+
+        Which do depends on the device's kernels alone: a matrix product of 2 rows may go another way than one of 8, and
+        those of 4 and 8 the same. So it is found once for calls of the same likeness, by running both on them.
+        """
+        like = _likeness(calls[0])
+        for shape in (2**power for power in range(7) if len(calls) <= 2**power < self.shape):
+            key = (shape, self.shape, like)
+            same = self.model.same_bits.get(key)
+            if same:
+                return self._denoiser_at(shape, calls)
+            if same is None:
+                result = self._timed_denoiser_at_full(calls)
+                rows = shape * calls[0].rows
+                self.model.same_bits[key] = _same(_part(result, 0, rows), self._denoiser_at(shape, calls))
+                self._check_places(result, calls[0].rows)
+                return result
+        return self._timed_denoiser_at_full(calls)
 
     def _check_places(self, result: Any, rows: int) -> None:
         """The padding repeats the first image, so the same bits must have come of it at the last place as at the first."""
+        if self._checked:
+            return
         self._checked = True
-        first, last = _part(result, 0, rows)[0], _part(result, (self.shape - 1) * rows, rows)[0]
-        pairs = zip(first, last, strict=True) if isinstance(first, list) else [(first, last)]
-        if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
+        if not _same(_part(result, 0, rows), _part(result, (self.shape - 1) * rows, rows)):
             log.warning(
                 "%s at %d × %d: this device gives other bits at another of %d places; for exact seeds choose another"
                 " batch_shapes",
@@ -201,15 +211,28 @@ class Slots:
                 self.shape,
             )
 
-    def _timed_denoiser(self, *arguments: Any, **keywords: Any) -> Any:
+    def _denoiser_at(self, shape: int, calls: list[_Call]) -> Any:
+        """Run the denoiser at a shape, padded with repetitions of the first call."""
+        rows = calls[0].rows
+        padded = [*calls, *(calls[0] for _ in range(shape - len(calls)))]
+        arguments = [
+            _join([call.arguments[index] for call in padded], rows) for index in range(len(calls[0].arguments))
+        ]
+        keywords = {
+            name: value if name in _SHARED else _join([call.keywords[name] for call in padded], rows)
+            for name, value in calls[0].keywords.items()
+        }
+        return self._denoiser(*arguments, **keywords)
+
+    def _timed_denoiser_at_full(self, calls: list[_Call]) -> Any:
         self._calls += 1
         if self._calls - 1 not in _TIMED:
-            return self._denoiser(*arguments, **keywords)
+            return self._denoiser_at(self.shape, calls)
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()
-        result = self._denoiser(*arguments, **keywords)
+        result = self._denoiser_at(self.shape, calls)
         if on_cuda:
             torch.cuda.synchronize()
         self._times.append(time.perf_counter() - started)
@@ -254,10 +277,12 @@ def _alike(slots: list[_Slot]) -> list[list[_Slot]]:
     groups: dict[Any, list[_Slot]] = {}
     for slot in slots:
         if slot.waiting is not None:
-            call = slot.waiting
-            key = (call.rows, _signature(call.arguments), _signature(call.keywords))
-            groups.setdefault(key, []).append(slot)
+            groups.setdefault(_likeness(slot.waiting), []).append(slot)
     return list(groups.values())
+
+
+def _likeness(call: _Call) -> Hashable:
+    return (call.rows, _signature(call.arguments), _signature(call.keywords))
 
 
 def _signature(value: Any) -> Any:
@@ -269,6 +294,17 @@ def _signature(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_signature(inner) for inner in value)
     return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two results are the same bits, NaN aside."""
+    if isinstance(one, torch.Tensor):
+        return bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
+    if isinstance(one, dict):
+        return all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return all(_same(*pair) for pair in zip(one, other, strict=True))
+    return bool(one == other)
 
 
 def _join(values: list[Any], rows: int) -> Any:

@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-import uvicorn
 
 from pipelines.models import ModelsFileError
-from server.app import create_app
-from server.keys import DamagedSecret, new_client
-from server.ledger.database import Database, connect, migrate, transaction
+from server.keys import DamagedSecret
 from server.models_file import ModelsFile
-from server.scheduler.events import EventHub
+from server.scheduler.worker import Worker
 from server.settings import Settings, SettingsError, read_settings
-
-FIRST_CLIENT = "studio"
-FIRST_CREDITS = 1000
 
 
 class AlreadyRunning(Exception):
@@ -68,34 +62,12 @@ def serve(settings: Settings) -> None:
     with lock:
         _log_to(settings)
         listening = _listen(settings.host, settings.port)
-        migrate(settings.database)
-        _welcome(settings, listening.getsockname()[1])
-        database = Database(settings.database)
-        hub = EventHub()
-        config = uvicorn.Config(
-            create_app(settings, models, database, hub),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Whoever is slow to take an answer may not hold up a restart.
-            timeout_graceful_shutdown=5,
-        )
-        try:
-            _HttpServer(config, hub).run(sockets=[listening])
-        finally:
-            database.close()
+        # The slowest part of a start is the import of torch over there. All else is imported and opened meanwhile; where
+        # that fails, the process sees this one go and goes too.
+        gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
+        from server.http_server import run
 
-
-class _HttpServer(uvicorn.Server):
-    """Lets waiting requests and event streams go when a stop begins; they would hold it up otherwise."""
-
-    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
-        super().__init__(config)
-        self._hub = hub
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._hub.close()
-        await super().shutdown(sockets)
+        run(settings, models, listening, gpu_process)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -121,40 +93,6 @@ def hold(data: Path) -> IO[str]:
             "stop it first, or set BACKLOT_DATA to another folder"
         ) from None
     return lock
-
-
-def _welcome(settings: Settings, port: int) -> None:
-    """Say where the server is; on a first run make the first client and show its key, this once."""
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  not a bind
-    base = f"http://{shown}:{port}"
-    connection = connect(settings.database)
-    try:
-        with transaction(connection):
-            if connection.execute("SELECT 1 FROM clients LIMIT 1").fetchone():
-                print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
-                return
-            key = new_client(connection, FIRST_CLIENT, FIRST_CREDITS, test=False)
-    finally:
-        connection.close()
-    print(  # noqa: T201
-        f"""
-Welcome to Backlot. This first start made the client "{FIRST_CLIENT}" with {FIRST_CREDITS} credits. Its key, shown this once:
-
-    {key}
-
-Generate a first background:
-
-    curl -s {base}/v1/background-generator -H 'Authorization: Bearer {key}' \\
-      -d '{{"scene_type": "marble", "mood": "warm", "dominant_colors": ["ivory", "goldenrod"]}}'
-
-Then look at it:
-
-    Studio page   {base}/#key={key}
-    API pages     {base}/schema
-    Is it ready?  {base}/readyz
-""",
-        flush=True,
-    )
 
 
 def _log_to(settings: Settings) -> None:

@@ -29,6 +29,7 @@ from server.routes import billing, catalog, health, jobs, pages, workflows
 from server.routes import models as model_routes
 from server.scheduler.events import EventHub
 from server.scheduler.loop import Scheduler
+from server.scheduler.worker import Worker
 from server.settings import Settings
 from server.specs import MAX_SEED, MAX_TEXT
 from server.views import Linker
@@ -39,13 +40,15 @@ MAX_BODY = 1024 * 1024
 FORGET_EVERY_S = 6 * 3600.0
 
 
-def create_app(settings: Settings, models: ModelsFile, database: Database, hub: EventHub) -> ASGIApp:
-    """The ASGI application. Its lifespan starts and stops the scheduler and the GPU process."""
+def create_app(
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker
+) -> ASGIApp:
+    """The ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub)
+        scheduler = Scheduler(settings, models, database, hub, gpu_process)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [

@@ -25,7 +25,7 @@ class Authentication(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         database: Database = scope["litestar_app"].state.database
-        caller = await _identify(request, database)
+        caller = _identify(request, database)
         record = record_of(scope)
         record.client_id, record.key_id = caller.client_id, caller.key_id
         scope["user"] = caller
@@ -36,7 +36,7 @@ class Authentication(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-async def _identify(request: Request[Any, Any, Any], database: Database) -> accounts.Caller:
+def _identify(request: Request[Any, Any, Any], database: Database) -> accounts.Caller:
     header = request.headers.get("Authorization")
     if header is None:
         raise Unauthorized("Send your key in the header: Authorization: Bearer sk_live_…")
@@ -45,7 +45,7 @@ async def _identify(request: Request[Any, Any, Any], database: Database) -> acco
     if scheme.lower() != "bearer" or not key:
         raise Unauthorized("The Authorization header must read: Bearer sk_live_…")
     digest = digest_of(key)
-    caller = await database.read(lambda connection: accounts.caller(connection, digest))
+    caller = database.look_up(lambda connection: accounts.caller(connection, digest))
     if caller is None:
         raise Unauthorized("This key is unknown or was revoked; ask the operator for another one")
     return caller
@@ -60,12 +60,12 @@ def _check_signature(caller: accounts.Caller, signature: str, body: bytes) -> No
         )
 
 
-def can_create(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def can_create(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard of every route that makes or changes something."""
     _require("jobs:create", connection)
 
 
-def can_read(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def can_read(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard of every read."""
     _require("jobs:read", connection)
 

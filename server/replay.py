@@ -72,7 +72,8 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
                 CannotReplay(f"the GPU process ended with status {status}; its log is in {settings.logs}")
             )
 
-    worker = Worker(settings.device, settings.memory_gib, settings.logs, on_report, on_death)
+    worker = Worker(settings.device, settings.memory_gib, settings.logs)
+    worker.follow(on_report, on_death)
     item = messages.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
     worker.send(
         messages.Enter(

@@ -1,8 +1,8 @@
 """The ledger on real SQLite files: money is neither lost nor made."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,51 +134,65 @@ def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> Non
 
 
 def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
-    """Two connections of two processes' kind beside the server's writer: 20 jobs are paid for, 60 are asked for."""
+    """The server's writer and, in threads, connections such as other processes have: 20 jobs are paid for, 60 are asked for."""
     path = tmp_path / "backlot.db"
-    database = Database(path)
-    client_id = database.submit(lambda connection: client(connection, 100)).result()
 
-    def ask(number: int) -> bool:
+    async def here(database: Database, client_id: int, number: int) -> bool:
         try:
-            if number % 3:
-                database.submit(lambda c: jobs.dispatch(c, new_job(client_id), row(number), None)).result()
-            else:
-                other = connect(path)
-                try:
-                    with transaction(other):
-                        jobs.dispatch(other, new_job(client_id), row(number), None)
-                finally:
-                    other.close()
+            await database.write(lambda c: jobs.dispatch(c, new_job(client_id), row(number), None))
         except jobs.BalanceTooLow:
             return False
         return True
 
-    with ThreadPoolExecutor(12) as pool:
-        accepted = list(pool.map(ask, range(60)))
-    totals = database.submit(lambda connection: accounts.totals(connection, client_id)).result()
-    database.close()
+    def elsewhere(client_id: int, number: int) -> bool:
+        other = connect(path)
+        try:
+            with transaction(other):
+                jobs.dispatch(other, new_job(client_id), row(number), None)
+        except jobs.BalanceTooLow:
+            return False
+        finally:
+            other.close()
+        return True
+
+    async def ask() -> tuple[list[bool], accounts.Totals]:
+        database = Database(path)
+        client_id = await database.write(lambda connection: client(connection, 100))
+        accepted = await asyncio.gather(
+            *(
+                here(database, client_id, number) if number % 3 else asyncio.to_thread(elsewhere, client_id, number)
+                for number in range(60)
+            )
+        )
+        totals = await database.read(lambda connection: accounts.totals(connection, client_id))
+        database.close()
+        return accepted, totals
+
+    accepted, totals = asyncio.run(ask())
     assert sum(accepted) == 20
     assert totals == accounts.Totals(balance=0, granted=100, spent=100, refunded=0)
 
 
 def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
-    database = Database(tmp_path / "backlot.db")
-
     def fails(connection: sqlite3.Connection) -> None:
         accounts.add_client(connection, "lost", test=False)
         raise LookupError
 
-    writes: list[Any] = [
-        database.submit(lambda c: accounts.add_client(c, "first", test=False)),
-        database.submit(fails),
-        database.submit(lambda c: accounts.add_client(c, "last", test=False)),
-    ]
-    with pytest.raises(LookupError):
-        writes[1].result()
-    assert writes[2].result() > writes[0].result()
-    names = database.submit(lambda c: [found["name"] for found in c.execute("SELECT name FROM clients")]).result()
-    database.close()
+    async def three_writes() -> tuple[list[Any], list[str]]:
+        database = Database(tmp_path / "backlot.db")
+        writes: list[asyncio.Future[Any]] = [
+            database.submit(lambda c: accounts.add_client(c, "first", test=False)),
+            database.submit(fails),
+            database.submit(lambda c: accounts.add_client(c, "last", test=False)),
+        ]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        names = await database.read(lambda c: [found["name"] for found in c.execute("SELECT name FROM clients")])
+        database.close()
+        return outcomes, names
+
+    (first, failure, last), names = asyncio.run(three_writes())
+    assert isinstance(failure, LookupError)
+    assert last > first
     assert names == ["first", "last"]
 
 

@@ -187,13 +187,13 @@ def test_every_job_runs_exactly_once_and_none_waits_for_ever(
         else:
             assert job.key == open_key
         held += 1
-        others = len(queue) > queue.waiting_for(open_key)
+        passes_over = queue.position(job.job_id) != 0
         queue.take(job, now)
         ran.append(job.job_id)
         resident = [job.key.model]
         now += 1
-        # A turn that others wait for is over after its patience; a flow's own turn among equals is not counted.
-        assert held <= 4 + len(jobs) * (not others)
+        # A turn may go on for as long as its jobs are the most due, and past more due ones for its patience.
+        assert not passes_over or held <= 4
     assert sorted(ran) == sorted({str(index) for index in range(len(jobs))} - removed)
 
 

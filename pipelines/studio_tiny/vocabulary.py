@@ -7,6 +7,7 @@ of a colour that was not asked for. Each word of a colour says its place, so tha
 import difflib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -79,8 +80,8 @@ class Phrase(msgspec.Struct, frozen=True):
 
 def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
     """The nearest words of the vocabulary; of `colors` (channels 0–255) the first three."""
-    scene_word = _nearest(scene_type, SCENES, DEFAULT_SCENE)
-    mood_word = _nearest(mood, MOODS, DEFAULT_MOOD)
+    scene_word = nearest_scene(scene_type)
+    mood_word = nearest_mood(mood)
     used = colors[:COLORS]
     words = [scene_word, mood_word]
     levels = [channel * LEVELS // 256 for color in used for channel in color]
@@ -88,6 +89,16 @@ def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -
         f"{place}-{levels[index]}" if index < len(levels) else f"{place}-none" for index, place in enumerate(PLACES)
     ]
     return Phrase(scene_word, mood_word, len(used), " ".join(words))
+
+
+@lru_cache(1024)
+def nearest_scene(text: str) -> str:
+    return _nearest(text, SCENES, DEFAULT_SCENE)
+
+
+@lru_cache(1024)
+def nearest_mood(text: str) -> str:
+    return _nearest(text, MOODS, DEFAULT_MOOD)
 
 
 def words() -> list[str]:

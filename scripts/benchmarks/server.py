@@ -71,8 +71,10 @@ class Server:
             time.sleep(0.02)
 
     def pause_gpu_process(self) -> None:
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGSTOP)
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        while not (started := children.read_text().split()):
+            time.sleep(0.02)
+        os.kill(int(started[0]), signal.SIGSTOP)
 
     def submit(self, **spec: Any) -> str:
         response = self.http.post("/v1/background-generator", json={**SPEC, **spec})

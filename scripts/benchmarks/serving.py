@@ -7,6 +7,7 @@ of the others' capacity, whether or not earlier ones are done; latency is from t
 import asyncio
 import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -46,6 +47,7 @@ def app(module: str, batch: int) -> Iterator[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -57,7 +59,8 @@ def app(module: str, batch: int) -> Iterator[str]:
                 time.sleep(0.2)
         yield url
     finally:
-        process.terminate()
+        # With all processes it started; those of LitServe would outlive it and take part in the next measurement.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -6,7 +6,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 #: Writes that may share one commit. Each is still all or nothing, in a savepoint of its own.
 GROUP = 64
 READERS = 2
+
+#: What to write, and whom to tell.
+Write = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
+Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -67,25 +71,29 @@ class Database:
     def __init__(self, path: Path) -> None:
         migrate(path)
         self.path = path
-        self._work: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._work: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_until_closed, name="ledger-writer", daemon=True)
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(READERS, "ledger-reader")
-        self._open: list[sqlite3.Connection] = []
+        self._look_ups = connect(path, read_only=True)
+        self._open = [self._look_ups]
         self._writer.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T]) -> "Future[T]":
-        """Queue a write; writes happen in the order they were submitted."""
-        done: Future[T] = Future()
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """Queue a write, on the event loop; writes happen in the order they were submitted."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._work.put((work, done))
         return done
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction. What it raises is raised here, and nothing of it is kept."""
         # Shielded: whoever gives up waiting does not undo, nor race with, a write under way.
-        return await asyncio.shield(asyncio.wrap_future(self.submit(work)))
+        return await asyncio.shield(self.submit(work))
+
+    def look_up(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a read of a row or two by their index right here, on the event loop, where a change of thread would cost
+        more than the read. WAL readers wait for no writer."""
+        return work(self._look_ups)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a read-only connection; it sees every write that has returned."""
@@ -119,22 +127,18 @@ class Database:
             while len(group) < GROUP and not self._work.empty():
                 group.append(self._work.get())
             closing = None in group
-            work = [entry for entry in group if entry is not None]
-            if work:
-                _commit(connection, work)
+            writes = [write for write in group if write is not None]
+            if writes:
+                _answer(_commit(connection, writes))
         connection.close()
 
 
-def _commit(
-    connection: sqlite3.Connection, group: list[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]]
-) -> None:
+def _commit(connection: sqlite3.Connection, group: list[Write]) -> list[Outcome]:
     """One durable commit for the whole group; a member that raises undoes itself alone."""
-    outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+    outcomes: list[Outcome] = []
     try:
         with transaction(connection):
             for work, done in group:
-                if not done.set_running_or_notify_cancel():
-                    continue
                 connection.execute("SAVEPOINT member")
                 try:
                     outcomes.append((done, work(connection), None))
@@ -144,9 +148,25 @@ def _commit(
                 connection.execute("RELEASE member")
     except sqlite3.Error as error:
         log.exception("A commit of %d writes failed; none of them is kept", len(group))
-        outcomes = [(done, None, error) for _, done in group if not done.cancelled()]
-    for done, result, failure in outcomes:
-        if failure is None:
+        return [(done, None, error) for _, done in group]
+    return outcomes
+
+
+def _answer(outcomes: list[Outcome]) -> None:
+    """Wake those who wait for a group of writes: the loop is called once, since each call of it costs a system call."""
+    loop = outcomes[0][0].get_loop()
+    try:
+        loop.call_soon_threadsafe(_settle, outcomes)
+    except RuntimeError:
+        # The loop was closed by a stop: the writes are on disk, and nobody waits for them any more.
+        log.info("%d writes were finished after the event loop had ended", len(outcomes))
+
+
+def _settle(outcomes: list[Outcome]) -> None:
+    for done, result, error in outcomes:
+        if done.cancelled():
+            continue
+        if error is None:
             done.set_result(result)
         else:
-            done.set_exception(failure)
+            done.set_exception(error)

@@ -64,8 +64,9 @@ def dispatch(
     public_id = str(ULID())
     moment = now()
     job_id = connection.execute(
-        "INSERT INTO jobs (public_id, client_id, job_type, status, request, work, credits_cost, priority, created_at)"
-        " VALUES (?, ?, ?, 'NOT_STARTED', ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO jobs"
+        " (public_id, client_id, job_type, status, request, work, credits_cost, priority, last_seq, created_at)"
+        " VALUES (?, ?, ?, 'NOT_STARTED', ?, ?, ?, ?, 1, ?) RETURNING id",
         (
             public_id,
             new.client_id,
@@ -79,7 +80,7 @@ def dispatch(
     ).fetchone()["id"]
     if not accounts.charge(connection, new.client_id, job_id, new.credits_cost, new.label):
         raise BalanceTooLow(accounts.totals(connection, new.client_id).balance, new.credits_cost)
-    add_event(connection, public_id, "queued", "Waiting for the GPU")
+    _insert_event(connection, job_id, 1, "queued", "Waiting for the GPU")
     requests.insert(connection, msgspec.structs.replace(row, status=202, job_id=public_id, credits=new.credits_cost))
     accepted = Accepted(row.id, public_id, "NOT_STARTED", new.credits_cost)
     if idempotency is not None:
@@ -174,10 +175,23 @@ def add_event(
     ).fetchone()
     if row is None:
         return
+    _insert_event(connection, row["id"], row["last_seq"], event_type, message, stage, extra, with_artifacts)
+
+
+def _insert_event(
+    connection: sqlite3.Connection,
+    job_id: int,
+    seq: int,
+    event_type: EventType,
+    message: str,
+    stage: str | None = None,
+    extra: dict[str, Any] | None = None,
+    with_artifacts: bool = False,
+) -> None:
     connection.execute(
         "INSERT INTO events (job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (row["id"], row["last_seq"], event_type, stage, message, int(with_artifacts), _text(extra or {}), now()),
+        (job_id, seq, event_type, stage, message, int(with_artifacts), _text(extra or {}), now()),
     )
 
 

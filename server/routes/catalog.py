@@ -85,7 +85,7 @@ async def read_render(public_id: FromPath[str]) -> RenderPage:
     )
 
 
-def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Names every missing part of a link; Litestar's own check stops at the first it happens to look at."""
     missing = [part for part in ("expires", "signature") if part not in connection.query_params]
     if missing:

@@ -38,7 +38,7 @@ async def check_request(request: Request[Caller, Any, Any]) -> Response[jobs.Acc
         database: Database = state.database
         client_id = request.user.client_id
         try:
-            earlier = await database.read(lambda connection: jobs.repeated(connection, client_id, idempotency))
+            earlier = database.look_up(lambda connection: jobs.repeated(connection, client_id, idempotency))
         except jobs.BodyDiffers:
             raise _conflict(idempotency) from None
         if earlier is not None:
@@ -61,7 +61,6 @@ async def generate_background(
     request: Request[Caller, Any, Any],
     data: BackgroundSpec,
     scheduler: NamedDependency[Scheduler],
-    models: NamedDependency[Models],
     idempotency_key: Annotated[
         str | None,
         HeaderParameter(
@@ -74,6 +73,7 @@ async def generate_background(
     ] = None,
 ) -> jobs.Accepted:
     """Takes the price, logs the request and makes the job in one durable transaction; a 202 means it is on disk."""
+    models = scheduler.models
     price = models.operations.background_generator.credits_cost
     work = resolve(data, models)
     idempotency, _ = _idempotency(request, await request.body())

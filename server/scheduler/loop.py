@@ -72,7 +72,9 @@ class Turn(msgspec.Struct):
 
 
 class Scheduler:
-    def __init__(self, settings: Settings, models: ModelsFile, database: Database, hub: EventHub) -> None:
+    def __init__(
+        self, settings: Settings, models: ModelsFile, database: Database, hub: EventHub, first_worker: Worker
+    ) -> None:
         self.settings = settings
         self.models_file = models
         self.database = database
@@ -91,6 +93,7 @@ class Scheduler:
         self._running: dict[str, Running] = {}
         #: The open slots, and those that open when they are empty: at most two.
         self._turns: list[Turn] = []
+        self._first_worker: Worker | None = first_worker
         self._worker: Worker | None = None
         self._killed_for: tuple[str, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -203,7 +206,7 @@ class Scheduler:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Take up the jobs that the last run of the server left, then start the GPU process."""
+        """Take up the jobs that the last run of the server left, then the GPU process."""
         self.sizes = Sizes(await self.database.read(measurements.known))
         for job, status in await self.database.read(jobs.unfinished):
             if status == "NOT_STARTED":
@@ -245,12 +248,14 @@ class Scheduler:
         self._killed_for = None
         metrics.worker_starts.inc()
         settings = self.settings
+        first, self._first_worker = self._first_worker, None
         try:
-            self._worker = Worker(settings.device, settings.memory_gib, settings.logs, self._on_report, self._on_death)
+            self._worker = first or Worker(settings.device, settings.memory_gib, settings.logs)
         except OSError:
             log.exception("The GPU process could not be started")
             self._start_again()
             return
+        self._worker.follow(self._on_report, self._on_death)
         log.info("GPU process %d started", self._worker.pid)
         self._watch(START_TIMEOUT_S, "start_timeout", f"the GPU process was not up after {START_TIMEOUT_S:.0f} s")
 
@@ -642,8 +647,7 @@ class Scheduler:
 
     def _write(self, work: Callable[[Any], Any], job_ids: list[str]) -> None:
         """Queue a write of progress, and wake whoever follows these jobs once it is on disk."""
-        future = self.database.submit(work)
-        self._track(self._written(asyncio.wrap_future(future), job_ids))
+        self._track(self._written(self.database.submit(work), job_ids))
 
     async def _written(self, write: "asyncio.Future[Any]", job_ids: list[str]) -> None:
         await write

@@ -20,19 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One GPU process, from its start to its death. Callbacks run on the event loop that made it."""
+    """One GPU process, from its start to its death."""
 
-    def __init__(
-        self,
-        device: str,
-        memory_gib: float,
-        logs: Path,
-        on_report: Callable[["Worker", Report], None],
-        on_death: Callable[["Worker", int], None],
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._on_report = on_report
-        self._on_death = on_death
+    def __init__(self, device: str, memory_gib: float, logs: Path) -> None:
+        """Start the process; what it reports waits until it is followed. Raises OSError."""
         self._pipe, child = Pipe()
         with child:
             self._process = subprocess.Popen(
@@ -43,7 +34,20 @@ class Worker:
                 # Ctrl-C in the terminal is for the server, which then ends this process in good order.
                 start_new_session=True,
             )
-        threading.Thread(target=_follow, args=(self._pipe, self._process, self._post), daemon=True).start()
+
+    def follow(self, on_report: Callable[["Worker", Report], None], on_death: Callable[["Worker", int], None]) -> None:
+        """Call these on the running event loop: for every report, and once with the exit status."""
+        loop = asyncio.get_running_loop()
+
+        def post(report: Report | int) -> None:
+            if loop.is_closed():
+                return
+            if isinstance(report, int):
+                loop.call_soon_threadsafe(on_death, self, report)
+            else:
+                loop.call_soon_threadsafe(on_report, self, report)
+
+        threading.Thread(target=_follow, args=(self._pipe, self._process, post), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -66,14 +70,6 @@ class Worker:
         except subprocess.TimeoutExpired:
             return False
         return True
-
-    def _post(self, report: Report | int) -> None:
-        if self._loop.is_closed():
-            return
-        if isinstance(report, int):
-            self._loop.call_soon_threadsafe(self._on_death, self, report)
-        else:
-            self._loop.call_soon_threadsafe(self._on_report, self, report)
 
 
 def _follow(pipe: Connection, process: "subprocess.Popen[bytes]", post: Callable[[Report | int], None]) -> None:

@@ -1,0 +1,88 @@
+"""The server proper, once its GPU process is on its way: the ledger, the application, and HTTP until it is told to stop."""
+
+import gc
+import socket
+
+import uvicorn
+
+from server.app import create_app
+from server.keys import new_client
+from server.ledger.database import Database, connect, migrate, transaction
+from server.models_file import ModelsFile
+from server.scheduler.events import EventHub
+from server.scheduler.worker import Worker
+from server.settings import Settings
+
+FIRST_CLIENT = "studio"
+FIRST_CREDITS = 1000
+
+
+def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_process: Worker) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
+    migrate(settings.database)
+    _welcome(settings, listening.getsockname()[1])
+    database = Database(settings.database)
+    hub = EventHub()
+    app = create_app(settings, models, database, hub, gpu_process)
+    # What was made up to here stays; it need not be searched for garbage again and again, nor thousands of waiting jobs
+    # each time a few hundred objects have come and gone.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whoever is slow to take an answer may not hold up a restart.
+        timeout_graceful_shutdown=5,
+    )
+    try:
+        _HttpServer(config, hub).run(sockets=[listening])
+    finally:
+        database.close()
+
+
+class _HttpServer(uvicorn.Server):
+    """Lets waiting requests and event streams go when a stop begins; they would hold it up otherwise."""
+
+    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
+def _welcome(settings: Settings, port: int) -> None:
+    """Say where the server is; on a first run make the first client and show its key, this once."""
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  not a bind
+    base = f"http://{shown}:{port}"
+    connection = connect(settings.database)
+    try:
+        with transaction(connection):
+            if connection.execute("SELECT 1 FROM clients LIMIT 1").fetchone():
+                print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
+                return
+            key = new_client(connection, FIRST_CLIENT, FIRST_CREDITS, test=False)
+    finally:
+        connection.close()
+    print(  # noqa: T201
+        f"""
+Welcome to Backlot. This first start made the client "{FIRST_CLIENT}" with {FIRST_CREDITS} credits. Its key, shown this once:
+
+    {key}
+
+Generate a first background:
+
+    curl -s {base}/v1/background-generator -H 'Authorization: Bearer {key}' \\
+      -d '{{"scene_type": "marble", "mood": "warm", "dominant_colors": ["ivory", "goldenrod"]}}'
+
+Then look at it:
+
+    Studio page   {base}/#key={key}
+    API pages     {base}/schema
+    Is it ready?  {base}/readyz
+""",
+        flush=True,
+    )
