@@ -15,6 +15,7 @@ import copy
 import logging
 import statistics
 import time
+from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
@@ -35,7 +36,7 @@ DENOISERS = ("unet", "transformer")
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 #: Arguments of a denoiser without a batch dimension; they depend on the size only, which all slots share.
 _SHARED = ("img_ids", "txt_ids")
-#: Denoiser calls whose time is taken, after the first, which may compile or warm up.
+#: Denoiser calls at a shape whose time is taken, after the first, which may compile or warm up.
 _TIMED = range(1, 4)
 
 
@@ -66,8 +67,9 @@ class Slots:
         self.model, self.size, self.shape = model, size, shape
         self._watch = watch
         self._slots: list[_Slot] = []
-        self._calls = 0
-        self._times: list[float] = []
+        #: Denoiser calls so far and the seconds that some of them took, by shape.
+        self._calls: Counter[int] = Counter()
+        self._times: dict[int, list[float]] = {}
         self._checked = False
         self._denoiser_name = next(name for name in DENOISERS if getattr(model.pipeline, name, None) is not None)
         self._denoiser = getattr(model.pipeline, self._denoiser_name)
@@ -83,7 +85,7 @@ class Slots:
     @property
     def seconds_per_step(self) -> float | None:
         """Of one denoiser call at this shape; None until some were timed."""
-        return statistics.median(self._times) if len(self._times) == len(_TIMED) else None
+        return self._seconds(self.shape)
 
     def enter(self, item: Item) -> None:
         """Encode the prompt and draw the noise; the image takes part from the next `tick` on. Needs a free slot."""
@@ -105,12 +107,14 @@ class Slots:
         return True
 
     def tick(self) -> None:
-        """One denoiser call for every slot. Raises what the denoiser raises; then every image here is lost."""
+        """One denoiser call, for all slots or for the first that came. Raises what the denoiser raises; then every image
+        here is lost."""
         with torch.inference_mode():
             for group in _alike(self._slots):
-                calls = [slot.waiting for slot in group if slot.waiting is not None]
-                parts = self._call(calls)
-                for slot, part in zip(group, parts, strict=True):
+                # Those without a part have their step in the next call.
+                for slot, part in zip(
+                    group, self._call([slot.waiting for slot in group if slot.waiting]), strict=False
+                ):
                     slot.waiting = None
                     self._resume(slot, part)
 
@@ -172,29 +176,46 @@ class Slots:
         return pipeline
 
     def _call(self, calls: list[_Call]) -> list[Any]:
-        """Run the denoiser once for all calls; the result of each."""
-        result = self._cheapest(calls)
-        return [_part(result, index * calls[0].rows, calls[0].rows) for index in range(len(calls))]
+        """Run the denoiser once, for all calls or the first of them; the result of each that took part.
 
-    def _cheapest(self, calls: list[_Call]) -> Any:
-        """Run at the smallest shape that holds the calls and is known to give the bits of the fixed one.
-
-        Which do depends on the device's kernels alone: a matrix product of 2 rows may go another way than one of 8, and
-        those of 4 and 8 the same. So it is found once for calls of the same likeness, by running both on them.
+        It runs at a shape that is known to give the bits of the fixed one. Which do depends on the device's kernels alone:
+        a matrix product of 2 rows may go another way than one of 8, and those of 4 and 8 the same. So it is found once for
+        calls of the same likeness, by running both on them.
         """
-        like = _likeness(calls[0])
-        for shape in (2**power for power in range(7) if len(calls) <= 2**power < self.shape):
-            key = (shape, self.shape, like)
-            same = self.model.same_bits.get(key)
+        rows, like = calls[0].rows, _likeness(calls[0])
+        exact = []
+        for shape in (2**power for power in range(7) if 2**power < self.shape):
+            same = self.model.same_bits.get((shape, self.shape, like))
+            if same is None and len(calls) <= shape:
+                result = self._denoiser_at(self.shape, calls)
+                smaller = self._denoiser_at(shape, calls)
+                self.model.same_bits[shape, self.shape, like] = _same(_part(result, 0, shape * rows), smaller)
+                self._check_places(result, rows)
+                return [_part(result, index * rows, rows) for index in range(len(calls))]
             if same:
-                return self._denoiser_at(shape, calls)
-            if same is None:
-                result = self._timed_denoiser_at_full(calls)
-                rows = shape * calls[0].rows
-                self.model.same_bits[key] = _same(_part(result, 0, rows), self._denoiser_at(shape, calls))
-                self._check_places(result, calls[0].rows)
-                return result
-        return self._timed_denoiser_at_full(calls)
+                exact.append(shape)
+        shape = self._best([*exact, self.shape], len(calls))
+        taking_part = calls[:shape]
+        result = self._denoiser_at(shape, taking_part)
+        return [_part(result, index * rows, rows) for index in range(len(taking_part))]
+
+    def _best(self, shapes: list[int], images: int) -> int:
+        """The shape that takes the most images through a step in a second, as far as that is known.
+
+        Three images, for example, may be done sooner as two and then one than as four with one for padding.
+        """
+        smallest = min(shape for shape in shapes if shape >= images)
+        seconds = {
+            shape: found for shape in shapes if shape <= smallest and (found := self._seconds(shape)) is not None
+        }
+        if smallest not in seconds:
+            return smallest
+        return max(seconds, key=lambda shape: (min(shape, images) / seconds[shape], shape))
+
+    def _seconds(self, shape: int) -> float | None:
+        """Of a denoiser call at a shape; None until some were timed."""
+        times = self._times.get(shape, [])
+        return statistics.median(times) if len(times) == len(_TIMED) else None
 
     def _check_places(self, result: Any, rows: int) -> None:
         """The padding repeats the first image, so the same bits must have come of it at the last place as at the first."""
@@ -222,20 +243,17 @@ class Slots:
             name: value if name in _SHARED else _join([call.keywords[name] for call in padded], rows)
             for name, value in calls[0].keywords.items()
         }
-        return self._denoiser(*arguments, **keywords)
-
-    def _timed_denoiser_at_full(self, calls: list[_Call]) -> Any:
-        self._calls += 1
-        if self._calls - 1 not in _TIMED:
-            return self._denoiser_at(self.shape, calls)
+        self._calls[shape] += 1
+        if self._calls[shape] - 1 not in _TIMED:
+            return self._denoiser(*arguments, **keywords)
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()
-        result = self._denoiser_at(self.shape, calls)
+        result = self._denoiser(*arguments, **keywords)
         if on_cuda:
             torch.cuda.synchronize()
-        self._times.append(time.perf_counter() - started)
+        self._times.setdefault(shape, []).append(time.perf_counter() - started)
         return result
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -99,6 +100,34 @@ def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[in
         assert run.steps[made.job_id] == list(range(1, STEPS + 1))
 
 
+@pytest.mark.parametrize(
+    ("make", "card"),
+    [
+        (tiny.flux2_klein_pipeline, {"guidance": 1.0}),
+        (tiny.z_image_pipeline, {"guidance": 0.0}),
+        (tiny.z_image_pipeline, {"guidance": 3.0}),
+        (tiny.qwen_image_pipeline, {"guidance": 4.0, "guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
+    ],
+    ids=["flux2-klein", "z-image-turbo", "z-image", "qwen-image"],
+)
+def test_slots_equal_the_stock_pipeline_for_prompts_of_any_length(make: Maker, card: dict[str, Any]) -> None:
+    """The stock pipelines pad the prompts of a batch to the longest; here each is run as among its equals."""
+    model = model_of(make)
+    model = msgspec.structs.replace(model, card=msgspec.structs.replace(model.card, **card))
+    size = Size(64, 64, STEPS, model.card.guidance)
+
+    def asked(number: int, prompt: int) -> Item:
+        return Item(f"job-{number}", 1000 + number, PROMPTS[prompt], model.card.negative_prompt, "-")
+
+    queue = [asked(1, 0), asked(2, 2), asked(3, 0), asked(4, 1), asked(5, 2)]
+    run = Run(model, size)
+    run.all(queue, [0, 1, 0, 2, 0])
+    assert run.broken == {}
+    for made in queue:
+        beside = [msgspec.structs.replace(made, seed=seed) for seed in (1, 2, 3)]
+        assert torch.equal(run.images[made.job_id], stock(model, size, [beside[0], made, *beside[1:]])[1])
+
+
 def test_a_whole_batch_equals_the_stock_pipeline(model: LoadedModel) -> None:
     made: dict[str, torch.Tensor] = {}
 
@@ -167,6 +196,24 @@ def test_few_images_run_at_the_smallest_shape_of_the_same_bits() -> None:
     # Guidance doubles the rows.
     assert seen == [2 * smallest] * STEPS
     assert torch.equal(second.images["job-1"], stock(model, SIZE, [item(1), item(2), item(2), item(3)])[0])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "images", "best"),
+    [
+        ({}, 1, 2),
+        ({}, 3, 4),
+        ({2: 1.0, 4: 1.1}, 3, 4),
+        ({2: 1.0, 4: 1.8}, 3, 2),
+        ({2: 1.0, 4: 1.8}, 4, 4),
+        ({2: 1.0, 4: 0.5}, 1, 2),
+    ],
+    ids=["smallest", "smallest for three", "cheap padding", "two, then one", "all four", "never more than needed"],
+)
+def test_a_call_takes_the_shape_with_most_images_a_second(seconds: dict[int, float], images: int, best: int) -> None:
+    slots = Run(model_of(tiny.unet_pipeline)).slots
+    slots._times = {shape: [time] * 3 for shape, time in seconds.items()}
+    assert slots._best([2, 4], images) == best
 
 
 @pytest.fixture(scope="module")
