@@ -5,6 +5,7 @@ of the others' capacity, whether or not earlier ones are done; latency is from t
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -70,13 +71,15 @@ async def ask_predict(http: httpx.AsyncClient, seed: int) -> None:
 
 async def ask_backlot(http: httpx.AsyncClient, seed: int) -> None:
     accepted = (await http.post("/v1/background-generator", json={**SPEC, "seed": seed})).raise_for_status().json()
-    path, since = f"/v1/jobs/{accepted['job_id']}/events", 0
-    while True:
-        page = (await http.get(path, params={"since": since, "wait": 30})).raise_for_status().json()
-        since = page["latest_seq"]
-        if page["events"] and page["events"][-1]["event_type"] == "succeeded":
-            (await http.get(page["events"][-1]["artifacts"][0]["image_url"])).raise_for_status()
-            return
+    path = f"/v1/jobs/{accepted['job_id']}/events"
+    async with http.stream("GET", path, headers={"Accept": "text/event-stream"}) as stream:
+        event = ""
+        async for line in stream.raise_for_status().aiter_lines():
+            if line.startswith("event:"):
+                event = line.removeprefix("event:").strip()
+            if line.startswith("data:") and event == "succeeded":
+                url = json.loads(line.removeprefix("data:"))["artifacts"][0]["image_url"]
+    (await http.get(url)).raise_for_status()
 
 
 async def capacity(url: str, headers: dict[str, str], ask: Ask) -> float:
