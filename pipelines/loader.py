@@ -61,15 +61,16 @@ def load(card: ModelCard) -> LoadedModel:
     elif card.scheduler_options:
         pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **card.scheduler_options)
     pipeline.set_progress_bar_config(disable=True)
-    if hasattr(getattr(pipeline, "vae", None), "use_slicing"):
+    vae: Any = getattr(pipeline, "vae", None)
+    if hasattr(vae, "use_slicing"):
         # One image at a time: decoding gains nothing from batches, and its bits must not depend on their shape.
-        pipeline.vae.enable_slicing()
-    if hasattr(pipeline, "vae") and all(weights.ndim <= 4 for weights in pipeline.vae.parameters()):
+        vae.enable_slicing()
+    if vae is not None and all(weights.ndim <= 4 for weights in vae.parameters()):
         # Its convolutions at full size take 0.7 of the time this way on a CPU; video decoders have no such layout.
-        pipeline.vae.to(memory_format=torch.channels_last)
-    if isinstance(getattr(pipeline, "vae", None), AutoencoderTiny):
+        vae.to(memory_format=torch.channels_last)
+    if isinstance(vae, AutoencoderTiny):
         # The same bits without another array as large as the image at each of them.
-        for module in pipeline.vae.modules():
+        for module in vae.modules():
             if isinstance(module, torch.nn.ReLU):
                 module.inplace = True
     return LoadedModel(card, revision_of(card), pipeline)
