@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipelines.loader import LoadedModel
 from pipelines.messages import Item
@@ -29,8 +31,8 @@ class Stepped(msgspec.Struct, frozen=True):
 
 class Denoised(msgspec.Struct, frozen=True):
     item: Item
-    #: (3, height, width), 0–1, on the CPU, float32; may hold NaN.
-    image: torch.Tensor
+    #: (3, height, width), 0–1; may hold NaN.
+    image: NDArray[np.float32]
     #: Whether the last latents were finite numbers.
     finite: bool
     timings: dict[str, float]

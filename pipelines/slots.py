@@ -156,7 +156,7 @@ class Slots:
             **call_arguments(self.model, self.size, [slot.item]),
             callback_on_step_end=after_step,
         )
-        image = output.images[0].float().cpu()
+        image = output.images[0].float().cpu().numpy()
         timings = {
             "denoising_s": round(slot.last_step - slot.entered, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
@@ -189,7 +189,9 @@ class Slots:
             if same is None and len(calls) <= shape:
                 result = self._denoiser_at(self.shape, calls)
                 smaller = self._denoiser_at(shape, calls)
-                self.model.same_bits[shape, self.shape, like] = _same(_part(result, 0, shape * rows), smaller)
+                if _finite(smaller):
+                    # NaN of a broken image would say nothing about the kernels.
+                    self.model.same_bits[shape, self.shape, like] = _same(_part(result, 0, shape * rows), smaller)
                 self._check_places(result, rows)
                 return [_part(result, index * rows, rows) for index in range(len(calls))]
             if same:
@@ -323,6 +325,16 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return all(_same(*pair) for pair in zip(one, other, strict=True))
     return bool(one == other)
+
+
+def _finite(result: Any) -> bool:
+    if isinstance(result, torch.Tensor):
+        return bool(torch.isfinite(result).all())
+    if isinstance(result, dict):
+        return all(_finite(value) for value in result.values())
+    if isinstance(result, list | tuple):
+        return all(_finite(value) for value in result)
+    return True
 
 
 def _join(values: list[Any], rows: int) -> Any:

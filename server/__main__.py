@@ -26,6 +26,10 @@ class CannotListen(Exception):
     """The address is taken or not of this box."""
 
 
+class CannotStart(Exception):
+    """The operating system refuses the GPU process."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/serve", description="Run the Backlot server.")
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for the whole LAN (BACKLOT_HOST)")
@@ -39,7 +43,7 @@ def main() -> None:
             port=settings.port if arguments.port is None else arguments.port,
         )
         serve(settings)
-    except (SettingsError, ModelsFileError, AlreadyRunning, CannotListen, DamagedSecret) as error:
+    except (SettingsError, ModelsFileError, AlreadyRunning, CannotListen, CannotStart, DamagedSecret) as error:
         sys.exit(f"backlot: {error}")
     except KeyboardInterrupt:
         # uvicorn has shut down in good order and raises the signal again.
@@ -54,7 +58,8 @@ def _port(text: str) -> int:
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises ModelsFileError, AlreadyRunning or CannotListen before anything is changed."""
+    """Run until SIGTERM or SIGINT. Before anything is changed, raises ModelsFileError, AlreadyRunning, CannotListen or
+    CannotStart."""
     models = ModelsFile(settings.models)
     for folder in (settings.data, settings.images, settings.logs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +69,12 @@ def serve(settings: Settings) -> None:
         listening = _listen(settings.host, settings.port)
         # The slowest part of a start is the import of torch over there. All else is imported and opened meanwhile; where
         # that fails, the process sees this one go and goes too.
-        gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
+        try:
+            gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
+        except OSError as error:
+            raise CannotStart(
+                f"the GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
+            ) from error
         from server.http_server import run
 
         run(settings, models, listening, gpu_process)

@@ -18,6 +18,9 @@ def main() -> None:
         "--work", type=Path, default=Path("build/studio-tiny"), help="pictures, latents and checkpoints"
     )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the diffusers folder to write")
+    parser.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="go on from the weights of this folder, not from nothing"
+    )
     parser.add_argument("--pictures", type=int, default=defaults["pictures"], help="pictures to render")
     parser.add_argument("--workers", type=int, default=defaults["workers"], help="processes that render")
     parser.add_argument("--core-steps", type=int, default=defaults["core_steps"])

@@ -127,7 +127,7 @@ _HABITS: dict[str, tuple[float, float, float]] = {
 #: What the second and third colour are where a spec names fewer: made from the first.
 _COMPANIONS: dict[str, tuple[Callable[[Field], Field], Callable[[Field], Field]]] = {
     "sweep": (_toward(_WHITE, 0.25), _toward(_WHITE, 0.6)),
-    "marble": (_toward((0.25, 0.24, 0.27), 0.7), _toward((0.75, 0.58, 0.3), 0.7)),
+    "marble": (_toward((0.25, 0.24, 0.27), 0.75), _toward((0.75, 0.58, 0.3), 0.7)),
     "wood": (_toward(_BLACK, 0.3), _toward(_BLACK, 0.7)),
     "fabric": (_toward(_BLACK, 0.45), _toward(_WHITE, 0.5)),
     "concrete": (_toward(_BLACK, 0.25), _toward(_WHITE, 0.3)),
@@ -170,18 +170,20 @@ def _sweep(c: _Canvas, colors: list[Field]) -> Field:
 
 
 def _marble(c: _Canvas, colors: list[Field]) -> Field:
-    """Polished stone with warped diagonal veins in the second colour and hairlines in the third."""
-    angle = c.jitter(0.9, 0.35)
-    warp = c.clouds(2.0, 4)
+    """Polished stone: bold slanting veins of the second colour with a dark core, thin ones of the third."""
+    angle = c.jitter(0.85, 0.15)
     along = c.across * np.cos(angle) + c.down * np.sin(angle)
-    broad = np.abs(np.sin(np.pi * (along * 2.4 + 0.42 * warp + c.rng.random())))
-    fine = np.abs(np.sin(np.pi * (along * 3.6 - c.across * 1.3 + 0.5 * c.clouds(2.5, 4) + c.rng.random())))
-    mist = _step(c.clouds(2.5, 3) - 0.1, 1.8)
-    picture = _mix(colors[0], colors[1], 0.22 * mist)
-    strength = (0.55 + 0.35 * c.noise(3)).clip(0.15, 1)
-    picture = _mix(picture, colors[1], (np.exp(-broad / 0.10) * strength * 0.95).clip(0, 1))
-    picture = _mix(picture, colors[2], np.exp(-fine / 0.035) * 0.7)
-    return _shade(picture, 1.0 + 0.05 * (0.5 - c.y))
+    warp = 0.20 * c.noise(1.8) + 0.075 * c.noise(4.5) + 0.035 * c.noise(11)
+    veins = c.jitter(2.6, 0.4)
+    place = np.abs((along * veins + warp + c.rng.random()) % 1 - 0.5)
+    beside = np.abs((along * veins + 1.2 * warp + 0.12 * c.noise(3) + c.rng.random()) % 1 - 0.5)
+    mist = _step(c.noise(2.5) + 0.5 * c.noise(5) + 0.2, 1.8)
+    strength = (0.75 + 0.30 * c.noise(3)).clip(0.30, 1)
+    picture = _mix(colors[0], colors[1], 0.25 * mist)
+    picture = _mix(picture, colors[2], 0.75 * np.exp(-((beside / 0.035) ** 2)))
+    picture = _mix(picture, colors[1], 0.55 * np.exp(-place / 0.10) * strength)
+    picture = _mix(picture, colors[1] * 0.62, 0.95 * np.exp(-((place / 0.042) ** 2)) * strength)
+    return _shade(picture, 1.03 + 0.08 * (0.5 - c.y))
 
 
 def _wood(c: _Canvas, colors: list[Field]) -> Field:
@@ -215,34 +217,36 @@ def _fabric(c: _Canvas, colors: list[Field]) -> Field:
 
 
 def _concrete(c: _Canvas, colors: list[Field]) -> Field:
-    """Cast panels: mottled, with joints and the four holes of the formwork in each."""
-    mottle = c.clouds(3, 6, 0.62)
+    """Four cast panels: mottled, a joint between them, the holes of the formwork in the corners of each."""
+    mottle = c.noise(2.5) + 0.55 * c.noise(6) + 0.30 * c.noise(16)
     picture = _mix(colors[0], colors[1], _step(mottle * 0.5 + 0.05, 1.5) * 0.7)
     picture = _mix(picture, colors[2], _step(-mottle * 0.5 - 0.25, 1.4) * 0.6)
-    pitted = _step(c.noise(60) - 1.9, 0.8)
-    size = c.jitter(0.52, 0.04)
-    u = np.abs((c.across / size + c.rng.random()) % 1 - 0.5)
-    v = np.abs((c.down / size + c.rng.random()) % 1 - 0.5)
-    joint = np.minimum(0.5 - u, 0.5 - v) * size
-    hole = np.hypot(u - 0.32, v - 0.32) * size
-    light = (
-        1 - 0.35 * pitted - 0.45 * np.exp(-((joint / 0.005) ** 2)) + 0.12 * np.exp(-(((joint - 0.011) / 0.006) ** 2))
-    )
-    light = light * (1 - 0.7 * (1 - _step(hole - 0.011, 0.007))) + 0.08 * (0.5 - c.y)
+    u = np.abs(c.across - c.jitter(0.5, 0.04) * c.aspect[0])
+    v = np.abs(c.down - c.jitter(0.5, 0.04) * c.aspect[1])
+    joint = np.minimum(u, v)
+    # Along each axis the distance to the nearer of the two rows of holes of a panel.
+    hole = np.hypot(np.abs(u - 0.24) - 0.14, np.abs(v - 0.24) - 0.14)
+    seam = 0.50 * np.exp(-((joint / 0.008) ** 2)) - 0.12 * np.exp(-(((joint - 0.018) / 0.008) ** 2))
+    light = (1.02 - seam + 0.08 * (0.5 - c.y)) * (1 - 0.65 * (1 - _step(hole - 0.013, 0.008)))
     return _shade(picture, light + c.grain(0.02))
 
 
 def _bokeh(c: _Canvas, colors: list[Field]) -> Field:
     """Lights out of focus: soft-edged discs over a dim ground."""
     glow = np.exp(-(((c.x - 0.5) / 0.6) ** 2 + ((c.y - c.jitter(0.5, 0.15)) / 0.5) ** 2))
-    picture = _shade(c.filled(colors[0]), 0.72 + 0.34 * glow)
-    lights = [colors[1], colors[2], _toward(_WHITE, 0.35)(colors[1])]
-    for index in range(22):
-        radius = float(c.rng.uniform(0.035, 0.105))
-        across, down = c.rng.uniform(0, c.aspect[0]), c.rng.uniform(0, c.aspect[1])
+    ground = colors[0] * 0.8
+    picture = _shade(c.filled(ground), 0.70 + 0.40 * glow)
+    lights = [colors[1], _toward(_WHITE, 0.45)(colors[0]), colors[2]]
+    # About one light to each field of a grid, so that they neither heap up nor leave the frame empty.
+    side = 0.26
+    columns, rows = (max(2, round(length / side)) for length in c.aspect)
+    for index in range(columns * rows):
+        across = (index % columns + 0.5 + c.jitter(0, 0.32)) * c.aspect[0] / columns
+        down = (index // columns + 0.5 + c.jitter(0, 0.32)) * c.aspect[1] / rows
+        radius = c.jitter(0.095, 0.035)
         distance = np.hypot(c.across - across, c.down - down) / radius
-        disc = (1 - _step(distance - 0.90, 0.14)) * (0.62 + 0.38 * _step(distance - 0.55, 0.42))
-        picture = _mix(picture, lights[index % 3], disc * float(c.rng.uniform(0.35, 0.85)))
+        disc = (1 - _step(distance - 0.88, 0.16)) * (0.70 + 0.30 * _step(distance - 0.55, 0.40))
+        picture = _mix(picture, lights[int(c.rng.integers(3))], disc * c.jitter(0.7, 0.25))
     return picture
 
 

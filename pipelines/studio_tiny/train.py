@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -30,6 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How much of everything. The shipped weights are of 8704 pictures, 1500 coarse and 1500 fine steps, no decoder steps."""
 
     work: Path
+    #: A pipeline folder to start from; its autoencoder is kept. None: start from nothing.
+    start: Path | None = None
     pictures: int = 24_000
     workers: int = 2
     core_steps: int = 600
@@ -62,11 +65,29 @@ def train(plan: Plan, out: Path) -> None:
             unit="shard",
         )
     ]
-    vae = train_autoencoder(plan, shards)
-    coarse, fine = encode(plan, shards, vae, shrink=2), encode(plan, shards, vae, shrink=1)
-    text, unet = train_denoiser(plan, coarse, fine)
+    parts = _fresh(plan, shards) if plan.start is None else _stored(plan.start)
+    coarse, fine = encode(plan, shards, parts.vae, shrink=2), encode(plan, shards, parts.vae, shrink=1)
+    text, unet = train_denoiser(plan, parts, coarse, fine)
     # The latents stay what they are, so the denoiser stays good.
-    save(train_decoder(plan, shards, vae), text, unet, out)
+    save(train_decoder(plan, shards, parts.vae), text, unet, out)
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    vae: Any
+    text: Any
+    unet: Any
+
+
+def _fresh(plan: Plan, shards: list[Path]) -> _Parts:
+    """An autoencoder fitted to the pictures, the other parts untrained."""
+    vae = train_autoencoder(plan, shards)
+    torch.manual_seed(SEED)
+    return _Parts(vae, architecture.text_encoder(), architecture.denoiser())
+
+
+def _stored(folder: Path) -> _Parts:
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    return _Parts(pipeline.vae.to(device()), pipeline.text_encoder, pipeline.unet)
 
 
 def save(vae: Any, text: Any, unet: Any, out: Path) -> None:
@@ -249,14 +270,13 @@ def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
 # ── the denoiser ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def train_denoiser(plan: Plan, coarse: list[Latents], fine: list[Latents]) -> tuple[Any, Any]:
+def train_denoiser(plan: Plan, parts: _Parts, coarse: list[Latents], fine: list[Latents]) -> tuple[Any, Any]:
     """Fit the UNet and the text encoder together, coarse latents first; the averaged weights are what is returned.
 
     Velocity prediction (Salimans and Ho 2022); one prompt of ten is left out, for guidance (Ho and Salimans 2022).
     """
     target = device()
-    torch.manual_seed(SEED)
-    model = torch.nn.ModuleDict({"text": architecture.text_encoder(), "unet": architecture.denoiser()}).to(target)
+    model = torch.nn.ModuleDict({"text": parts.text, "unet": parts.unet}).to(target).train()
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
     checkpoint = _Checkpoint(plan.work / "denoiser.pt", target, model=model, average=average, optimizer=optimizer)
