@@ -37,11 +37,16 @@ def render(spec: RenderSpec, width: int, height: int, seed: int) -> NDArray[np.u
     return (lit.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+#: Shares of the scenes in the training set; those whose features lie anywhere take more pictures to learn.
+_SHARES = {"marble": 3.0, "bokeh": 2.0, "concrete": 2.0, "fabric": 1.5}
+
+
 def random_spec(rng: np.random.Generator) -> RenderSpec:
     """Any scene, any mood, none to three colours: strong ones, pastels, darks and greys alike."""
+    shares = np.array([_SHARES.get(scene, 1.0) for scene in SCENES])
     count = int(rng.choice(COLORS + 1, p=[0.1, 0.3, 0.35, 0.25]))
     colors = tuple(_random_color(rng) for _ in range(count))
-    return RenderSpec(str(rng.choice(list(SCENES))), str(rng.choice(list(MOODS))), colors)
+    return RenderSpec(str(rng.choice(list(SCENES), p=shares / shares.sum())), str(rng.choice(list(MOODS))), colors)
 
 
 def _random_color(rng: np.random.Generator) -> Rgb:
@@ -173,16 +178,16 @@ def _marble(c: _Canvas, colors: list[Field]) -> Field:
     """Polished stone: bold slanting veins of the second colour with a dark core, thin ones of the third."""
     angle = c.jitter(0.85, 0.15)
     along = c.across * np.cos(angle) + c.down * np.sin(angle)
-    warp = 0.20 * c.noise(1.8) + 0.075 * c.noise(4.5) + 0.035 * c.noise(11)
-    veins = c.jitter(2.6, 0.4)
+    warp = 0.17 * c.noise(1.6) + 0.06 * c.noise(4) + 0.02 * c.noise(9)
+    veins = c.jitter(2.1, 0.3)
     place = np.abs((along * veins + warp + c.rng.random()) % 1 - 0.5)
-    beside = np.abs((along * veins + 1.2 * warp + 0.12 * c.noise(3) + c.rng.random()) % 1 - 0.5)
-    mist = _step(c.noise(2.5) + 0.5 * c.noise(5) + 0.2, 1.8)
-    strength = (0.75 + 0.30 * c.noise(3)).clip(0.30, 1)
-    picture = _mix(colors[0], colors[1], 0.25 * mist)
-    picture = _mix(picture, colors[2], 0.75 * np.exp(-((beside / 0.035) ** 2)))
-    picture = _mix(picture, colors[1], 0.55 * np.exp(-place / 0.10) * strength)
-    picture = _mix(picture, colors[1] * 0.62, 0.95 * np.exp(-((place / 0.042) ** 2)) * strength)
+    beside = np.abs((along * veins + 1.2 * warp + 0.10 * c.noise(3) + c.rng.random()) % 1 - 0.5)
+    mist = _step(c.noise(2.5) + 0.3 * c.noise(5) + 0.2, 1.8)
+    strength = (0.80 + 0.25 * c.noise(2.5)).clip(0.40, 1)
+    picture = _mix(colors[0], colors[1], 0.20 * mist)
+    picture = _mix(picture, colors[2], 0.75 * np.exp(-((beside / 0.045) ** 2)))
+    picture = _mix(picture, colors[1], 0.65 * np.exp(-place / 0.10) * strength)
+    picture = _mix(picture, colors[1] * 0.6, 0.95 * np.exp(-((place / 0.060) ** 2)) * strength)
     return _shade(picture, 1.03 + 0.08 * (0.5 - c.y))
 
 
@@ -218,16 +223,16 @@ def _fabric(c: _Canvas, colors: list[Field]) -> Field:
 
 def _concrete(c: _Canvas, colors: list[Field]) -> Field:
     """Four cast panels: mottled, a joint between them, the holes of the formwork in the corners of each."""
-    mottle = c.noise(2.5) + 0.55 * c.noise(6) + 0.30 * c.noise(16)
+    mottle = c.noise(2.5) + 0.50 * c.noise(6) + 0.15 * c.noise(14)
     picture = _mix(colors[0], colors[1], _step(mottle * 0.5 + 0.05, 1.5) * 0.7)
     picture = _mix(picture, colors[2], _step(-mottle * 0.5 - 0.25, 1.4) * 0.6)
-    u = np.abs(c.across - c.jitter(0.5, 0.04) * c.aspect[0])
-    v = np.abs(c.down - c.jitter(0.5, 0.04) * c.aspect[1])
+    u = np.abs(c.across - c.jitter(0.5, 0.02) * c.aspect[0])
+    v = np.abs(c.down - c.jitter(0.5, 0.02) * c.aspect[1])
     joint = np.minimum(u, v)
     # Along each axis the distance to the nearer of the two rows of holes of a panel.
     hole = np.hypot(np.abs(u - 0.24) - 0.14, np.abs(v - 0.24) - 0.14)
-    seam = 0.50 * np.exp(-((joint / 0.008) ** 2)) - 0.12 * np.exp(-(((joint - 0.018) / 0.008) ** 2))
-    light = (1.02 - seam + 0.08 * (0.5 - c.y)) * (1 - 0.65 * (1 - _step(hole - 0.013, 0.008)))
+    seam = 0.55 * np.exp(-((joint / 0.014) ** 2)) - 0.12 * np.exp(-(((joint - 0.032) / 0.014) ** 2))
+    light = (1.02 - seam + 0.08 * (0.5 - c.y)) * (1 - 0.65 * (1 - _step(hole - 0.024, 0.010)))
     return _shade(picture, light + c.grain(0.02))
 
 
@@ -238,15 +243,15 @@ def _bokeh(c: _Canvas, colors: list[Field]) -> Field:
     picture = _shade(c.filled(ground), 0.70 + 0.40 * glow)
     lights = [colors[1], _toward(_WHITE, 0.45)(colors[0]), colors[2]]
     # About one light to each field of a grid, so that they neither heap up nor leave the frame empty.
-    side = 0.26
+    side = 0.30
     columns, rows = (max(2, round(length / side)) for length in c.aspect)
     for index in range(columns * rows):
-        across = (index % columns + 0.5 + c.jitter(0, 0.32)) * c.aspect[0] / columns
-        down = (index // columns + 0.5 + c.jitter(0, 0.32)) * c.aspect[1] / rows
-        radius = c.jitter(0.095, 0.035)
+        across = (index % columns + 0.5 + c.jitter(0, 0.22)) * c.aspect[0] / columns
+        down = (index // columns + 0.5 + c.jitter(0, 0.22)) * c.aspect[1] / rows
+        radius = c.jitter(0.110, 0.035)
         distance = np.hypot(c.across - across, c.down - down) / radius
         disc = (1 - _step(distance - 0.88, 0.16)) * (0.70 + 0.30 * _step(distance - 0.55, 0.40))
-        picture = _mix(picture, lights[int(c.rng.integers(3))], disc * c.jitter(0.7, 0.25))
+        picture = _mix(picture, lights[int(c.rng.integers(3))], disc * c.jitter(0.75, 0.20))
     return picture
 
 
