@@ -13,21 +13,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from logging.handlers import RotatingFileHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from pipelines import messages
 from pipelines.messages import Item, Recipe, decode_order, encode
 from pipelines.models import ModelCard, settings_digest
 
 if TYPE_CHECKING:
-    from pipelines.call import Denoised, Outcome
+    from pipelines.call import Outcome
     from pipelines.loader import LoadedModel
     from pipelines.slots import Slots
     from pipelines.whole_batch import WholeBatch
@@ -71,13 +69,13 @@ class Engine:
         import torch
         import transformers
 
-        from pipelines import call, images, loader, memory, slots, technical, whole_batch
+        from pipelines import call, finishing, loader, memory, slots, whole_batch
 
         # Bars are for terminals; the log has when a load begins and ends.
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
         transformers.utils.logging.set_verbosity_error()
-        self._call, self._technical, self._images = call, technical, images
+        self._call = call
         self._loader, self._memory, self._slots_of, self._batch_of = loader, memory, slots.Slots, whole_batch.WholeBatch
         self._orders, self._report = orders, report
         self._device = loader.choose_device(wanted_device)
@@ -98,8 +96,7 @@ class Engine:
         self._measured = False
         #: Steps done in the present denoiser call, by job.
         self._stepped: dict[str, int] = {}
-        #: Checks and writes images beside the denoiser.
-        self._finishing = ThreadPoolExecutor(1, "finishing")
+        self._finishing = finishing.Finishing(report)
         self._versions = {
             "torch": str(torch.__version__),
             "diffusers": diffusers.__version__,
@@ -254,7 +251,7 @@ class Engine:
                 assert self._opened is not None  # noqa: S101  a slot is open
                 self._report(messages.Freed(outcome.item.job_id))
                 recipe = self._recipe(self._opened, outcome.item, self._slots.model)
-                self._finishing.submit(self._finish, outcome, recipe)
+                self._finishing.finish(outcome, recipe)
             case self._call.Broke(item=item, error=error):
                 log.error("Job %s broke", item.job_id, exc_info=error)
                 reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
@@ -265,40 +262,6 @@ class Engine:
             assert self._opened is not None  # noqa: S101  a slot is open
             self._report(messages.Steps(self._stepped, self._opened.steps))
             self._stepped = {}
-
-    def _finish(self, denoised: "Denoised", recipe: Recipe) -> None:
-        """In the finishing thread: check, measure and write one image; its own failure is its own alone.
-
-        Without torch: on a CPU that would keep a second team of OpenMP threads for this thread, and OpenMP, seeing more
-        threads than cores, would let them sleep at every barrier. The denoiser's steps then take 1.4 times as long.
-        """
-        started = time.perf_counter()
-        item = denoised.item
-        try:
-            usable = bool(np.isfinite(denoised.image).all())
-            scaled = np.nan_to_num(denoised.image).clip(0, 1).transpose(1, 2, 0) * np.float32(255)
-            pixels = np.ascontiguousarray(scaled.round().astype(np.uint8))
-            finding = "nan_latents" if not denoised.finite else "nan_image" if not usable else None
-            finding = finding or self._technical.technical_finding(pixels)
-            if finding is not None and not item.deliver_flawed:
-                message = f"The image cannot be used: {_FINDINGS[finding]}"
-                self._report(messages.Failed(item.job_id, finding, message, "image"))
-                return
-            evaluation = None
-            if item.evaluate:
-                self._report(messages.Progress((item.job_id,), "evaluating"))
-                # Imported where it is wanted: scikit-image would hold up the first image of every start.
-                from pipelines.evaluate import evaluate
-
-                evaluation = evaluate(pixels, item.colors)
-            self._images.write_png(Path(item.path), pixels, recipe)
-        except Exception as error:
-            log.exception("The image of job %s could not be finished", item.job_id)
-            message = f"The image could not be finished: {type(error).__name__}: {error}"
-            self._report(messages.Failed(item.job_id, "image_not_written", message, "machine"))
-            return
-        timings = {**denoised.timings, "finishing_s": round(time.perf_counter() - started, 4)}
-        self._report(messages.Imaged(item.job_id, recipe, finding, evaluation, timings))
 
     def _recipe(self, order: messages.Enter, item: Item, model: "LoadedModel") -> Recipe:
         return Recipe(
@@ -345,15 +308,6 @@ class Engine:
 def _same_slots(order: messages.Enter, opened: messages.Enter | None) -> bool:
     """Whether an order is for slots like those opened for another one, and may share them."""
     return opened is not None and not order.alone and msgspec.structs.replace(order, item=opened.item) == opened
-
-
-_FINDINGS = {
-    "nan_latents": "its latents are not finite numbers",
-    "nan_image": "its pixels are not finite numbers",
-    "black_image": "it is black",
-    "blank_image": "it is blank",
-    "flat_image": "it is one flat colour",
-}
 
 
 def main() -> None:

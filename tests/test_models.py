@@ -121,6 +121,10 @@ def test_the_server_never_imports_torch() -> None:
     assert fresh(code) == "[]"
 
 
+def test_images_are_finished_without_torch() -> None:
+    assert fresh("import pipelines.finishing, pipelines.evaluate, sys; print('torch' in sys.modules)") == "False"
+
+
 def test_pipelines_never_import_the_server() -> None:
     code = (
         "import pipelines.worker, pipelines.slots, pipelines.loader, pipelines.evaluate, pipelines.images, sys;"
