@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.checking import Problem, check
-from pipelines.sizes import RATIOS, TIERS, Tier, size_of
+from pipelines.sizes import TIERS, Tier
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -260,8 +260,3 @@ def settings_digest(card: ModelCard) -> str:
     """8 hex digits over what a card says that changes an image's bytes and is not told elsewhere in its recipe."""
     settings = (card.variant, card.scheduler, card.scheduler_options, card.arguments, card.guidance_argument)
     return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()[:8]
-
-
-def card_sizes(card: ModelCard) -> set[tuple[int, int]]:
-    """Every (width, height) a client can ask of this model."""
-    return {size_of(tier, ratio, card.multiple_of) for tier in card.tiers for ratio in RATIOS}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.colors import color_name, parse_color
-from pipelines.models import Brand, ModelCard, ModelsFileError, card_sizes, load_models
+from pipelines.models import Brand, ModelCard, ModelsFileError, load_models
 from pipelines.prompt import write_prompt
 from pipelines.sizes import RATIOS, TIERS, size_of
 from tests.conftest import ROOT, models_file
@@ -58,7 +58,8 @@ def test_the_shipped_file() -> None:
         models.models
     )
     for card in models.models.values():
-        assert all(width % card.multiple_of == height % card.multiple_of == 0 for width, height in card_sizes(card))
+        sizes = [size_of(tier, ratio, card.multiple_of) for tier in card.tiers for ratio in RATIOS]
+        assert all(width % card.multiple_of == height % card.multiple_of == 0 for width, height in sizes)
 
 
 def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:

@@ -42,9 +42,6 @@ class Sizes:
             del known[shape]
         known[measurement.shape] = measurement
 
-    def known(self) -> list[Measurement]:
-        return [measurement for by_shape in self._known.values() for measurement in by_shape.values()]
-
     def shape_for(self, key: SizeKey, shapes: Sequence[int], wanted: int) -> int:
         """The shape that makes most of the GPU for `wanted` images; `shapes` ascends and is what the card allows.
 
