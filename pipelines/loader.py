@@ -11,6 +11,7 @@ import msgspec
 import torch
 from diffusers import AutoencoderTiny, DiffusionPipeline
 
+from pipelines.invariance import Layers
 from pipelines.models import ModelCard
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ class LoadedModel(msgspec.Struct, frozen=True):
     card: ModelCard
     revision: str
     pipeline: Any
-    #: By smaller shape, shape and likeness of the calls: whether the denoiser gives the same bits. Filled as it is found.
-    same_bits: dict[tuple[int, int, Hashable], bool] = msgspec.field(default_factory=dict)
+    #: By smaller shape, shape and likeness of the calls: the layers that must run at the shape for the denoiser to give the
+    #: same bits, None where even so it does not. Filled as it is found.
+    same_bits: dict[tuple[int, int, Hashable], Layers | None] = msgspec.field(default_factory=dict)
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -7,8 +7,8 @@ code for every family, each slot has its own scheduler state and timestep, and a
 slot frees.
 
 At a fixed shape the denoiser gives a row the same bits whatever the other rows are, so an image does not depend on
-its neighbours or on when they came. A few images need not pay for all slots: where a smaller shape was seen to give the
-very bits of the fixed one on this device, they run at that.
+its neighbours or on when they came. A few images need not pay for all slots: they run at a smaller shape, the layers whose
+bits depend on the shape padded to the fixed one, where this was seen to give the very bits of the fixed one on this device.
 """
 
 import copy
@@ -24,6 +24,7 @@ import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from pipelines.call import Broke, Denoised, Size, Stepped, Watch, call_arguments
+from pipelines.invariance import Layers, padded, varying_layers
 from pipelines.loader import LoadedModel
 from pipelines.memory import is_out_of_memory
 from pipelines.messages import Item
@@ -178,28 +179,43 @@ class Slots:
     def _call(self, calls: list[_Call]) -> list[Any]:
         """Run the denoiser once, for all calls or the first of them; the result of each that took part.
 
-        It runs at a shape that is known to give the bits of the fixed one. Which do depends on the device's kernels alone:
-        a matrix product of 2 rows may go another way than one of 8, and those of 4 and 8 the same. So it is found once for
-        calls of the same likeness, by running both on them.
+        It runs at a shape that is known to give the bits of the fixed one. Which do depends on the device's kernels alone,
+        so it is found once for calls of the same likeness, by running both on them.
         """
         rows, like = calls[0].rows, _likeness(calls[0])
-        exact = []
-        for shape in (2**power for power in range(7) if 2**power < self.shape):
-            same = self.model.same_bits.get((shape, self.shape, like))
-            if same is None and len(calls) <= shape:
-                result = self._denoiser_at(self.shape, calls)
-                smaller = self._denoiser_at(shape, calls)
-                if _finite(smaller):
-                    # NaN of a broken image would say nothing about the kernels.
-                    self.model.same_bits[shape, self.shape, like] = _same(_part(result, 0, shape * rows), smaller)
-                self._check_places(result, rows)
-                return [_part(result, index * rows, rows) for index in range(len(calls))]
-            if same:
-                exact.append(shape)
-        shape = self._best([*exact, self.shape], len(calls))
+        exact: dict[int, Layers] = {self.shape: ()}
+        for shape in _shapes_below(self.shape):
+            if (shape, self.shape, like) not in self.model.same_bits:
+                if len(calls) <= shape:
+                    result = self._compare(shape, calls)
+                    return [_part(result, index * rows, rows) for index in range(len(calls))]
+                continue
+            layers = self.model.same_bits[shape, self.shape, like]
+            if layers is not None:
+                exact[shape] = layers
+                if len(calls) <= shape:
+                    # What is larger can only take longer.
+                    break
+        shape = self._best(sorted(exact), len(calls))
         taking_part = calls[:shape]
-        result = self._denoiser_at(shape, taking_part)
+        with padded(exact[shape], shape * rows, self.shape * rows):
+            result = self._denoiser_at(shape, taking_part)
         return [_part(result, index * rows, rows) for index in range(len(taking_part))]
+
+    def _compare(self, shape: int, calls: list[_Call]) -> Any:
+        """Run calls at the fixed shape, and at a smaller one to note whether that gives the same bits; the result."""
+        rows, like = calls[0].rows, _likeness(calls[0])
+        result, layers = varying_layers(
+            self._denoiser, lambda: self._run_denoiser(self.shape, calls), self.shape * rows, shape * rows
+        )
+        with padded(layers, shape * rows, self.shape * rows):
+            smaller = self._run_denoiser(shape, calls)
+        if _finite(smaller):
+            # NaN of a broken image would say nothing about the kernels.
+            same = _same(_part(result, 0, shape * rows), smaller)
+            self.model.same_bits[shape, self.shape, like] = layers if same else None
+        self._check_places(result, rows)
+        return result
 
     def _best(self, shapes: list[int], images: int) -> int:
         """The shape that takes the most images through a step in a second, as far as that is known.
@@ -235,28 +251,32 @@ class Slots:
             )
 
     def _denoiser_at(self, shape: int, calls: list[_Call]) -> Any:
-        """Run the denoiser at a shape, padded with repetitions of the first call."""
-        rows = calls[0].rows
-        padded = [*calls, *(calls[0] for _ in range(shape - len(calls)))]
-        arguments = [
-            _join([call.arguments[index] for call in padded], rows) for index in range(len(calls[0].arguments))
-        ]
-        keywords = {
-            name: value if name in _SHARED else _join([call.keywords[name] for call in padded], rows)
-            for name, value in calls[0].keywords.items()
-        }
+        """Run the denoiser at a shape, and take the time where that is wanted."""
         self._calls[shape] += 1
         if self._calls[shape] - 1 not in _TIMED:
-            return self._denoiser(*arguments, **keywords)
+            return self._run_denoiser(shape, calls)
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()
-        result = self._denoiser(*arguments, **keywords)
+        result = self._run_denoiser(shape, calls)
         if on_cuda:
             torch.cuda.synchronize()
         self._times.setdefault(shape, []).append(time.perf_counter() - started)
         return result
+
+    def _run_denoiser(self, shape: int, calls: list[_Call]) -> Any:
+        """Run the denoiser at a shape, padded with repetitions of the first call."""
+        rows = calls[0].rows
+        together = [*calls, *(calls[0] for _ in range(shape - len(calls)))]
+        arguments = [
+            _join([call.arguments[index] for call in together], rows) for index in range(len(calls[0].arguments))
+        ]
+        keywords = {
+            name: value if name in _SHARED else _join([call.keywords[name] for call in together], rows)
+            for name, value in calls[0].keywords.items()
+        }
+        return self._denoiser(*arguments, **keywords)
 
 
 class _Paused:
@@ -290,6 +310,11 @@ class _AtShape:
         joined = [_join([argument] * self._shape, rows) for argument in arguments]
         named = {name: _join([argument] * self._shape, rows) for name, argument in keywords.items()}
         return _part(self._module(*joined, **named), 0, rows)
+
+
+def _shapes_below(shape: int) -> list[int]:
+    """Shapes worth trying for fewer images, ascending: 1, 2, 3, 4, 6, 8, 12, …"""
+    return sorted(size for power in range(6) for size in (2**power, 3 * 2**power) if size < shape)
 
 
 def _alike(slots: list[_Slot]) -> list[list[_Slot]]:

@@ -138,7 +138,9 @@ def test_jobs_of_a_removed_model_fail_and_are_refunded_while_others_finish(
 
 
 def test_measured_sizes_are_listed_and_kept(engine: Server) -> None:
-    engine.finished(engine.submit())
+    # Enough to fill the four slots for some steps.
+    for job_id in [engine.submit() for _ in range(12)]:
+        engine.finished(job_id)
     engine.stop()
     engine.start()
     (model,) = json.loads(engine.backlot("models", "list", "--json").stdout)
