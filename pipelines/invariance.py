@@ -1,61 +1,90 @@
 """A denoiser at a smaller batch shape that gives the bits of a larger one.
 
 What a layer gives for a row may depend on how many rows there are: a library takes another way through a matrix product
-of 2 rows than of 8. Few layers do: on a CPU those with one row an image, which embed the timestep and the pooled text,
-and hardly cost anything. So each layer is tried at both shapes, and those that differ are run at the larger shape, padded,
-while all others save their time. That the whole denoiser then gives the same bits is for the caller to see; products
-outside of layers, such as those of attention, are not tried here.
+of 2 rows than of 8. Few layers do: on a CPU some of those that have one entry a row, which embed the timestep and the
+pooled text, and hardly cost anything. So each layer is tried at both shapes, and those that differ are run at the larger
+one, padded, while all others save their time. What is not a layer, as the products of attention, is not tried here:
+whether the whole denoiser gives the same bits is for the caller to see.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+log = logging.getLogger(__name__)
+
 Layers = tuple[torch.nn.Module, ...]
 
+#: Padded layers may make up so much of what all layers put out; above it a smaller shape saves too little.
+_MOST_PADDED = 0.05
 
-def varying_layers(denoiser: torch.nn.Module, call: Callable[[], Any], rows: int, fewer: int) -> tuple[Any, Layers]:
-    """Make a denoiser call of `rows` rows; its result, and the layers whose first `fewer` rows have other bits alone.
 
-    Each layer is tried on its true input as the call passes it, so that no activations are kept.
+def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
+    """Make a denoiser call of `full` rows; its result, and the layers to pad in calls of `few` rows.
+
+    These are all that have one entry a row, whose few numbers could agree by chance, and those that give other bits when
+    run on the first `few` rows alone. None where padding would save too little, or a layer could not be tried. Each layer is
+    tried on its true input as the call passes it, so no activations are kept. Raises what the call raises.
     """
-    varying: dict[torch.nn.Module, None] = {}
+    output: dict[torch.nn.Module, int] = {}
+    padded_layers: dict[torch.nn.Module, None] = {}
+    failed = False
 
-    def try_fewer(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
-        if layer in varying or not isinstance(result, torch.Tensor) or len(result) % rows:
+    def try_few(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
+        nonlocal failed
+        if failed or not isinstance(result, torch.Tensor) or result.ndim == 0 or len(result) % full:
             return
-        first = len(result) // rows * fewer
-        few = layer.forward(
-            *(_first(value, rows, fewer) for value in inputs),
-            **{name: _first(value, rows, fewer) for name, value in named.items()},
-        )
-        if not torch.equal(few, result[:first]):
-            varying[layer] = None
+        output[layer] = output.get(layer, 0) + result.numel()
+        if layer in padded_layers:
+            return
+        if result.numel() == full * result.shape[-1]:
+            padded_layers[layer] = None
+            return
+        try:
+            part = layer.forward(
+                *(_first(value, full, few) for value in inputs),
+                **{name: _first(value, full, few) for name, value in named.items()},
+            )
+        except Exception:
+            # Out of memory, or a layer whose input is laid out in another way; the call itself must not suffer.
+            log.exception("%s could not be tried on %d of %d rows", type(layer).__name__, few, full)
+            failed = True
+            return
+        if not torch.equal(part, result[: len(result) // full * few]):
+            padded_layers[layer] = None
 
-    # Layers with weights of their own; those without work on each number by itself, some in place.
+    # Leaves with weights. Others may work in place, and what they do shows in the whole.
     layers = [part for part in denoiser.modules() if next(part.parameters(recurse=False), None) is not None]
-    hooks = [layer.register_forward_hook(try_fewer, with_kwargs=True) for layer in layers if not any(layer.children())]
+    hooks = [layer.register_forward_hook(try_few, with_kwargs=True) for layer in layers if not any(layer.children())]
     try:
-        return call(), tuple(varying)
+        result = call()
     finally:
         for hook in hooks:
             hook.remove()
+    share = sum(output[layer] for layer in padded_layers) / max(1, sum(output.values()))
+    return result, None if failed or share > _MOST_PADDED else tuple(padded_layers)
 
 
 @contextmanager
-def padded(layers: Sequence[torch.nn.Module], rows: int, wanted: int) -> Iterator[None]:
-    """Inside, these layers of a denoiser called with `rows` rows run with `wanted` rows; nobody else notices."""
+def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[None]:
+    """Inside, these layers of a denoiser called with `few` rows run with `full` rows; nobody else notices.
 
-    def pad(_: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    A layer raises ValueError where no argument is of `few` rows.
+    """
+
+    def pad(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if not any(_has_rows(value, few) for value in (*inputs, *named.values())):
+            raise ValueError(f"a {type(layer).__name__} that must run with {full} rows was not given {few}")
         return (
-            tuple(_repeated(value, rows, wanted) for value in inputs),
-            {name: _repeated(value, rows, wanted) for name, value in named.items()},
+            tuple(_lengthened(value, few, full) for value in inputs),
+            {name: _lengthened(value, few, full) for name, value in named.items()},
         )
 
     def cut(_: torch.nn.Module, __: tuple[Any, ...], result: torch.Tensor) -> torch.Tensor:
-        return result[: len(result) // wanted * rows]
+        return result[: len(result) // full * few]
 
     hooks = [layer.register_forward_pre_hook(pad, with_kwargs=True) for layer in layers]
     hooks += [layer.register_forward_hook(cut) for layer in layers]
@@ -66,16 +95,19 @@ def padded(layers: Sequence[torch.nn.Module], rows: int, wanted: int) -> Iterato
             hook.remove()
 
 
-def _first(value: Any, rows: int, fewer: int) -> Any:
-    """The part of a layer's argument that belongs to the first `fewer` rows."""
-    if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) % rows:
-        return value
-    return value[: len(value) // rows * fewer]
+def _has_rows(value: Any, rows: int) -> bool:
+    """Whether a layer's argument has one or more entries for each of so many rows."""
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) % rows == 0
 
 
-def _repeated(value: Any, rows: int, wanted: int) -> Any:
-    """A layer's argument with its first entry repeated, so that it is as long as that of `wanted` rows."""
-    if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) % rows:
+def _first(value: Any, full: int, few: int) -> Any:
+    """The part of a layer's argument that belongs to the first `few` rows."""
+    return value[: len(value) // full * few] if _has_rows(value, full) else value
+
+
+def _lengthened(value: Any, few: int, full: int) -> Any:
+    """A layer's argument with its first entry repeated, so that it is as long as that of `full` rows."""
+    if not _has_rows(value, few):
         return value
-    missing = len(value) // rows * (wanted - rows)
+    missing = len(value) // few * (full - few)
     return torch.cat([value, value[:1].expand(missing, *value.shape[1:])])

@@ -30,9 +30,9 @@ class LoadedModel(msgspec.Struct, frozen=True):
     card: ModelCard
     revision: str
     pipeline: Any
-    #: By smaller shape, shape and likeness of the calls: the layers that must run at the shape for the denoiser to give the
-    #: same bits, None where even so it does not. Filled as it is found.
-    same_bits: dict[tuple[int, int, Hashable], Layers | None] = msgspec.field(default_factory=dict)
+    #: By smaller shape, shape and likeness of the calls: the layers to pad for the denoiser to give the bits of the shape,
+    #: None where it does not or would save too little. Filled as it is found.
+    padding: dict[tuple[int, int, Hashable], Layers | None] = msgspec.field(default_factory=dict)
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -24,7 +24,7 @@ import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from pipelines.call import Broke, Denoised, Size, Stepped, Watch, call_arguments
-from pipelines.invariance import Layers, padded, varying_layers
+from pipelines.invariance import Layers, layers_to_pad, padded
 from pipelines.loader import LoadedModel
 from pipelines.memory import is_out_of_memory
 from pipelines.messages import Item
@@ -39,6 +39,8 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 _SHARED = ("img_ids", "txt_ids")
 #: Denoiser calls at a shape whose time is taken, after the first, which may compile or warm up.
 _TIMED = range(1, 4)
+#: So many times the images a second must come of a call that leaves some of them out.
+_WORTH = 1.03
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -184,17 +186,19 @@ class Slots:
         """
         rows, like = calls[0].rows, _likeness(calls[0])
         exact: dict[int, Layers] = {self.shape: ()}
-        for shape in _shapes_below(self.shape):
-            if (shape, self.shape, like) not in self.model.same_bits:
+        # The server chooses between shapes by their times, so that of the fixed one is taken first where it costs little.
+        timed = self._seconds(self.shape) is not None or len(calls) <= self.shape // 2
+        for shape in _shapes_below(self.shape) if timed else []:
+            if (shape, self.shape, like) not in self.model.padding:
                 if len(calls) <= shape:
                     result = self._compare(shape, calls)
                     return [_part(result, index * rows, rows) for index in range(len(calls))]
                 continue
-            layers = self.model.same_bits[shape, self.shape, like]
+            layers = self.model.padding[shape, self.shape, like]
             if layers is not None:
                 exact[shape] = layers
                 if len(calls) <= shape:
-                    # What is larger can only take longer.
+                    # What is larger takes longer: little of any of them is padded.
                     break
         shape = self._best(sorted(exact), len(calls))
         taking_part = calls[:shape]
@@ -204,17 +208,24 @@ class Slots:
 
     def _compare(self, shape: int, calls: list[_Call]) -> Any:
         """Run calls at the fixed shape, and at a smaller one to note whether that gives the same bits; the result."""
-        rows, like = calls[0].rows, _likeness(calls[0])
-        result, layers = varying_layers(
-            self._denoiser, lambda: self._run_denoiser(self.shape, calls), self.shape * rows, shape * rows
-        )
-        with padded(layers, shape * rows, self.shape * rows):
-            smaller = self._run_denoiser(shape, calls)
+        rows, key = calls[0].rows, (shape, self.shape, _likeness(calls[0]))
+        few, full = shape * rows, self.shape * rows
+        result, layers = layers_to_pad(self._denoiser, lambda: self._run_denoiser(self.shape, calls), full, few)
+        self._check_places(result, rows)
+        if layers is None:
+            self.model.padding[key] = None
+            return result
+        try:
+            with padded(layers, few, full):
+                smaller = self._run_denoiser(shape, calls)
+        except Exception:
+            # The result of the fixed shape is good, so nobody suffers.
+            log.exception("%s cannot run at %d of %d slots", self.model.card.name, shape, self.shape)
+            self.model.padding[key] = None
+            return result
         if _finite(smaller):
             # NaN of a broken image would say nothing about the kernels.
-            same = _same(_part(result, 0, shape * rows), smaller)
-            self.model.same_bits[shape, self.shape, like] = layers if same else None
-        self._check_places(result, rows)
+            self.model.padding[key] = layers if _same(_part(result, 0, few), smaller) else None
         return result
 
     def _best(self, shapes: list[int], images: int) -> int:
@@ -228,7 +239,13 @@ class Slots:
         }
         if smallest not in seconds:
             return smallest
-        return max(seconds, key=lambda shape: (min(shape, images) / seconds[shape], shape))
+        best = smallest
+        for shape in seconds:
+            gain = min(shape, images) / seconds[shape] / (min(best, images) / seconds[best])
+            # To leave images out must be worth it; a little less is noise.
+            if gain > _WORTH:
+                best = shape
+        return best
 
     def _seconds(self, shape: int) -> float | None:
         """Of a denoiser call at a shape; None until some were timed."""

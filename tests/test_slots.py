@@ -192,9 +192,7 @@ def test_few_images_run_at_the_smallest_shape_of_the_same_bits() -> None:
     hook = model.pipeline.unet.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     second.all([item(1)], [0])
     hook.remove()
-    smallest = min(
-        (smaller for (smaller, _, _), layers in model.same_bits.items() if layers is not None), default=SHAPE
-    )
+    smallest = min((smaller for (smaller, _, _), layers in model.padding.items() if layers is not None), default=SHAPE)
     # Guidance doubles the rows.
     assert seen == [2 * smallest] * STEPS
     assert torch.equal(second.images["job-1"], stock(model, SIZE, [item(1), item(2), item(2), item(3)])[0])
