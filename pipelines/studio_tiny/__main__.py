@@ -27,7 +27,6 @@ def main() -> None:
     parser.add_argument("--core-batch", type=int, default=defaults["core_batch"])
     parser.add_argument("--autoencoder-steps", type=int, default=defaults["autoencoder_steps"])
     parser.add_argument("--autoencoder-batch", type=int, default=defaults["autoencoder_batch"])
-    parser.add_argument("--decoder-steps", type=int, default=defaults["decoder_steps"])
     parser.add_argument("--coarse-steps", type=int, default=defaults["coarse_steps"])
     parser.add_argument("--coarse-batch", type=int, default=defaults["coarse_batch"])
     parser.add_argument("--fine-steps", type=int, default=defaults["fine_steps"])

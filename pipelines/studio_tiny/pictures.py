@@ -24,14 +24,14 @@ SQUARE = 0.6
 
 
 class Shard(msgspec.Struct, frozen=True):
-    #: (SHARD, height, width, 3)
+    #: (SHARD, height, width, 3); read from the disk where it is touched.
     pixels: NDArray[np.uint8]
     prompts: list[str]
 
 
 def write_shard(folder: Path, number: int, seed: int) -> Path:
     """Render shard `number` of the set with this seed, unless it is there already."""
-    path = folder / f"shard-{seed}-{number:06}.npz"
+    path = folder / f"shard-{seed}-{number:06}.npy"
     if path.exists():
         return path
     rng = np.random.default_rng((seed, number))
@@ -41,16 +41,17 @@ def write_shard(folder: Path, number: int, seed: int) -> Path:
     # The scene and the mood go by the word, as at inference.
     prompts = [phrase(spec.scene, spec.mood, spec.colors).prompt for spec in specs]
     pixels = np.stack([render(spec, width, height, int(rng.integers(2**32))) for spec in specs])
+    path.with_suffix(".json").write_bytes(msgspec.json.encode(prompts))
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, pixels=pixels, prompts=np.array(prompts))
+        np.save(file, pixels)
     partial.replace(path)
     return path
 
 
 def read_shard(path: Path) -> Shard:
-    with np.load(path) as stored:
-        return Shard(stored["pixels"], [str(prompt) for prompt in stored["prompts"]])
+    prompts = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=list[str])
+    return Shard(np.load(path, mmap_mode="r"), prompts)
 
 
 def render_shards(folder: Path, numbers: range, seed: int, workers: int) -> list["Future[Path]"]:

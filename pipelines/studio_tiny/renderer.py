@@ -210,8 +210,9 @@ def _wood(c: _Canvas, colors: list[Field]) -> Field:
 
 def _fabric(c: _Canvas, colors: list[Field]) -> Field:
     """Cloth hanging in folds that run down the frame and lean a little."""
-    lean = c.jitter(0.0, 0.35)
-    place = c.across + lean * c.down + 0.07 * c.noise(1.6) + 0.02 * c.noise(5, 2)
+    lean = c.jitter(0.0, 0.25)
+    # Waves longer than a fold is wide, or the folds would close into rings as in agate.
+    place = c.across + lean * c.down + 0.05 * c.noise(1.2, 1) + 0.008 * c.noise(4, 2)
     phase, folds = c.rng.random() * 7, c.jitter(4.2, 0.8)
     height = np.sin(2 * np.pi * folds * place + phase) + 0.45 * np.sin(2 * np.pi * folds * 2.17 * place + 2.1 * phase)
     slope = np.cos(2 * np.pi * folds * place + phase) + 0.6 * np.cos(2 * np.pi * folds * 2.17 * place + 2.1 * phase)
