@@ -167,15 +167,17 @@ def add_event(
     stage: str | None = None,
     extra: dict[str, Any] | None = None,
     with_artifacts: bool = False,
+    moment: str | None = None,
 ) -> None:
-    """Append an event. A job that has ended takes no more of them, so a late report changes nothing."""
+    """Append an event of this moment, or else of now. A job that has ended takes no more of them, so a late report changes
+    nothing."""
     row = connection.execute(
         "UPDATE jobs SET last_seq = last_seq + 1 WHERE public_id = ? AND (ended_at IS NULL OR ?) RETURNING id, last_seq",
         (public_id, event_type in ("succeeded", "failed")),
     ).fetchone()
     if row is None:
         return
-    _insert_event(connection, row["id"], row["last_seq"], event_type, message, stage, extra, with_artifacts)
+    _insert_event(connection, row["id"], row["last_seq"], event_type, message, stage, extra, with_artifacts, moment)
 
 
 def _insert_event(
@@ -187,11 +189,12 @@ def _insert_event(
     stage: str | None = None,
     extra: dict[str, Any] | None = None,
     with_artifacts: bool = False,
+    moment: str | None = None,
 ) -> None:
     connection.execute(
         "INSERT INTO events (job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (job_id, seq, event_type, stage, message, int(with_artifacts), _text(extra or {}), now()),
+        (job_id, seq, event_type, stage, message, int(with_artifacts), _text(extra or {}), moment or now()),
     )
 
 

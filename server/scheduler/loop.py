@@ -430,14 +430,16 @@ class Scheduler:
             self._tell({job_id: (message, extra)}, report.stage)
 
     def _tell(self, told: dict[str, tuple[str, dict[str, Any]]], stage: messages.Stage) -> None:
-        """Add an event to each of these jobs."""
+        """Add an event to each of these jobs, not at once: a commit for every step would take the processor from a denoiser
+        that runs on it, and wake every follower as often."""
+        moment = now()
 
         def add(connection: Any) -> None:
             for job_id, (message, extra) in told.items():
-                jobs.add_event(connection, job_id, "stage", message, stage=stage, extra=extra)
+                jobs.add_event(connection, job_id, "stage", message, stage=stage, extra=extra, moment=moment)
 
         if told:
-            self._write(add, list(told))
+            self._write(add, list(told), may_wait=True)
 
     def _on_measured(self, report: messages.Measured) -> None:
         key = self._size_key(report.model, report.width, report.height)
@@ -645,9 +647,9 @@ class Scheduler:
 
     # ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _write(self, work: Callable[[Any], Any], job_ids: list[str]) -> None:
+    def _write(self, work: Callable[[Any], Any], job_ids: list[str], *, may_wait: bool = False) -> None:
         """Queue a write of progress, and wake whoever follows these jobs once it is on disk."""
-        self._track(self._written(self.database.submit(work), job_ids))
+        self._track(self._written(self.database.submit(work, may_wait=may_wait), job_ids))
 
     async def _written(self, write: "asyncio.Future[Any]", job_ids: list[str]) -> None:
         await write
