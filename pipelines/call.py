@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from pipelines.finishing import Picture
 from pipelines.loader import LoadedModel
 from pipelines.messages import Item
 
@@ -31,8 +30,8 @@ class Stepped(msgspec.Struct, frozen=True):
 
 class Denoised(msgspec.Struct, frozen=True):
     item: Item
-    #: (3, height, width), 0–1; may hold NaN.
-    image: NDArray[np.float32]
+    #: (3, height, width), float32 on the CPU, 0–1; may hold NaN.
+    image: torch.Tensor
     #: Whether the last latents were finite numbers.
     finite: bool
     timings: dict[str, float]
@@ -43,6 +42,14 @@ class Broke(msgspec.Struct, frozen=True):
 
     item: Item
     error: Exception
+
+
+def picture(denoised: Denoised) -> Picture:
+    """The image in 8 bits, as diffusers' own `numpy_to_pil` rounds it, with what makes it useless."""
+    image = denoised.image
+    finding = None if torch.isfinite(image).all() else "nan_image"
+    pixels = (image.nan_to_num().clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
+    return Picture(denoised.item, pixels, finding if denoised.finite else "nan_latents", denoised.timings)
 
 
 Outcome = Stepped | Denoised | Broke

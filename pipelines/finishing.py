@@ -9,17 +9,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
+import msgspec
 
 from pipelines import messages
-from pipelines.images import write_png
-from pipelines.messages import Recipe
+from pipelines.images import Pixels, write_png
+from pipelines.messages import Item, Recipe
 from pipelines.technical import technical_finding
-
-if TYPE_CHECKING:
-    from pipelines.call import Denoised
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +28,16 @@ _FINDINGS = {
 }
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """A decoded image."""
+
+    item: Item
+    pixels: Pixels
+    #: `nan_latents` or `nan_image` where these were not numbers, which the pixels do not show.
+    finding: str | None
+    timings: dict[str, float]
+
+
 class Finishing:
     """Takes images as they come and reports each as Imaged or Failed."""
 
@@ -39,20 +45,16 @@ class Finishing:
         self._report = report
         self._thread = ThreadPoolExecutor(1, "finishing")
 
-    def finish(self, denoised: "Denoised", recipe: Recipe) -> None:
+    def finish(self, picture: Picture, recipe: Recipe) -> None:
         """Put the image behind those that wait; returns at once."""
-        self._thread.submit(self._finish, denoised, recipe)
+        self._thread.submit(self._finish, picture, recipe)
 
-    def _finish(self, denoised: "Denoised", recipe: Recipe) -> None:
+    def _finish(self, picture: Picture, recipe: Recipe) -> None:
         """Its own failure is its own alone."""
         started = time.perf_counter()
-        item = denoised.item
+        item, pixels = picture.item, picture.pixels
         try:
-            usable = bool(np.isfinite(denoised.image).all())
-            scaled = np.nan_to_num(denoised.image).clip(0, 1).transpose(1, 2, 0) * np.float32(255)
-            pixels = np.ascontiguousarray(scaled.round().astype(np.uint8))
-            finding = "nan_latents" if not denoised.finite else "nan_image" if not usable else None
-            finding = finding or technical_finding(pixels)
+            finding = picture.finding or technical_finding(pixels)
             if finding is not None and not item.deliver_flawed:
                 message = f"The image cannot be used: {_FINDINGS[finding]}"
                 self._report(messages.Failed(item.job_id, finding, message, "image"))
@@ -70,5 +72,5 @@ class Finishing:
             message = f"The image could not be finished: {type(error).__name__}: {error}"
             self._report(messages.Failed(item.job_id, "image_not_written", message, "machine"))
             return
-        timings = {**denoised.timings, "finishing_s": round(time.perf_counter() - started, 4)}
+        timings = {**picture.timings, "finishing_s": round(time.perf_counter() - started, 4)}
         self._report(messages.Imaged(item.job_id, recipe, finding, evaluation, timings))

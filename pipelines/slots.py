@@ -159,7 +159,7 @@ class Slots:
             **call_arguments(self.model, self.size, [slot.item]),
             callback_on_step_end=after_step,
         )
-        image = output.images[0].float().cpu().numpy()
+        image = output.images[0].float().cpu()
         timings = {
             "denoising_s": round(slot.last_step - slot.entered, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),

@@ -1,6 +1,7 @@
 """Is an image usable at all?"""
 
 import numpy as np
+from PIL import Image
 
 from pipelines.images import Pixels
 
@@ -15,7 +16,10 @@ def technical_finding(pixels: Pixels) -> str | None:
 
     Judged on the 0.5th to 99.5th percentile, so that a few stray pixels do not make a picture.
     """
-    low, high = np.percentile(pixels.reshape(-1, 3), (0.5, 99.5), axis=0)
+    # Pillow counts 256 levels faster than NumPy sorts the pixels.
+    counts = np.reshape(Image.fromarray(pixels, "RGB").histogram(), (3, 256))
+    shares = counts.cumsum(axis=1) / (pixels.size // 3)
+    low, high = (shares < 0.005).sum(axis=1), (shares < 0.995).sum(axis=1)
     if high.max() < _DARK:
         return "black_image"
     if low.min() > 255 - _DARK:

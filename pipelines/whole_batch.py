@@ -80,7 +80,7 @@ class WholeBatch:
                 output = self.model.pipeline(
                     **call_arguments(self.model, self.size, [*items, *padding]), callback_on_step_end=after_step
                 )
-                images = output.images[: len(items)].float().cpu().numpy()
+                images = output.images[: len(items)].float().cpu()
         except _AllLeft:
             self.clear()
             return

@@ -251,7 +251,7 @@ class Engine:
                 assert self._opened is not None  # noqa: S101  a slot is open
                 self._report(messages.Freed(outcome.item.job_id))
                 recipe = self._recipe(self._opened, outcome.item, self._slots.model)
-                self._finishing.finish(outcome, recipe)
+                self._finishing.finish(self._call.picture(outcome), recipe)
             case self._call.Broke(item=item, error=error):
                 log.error("Job %s broke", item.job_id, exc_info=error)
                 reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"

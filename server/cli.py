@@ -211,6 +211,8 @@ def _difference(result: Replay) -> str:
         if result.values_different
         else "the pixels are identical, the recipe is not"
     )
+    if not result.values_different and not result.changes:
+        return "not identical: the pixels and the recipe are, but this version writes them into another file"
     changes = [f"  {name}: {then} then, {now} now" for name, (then, now) in sorted(result.changes.items())]
     return "\n".join([f"not identical: {pixels}", *(changes or ["  the recipes are equal"])])
 

@@ -67,7 +67,7 @@ class Run:
             case Stepped(item=made, step=step):
                 self.steps.setdefault(made.job_id, []).append(step)
             case Denoised(item=made, image=image):
-                self.images[made.job_id] = torch.from_numpy(image)
+                self.images[made.job_id] = image
             case Broke(item=made, error=error):
                 self.broken[made.job_id] = error
 
@@ -133,7 +133,7 @@ def test_a_whole_batch_equals_the_stock_pipeline(model: LoadedModel) -> None:
 
     def watch(outcome: Outcome) -> None:
         if isinstance(outcome, Denoised):
-            made[outcome.item.job_id] = torch.from_numpy(outcome.image)
+            made[outcome.item.job_id] = outcome.image
 
     batch = WholeBatch(model, SIZE, SHAPE, watch)
     for number in (1, 2):
