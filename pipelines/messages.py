@@ -111,10 +111,18 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     stage: Stage
 
 
-class Steps(msgspec.Struct, frozen=True, tag=True):
-    """Denoising steps done by one denoiser call: job id → steps finished, 1 … `steps`."""
+class Step(msgspec.Struct, frozen=True):
+    """A denoising step that an image has done: 1 … the steps of its slot, and when, in seconds since 1970."""
 
-    done: dict[str, int]
+    job_id: str
+    step: int
+    at: float
+
+
+class Steps(msgspec.Struct, frozen=True, tag=True):
+    """Denoising steps done since the last such report, in order; each image takes `steps`."""
+
+    done: tuple[Step, ...]
     steps: int
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pipelines.worker")
 
+#: Seconds between reports of steps. The server commits each report to disk and wakes who follows the jobs, which on a CPU
+#: takes a tenth of the time of a small model's step.
+TELL_S = 0.25
+
 
 class Orders:
     """What the server wants, read by a thread of its own."""
@@ -94,8 +98,9 @@ class Engine:
         self._opened: messages.Enter | None = None
         self._ahead: deque[messages.Enter] = deque()
         self._measured = False
-        #: Steps done in the present denoiser call, by job.
-        self._stepped: dict[str, int] = {}
+        #: Steps that the server has not been told of, and when it last was.
+        self._stepped: list[messages.Step] = []
+        self._told = 0.0
         self._finishing = finishing.Finishing(report)
         self._versions = {
             "torch": str(torch.__version__),
@@ -200,7 +205,7 @@ class Engine:
             log.exception("A denoiser call failed")
             self._broke(error)
             return
-        self._tell_steps()
+        self._tell_steps(at_once=False)
         if not self._measured and slots.seconds_per_step is not None:
             self._measured = True
             size = slots.size
@@ -221,12 +226,13 @@ class Engine:
         opened, slots = self._opened, self._slots
         assert opened is not None  # noqa: S101  slots were open
         assert slots is not None  # noqa: S101  slots were open
+        self._tell_steps()
         lost = [item.job_id for item in slots.clear()]
         if entering is not None and entering.job_id not in lost:
             lost.append(entering.job_id)
         lost += [order.item.job_id for order in self._ahead if _same_slots(order, opened)]
         self._ahead = deque(order for order in self._ahead if not _same_slots(order, opened))
-        self._slots, self._opened, self._stepped = None, None, {}
+        self._slots, self._opened = None, None
         reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
         card, message = opened.card, f"{type(error).__name__}: {error}"
         self._report(messages.Broke(reason, message, tuple(lost), card.name, opened.width, opened.height, opened.shape))
@@ -237,31 +243,35 @@ class Engine:
         """Pass on what became of an image in its slot."""
         match outcome:
             case self._call.Stepped(item=item, step=step):
-                self._stepped[item.job_id] = step
+                self._stepped.append(messages.Step(item.job_id, step, time.time()))
                 assert self._opened is not None  # noqa: S101  a slot is open
                 if step >= self._opened.steps:
                     self._tell_steps()
                     self._report(messages.Progress((item.job_id,), "decoding"))
                 if isinstance(self._slots, self._batch_of):
                     # The call runs to its end, so this is the only chance to hear of a cancel and to give signs of life.
-                    self._tell_steps()
+                    self._tell_steps(at_once=False)
                     self._take_orders(wait=False)
             case self._call.Denoised():
                 assert self._slots is not None  # noqa: S101  it came from a slot
                 assert self._opened is not None  # noqa: S101  a slot is open
+                self._tell_steps()
                 self._report(messages.Freed(outcome.item.job_id))
                 recipe = self._recipe(self._opened, outcome.item, self._slots.model)
                 self._finishing.finish(self._call.picture(outcome), recipe)
             case self._call.Broke(item=item, error=error):
                 log.error("Job %s broke", item.job_id, exc_info=error)
+                self._tell_steps()
                 reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
                 self._report(messages.Failed(item.job_id, reason, f"{type(error).__name__}: {error}", "machine"))
 
-    def _tell_steps(self) -> None:
-        if self._stepped:
-            assert self._opened is not None  # noqa: S101  a slot is open
-            self._report(messages.Steps(self._stepped, self._opened.steps))
-            self._stepped = {}
+    def _tell_steps(self, *, at_once: bool = True) -> None:
+        """Report the steps done; unless `at_once`, only where the last report is some time ago."""
+        if not self._stepped or (not at_once and time.monotonic() - self._told < TELL_S):
+            return
+        assert self._opened is not None  # noqa: S101  a slot is open
+        self._report(messages.Steps(tuple(self._stepped), self._opened.steps))
+        self._stepped, self._told = [], time.monotonic()
 
     def _recipe(self, order: messages.Enter, item: Item, model: "LoadedModel") -> Recipe:
         return Recipe(

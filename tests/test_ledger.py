@@ -2,8 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,43 +194,6 @@ def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
     assert isinstance(failure, LookupError)
     assert last > first
     assert names == ["first", "last"]
-
-
-def test_a_write_that_may_wait_shares_the_next_commit_and_needs_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("server.ledger.database.PATIENCE_S", 60.0)
-
-    def names(connection: sqlite3.Connection) -> list[str]:
-        return [found["name"] for found in connection.execute("SELECT name FROM clients ORDER BY id")]
-
-    async def run() -> None:
-        database = Database(tmp_path / "backlot.db")
-
-        def add(name: str) -> Callable[[sqlite3.Connection], list[str]]:
-            def work(connection: sqlite3.Connection) -> list[str]:
-                accounts.add_client(connection, name, test=False)
-                return database.look_up(names)
-
-            return work
-
-        held = [database.submit(add(name), may_wait=True) for name in ("first", "second")]
-        seen_by_others = await database.write(add("third"))
-        assert [future.done() for future in held] == [True, True]
-        assert seen_by_others == []
-        assert database.look_up(names) == ["first", "second", "third"]
-
-        monkeypatch.setattr("server.ledger.database.PATIENCE_S", 0.01)
-        await database.submit(add("alone"), may_wait=True)
-        assert database.look_up(names) == ["first", "second", "third", "alone"]
-
-        last = database.submit(add("last"), may_wait=True)
-        await asyncio.to_thread(database.close)
-        await last
-        with closing(connect(tmp_path / "backlot.db")) as connection:
-            assert names(connection)[-1] == "last"
-
-    asyncio.run(run())
 
 
 def test_migrations_apply_once_and_keep_the_data(tmp_path: Path) -> None:

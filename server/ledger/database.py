@@ -5,14 +5,12 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 import sqlite_utils
 
 from server.ledger.migrations import migrations
@@ -22,19 +20,10 @@ log = logging.getLogger(__name__)
 
 #: Writes that may share one commit. Each is still all or nothing, in a savepoint of its own.
 GROUP = 64
-#: Seconds that a write which may wait is held for others to share its commit.
-PATIENCE_S = 0.25
 READERS = 2
 
-
-class Write(msgspec.Struct, frozen=True):
-    """What to write, and whom to tell."""
-
-    work: Callable[[sqlite3.Connection], Any]
-    done: asyncio.Future[Any]
-    may_wait: bool
-
-
+#: What to write, and whom to tell.
+Write = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
 Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
@@ -90,13 +79,10 @@ class Database:
         self._open = [self._look_ups]
         self._writer.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T], *, may_wait: bool = False) -> "asyncio.Future[T]":
-        """Queue a write, on the event loop; writes happen in the order they were submitted.
-
-        One that `may_wait` shares the next commit, PATIENCE_S later at most.
-        """
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """Queue a write, on the event loop; writes happen in the order they were submitted."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._work.put(Write(work, done, may_wait))
+        self._work.put((work, done))
         return done
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -137,24 +123,14 @@ class Database:
         connection = connect(self.path)
         closing = False
         while not closing:
-            group = self._next_group()
+            group = [self._work.get()]
+            while len(group) < GROUP and not self._work.empty():
+                group.append(self._work.get())
             closing = None in group
             writes = [write for write in group if write is not None]
             if writes:
                 _answer(_commit(connection, writes))
         connection.close()
-
-    def _next_group(self) -> list[Write | None]:
-        """The next writes, at least one; None among them asks to close."""
-        group = [self._work.get()]
-        until = time.monotonic() + PATIENCE_S
-        while len(group) < GROUP:
-            patient = all(write is not None and write.may_wait for write in group)
-            try:
-                group.append(self._work.get(timeout=max(0.0, until - time.monotonic()) if patient else 0.0))
-            except queue.Empty:
-                break
-        return group
 
 
 def _commit(connection: sqlite3.Connection, group: list[Write]) -> list[Outcome]:
@@ -162,17 +138,17 @@ def _commit(connection: sqlite3.Connection, group: list[Write]) -> list[Outcome]
     outcomes: list[Outcome] = []
     try:
         with transaction(connection):
-            for write in group:
+            for work, done in group:
                 connection.execute("SAVEPOINT member")
                 try:
-                    outcomes.append((write.done, write.work(connection), None))
+                    outcomes.append((done, work(connection), None))
                 except BaseException as error:  # noqa: BLE001  it is raised again, where the caller waits
                     connection.execute("ROLLBACK TO member")
-                    outcomes.append((write.done, None, error))
+                    outcomes.append((done, None, error))
                 connection.execute("RELEASE member")
     except sqlite3.Error as error:
         log.exception("A commit of %d writes failed; none of them is kept", len(group))
-        return [(write.done, None, error) for write in group]
+        return [(done, None, error) for _, done in group]
     return outcomes
 
 

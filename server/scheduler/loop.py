@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import msgspec
 from pipelines import messages
 from pipelines.models import ModelCard, Models
 from server import metrics
-from server.clock import now
+from server.clock import as_text, now
 from server.job import Job
 from server.ledger import jobs, measurements
 from server.ledger.database import Database
@@ -408,38 +409,41 @@ class Scheduler:
 
     def _on_steps(self, report: messages.Steps) -> None:
         self._go_on()
-        told = {job_id: step for job_id, step in report.done.items() if job_id in self._running}
-        for job_id, step in told.items():
+        told = [done for done in report.done if done.job_id in self._running]
+        for done in told:
             # The last tenth is for decoding, checking and writing.
-            self._running[job_id].progress = min(0.9, 0.9 * step / report.steps)
-        events = {
-            job_id: (f"Step {step} of {report.steps}", {"step": step, "steps": report.steps})
-            for job_id, step in told.items()
-        }
-        self._tell(events, "denoising")
-
-    def _on_progress(self, report: messages.Progress) -> None:
-        told = [job_id for job_id in report.job_ids if job_id in self._running]
-        for job_id in told:
-            job = self._running[job_id].job
-            if report.stage == "loading":
-                message, extra = f"Loading {job.work.model}", {"model": job.work.model}
-            else:
-                self._running[job_id].progress = 0.9 if report.stage == "decoding" else 0.95
-                message, extra = report.stage.capitalize(), {}
-            self._tell({job_id: (message, extra)}, report.stage)
-
-    def _tell(self, told: dict[str, tuple[str, dict[str, Any]]], stage: messages.Stage) -> None:
-        """Add an event to each of these jobs, not at once: a commit for every step would take the processor from a denoiser
-        that runs on it, and wake every follower as often."""
-        moment = now()
+            self._running[done.job_id].progress = min(0.9, 0.9 * done.step / report.steps)
 
         def add(connection: Any) -> None:
-            for job_id, (message, extra) in told.items():
-                jobs.add_event(connection, job_id, "stage", message, stage=stage, extra=extra, moment=moment)
+            for done in told:
+                jobs.add_event(
+                    connection,
+                    done.job_id,
+                    "stage",
+                    f"Step {done.step} of {report.steps}",
+                    stage="denoising",
+                    extra={"step": done.step, "steps": report.steps},
+                    moment=as_text(datetime.fromtimestamp(done.at, UTC)),
+                )
 
         if told:
-            self._write(add, list(told), may_wait=True)
+            self._write(add, [done.job_id for done in told])
+
+    def _on_progress(self, report: messages.Progress) -> None:
+        told = {job_id: running for job_id in report.job_ids if (running := self._running.get(job_id)) is not None}
+        if report.stage != "loading":
+            for running in told.values():
+                running.progress = 0.9 if report.stage == "decoding" else 0.95
+
+        def add(connection: Any) -> None:
+            for job_id, running in told.items():
+                model = running.job.work.model
+                message = f"Loading {model}" if report.stage == "loading" else report.stage.capitalize()
+                extra = {"model": model} if report.stage == "loading" else {}
+                jobs.add_event(connection, job_id, "stage", message, stage=report.stage, extra=extra)
+
+        if told:
+            self._write(add, list(told))
 
     def _on_measured(self, report: messages.Measured) -> None:
         key = self._size_key(report.model, report.width, report.height)
@@ -647,9 +651,9 @@ class Scheduler:
 
     # ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _write(self, work: Callable[[Any], Any], job_ids: list[str], *, may_wait: bool = False) -> None:
+    def _write(self, work: Callable[[Any], Any], job_ids: list[str]) -> None:
         """Queue a write of progress, and wake whoever follows these jobs once it is on disk."""
-        self._track(self._written(self.database.submit(work, may_wait=may_wait), job_ids))
+        self._track(self._written(self.database.submit(work), job_ids))
 
     async def _written(self, write: "asyncio.Future[Any]", job_ids: list[str]) -> None:
         await write
