@@ -86,6 +86,8 @@ class Engine:
         limit = int(memory_gib * 2**30) if memory_gib else None
         if limit is not None:
             memory.limit_memory(self._device, limit)
+        elif self._device.type == "cpu":
+            memory.keep_memory()
         if self._device.type == "cpu":
             # The server shares these cores, and its answers are short.
             os.nice(5)
@@ -337,8 +339,6 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # cuBLAS is only deterministic with a fixed workspace, which it reads once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # On a CPU a decoder makes arrays of tens of MiB; in huge pages they take three quarters of the time.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     pipe = Connection(descriptor)
     orders = Orders(pipe)
 
