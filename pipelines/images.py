@@ -31,7 +31,7 @@ def write_png(path: Path, pixels: Pixels, recipe: Recipe) -> None:
     info.add_itxt(CHUNK, msgspec.json.encode(recipe, order="deterministic").decode())
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        # After PNG's filters there is little but runs to find: as small as level 4 of the default, in 0.6 of the time.
+        # After PNG's filters there is little but runs to find: 0.6 of the time of level 4, and files of -2 to +15 % its size.
         Image.fromarray(pixels, "RGB").save(file, "PNG", pnginfo=info, compress_type=zlib.Z_RLE)
         file.flush()
         os.fsync(file.fileno())

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pipelines.worker")
 
 #: Seconds between reports of steps. The server commits each report to disk and wakes who follows the jobs, which on a CPU
-#: takes a tenth of the time of a small model's step.
+#: takes nearly a tenth of the time of a small model's step.
 TELL_S = 0.25
 
 

@@ -427,7 +427,7 @@ class Scheduler:
                 )
 
         if told:
-            self._write(add, [done.job_id for done in told])
+            self._write(add, list({done.job_id for done in told}))
 
     def _on_progress(self, report: messages.Progress) -> None:
         told = {job_id: running for job_id in report.job_ids if (running := self._running.get(job_id)) is not None}
