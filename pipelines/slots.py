@@ -28,6 +28,8 @@ from pipelines.invariance import Layers, layers_to_pad, padded
 from pipelines.loader import LoadedModel
 from pipelines.memory import is_out_of_memory
 from pipelines.messages import Item
+from pipelines.nested import finite, join, part, same, signature
+from pipelines.recording import record
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,11 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 _SHARED = ("img_ids", "txt_ids")
 #: Denoiser calls at a shape whose time is taken, after the first, which may compile or warm up.
 _TIMED = range(1, 4)
+#: Calls shorter than this are recorded once there were so many of a likeness: by then Python has taken about as long as
+#: to record one takes, while of a longer call it takes next to nothing.
+_SHORT_S, _RECORDED_FROM = 0.5, 64
+#: Recordings of a model, which take some 20 MB each; what comes later is run as it is.
+_MOST_RECORDINGS = 16
 #: So many times the images a second must come of a call that leaves some of them out.
 _WORTH = 1.03
 
@@ -115,11 +122,9 @@ class Slots:
         with torch.inference_mode():
             for group in _alike(self._slots):
                 # Those without a part have their step in the next call.
-                for slot, part in zip(
-                    group, self._call([slot.waiting for slot in group if slot.waiting]), strict=False
-                ):
+                for slot, own in zip(group, self._call([slot.waiting for slot in group if slot.waiting]), strict=False):
                     slot.waiting = None
-                    self._resume(slot, part)
+                    self._resume(slot, own)
 
     def clear(self) -> list[Item]:
         """Drop every image; which they were."""
@@ -192,7 +197,7 @@ class Slots:
             if (shape, self.shape, like) not in self.model.padding:
                 if len(calls) <= shape:
                     result = self._compare(shape, calls)
-                    return [_part(result, index * rows, rows) for index in range(len(calls))]
+                    return [part(result, index * rows, rows) for index in range(len(calls))]
                 continue
             layers = self.model.padding[shape, self.shape, like]
             if layers is not None:
@@ -202,9 +207,8 @@ class Slots:
                     break
         shape = self._best(sorted(exact), len(calls))
         taking_part = calls[:shape]
-        with padded(exact[shape], shape * rows, self.shape * rows):
-            result = self._denoiser_at(shape, taking_part)
-        return [_part(result, index * rows, rows) for index in range(len(taking_part))]
+        result = self._denoiser_at(shape, taking_part, exact[shape])
+        return [part(result, index * rows, rows) for index in range(len(taking_part))]
 
     def _compare(self, shape: int, calls: list[_Call]) -> Any:
         """Run calls at the fixed shape, and at a smaller one to note whether that gives the same bits; the result."""
@@ -223,9 +227,9 @@ class Slots:
             log.exception("%s cannot run at %d of %d slots", self.model.card.name, shape, self.shape)
             self.model.padding[key] = None
             return result
-        if _finite(smaller):
+        if finite(smaller):
             # NaN of a broken image would say nothing about the kernels.
-            self.model.padding[key] = layers if _same(_part(result, 0, few), smaller) else None
+            self.model.padding[key] = layers if same(part(result, 0, few), smaller) else None
         return result
 
     def _best(self, shapes: list[int], images: int) -> int:
@@ -257,7 +261,7 @@ class Slots:
         if self._checked:
             return
         self._checked = True
-        if not _same(_part(result, 0, rows), _part(result, (self.shape - 1) * rows, rows)):
+        if not same(part(result, 0, rows), part(result, (self.shape - 1) * rows, rows)):
             log.warning(
                 "%s at %d × %d: this device gives other bits at another of %d places; for exact seeds choose another"
                 " batch_shapes",
@@ -267,33 +271,63 @@ class Slots:
                 self.shape,
             )
 
-    def _denoiser_at(self, shape: int, calls: list[_Call]) -> Any:
-        """Run the denoiser at a shape, and take the time where that is wanted."""
+    def _denoiser_at(self, shape: int, calls: list[_Call], layers: Layers) -> Any:
+        """Run the denoiser at a shape with these layers padded, and take the time where that is wanted."""
         self._calls[shape] += 1
         if self._calls[shape] - 1 not in _TIMED:
-            return self._run_denoiser(shape, calls)
+            return self._recorded(shape, calls, layers)
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()
-        result = self._run_denoiser(shape, calls)
+        result = self._recorded(shape, calls, layers)
         if on_cuda:
             torch.cuda.synchronize()
         self._times.setdefault(shape, []).append(time.perf_counter() - started)
         return result
 
+    def _recorded(self, shape: int, calls: list[_Call], layers: Layers) -> Any:
+        """Run the denoiser at a shape with these layers padded, from a recording where that pays.
+
+        On CUDA it does not: there Python runs ahead of the device.
+        """
+        known, like = self.model.recordings, _likeness(calls[0])
+        key = (shape, self.shape, like)
+        if (recording := known.get(key)) is not None:
+            return recording(*_together(shape, calls))
+        with padded(layers, shape * calls[0].rows, self.shape * calls[0].rows):
+            if key in known or len(known) >= _MOST_RECORDINGS or self._denoiser.device.type != "cpu":
+                return self._run_denoiser(shape, calls)
+            if self.model.short_calls[like] >= _RECORDED_FROM:
+                result, known[key] = record(self._denoiser, *_together(shape, calls))
+                return result
+            started = time.perf_counter()
+            result = self._run_denoiser(shape, calls)
+        if time.perf_counter() - started < _SHORT_S:
+            self.model.short_calls[like] += 1
+            if self.model.short_calls[like] == _RECORDED_FROM:
+                # Recorded calls take less time, and shapes are to be compared alike.
+                self._calls.clear()
+                self._times.clear()
+        return result
+
     def _run_denoiser(self, shape: int, calls: list[_Call]) -> Any:
-        """Run the denoiser at a shape, padded with repetitions of the first call."""
-        rows = calls[0].rows
-        together = [*calls, *(calls[0] for _ in range(shape - len(calls)))]
-        arguments = [
-            _join([call.arguments[index] for call in together], rows) for index in range(len(calls[0].arguments))
-        ]
-        keywords = {
-            name: value if name in _SHARED else _join([call.keywords[name] for call in together], rows)
-            for name, value in calls[0].keywords.items()
-        }
+        arguments, keywords = _together(shape, calls)
         return self._denoiser(*arguments, **keywords)
+
+
+def _together(shape: int, calls: list[_Call]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of one call at a shape, padded with repetitions of the first."""
+    rows = calls[0].rows
+    together = [*calls, *(calls[0] for _ in range(shape - len(calls)))]
+    arguments = tuple(
+        join([call.arguments[index] for call in together], rows) for index in range(len(calls[0].arguments))
+    )
+    keywords = {
+        name: value if name in _SHARED else join([call.keywords[name] for call in together], rows)
+        for name, value in calls[0].keywords.items()
+    }
+    return arguments, keywords
 
 
 class _Paused:
@@ -324,9 +358,9 @@ class _AtShape:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         sample = arguments[0] if arguments else keywords["input_ids"]
         rows = len(sample)
-        joined = [_join([argument] * self._shape, rows) for argument in arguments]
-        named = {name: _join([argument] * self._shape, rows) for name, argument in keywords.items()}
-        return _part(self._module(*joined, **named), 0, rows)
+        joined = [join([argument] * self._shape, rows) for argument in arguments]
+        named = {name: join([argument] * self._shape, rows) for name, argument in keywords.items()}
+        return part(self._module(*joined, **named), 0, rows)
 
 
 def _shapes_below(shape: int) -> list[int]:
@@ -344,61 +378,4 @@ def _alike(slots: list[_Slot]) -> list[list[_Slot]]:
 
 
 def _likeness(call: _Call) -> Hashable:
-    return (call.rows, _signature(call.arguments), _signature(call.keywords))
-
-
-def _signature(value: Any) -> Any:
-    """Equal where two arguments can be joined along their first dimension."""
-    if isinstance(value, torch.Tensor):
-        return (tuple(value.shape), value.dtype)
-    if isinstance(value, dict):
-        return tuple((name, _signature(inner)) for name, inner in sorted(value.items()))
-    if isinstance(value, list | tuple):
-        return tuple(_signature(inner) for inner in value)
-    return value
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two results are the same bits, NaN aside."""
-    if isinstance(one, torch.Tensor):
-        return bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
-    if isinstance(one, dict):
-        return all(_same(one[name], other[name]) for name in one)
-    if isinstance(one, list | tuple):
-        return all(_same(*pair) for pair in zip(one, other, strict=True))
-    return bool(one == other)
-
-
-def _finite(result: Any) -> bool:
-    if isinstance(result, torch.Tensor):
-        return bool(torch.isfinite(result).all())
-    if isinstance(result, dict):
-        return all(_finite(value) for value in result.values())
-    if isinstance(result, list | tuple):
-        return all(_finite(value) for value in result)
-    return True
-
-
-def _join(values: list[Any], rows: int) -> Any:
-    """The arguments of several calls as one: tensors and lists along their first dimension, all else as it is."""
-    first = values[0]
-    if isinstance(first, torch.Tensor):
-        return torch.cat([value.expand(rows) if value.ndim == 0 else value for value in values])
-    if isinstance(first, dict):
-        return {name: _join([value[name] for value in values], rows) for name in first}
-    if isinstance(first, list):
-        return [inner for value in values for inner in value]
-    return first
-
-
-def _part(result: Any, start: int, rows: int) -> Any:
-    """Rows `start` … `start + rows` of everything in a result."""
-    if isinstance(result, torch.Tensor):
-        return result[start : start + rows]
-    if isinstance(result, dict):
-        return type(result)(**{name: _part(value, start, rows) for name, value in result.items()})
-    if isinstance(result, list):
-        return result[start : start + rows]
-    if isinstance(result, tuple):
-        return tuple(_part(value, start, rows) for value in result)
-    return result
+    return (call.rows, signature(call.arguments), signature(call.keywords))

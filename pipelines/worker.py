@@ -99,7 +99,8 @@ class Engine:
         #: What the present slots were opened for, and what waits for one of them or for the next ones.
         self._opened: messages.Enter | None = None
         self._ahead: deque[messages.Enter] = deque()
-        self._measured = False
+        #: Seconds per step of the present slots as last reported.
+        self._measured: float | None = None
         #: Steps that the server has not been told of, and when it last was.
         self._stepped: list[messages.Step] = []
         self._told = 0.0
@@ -195,7 +196,7 @@ class Engine:
         size = self._call.Size(order.width, order.height, order.steps, order.guidance)
         self._memory.forget_peak(self._device)
         self._slots = kind(model, size, order.shape, self._watch)
-        self._opened, self._measured = order, False
+        self._opened, self._measured = order, None
         return True
 
     def _tick(self) -> None:
@@ -208,8 +209,9 @@ class Engine:
             self._broke(error)
             return
         self._tell_steps(at_once=False)
-        if not self._measured and slots.seconds_per_step is not None:
-            self._measured = True
+        seconds = slots.seconds_per_step
+        if seconds is not None and seconds != self._measured:
+            self._measured = seconds
             size = slots.size
             self._report(
                 messages.Measured(
@@ -218,7 +220,7 @@ class Engine:
                     size.width,
                     size.height,
                     slots.shape,
-                    slots.seconds_per_step,
+                    seconds,
                     self._memory.peak_bytes(self._device),
                 )
             )

@@ -100,6 +100,25 @@ def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[in
         assert run.steps[made.job_id] == list(range(1, STEPS + 1))
 
 
+def test_recorded_calls_equal_the_stock_pipeline(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.slots._RECORDED_FROM", 0)
+    model = LoadedModel(model.card, "-", model.pipeline)
+    queue = [item(number) for number in range(6)]
+    pauses = [0, 0, 1, 2, 0, 3]
+    Run(model).all(queue, pauses)
+    assert model.recordings
+    assert None not in model.recordings.values()
+    run = Run(model)
+    with monkeypatch.context() as patched:
+        # What was recorded does without the denoiser's own code.
+        patched.setattr(type(run.slots._denoiser), "forward", None)
+        run.all(queue, pauses)
+    assert run.broken == {}
+    for made in queue:
+        expected = stock(model, SIZE, [item(99), made, item(98), item(97)])[1]
+        assert torch.equal(run.images[made.job_id], expected)
+
+
 @pytest.mark.parametrize(
     ("make", "card"),
     [

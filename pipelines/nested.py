@@ -1,0 +1,80 @@
+"""Tensors in nested lists, tuples and dicts, as denoisers take and give them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+def signature(value: Any) -> Any:
+    """Equal where two arguments can be joined along their first dimension."""
+    if isinstance(value, torch.Tensor):
+        return (tuple(value.shape), value.dtype)
+    if isinstance(value, dict):
+        return tuple((name, signature(inner)) for name, inner in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(signature(inner) for inner in value)
+    return value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two results are the same bits, NaN aside."""
+    if isinstance(one, torch.Tensor):
+        return bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
+    if isinstance(one, dict):
+        return all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return all(same(*pair) for pair in zip(one, other, strict=True))
+    return bool(one == other)
+
+
+def finite(result: Any) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors(result))
+
+
+def join(values: list[Any], rows: int) -> Any:
+    """The arguments of several calls as one: tensors and lists along their first dimension, all else as it is."""
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat([value.expand(rows) if value.ndim == 0 else value for value in values])
+    if isinstance(first, dict):
+        return {name: join([value[name] for value in values], rows) for name in first}
+    if isinstance(first, list):
+        return [inner for value in values for inner in value]
+    return first
+
+
+def part(result: Any, start: int, rows: int) -> Any:
+    """Rows `start` … `start + rows` of everything in a result."""
+    if isinstance(result, torch.Tensor):
+        return result[start : start + rows]
+    if isinstance(result, dict):
+        return type(result)(**{name: part(value, start, rows) for name, value in result.items()})
+    if isinstance(result, list):
+        return result[start : start + rows]
+    if isinstance(result, tuple):
+        return tuple(part(value, start, rows) for value in result)
+    return result
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All tensors, in an order that depends on nothing but how they are nested."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from tensors(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from tensors(inner)
+
+
+def with_tensors(value: Any, others: Iterator[torch.Tensor]) -> Any:
+    """The same nest with other tensors, in the order of `tensors`."""
+    if isinstance(value, torch.Tensor):
+        return next(others)
+    if isinstance(value, dict):
+        return type(value)(**{name: with_tensors(inner, others) for name, inner in value.items()})
+    if isinstance(value, list | tuple):
+        return type(value)(with_tensors(inner, others) for inner in value)
+    return value
