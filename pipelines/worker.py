@@ -75,10 +75,10 @@ class Engine:
 
         from pipelines import call, finishing, loader, memory, slots, whole_batch
 
-        # Bars are for terminals; the log has when a load begins and ends.
-        diffusers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.set_verbosity_error()
+        # Bars are for terminals; the log has when a load begins and ends. Warnings are for who wrote a model's files.
+        for library in (diffusers, transformers):
+            library.utils.logging.disable_progress_bar()
+            library.utils.logging.set_verbosity_error()
         self._call = call
         self._loader, self._memory, self._slots_of, self._batch_of = loader, memory, slots.Slots, whole_batch.WholeBatch
         self._orders, self._report = orders, report
