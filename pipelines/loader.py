@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from diffusers import AutoencoderTiny, DiffusionPipeline
 
 from pipelines.invariance import Layers
 from pipelines.models import ModelCard
-from pipelines.recording import Recording
+from pipelines.recording import Recordings
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +34,10 @@ class LoadedModel(msgspec.Struct, frozen=True):
     #: By smaller shape, shape and likeness of the calls: the layers to pad for the denoiser to give the bits of the shape,
     #: None where it does not or would save too little. Filled as it is found.
     padding: dict[tuple[int, int, Hashable], Layers | None] = msgspec.field(default_factory=dict)
-    #: By the same key: the denoiser's recorded calls, None where one cannot be recorded; and how many short calls there
-    #: were by likeness.
-    recordings: dict[tuple[int, int, Hashable], Recording | None] = msgspec.field(default_factory=dict)
-    short_calls: Counter[Hashable] = msgspec.field(default_factory=Counter)
+    #: By the same key: seconds of the first denoiser calls.
+    times: dict[tuple[int, int, Hashable], list[float]] = msgspec.field(default_factory=dict)
+    #: None where calls are not to be recorded. Whoever replaces weights has to make another LoadedModel.
+    recordings: Recordings | None = None
 
 
 def choose_device(wanted: str) -> torch.device:

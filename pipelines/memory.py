@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import torch
 
 from pipelines.loader import LoadedModel, load
 from pipelines.models import ModelCard
+from pipelines.recording import Recordings
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,8 @@ class Residents:
     def __init__(self, device: torch.device, limit_bytes: int | None, evicted: Callable[[str], None]) -> None:
         self._device, self._evicted = device, evicted
         total = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else psutil.virtual_memory().total
+        # On CUDA Python runs ahead of the device; and where memory is short, that of recordings is better spent.
+        self._recorded = device.type == "cpu" and limit_bytes is None
         self._for_weights = int((limit_bytes or total) * _FOR_WEIGHTS)
         self._resident: OrderedDict[str, LoadedModel] = OrderedDict()
         self._sizes: dict[str, int] = {}
@@ -113,6 +117,8 @@ class Residents:
         if reading is None or reading.card != card:
             reading = _Reading(card)
         model = reading.result()
+        if self._recorded:
+            model = msgspec.structs.replace(model, recordings=Recordings())
         size = weight_bytes(model.pipeline)
         while sum(self._sizes.values()) + size > self._for_weights and self._make_room():
             pass

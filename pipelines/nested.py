@@ -13,19 +13,24 @@ def signature(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple((name, signature(inner)) for name, inner in sorted(value.items()))
     if isinstance(value, list | tuple):
-        return tuple(signature(inner) for inner in value)
-    return value
+        return (type(value), *(signature(inner) for inner in value))
+    # 1, 1.0 and True are equal.
+    return (type(value), value)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two results are the same bits, NaN aside."""
+    """Whether two results are the same bits."""
     if isinstance(one, torch.Tensor):
-        return bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
+        return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(_bytes(one), _bytes(other)))
     if isinstance(one, dict):
         return all(same(one[name], other[name]) for name in one)
     if isinstance(one, list | tuple):
         return all(same(*pair) for pair in zip(one, other, strict=True))
     return bool(one == other)
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(-1).contiguous().view(torch.uint8)
 
 
 def finite(result: Any) -> bool:
@@ -58,12 +63,12 @@ def part(result: Any, start: int, rows: int) -> Any:
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """All tensors, in an order that depends on nothing but how they are nested."""
+    """All tensors; those of a dict in the order of its names, as in a signature."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
-        for inner in value.values():
-            yield from tensors(inner)
+        for name in sorted(value):
+            yield from tensors(value[name])
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from tensors(inner)
@@ -74,7 +79,8 @@ def with_tensors(value: Any, others: Iterator[torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         return next(others)
     if isinstance(value, dict):
-        return type(value)(**{name: with_tensors(inner, others) for name, inner in value.items()})
+        filled = {name: with_tensors(value[name], others) for name in sorted(value)}
+        return type(value)(**{name: filled[name] for name in value})
     if isinstance(value, list | tuple):
         return type(value)(with_tensors(inner, others) for inner in value)
     return value

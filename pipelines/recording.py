@@ -1,8 +1,8 @@
 """A denoiser call without Python: its operations are recorded once and then run by torch's own interpreter.
 
 Of a call of a small model on a CPU a tenth to a fifth of the time is Python, which finds out again at each step what the
-step before found out. At one batch shape a denoiser does the same operations each time, unless what it does depends on
-numbers in its tensors, and that is seen. The operations and their order stay, so the bits do.
+step before found out. At one batch shape a denoiser does the same operations each time; they stay, in their order, so the
+bits do.
 
 `torch.jit.trace` would do, but keeps some 35 MB of each recording as long as the process lives, so the graph it makes is
 asked for by itself.
@@ -10,40 +10,55 @@ asked for by itself.
 
 import logging
 import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable
 from itertools import repeat
 from typing import Any
 
 import torch
 from torch.jit._trace import _get_trace_graph, _unique_state_dict
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipelines.nested import same, tensors, with_tensors
 
 log = logging.getLogger(__name__)
 
-_aten = torch.ops.aten
-#: Operations that let Python see the numbers in a tensor; `tolist` shows as the `resolve_` ones.
-_LOOKS = frozenset(
+#: Denoisers whose operations depend on nothing but the signature of a call, as read and tested: no branch on a number in a
+#: tensor, no random numbers, no change to what they are given.
+RECORDABLE = frozenset(
     {
-        _aten.item.default,
-        _aten.is_nonzero.default,
-        _aten._local_scalar_dense.default,
-        _aten.equal.default,
-        _aten.resolve_conj.default,
-        _aten.resolve_neg.default,
+        "UNet2DConditionModel",
+        "SD3Transformer2DModel",
+        "FluxTransformer2DModel",
+        "Flux2Transformer2DModel",
+        "ZImageTransformer2DModel",
+        "QwenImageTransformer2DModel",
     }
 )
+#: Calls of a kind before it is recorded: by then Python has taken about as long as to record it takes.
+RECORDED_FROM = 64
+#: Calls in which a recording runs beside the denoiser itself and must give the same bits.
+TRIALS = 4
+#: Recordings of a model that are kept, some 20 MB each.
+MOST = 16
+
+# Each shape that becomes a constant is worth a warning to torch; here it is what is wanted.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+
+#: A denoiser call: its arguments and keywords to its result.
+Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Recording:
-    """The operations of a denoiser call; to be called with arguments like those it was made with, tensors aside."""
+    """The operations of a denoiser call; to be called with arguments of the same signature.
 
-    def __init__(self, denoiser: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        flat = _Flat(denoiser, arguments, keywords)
-        with warnings.catch_warnings():
-            # It warns of each shape that becomes a constant, which is what is wanted.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            graph, _ = _get_trace_graph(flat, tuple(tensors((arguments, keywords))))
+    Follows what is written into the denoiser's weights, but not their replacement.
+    """
+
+    def __init__(
+        self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> None:
+        flat = _Flat(denoiser, call, arguments, keywords)
+        graph, _ = _get_trace_graph(flat, tuple(tensors((arguments, keywords))))
         self._form = with_tensors(flat.result, repeat(torch.empty(0)))
         self._weights = tuple(_unique_state_dict(flat, keep_vars=True).values())
         self._function = torch._C._create_function_from_graph("denoiser", graph)
@@ -55,58 +70,77 @@ class Recording:
         return with_tensors(self._form, iter((results,) if isinstance(results, torch.Tensor) else results))
 
 
-def record(
-    denoiser: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
-) -> tuple[Any, Recording | None]:
-    """Make a denoiser call; its result and its recording.
-
-    No recording where the call looks at numbers in tensors, where torch cannot record it, or where other bits came of it.
-    Takes about as long as three calls and half a second. Raises what the call raises.
-    """
-    looks = _Looks()
-    with looks:
-        result = denoiser(*arguments, **keywords)
-    if looks.seen is not None:
-        log.info("%s is not recorded: it looks at numbers in tensors (%s)", type(denoiser).__name__, looks.seen)
-        return result, None
-    try:
-        recording = Recording(denoiser, arguments, keywords)
-        if same(result, recording(arguments, keywords)):
-            return result, recording
-    except Exception:
-        # The call itself went well, so nobody suffers.
-        log.exception("%s cannot be recorded", type(denoiser).__name__)
-        return result, None
-    log.warning("%s is not recorded: other bits come of its recording", type(denoiser).__name__)
-    return result, None
-
-
-class _Looks(TorchDispatchMode):  # type: ignore[misc]
-    """Inside, notes whether Python sees numbers in tensors."""
+class Recordings:
+    """The recorded calls of one denoiser."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.seen: str | None = None
+        self._calls: Counter[Hashable] = Counter()
+        #: Least recently used first.
+        self._kept: dict[Hashable, Recording] = {}
+        self._refused: set[Hashable] = set()
 
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: dict[str, Any] | None = None
+    def call(
+        self,
+        kind: Hashable,
+        denoiser: torch.nn.Module,
+        call: Call,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
     ) -> Any:
-        if operation in _LOOKS:
-            self.seen = str(operation)
-        return operation(*arguments, **(keywords or {}))
+        """Make a denoiser call; from a recording where there were many of its kind, which stands for its signature and
+        all else that `call` does with the denoiser. Raises what the call raises, never what a recording does."""
+        self._calls[kind] += 1
+        trial = self._calls[kind] - RECORDED_FROM
+        if kind in self._refused or trial <= 0:
+            return call(arguments, keywords)
+        if trial > TRIALS:
+            recording = self._kept[kind] = self._kept.pop(kind)
+            try:
+                return recording(arguments, keywords)
+            except Exception:
+                log.exception(
+                    "A recorded call of %s failed; such calls are not recorded again", type(denoiser).__name__
+                )
+                self._refuse(kind)
+                return call(arguments, keywords)
+        result = call(arguments, keywords)
+        try:
+            if kind not in self._kept:
+                self._keep(kind, Recording(denoiser, call, arguments, keywords))
+            if not same(result, self._kept[kind](arguments, keywords)):
+                raise ValueError("other bits came of the recording")
+        except Exception:
+            # The result is good, so nobody suffers.
+            log.exception("A call of %s cannot be recorded", type(denoiser).__name__)
+            self._refuse(kind)
+        return result
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _keep(self, kind: Hashable, recording: Recording) -> None:
+        if len(self._kept) >= MOST:
+            oldest = next(iter(self._kept))
+            del self._kept[oldest], self._calls[oldest]
+        self._kept[kind] = recording
+
+    def _refuse(self, kind: Hashable) -> None:
+        self._kept.pop(kind, None)
+        self._refused.add(kind)
 
 
 class _Flat(torch.nn.Module):  # type: ignore[misc]
     """A denoiser that takes and gives tensors alone, all else being as it was first called with."""
 
-    def __init__(self, denoiser: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def __init__(
+        self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self._call = (arguments, keywords)
-        #: What the denoiser gave last, as it gave it.
+        self._call, self._given = call, (arguments, keywords)
+        #: What the denoiser gave, as it gave it.
         self.result: Any = None
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        arguments, keywords = with_tensors(self._call, iter(given))
-        self.result = self.denoiser(*arguments, **keywords)
+        self.result = self._call(*with_tensors(self._given, iter(given)))
         return tuple(tensors(self.result))

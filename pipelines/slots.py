@@ -15,8 +15,7 @@ import copy
 import logging
 import statistics
 import time
-from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import msgspec
@@ -29,7 +28,7 @@ from pipelines.loader import LoadedModel
 from pipelines.memory import is_out_of_memory
 from pipelines.messages import Item
 from pipelines.nested import finite, join, part, same, signature
-from pipelines.recording import record
+from pipelines.recording import RECORDABLE
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +38,10 @@ DENOISERS = ("unet", "transformer")
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 #: Arguments of a denoiser without a batch dimension; they depend on the size only, which all slots share.
 _SHARED = ("img_ids", "txt_ids")
-#: Denoiser calls at a shape whose time is taken, after the first, which may compile or warm up.
-_TIMED = range(1, 4)
-#: Calls shorter than this are recorded once there were so many of a likeness: by then Python has taken about as long as
-#: to record one takes, while of a longer call it takes next to nothing.
-_SHORT_S, _RECORDED_FROM = 0.5, 64
-#: Recordings of a model, which take some 20 MB each; what comes later is run as it is.
-_MOST_RECORDINGS = 16
+#: Denoiser calls of a kind whose time is taken; the first does not count, since it may compile or warm up.
+_TIMED = 4
+#: Seconds of calls that may be recorded; of longer ones Python takes next to nothing.
+_SHORT = 0.5
 #: So many times the images a second must come of a call that leaves some of them out.
 _WORTH = 1.03
 
@@ -77,12 +73,13 @@ class Slots:
         self.model, self.size, self.shape = model, size, shape
         self._watch = watch
         self._slots: list[_Slot] = []
-        #: Denoiser calls so far and the seconds that some of them took, by shape.
-        self._calls: Counter[int] = Counter()
-        self._times: dict[int, list[float]] = {}
+        #: Of one denoiser call at this shape; None until there were some.
+        self.seconds_per_step: float | None = None
+        self._full_calls = 0
         self._checked = False
         self._denoiser_name = next(name for name in DENOISERS if getattr(model.pipeline, name, None) is not None)
         self._denoiser = getattr(model.pipeline, self._denoiser_name)
+        self._recordings = model.recordings if type(self._denoiser).__name__ in RECORDABLE else None
 
     def __len__(self) -> int:
         """Images on their way."""
@@ -91,11 +88,6 @@ class Slots:
     @property
     def free(self) -> int:
         return self.shape - len(self._slots)
-
-    @property
-    def seconds_per_step(self) -> float | None:
-        """Of one denoiser call at this shape; None until some were timed."""
-        return self._seconds(self.shape)
 
     def enter(self, item: Item) -> None:
         """Encode the prompt and draw the noise; the image takes part from the next `tick` on. Needs a free slot."""
@@ -192,7 +184,7 @@ class Slots:
         rows, like = calls[0].rows, _likeness(calls[0])
         exact: dict[int, Layers] = {self.shape: ()}
         # The server chooses between shapes by their times, so that of the fixed one is taken first where it costs little.
-        timed = self._seconds(self.shape) is not None or len(calls) <= self.shape // 2
+        timed = self._seconds(self.shape, like) is not None or len(calls) <= self.shape // 2
         for shape in _shapes_below(self.shape) if timed else []:
             if (shape, self.shape, like) not in self.model.padding:
                 if len(calls) <= shape:
@@ -205,7 +197,7 @@ class Slots:
                 if len(calls) <= shape:
                     # What is larger takes longer: little of any of them is padded.
                     break
-        shape = self._best(sorted(exact), len(calls))
+        shape = self._best(sorted(exact), len(calls), like)
         taking_part = calls[:shape]
         result = self._denoiser_at(shape, taking_part, exact[shape])
         return [part(result, index * rows, rows) for index in range(len(taking_part))]
@@ -232,14 +224,14 @@ class Slots:
             self.model.padding[key] = layers if same(part(result, 0, few), smaller) else None
         return result
 
-    def _best(self, shapes: list[int], images: int) -> int:
+    def _best(self, shapes: list[int], images: int, like: Hashable) -> int:
         """The shape that takes the most images through a step in a second, as far as that is known.
 
         Three images, for example, may be done sooner as two and then one than as four with one for padding.
         """
         smallest = min(shape for shape in shapes if shape >= images)
         seconds = {
-            shape: found for shape in shapes if shape <= smallest and (found := self._seconds(shape)) is not None
+            shape: found for shape in shapes if shape <= smallest and (found := self._seconds(shape, like)) is not None
         }
         if smallest not in seconds:
             return smallest
@@ -251,10 +243,10 @@ class Slots:
                 best = shape
         return best
 
-    def _seconds(self, shape: int) -> float | None:
+    def _seconds(self, shape: int, like: Hashable) -> float | None:
         """Of a denoiser call at a shape; None until some were timed."""
-        times = self._times.get(shape, [])
-        return statistics.median(times) if len(times) == len(_TIMED) else None
+        times = self.model.times.get((shape, self.shape, like), [])
+        return statistics.median(times[1:]) if len(times) == _TIMED else None
 
     def _check_places(self, result: Any, rows: int) -> None:
         """The padding repeats the first image, so the same bits must have come of it at the last place as at the first."""
@@ -272,43 +264,38 @@ class Slots:
             )
 
     def _denoiser_at(self, shape: int, calls: list[_Call], layers: Layers) -> Any:
-        """Run the denoiser at a shape with these layers padded, and take the time where that is wanted."""
-        self._calls[shape] += 1
-        if self._calls[shape] - 1 not in _TIMED:
-            return self._recorded(shape, calls, layers)
+        """Run the denoiser at a shape with these layers padded; as it is, or from a recording where that pays."""
+        like, rows = _likeness(calls[0]), calls[0].rows
+        key = (shape, self.shape, like)
+
+        def call(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            with padded(layers, shape * rows, self.shape * rows):
+                return self._denoiser(*arguments, **keywords)
+
+        given = _together(shape, calls)
+        seconds = self._seconds(shape, like)
+        if seconds is None:
+            result = self._timed(self.model.times.setdefault(key, []), lambda: call(*given))
+        elif self._recordings is None or seconds > _SHORT:
+            result = call(*given)
+        else:
+            result = self._recordings.call(key, self._denoiser, call, *given)
+        if shape == self.shape and self.seconds_per_step is None:
+            self._full_calls += 1
+            if self._full_calls >= _TIMED:
+                self.seconds_per_step = self._seconds(shape, like)
+        return result
+
+    def _timed(self, times: list[float], call: Callable[[], Any]) -> Any:
+        """Make a denoiser call and note its seconds."""
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()
-        result = self._recorded(shape, calls, layers)
+        result = call()
         if on_cuda:
             torch.cuda.synchronize()
-        self._times.setdefault(shape, []).append(time.perf_counter() - started)
-        return result
-
-    def _recorded(self, shape: int, calls: list[_Call], layers: Layers) -> Any:
-        """Run the denoiser at a shape with these layers padded, from a recording where that pays.
-
-        On CUDA it does not: there Python runs ahead of the device.
-        """
-        known, like = self.model.recordings, _likeness(calls[0])
-        key = (shape, self.shape, like)
-        if (recording := known.get(key)) is not None:
-            return recording(*_together(shape, calls))
-        with padded(layers, shape * calls[0].rows, self.shape * calls[0].rows):
-            if key in known or len(known) >= _MOST_RECORDINGS or self._denoiser.device.type != "cpu":
-                return self._run_denoiser(shape, calls)
-            if self.model.short_calls[like] >= _RECORDED_FROM:
-                result, known[key] = record(self._denoiser, *_together(shape, calls))
-                return result
-            started = time.perf_counter()
-            result = self._run_denoiser(shape, calls)
-        if time.perf_counter() - started < _SHORT_S:
-            self.model.short_calls[like] += 1
-            if self.model.short_calls[like] == _RECORDED_FROM:
-                # Recorded calls take less time, and shapes are to be compared alike.
-                self._calls.clear()
-                self._times.clear()
+        times.append(time.perf_counter() - started)
         return result
 
     def _run_denoiser(self, shape: int, calls: list[_Call]) -> Any:

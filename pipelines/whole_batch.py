@@ -89,8 +89,7 @@ class WholeBatch:
             "denoising_s": round(last_step - started, 4),
             "decoding_s": round(time.perf_counter() - last_step, 4),
         }
-        if self.seconds_per_step is None:
-            self.seconds_per_step = (last_step - started) / max(len(marks), 1)
+        self.seconds_per_step = (last_step - started) / max(len(marks), 1)
         left = self._left
         self.clear()
         for item, image, good in zip(items, images, finite, strict=False):

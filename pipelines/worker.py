@@ -99,8 +99,7 @@ class Engine:
         #: What the present slots were opened for, and what waits for one of them or for the next ones.
         self._opened: messages.Enter | None = None
         self._ahead: deque[messages.Enter] = deque()
-        #: Seconds per step of the present slots as last reported.
-        self._measured: float | None = None
+        self._measured = False
         #: Steps that the server has not been told of, and when it last was.
         self._stepped: list[messages.Step] = []
         self._told = 0.0
@@ -196,7 +195,7 @@ class Engine:
         size = self._call.Size(order.width, order.height, order.steps, order.guidance)
         self._memory.forget_peak(self._device)
         self._slots = kind(model, size, order.shape, self._watch)
-        self._opened, self._measured = order, None
+        self._opened, self._measured = order, False
         return True
 
     def _tick(self) -> None:
@@ -209,9 +208,8 @@ class Engine:
             self._broke(error)
             return
         self._tell_steps(at_once=False)
-        seconds = slots.seconds_per_step
-        if seconds is not None and seconds != self._measured:
-            self._measured = seconds
+        if not self._measured and slots.seconds_per_step is not None:
+            self._measured = True
             size = slots.size
             self._report(
                 messages.Measured(
@@ -220,7 +218,7 @@ class Engine:
                     size.width,
                     size.height,
                     slots.shape,
-                    seconds,
+                    slots.seconds_per_step,
                     self._memory.peak_bytes(self._device),
                 )
             )

@@ -15,6 +15,7 @@ from pipelines.call import Broke, Denoised, Outcome, Size, Stepped, call_argumen
 from pipelines.loader import LoadedModel, load
 from pipelines.messages import Item
 from pipelines.models import ModelCard, load_models
+from pipelines.recording import Recordings
 from pipelines.slots import Slots
 from pipelines.whole_batch import WholeBatch
 from tests import tiny
@@ -41,6 +42,16 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
 
 
 SIZE = Size(64, 64, STEPS, 3.0)
+
+
+#: Those whose prompts may be of any length.
+OTHER_FAMILIES: list[tuple[Maker, dict[str, Any]]] = [
+    (tiny.flux2_klein_pipeline, {"guidance": 1.0}),
+    (tiny.z_image_pipeline, {"guidance": 0.0}),
+    (tiny.z_image_pipeline, {"guidance": 3.0}),
+    (tiny.qwen_image_pipeline, {"guidance": 4.0, "guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
+]
+OTHER_NAMES = ["flux2-klein", "z-image-turbo", "z-image", "qwen-image"]
 
 
 def item(number: int) -> Item:
@@ -100,34 +111,50 @@ def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[in
         assert run.steps[made.job_id] == list(range(1, STEPS + 1))
 
 
-def test_recorded_calls_equal_the_stock_pipeline(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.slots._RECORDED_FROM", 0)
-    model = LoadedModel(model.card, "-", model.pipeline)
-    queue = [item(number) for number in range(6)]
-    pauses = [0, 0, 1, 2, 0, 3]
-    Run(model).all(queue, pauses)
-    assert model.recordings
-    assert None not in model.recordings.values()
-    run = Run(model)
-    with monkeypatch.context() as patched:
-        # What was recorded does without the denoiser's own code.
-        patched.setattr(type(run.slots._denoiser), "forward", None)
-        run.all(queue, pauses)
-    assert run.broken == {}
-    for made in queue:
-        expected = stock(model, SIZE, [item(99), made, item(98), item(97)])[1]
-        assert torch.equal(run.images[made.job_id], expected)
+@pytest.mark.parametrize(
+    ("make", "card"),
+    [*((getattr(tiny, f"{kind}_pipeline"), {}) for kind in ("unet", "sdxl", "sd3", "flux")), *OTHER_FAMILIES],
+    ids=["unet", "sdxl", "sd3", "flux", *OTHER_NAMES],
+)
+def test_recorded_calls_equal_the_stock_pipeline(
+    make: Maker, card: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.recording.RECORDED_FROM", 0)
+    model = model_of(make)
+    model = LoadedModel(msgspec.structs.replace(model.card, **card), "-", model.pipeline, recordings=Recordings())
+    size = Size(64, 64, STEPS, model.card.guidance)
+
+    def asked(number: int) -> Item:
+        return Item(f"job-{number}", 1000 + number, PROMPTS[0], model.card.negative_prompt, "-")
+
+    queue = [asked(number) for number in range(8)]
+    beside = [asked(number) for number in (11, 12, 13)]
+    expected = {made.job_id: stock(model, size, [beside[0], made, *beside[1:]])[1] for made in queue}
+    live = 1
+    for _ in range(10):
+        if live == 0:
+            break
+        live = 0
+        run = Run(model, size)
+
+        def count(*_: Any) -> None:
+            nonlocal live
+            live += 1
+
+        hook = run.slots._denoiser.register_forward_hook(count)
+        run.all(queue, [0, 0, 0, 0, 3, 0, 2, 1])
+        hook.remove()
+        assert run.broken == {}
+        assert [job_id for job_id, image in expected.items() if not torch.equal(run.images[job_id], image)] == []
+    assert model.recordings is not None
+    assert len(model.recordings) > 0
+    assert live == 0
 
 
 @pytest.mark.parametrize(
     ("make", "card"),
-    [
-        (tiny.flux2_klein_pipeline, {"guidance": 1.0}),
-        (tiny.z_image_pipeline, {"guidance": 0.0}),
-        (tiny.z_image_pipeline, {"guidance": 3.0}),
-        (tiny.qwen_image_pipeline, {"guidance": 4.0, "guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
-    ],
-    ids=["flux2-klein", "z-image-turbo", "z-image", "qwen-image"],
+    OTHER_FAMILIES,
+    ids=OTHER_NAMES,
 )
 def test_slots_equal_the_stock_pipeline_for_prompts_of_any_length(make: Maker, card: dict[str, Any]) -> None:
     """The stock pipelines pad the prompts of a batch to the longest; here each is run as among its equals."""
@@ -231,8 +258,8 @@ def test_few_images_run_at_the_smallest_shape_of_the_same_bits() -> None:
 )
 def test_a_call_takes_the_shape_with_most_images_a_second(seconds: dict[int, float], images: int, best: int) -> None:
     slots = Run(model_of(tiny.unet_pipeline)).slots
-    slots._times = {shape: [time] * 3 for shape, time in seconds.items()}
-    assert slots._best([2, 4], images) == best
+    slots.model.times.update({(shape, SHAPE, "like"): [9.0] + [time] * 3 for shape, time in seconds.items()})
+    assert slots._best([2, 4], images, "like") == best
 
 
 @pytest.fixture(scope="module")
