@@ -203,3 +203,12 @@ def test_a_pinned_model_stays(tiny_folders: dict[str, Path], tmp_path: Path) -> 
     residents.load(b)
     assert evicted == []
     assert residents.get(a) is not None
+
+
+@pytest.mark.parametrize(("limit", "recorded"), [(None, True), (2**40, False)], ids=["all memory", "a limit"])
+def test_calls_are_recorded_where_memory_is_not_short(
+    tiny_folders: dict[str, Path], tmp_path: Path, limit: int | None, recorded: bool
+) -> None:
+    card = load_models(models_file(tmp_path / "models.toml", {"a": tiny_folders["good"]})).models["a"]
+    model = Residents(torch.device("cpu"), limit, lambda _: None).load(card)
+    assert (model.recordings is not None) == recorded
