@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from pipelines.images import CHUNK
 from pipelines.memory import Residents
 from pipelines.models import load_models
 from tests import tiny
@@ -67,6 +69,17 @@ def test_a_replay_is_identical_and_says_what_differs(engine: Server, edited: Pat
     image.write_bytes(png(engine, engine.submit(seed=21)))
     told = engine.backlot("replay", str(image))
     assert (told.returncode, told.stdout.strip()) == (0, "identical"), told.stderr
+    rewritten = tmp_path / "rewritten.png"
+    with Image.open(image) as opened:
+        info = PngInfo()
+        info.add_itxt(CHUNK, opened.info[CHUNK])
+        opened.save(rewritten, pnginfo=info, compress_level=0)
+    told = engine.backlot("replay", str(rewritten))
+    assert told.returncode == 1
+    assert (
+        told.stdout.strip()
+        == "not identical: the pixels and the recipe are, but this version writes them into another file"
+    )
     edited.write_text(edited.read_text().replace("steps = 3", 'steps = 3\nscheduler = "EulerDiscreteScheduler"'))
     other = engine.backlot("replay", str(image), "--json")
     assert other.returncode == 1
