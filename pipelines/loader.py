@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class LoadedModel(msgspec.Struct, frozen=True):
     #: By smaller shape, shape and likeness of the calls: the layers to pad for the denoiser to give the bits of the shape,
     #: None where it does not or would save too little. Filled as it is found.
     padding: dict[tuple[int, int, Hashable], Layers | None] = msgspec.field(default_factory=dict)
-    #: By the same key: seconds of the first denoiser calls.
-    times: dict[tuple[int, int, Hashable], list[float]] = msgspec.field(default_factory=dict)
+    #: By the same key: seconds of a few denoiser calls.
+    times: dict[tuple[int, int, Hashable], deque[float]] = msgspec.field(default_factory=dict)
     #: None where calls are not to be recorded. Whoever replaces weights has to make another LoadedModel.
     recordings: Recordings | None = None
 

@@ -16,7 +16,6 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from torch.jit._trace import _get_trace_graph, _unique_state_dict
 
 from pipelines.nested import same, tensors, with_tensors
 
@@ -36,7 +35,7 @@ RECORDABLE = frozenset(
 )
 #: Calls of a kind before it is recorded: by then Python has taken about as long as to record it takes.
 RECORDED_FROM = 64
-#: Calls in which a recording runs beside the denoiser itself and must give the same bits.
+#: Calls in which a recording runs beside the denoiser itself, and must give the same bits, before it stands in for it.
 TRIALS = 4
 #: Recordings of a model that are kept, some 20 MB each.
 MOST = 16
@@ -57,11 +56,16 @@ class Recording:
     def __init__(
         self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> None:
+        # Not above: they are torch's own affair, and without them everything but this still works.
+        from torch.jit._trace import _get_trace_graph, _unique_state_dict
+
         flat = _Flat(denoiser, call, arguments, keywords)
         graph, _ = _get_trace_graph(flat, tuple(tensors((arguments, keywords))))
         self._form = with_tensors(flat.result, repeat(torch.empty(0)))
         self._weights = tuple(_unique_state_dict(flat, keep_vars=True).values())
         self._function = torch._C._create_function_from_graph("denoiser", graph)
+        #: How often it gave the bits of the denoiser itself.
+        self.trials = 0
 
     def __call__(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         # No optimizer: it may join operations, which changes bits.
@@ -77,7 +81,10 @@ class Recordings:
         self._calls: Counter[Hashable] = Counter()
         #: Least recently used first.
         self._kept: dict[Hashable, Recording] = {}
-        self._refused: set[Hashable] = set()
+        self._given_up = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def call(
         self,
@@ -89,44 +96,43 @@ class Recordings:
     ) -> Any:
         """Make a denoiser call; from a recording where there were many of its kind, which stands for its signature and
         all else that `call` does with the denoiser. Raises what the call raises, never what a recording does."""
-        self._calls[kind] += 1
-        trial = self._calls[kind] - RECORDED_FROM
-        if kind in self._refused or trial <= 0:
+        if self._given_up:
             return call(arguments, keywords)
-        if trial > TRIALS:
-            recording = self._kept[kind] = self._kept.pop(kind)
+        recording = self._kept.get(kind)
+        if recording is not None and recording.trials >= TRIALS:
+            self._kept[kind] = self._kept.pop(kind)
             try:
                 return recording(arguments, keywords)
             except Exception:
-                log.exception(
-                    "A recorded call of %s failed; such calls are not recorded again", type(denoiser).__name__
-                )
-                self._refuse(kind)
+                log.exception("A recorded call of %s failed; none is recorded any more", type(denoiser).__name__)
+                self._give_up()
                 return call(arguments, keywords)
         result = call(arguments, keywords)
+        self._calls[kind] += 1
+        if self._calls[kind] <= RECORDED_FROM:
+            return result
         try:
-            if kind not in self._kept:
-                self._keep(kind, Recording(denoiser, call, arguments, keywords))
-            if not same(result, self._kept[kind](arguments, keywords)):
+            if recording is None:
+                recording = self._keep(kind, Recording(denoiser, call, arguments, keywords))
+            if not same(result, recording(arguments, keywords)):
                 raise ValueError("other bits came of the recording")
+            recording.trials += 1
         except Exception:
             # The result is good, so nobody suffers.
-            log.exception("A call of %s cannot be recorded", type(denoiser).__name__)
-            self._refuse(kind)
+            log.exception("A call of %s cannot be recorded; none is recorded any more", type(denoiser).__name__)
+            self._give_up()
         return result
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def _keep(self, kind: Hashable, recording: Recording) -> None:
+    def _keep(self, kind: Hashable, recording: Recording) -> Recording:
         if len(self._kept) >= MOST:
             oldest = next(iter(self._kept))
             del self._kept[oldest], self._calls[oldest]
         self._kept[kind] = recording
+        return recording
 
-    def _refuse(self, kind: Hashable) -> None:
-        self._kept.pop(kind, None)
-        self._refused.add(kind)
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._kept.clear()
 
 
 class _Flat(torch.nn.Module):  # type: ignore[misc]

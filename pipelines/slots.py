@@ -13,8 +13,8 @@ bits depend on the shape padded to the fixed one, where this was seen to give th
 
 import copy
 import logging
-import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -38,7 +38,7 @@ DENOISERS = ("unet", "transformer")
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 #: Arguments of a denoiser without a batch dimension; they depend on the size only, which all slots share.
 _SHARED = ("img_ids", "txt_ids")
-#: Denoiser calls of a kind whose time is taken; the first does not count, since it may compile or warm up.
+#: Denoiser calls of a kind whose time is known before it is used.
 _TIMED = 4
 #: Seconds of calls that may be recorded; of longer ones Python takes next to nothing.
 _SHORT = 0.5
@@ -75,7 +75,8 @@ class Slots:
         self._slots: list[_Slot] = []
         #: Of one denoiser call at this shape; None until there were some.
         self.seconds_per_step: float | None = None
-        self._full_calls = 0
+        #: What was called here, and so timed lately.
+        self._timed_here: set[Hashable] = set()
         self._checked = False
         self._denoiser_name = next(name for name in DENOISERS if getattr(model.pipeline, name, None) is not None)
         self._denoiser = getattr(model.pipeline, self._denoiser_name)
@@ -244,9 +245,9 @@ class Slots:
         return best
 
     def _seconds(self, shape: int, like: Hashable) -> float | None:
-        """Of a denoiser call at a shape; None until some were timed."""
-        times = self.model.times.get((shape, self.shape, like), [])
-        return statistics.median(times[1:]) if len(times) == _TIMED else None
+        """Of a denoiser call at a shape, the least of a few, since others only add to it; None until some were timed."""
+        times = self.model.times.get((shape, self.shape, like), ())
+        return min(times) if len(times) == _TIMED else None
 
     def _check_places(self, result: Any, rows: int) -> None:
         """The padding repeats the first image, so the same bits must have come of it at the last place as at the first."""
@@ -274,19 +275,17 @@ class Slots:
 
         given = _together(shape, calls)
         seconds = self._seconds(shape, like)
-        if seconds is None:
-            result = self._timed(self.model.times.setdefault(key, []), lambda: call(*given))
-        elif self._recordings is None or seconds > _SHORT:
-            result = call(*given)
-        else:
-            result = self._recordings.call(key, self._denoiser, call, *given)
-        if shape == self.shape and self.seconds_per_step is None:
-            self._full_calls += 1
-            if self._full_calls >= _TIMED:
+        if seconds is None or key not in self._timed_here:
+            self._timed_here.add(key)
+            result = self._timed(self.model.times.setdefault(key, deque(maxlen=_TIMED)), lambda: call(*given))
+            if shape == self.shape and self.seconds_per_step is None:
                 self.seconds_per_step = self._seconds(shape, like)
-        return result
+            return result
+        if self._recordings is None or seconds > _SHORT:
+            return call(*given)
+        return self._recordings.call(key, self._denoiser, call, *given)
 
-    def _timed(self, times: list[float], call: Callable[[], Any]) -> Any:
+    def _timed(self, times: deque[float], call: Callable[[], Any]) -> Any:
         """Make a denoiser call and note its seconds."""
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -75,10 +76,16 @@ class Engine:
 
         from pipelines import call, finishing, loader, memory, slots, whole_batch
 
-        # Bars are for terminals; the log has when a load begins and ends. Warnings are for who wrote a model's files.
-        for library in (diffusers, transformers):
-            library.utils.logging.disable_progress_bar()
-            library.utils.logging.set_verbosity_error()
+        # Bars are for terminals; the log has when a load begins and ends.
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.set_verbosity_error()
+        # Unknown entries in a model's configuration and parts of another kind than usual are its author's affair.
+        for name, start in (
+            ("configuration_utils", "The config attributes"),
+            ("pipelines.pipeline_utils", "Expected types"),
+        ):
+            logging.getLogger(f"diffusers.{name}").addFilter(partial(_starts_otherwise, start))
         self._call = call
         self._loader, self._memory, self._slots_of, self._batch_of = loader, memory, slots.Slots, whole_batch.WholeBatch
         self._orders, self._report = orders, report
@@ -315,6 +322,10 @@ class Engine:
             return "model_load_failed", message
         self._report(messages.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
         return None
+
+
+def _starts_otherwise(start: str, record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(start)
 
 
 def _same_slots(order: messages.Enter, opened: messages.Enter | None) -> bool:

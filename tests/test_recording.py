@@ -155,7 +155,7 @@ def test_where_recording_fails_the_call_does_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = Calls(Denoiser())
-    monkeypatch.setattr(recording, "_get_trace_graph", None)
+    monkeypatch.setattr("torch.jit._trace._get_trace_graph", None)
     calls.make(RECORDED_FROM + TRIALS + 2)
     assert len(calls.recordings) == 0
     assert caplog.text.count("A call of Denoiser cannot be recorded") == 1
@@ -174,12 +174,18 @@ def test_where_a_recording_fails_the_call_is_made(caplog: pytest.LogCaptureFixtu
     calls.make(3)
 
 
-def test_what_a_call_raises_is_raised() -> None:
+def test_what_a_call_raises_is_raised_and_is_no_trial() -> None:
     calls = Calls(Denoiser())
-    calls.make(RECORDED_FROM)
-    calls.denoiser.fails = True
-    with pytest.raises(RuntimeError, match="out of memory"):
-        calls.make(1)
-    calls.denoiser.fails = False
-    calls.make(TRIALS + 1)
-    assert len(calls.recordings) == 1
+    for before in (0, RECORDED_FROM, 1, TRIALS - 2):
+        calls.make(before)
+        calls.denoiser.fails = True
+        for _ in range(TRIALS + 1):
+            with pytest.raises(RuntimeError, match="out of memory"):
+                calls.make(1)
+        calls.denoiser.fails = False
+    runs = calls.denoiser.runs
+    calls.make(1)
+    # The last trial: the call itself, and the one to compare with.
+    assert calls.denoiser.runs == runs + 2
+    calls.make(1)
+    assert calls.denoiser.runs == runs + 3

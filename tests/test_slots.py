@@ -1,5 +1,6 @@
 """Images that enter and leave the denoiser at any step are those of the stock pipeline, bit for bit."""
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,12 +131,13 @@ def test_recorded_calls_equal_the_stock_pipeline(
     queue = [asked(number) for number in range(8)]
     beside = [asked(number) for number in (11, 12, 13)]
     expected = {made.job_id: stock(model, size, [beside[0], made, *beside[1:]])[1] for made in queue}
+    run = Run(model, size)
     live = 1
     for _ in range(10):
         if live == 0:
             break
         live = 0
-        run = Run(model, size)
+        run.images.clear()
 
         def count(*_: Any) -> None:
             nonlocal live
@@ -258,8 +260,32 @@ def test_few_images_run_at_the_smallest_shape_of_the_same_bits() -> None:
 )
 def test_a_call_takes_the_shape_with_most_images_a_second(seconds: dict[int, float], images: int, best: int) -> None:
     slots = Run(model_of(tiny.unet_pipeline)).slots
-    slots.model.times.update({(shape, SHAPE, "like"): [9.0] + [time] * 3 for shape, time in seconds.items()})
+    slots.model.times.update({(shape, SHAPE, "like"): deque([9.0, time, time, 9.0]) for shape, time in seconds.items()})
     assert slots._best([2, 4], images, "like") == best
+
+
+def test_times_are_taken_again_where_slots_open_anew() -> None:
+    model = model_of(tiny.unet_pipeline)
+    Run(model).all([item(number) for number in range(SHAPE)], [0] * SHAPE)
+    for times in model.times.values():
+        times.extend([9.0] * 4)
+    run = Run(model)
+    run.all([item(number) for number in range(SHAPE)], [0] * SHAPE)
+    assert run.slots.seconds_per_step is not None
+    assert run.slots.seconds_per_step < 9
+
+
+@pytest.mark.parametrize(("name", "value"), [("_SHORT", 0.0), ("RECORDABLE", frozenset())], ids=["long", "unknown"])
+def test_long_calls_and_unknown_denoisers_are_not_recorded(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.recording.RECORDED_FROM", 0)
+    monkeypatch.setattr(f"pipelines.slots.{name}", value)
+    model = model_of(tiny.unet_pipeline)
+    model = LoadedModel(model.card, "-", model.pipeline, recordings=Recordings())
+    Run(model).all([item(number) for number in range(8)], [0] * 8)
+    assert model.recordings is not None
+    assert len(model.recordings) == 0
 
 
 @pytest.fixture(scope="module")
