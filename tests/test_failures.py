@@ -153,6 +153,24 @@ def test_a_crash_in_company_runs_each_again_alone(slow_server: Server) -> None:
     assert left[0] <= began[1] or left[1] <= began[0]
 
 
+def test_a_job_that_crashes_every_time_fails_and_the_others_are_served(slow_server: Server) -> None:
+    before = slow_server.credits()["balance"]
+    culprit = slow_server.submit(seed=1, aspect_ratio="16:9")
+    # Of another shape and of the same: one of them is always sent ahead.
+    others = [slow_server.submit(seed=2), slow_server.submit(seed=3, aspect_ratio="16:9")]
+    crashes = 0
+    while slow_server.job(culprit)["status"] != "FAILURE":
+        if slow_server.job(culprit)["progress"] > 0:
+            os.kill(slow_server.gpu_process(), signal.SIGKILL)
+            crashes += 1
+            assert crashes <= 2, "it was run again and again"
+            wait_for(lambda: slow_server.job(culprit)["progress"] == 0, 10)
+    assert reason(slow_server.job(culprit)) == "worker_crashed"
+    for job_id in others:
+        assert slow_server.finished(job_id)["status"] == "SUCCESS"
+    assert slow_server.credits()["balance"] == before - 10
+
+
 def test_a_crash_is_retried_with_the_same_seed_where_asked(slow_server: Server) -> None:
     job_id = slow_server.submit(on_technical_failure="retry", seed=5)
     wait_for(lambda: slow_server.job(job_id)["progress"] > 0, 60)

@@ -30,7 +30,7 @@ def next_one(queue: Queue, now: float = 0.0, resident: Collection[str] = ()) -> 
     job = queue.next(now, resident)
     if job is None:
         return None
-    queue.take(job, now)
+    queue.take(job, now, resident)
     return job.job_id
 
 
@@ -39,7 +39,7 @@ def next_in(queue: Queue, batch_key: BatchKey, now: float = 0.0, resident: Colle
     job = queue.next_for(batch_key, now, resident)
     if job is None:
         return None
-    queue.take(job, now)
+    queue.take(job, now, resident)
     return job.job_id
 
 
@@ -129,10 +129,31 @@ def test_a_long_backlog_does_not_swap_at_every_job() -> None:
     for now in range(1000, 1100):
         job = queue.next(now, resident)
         assert job is not None
-        queue.take(job, now)
+        queue.take(job, now, resident)
         loads += resident != [job.key.model]
         resident = [job.key.model]
     assert loads <= 100 / 10 + 1
+
+
+def test_models_in_memory_that_alternate_put_off_no_third() -> None:
+    """Two clients keep the GPU busy with a model each; the third's must be loaded first."""
+    queue = Queue(model_patience_s=30, size_patience_s=5)
+    resident = ["a", "b"]
+    queue.add(waiting("c", client=3, at=0, batch_key=key("c")))
+    open_key = key("a")
+    served: list[int] = []
+    for now in range(120):
+        for client, model in enumerate(resident):
+            queue.add(waiting(f"{model}{now}", client, now, key(model)))
+        job = queue.next_for(open_key, now, resident) or queue.next(now, resident)
+        assert job is not None
+        queue.take(job, now, resident)
+        if job.job_id == "c":
+            served.append(now)
+        # Slots of one of them close every few seconds.
+        open_key = key(resident[now // 4 % 2])
+    assert len(served) == 1
+    assert 30 <= served[0] <= 36
 
 
 def test_other_slots_of_a_model_in_memory_open_sooner() -> None:
@@ -188,7 +209,7 @@ def test_every_job_runs_exactly_once_and_none_waits_for_ever(
             assert job.key == open_key
         held += 1
         passes_over = queue.position(job.job_id) != 0
-        queue.take(job, now)
+        queue.take(job, now, resident)
         ran.append(job.job_id)
         resident = [job.key.model]
         now += 1
@@ -236,6 +257,7 @@ def test_a_shape_that_did_not_fit_is_not_tried_again() -> None:
     sizes = Sizes([measured(1, 1.0), measured(2, 1.1), measured(4, None)])
     assert sizes.shape_for(SIZE, [1, 2, 4, 8], 8) == 2
     assert sizes.shape_for(SIZE, [4], 8) == 2
-    # Other weights are another model.
-    sizes.note(measured(1, 1.0, "new"))
+    # Other weights are another model, at every size.
+    other = SizeKey(SIZE.model, SIZE.device, 768, 512)
+    sizes.note(Measurement(other, 1, "new", 1.0, 1))
     assert sizes.shape_for(SIZE, [4], 8) == 4

@@ -25,7 +25,7 @@ class Policy(Protocol):
     def add(self, job: Waiting) -> None: ...
     def next(self, now: float, resident: Collection[str]) -> Waiting | None: ...
     def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None: ...
-    def take(self, job: Waiting, now: float) -> None: ...
+    def take(self, job: Waiting, now: float, resident: Collection[str]) -> None: ...
 
 
 class FirstCome:
@@ -43,7 +43,7 @@ class FirstCome:
     def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None:
         return self._waiting[0] if self._waiting and self._waiting[0].key == key else None
 
-    def take(self, job: Waiting, now: float) -> None:
+    def take(self, job: Waiting, now: float, resident: Collection[str]) -> None:
         self._waiting.popleft()
 
 
@@ -63,7 +63,7 @@ def run(trace: list[Waiting], policy: Policy) -> Result:
     waits: dict[int, list[float]] = {}
 
     def enter(job: Waiting) -> None:
-        policy.take(job, now)
+        policy.take(job, now, in_memory)
         waits.setdefault(job.client_id, []).append(now - job.arrived)
         heappush(busy, now + IMAGE_S)
 
@@ -73,6 +73,7 @@ def run(trace: list[Waiting], policy: Policy) -> Result:
         while len(busy) < SLOTS and key is not None and busy and (job := policy.next_for(key, now, [resident])):
             enter(job)
         if not busy and (job := policy.next(now, [resident] if resident else [])):
+            in_memory = [resident] if resident else []
             if job.key.model != resident:
                 now, loads, resident = now + LOAD_S, loads + 1, job.key.model
             key = job.key
@@ -131,7 +132,7 @@ def decision_cost(waiting: int) -> float:
         started = time.perf_counter()
         job = queue.next(waiting + index, ["sdxl"])
         assert job is not None
-        queue.take(job, waiting + index)
+        queue.take(job, waiting + index, ["sdxl"])
         queue.add(_job(f"n{index}", index % 20, models[index % 3], waiting + index))
         times.append(time.perf_counter() - started)
     return statistics.median(times)

@@ -7,6 +7,7 @@ before the last one is on disk, so the GPU does not wait for the disk.
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ STOP_TIMEOUT_S = 20.0
 AHEAD = 1
 #: Images that may be in the GPU process at once, those being written included.
 MOST_RUNNING = 256
+#: Deaths of the GPU process at which a job may be there, in no place to have caused one, before it is to blame all the same.
+MOST_DEATHS = 5
 
 
 class Running(msgspec.Struct):
@@ -96,7 +99,8 @@ class Scheduler:
         self._turns: list[Turn] = []
         self._first_worker: Worker | None = first_worker
         self._worker: Worker | None = None
-        self._killed_for: tuple[str, str] | None = None
+        #: Why the GPU process was ended, by reason and message, and the job it was ended for where it is known.
+        self._killed_for: tuple[str, str, str | None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._restart: asyncio.TimerHandle | None = None
         self._settling: set[asyncio.Task[Any]] = set()
@@ -201,18 +205,23 @@ class Scheduler:
             turn.closing = turn.closing or self.models.enabled.get(turn.key.model) != turn.card
         self._note_depth()
         self._pump()
-        if not self._turns and self._worker is not None and self.device is not None:
-            self._worker.send(messages.Load(self.models.default))
+        if self.device is not None:
+            self._load_default()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
         """Take up the jobs that the last run of the server left, then the GPU process."""
         self.sizes = Sizes(await self.database.read(measurements.known))
-        for job, status in await self.database.read(jobs.unfinished):
+        left = await self.database.read(jobs.unfinished)
+        for job, status in left:
             if status == "NOT_STARTED":
                 self.submit(job)
-            elif job.attempts < job.work.max_attempts:
+        # Each of these goes before all others, so the oldest comes last.
+        for job, status in reversed(left):
+            if status == "NOT_STARTED":
+                continue
+            if job.attempts < job.work.max_attempts:
                 await self._run_again(job, "server_restarted", "The server was restarted; this runs again")
             else:
                 await self._fail(
@@ -254,6 +263,7 @@ class Scheduler:
             self._worker = first or Worker(settings.device, settings.memory_gib, settings.logs)
         except OSError:
             log.exception("The GPU process could not be started")
+            self.deaths += 1
             self._start_again()
             return
         self._worker.follow(self._on_report, self._on_death)
@@ -322,7 +332,7 @@ class Scheduler:
 
     def _send(self, turn: Turn, waiting: Waiting, moment: float) -> None:
         assert self._worker is not None  # noqa: S101  _pump looked
-        self._queue.take(waiting, moment)
+        self._queue.take(waiting, moment, self.resident)
         job = self._waiting.pop(waiting.job_id)
         job = msgspec.structs.replace(job, attempts=job.attempts + 1)
         self._running[job.job_id] = Running(job)
@@ -334,7 +344,6 @@ class Scheduler:
                 turn.card, key.width, key.height, key.steps, key.guidance, turn.shape, self._item(job), job.alone
             )
         )
-        metrics.slots.set(turn.shape)
         if self.state == "ready":
             self.state = "running"
             self._watch_step(turn.card)
@@ -396,7 +405,11 @@ class Scheduler:
         log.info("The GPU process is up on %s (%s)", report.device, report.device_name)
         self._go_on()
         self._pump()
-        if not self._turns and self._worker is not None:
+        self._load_default()
+
+    def _load_default(self) -> None:
+        """Have the default model in memory, so that the first image need not wait for it; nothing while others are made."""
+        if self._worker is not None and not any(turn.jobs for turn in self._turns):
             self._worker.send(messages.Load(self.models.default))
 
     def _on_loaded(self, report: messages.Loaded) -> None:
@@ -500,8 +513,17 @@ class Scheduler:
             return
         if self._deadline is not None:
             self._deadline.cancel()
-        reason, message = self._killed_for or ("worker_crashed", f"the GPU process ended with status {status}")
-        log.error("The GPU process %d is gone: %s", worker.pid, message)
+        # Only what was in the open slots can have broken it; what was sent ahead or being written is merely interrupted.
+        in_slots = next((turn.jobs for turn in self._turns if turn.jobs), set(self._running))
+        reason, message, job_id = self._killed_for or (
+            "worker_crashed",
+            f"the GPU process ended with {_ending(status)}",
+            None,
+        )
+        suspects = in_slots if job_id is None else {job_id}
+        log.error(
+            "The GPU process %d is gone: %s; its log is %s", worker.pid, message, self.settings.logs / "gpu-process.log"
+        )
         self._worker, self.device = None, None
         for model in self.resident:
             metrics.model_loaded.labels(model).set(0)
@@ -510,10 +532,19 @@ class Scheduler:
         left, self._running = list(self._running.values()), {}
         self.deaths += 1
         for running in left:
+            running.job = msgspec.structs.replace(running.job, deaths=running.job.deaths + 1)
             if running.write_limit is not None:
                 running.write_limit.cancel()
         self._start_again()
-        self._resolve(left, reason, message[0].upper() + message[1:])
+        message = message[0].upper() + message[1:]
+        often = [running for running in left if running.job.deaths >= MOST_DEATHS]
+        once = [running for running in left if running.job.deaths < MOST_DEATHS]
+        self._resolve([running for running in once if running.job.job_id in suspects], reason, message)
+        self._again(
+            [running for running in once if running.job.job_id not in suspects], reason, f"{message}; runs again"
+        )
+        for running in often:
+            self._resolve([running], reason, message)
 
     def _start_again(self) -> None:
         """Start another GPU process, the later the more of them died in a row."""
@@ -578,7 +609,7 @@ class Scheduler:
         running = self._running.get(job_id)
         if running is not None:
             message = f"an image was not written after {WRITE_TIMEOUT_S:g} s, so the GPU process was ended"
-            running.write_limit = self._later(WRITE_TIMEOUT_S, "write_timeout", message)
+            running.write_limit = self._later(WRITE_TIMEOUT_S, "write_timeout", message, job_id)
 
     def _leave_slot(self, job_id: str) -> None:
         """Only what leaves a slot is a sign of life; an image is written while the next model loads, for example."""
@@ -619,6 +650,7 @@ class Scheduler:
     def _note_depth(self) -> None:
         metrics.queue_depth.set(len(self._queue))
         metrics.running.set(len(self._running))
+        metrics.slots.set(next((turn.shape for turn in self._turns if turn.jobs), 0))
 
     # ── time limits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -639,12 +671,12 @@ class Scheduler:
             self._deadline.cancel()
         self._deadline = self._later(seconds, reason, message)
 
-    def _later(self, seconds: float, reason: str, message: str) -> asyncio.TimerHandle:
+    def _later(self, seconds: float, reason: str, message: str, job_id: str | None = None) -> asyncio.TimerHandle:
         worker = self._worker
 
         def expire() -> None:
             if worker is not None and worker is self._worker:
-                self._killed_for = (reason, message)
+                self._killed_for = (reason, message, job_id)
                 worker.kill()
 
         return asyncio.get_running_loop().call_later(seconds, expire)
@@ -681,9 +713,9 @@ class Scheduler:
                 metrics.job_seconds.observe(time.monotonic() - arrived)
             level = logging.INFO if outcome in ("success", "cancelled") else logging.WARNING
             log.log(level, "Job %s ended at %s: %s", job.job_id, now(), outcome)
-        if outcome != "success":
-            (self.settings.images / image_path(job.job_id)).unlink(missing_ok=True)
         self.hub.publish(job.job_id)
+        if ended and outcome != "success":
+            (self.settings.images / image_path(job.job_id)).unlink(missing_ok=True)
 
     def _track(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -694,6 +726,14 @@ class Scheduler:
         self._settling.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("A write to the ledger failed", exc_info=error)
+
+
+def _ending(status: int) -> str:
+    """A process's exit status for people: a negative one is the signal that ended it."""
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"status {status}"
+    except ValueError:
+        return f"signal {-status}"
 
 
 def image_path(job_id: str) -> str:

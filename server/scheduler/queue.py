@@ -135,9 +135,11 @@ class Queue:
             return self._most_due(lambda other: other == key)
         return None
 
-    def take(self, job: Waiting, now: float) -> None:
+    def take(self, job: Waiting, now: float, resident: Collection[str]) -> None:
         """Take out a job that was chosen; its flow is charged for it."""
-        if self._turn is None or self._turn.model != job.key.model:
+        other = self._turn is None or self._turn.model != job.key.model
+        if other and job.key.model not in resident:
+            # Turns of models in memory cost no load, so however they alternate they put off nobody's.
             self._model_turn_began = now
         if self._turn != job.key:
             self._size_turn_began = now

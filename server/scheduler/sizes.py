@@ -22,6 +22,7 @@ class Measurement(msgspec.Struct, frozen=True):
 
     key: SizeKey
     shape: int
+    #: Of the weights, with what else of the model's card the cost depends on.
     revision: str
     seconds_per_step: float | None
     peak_bytes: int | None
@@ -36,11 +37,12 @@ class Sizes:
             self.note(measurement)
 
     def note(self, measurement: Measurement) -> None:
-        """A later measurement replaces an earlier one; one of other weights replaces all."""
-        known = self._known.setdefault(measurement.key, {})
-        for shape in [shape for shape, old in known.items() if old.revision != measurement.revision]:
-            del known[shape]
-        known[measurement.shape] = measurement
+        """A later measurement replaces an earlier one; one of another revision replaces all of its model."""
+        for key, known in self._known.items():
+            if key.model == measurement.key.model:
+                for shape in [shape for shape, old in known.items() if old.revision != measurement.revision]:
+                    del known[shape]
+        self._known.setdefault(measurement.key, {})[measurement.shape] = measurement
 
     def shape_for(self, key: SizeKey, shapes: Sequence[int], wanted: int) -> int:
         """The shape that makes most of the GPU for `wanted` images; `shapes` ascends and is what the card allows.
