@@ -57,6 +57,16 @@ Outcome = Stepped | Denoised | Broke
 Watch = Callable[[Outcome], None]
 
 
+def steps_done(pipeline: Any, call: int, steps: int) -> int | None:
+    """Of an image's `steps`, those done after denoiser call `call`, counted from 0; None where no step ends with it.
+
+    Schedulers of second order call the denoiser twice a step.
+    """
+    calls = getattr(pipeline, "num_timesteps", None) or steps
+    before, after = call * steps // calls, (call + 1) * steps // calls
+    return after if after > before else None
+
+
 def call_arguments(model: LoadedModel, size: Size, batch: Sequence[Item]) -> dict[str, Any]:
     """The arguments of the pipeline's call; families differ in the name of guidance and in negative prompts.
 

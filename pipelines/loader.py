@@ -40,6 +40,12 @@ class LoadedModel(msgspec.Struct, frozen=True):
     #: None where calls are not to be recorded. Whoever replaces weights has to make another LoadedModel.
     recordings: Recordings | None = None
 
+    def restore(self) -> None:
+        """After a failed call: SDXL decodes in float32 and, where that fails, leaves its VAE there for ever."""
+        vae: Any = getattr(self.pipeline, "vae", None)
+        if vae is not None and getattr(vae.config, "force_upcast", False):
+            vae.to(dtype=getattr(torch, self.card.dtype))
+
 
 def choose_device(wanted: str) -> torch.device:
     """`auto` is CUDA where there is one, else the CPU; anything else is a torch device name."""

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import torch
 
+from pipelines.faults import is_out_of_memory
 from pipelines.loader import LoadedModel, load
 from pipelines.models import ModelCard
 from pipelines.recording import Recordings
@@ -26,20 +27,6 @@ _FOR_WEIGHTS = 0.7
 
 #: From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA and torch's CPU allocator say it in words, Python by MemoryError."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in text
-        or "can't allocate memory" in text
-        or "cannot allocate memory" in text
-        # oneDNN's words where it gets no scratch memory.
-        or "could not create a primitive" in text
-    )
 
 
 def limit_memory(device: torch.device, limit_bytes: int) -> None:

@@ -27,7 +27,7 @@ class Item(msgspec.Struct, frozen=True):
     seed: int
     prompt: str
     negative_prompt: str
-    #: Where the PNG goes, absolute; its folder exists.
+    #: Where the PNG goes, absolute; its folder is made where there is none.
     path: str
     colors: tuple[Rgb, ...] = ()
     evaluate: bool = False
@@ -56,7 +56,7 @@ class Enter(msgspec.Struct, frozen=True, tag=True):
     height: int
     steps: int
     guidance: float
-    #: How many slots there are; the denoiser always runs at this shape.
+    #: How many slots there are; the denoiser runs at this shape, or at one that gives the same bits.
     shape: int
     item: Item
     #: Share the slots with no other image.
@@ -80,7 +80,6 @@ class Started(msgspec.Struct, frozen=True, tag=True):
 
     device: str
     device_name: str
-    versions: dict[str, str]
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):

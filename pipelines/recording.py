@@ -1,8 +1,8 @@
 """A denoiser call without Python: its operations are recorded once and then run by torch's own interpreter.
 
 Of a call of a small model on a CPU a tenth to a fifth of the time is Python, which finds out again at each step what the
-step before found out. At one batch shape a denoiser does the same operations each time; they stay, in their order, so the
-bits do.
+step before found out. At one batch shape the denoisers that slots know do the same operations each time: none branches on a
+number in a tensor, draws random numbers or changes what it is given. The operations stay, in their order, so the bits do.
 
 `torch.jit.trace` would do, but keeps some 35 MB of each recording as long as the process lives, so the graph it makes is
 asked for by itself.
@@ -21,18 +21,6 @@ from pipelines.nested import same, tensors, with_tensors
 
 log = logging.getLogger(__name__)
 
-#: Denoisers whose operations depend on nothing but the signature of a call, as read and tested: no branch on a number in a
-#: tensor, no random numbers, no change to what they are given.
-RECORDABLE = frozenset(
-    {
-        "UNet2DConditionModel",
-        "SD3Transformer2DModel",
-        "FluxTransformer2DModel",
-        "Flux2Transformer2DModel",
-        "ZImageTransformer2DModel",
-        "QwenImageTransformer2DModel",
-    }
-)
 #: Calls of a kind before it is recorded: by then Python has taken about as long as to record it takes.
 RECORDED_FROM = 64
 #: Calls in which a recording runs beside the denoiser itself, and must give the same bits, before it stands in for it.

@@ -22,20 +22,31 @@ import msgspec
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from pipelines.call import Broke, Denoised, Size, Stepped, Watch, call_arguments
+from pipelines.call import Broke, Denoised, Size, Stepped, Watch, call_arguments, steps_done
+from pipelines.faults import is_fatal, is_out_of_memory
 from pipelines.invariance import Layers, layers_to_pad, padded
 from pipelines.loader import LoadedModel
-from pipelines.memory import is_out_of_memory
 from pipelines.messages import Item
 from pipelines.nested import finite, join, part, same, signature
-from pipelines.recording import RECORDABLE
 
 log = logging.getLogger(__name__)
 
+#: Denoisers that slots know, as read and tested: what belongs to an image is along the first dimension of what they take and
+#: give, and their operations depend on nothing but the signature of a call, so that it can be recorded.
+FAMILIES = frozenset(
+    {
+        "UNet2DConditionModel",
+        "SD3Transformer2DModel",
+        "FluxTransformer2DModel",
+        "Flux2Transformer2DModel",
+        "ZImageTransformer2DModel",
+        "QwenImageTransformer2DModel",
+    }
+)
 #: Attributes of a pipeline that hold its denoiser.
-DENOISERS = ("unet", "transformer")
+_DENOISERS = ("unet", "transformer")
 #: Attributes that hold a text encoder, whose bits depend on the batch shape just as the denoiser's do.
-TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 #: Arguments of a denoiser without a batch dimension; they depend on the size only, which all slots share.
 _SHARED = ("img_ids", "txt_ids")
 #: Denoiser calls of a kind whose time is known before it is used.
@@ -44,6 +55,12 @@ _TIMED = 4
 _SHORT = 0.5
 #: So many times the images a second must come of a call that leaves some of them out.
 _WORTH = 1.03
+
+
+def fits(pipeline: Any) -> bool:
+    """Whether a pipeline can be run in slots."""
+    denoiser = _denoiser_name(pipeline)
+    return denoiser is not None and type(getattr(pipeline, denoiser)).__name__ in FAMILIES
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -67,7 +84,7 @@ class _Slot:
 
 
 class Slots:
-    """`shape` slots on one loaded model: 1–64, a power of two."""
+    """`shape` slots on one loaded model that fits: 1–64, a power of two."""
 
     def __init__(self, model: LoadedModel, size: Size, shape: int, watch: Watch) -> None:
         self.model, self.size, self.shape = model, size, shape
@@ -78,9 +95,10 @@ class Slots:
         #: What was called here, and so timed lately.
         self._timed_here: set[Hashable] = set()
         self._checked = False
-        self._denoiser_name = next(name for name in DENOISERS if getattr(model.pipeline, name, None) is not None)
-        self._denoiser = getattr(model.pipeline, self._denoiser_name)
-        self._recordings = model.recordings if type(self._denoiser).__name__ in RECORDABLE else None
+        denoiser = _denoiser_name(model.pipeline)
+        assert denoiser is not None  # noqa: S101  it fits
+        self._denoiser_name = denoiser
+        self._denoiser = getattr(model.pipeline, denoiser)
 
     def __len__(self) -> int:
         """Images on their way."""
@@ -114,7 +132,7 @@ class Slots:
         here is lost."""
         with torch.inference_mode():
             for group in _alike(self._slots):
-                # Those without a part have their step in the next call.
+                # Those without a part wait for a place: their steps come once the others are done.
                 for slot, own in zip(group, self._call([slot.waiting for slot in group if slot.waiting]), strict=False):
                     slot.waiting = None
                     self._resume(slot, own)
@@ -131,8 +149,8 @@ class Slots:
         try:
             paused = slot.coroutine.switch(*result)
         except Exception as error:
-            if is_out_of_memory(error) and self.shape > 1:
-                # The others hold the memory that this one lacked; a smaller shape may do for all.
+            # The others hold the memory that this one lacked, so a smaller shape may do for all.
+            if is_fatal(error) or (is_out_of_memory(error) and self.shape > 1):
                 raise
             self._slots.remove(slot)
             self._watch(Broke(slot.item, error))
@@ -146,16 +164,19 @@ class Slots:
     def _run(self, slot: _Slot) -> Denoised:
         """In the coroutine: the stock call for one image."""
 
-        def after_step(_: Any, step: int, __: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            slot.last_step = time.perf_counter()
-            if step + 1 >= self.size.steps:
+        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            done = steps_done(pipeline, call, self.size.steps)
+            if done == self.size.steps:
+                # This waits for the device, so that the time is true.
                 slot.finite = bool(torch.isfinite(tensors["latents"]).all())
-            self._watch(Stepped(slot.item, step + 1))
+            slot.last_step = time.perf_counter()
+            if done is not None:
+                self._watch(Stepped(slot.item, done))
             return tensors
 
         output = self._pipeline_of_slot()(
             **call_arguments(self.model, self.size, [slot.item]),
-            callback_on_step_end=after_step,
+            callback_on_step_end=after_call,
         )
         image = output.images[0].float().cpu()
         timings = {
@@ -171,7 +192,7 @@ class Slots:
         own = vars(pipeline)
         own[self._denoiser_name] = _Paused(self._denoiser)
         own["scheduler"] = copy.deepcopy(pipeline.scheduler)
-        for name in TEXT_ENCODERS:
+        for name in _TEXT_ENCODERS:
             if own.get(name) is not None:
                 own[name] = _AtShape(own[name], self.shape)
         return pipeline
@@ -281,9 +302,9 @@ class Slots:
             if shape == self.shape and self.seconds_per_step is None:
                 self.seconds_per_step = self._seconds(shape, like)
             return result
-        if self._recordings is None or seconds > _SHORT:
+        if self.model.recordings is None or seconds > _SHORT:
             return call(*given)
-        return self._recordings.call(key, self._denoiser, call, *given)
+        return self.model.recordings.call(key, self._denoiser, call, *given)
 
     def _timed(self, times: deque[float], call: Callable[[], Any]) -> Any:
         """Make a denoiser call and note its seconds."""
@@ -300,6 +321,11 @@ class Slots:
     def _run_denoiser(self, shape: int, calls: list[_Call]) -> Any:
         arguments, keywords = _together(shape, calls)
         return self._denoiser(*arguments, **keywords)
+
+
+def _denoiser_name(pipeline: Any) -> str | None:
+    """The attribute that holds a pipeline's denoiser."""
+    return next((name for name in _DENOISERS if getattr(pipeline, name, None) is not None), None)
 
 
 def _together(shape: int, calls: list[_Call]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import torch
 
-from pipelines.call import Denoised, Size, Stepped, Watch, call_arguments
+from pipelines.call import Denoised, Size, Stepped, Watch, call_arguments, steps_done
 from pipelines.loader import LoadedModel
 from pipelines.messages import Item
 
@@ -64,13 +64,15 @@ class WholeBatch:
         marks: list[float] = []
         finite = [True] * self.shape
 
-        def after_step(_: Any, step: int, __: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            marks.append(time.perf_counter())
-            if step + 1 >= self.size.steps:
+        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            done = steps_done(pipeline, call, self.size.steps)
+            if done == self.size.steps:
+                # This waits for the device, so that the time is true.
                 finite[:] = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
+            marks.append(time.perf_counter())
             for item in items:
-                if item.job_id not in self._left:
-                    self._watch(Stepped(item, step + 1))
+                if done is not None and item.job_id not in self._left:
+                    self._watch(Stepped(item, done))
             if len(self._left) == len(items):
                 raise _AllLeft
             return tensors
@@ -78,7 +80,7 @@ class WholeBatch:
         try:
             with torch.inference_mode():
                 output = self.model.pipeline(
-                    **call_arguments(self.model, self.size, [*items, *padding]), callback_on_step_end=after_step
+                    **call_arguments(self.model, self.size, [*items, *padding]), callback_on_step_end=after_call
                 )
                 images = output.images[: len(items)].float().cpu()
         except _AllLeft:

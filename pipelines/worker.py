@@ -60,6 +60,10 @@ class Orders:
             except (EOFError, OSError):
                 # The server is gone: whatever runs now has nobody to be delivered to.
                 os._exit(0)
+            except msgspec.MsgspecError:
+                # The server is of another version, as after an update beneath it; it will see this and say so.
+                log.exception("An order cannot be read; restart the server")
+                os._exit(1)
             self._waiting.put(order)
 
 
@@ -74,7 +78,7 @@ class Engine:
         import torch
         import transformers
 
-        from pipelines import call, finishing, loader, memory, slots, whole_batch
+        from pipelines import call, faults, finishing, loader, memory, slots, whole_batch
 
         # Bars are for terminals; the log has when a load begins and ends.
         diffusers.utils.logging.disable_progress_bar()
@@ -87,7 +91,8 @@ class Engine:
         ):
             logging.getLogger(f"diffusers.{name}").addFilter(partial(_starts_otherwise, start))
         self._call = call
-        self._loader, self._memory, self._slots_of, self._batch_of = loader, memory, slots.Slots, whole_batch.WholeBatch
+        self._faults, self._loader, self._memory = faults, loader, memory
+        self._slot_kind, self._batch_kind, self._fits = slots.Slots, whole_batch.WholeBatch, slots.fits
         self._orders, self._report = orders, report
         self._device = loader.choose_device(wanted_device)
         limit = int(memory_gib * 2**30) if memory_gib else None
@@ -98,6 +103,9 @@ class Engine:
         if self._device.type == "cpu":
             # The server shares these cores, and its answers are short.
             os.nice(5)
+        if self._device.type == "cuda":
+            # Of a box's several, so that all that asks for the present one asks for this.
+            torch.cuda.set_device(self._device)
         # The same seed must give the same bytes, so no algorithm may be picked by a stop-watch.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
@@ -123,10 +131,10 @@ class Engine:
         # the first image now, and 0.3 s of each later change of model or shape.
         gc.freeze()
         gc.enable()
-        report(messages.Started(str(self._device), self._device_name, self._versions))
+        report(messages.Started(str(self._device), self._device_name))
 
     def serve(self) -> None:
-        """Follow orders for ever; nothing a model does ends the process but a crash."""
+        """Follow orders for ever; nothing a model does ends the process but a crash or the loss of the device."""
         while True:
             self._take_orders(wait=not self._busy)
             self._fill()
@@ -197,8 +205,7 @@ class Engine:
             return False
         model = self._residents.get(order.card)
         assert model is not None  # noqa: S101  _have said so
-        has_denoiser = any(getattr(model.pipeline, name, None) is not None for name in ("unet", "transformer"))
-        kind = self._slots_of if order.card.slots and has_denoiser else self._batch_of
+        kind = self._slot_kind if order.card.slots and self._fits(model.pipeline) else self._batch_kind
         size = self._call.Size(order.width, order.height, order.steps, order.guidance)
         self._memory.forget_peak(self._device)
         self._slots = kind(model, size, order.shape, self._watch)
@@ -232,19 +239,25 @@ class Engine:
 
     def _broke(self, error: Exception, entering: Item | None = None) -> None:
         """A denoiser call failed: nothing of what is in these slots, or waits for one of them, can go on."""
+        if self._faults.is_fatal(error):
+            raise error
         opened, slots = self._opened, self._slots
         assert opened is not None  # noqa: S101  slots were open
         assert slots is not None  # noqa: S101  slots were open
         self._tell_steps()
         lost = [item.job_id for item in slots.clear()]
+        slots.model.restore()
         if entering is not None and entering.job_id not in lost:
             lost.append(entering.job_id)
         lost += [order.item.job_id for order in self._ahead if _same_slots(order, opened)]
         self._ahead = deque(order for order in self._ahead if not _same_slots(order, opened))
         self._slots, self._opened = None, None
-        reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
         card, message = opened.card, f"{type(error).__name__}: {error}"
-        self._report(messages.Broke(reason, message, tuple(lost), card.name, opened.width, opened.height, opened.shape))
+        self._report(
+            messages.Broke(
+                self._reason(error), message, tuple(lost), card.name, opened.width, opened.height, opened.shape
+            )
+        )
 
     # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -257,7 +270,7 @@ class Engine:
                 if step >= self._opened.steps:
                     self._tell_steps()
                     self._report(messages.Progress((item.job_id,), "decoding"))
-                if isinstance(self._slots, self._batch_of):
+                if isinstance(self._slots, self._batch_kind):
                     # The call runs to its end, so this is the only chance to hear of a cancel and to give signs of life.
                     self._tell_steps(at_once=False)
                     self._take_orders(wait=False)
@@ -265,14 +278,27 @@ class Engine:
                 assert self._slots is not None  # noqa: S101  it came from a slot
                 assert self._opened is not None  # noqa: S101  a slot is open
                 self._tell_steps()
+                try:
+                    picture = self._call.picture(outcome)
+                except Exception as error:
+                    log.exception("The image of job %s could not be taken from its slot", outcome.item.job_id)
+                    self._failed(outcome.item, error)
+                    return
                 self._report(messages.Freed(outcome.item.job_id))
-                recipe = self._recipe(self._opened, outcome.item, self._slots.model)
-                self._finishing.finish(self._call.picture(outcome), recipe)
+                self._finishing.finish(picture, self._recipe(self._opened, outcome.item, self._slots.model))
             case self._call.Broke(item=item, error=error):
+                assert self._slots is not None  # noqa: S101  it came from a slot
                 log.error("Job %s broke", item.job_id, exc_info=error)
+                self._slots.model.restore()
                 self._tell_steps()
-                reason = "out_of_memory" if self._memory.is_out_of_memory(error) else "pipeline_error"
-                self._report(messages.Failed(item.job_id, reason, f"{type(error).__name__}: {error}", "machine"))
+                self._failed(item, error)
+
+    def _failed(self, item: Item, error: Exception) -> None:
+        """One image's own failure."""
+        self._report(messages.Failed(item.job_id, self._reason(error), f"{type(error).__name__}: {error}", "machine"))
+
+    def _reason(self, error: Exception) -> str:
+        return "out_of_memory" if self._faults.is_out_of_memory(error) else "pipeline_error"
 
     def _tell_steps(self, *, at_once: bool = True) -> None:
         """Report the steps done; unless `at_once`, only where the last report is some time ago."""
@@ -316,6 +342,8 @@ class Engine:
         try:
             model = self._residents.load(card)
         except Exception as error:
+            if self._faults.is_fatal(error):
+                raise
             message = str(error) if isinstance(error, self._loader.CannotLoad) else f"{type(error).__name__}: {error}"
             log.exception("%s could not be loaded", card.name)
             self._report(messages.LoadFailed(card.name, message))

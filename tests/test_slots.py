@@ -8,16 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, HeunDiscreteScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.call import Broke, Denoised, Outcome, Size, Stepped, call_arguments
+from pipelines.faults import is_fatal, is_out_of_memory
 from pipelines.loader import LoadedModel, load
 from pipelines.messages import Item
 from pipelines.models import ModelCard, load_models
 from pipelines.recording import Recordings
-from pipelines.slots import Slots
+from pipelines.slots import Slots, fits
 from pipelines.whole_batch import WholeBatch
 from tests import tiny
 
@@ -275,12 +276,78 @@ def test_times_are_taken_again_where_slots_open_anew() -> None:
     assert run.slots.seconds_per_step < 9
 
 
-@pytest.mark.parametrize(("name", "value"), [("_SHORT", 0.0), ("RECORDABLE", frozenset())], ids=["long", "unknown"])
-def test_long_calls_and_unknown_denoisers_are_not_recorded(
-    name: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pipeline_with_an_unknown_denoiser_does_not_fit() -> None:
+    pipeline = tiny.unet_pipeline()
+    assert fits(pipeline)
+    pipeline.unet = torch.nn.Identity()
+    assert not fits(pipeline)
+
+
+@pytest.mark.parametrize("kind", [Slots, WholeBatch])
+def test_a_scheduler_of_second_order_takes_two_calls_a_step(kind: type[Slots | WholeBatch]) -> None:
+    model = model_of(tiny.sdxl_pipeline)
+    model.pipeline.scheduler = HeunDiscreteScheduler.from_config(model.pipeline.scheduler.config)
+    outcomes: list[Outcome] = []
+    slots = kind(model, SIZE, 1, outcomes.append)
+    slots.enter(item(1))
+    while len(slots):
+        slots.tick()
+    assert [outcome.step for outcome in outcomes if isinstance(outcome, Stepped)] == [1, 2, 3, 4]
+    (made,) = (outcome for outcome in outcomes if isinstance(outcome, Denoised))
+    assert torch.equal(made.image, stock(model, SIZE, [item(1)])[0])
+
+
+def test_a_model_is_as_it_was_after_a_decoder_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float16 the stock SDXL decodes in float32, and leaves its VAE so where that fails."""
+    model = model_of(tiny.sdxl_pipeline)
+    model.pipeline.to(torch.float16)
+    model = msgspec.structs.replace(model, card=msgspec.structs.replace(model.card, dtype="float16"))
+    with monkeypatch.context() as patch:
+        patch.setattr(model.pipeline.vae, "decode", _no_memory)
+        broken = Run(model, shape=1)
+        broken.all([item(1)], [0])
+    assert isinstance(broken.broken["job-1"], torch.OutOfMemoryError)
+    assert model.pipeline.vae.dtype == torch.float32
+    model.restore()
+    run = Run(model, shape=1)
+    run.all([item(1)], [0])
+    assert (run.broken, list(run.images)) == ({}, ["job-1"])
+
+
+def _no_memory(*_: Any, **__: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_lost_device_is_not_one_image_s_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: Any, **__: Any) -> Any:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    model = model_of(tiny.unet_pipeline)
+    monkeypatch.setattr(model.pipeline.vae, "decode", fault)
+    with pytest.raises(torch.AcceleratorError):
+        Run(model, shape=1).all([item(1)], [0])
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "fatal"),
+    [
+        (MemoryError(), True, False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True, False),
+        (RuntimeError("CUDA error: out of memory"), True, False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True, False),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), False, True),
+        (RuntimeError("CUDA error: unspecified launch failure"), False, True),
+        (ValueError("a prompt is missing"), False, False),
+    ],
+)
+def test_what_an_error_means(error: Exception, memory: bool, fatal: bool) -> None:
+    assert (is_out_of_memory(error), is_fatal(error)) == (memory, fatal)
+
+
+def test_long_calls_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.recording.RECORDED_FROM", 0)
-    monkeypatch.setattr(f"pipelines.slots.{name}", value)
+    monkeypatch.setattr("pipelines.slots._SHORT", 0.0)
     model = model_of(tiny.unet_pipeline)
     model = LoadedModel(model.card, "-", model.pipeline, recordings=Recordings())
     Run(model).all([item(number) for number in range(8)], [0] * 8)
