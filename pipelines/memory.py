@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import torch
 
+from pipelines.default_dtype import building
 from pipelines.faults import is_out_of_memory
 from pipelines.loader import LoadedModel, load
 from pipelines.models import ModelCard
@@ -83,29 +84,32 @@ class Residents:
         self._ahead: _Reading | None = None
 
     def get(self, card: ModelCard) -> LoadedModel | None:
-        """The model, where it is in memory as this card says; it is the most recently used now."""
-        model = self._resident.get(card.name)
-        if model is None or model.card != card:
+        """The model with this card, where its weights are in memory; it is the most recently used now."""
+        if not self.edit(card):
             return None
         self._resident.move_to_end(card.name)
-        return model
+        return self._resident[card.name]
+
+    def edit(self, card: ModelCard) -> bool:
+        """Go by this card from now on; False where its weights are not in memory."""
+        model = self._resident.get(card.name)
+        if model is None or model.card.weights != card.weights:
+            return False
+        if model.card != card:
+            self._resident[card.name] = msgspec.structs.replace(model, card=card)
+        return True
 
     def read_ahead(self, card: ModelCard) -> None:
         """Begin to read a model into host memory, in a thread, while another one works."""
-        if self.get(card) is None and (self._ahead is None or self._ahead.card != card):
+        if self.get(card) is None and (self._ahead is None or self._ahead.card.weights != card.weights):
             self._ahead = _Reading(card)
 
     def load(self, card: ModelCard) -> LoadedModel:
         """Have the model on the device. Raises loader.CannotLoad, and what the device raises where it does not fit."""
+        model = self._read(card)
         if card.name in self._resident:
             # The card was edited: what it says now is another model.
             self._evict(card.name)
-        reading, self._ahead = self._ahead, None
-        if reading is None or reading.card != card:
-            reading = _Reading(card)
-        model = reading.result()
-        if self._recorded:
-            model = msgspec.structs.replace(model, recordings=Recordings())
         size = weight_bytes(model.pipeline)
         while sum(self._sizes.values()) + size > self._for_weights and self._make_room():
             pass
@@ -119,11 +123,34 @@ class Residents:
         self._resident[card.name], self._sizes[card.name] = model, size
         return model
 
+    def make_room_beside(self, card: ModelCard) -> bool:
+        """Give up every model that is neither this one nor pinned; False where there is none."""
+        others = [name for name, model in self._resident.items() if name != card.name and not model.card.pinned]
+        for name in others:
+            self._evict(name)
+        return bool(others)
+
     def collect(self) -> None:
         """Give back to the device what is no longer referred to."""
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _read(self, card: ModelCard) -> LoadedModel:
+        """Read a model into host memory, or take the one read ahead."""
+        while True:
+            reading, self._ahead = self._ahead, None
+            if reading is None or reading.card.weights != card.weights or reading.failed:
+                reading = _Reading(card)
+            try:
+                model = reading.result()
+            except Exception as error:
+                # On a CPU host memory is the device's.
+                if not is_out_of_memory(error) or not self._make_room():
+                    raise
+            else:
+                recordings = Recordings() if self._recorded else None
+                return msgspec.structs.replace(model, card=card, recordings=recordings)
 
     def _make_room(self) -> bool:
         """Give up the least recently used model that is not pinned; False where there is none."""
@@ -150,6 +177,11 @@ class _Reading:
         self._thread = threading.Thread(target=self._read, name=f"reading-{card.name}", daemon=True)
         self._thread.start()
 
+    @property
+    def failed(self) -> bool:
+        """It has ended without a model; what stood in its way may be gone."""
+        return self._error is not None
+
     def result(self) -> LoadedModel:
         """Waits for it. Raises what reading it raised."""
         self._thread.join()
@@ -160,7 +192,8 @@ class _Reading:
 
     def _read(self) -> None:
         try:
-            self._model = load(self.card)
+            with building():
+                self._model = load(self.card)
         except BaseException as error:  # noqa: BLE001  it is raised again where the model is wanted
             self._error = error
 

@@ -1,6 +1,6 @@
 """What the server and the GPU process say to each other: msgspec Structs, as msgpack, over one pipe.
 
-    server → GPU process     Load, Enter, Cancel
+    server → GPU process     Load, Edited, Enter, Cancel
     GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, Progress, Steps, Freed, Imaged, Failed, Cancelled,
                              Broke, Measured
 
@@ -44,6 +44,12 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     card: ModelCard
 
 
+class Edited(msgspec.Struct, frozen=True, tag=True):
+    """What models.toml says now, for the models in memory: which of them are pinned, for example."""
+
+    cards: tuple[ModelCard, ...]
+
+
 class Enter(msgspec.Struct, frozen=True, tag=True):
     """Make this image in the next slot that frees.
 
@@ -69,7 +75,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
     job_id: str
 
 
-Order = Load | Enter | Cancel
+Order = Load | Edited | Enter | Cancel
 
 
 # ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────
@@ -98,7 +104,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
-    """A model left memory, to make room for another or because its card was edited."""
+    """A model left memory, to make room for another or because its card names other weights."""
 
     model: str
 
@@ -224,6 +230,8 @@ class Broke(msgspec.Struct, frozen=True, tag=True):
     width: int
     height: int
     shape: int
+    #: Memory ran out while other models were in it, which were given up: the same shape may do now.
+    made_room: bool = False
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):

@@ -69,6 +69,19 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     load_timeout_s: Seconds = 1800.0
 
     @property
+    def weights(self) -> tuple[Any, ...]:
+        """What decides the pipeline in memory; cards that differ in nothing of it share that pipeline."""
+        return (
+            self.folder,
+            self.hub,
+            self.revision,
+            self.variant,
+            self.dtype,
+            self.scheduler,
+            self.scheduler_options,
+        )
+
+    @property
     def tier(self) -> Tier:
         """The tier where a spec names none."""
         return self.default_tier or self.tiers[0]

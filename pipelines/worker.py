@@ -78,7 +78,7 @@ class Engine:
         import torch
         import transformers
 
-        from pipelines import call, faults, finishing, loader, memory, slots, whole_batch
+        from pipelines import call, default_dtype, faults, finishing, loader, memory, slots, whole_batch
 
         # Bars are for terminals; the log has when a load begins and ends.
         diffusers.utils.logging.disable_progress_bar()
@@ -90,7 +90,7 @@ class Engine:
             ("pipelines.pipeline_utils", "Expected types"),
         ):
             logging.getLogger(f"diffusers.{name}").addFilter(partial(_starts_otherwise, start))
-        self._call = call
+        self._call, self._computing, self._pause = call, default_dtype.computing, default_dtype.pause
         self._faults, self._loader, self._memory = faults, loader, memory
         self._slot_kind, self._batch_kind, self._fits = slots.Slots, whole_batch.WholeBatch, slots.fits
         self._orders, self._report = orders, report
@@ -155,6 +155,9 @@ class Engine:
                 case messages.Enter():
                     self._ahead.append(order)
                     self._residents.read_ahead(order.card)
+                case messages.Edited(cards=cards):
+                    for card in cards:
+                        self._residents.edit(card)
                 case messages.Cancel(job_id=job_id):
                     self._cancel(job_id)
                 case messages.Load(card=card):
@@ -187,7 +190,8 @@ class Engine:
                 return
             self._ahead.popleft()
             try:
-                self._slots.enter(order.item)
+                with self._computing():
+                    self._slots.enter(order.item)
             except Exception as error:
                 log.exception("An image could not enter")
                 self._broke(error, order.item)
@@ -216,7 +220,8 @@ class Engine:
         assert self._slots is not None  # noqa: S101  the caller looked
         slots = self._slots
         try:
-            slots.tick()
+            with self._computing():
+                slots.tick()
         except Exception as error:
             log.exception("A denoiser call failed")
             self._broke(error)
@@ -252,11 +257,20 @@ class Engine:
         lost += [order.item.job_id for order in self._ahead if _same_slots(order, opened)]
         self._ahead = deque(order for order in self._ahead if not _same_slots(order, opened))
         self._slots, self._opened = None, None
-        card, message = opened.card, f"{type(error).__name__}: {error}"
-        self._report(
-            messages.Broke(
-                self._reason(error), message, tuple(lost), card.name, opened.width, opened.height, opened.shape
-            )
+        self._report(self._broken(error, opened, lost))
+
+    def _broken(self, error: Exception, opened: messages.Enter, lost: list[str]) -> messages.Broke:
+        """What to report of an error and the jobs lost to it. Where memory ran out, other models make room."""
+        card, reason = opened.card, self._reason(error)
+        return messages.Broke(
+            reason,
+            f"{type(error).__name__}: {error}",
+            tuple(lost),
+            card.name,
+            opened.width,
+            opened.height,
+            opened.shape,
+            made_room=reason == "out_of_memory" and self._residents.make_room_beside(card),
         )
 
     # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -271,7 +285,9 @@ class Engine:
                     self._tell_steps()
                     self._report(messages.Progress((item.job_id,), "decoding"))
                 if isinstance(self._slots, self._batch_kind):
-                    # The call runs to its end, so this is the only chance to hear of a cancel and to give signs of life.
+                    # The call runs to its end, so this is the only chance to hear of a cancel, to give signs of life, and to
+                    # let the next model be read.
+                    self._pause()
                     self._tell_steps(at_once=False)
                     self._take_orders(wait=False)
             case self._call.Denoised():
@@ -291,7 +307,12 @@ class Engine:
                 log.error("Job %s broke", item.job_id, exc_info=error)
                 self._slots.model.restore()
                 self._tell_steps()
-                self._failed(item, error)
+                assert self._opened is not None  # noqa: S101  a slot is open
+                broken = self._broken(error, self._opened, [item.job_id])
+                if broken.made_room:
+                    self._report(broken)
+                else:
+                    self._failed(item, error)
 
     def _failed(self, item: Item, error: Exception) -> None:
         """One image's own failure."""

@@ -1,19 +1,15 @@
 """Exact seeds, replays, edits of models.toml while the server runs, and memory that runs out."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipelines.images import CHUNK
-from pipelines.memory import Residents
-from pipelines.models import load_models
 from tests import tiny
 from tests.conftest import Server, StartServer, models_file, wait_for
 
@@ -170,7 +166,11 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     folder = tmp_path_factory.mktemp("large")
     tiny.unet_pipeline(vae_levels=3).save_pretrained(folder / "model", safe_serialization=True)
     models = models_file(
-        folder / "models.toml", {"large": folder / "model"}, max_batch=64, reproducible="true", steps=1
+        folder / "models.toml",
+        {"large": folder / "model", "other": folder / "model"},
+        max_batch=64,
+        reproducible="true",
+        steps=1,
     )
     models.write_text(models.read_text().replace('tiers = ["0.5K"]', 'tiers = ["0.5K", "4K"]'))
     server = start_server(models, BACKLOT_MEMORY_GIB="0.4", OMP_NUM_THREADS="1")
@@ -180,48 +180,20 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     events = server.client.get(f"/v1/jobs/{job['public_id']}/events").json()["events"]
     assert next(event["extra"]["reason"] for event in events if event["stage"] == "retrying") == "out_of_memory"
     assert "64 does not fit" in server.backlot("models", "list").stdout
+    # Another model in memory makes room before fewer slots are tried.
+    job = server.finished(server.submit(image_model="other"))
+    assert job["status"] == "SUCCESS", job["latest_event"]
+    events = server.client.get(f"/v1/jobs/{job['public_id']}/events").json()["events"]
+    told = [event["message"] for event in events if event["stage"] == "retrying"]
+    assert told[:2] == [
+        "Out of memory; other models made room for it, so it runs again",
+        "Out of memory with 64 slots; runs again with fewer",
+    ]
+    loaded = {model["name"]: model["loaded"] for model in server.client.get("/v1/models").json()["models"]}
+    assert loaded == {"large": False, "other": True}
     # 4096 × 4096 does not fit even alone: that job fails, and the next one is served.
     lost = server.finished(server.submit(resolution="4K"))
     assert lost["latest_event"]["extra"]["reason"] == "out_of_memory"
     assert lost["latest_event"]["extra"]["refunded"] == 5
     assert server.finished(server.submit())["status"] == "SUCCESS"
     server.stop()
-
-
-def test_models_share_memory_by_least_recent_use(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        shutil.copytree(tiny_folders["good"], tmp_path / name)
-    path = models_file(tmp_path / "models.toml", {name: tmp_path / name for name in ("a", "b", "c")})
-    a, b, c = load_models(path).models.values()
-    evicted: list[str] = []
-    # Room for two of them: each has some 0.4 MB of weights.
-    residents = Residents(torch.device("cpu"), 1_400_000, evicted.append)
-    residents.load(a)
-    residents.load(b)
-    assert evicted == []
-    assert residents.get(a) is not None
-    residents.read_ahead(c)
-    residents.load(c)
-    assert evicted == ["b"]
-    assert residents.get(b) is None
-    assert residents.get(a) is not None
-
-
-def test_a_pinned_model_stays(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    path = models_file(tmp_path / "models.toml", {"a": tiny_folders["good"], "b": tiny_folders["flat"]}, pinned="true")
-    a, b = load_models(path).models.values()
-    evicted: list[str] = []
-    residents = Residents(torch.device("cpu"), 1, evicted.append)
-    residents.load(a)
-    residents.load(b)
-    assert evicted == []
-    assert residents.get(a) is not None
-
-
-@pytest.mark.parametrize(("limit", "recorded"), [(None, True), (2**40, False)], ids=["all memory", "a limit"])
-def test_calls_are_recorded_where_memory_is_not_short(
-    tiny_folders: dict[str, Path], tmp_path: Path, limit: int | None, recorded: bool
-) -> None:
-    card = load_models(models_file(tmp_path / "models.toml", {"a": tiny_folders["good"]})).models["a"]
-    model = Residents(torch.device("cpu"), limit, lambda _: None).load(card)
-    assert (model.recordings is not None) == recorded

@@ -203,6 +203,8 @@ class Scheduler:
         for turn in self._turns:
             # Images on their way finish on what they began with; later ones run on the new card.
             turn.closing = turn.closing or self.models.enabled.get(turn.key.model) != turn.card
+        if self._worker is not None and self.device is not None:
+            self._worker.send(messages.Edited(tuple(self.models.enabled.values())))
         self._note_depth()
         self._pump()
         if self.device is not None:
@@ -498,7 +500,11 @@ class Scheduler:
             turn.jobs.difference_update(report.job_ids)
             # What is sent from now on opens slots anew.
             turn.closing = True
-        if report.reason == "out_of_memory" and report.shape > 1:
+        if report.made_room and not all(running.job.had_room for running in left):
+            for running in left:
+                running.job = msgspec.structs.replace(running.job, had_room=True)
+            self._again(left, "out_of_memory", "Out of memory; other models made room for it, so it runs again")
+        elif report.reason == "out_of_memory" and report.shape > 1:
             size = self._size_key(report.model, report.width, report.height)
             log.warning("Out of memory with %d slots of %s; from now on fewer", report.shape, size)
             self._note_size(Measurement(size, report.shape, self.resident.get(report.model, ""), None, None))
