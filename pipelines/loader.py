@@ -28,6 +28,10 @@ class CannotLoad(Exception):
     """A model cannot be used; the message says what to change."""
 
 
+class NoDevice(Exception):
+    """The device asked for is not there."""
+
+
 class LoadedModel(msgspec.Struct, frozen=True):
     card: ModelCard
     revision: str
@@ -43,15 +47,22 @@ class LoadedModel(msgspec.Struct, frozen=True):
     def restore(self) -> None:
         """After a failed call: SDXL decodes in float32 and, where that fails, leaves its VAE there for ever."""
         vae: Any = getattr(self.pipeline, "vae", None)
-        if vae is not None and getattr(vae.config, "force_upcast", False):
-            vae.to(dtype=getattr(torch, self.card.dtype))
+        dtype = getattr(torch, self.card.dtype)
+        if vae is not None and getattr(vae.config, "force_upcast", False) and vae.dtype != dtype:
+            vae.to(dtype=dtype)
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; anything else is a torch device name."""
+    """`auto` is CUDA where there is one, else the CPU; else `cpu`, `cuda` or `cuda:N`. Raises NoDevice."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NoDevice(
+            f"BACKLOT_DEVICE={wanted} names a GPU, and torch {torch.__version__} sees {torch.cuda.device_count()} of them;"
+            " see to its driver, or set auto or cpu"
+        )
+    return device
 
 
 def load(card: ModelCard) -> LoadedModel:

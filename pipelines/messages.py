@@ -235,10 +235,9 @@ class Broke(msgspec.Struct, frozen=True, tag=True):
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """What one denoiser call at a shape costs on this device."""
+    """What a step of all slots costs at a shape on this device."""
 
     model: str
-    revision: str
     width: int
     height: int
     shape: int

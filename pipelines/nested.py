@@ -6,16 +6,25 @@ from typing import Any
 import torch
 
 
-def signature(value: Any) -> Any:
-    """Equal where two arguments can be joined along their first dimension."""
+def signature(value: Any, multiple: int = 1) -> Any:
+    """Equal where two arguments can be joined along their first dimension. Sequences in a list, which are tensors of two
+    dimensions, may differ in length below the next `multiple`."""
     if isinstance(value, torch.Tensor):
         return (tuple(value.shape), value.dtype)
     if isinstance(value, dict):
-        return tuple((name, signature(inner)) for name, inner in sorted(value.items()))
-    if isinstance(value, list | tuple):
-        return (type(value), *(signature(inner) for inner in value))
+        return tuple((name, signature(inner, multiple)) for name, inner in sorted(value.items()))
+    if isinstance(value, list):
+        return (list, *(_sequence(inner, multiple) for inner in value))
+    if isinstance(value, tuple):
+        return (tuple, *(signature(inner, multiple) for inner in value))
     # 1, 1.0 and True are equal.
     return (type(value), value)
+
+
+def _sequence(value: Any, multiple: int) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim == 2:
+        return (-(-len(value) // multiple) * multiple, value.shape[1], value.dtype)
+    return signature(value, multiple)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -43,13 +44,16 @@ FAMILIES = frozenset(
         "QwenImageTransformer2DModel",
     }
 )
+#: Of denoisers that pad each prompt by themselves: to a multiple of how many tokens. Prompts that end at the same one share
+#: calls; others cannot without a mask, which would change bits.
+_PROMPT_MULTIPLES = {"ZImageTransformer2DModel": 32}
 #: Attributes of a pipeline that hold its denoiser.
 _DENOISERS = ("unet", "transformer")
 #: Attributes that hold a text encoder, whose bits depend on the batch shape just as the denoiser's do.
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 #: Arguments of a denoiser without a batch dimension; they depend on the size only, which all slots share.
 _SHARED = ("img_ids", "txt_ids")
-#: Denoiser calls of a kind whose time is known before it is used.
+#: Denoiser calls of a kind, and steps, whose time is known before it is used.
 _TIMED = 4
 #: Seconds of calls that may be recorded; of longer ones Python takes next to nothing.
 _SHORT = 0.5
@@ -69,6 +73,8 @@ class _Call(msgspec.Struct, frozen=True):
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
     rows: int
+    #: Equal where calls can be joined.
+    like: Hashable
 
 
 class _Slot:
@@ -91,7 +97,11 @@ class Slots:
         self._watch = watch
         self._slots: list[_Slot] = []
         #: Of one denoiser call at this shape; None until there were some.
-        self.seconds_per_step: float | None = None
+        self._seconds_per_call: float | None = None
+        #: Seconds of the first steps of all slots, of one call or of more where prompts cannot be joined.
+        self._full_steps: list[float] = []
+        #: A shape was compared in this step, which takes longer.
+        self._compared = False
         #: What was called here, and so timed lately.
         self._timed_here: set[Hashable] = set()
         self._checked = False
@@ -107,6 +117,12 @@ class Slots:
     @property
     def free(self) -> int:
         return self.shape - len(self._slots)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Of a step of all slots, or of a call with some of them padded where they were never all taken; None until some were
+        timed."""
+        return min(self._full_steps) if len(self._full_steps) == _TIMED else self._seconds_per_call
 
     def enter(self, item: Item) -> None:
         """Encode the prompt and draw the noise; the image takes part from the next `tick` on. Needs a free slot."""
@@ -131,11 +147,19 @@ class Slots:
         """One denoiser call, for all slots or for the first that came. Raises what the denoiser raises; then every image
         here is lost."""
         with torch.inference_mode():
+            timed = len(self._slots) == self.shape and len(self._full_steps) < _TIMED
+            self._compared = False
+            seconds = 0.0
             for group in _alike(self._slots):
+                call = partial(self._call, [slot.waiting for slot in group if slot.waiting])
+                results, took = self._clocked(call) if timed else (call(), 0.0)
+                seconds += took
                 # Those without a part wait for a place: their steps come once the others are done.
-                for slot, own in zip(group, self._call([slot.waiting for slot in group if slot.waiting]), strict=False):
+                for slot, own in zip(group, results, strict=False):
                     slot.waiting = None
                     self._resume(slot, own)
+            if timed and not self._compared:
+                self._full_steps.append(seconds)
 
     def clear(self) -> list[Item]:
         """Drop every image; which they were."""
@@ -203,7 +227,7 @@ class Slots:
         It runs at a shape that is known to give the bits of the fixed one. Which do depends on the device's kernels alone,
         so it is found once for calls of the same likeness, by running both on them.
         """
-        rows, like = calls[0].rows, _likeness(calls[0])
+        rows, like = calls[0].rows, calls[0].like
         exact: dict[int, Layers] = {self.shape: ()}
         # The server chooses between shapes by their times, so that of the fixed one is taken first where it costs little.
         timed = self._seconds(self.shape, like) is not None or len(calls) <= self.shape // 2
@@ -226,7 +250,8 @@ class Slots:
 
     def _compare(self, shape: int, calls: list[_Call]) -> Any:
         """Run calls at the fixed shape, and at a smaller one to note whether that gives the same bits; the result."""
-        rows, key = calls[0].rows, (shape, self.shape, _likeness(calls[0]))
+        self._compared = True
+        rows, key = calls[0].rows, (shape, self.shape, calls[0].like)
         few, full = shape * rows, self.shape * rows
         result, layers = layers_to_pad(self._denoiser, lambda: self._run_denoiser(self.shape, calls), full, few)
         self._check_places(result, rows)
@@ -287,7 +312,7 @@ class Slots:
 
     def _denoiser_at(self, shape: int, calls: list[_Call], layers: Layers) -> Any:
         """Run the denoiser at a shape with these layers padded; as it is, or from a recording where that pays."""
-        like, rows = _likeness(calls[0]), calls[0].rows
+        like, rows = calls[0].like, calls[0].rows
         key = (shape, self.shape, like)
 
         def call(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -298,16 +323,17 @@ class Slots:
         seconds = self._seconds(shape, like)
         if seconds is None or key not in self._timed_here:
             self._timed_here.add(key)
-            result = self._timed(self.model.times.setdefault(key, deque(maxlen=_TIMED)), lambda: call(*given))
-            if shape == self.shape and self.seconds_per_step is None:
-                self.seconds_per_step = self._seconds(shape, like)
+            result, took = self._clocked(lambda: call(*given))
+            self.model.times.setdefault(key, deque(maxlen=_TIMED)).append(took)
+            if shape == self.shape and self._seconds_per_call is None:
+                self._seconds_per_call = self._seconds(shape, like)
             return result
         if self.model.recordings is None or seconds > _SHORT:
             return call(*given)
-        return self.model.recordings.call(key, self._denoiser, call, *given)
+        return self.model.recordings.call((key, signature(given)), self._denoiser, call, *given)
 
-    def _timed(self, times: deque[float], call: Callable[[], Any]) -> Any:
-        """Make a denoiser call and note its seconds."""
+    def _clocked(self, call: Callable[[], Any]) -> tuple[Any, float]:
+        """What came of a call, and the seconds it took."""
         on_cuda = self._denoiser.device.type == "cuda"
         if on_cuda:
             torch.cuda.synchronize()
@@ -315,8 +341,7 @@ class Slots:
         result = call()
         if on_cuda:
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-        return result
+        return result, time.perf_counter() - started
 
     def _run_denoiser(self, shape: int, calls: list[_Call]) -> Any:
         arguments, keywords = _together(shape, calls)
@@ -347,6 +372,7 @@ class _Paused:
 
     def __init__(self, module: Any) -> None:
         self._module = module
+        self._multiple = _PROMPT_MULTIPLES.get(type(module).__name__, 1)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
@@ -355,7 +381,8 @@ class _Paused:
         sample = arguments[0] if arguments else keywords["hidden_states" if "hidden_states" in keywords else "sample"]
         hub = getcurrent().parent
         assert hub is not None  # noqa: S101  only called in a slot's coroutine
-        return hub.switch(_Call(arguments, keywords, len(sample)))
+        like = (len(sample), signature(arguments, self._multiple), signature(keywords, self._multiple))
+        return hub.switch(_Call(arguments, keywords, len(sample), like))
 
 
 class _AtShape:
@@ -385,9 +412,5 @@ def _alike(slots: list[_Slot]) -> list[list[_Slot]]:
     groups: dict[Any, list[_Slot]] = {}
     for slot in slots:
         if slot.waiting is not None:
-            groups.setdefault(_likeness(slot.waiting), []).append(slot)
+            groups.setdefault(slot.waiting.like, []).append(slot)
     return list(groups.values())
-
-
-def _likeness(call: _Call) -> Hashable:
-    return (call.rows, signature(call.arguments), signature(call.keywords))

@@ -38,6 +38,10 @@ log = logging.getLogger("pipelines.worker")
 TELL_S = 0.25
 
 
+#: A step that takes so much more or less than the server was told is worth telling.
+NEWS = 0.1
+
+
 class Orders:
     """What the server wants, read by a thread of its own."""
 
@@ -114,7 +118,8 @@ class Engine:
         #: What the present slots were opened for, and what waits for one of them or for the next ones.
         self._opened: messages.Enter | None = None
         self._ahead: deque[messages.Enter] = deque()
-        self._measured = False
+        #: The seconds a step that the server was last told of these slots.
+        self._measured: float | None = None
         #: Steps that the server has not been told of, and when it last was.
         self._stepped: list[messages.Step] = []
         self._told = 0.0
@@ -213,7 +218,7 @@ class Engine:
         size = self._call.Size(order.width, order.height, order.steps, order.guidance)
         self._memory.forget_peak(self._device)
         self._slots = kind(model, size, order.shape, self._watch)
-        self._opened, self._measured = order, False
+        self._opened, self._measured = order, None
         return True
 
     def _tick(self) -> None:
@@ -227,17 +232,17 @@ class Engine:
             self._broke(error)
             return
         self._tell_steps(at_once=False)
-        if not self._measured and slots.seconds_per_step is not None:
-            self._measured = True
+        seconds = slots.seconds_per_step
+        if seconds is not None and (self._measured is None or abs(seconds / self._measured - 1) > NEWS):
+            self._measured = seconds
             size = slots.size
             self._report(
                 messages.Measured(
                     slots.model.card.name,
-                    slots.model.revision,
                     size.width,
                     size.height,
                     slots.shape,
-                    slots.seconds_per_step,
+                    seconds,
                     self._memory.peak_bytes(self._device),
                 )
             )
@@ -365,10 +370,15 @@ class Engine:
         except Exception as error:
             if self._faults.is_fatal(error):
                 raise
-            message = str(error) if isinstance(error, self._loader.CannotLoad) else f"{type(error).__name__}: {error}"
             log.exception("%s could not be loaded", card.name)
+            if self._faults.is_out_of_memory(error):
+                message = f"{card.name} does not fit into memory ({type(error).__name__})"
+            else:
+                message = (
+                    str(error) if isinstance(error, self._loader.CannotLoad) else f"{type(error).__name__}: {error}"
+                )
             self._report(messages.LoadFailed(card.name, message))
-            return "model_load_failed", message
+            return "out_of_memory" if self._faults.is_out_of_memory(error) else "model_load_failed", message
         self._report(messages.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
         return None
 
@@ -408,7 +418,11 @@ def main() -> None:
         with sending:
             pipe.send_bytes(encode(message))
 
-    Engine(device, memory_gib, orders, report).serve()
+    try:
+        Engine(device, memory_gib, orders, report).serve()
+    except Exception:
+        log.exception("The GPU process cannot go on")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import sys
 
 import uvicorn
 
@@ -36,10 +37,13 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_pr
         # Whoever is slow to take an answer may not hold up a restart.
         timeout_graceful_shutdown=5,
     )
+    server = _HttpServer(config, hub)
     try:
-        _HttpServer(config, hub).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         database.close()
+    if not server.started:
+        sys.exit("backlot: the server could not start; what is logged above says why")
 
 
 class _HttpServer(uvicorn.Server):

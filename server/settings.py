@@ -3,10 +3,15 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+_TAKES = {
+    "device": "it takes auto, cpu, cuda, or cuda:1 for the second GPU",
+    "log_level": "it takes DEBUG, INFO, WARNING or ERROR",
+}
 
 
 class SettingsError(Exception):
@@ -31,11 +36,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
     #: Days that request-log rows are kept.
     log_days: Annotated[int, Meta(ge=1)] = 90
-    #: `auto` takes CUDA where there is one, else the CPU.
-    device: str = "auto"
+    #: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.
+    device: Annotated[str, Meta(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
     #: Memory of the device that the GPU process may take, in GiB; 0 is all of it.
     memory_gib: Annotated[float, Meta(ge=0)] = 0.0
-    log_level: Annotated[str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
     def database(self) -> Path:
@@ -65,5 +70,6 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         try:
             values[field.name] = Path(text) if field.type is Path else msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"{variable}={text!r} cannot be used: {error}") from None
+            takes = _TAKES.get(field.name, str(error))
+            raise SettingsError(f"{variable}={text!r} cannot be used: {takes}") from None
     return Settings(**values)

@@ -236,6 +236,7 @@ def test_a_stop_in_good_order_costs_no_attempt(slow_server: Server) -> None:
     job = slow_server.finished(job_id)
     assert job["status"] == "SUCCESS"
     assert job["result"][0]["meta"]["attempts"] == 1
+    assert stages(slow_server, job_id).count("retrying") == 1
 
 
 def test_a_second_server_on_the_same_data_refuses(slow_server: Server) -> None:

@@ -177,6 +177,43 @@ def test_slots_equal_the_stock_pipeline_for_prompts_of_any_length(make: Maker, c
         assert torch.equal(run.images[made.job_id], stock(model, size, [beside[0], made, *beside[1:]])[1])
 
 
+@pytest.mark.parametrize(
+    ("make", "card", "calls_a_step"),
+    [
+        (tiny.unet_pipeline, {}, 1),
+        # Its denoiser pads prompts to 32 tokens each; Qwen-Image's would need a mask, and so other bits.
+        (tiny.z_image_pipeline, {"guidance": 0.0}, 1),
+        (tiny.qwen_image_pipeline, {"guidance": 1.0, "guidance_argument": "true_cfg_scale"}, 4),
+    ],
+    ids=["unet", "z-image-turbo", "qwen-image"],
+)
+def test_prompts_of_any_length_have_the_step_they_take_measured(
+    make: Maker, card: dict[str, Any], calls_a_step: int
+) -> None:
+    model = model_of(make)
+    model = msgspec.structs.replace(model, card=msgspec.structs.replace(model.card, **card))
+    size = Size(64, 64, STEPS, model.card.guidance)
+    queue = [item(number) for number in range(SHAPE)]
+    for made in queue:
+        # Each length by itself, so that nothing is left to compare.
+        Run(model, size).all([made], [0])
+    Run(model, size).all(queue, [0] * SHAPE)
+    run = Run(model, size)
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    hook = run.slots._denoiser.register_forward_hook(count)
+    run.all([*queue, *(msgspec.structs.replace(made, job_id=f"{made.job_id}-more") for made in queue)], [0] * 2 * SHAPE)
+    hook.remove()
+    assert run.broken == {}
+    assert calls == 2 * STEPS * calls_a_step
+    assert run.slots.seconds_per_step is not None
+    assert run.slots.seconds_per_step >= 0.5 * calls_a_step * min(min(times) for times in model.times.values())
+
+
 def test_a_whole_batch_equals_the_stock_pipeline(model: LoadedModel) -> None:
     made: dict[str, torch.Tensor] = {}
 

@@ -148,6 +148,9 @@ def put_back(connection: sqlite3.Connection, job_ids: list[str]) -> None:
         " WHERE public_id = ? AND status = 'IN_PROGRESS'",
         [(job_id,) for job_id in job_ids],
     )
+    for job_id in job_ids:
+        message = "The server was stopped; this runs again when it is back"
+        add_event(connection, job_id, "stage", message, stage="retrying", extra={"reason": "server_stopped"})
 
 
 def run_again(connection: sqlite3.Connection, job: Job, message: str, extra: dict[str, Any]) -> None:

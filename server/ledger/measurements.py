@@ -1,9 +1,13 @@
 """What denoiser calls cost on this box, kept between runs."""
 
 import sqlite3
+from datetime import timedelta
 
-from server.clock import now
+from server.clock import ago, now
 from server.scheduler.sizes import Measurement, SizeKey
+
+#: At a start, shapes that did not fit so long ago are tried again.
+TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
 def note(connection: sqlite3.Connection, found: Measurement) -> None:
@@ -28,7 +32,8 @@ def note(connection: sqlite3.Connection, found: Measurement) -> None:
 
 
 def known(connection: sqlite3.Connection) -> list[Measurement]:
-    """Every measurement, smallest shapes first."""
+    """Every measurement, smallest shapes first, but for what did not fit some time ago: that is tried again, since another
+    program may have had the memory."""
     return [
         Measurement(
             SizeKey(row["model"], row["device"], row["width"], row["height"]),
@@ -37,5 +42,9 @@ def known(connection: sqlite3.Connection) -> list[Measurement]:
             row["seconds_per_step"],
             row["peak_bytes"],
         )
-        for row in connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
+        for row in connection.execute(
+            "SELECT * FROM sizes WHERE seconds_per_step IS NOT NULL OR measured_at > ?"
+            " ORDER BY model, device, width, height, shape",
+            (ago(TRIED_AGAIN_AFTER),),
+        )
     ]

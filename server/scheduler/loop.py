@@ -189,8 +189,13 @@ class Scheduler:
         if default in self.load_errors:
             return f"{default} could not be loaded: {self.load_errors[default]}"
         if self.state == "restarting":
-            return f"the GPU process died {self.deaths} times in a row and is started again"
+            times = "once" if self.deaths == 1 else f"{self.deaths} times in a row"
+            return f"the GPU process died {times} and is started again; its log, {self._log}, says why"
         return f"the GPU process is {self.state}"
+
+    @property
+    def _log(self) -> Path:
+        return self.settings.logs / "gpu-process.log"
 
     def models_changed(self) -> None:
         """models.toml was edited: jobs whose model is gone fail; the others run on what it says now."""
@@ -325,12 +330,22 @@ class Scheduler:
 
     def _shape_for(self, card: ModelCard, key: BatchKey, running: int) -> int:
         """How many slots would be best for the jobs of this key, those in slots included."""
+        if card.reproducible:
+            # Another shape would give other bytes, so where it does not fit, images fail.
+            return card.shapes[0]
         wanted = max(1, running + self._queue.waiting_for(key))
         return self.sizes.shape_for(self._size_key(key.model, key.width, key.height), card.shapes, wanted)
 
     def _size_key(self, model: str, width: int, height: int) -> SizeKey:
         assert self.device is not None  # noqa: S101  nothing is sent or measured before the device is known
-        return SizeKey(model, self.device.device_name, width, height)
+        limit = f", at most {self.settings.memory_gib:g} GiB" if self.settings.memory_gib else ""
+        return SizeKey(model, self.device.device_name + limit, width, height)
+
+    def _measured(self, key: SizeKey, shape: int, seconds: float | None, peak_bytes: int | None) -> Measurement:
+        """Seconds and bytes are None where the shape did not fit."""
+        card = self.models.models.get(key.model)
+        kind = "" if card is None else f" {card.dtype}" + ("" if card.slots else ", whole batches")
+        return Measurement(key, shape, self.resident.get(key.model, "") + kind, seconds, peak_bytes)
 
     def _send(self, turn: Turn, waiting: Waiting, moment: float) -> None:
         assert self._worker is not None  # noqa: S101  _pump looked
@@ -462,7 +477,7 @@ class Scheduler:
 
     def _on_measured(self, report: messages.Measured) -> None:
         key = self._size_key(report.model, report.width, report.height)
-        self._note_size(Measurement(key, report.shape, report.revision, report.seconds_per_step, report.peak_bytes))
+        self._note_size(self._measured(key, report.shape, report.seconds_per_step, report.peak_bytes))
         self._pump()
 
     def _note_size(self, measurement: Measurement) -> None:
@@ -496,6 +511,7 @@ class Scheduler:
     def _on_broke(self, report: messages.Broke) -> None:
         """A denoiser call failed, and with it every image that had not left its slot."""
         left = [self._running.pop(job_id) for job_id in report.job_ids if job_id in self._running]
+        pinned = any(turn.card.reproducible for turn in self._turns if turn.jobs.intersection(report.job_ids))
         for turn in self._turns:
             turn.jobs.difference_update(report.job_ids)
             # What is sent from now on opens slots anew.
@@ -504,10 +520,24 @@ class Scheduler:
             for running in left:
                 running.job = msgspec.structs.replace(running.job, had_room=True)
             self._again(left, "out_of_memory", "Out of memory; other models made room for it, so it runs again")
+        elif report.reason == "out_of_memory" and report.shape > 1 and pinned:
+            message = (
+                f"Out of memory with the {report.shape} slots that reproducible = true pins {report.model} to;"
+                " with a smaller max_batch it takes less, and a seed gives other bytes"
+            )
+            for running in left:
+                if not self._was_cancelled(running):
+                    self._technical_failure(running.job, report.reason, message, "machine")
         elif report.reason == "out_of_memory" and report.shape > 1:
             size = self._size_key(report.model, report.width, report.height)
-            log.warning("Out of memory with %d slots of %s; from now on fewer", report.shape, size)
-            self._note_size(Measurement(size, report.shape, self.resident.get(report.model, ""), None, None))
+            log.warning(
+                "Out of memory with %d slots of %s at %d × %d; from now on fewer",
+                report.shape,
+                report.model,
+                report.width,
+                report.height,
+            )
+            self._note_size(self._measured(size, report.shape, None, None))
             self._again(left, "out_of_memory", f"Out of memory with {report.shape} slots; runs again with fewer")
         else:
             self._resolve(left, report.reason, report.message)
@@ -527,9 +557,7 @@ class Scheduler:
             None,
         )
         suspects = in_slots if job_id is None else {job_id}
-        log.error(
-            "The GPU process %d is gone: %s; its log is %s", worker.pid, message, self.settings.logs / "gpu-process.log"
-        )
+        log.error("The GPU process %d is gone: %s; its log, %s, may say why", worker.pid, message, self._log)
         self._worker, self.device = None, None
         for model in self.resident:
             metrics.model_loaded.labels(model).set(0)

@@ -18,7 +18,7 @@ class SizeKey(msgspec.Struct, frozen=True):
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """One denoiser call at one shape. Seconds and bytes are null where it did not fit into memory."""
+    """A step of all slots at one shape. Seconds and bytes are null where it did not fit into memory."""
 
     key: SizeKey
     shape: int
