@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 
 class NoRecipe(Exception):
-    """The PNG was not made by Backlot, or its text chunk was stripped."""
+    """The PNG was not made by Backlot, or was edited since; the message says how."""
 
 
 def write_png(path: Path, pixels: Pixels, recipe: Recipe) -> None:
@@ -44,13 +44,22 @@ def write_png(path: Path, pixels: Pixels, recipe: Recipe) -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises NoRecipe where the file has none that this version understands."""
-    with Image.open(path) as image:
-        image.load()
-        text = getattr(image, "text", {}).get(CHUNK)
+    """Raises NoRecipe where the file has none that this version understands, or is another picture than its recipe makes."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            text = getattr(image, "text", {}).get(CHUNK)
+    except (OSError, SyntaxError) as error:
+        raise NoRecipe(f"{path} is not a whole PNG: {error}") from error
     if text is None:
         raise NoRecipe(f"{path} has no {CHUNK!r} text chunk: it was not made by Backlot, or an editor removed it")
     try:
-        return msgspec.json.decode(text.encode(), type=Recipe)
+        recipe = msgspec.json.decode(text.encode(), type=Recipe)
     except msgspec.MsgspecError as error:
         raise NoRecipe(f"the {CHUNK!r} text chunk of {path} is not of this version: {error}") from error
+    if (image.width, image.height, image.mode) != (recipe.width, recipe.height, "RGB"):
+        raise NoRecipe(
+            f"{path} is {image.width} × {image.height} {image.mode}, and its recipe makes"
+            f" {recipe.width} × {recipe.height} RGB: it was edited since"
+        )
+    return recipe

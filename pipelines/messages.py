@@ -7,9 +7,10 @@
 Images travel as files; a message only names them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from pipelines.colors import Rgb
 from pipelines.models import ModelCard
@@ -173,16 +174,16 @@ class Recipe(msgspec.Struct, frozen=True):
     pipeline: str
     prompt: str
     negative_prompt: str
-    seed: int
-    width: int
-    height: int
-    steps: int
+    seed: Annotated[int, Meta(ge=0)]
+    width: Annotated[int, Meta(ge=8, le=16384)]
+    height: Annotated[int, Meta(ge=8, le=16384)]
+    steps: Annotated[int, Meta(ge=1, le=1000)]
     guidance: float
     scheduler: str
     dtype: str
     #: Digest of what the model card sets beyond the fields above; see models.settings_digest.
     settings: str
-    batch_shape: int
+    batch_shape: Annotated[int, Meta(ge=1, le=64)]
     device: str
     device_name: str
     versions: dict[str, str]

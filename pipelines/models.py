@@ -5,6 +5,7 @@ value and the way out.
 """
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,7 +16,7 @@ from msgspec import Meta
 from pipelines.checking import Problem, check
 from pipelines.sizes import TIERS, Tier
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Dtype = Literal["float32", "float16", "bfloat16"]
 FailureMode = Literal["fail", "retry", "deliver"]
 Positive = Annotated[int, Meta(ge=1)]
@@ -141,7 +142,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     """The top level, with its tables still raw."""
 
     default_model: str
-    models: dict[Name, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
     operations: dict[str, dict[str, Any]] = {}
     brands: dict[str, dict[str, Any]] = {}
 
@@ -207,6 +208,12 @@ def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -
 
 def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> ModelCard | None:
     table = f"models.{name}"
+    if not _NAME.fullmatch(name):
+        problems.append(
+            f"[models.{_short(name)}]: a model's name has up to 100 letters, digits, '.', '_' and '-', the first of them a"
+            " letter or a digit"
+        )
+        return None
     if "name" in raw:
         problems.append(f"[{table}] name: a model's name is its table's; remove the key")
         return None
@@ -265,7 +272,14 @@ _REMEDIES = {
     "credits_cost": "whole credits, 0–1000000",
     "on_technical_failure": "fail, retry or deliver",
     "default_model": "the name of an enabled model",
-    "models": "a table [models.NAME] for each model; names have letters, digits, '.', '_' and '-'",
+    "vocabulary": "studio-tiny, or leave the key out",
+    "multiple_of": "a whole number 1–256",
+    "max_batch": "a whole number of slots, 1–64",
+    "pinned": "true or false",
+    "reproducible": "true or false",
+    "slots": "true or false",
+    "enabled": "true or false",
+    "models": "a table [models.NAME] for each model",
 }
 
 

@@ -1,6 +1,7 @@
 """`backlot`, the operator's command. It works on the data folder, whether or not the server is running."""
 
 import argparse
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from typing import Any
 
 import msgspec
 import sqlite_utils
-from PIL import UnidentifiedImageError
 
 from pipelines.images import NoRecipe
 from pipelines.models import ModelsFileError, load_models
@@ -34,11 +34,10 @@ _TOLD = (
     ModelsFileError,
     accounts.NoSuchClient,
     accounts.ClientExists,
-    UnidentifiedImageError,
-    # What argparse lets through and SQLite does not: an empty name, a number beyond 64 bits, a folder that is missing.
     sqlite3.Error,
-    OverflowError,
 )
+#: Far above any balance, and a sum of them within SQLite's 64 bits.
+_MOST_CREDITS = 10**12
 
 
 def main() -> None:
@@ -46,8 +45,12 @@ def main() -> None:
     try:
         settings = read_settings()
         arguments.run(settings, arguments)
+        sys.stdout.flush()
     except _TOLD as error:
         sys.exit(f"backlot: {error}")
+    except BrokenPipeError:
+        # Whoever read the answer, such as `head`, has read enough; Python would flush again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_client(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -68,9 +71,6 @@ def list_clients(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def grant(settings: Settings, arguments: argparse.Namespace) -> None:
-    if arguments.credits <= 0:
-        raise CommandError(f"{arguments.credits} credits cannot be granted; the number must be above 0")
-
     def work(connection: sqlite3.Connection) -> int:
         client = accounts.client_named(connection, arguments.name)
         accounts.grant(connection, client["id"], arguments.credits)
@@ -107,14 +107,14 @@ def add_key(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def list_keys(settings: Settings, arguments: argparse.Namespace) -> None:
-    _table(
-        arguments,
-        _report(
-            settings,
-            "SELECT hint AS key, name AS client, capabilities, priority, keys.created_at, revoked_at"
-            " FROM keys JOIN clients ON clients.id = client_id ORDER BY keys.id",
-        ),
+    rows = _report(
+        settings,
+        "SELECT hint AS key, name AS client, capabilities, priority, keys.created_at, revoked_at"
+        " FROM keys JOIN clients ON clients.id = client_id ORDER BY keys.id",
     )
+    for row in rows:
+        row["capabilities"] = row["capabilities"].split()
+    _table(arguments, rows)
 
 
 def revoke_keys(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -151,10 +151,10 @@ def list_models(settings: Settings, arguments: argparse.Namespace) -> None:
                 "default": name == models.default_model,
                 "source": card.folder or f"{card.hub}@{card.revision or 'main'}",
                 "dtype": card.dtype,
-                "tiers": " ".join(card.tiers),
+                "tiers": card.tiers,
                 "steps": card.steps,
                 "guidance": card.guidance,
-                "batch_shapes": " ".join(map(str, card.shapes)),
+                "batch_shapes": card.shapes,
                 "licence": card.licence,
                 "measured": sizes.get(name, []) if arguments.json else _in_words(sizes.get(name, [])),
             }
@@ -212,7 +212,7 @@ def _difference(result: Replay) -> str:
         else "the pixels are identical, the recipe is not"
     )
     if not result.values_different and not result.changes:
-        return "not identical: the pixels and the recipe are, but this version writes them into another file"
+        return "not identical: the pixels and the recipe are the same, but the file was written in another way"
     changes = [f"  {name}: {then} then, {now} now" for name, (then, now) in sorted(result.changes.items())]
     return "\n".join([f"not identical: {pixels}", *(changes or ["  the recipes are equal"])])
 
@@ -222,6 +222,8 @@ def back_up(settings: Settings, arguments: argparse.Namespace) -> None:
     target: Path = arguments.target
     if target.exists():
         raise CommandError(f"{target} exists already; name a new file")
+    if not target.absolute().parent.is_dir():
+        raise CommandError(f"there is no folder {target.parent} for the copy; make it first")
     _need_database(settings)
     with closing(connect(settings.database, read_only=True)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
@@ -240,13 +242,13 @@ def _parser() -> argparse.ArgumentParser:
 
     clients = groups.add_parser("clients", help="clients and their credits").add_subparsers(required=True)
     command = _command(clients, "add", add_client, "make a client and print its key, which is shown this once")
-    command.add_argument("name")
-    command.add_argument("--credits", type=_credits, default=0, metavar="N")
+    command.add_argument("name", type=_name)
+    command.add_argument("--credits", type=_whole(0, _MOST_CREDITS), default=0, metavar="N")
     command.add_argument("--test", action="store_true", help="an sk_test_ key")
     _command(clients, "list", list_clients, "clients, balances, keys, jobs")
     command = _command(clients, "grant", grant, "give a client credits")
     command.add_argument("name")
-    command.add_argument("credits", type=int, metavar="N")
+    command.add_argument("credits", type=_whole(1, _MOST_CREDITS), metavar="N")
     command = _command(clients, "secret", set_secret, "make a new signing secret and print it")
     command.add_argument("name")
 
@@ -268,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(groups, "requests", list_requests, "the request log, newest first")
     command.add_argument("--client", metavar="NAME")
     command.add_argument("--failed", action="store_true", help="only status 400 and above")
-    command.add_argument("--limit", type=int, default=50, metavar="N")
+    command.add_argument("--limit", type=_whole(1, 1_000_000), default=50, metavar="N")
 
     command = _command(groups, "replay", replay_image, "make an image again from its own text chunk and compare")
     command.add_argument("image", type=Path, metavar="IMAGE.png")
@@ -292,11 +294,19 @@ def _command(
     return command
 
 
-def _credits(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is below 0")
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.removeprefix("-").isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {least}–{most}")
+        return int(text)
+
     return number
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a name needs a letter at least")
+    return text
 
 
 def _in_ledger(settings: Settings, work: Callable[[sqlite3.Connection], Any]) -> Any:
@@ -330,10 +340,16 @@ def _table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     if not rows:
         print("(none)")
         return
-    cells = [list(rows[0]), *([("" if value is None else str(value)) for value in row.values()] for row in rows)]
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,14 @@ class ModelsFile:
         self.error = None
         if models == self.current:
             return
-        self.current = models
-        log.info("%s was edited; now enabled: %s", self.path, ", ".join(models.enabled))
+        before, self.current = self.current, models
+        log.info(
+            "%s was edited: %s; enabled: %s; default: %s",
+            self.path,
+            ", ".join(_changes(before, models)),
+            ", ".join(models.enabled),
+            models.default_model,
+        )
         changed()
 
     def _stamp(self) -> tuple[int, int, int] | None:
@@ -57,3 +63,12 @@ class ModelsFile:
         except OSError:
             return None
         return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _changes(before: Models, after: Models) -> list[str]:
+    """What an edit was about: the cards and tables that are new, gone or other than they were."""
+    changed = [name for name in {**before.models, **after.models} if before.models.get(name) != after.models.get(name)]
+    for table in ("operations", "brands", "default_model"):
+        if getattr(before, table) != getattr(after, table):
+            changed.append(table)
+    return changed

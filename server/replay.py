@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -68,11 +69,12 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
 
     def on_death(_: Worker, status: int) -> None:
         if not done.done():
-            done.set_exception(
-                CannotReplay(f"the GPU process ended with status {status}; its log is in {settings.logs}")
-            )
+            done.set_exception(CannotReplay(f"the GPU process ended with status {status}; its log in {logs} says why"))
 
-    worker = Worker(settings.device, settings.memory_gib, settings.logs)
+    # The server's own work comes first, and its log is not for what happens here.
+    logs = settings.logs / "replay"
+    os.nice(10)
+    worker = Worker(settings.device, settings.memory_gib, logs, silent=True)
     worker.follow(on_report, on_death)
     item = messages.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
     worker.send(

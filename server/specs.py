@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pipelines.checking import Problem, check
+from pipelines.checking import MOST_PROBLEMS, Problem, check
 from pipelines.colors import color_name, parse_color
 from pipelines.models import Brand, Models
 from pipelines.prompt import write_prompt
@@ -76,6 +76,8 @@ def check_spec(raw: Any, models: Models, others: Sequence[Problem] = ()) -> Back
     for name in ("scene_type", "mood", "display_name", "pilot_brand"):
         if isinstance(values.get(name), str):
             values[name] = values[name].strip()
+    colors = raw.get("dominant_colors") if isinstance(raw, dict) else None
+    problems.extend(_color_problems(colors if isinstance(colors, list) else []))
     problems.extend(_problems(values, models))
     problems = [msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems]
     if problems or others:
@@ -91,11 +93,6 @@ def _problems(values: dict[str, Any], models: Models) -> list[Problem]:
         if text is not None and not 1 <= len(text) <= MAX_TEXT:
             kind = "too_long" if text else "too_short"
             problems.append(Problem((name,), kind, f"1–{MAX_TEXT} characters after trimming, not {len(text)}"))
-    for index, color in enumerate(values.get("dominant_colors", ())):
-        try:
-            parse_color(color)
-        except ValueError as error:
-            problems.append(Problem(("dominant_colors", index), "value_error", str(error)))
     if (problem := _metadata_problem(values.get("metadata", {}))) is not None:
         problems.append(Problem(("metadata",), "value_error", problem))
     ratio = values.get("aspect_ratio")
@@ -124,6 +121,19 @@ def _problems(values: dict[str, Any], models: Models) -> list[Problem]:
         problems.append(
             Problem(("pilot_brand",), "enum", f"There is no brand {brand!r}; the brands are {', '.join(models.brands)}")
         )
+    return problems
+
+
+def _color_problems(colors: list[Any]) -> list[Problem]:
+    """Of the texts among them; those of another type are told already."""
+    problems = []
+    for index, color in enumerate(colors[:MOST_PROBLEMS]):
+        if not isinstance(color, str):
+            continue
+        try:
+            parse_color(color)
+        except ValueError as error:
+            problems.append(Problem(("dominant_colors", index), "value_error", str(error)))
     return problems
 
 

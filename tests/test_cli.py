@@ -4,6 +4,9 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from server.settings import SettingsError, read_settings
 from tests.conftest import Server
 
 
@@ -22,7 +25,24 @@ def test_clients(tiny_server: Server) -> None:
     assert (listed["colour-desk"]["balance"], listed["colour-desk"]["test"]) == (20, False)
     assert "colour-desk" in tiny_server.backlot("clients", "list").stdout
     assert tiny_server.backlot("clients", "grant", "nobody", "8").returncode == 1
-    assert tiny_server.backlot("clients", "grant", "colour-desk", "0").returncode == 1
+    assert tiny_server.backlot("clients", "grant", "colour-desk", "0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["clients", "add", ""], "a name needs a letter"),
+        (["clients", "add", "x", "--credits", "abc"], "'abc' is not a whole number 0–"),
+        (["clients", "grant", "studio", "99999999999999999999"], "is not a whole number 1–"),
+        (["requests", "--limit", "-1"], "'-1' is not a whole number 1–"),
+        (["db", "backup", "/nowhere/x.db"], "there is no folder /nowhere"),
+    ],
+)
+def test_wrong_arguments_are_told(tiny_server: Server, arguments: list[str], told: str) -> None:
+    answer = tiny_server.backlot(*arguments)
+    assert answer.returncode != 0
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_only_a_hash_of_a_key_is_kept(tiny_server: Server) -> None:
@@ -76,9 +96,15 @@ def test_a_backup_is_whole(tiny_server: Server, tmp_path: Path) -> None:
     assert "exists already" in tiny_server.backlot("db", "backup", str(target)).stderr
 
 
-def test_settings_name_the_variable(tiny_server: Server) -> None:
-    tiny_server.environment["BACKLOT_PORT"] = "many"
-    told = tiny_server.backlot("clients", "list")
-    tiny_server.environment["BACKLOT_PORT"] = "0"
-    assert told.returncode == 1
-    assert "BACKLOT_PORT='many'" in told.stderr
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("BACKLOT_PORT", "many", "BACKLOT_PORT='many'"),
+        ("BACKLOT_DEVICE", "gpu", "it takes auto, cpu, cuda"),
+        ("BACKLOT_LOG_LEVEL", "loud", "it takes DEBUG, INFO"),
+    ],
+)
+def test_settings_name_the_variable(variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=told):
+        read_settings()

@@ -74,8 +74,21 @@ def test_a_replay_is_identical_and_says_what_differs(engine: Server, edited: Pat
     assert told.returncode == 1
     assert (
         told.stdout.strip()
-        == "not identical: the pixels and the recipe are, but this version writes them into another file"
+        == "not identical: the pixels and the recipe are the same, but the file was written in another way"
     )
+    with Image.open(image) as opened:
+        opened.crop((0, 0, 256, 256)).save(tmp_path / "cropped.png", pnginfo=info)
+        opened.convert("L").save(tmp_path / "grey.png", pnginfo=info)
+    (tmp_path / "short.png").write_bytes(image.read_bytes()[:5000])
+    for name, told_of_it in (
+        ("cropped", "is 256 × 256 RGB, and its recipe makes 512 × 512 RGB"),
+        ("grey", "is 512 × 512 L"),
+        ("short", "is not a whole PNG"),
+    ):
+        refused = engine.backlot("replay", str(tmp_path / f"{name}.png"))
+        assert refused.returncode == 1
+        assert told_of_it in refused.stderr
+        assert "Traceback" not in refused.stderr
     edited.write_text(edited.read_text().replace("steps = 3", 'steps = 3\nscheduler = "EulerDiscreteScheduler"'))
     other = engine.backlot("replay", str(image), "--json")
     assert other.returncode == 1

@@ -32,6 +32,7 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x'\n[models.x]\n" + CARD.replace('"1K"', '"1K", "3K"'), ["tiers.1 = '3K'", "0.5K, 1K, 2K, 4K"]),
         ("default_model = 'y'\n[models.x]\n" + CARD, ["default_model = 'y'", "choose one of x"]),
         ("default_model = 'x'\n[models.x]\nenabled = false\n" + CARD, ["set enabled = true"]),
+        ("default_model = 'x y'\n[models.'x y']\n" + CARD, ["[models.'x y']", "letters, digits"]),
         ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder", "no diffusers model at /nowhere"]),
         ("default_model = 'x'\n[models.x]\nprompt = '{colour}'\n" + CARD, ["prompt = '{colour}'", "{colors}"]),
         ("default_model = 'x'\n[models.x]\n" + CARD + "[operations.paint]", ["[operations.paint]", "background-generator"]),

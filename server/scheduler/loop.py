@@ -19,7 +19,7 @@ import msgspec
 from pipelines import messages
 from pipelines.models import ModelCard, Models
 from server import metrics
-from server.clock import as_text, now
+from server.clock import as_text
 from server.job import Job
 from server.ledger import jobs, measurements
 from server.ledger.database import Database
@@ -727,9 +727,9 @@ class Scheduler:
             self.hub.publish(job_id)
 
     async def _fail(self, job: Job, reason: str, message: str, extra: dict[str, Any] | None = None) -> None:
-        await self._settle(job, lambda connection: jobs.fail(connection, job.job_id, reason, message, extra), reason)
+        await self._settle(job, lambda c: jobs.fail(c, job.job_id, reason, message, extra), reason, message)
 
-    async def _settle(self, job: Job, end: Callable[[Any], bool], outcome: str) -> None:
+    async def _settle(self, job: Job, end: Callable[[Any], bool], outcome: str, message: str = "") -> None:
         """End a job, however long the disk refuses: money hangs on it."""
         pause = 0.5
         while True:
@@ -746,7 +746,7 @@ class Scheduler:
             if (arrived := self._arrived.pop(job.job_id, None)) is not None:
                 metrics.job_seconds.observe(time.monotonic() - arrived)
             level = logging.INFO if outcome in ("success", "cancelled") else logging.WARNING
-            log.log(level, "Job %s ended at %s: %s", job.job_id, now(), outcome)
+            log.log(level, "Job %s of %s ended: %s", job.job_id, job.work.model, message or outcome)
         self.hub.publish(job.job_id)
         if ended and outcome != "success":
             (self.settings.images / image_path(job.job_id)).unlink(missing_ok=True)

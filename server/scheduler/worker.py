@@ -22,14 +22,16 @@ log = logging.getLogger(__name__)
 class Worker:
     """One GPU process, from its start to its death."""
 
-    def __init__(self, device: str, memory_gib: float, logs: Path) -> None:
-        """Start the process; what it reports waits until it is followed. Raises OSError."""
+    def __init__(self, device: str, memory_gib: float, logs: Path, *, silent: bool = False) -> None:
+        """Start the process; what it reports waits until it is followed. It logs to a file in `logs` and, unless `silent`, to
+        the terminal. Raises OSError."""
         self._pipe, child = Pipe()
         with child:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.worker", str(child.fileno()), device, str(memory_gib), str(logs)],
                 pass_fds=[child.fileno()],
                 stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if silent else None,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 # Ctrl-C in the terminal is for the server, which then ends this process in good order.
                 start_new_session=True,
