@@ -49,7 +49,7 @@ def read_recipe(path: Path) -> Recipe:
         with Image.open(path) as image:
             image.load()
             text = getattr(image, "text", {}).get(CHUNK)
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise NoRecipe(f"{path} is not a whole PNG: {error}") from error
     if text is None:
         raise NoRecipe(f"{path} has no {CHUNK!r} text chunk: it was not made by Backlot, or an editor removed it")

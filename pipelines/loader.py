@@ -24,6 +24,10 @@ _BLOCKS = 32
 _BLOCK = 2**20
 
 
+#: What diffusers raises where a model is not there or not whole.
+_UNREADABLE = (OSError, ValueError, ImportError, AttributeError, KeyError)
+
+
 class CannotLoad(Exception):
     """A model cannot be used; the message says what to change."""
 
@@ -53,23 +57,38 @@ class LoadedModel(msgspec.Struct, frozen=True):
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; else `cpu`, `cuda` or `cuda:N`. Raises NoDevice."""
+    """`auto` is the first GPU where CUDA has one, else the CPU; else `cpu`, `cuda` or `cuda:N`. A GPU always has its index.
+
+    Raises NoDevice.
+    """
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(wanted)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cuda":
+        return device
+    index = device.index or 0
+    if index >= torch.cuda.device_count():
         raise NoDevice(
             f"BACKLOT_DEVICE={wanted} names a GPU, and torch {torch.__version__} sees {torch.cuda.device_count()} of them;"
             " see to its driver, or set auto or cpu"
         )
-    return device
+    return torch.device("cuda", index)
+
+
+def fetch(card: ModelCard) -> None:
+    """Have the files of a hub id in the local cache; nothing to do for a folder. Raises CannotLoad."""
+    if card.folder is not None:
+        return
+    source = _source(card)
+    try:
+        DiffusionPipeline.download(source, revision=card.revision, variant=card.variant, use_safetensors=True)
+    except _UNREADABLE as error:
+        raise CannotLoad(f"{card.name} could not be fetched from {source!r}: {error}") from error
 
 
 def load(card: ModelCard) -> LoadedModel:
     """Read the card's weights in its dtype into host memory. Raises CannotLoad; memory errors pass through."""
-    source = card.folder or card.hub
-    if source is None:
-        raise CannotLoad(f"the card of {card.name} names neither folder nor hub")
+    source = _source(card)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             source,
@@ -79,7 +98,7 @@ def load(card: ModelCard) -> LoadedModel:
             # Weights as pickles can run code.
             use_safetensors=True,
         )
-    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+    except _UNREADABLE as error:
         raise CannotLoad(f"{card.name} could not be read from {source!r}: {error}") from error
     if card.scheduler is not None:
         pipeline.scheduler = _scheduler(card, pipeline.scheduler)
@@ -99,6 +118,13 @@ def load(card: ModelCard) -> LoadedModel:
             if isinstance(module, torch.nn.ReLU):
                 module.inplace = True
     return LoadedModel(card, revision_of(card), pipeline)
+
+
+def _source(card: ModelCard) -> str:
+    source = card.folder or card.hub
+    if source is None:
+        raise CannotLoad(f"the card of {card.name} names neither folder nor hub")
+    return source
 
 
 def _scheduler(card: ModelCard, present: Any) -> Any:

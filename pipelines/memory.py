@@ -6,7 +6,7 @@ import logging
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import psutil
 import torch
 
 from pipelines.default_dtype import building
-from pipelines.faults import is_out_of_memory
-from pipelines.loader import LoadedModel, load
+from pipelines.faults import forget_frames, is_out_of_memory
+from pipelines.loader import LoadedModel, fetch, load
 from pipelines.models import ModelCard
 from pipelines.recording import Recordings
 
@@ -81,23 +81,20 @@ class Residents:
         self._for_weights = int((limit_bytes or total) * _FOR_WEIGHTS)
         self._resident: OrderedDict[str, LoadedModel] = OrderedDict()
         self._sizes: dict[str, int] = {}
+        self._pinned: frozenset[str] = frozenset()
         self._ahead: _Reading | None = None
 
     def get(self, card: ModelCard) -> LoadedModel | None:
         """The model with this card, where its weights are in memory; it is the most recently used now."""
-        if not self.edit(card):
-            return None
-        self._resident.move_to_end(card.name)
-        return self._resident[card.name]
-
-    def edit(self, card: ModelCard) -> bool:
-        """Go by this card from now on; False where its weights are not in memory."""
         model = self._resident.get(card.name)
         if model is None or model.card.weights != card.weights:
-            return False
-        if model.card != card:
-            self._resident[card.name] = msgspec.structs.replace(model, card=card)
-        return True
+            return None
+        self._resident.move_to_end(card.name)
+        return model if model.card == card else msgspec.structs.replace(model, card=card)
+
+    def pin(self, names: Collection[str]) -> None:
+        """These models, and no others, never make room."""
+        self._pinned = frozenset(names)
 
     def read_ahead(self, card: ModelCard) -> None:
         """Begin to read a model into host memory, in a thread, while another one works."""
@@ -125,9 +122,14 @@ class Residents:
 
     def make_room_beside(self, card: ModelCard) -> bool:
         """Give up every model that is neither this one nor pinned; False where there is none."""
-        others = [name for name, model in self._resident.items() if name != card.name and not model.card.pinned]
+        others = [name for name in self._resident if name != card.name and name not in self._pinned]
         for name in others:
             self._evict(name)
+        if self._device.type == "cpu" and self._ahead is not None and self._ahead.card.name != card.name:
+            # What is read ahead has taken the same memory.
+            self._ahead = None
+            self.collect()
+            return True
         return bool(others)
 
     def collect(self) -> None:
@@ -151,10 +153,12 @@ class Residents:
             else:
                 recordings = Recordings() if self._recorded else None
                 return msgspec.structs.replace(model, card=card, recordings=recordings)
+            del reading
+            self.collect()
 
     def _make_room(self) -> bool:
         """Give up the least recently used model that is not pinned; False where there is none."""
-        name = next((name for name, model in self._resident.items() if not model.card.pinned), None)
+        name = next((name for name in self._resident if name not in self._pinned), None)
         if name is None:
             return False
         self._evict(name)
@@ -192,9 +196,11 @@ class _Reading:
 
     def _read(self) -> None:
         try:
+            fetch(self.card)
             with building():
                 self._model = load(self.card)
         except BaseException as error:  # noqa: BLE001  it is raised again where the model is wanted
+            forget_frames(error)
             self._error = error
 
 

@@ -1,6 +1,6 @@
 """What the server and the GPU process say to each other: msgspec Structs, as msgpack, over one pipe.
 
-    server → GPU process     Load, Edited, Enter, Cancel
+    server → GPU process     Load, Pin, Enter, Cancel
     GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, Progress, Steps, Freed, Imaged, Failed, Cancelled,
                              Broke, Measured
 
@@ -45,10 +45,10 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     card: ModelCard
 
 
-class Edited(msgspec.Struct, frozen=True, tag=True):
-    """What models.toml says now, for the models in memory: which of them are pinned, for example."""
+class Pin(msgspec.Struct, frozen=True, tag=True):
+    """These models, and no others, never make room in memory."""
 
-    cards: tuple[ModelCard, ...]
+    models: tuple[str, ...]
 
 
 class Enter(msgspec.Struct, frozen=True, tag=True):
@@ -68,6 +68,8 @@ class Enter(msgspec.Struct, frozen=True, tag=True):
     item: Item
     #: Share the slots with no other image.
     alone: bool = False
+    #: Other models leave memory before the slots open.
+    make_room: bool = False
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -76,7 +78,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
     job_id: str
 
 
-Order = Load | Edited | Enter | Cancel
+Order = Load | Pin | Enter | Cancel
 
 
 # ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────
@@ -228,6 +230,8 @@ class Broke(msgspec.Struct, frozen=True, tag=True):
     message: str
     job_ids: tuple[str, ...]
     model: str
+    #: As in Measured.
+    revision: str
     width: int
     height: int
     shape: int
@@ -239,6 +243,8 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
     """What a step of all slots costs at a shape on this device."""
 
     model: str
+    #: Of the weights, with what else of the model's card the cost depends on.
+    revision: str
     width: int
     height: int
     shape: int

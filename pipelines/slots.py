@@ -153,7 +153,8 @@ class Slots:
             for group in _alike(self._slots):
                 call = partial(self._call, [slot.waiting for slot in group if slot.waiting])
                 results, took = self._clocked(call) if timed else (call(), 0.0)
-                seconds += took
+                # Where some wait for the others, it takes more such calls.
+                seconds += took * len(group) / len(results)
                 # Those without a part wait for a place: their steps come once the others are done.
                 for slot, own in zip(group, results, strict=False):
                     slot.waiting = None

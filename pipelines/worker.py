@@ -160,9 +160,8 @@ class Engine:
                 case messages.Enter():
                     self._ahead.append(order)
                     self._residents.read_ahead(order.card)
-                case messages.Edited(cards=cards):
-                    for card in cards:
-                        self._residents.edit(card)
+                case messages.Pin(models=models):
+                    self._residents.pin(models)
                 case messages.Cancel(job_id=job_id):
                     self._cancel(job_id)
                 case messages.Load(card=card):
@@ -205,6 +204,8 @@ class Engine:
         """Open slots for an order; False, and its job failed, where its model cannot be had."""
         self._slots, self._opened = None, None
         self._residents.collect()
+        if order.make_room:
+            self._residents.make_room_beside(order.card)
         if self._residents.get(order.card) is None:
             jobs = tuple(ahead.item.job_id for ahead in self._ahead if ahead.card == order.card)
             self._report(messages.Progress(jobs, "loading"))
@@ -239,6 +240,7 @@ class Engine:
             self._report(
                 messages.Measured(
                     slots.model.card.name,
+                    _measured_as(slots.model),
                     size.width,
                     size.height,
                     slots.shape,
@@ -256,15 +258,18 @@ class Engine:
         assert slots is not None  # noqa: S101  slots were open
         self._tell_steps()
         lost = [item.job_id for item in slots.clear()]
+        self._faults.forget_frames(error)
         slots.model.restore()
         if entering is not None and entering.job_id not in lost:
             lost.append(entering.job_id)
         lost += [order.item.job_id for order in self._ahead if _same_slots(order, opened)]
         self._ahead = deque(order for order in self._ahead if not _same_slots(order, opened))
         self._slots, self._opened = None, None
-        self._report(self._broken(error, opened, lost))
+        self._report(self._broken(error, opened, slots.model, lost))
 
-    def _broken(self, error: Exception, opened: messages.Enter, lost: list[str]) -> messages.Broke:
+    def _broken(
+        self, error: Exception, opened: messages.Enter, model: "LoadedModel", lost: list[str]
+    ) -> messages.Broke:
         """What to report of an error and the jobs lost to it. Where memory ran out, other models make room."""
         card, reason = opened.card, self._reason(error)
         return messages.Broke(
@@ -272,6 +277,7 @@ class Engine:
             f"{type(error).__name__}: {error}",
             tuple(lost),
             card.name,
+            _measured_as(model),
             opened.width,
             opened.height,
             opened.shape,
@@ -310,10 +316,11 @@ class Engine:
             case self._call.Broke(item=item, error=error):
                 assert self._slots is not None  # noqa: S101  it came from a slot
                 log.error("Job %s broke", item.job_id, exc_info=error)
+                self._faults.forget_frames(error)
                 self._slots.model.restore()
                 self._tell_steps()
                 assert self._opened is not None  # noqa: S101  a slot is open
-                broken = self._broken(error, self._opened, [item.job_id])
+                broken = self._broken(error, self._opened, self._slots.model, [item.job_id])
                 if broken.made_room:
                     self._report(broken)
                 else:
@@ -389,7 +396,14 @@ def _starts_otherwise(start: str, record: logging.LogRecord) -> bool:
 
 def _same_slots(order: messages.Enter, opened: messages.Enter | None) -> bool:
     """Whether an order is for slots like those opened for another one, and may share them."""
-    return opened is not None and not order.alone and msgspec.structs.replace(order, item=opened.item) == opened
+    if opened is None or order.alone:
+        return False
+    return msgspec.structs.replace(order, item=opened.item, make_room=opened.make_room) == opened
+
+
+def _measured_as(model: "LoadedModel") -> str:
+    """The revision, with what else decides what a step costs."""
+    return f"{model.revision} {model.card.dtype}" + ("" if model.card.slots else ", whole batches")
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     #: It failed in company, for reasons that may have been a neighbour's: it runs alone now.
     alone: bool = False
-    #: It ran out of memory, and other models were given up for it.
+    #: It ran out of memory beside other models: they make room for its next run.
     had_room: bool = False
     #: Deaths of the GPU process while it was there.
     deaths: int = 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipelines.default_dtype import computing
-from pipelines.loader import CannotLoad
+from pipelines.loader import CannotLoad, NoDevice, choose_device
 from pipelines.memory import Residents
 from pipelines.models import ModelCard, load_models
 from tests.conftest import models_file
@@ -40,10 +40,11 @@ def test_models_share_memory_by_least_recent_use(tiny_folders: dict[str, Path], 
 
 
 def test_a_pinned_model_stays(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    path = models_file(tmp_path / "models.toml", {"a": tiny_folders["good"], "b": tiny_folders["flat"]}, pinned="true")
+    path = models_file(tmp_path / "models.toml", {"a": tiny_folders["good"], "b": tiny_folders["flat"]})
     a, b = load_models(path).models.values()
     evicted: list[str] = []
     residents = Residents(torch.device("cpu"), 1, evicted.append)
+    residents.pin(["a", "b"])
     residents.load(a)
     residents.load(b)
     assert evicted == []
@@ -63,7 +64,7 @@ def test_an_edit_that_leaves_the_weights_does_not_load_them_again(card: ModelCar
     evicted: list[str] = []
     residents = Residents(torch.device("cpu"), None, evicted.append)
     loaded = residents.load(card)
-    edited = msgspec.structs.replace(card, prompt="birch, {scene}", steps=7, pinned=True)
+    edited = msgspec.structs.replace(card, prompt="birch, {scene}", steps=7)
     again = residents.get(edited)
     assert again is not None
     assert again.card == edited
@@ -101,7 +102,7 @@ def test_room_is_made_beside_a_model(tiny_folders: dict[str, Path], tmp_path: Pa
     residents = Residents(torch.device("cpu"), None, evicted.append)
     for one in (a, b, c):
         residents.load(one)
-    assert residents.edit(msgspec.structs.replace(b, pinned=True))
+    residents.pin(["b"])
     assert residents.make_room_beside(c)
     assert evicted == ["a"]
     assert not residents.make_room_beside(c)
@@ -118,3 +119,35 @@ def test_no_image_is_computed_under_another_models_default_dtype(card: ModelCard
         residents.load(msgspec.structs.replace(card, dtype="float16"))
     assert seen == {torch.float32}
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_is_read_ahead_makes_room_on_a_cpu(card: ModelCard) -> None:
+    residents = Residents(torch.device("cpu"), None, lambda _: None)
+    residents.load(card)
+    residents.read_ahead(msgspec.structs.replace(card, name="next"))
+    assert residents.make_room_beside(card)
+    assert not residents.make_room_beside(card)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "chosen"),
+    [
+        ("auto", 0, "cpu"),
+        ("auto", 2, "cuda:0"),
+        ("cpu", 2, "cpu"),
+        ("cuda", 1, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+        ("cuda:1", 1, None),
+        ("cuda", 0, None),
+    ],
+)
+def test_a_gpu_is_chosen_with_its_index(
+    wanted: str, gpus: int, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    if chosen is None:
+        with pytest.raises(NoDevice, match=f"BACKLOT_DEVICE={wanted} names a GPU"):
+            choose_device(wanted)
+    else:
+        assert str(choose_device(wanted)) == chosen

@@ -99,6 +99,8 @@ class Scheduler:
         self._turns: list[Turn] = []
         self._first_worker: Worker | None = first_worker
         self._worker: Worker | None = None
+        #: The model that the GPU process is loading.
+        self._loading: str | None = None
         #: Why the GPU process was ended, by reason and message, and the job it was ended for where it is known.
         self._killed_for: tuple[str, str, str | None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -208,8 +210,7 @@ class Scheduler:
         for turn in self._turns:
             # Images on their way finish on what they began with; later ones run on the new card.
             turn.closing = turn.closing or self.models.enabled.get(turn.key.model) != turn.card
-        if self._worker is not None and self.device is not None:
-            self._worker.send(messages.Edited(tuple(self.models.enabled.values())))
+        self._pin()
         self._note_depth()
         self._pump()
         if self.device is not None:
@@ -229,7 +230,7 @@ class Scheduler:
             if status == "NOT_STARTED":
                 continue
             if job.attempts < job.work.max_attempts:
-                await self._run_again(job, "server_restarted", "The server was restarted; this runs again")
+                self._run_again(job, "server_restarted", "The server was restarted; this runs again")
             else:
                 await self._fail(
                     job, "server_restarted", f"The server was restarted during attempt {job.attempts}, the last"
@@ -341,12 +342,6 @@ class Scheduler:
         limit = f", at most {self.settings.memory_gib:g} GiB" if self.settings.memory_gib else ""
         return SizeKey(model, self.device.device_name + limit, width, height)
 
-    def _measured(self, key: SizeKey, shape: int, seconds: float | None, peak_bytes: int | None) -> Measurement:
-        """Seconds and bytes are None where the shape did not fit."""
-        card = self.models.models.get(key.model)
-        kind = "" if card is None else f" {card.dtype}" + ("" if card.slots else ", whole batches")
-        return Measurement(key, shape, self.resident.get(key.model, "") + kind, seconds, peak_bytes)
-
     def _send(self, turn: Turn, waiting: Waiting, moment: float) -> None:
         assert self._worker is not None  # noqa: S101  _pump looked
         self._queue.take(waiting, moment, self.resident)
@@ -358,7 +353,15 @@ class Scheduler:
         key = turn.key
         self._worker.send(
             messages.Enter(
-                turn.card, key.width, key.height, key.steps, key.guidance, turn.shape, self._item(job), job.alone
+                turn.card,
+                key.width,
+                key.height,
+                key.steps,
+                key.guidance,
+                turn.shape,
+                self._item(job),
+                alone=job.alone,
+                make_room=job.had_room,
             )
         )
         if self.state == "ready":
@@ -387,13 +390,13 @@ class Scheduler:
                 self._on_started(report)
             case messages.Loading(model=model):
                 # Until Loaded or LoadFailed nothing leaves a slot, so nothing else moves this deadline.
-                self.state = "loading"
+                self.state, self._loading = "loading", model
                 log.info("Loading %s", model)
                 self._watch_load(model)
             case messages.Loaded():
                 self._on_loaded(report)
             case messages.LoadFailed(model=model, message=message):
-                self.load_errors[model] = message
+                self.load_errors[model], self._loading = message, None
                 log.error("%s could not be loaded: %s", model, message)
                 self._go_on()
             case messages.Evicted(model=model):
@@ -420,9 +423,16 @@ class Scheduler:
     def _on_started(self, report: messages.Started) -> None:
         self.device = report
         log.info("The GPU process is up on %s (%s)", report.device, report.device_name)
+        self._pin()
         self._go_on()
         self._pump()
         self._load_default()
+
+    def _pin(self) -> None:
+        """Tell the GPU process which models never make room."""
+        if self._worker is not None:
+            pinned = (name for name, card in self.models.enabled.items() if card.pinned)
+            self._worker.send(messages.Pin(tuple(pinned)))
 
     def _load_default(self) -> None:
         """Have the default model in memory, so that the first image need not wait for it; nothing while others are made."""
@@ -431,6 +441,7 @@ class Scheduler:
 
     def _on_loaded(self, report: messages.Loaded) -> None:
         self.load_errors.pop(report.model, None)
+        self._loading = None
         self.resident[report.model] = report.revision
         metrics.model_loaded.labels(report.model).set(1)
         log.info("Loaded %s in %.1f s, revision %s", report.model, report.seconds, report.revision)
@@ -477,7 +488,7 @@ class Scheduler:
 
     def _on_measured(self, report: messages.Measured) -> None:
         key = self._size_key(report.model, report.width, report.height)
-        self._note_size(self._measured(key, report.shape, report.seconds_per_step, report.peak_bytes))
+        self._note_size(Measurement(key, report.shape, report.revision, report.seconds_per_step, report.peak_bytes))
         self._pump()
 
     def _note_size(self, measurement: Measurement) -> None:
@@ -511,7 +522,7 @@ class Scheduler:
     def _on_broke(self, report: messages.Broke) -> None:
         """A denoiser call failed, and with it every image that had not left its slot."""
         left = [self._running.pop(job_id) for job_id in report.job_ids if job_id in self._running]
-        pinned = any(turn.card.reproducible for turn in self._turns if turn.jobs.intersection(report.job_ids))
+        exact = any(turn.card.reproducible for turn in self._turns if turn.jobs.intersection(report.job_ids))
         for turn in self._turns:
             turn.jobs.difference_update(report.job_ids)
             # What is sent from now on opens slots anew.
@@ -519,16 +530,14 @@ class Scheduler:
         if report.made_room and not all(running.job.had_room for running in left):
             for running in left:
                 running.job = msgspec.structs.replace(running.job, had_room=True)
-            self._again(left, "out_of_memory", "Out of memory; other models made room for it, so it runs again")
-        elif report.reason == "out_of_memory" and report.shape > 1 and pinned:
+            self._again(left, report.reason, "Out of memory; other models make room for it, so it runs again")
+        elif report.reason == "out_of_memory" and report.shape > 1 and exact:
             message = (
                 f"Out of memory with the {report.shape} slots that reproducible = true pins {report.model} to;"
                 " with a smaller max_batch it takes less, and a seed gives other bytes"
             )
-            for running in left:
-                if not self._was_cancelled(running):
-                    self._technical_failure(running.job, report.reason, message, "machine")
-        elif report.reason == "out_of_memory" and report.shape > 1:
+            self._resolve(left, report.reason, message)
+        elif report.reason == "out_of_memory" and report.shape > 1 and left:
             size = self._size_key(report.model, report.width, report.height)
             log.warning(
                 "Out of memory with %d slots of %s at %d × %d; from now on fewer",
@@ -537,8 +546,8 @@ class Scheduler:
                 report.width,
                 report.height,
             )
-            self._note_size(self._measured(size, report.shape, None, None))
-            self._again(left, "out_of_memory", f"Out of memory with {report.shape} slots; runs again with fewer")
+            self._note_size(Measurement(size, report.shape, report.revision, None, None))
+            self._again(left, report.reason, f"Out of memory with {report.shape} slots; runs again with fewer")
         else:
             self._resolve(left, report.reason, report.message)
         self._go_on()
@@ -549,16 +558,14 @@ class Scheduler:
             return
         if self._deadline is not None:
             self._deadline.cancel()
-        # Only what was in the open slots can have broken it; what was sent ahead or being written is merely interrupted.
-        in_slots = next((turn.jobs for turn in self._turns if turn.jobs), set(self._running))
         reason, message, job_id = self._killed_for or (
             "worker_crashed",
             f"the GPU process ended with {_ending(status)}",
             None,
         )
-        suspects = in_slots if job_id is None else {job_id}
+        suspects = self._suspects if job_id is None else {job_id}
         log.error("The GPU process %d is gone: %s; its log, %s, may say why", worker.pid, message, self._log)
-        self._worker, self.device = None, None
+        self._worker, self.device, self._loading = None, None, None
         for model in self.resident:
             metrics.model_loaded.labels(model).set(0)
         self.resident.clear()
@@ -579,6 +586,14 @@ class Scheduler:
         )
         for running in often:
             self._resolve([running], reason, message)
+
+    @property
+    def _suspects(self) -> set[str]:
+        """The jobs one of which a fault of the GPU process is put down to: those of the model that it loads, or those in the
+        open slots and next for one. What was sent ahead for other slots, or is being written, is merely interrupted."""
+        if self._loading is not None:
+            return {job_id for turn in self._turns if turn.key.model == self._loading for job_id in turn.jobs}
+        return next((turn.jobs for turn in self._turns if turn.jobs), set(self._running))
 
     def _start_again(self) -> None:
         """Start another GPU process, the later the more of them died in a row."""
@@ -608,7 +623,8 @@ class Scheduler:
             return
         if fault == "image":
             job = msgspec.structs.replace(job, work=msgspec.structs.replace(job.work, seed=next_seed(job.work.seed)))
-        self._track(self._run_again(job, reason, f"{message}; attempt {job.attempts + 1} of {job.work.max_attempts}"))
+        self._run_again(job, reason, f"{message}; attempt {job.attempts + 1} of {job.work.max_attempts}")
+        self._pump()
 
     def _again(self, left: list[Running], reason: str, message: str) -> None:
         """Run jobs again through no fault of their own: the attempt does not count."""
@@ -616,13 +632,13 @@ class Scheduler:
             if self._was_cancelled(running):
                 continue
             job = msgspec.structs.replace(running.job, attempts=running.job.attempts - 1)
-            self._track(self._run_again(job, reason, message))
+            self._run_again(job, reason, message)
+        self._pump()
 
-    async def _run_again(self, job: Job, reason: str, message: str) -> None:
+    def _run_again(self, job: Job, reason: str, message: str) -> None:
         extra = {"reason": reason, "attempts": job.attempts, "seed": job.work.seed}
         self._write(lambda connection: jobs.run_again(connection, job, message, extra), [job.job_id])
         self._wait_for_turn(job, self._queue.put_back)
-        self._pump()
 
     def _wait_for_turn(self, job: Job, put: Callable[[Waiting], None]) -> None:
         work = job.work
