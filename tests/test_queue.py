@@ -184,13 +184,13 @@ def test_a_removed_job_never_runs() -> None:
 
 
 arrivals = st.lists(
-    st.tuples(st.integers(1, 4), st.sampled_from("ab"), st.sampled_from([512, 768]), st.integers(-1, 2)), max_size=40
+    st.tuples(st.integers(1, 4), st.sampled_from("abc"), st.sampled_from([512, 768]), st.integers(-1, 2)), max_size=40
 )
 
 
-@given(arrivals, st.data())
+@given(arrivals, st.integers(1, 2), st.data())
 def test_every_job_runs_exactly_once_and_none_waits_for_ever(
-    jobs: list[tuple[int, str, int, int]], data: st.DataObject
+    jobs: list[tuple[int, str, int, int]], room: int, data: st.DataObject
 ) -> None:
     queue = Queue(model_patience_s=3, size_patience_s=2)
     for index, (client, model, width, priority) in enumerate(jobs):
@@ -211,7 +211,8 @@ def test_every_job_runs_exactly_once_and_none_waits_for_ever(
         passes_over = queue.position(job.job_id) != 0
         queue.take(job, now, resident)
         ran.append(job.job_id)
-        resident = [job.key.model]
+        # The least recently used makes room.
+        resident = [job.key.model, *(model for model in resident if model != job.key.model)][:room]
         now += 1
         # A turn may go on for as long as its jobs are the most due, and past more due ones for its patience.
         assert not passes_over or held <= 4
