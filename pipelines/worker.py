@@ -378,14 +378,15 @@ class Engine:
             if self._faults.is_fatal(error):
                 raise
             log.exception("%s could not be loaded", card.name)
+            reason = "model_load_failed"
             if self._faults.is_out_of_memory(error):
-                message = f"{card.name} does not fit into memory ({type(error).__name__})"
+                reason, message = "out_of_memory", f"{card.name} does not fit into memory ({type(error).__name__})"
             else:
                 message = (
                     str(error) if isinstance(error, self._loader.CannotLoad) else f"{type(error).__name__}: {error}"
                 )
             self._report(messages.LoadFailed(card.name, message))
-            return "out_of_memory" if self._faults.is_out_of_memory(error) else "model_load_failed", message
+            return reason, message
         self._report(messages.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
         return None
 

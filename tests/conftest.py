@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from server.ledger.requests import RequestRow
 from tests.tiny import MULTIPLE, save_all
 
 ROOT = Path(__file__).parent.parent
@@ -119,6 +120,24 @@ def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not so within {timeout_s} s"
         time.sleep(0.05)
+
+
+def request_row(request_id: str) -> RequestRow:
+    """The request log's row of a dispatch by the first client."""
+    return RequestRow(
+        id=request_id,
+        client_id=1,
+        key_id=None,
+        method="POST",
+        route="/v1/background-generator",
+        status=202,
+        error_code=None,
+        job_id=None,
+        credits=0,
+        duration_ms=1.0,
+        remote="",
+        user_agent="",
+    )
 
 
 def models_file(path: Path, folders: dict[str, Path], extra: str = "", **card: Any) -> Path:

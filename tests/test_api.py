@@ -112,7 +112,7 @@ BAD_SPECS: list[tuple[str, Any, list[list[Any]]]] = [
     ("types", {"scene_type": 1, "mood": None, "seed": "512"}, [["body", "scene_type"], ["body", "mood"], ["body", "seed"]]),
     ("blank", {**SPEC, "scene_type": "   "}, [["body", "scene_type"]]),
     ("long", {**SPEC, "mood": "x" * 201, "display_name": "y" * 201}, [["body", "display_name"], ["body", "mood"]]),
-    ("colours", {**SPEC, "dominant_colors": ["red", "bluish", 5]}, [["body", "dominant_colors", 2], ["body", "dominant_colors", 1]]),
+    ("colours", {**SPEC, "dominant_colors": ["red", "bluish", "#12345", 5]}, [["body", "dominant_colors", index] for index in (3, 1, 2)]),
     ("colour", {**SPEC, "dominant_colors": ["bluish", "#12"]}, [["body", "dominant_colors", 0], ["body", "dominant_colors", 1]]),
     ("nine", {**SPEC, "dominant_colors": ["red"] * 9}, [["body", "dominant_colors"]]),
     ("unknown", {**SPEC, "sed": 7}, [["body", "sed"]]),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import SettingsError, read_settings
 from tests.conftest import Server
 
 
@@ -104,7 +103,13 @@ def test_a_backup_is_whole(tiny_server: Server, tmp_path: Path) -> None:
         ("BACKLOT_LOG_LEVEL", "loud", "it takes DEBUG, INFO"),
     ],
 )
-def test_settings_name_the_variable(variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(SettingsError, match=told):
-        read_settings()
+def test_settings_name_the_variable(tiny_server: Server, variable: str, value: str, told: str) -> None:
+    before = tiny_server.environment.get(variable)
+    tiny_server.environment[variable] = value
+    answer = tiny_server.backlot("clients", "list")
+    del tiny_server.environment[variable]
+    if before is not None:
+        tiny_server.environment[variable] = before
+    assert answer.returncode == 1
+    assert f"{variable}={value!r} cannot be used" in answer.stderr
+    assert told in answer.stderr

@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from server.job import Work
 from server.ledger import accounts, jobs, requests
 from server.ledger.database import Database, connect, migrate, transaction
+from tests.conftest import request_row
 
 WORK = Work(
     model="m",
@@ -35,20 +36,7 @@ IMAGE = jobs.NewImage(path="a.png", label="l", description="d", meta={})
 
 
 def row(number: int) -> requests.RequestRow:
-    return requests.RequestRow(
-        id=f"request-{number}",
-        client_id=1,
-        key_id=None,
-        method="POST",
-        route="/v1/background-generator",
-        status=202,
-        error_code=None,
-        job_id=None,
-        credits=0,
-        duration_ms=1.0,
-        remote="",
-        user_agent="",
-    )
+    return request_row(f"request-{number}")
 
 
 def new_job(client_id: int, cost: int = 5) -> jobs.NewJob:

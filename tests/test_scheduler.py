@@ -12,7 +12,7 @@ from ulid import ULID
 
 from pipelines import messages
 from pipelines.models import ModelCard, load_models
-from server.ledger import accounts, jobs, requests
+from server.ledger import accounts, jobs
 from server.ledger.database import Database, connect, transaction
 from server.models_file import ModelsFile
 from server.scheduler import loop
@@ -21,7 +21,7 @@ from server.scheduler.loop import MOST_DEATHS, Scheduler
 from server.scheduler.worker import Worker
 from server.settings import Settings
 from server.specs import check_spec, resolve
-from tests.conftest import SPEC, models_file
+from tests.conftest import SPEC, models_file, request_row
 
 
 class Puppet(Worker):
@@ -91,20 +91,7 @@ class Box:
             credits_cost=5,
             label="test",
         )
-        row = requests.RequestRow(
-            id=str(ULID()),
-            client_id=self.client,
-            key_id=None,
-            method="POST",
-            route="/",
-            status=202,
-            error_code=None,
-            job_id=None,
-            credits=5,
-            duration_ms=0.0,
-            remote="",
-            user_agent="",
-        )
+        row = request_row(str(ULID()))
         accepted, _ = await self.scheduler.dispatch(lambda connection: jobs.dispatch(connection, new, row, None))
         return accepted.job_id
 
