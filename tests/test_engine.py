@@ -175,27 +175,27 @@ def test_measured_sizes_are_listed_and_kept(engine: Server) -> None:
 def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The GPU process may take 150 MiB: 16 slots of a model with large latents do not fit, fewer do."""
+    """The GPU process may take 400 MiB: 64 slots of a model with large latents do not fit, fewer do."""
     folder = tmp_path_factory.mktemp("large")
     tiny.unet_pipeline(vae_levels=3).save_pretrained(folder / "model", safe_serialization=True)
     models = models_file(
         folder / "models.toml",
         dict.fromkeys(("large", "other", "exact"), folder / "model"),
-        max_batch=16,
-        batch_shapes=[16],
+        max_batch=64,
+        batch_shapes=[64],
         steps=1,
     )
     text = models.read_text().replace('tiers = ["0.5K"]', 'tiers = ["0.5K", "4K"]')
     models.write_text(text.replace("[models.exact]", "[models.exact]\nreproducible = true"))
-    server = start_server(models, BACKLOT_MEMORY_GIB="0.15", OMP_NUM_THREADS="1")
+    server = start_server(models, BACKLOT_MEMORY_GIB="0.4", OMP_NUM_THREADS="1")
     job = server.finished(server.submit())
     assert job["status"] == "SUCCESS", job["latest_event"]
-    assert job["result"][0]["meta"]["batch_shape"] < 16
+    assert job["result"][0]["meta"]["batch_shape"] < 64
     events = server.client.get(f"/v1/jobs/{job['public_id']}/events").json()["events"]
     assert next(event["extra"]["reason"] for event in events if event["stage"] == "retrying") == "out_of_memory"
     listed = server.backlot("models", "list").stdout
-    assert "512x512 on 1 threads, at most 0.15 GiB: " in listed
-    assert "16 does not fit" in listed
+    assert "512x512 on 1 threads, at most 0.4 GiB: " in listed
+    assert "64 does not fit" in listed
     # Another model in memory makes room before fewer slots are tried.
     job = server.finished(server.submit(image_model="other"))
     assert job["status"] == "SUCCESS", job["latest_event"]
@@ -203,14 +203,14 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     told = [event["message"] for event in events if event["stage"] == "retrying"]
     assert told[:2] == [
         "Out of memory; other models make room for it, so it runs again",
-        "Out of memory with 16 slots; runs again with fewer",
+        "Out of memory with 64 slots; runs again with fewer",
     ]
     loaded = {model["name"]: model["loaded"] for model in server.client.get("/v1/models").json()["models"]}
     assert loaded == {"large": False, "other": True, "exact": False}
     # Where a seed must always give the same bytes, fewer slots would not do.
     lost = server.finished(server.submit(image_model="exact"))
     assert lost["latest_event"]["extra"]["reason"] == "out_of_memory"
-    assert "the 16 slots that reproducible = true pins exact to" in lost["latest_event"]["message"]
+    assert "the 64 slots that reproducible = true pins exact to" in lost["latest_event"]["message"]
     # 4096 × 4096 does not fit even alone: that job fails, and the next one is served.
     lost = server.finished(server.submit(resolution="4K"))
     assert lost["latest_event"]["extra"]["reason"] == "out_of_memory"
