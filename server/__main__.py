@@ -11,10 +11,10 @@ from typing import IO
 
 import msgspec
 
-from pipelines.models import ModelsFileError
 from server.keys import DamagedSecret
-from server.models_file import ModelsFile
-from server.scheduler.worker import Worker
+from server.models_file import ModelsFileError
+from server.models_watch import ModelsFile
+from server.scheduler.process import Worker
 from server.settings import Settings, SettingsError, read_settings
 
 

@@ -15,24 +15,24 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, OpenAPIType, Schema, SecurityScheme
 from litestar.types import ASGIApp
 
-from server.auth import Authentication, rate_limit
+from server.api import billing, catalog, health, jobs, pages, workflows
+from server.api import models as model_routes
+from server.api.auth import Authentication, rate_limit
+from server.api.errors import error_response
+from server.api.links import Links
+from server.api.request_log import RequestLog
+from server.api.views import Linker
 from server.clock import ago
-from server.errors import error_response
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
-from server.ledger import requests
+from server.ledger import request_log as requests
 from server.ledger.database import Database
-from server.links import Links
-from server.models_file import ModelsFile
-from server.request_log import RequestLog
-from server.routes import billing, catalog, health, jobs, pages, workflows
-from server.routes import models as model_routes
+from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.loop import Scheduler
-from server.scheduler.worker import Worker
+from server.scheduler.process import Worker
+from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
-from server.specs import MAX_SEED, MAX_TEXT
-from server.views import Linker
+from server.workflows.background import MAX_SEED, MAX_TEXT
 
 log = logging.getLogger(__name__)
 

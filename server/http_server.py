@@ -9,9 +9,9 @@ import uvicorn
 from server.app import create_app
 from server.keys import new_client
 from server.ledger.database import Database, connect, migrate, transaction
-from server.models_file import ModelsFile
+from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.worker import Worker
+from server.scheduler.process import Worker
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from pipelines.models import load_models
 from pipelines.studio_tiny.vocabulary import phrase
+from server.models_file import load_models
 
 ROOT = Path(__file__).parent.parent.parent
 

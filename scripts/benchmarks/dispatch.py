@@ -14,11 +14,12 @@ import msgspec
 from ulid import ULID
 
 from benchmarks.server import ROOT, SPEC, Server
-from pipelines.models import load_models
 from server.keys import digest_of, new_client
-from server.ledger import accounts, jobs, requests
+from server.ledger import accounts, jobs
+from server.ledger import request_log as requests
 from server.ledger.database import connect, migrate, transaction
-from server.specs import check_spec, resolve
+from server.models_file import load_models
+from server.workflows.background import check_spec, resolve
 
 COUNT = 8000
 CONCURRENT = 64

@@ -9,8 +9,8 @@ import torch
 from fastapi import Response
 
 from benchmarks.bare import load
-from pipelines.models import load_models
 from pipelines.studio_tiny.vocabulary import phrase
+from server.models_file import load_models
 
 
 class Backgrounds(litserve.LitAPI):  # type: ignore[misc]

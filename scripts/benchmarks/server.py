@@ -57,7 +57,7 @@ class Server:
         self._folder.cleanup()
 
     def backlot(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "server.cli", *arguments]
+        command = [sys.executable, "-m", "server.operator.command", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self._environment, check=True, capture_output=True, text=True)
         return done.stdout
 

@@ -8,8 +8,9 @@ import msgspec
 from ulid import ULID
 
 from server.clock import ago, now
-from server.job import Job, JobStatus, Work
-from server.ledger import accounts, requests
+from server.jobs import Job, JobStatus, Work
+from server.ledger import accounts
+from server.ledger import request_log as requests
 
 EventType = Literal["queued", "stage", "succeeded", "failed"]
 IDEMPOTENCY_SPAN = timedelta(hours=24)

@@ -1,0 +1,60 @@
+"""The recipe: all it takes to make an image's bytes again, and how to read it from the image's PNG."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from PIL import Image
+
+#: The key of the recipe's text chunk in a PNG.
+CHUNK = "backlot"
+
+
+class NoRecipe(Exception):
+    """The PNG was not made by Backlot, or was edited since; the message says how."""
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """All it takes to make the same bytes again; stored in the PNG's text chunk."""
+
+    model: str
+    revision: str
+    pipeline: str
+    prompt: str
+    negative_prompt: str
+    seed: Annotated[int, Meta(ge=0)]
+    width: Annotated[int, Meta(ge=8, le=16384)]
+    height: Annotated[int, Meta(ge=8, le=16384)]
+    steps: Annotated[int, Meta(ge=1, le=1000)]
+    guidance: float
+    scheduler: str
+    dtype: str
+    #: Digest of what the model card sets beyond the fields above; see models.settings_digest.
+    settings: str
+    batch_shape: Annotated[int, Meta(ge=1, le=64)]
+    device: str
+    device_name: str
+    versions: dict[str, str]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Raises NoRecipe where the file has none that this version understands, or is another picture than its recipe makes."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            text = getattr(image, "text", {}).get(CHUNK)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise NoRecipe(f"{path} is not a whole PNG: {error}") from error
+    if text is None:
+        raise NoRecipe(f"{path} has no {CHUNK!r} text chunk: it was not made by Backlot, or an editor removed it")
+    try:
+        recipe = msgspec.json.decode(text.encode(), type=Recipe)
+    except msgspec.MsgspecError as error:
+        raise NoRecipe(f"the {CHUNK!r} text chunk of {path} is not of this version: {error}") from error
+    if (image.width, image.height, image.mode) != (recipe.width, recipe.height, "RGB"):
+        raise NoRecipe(
+            f"{path} is {image.width} × {image.height} {image.mode}, and its recipe makes"
+            f" {recipe.width} × {recipe.height} RGB: it was edited since"
+        )
+    return recipe

@@ -1,0 +1,69 @@
+"""Prices, credits, transactions, usage."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from server.api.auth import can_read
+from server.api.jobs import Limit, Offset
+from server.api.openapi import errors
+from server.clock import as_text
+from server.ledger import accounts
+from server.ledger.accounts import Caller, Totals, TransactionPage, Usage
+from server.ledger.database import Database
+from server.models_file import Models
+
+
+class OperationPrice(msgspec.Struct, frozen=True):
+    name: str
+    op_class: str
+    credits_cost: int
+    enabled: bool
+
+
+class Operations(msgspec.Struct, frozen=True):
+    operations: list[OperationPrice]
+
+
+@get("/operations", guards=[can_read], responses=errors(), summary="List operations and prices", tags=["billing"])
+async def list_operations(models: NamedDependency[Models]) -> Operations:
+    operation = models.operations.background_generator
+    price = OperationPrice("background-generator", "generator", operation.credits_cost, operation.enabled)
+    return Operations([price])
+
+
+@get("/credits", guards=[can_read], responses=errors(), summary="Read the balance", tags=["billing"])
+async def read_credits(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> Totals:
+    client_id = request.user.client_id
+    return await database.read(lambda connection: accounts.totals(connection, client_id))
+
+
+@get("/transactions", guards=[can_read], responses=errors(422), summary="List transactions", tags=["billing"])
+async def list_transactions(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    kind: Annotated[Literal["spend", "purchases"] | None, QueryParameter()] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> TransactionPage:
+    """Newest first; one item an operation, its delta net of the refund."""
+    client_id = request.user.client_id
+    return await database.read(lambda connection: accounts.transactions(connection, client_id, kind, limit, offset))
+
+
+@get("/usage", guards=[can_read], responses=errors(422), summary="Sum up usage", tags=["billing"])
+async def read_usage(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
+    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: until now")] = None,
+) -> Usage:
+    """From the request log; credits are net of refunds."""
+    client_id = request.user.client_id
+    start = "" if since is None else as_text(since)
+    end = as_text(until or datetime.now(UTC))
+    return await database.read(lambda connection: accounts.usage(connection, client_id, start, end))

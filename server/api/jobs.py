@@ -1,0 +1,177 @@
+"""`/v1/jobs`: list, read, follow, cancel."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+
+from server.api.auth import can_create, can_read
+from server.api.errors import JobNotCancellable, JobNotFound
+from server.api.openapi import errors
+from server.api.views import EventPage, JobPage, JobView, Linker, event_page, job, summary
+from server.clock import as_text
+from server.jobs import JobStatus
+from server.ledger import jobs
+from server.ledger.accounts import Caller
+from server.ledger.database import Database
+from server.scheduler.events import EventHub
+from server.scheduler.scheduler import Scheduler
+
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most, 1–200")]
+Offset = Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="How many to pass over")]
+
+#: Seconds a cancel waits for the denoising step under way, so that its answer usually shows the end.
+CANCEL_PATIENCE_S = 5.0
+#: Seconds between signs of life on a quiet event stream.
+HEARTBEAT_S = 15.0
+
+
+@get("/jobs", guards=[can_read], responses=errors(422), summary="List jobs, newest first", tags=["jobs"])
+async def list_jobs(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    job_type: Annotated[list[str] | None, QueryParameter(description="May be given more than once")] = None,
+    status: Annotated[JobStatus | None, QueryParameter()] = None,
+    created_after: Annotated[datetime | None, QueryParameter(description="Exclusive")] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> JobPage:
+    after = None if created_after is None else as_text(created_after)
+    client_id = request.user.client_id
+    rows = await database.read(
+        lambda connection: jobs.listed(connection, client_id, job_type or [], status, after, limit, offset)
+    )
+    return JobPage([summary(row) for row in rows], limit, offset, len(rows))
+
+
+@get("/jobs/{public_id:str}", guards=[can_read], responses=errors(404), summary="Read a job", tags=["jobs"])
+async def read_job(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    scheduler: NamedDependency[Scheduler],
+    linker: NamedDependency[Linker],
+) -> JobView:
+    return await _view(request.user, public_id, database, scheduler, linker)
+
+
+async def _view(caller: Caller, public_id: str, database: Database, scheduler: Scheduler, linker: Linker) -> JobView:
+    found = await database.read(lambda connection: job(connection, caller.client_id, public_id, linker))
+    if found is None:
+        raise JobNotFound(public_id)
+    row, result, latest = found
+    return JobView(
+        public_id=row["public_id"],
+        job_type=row["job_type"],
+        status=row["status"],
+        created_at=row["created_at"],
+        request=msgspec.json.decode(row["request"]),
+        result=result,
+        latest_event=latest,
+        queue_position=scheduler.position(public_id),
+        progress=1.0 if row["status"] == "SUCCESS" else scheduler.progress(public_id),
+    )
+
+
+@get(
+    "/jobs/{public_id:str}/events",
+    guards=[can_read],
+    responses={
+        **errors(404, 422),
+        200: ResponseSpec(EventPage, generate_examples=False, description="JSON, or text/event-stream where accepted"),
+    },
+    summary="Follow a job",
+    tags=["jobs"],
+)
+async def read_events(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    hub: NamedDependency[EventHub],
+    linker: NamedDependency[Linker],
+    since: Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last seq already known")] = 0,
+    wait: Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")] = 0,
+    last_event_id: Annotated[
+        int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
+    ] = None,
+) -> Response[Any]:
+    """As JSON, or as server-sent events with `Accept: text/event-stream`; a stream ends after the job's last event."""
+    client_id = request.user.client_id
+
+    async def read(after: int) -> tuple[EventPage, bool]:
+        found = await database.read(lambda connection: event_page(connection, client_id, public_id, after, linker))
+        if found is None:
+            raise JobNotFound(public_id)
+        return found
+
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        await read(since)
+        return ServerSentEvent(_stream(hub, public_id, max(since, last_event_id or 0), read))
+    with hub.subscribed(public_id) as news:
+        page, ended = await read(since)
+        deadline = time.monotonic() + wait
+        while not page.events and not ended and not hub.closing and (left := deadline - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), left)
+            news.clear()
+            page, ended = await read(since)
+    return Response(page)
+
+
+async def _stream(hub: EventHub, public_id: str, since: int, read: Any) -> AsyncIterator[ServerSentEventMessage]:
+    with hub.subscribed(public_id) as news:
+        while not hub.closing:
+            page, ended = await read(since)
+            for event in page.events:
+                since = event.seq
+                yield ServerSentEventMessage(
+                    data=msgspec.json.encode(event).decode(), event=event.event_type, id=event.seq
+                )
+            if ended:
+                return
+            try:
+                await asyncio.wait_for(news.wait(), HEARTBEAT_S)
+            except TimeoutError:
+                yield ServerSentEventMessage(comment="still here", data=None)
+            news.clear()
+
+
+@post(
+    "/jobs/{public_id:str}/cancel",
+    status_code=200,
+    guards=[can_create],
+    responses=errors(404, 409),
+    summary="Cancel a job and get its credits back",
+    tags=["jobs"],
+)
+async def cancel_job(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    scheduler: NamedDependency[Scheduler],
+    hub: NamedDependency[EventHub],
+    linker: NamedDependency[Linker],
+) -> JobView:
+    """A waiting job ends at once, a running one at its next denoising step, which the answer waits for a few seconds."""
+    caller = request.user
+    with hub.subscribed(public_id) as news:
+        view = await _view(caller, public_id, database, scheduler, linker)
+        if view.status in ("SUCCESS", "FAILURE") or not await scheduler.cancel(public_id):
+            raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
+        deadline = time.monotonic() + CANCEL_PATIENCE_S
+        view = await _view(caller, public_id, database, scheduler, linker)
+        while view.status in ("NOT_STARTED", "IN_PROGRESS") and (left := deadline - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), left)
+            news.clear()
+            view = await _view(caller, public_id, database, scheduler, linker)
+    return view

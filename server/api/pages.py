@@ -1,0 +1,54 @@
+"""The studio page and the OpenAPI pages. All of it comes from this server: a LAN may have no internet."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.datastructures import CacheControlHeader
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.response import File
+from litestar.static_files import create_static_files_router
+
+STATIC = Path(__file__).parent.parent / "studio"
+SWAGGER = Path(str(files("swagger_ui"))) / "static"
+
+#: Nothing from elsewhere is loaded, and no other site may frame the page.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+swagger = SwaggerRenderPlugin(
+    path="/page",
+    js_url="/docs-assets/swagger-ui-bundle.js",
+    css_url="/docs-assets/swagger-ui.css",
+    standalone_preset_js_url="/docs-assets/swagger-ui-standalone-preset.js",
+    favicon="<link rel='icon' href='/static/icon.svg'>",
+)
+
+
+@get("/", include_in_schema=False, sync_to_thread=False)
+def studio_page() -> File:
+    return File(STATIC / "studio.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
+
+
+@get("/schema", include_in_schema=False, sync_to_thread=False)
+def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
+    """The OpenAPI 3.1 document as JSON; a browser gets the page that shows it."""
+    schema = request.app.openapi_schema.to_schema()
+    if "text/html" in request.headers.get("Accept", ""):
+        return Response(swagger.render(request, schema), media_type="text/html")
+    return Response(schema, media_type="application/vnd.oai.openapi+json")
+
+
+def static_routers() -> list[Router]:
+    return [
+        # The modules of the page belong together: after an upgrade a browser may not mix them.
+        create_static_files_router(
+            "/static", [STATIC], include_in_schema=False, cache_control=CacheControlHeader(no_cache=True)
+        ),
+        create_static_files_router("/docs-assets", [SWAGGER], include_in_schema=False),
+    ]

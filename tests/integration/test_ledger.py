@@ -1,0 +1,297 @@
+"""The ledger on real SQLite files: money is neither lost nor made."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+
+from server.jobs import Work
+from server.ledger import accounts, jobs
+from server.ledger import request_log as requests
+from server.ledger.database import Database, connect, migrate, transaction
+from tests.support.files import request_row
+
+WORK = Work(
+    model="m",
+    width=512,
+    height=512,
+    steps=4,
+    guidance=1.0,
+    seed=1,
+    prompt="p",
+    negative_prompt="",
+    colors=(),
+    evaluate=False,
+    on_technical_failure="fail",
+    max_attempts=3,
+    display_name="d",
+)
+REQUEST = {"scene_type": "marble", "mood": "warm", "dominant_colors": [], "metadata": {}}
+IMAGE = jobs.NewImage(path="a.png", label="l", description="d", meta={})
+
+
+def row(number: int) -> requests.RequestRow:
+    return request_row(f"request-{number}")
+
+
+def new_job(client_id: int, cost: int = 5) -> jobs.NewJob:
+    return jobs.NewJob(
+        client_id=client_id, job_type="BACKGROUND_GENERATOR", request=REQUEST, work=WORK, credits_cost=cost, label="x"
+    )
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    migrate(tmp_path / "backlot.db")
+    opened = connect(tmp_path / "backlot.db")
+    yield opened
+    opened.close()
+
+
+def client(connection: sqlite3.Connection, credits_: int) -> int:
+    client_id = accounts.add_client(connection, "studio", test=False)
+    accounts.grant(connection, client_id, credits_)
+    return client_id
+
+
+def test_a_dispatch_is_one_transaction(connection: sqlite3.Connection) -> None:
+    client_id = client(connection, 7)
+    with transaction(connection):
+        accepted, job = jobs.dispatch(connection, new_job(client_id), row(1), None)
+    assert job is not None
+    assert accepted.credits_cost == 5
+    assert accounts.totals(connection, client_id) == accounts.Totals(balance=2, granted=7, spent=5, refunded=0)
+    logged = connection.execute("SELECT * FROM request_logs").fetchone()
+    assert (logged["status"], logged["job_id"], logged["credits"]) == (202, accepted.job_id, 5)
+
+
+def test_too_few_credits_leave_nothing_behind(connection: sqlite3.Connection) -> None:
+    client_id = client(connection, 4)
+    with pytest.raises(jobs.BalanceTooLow) as refused, transaction(connection):
+        jobs.dispatch(connection, new_job(client_id), row(1), None)
+    assert (refused.value.balance, refused.value.cost) == (4, 5)
+    for table in ("jobs", "events", "request_logs"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
+    assert accounts.totals(connection, client_id).balance == 4
+
+
+def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
+    client_id = client(connection, 5)
+    accepted, _ = jobs.dispatch(connection, new_job(client_id), row(1), None)
+    assert jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
+    assert not jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
+    assert not jobs.succeed(connection, accepted.job_id, IMAGE)
+    assert accounts.totals(connection, client_id) == accounts.Totals(balance=5, granted=5, spent=5, refunded=5)
+    found = jobs.one(connection, client_id, accepted.job_id)
+    assert found is not None
+    last = jobs.events(connection, found["id"], 0)[-1]
+    assert (last["event_type"], last["extra"]) == ("failed", '{"reason":"worker_crashed","refunded":5}')
+    jobs.add_event(connection, accepted.job_id, "stage", "a late report", stage="denoising")
+    assert jobs.events(connection, found["id"], 0)[-1]["seq"] == last["seq"]
+
+
+def test_entries_cannot_be_changed_or_removed(connection: sqlite3.Connection) -> None:
+    client(connection, 5)
+    for statement in ("UPDATE entries SET amount = 500", "DELETE FROM entries"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute(statement)
+
+
+def test_a_grant_is_above_zero(connection: sqlite3.Connection) -> None:
+    client_id = accounts.add_client(connection, "studio", test=False)
+    with pytest.raises(ValueError, match="above 0"):
+        accounts.grant(connection, client_id, 0)
+
+
+def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> None:
+    client_id = client(connection, 50)
+    key = jobs.Idempotency("k", b"body")
+    first, job = jobs.dispatch(connection, new_job(client_id), row(1), key)
+    second, none = jobs.dispatch(connection, new_job(client_id), row(2), key)
+    assert job is not None
+    assert none is None
+    assert first == second
+    assert accounts.totals(connection, client_id).spent == 5
+    with pytest.raises(jobs.BodyDiffers):
+        jobs.dispatch(connection, new_job(client_id), row(3), jobs.Idempotency("k", b"another"))
+
+
+def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
+    """The server's writer and, in threads, connections such as other processes have: 20 jobs are paid for, 60 are asked for."""
+    path = tmp_path / "backlot.db"
+
+    async def here(database: Database, client_id: int, number: int) -> bool:
+        try:
+            await database.write(lambda c: jobs.dispatch(c, new_job(client_id), row(number), None))
+        except jobs.BalanceTooLow:
+            return False
+        return True
+
+    def elsewhere(client_id: int, number: int) -> bool:
+        other = connect(path)
+        try:
+            with transaction(other):
+                jobs.dispatch(other, new_job(client_id), row(number), None)
+        except jobs.BalanceTooLow:
+            return False
+        finally:
+            other.close()
+        return True
+
+    async def ask() -> tuple[list[bool], accounts.Totals]:
+        database = Database(path)
+        client_id = await database.write(lambda connection: client(connection, 100))
+        accepted = await asyncio.gather(
+            *(
+                here(database, client_id, number) if number % 3 else asyncio.to_thread(elsewhere, client_id, number)
+                for number in range(60)
+            )
+        )
+        totals = await database.read(lambda connection: accounts.totals(connection, client_id))
+        database.close()
+        return accepted, totals
+
+    accepted, totals = asyncio.run(ask())
+    assert sum(accepted) == 20
+    assert totals == accounts.Totals(balance=0, granted=100, spent=100, refunded=0)
+
+
+def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        accounts.add_client(connection, "lost", test=False)
+        raise LookupError
+
+    async def three_writes() -> tuple[list[Any], list[str]]:
+        database = Database(tmp_path / "backlot.db")
+        writes: list[asyncio.Future[Any]] = [
+            database.submit(lambda c: accounts.add_client(c, "first", test=False)),
+            database.submit(fails),
+            database.submit(lambda c: accounts.add_client(c, "last", test=False)),
+        ]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        names = await database.read(lambda c: [found["name"] for found in c.execute("SELECT name FROM clients")])
+        database.close()
+        return outcomes, names
+
+    (first, failure, last), names = asyncio.run(three_writes())
+    assert isinstance(failure, LookupError)
+    assert last > first
+    assert names == ["first", "last"]
+
+
+def test_migrations_apply_once_and_keep_the_data(tmp_path: Path) -> None:
+    path = tmp_path / "backlot.db"
+    migrate(path)
+    opened = connect(path)
+    client(opened, 9)
+    opened.close()
+    migrate(path)
+    opened = connect(path)
+    assert opened.execute("SELECT balance FROM clients").fetchone()["balance"] == 9
+    assert opened.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert path.stat().st_mode & 0o077 == 0
+    opened.close()
+
+
+class Accounting(RuleBasedStateMachine):
+    """Any order of grants, dispatches, repeats, ends and late reports, against a model of a few integers."""
+
+    dispatched = Bundle("dispatched")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
+        self.connection.execute("PRAGMA foreign_keys = ON")
+        import sqlite_utils
+
+        from server.ledger.migrations import migrations
+
+        migrations.apply(sqlite_utils.Database(self.connection))
+        self.clients = [accounts.add_client(self.connection, name, test=False) for name in ("a", "b")]
+        self.granted = dict.fromkeys(self.clients, 0)
+        self.cost: dict[str, tuple[int, int]] = {}
+        self.ended: dict[str, bool] = {}
+        self.requests = 0
+
+    @rule(which=st.integers(0, 1), amount=st.integers(1, 30))
+    def grant(self, which: int, amount: int) -> None:
+        accounts.grant(self.connection, self.clients[which], amount)
+        self.granted[self.clients[which]] += amount
+
+    @rule(target=dispatched, which=st.integers(0, 1), cost=st.integers(0, 12), key=st.sampled_from([None, "k1", "k2"]))
+    def dispatch(self, which: int, cost: int, key: str | None) -> Any:
+        client_id = self.clients[which]
+        idempotency = None if key is None else jobs.Idempotency(key, b"same")
+        self.requests += 1
+        before = self.balance(client_id)
+        try:
+            with transaction(self.connection):
+                accepted, job = jobs.dispatch(
+                    self.connection, new_job(client_id, cost), row(self.requests), idempotency
+                )
+        except jobs.BalanceTooLow:
+            assert before < cost
+            return multiple()
+        if job is not None:
+            self.cost[accepted.job_id] = (client_id, cost)
+        return accepted.job_id
+
+    @rule(job_id=dispatched, success=st.booleans())
+    def end(self, job_id: str, success: bool) -> None:
+        with transaction(self.connection):
+            ended = (
+                jobs.succeed(self.connection, job_id, IMAGE)
+                if success
+                else jobs.fail(self.connection, job_id, "r", "m")
+            )
+        assert ended == (job_id not in self.ended)
+        self.ended.setdefault(job_id, success)
+
+    @rule(job_id=dispatched)
+    def report(self, job_id: str) -> None:
+        jobs.start(self.connection, [job_id])
+        jobs.add_event(self.connection, job_id, "stage", "m", stage="denoising")
+
+    def balance(self, client_id: int) -> int:
+        return accounts.totals(self.connection, client_id).balance
+
+    @invariant()
+    def balances_are_right(self) -> None:
+        for client_id in self.clients:
+            own = {job_id: cost for job_id, (owner, cost) in self.cost.items() if owner == client_id}
+            spent = sum(own.values())
+            refunded = sum(cost for job_id, cost in own.items() if self.ended.get(job_id) is False)
+            expected = self.granted[client_id] - spent + refunded
+            assert accounts.totals(self.connection, client_id) == accounts.Totals(
+                expected, self.granted[client_id], spent, refunded
+            )
+            entries = self.connection.execute(
+                "SELECT coalesce(sum(amount), 0) FROM entries WHERE client_id = ?", (client_id,)
+            ).fetchone()[0]
+            assert entries == expected >= 0
+
+    @invariant()
+    def ended_jobs_say_so_once(self) -> None:
+        for job_id, success in self.ended.items():
+            last = self.connection.execute(
+                "SELECT event_type FROM events JOIN jobs ON jobs.id = events.job_id WHERE public_id = ? AND"
+                " event_type IN ('succeeded', 'failed')",
+                (job_id,),
+            ).fetchall()
+            assert [found["event_type"] for found in last] == ["succeeded" if success else "failed"]
+
+    def teardown(self) -> None:
+        self.connection.close()
+
+
+TestAccounting = Accounting.TestCase
+TestAccounting.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
