@@ -76,7 +76,9 @@ async def _view(caller: Caller, public_id: str, database: Database, scheduler: S
     guards=[can_read],
     responses={
         **errors(404, 422),
-        200: ResponseSpec(EventPage, generate_examples=False, description="JSON, or text/event-stream where accepted"),
+        200: ResponseSpec(
+            EventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
+        ),
     },
     summary="Follow a job",
     tags=["jobs"],
