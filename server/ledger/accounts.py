@@ -61,6 +61,11 @@ def client_named(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
     return row
 
 
+def set_signing_secret(connection: sqlite3.Connection, client_id: int, secret: str) -> None:
+    """Set the secret by which the client signs its requests."""
+    connection.execute("UPDATE clients SET signing_secret = ? WHERE id = ?", (secret, client_id))
+
+
 def add_key(
     connection: sqlite3.Connection,
     client_id: int,

@@ -1,0 +1,71 @@
+"""What the commands print: JSON for scripts; tables and sentences for people."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from server.printable import printable, printable_lines
+
+#: Every command whose answer a script may read has this option.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+#: Columns of a table that is not printed to a terminal: wide enough that no line is ever broken.
+_UNBROKEN = 1_000_000
+
+
+def show(answer: object, text: str, *, as_json: bool) -> None:
+    """Print `text`, or `answer` as JSON."""
+    _print(_json(answer) if as_json else printable_lines(text))
+
+
+def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print one line a row under the names of its fields, or the rows as JSON."""
+    if as_json:
+        _print(_json(rows))
+    elif not rows:
+        _print("(none)")
+    else:
+        _print(_table(rows))
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    # Imported here: it takes longer than most commands run, and scripts read JSON.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else _UNBROKEN, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return printable(" ".join(map(str, value)))
+    return "" if value is None else printable(str(value))
+
+
+def _json(answer: object) -> str:
+    """Return `answer` as JSON that is safe to print: what JSON itself leaves as it is, such as U+009B, is escaped too."""
+    text = msgspec.json.encode(answer).decode()
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader, such as `head`, has read enough. Python would flush again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
