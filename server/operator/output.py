@@ -14,7 +14,7 @@ from server.printable import printable, printable_lines
 #: Every command whose answer a script may read has this option.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
-#: Columns of a table that is not printed to a terminal: wide enough that no line is ever broken.
+#: The width of a table that goes to a file or a pipe: no line of it is ever broken.
 _UNBROKEN = 1_000_000
 
 
@@ -34,21 +34,31 @@ def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows under the names of their fields; one field a line if the terminal is too narrow for whole words."""
     # Imported here: it takes longer than most commands run, and scripts read JSON.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = {name: [_cell(row[name]) for row in rows] for name in rows[0]}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else _UNBROKEN, highlight=False)
+    for name, column in cells.items():
+        # Identifiers and paths are never broken, so that they can be copied.
+        table.add_column(name, min_width=len(name), no_wrap=not any(" " in cell for cell in column))
+    for line in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, line))
+    console = Console(width=None if sys.stdout.isatty() else _UNBROKEN)
+    if console.measure(table, options=console.options.update(width=_UNBROKEN)).minimum > console.width:
+        return _records(cells)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _records(cells: dict[str, list[str]]) -> str:
+    width = max(map(len, cells))
+    records = [zip(cells, line, strict=True) for line in zip(*cells.values(), strict=True)]
+    return "\n\n".join("\n".join(f"{name:{width}}  {cell}" for name, cell in record if cell) for record in records)
 
 
 def _cell(value: object) -> str:
