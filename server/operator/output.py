@@ -16,6 +16,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 #: The width of a table that goes to a file or a pipe: no line of it is ever broken.
 _UNBROKEN = 1_000_000
+#: A column with spaces in it and wider than this may be broken between words.
+_PROSE = 20
 
 
 def show(answer: object, text: str, *, as_json: bool) -> None:
@@ -43,8 +45,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
     cells = {name: [_cell(row[name]) for row in rows] for name in rows[0]}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name, column in cells.items():
-        # Identifiers and paths are never broken, so that they can be copied.
-        table.add_column(name, min_width=len(name), no_wrap=not any(" " in cell for cell in column))
+        width = max(map(len, (name, *column)))
+        # Only prose is broken: an identifier or a path must be whole to be copied.
+        prose = width > _PROSE and any(" " in cell for cell in column)
+        table.add_column(name, no_wrap=not prose, min_width=None if prose else width, overflow="fold")
     for line in zip(*cells.values(), strict=True):
         table.add_row(*map(Text, line))
     console = Console(width=None if sys.stdout.isatty() else _UNBROKEN)
