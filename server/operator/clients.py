@@ -6,7 +6,8 @@ import click
 import msgspec
 
 from server.keys import new_client
-from server.ledger import accounts, reports
+from server.ledger import clients as client_ledger
+from server.ledger import credits, reports
 from server.operator.arguments import MOST_CREDITS, Name, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
@@ -46,9 +47,9 @@ def list_(as_json: bool) -> None:
 def grant(name: str, credits_: int, as_json: bool) -> None:
     """Give a client N credits."""
     with writing(read_settings().database) as connection:
-        client = accounts.client_named(connection, name)
-        accounts.grant(connection, client["id"], credits_)
-        balance = accounts.totals(connection, client["id"]).balance
+        client = client_ledger.named(connection, name)
+        credits.grant(connection, client.id, credits_)
+        balance = credits.totals(connection, client.id).balance
     show({"name": name, "balance": balance}, f"{name} has {balance} credits", as_json=as_json)
 
 
@@ -59,6 +60,6 @@ def secret(name: str, as_json: bool) -> None:
     """Make a new signing secret for a client and print it."""
     new = secrets.token_urlsafe(32)
     with writing(read_settings().database) as connection:
-        client = accounts.client_named(connection, name)
-        accounts.set_signing_secret(connection, client["id"], new)
+        client = client_ledger.named(connection, name)
+        client_ledger.set_signing_secret(connection, client.id, new)
     show({"name": name, "signing_secret": new}, new, as_json=as_json)

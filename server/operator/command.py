@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from server.ledger import accounts
 from server.ledger.backup import DamagedCopy
+from server.ledger.clients import ClientExists, NoSuchClient
 from server.models_file import ModelsFileError
 from server.operator.clients import clients
 from server.operator.database import database
@@ -24,8 +24,8 @@ _TOLD = (
     DamagedCopy,
     SettingsError,
     ModelsFileError,
-    accounts.NoSuchClient,
-    accounts.ClientExists,
+    NoSuchClient,
+    ClientExists,
     sqlite3.Error,
 )
 

@@ -1,13 +1,11 @@
 """`backlot keys`: the keys by which clients are known."""
 
-from typing import get_args
-
 import click
 import msgspec
 
 from server.keys import CLIENT, new_key
-from server.ledger import accounts, reports
-from server.ledger.accounts import Capability
+from server.ledger import clients, reports
+from server.ledger.clients import Capability
 from server.operator.arguments import Name, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.errors import CommandError
@@ -31,18 +29,19 @@ def keys() -> None:
 @click.option(
     "--capability",
     "capabilities",
-    type=click.Choice(get_args(Capability)),
+    type=click.Choice([capability.value for capability in Capability]),
     multiple=True,
-    default=CLIENT,
+    default=[capability.value for capability in CLIENT],
     show_default=True,
     help="May be given more than once.",
 )
 @json_option
-def add(name: str, priority: int, capabilities: tuple[Capability, ...], as_json: bool) -> None:
+def add(name: str, priority: int, capabilities: tuple[str, ...], as_json: bool) -> None:
     """Make another key for a client and print it, this once."""
     with writing(read_settings().database) as connection:
-        client = accounts.client_named(connection, name)
-        key = new_key(connection, client["id"], test=bool(client["test"]), capabilities=capabilities, priority=priority)
+        client = clients.named(connection, name)
+        allowed = tuple(map(Capability, capabilities))
+        key = new_key(connection, client.id, test=client.test, capabilities=allowed, priority=priority)
     show({"name": name, "key": key, "capabilities": capabilities}, key, as_json=as_json)
 
 
@@ -63,7 +62,7 @@ def revoke(which: str, as_json: bool) -> None:
     # A whole key is as good as its first characters, so that it can be pasted from wherever it leaked.
     hint = which[:14] if which.startswith("sk_") else which
     with writing(read_settings().database) as connection:
-        revoked = accounts.revoke_keys(connection, hint)
+        revoked = clients.revoke_keys(connection, hint)
     if not revoked:
         raise CommandError(f"no key to revoke is known as {hint!r}; `backlot keys list` shows them")
     show({"revoked": revoked}, f"{revoked} key{'s'[: revoked > 1]} revoked", as_json=as_json)

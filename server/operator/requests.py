@@ -18,5 +18,5 @@ from server.settings import read_settings
 def requests(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the request log, newest first."""
     with reading(read_settings().database) as connection:
-        rows = reports.requests(connection, client=client, failed=failed, limit=limit)
+        rows = reports.requests(connection, client, only_failed=failed, limit=limit)
     show_table(msgspec.to_builtins(rows), as_json=as_json)

@@ -8,7 +8,7 @@ import { sameOrigin } from "./dom.js";
  *
  * @typedef {import("./openapi.d.ts").ErrorDetail} Detail
  * @typedef {import("./openapi.d.ts").BackgroundSpec} Spec
- * @typedef {import("./openapi.d.ts").Background} Background
+ * @typedef {import("./openapi.d.ts").BackgroundEntry} Background
  * @typedef {import("./openapi.d.ts").ModelView} Model
  * @typedef {import("./openapi.d.ts").OperationPrice} Price
  * @typedef {import("./openapi.d.ts").Readiness} Readiness

@@ -7,35 +7,59 @@ export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** Accepted */
+        /**
+         * Accepted
+         * @description The 202 of a workflow.
+         */
         Accepted: {
             credits_cost: number;
             job_id: string;
             request_id: string;
-            /** @enum {string} */
-            status: "NOT_STARTED" | "IN_PROGRESS" | "SUCCESS" | "FAILURE";
+            status: components["schemas"]["JobStatus"];
+            understood?: Record<string, unknown> | null;
         };
         /** Artifact */
         Artifact: {
             image_url: string;
-            kind: string;
+            kind: components["schemas"]["ArtifactKind"];
             label: string;
-            meta: {
-                [key: string]: unknown;
-            };
-            role: string;
+            meta: Record<string, unknown>;
+            role: components["schemas"]["ArtifactRole"];
         };
-        /** Background */
-        Background: {
+        /**
+         * ArtifactKind
+         * @enum {unknown}
+         */
+        ArtifactKind: "catalog_image" | "image";
+        /**
+         * ArtifactRole
+         * @enum {unknown}
+         */
+        ArtifactRole: "final" | "intermediate";
+        /** BackgroundEntry */
+        BackgroundEntry: {
+            /** Format: date-time */
             created_at: string;
             description: string;
             generation_job_public_id: string;
             image_url: string;
             public_id: string;
-            spec: components["schemas"]["CatalogSpec"];
-            status: string;
+            spec: components["schemas"]["BackgroundEntrySpec"];
+            status: components["schemas"]["EntryStatus"];
         };
-        /** BackgroundSpec */
+        /** BackgroundEntrySpec */
+        BackgroundEntrySpec: {
+            display_name: string;
+            dominant_colors: string[];
+            metadata: Record<string, unknown>;
+            mood: string;
+            public_id: string;
+            scene_type: string;
+        };
+        /**
+         * BackgroundSpec
+         * @description What a client asks for.
+         */
         BackgroundSpec: {
             /** @description One of 1:1, 5:4, 4:5, 4:3, 3:4, 3:2, 2:3, 16:9, 9:16, 21:9; null is 1:1 */
             aspect_ratio?: string | null;
@@ -46,6 +70,7 @@ export interface components {
             display_name?: string;
             /**
              * @description CSS colour names, #rgb or #rrggbb
+             * @default []
              * @example [
              *       "navy",
              *       "#f4e9d8"
@@ -56,22 +81,24 @@ export interface components {
             eval_enabled?: boolean | null;
             /** @description A model of GET /v1/models; null is the default */
             image_model?: string | null;
-            /** @description Any JSON object up to 16 KiB; kept and echoed */
-            metadata?: {
-                [key: string]: unknown;
-            };
+            /**
+             * @description Any JSON object up to 16 KiB; kept and echoed
+             * @default {}
+             */
+            metadata?: Record<string, unknown>;
             /**
              * @description Free text, 1–200 characters after trimming
              * @example warm
              */
             mood: string;
-            /**
-             * @description null is the configured default, fail
-             * @enum {null|string}
-             */
-            on_technical_failure?: "fail" | "retry" | "deliver" | null;
-            /** @description A label; where brands are configured, one of them */
+            /** @description What the image should not show; only for models that follow one */
+            negative_prompt?: string | null;
+            /** @description null is the configured default, fail unless the operator changed it */
+            on_technical_failure?: components["schemas"]["FailureMode"] | null;
+            /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
+            /** @description 1–2,000 characters that replace the model's own template; scene and mood are kept as data */
+            prompt?: string | null;
             /** @description A tier the model offers: 0.5K, 1K, 2K or 4K; null is the model's default */
             resolution?: string | null;
             /**
@@ -81,23 +108,18 @@ export interface components {
             scene_type: string;
             seed?: number | null;
         };
-        /** CatalogSpec */
-        CatalogSpec: {
-            display_name: string;
-            dominant_colors: string[];
-            metadata: {
-                [key: string]: unknown;
-            };
-            mood: string;
-            public_id: string;
-            scene_type: string;
-        };
         /** Day */
         Day: {
             credits: number;
+            /** Format: date */
             date: string;
             jobs: number;
         };
+        /**
+         * EntryStatus
+         * @enum {unknown}
+         */
+        EntryStatus: "active" | "archived";
         /** ErrorBody */
         ErrorBody: {
             code: string;
@@ -114,25 +136,153 @@ export interface components {
         ErrorEnvelope: {
             error: components["schemas"]["ErrorBody"];
         };
+        /**
+         * Estimate
+         * @description What a request would cost, and when its images could be there. The wait is a guess from the last images.
+         */
+        Estimate: {
+            balance: number;
+            credits_cost: number;
+            estimated_seconds: number;
+            queue_position: number;
+            understood?: Record<string, unknown> | null;
+        };
         /** EventPage */
         EventPage: {
             events: components["schemas"]["JobEvent"][];
             latest_seq: number;
             public_id: string;
         };
+        /**
+         * EventType
+         * @enum {unknown}
+         */
+        EventType: "failed" | "queued" | "stage" | "succeeded";
+        /**
+         * FailureMode
+         * @description What a spec wants done about an image nobody could use, or a run that broke.
+         * @enum {unknown}
+         */
+        FailureMode: "deliver" | "fail" | "retry";
         /** Health */
         Health: {
             status: string;
         };
+        /** ImageData */
+        ImageData: {
+            b64_json?: string | null;
+            revised_prompt: string;
+            url?: string | null;
+        };
+        /** ImageEntry */
+        ImageEntry: {
+            /** Format: date-time */
+            created_at: string;
+            description: string;
+            generation_job_public_id: string;
+            image_url: string;
+            public_id: string;
+            spec: components["schemas"]["ImageEntrySpec"];
+            status: components["schemas"]["EntryStatus"];
+        };
+        /** ImageEntrySpec */
+        ImageEntrySpec: {
+            display_name: string;
+            metadata: Record<string, unknown>;
+            prompt: string;
+            public_id: string;
+        };
+        /** Images */
+        Images: {
+            created: number;
+            data: components["schemas"]["ImageData"][];
+            job_id: string;
+        };
+        /**
+         * ImagesBody
+         * @description OpenAI's fields, and `seed` and `negative_prompt` of this server. Those of type `any` must be neutral.
+         */
+        ImagesBody: {
+            background?: unknown;
+            input_fidelity?: unknown;
+            /** @description A model of GET /v1/models; null is the default */
+            model?: string | null;
+            moderation?: unknown;
+            n?: number | null;
+            negative_prompt?: string | null;
+            output_compression?: unknown;
+            output_format?: unknown;
+            partial_images?: unknown;
+            prompt: string;
+            quality?: unknown;
+            response_format?: ("b64_json" | "url") | null;
+            seed?: number | null;
+            /**
+             * @description `auto` or `WxH`: the nearest size that the model renders
+             * @example 1024x1024
+             */
+            size?: string | null;
+            stream?: unknown;
+            style?: unknown;
+            user?: unknown;
+        };
+        /**
+         * ImageSpec
+         * @description What a client asks for.
+         */
+        ImageSpec: {
+            /** @description One of 1:1, 5:4, 4:5, 4:3, 3:4, 3:2, 2:3, 16:9, 9:16, 21:9; null is 1:1 */
+            aspect_ratio?: string | null;
+            /**
+             * @description Empty: the server coins one
+             * @default
+             */
+            display_name?: string;
+            /**
+             * @description CSS colour names, #rgb or #rrggbb
+             * @default []
+             * @example [
+             *       "navy",
+             *       "#f4e9d8"
+             *     ]
+             */
+            dominant_colors?: string[];
+            /** @description Measure the image; null is the configured default */
+            eval_enabled?: boolean | null;
+            /** @description A model of GET /v1/models; null is the default */
+            image_model?: string | null;
+            /**
+             * @description Any JSON object up to 16 KiB; kept and echoed
+             * @default {}
+             */
+            metadata?: Record<string, unknown>;
+            /**
+             * @description How many images; image i has the seed plus i
+             * @default 1
+             */
+            n?: number;
+            /** @description What the image should not show; only for models that follow one */
+            negative_prompt?: string | null;
+            /** @description null is the configured default, fail unless the operator changed it */
+            on_technical_failure?: components["schemas"]["FailureMode"] | null;
+            /** @description A label; if brands are configured, one of them */
+            pilot_brand?: string | null;
+            /**
+             * @description Free text, 1–4,000 characters after trimming
+             * @example a marble counter in warm evening light
+             */
+            prompt: string;
+            /** @description A tier the model offers: 0.5K, 1K, 2K or 4K; null is the model's default */
+            resolution?: string | null;
+            seed?: number | null;
+        };
         /** JobEvent */
         JobEvent: {
             artifacts: components["schemas"]["Artifact"][];
+            /** Format: date-time */
             created_at: string;
-            /** @enum {string} */
-            event_type: "queued" | "stage" | "succeeded" | "failed";
-            extra: {
-                [key: string]: unknown;
-            };
+            event_type: components["schemas"]["EventType"];
+            extra: Record<string, unknown>;
             message: string;
             seq: number;
             stage: string | null;
@@ -145,32 +295,50 @@ export interface components {
             limit: number;
             offset: number;
         };
+        /**
+         * JobStatus
+         * @enum {unknown}
+         */
+        JobStatus: "FAILURE" | "IN_PROGRESS" | "NOT_STARTED" | "SUCCESS";
         /** JobSummary */
         JobSummary: {
+            /** Format: date-time */
             created_at: string;
-            job_type: string;
+            job_type: components["schemas"]["JobType"];
             public_id: string;
-            /** @enum {string} */
-            status: "NOT_STARTED" | "IN_PROGRESS" | "SUCCESS" | "FAILURE";
+            status: components["schemas"]["JobStatus"];
         };
+        /**
+         * JobType
+         * @description The workflow a job belongs to.
+         * @enum {unknown}
+         */
+        JobType: "BACKGROUND_GENERATOR" | "IMAGE_GENERATION";
         /** JobView */
         JobView: {
+            /** Format: date-time */
             created_at: string;
-            job_type: string;
+            job_type: components["schemas"]["JobType"];
             latest_event: components["schemas"]["JobEvent"] | null;
             progress: number;
             public_id: string;
             queue_position: number | null;
-            request: {
-                [key: string]: unknown;
-            };
+            request: Record<string, unknown>;
             result: components["schemas"]["Artifact"][];
-            /** @enum {string} */
-            status: "NOT_STARTED" | "IN_PROGRESS" | "SUCCESS" | "FAILURE";
+            status: components["schemas"]["JobStatus"];
         };
-        /** ModelList */
+        /**
+         * ModelList
+         * @description The models in two shapes at once: this server's, and `data` for OpenAI's clients.
+         */
         ModelList: {
+            data: components["schemas"]["OpenAIModel"][];
             models: components["schemas"]["ModelView"][];
+            /**
+             * @default list
+             * @enum {unknown}
+             */
+            object?: "list";
         };
         /** ModelView */
         ModelView: {
@@ -181,6 +349,32 @@ export interface components {
             name: string;
             steps: number;
             tiers: string[];
+        };
+        /** OpenAIError */
+        OpenAIError: {
+            error: components["schemas"]["OpenAIErrorBody"];
+        };
+        /** OpenAIErrorBody */
+        OpenAIErrorBody: {
+            code: string;
+            message: string;
+            param: string | null;
+            request_id: string;
+            type: string;
+        };
+        /**
+         * OpenAIModel
+         * @description A model as OpenAI's clients read it.
+         */
+        OpenAIModel: {
+            created: number;
+            id: string;
+            /**
+             * @default model
+             * @enum {unknown}
+             */
+            object?: "model";
+            owned_by: string;
         };
         /** OperationPrice */
         OperationPrice: {
@@ -206,33 +400,49 @@ export interface components {
             ready: boolean;
             reason: string | null;
         };
-        /** RenderPage */
+        /**
+         * RenderPage
+         * @description Results of the compose and edit classes, of which this server has none: a generator's image is in the catalogue.
+         */
         RenderPage: {
             count: number;
             limit: number;
             offset: number;
-            renders: {
-                [key: string]: unknown;
-            }[];
+            renders: Record<string, unknown>[];
         };
-        /** Totals */
+        /**
+         * Totals
+         * @description `balance = granted - spent + refunded`.
+         */
         Totals: {
             balance: number;
             granted: number;
             refunded: number;
             spent: number;
         };
-        /** Transaction */
+        /**
+         * Transaction
+         * @description A grant, or an operation with its charge net of its refund.
+         */
         Transaction: {
+            /** Format: date-time */
             created_at: string;
             credits_delta: number;
             id: string;
-            /** @enum {string} */
-            kind: "operation" | "subscription" | "pack";
+            kind: components["schemas"]["TransactionKind"];
             label: string;
-            /** @enum {string} */
-            status: "SUCCESS" | "REFUNDED" | "PENDING" | "FAILED" | "PURCHASED";
+            status: components["schemas"]["TransactionStatus"];
         };
+        /**
+         * TransactionFilter
+         * @enum {string}
+         */
+        TransactionFilter: "spend" | "purchases";
+        /**
+         * TransactionKind
+         * @enum {unknown}
+         */
+        TransactionKind: "operation" | "pack" | "subscription";
         /** TransactionPage */
         TransactionPage: {
             items: components["schemas"]["Transaction"][];
@@ -240,6 +450,11 @@ export interface components {
             offset: number;
             total: number;
         };
+        /**
+         * TransactionStatus
+         * @enum {unknown}
+         */
+        TransactionStatus: "FAILED" | "PENDING" | "PURCHASED" | "REFUNDED" | "SUCCESS";
         /** Usage */
         Usage: {
             by_day: components["schemas"]["Day"][];
@@ -250,7 +465,10 @@ export interface components {
             };
             requests: number;
         };
-        /** ValidationEnvelope */
+        /**
+         * ValidationEnvelope
+         * @description Every error found, and the same envelope as any other error.
+         */
         ValidationEnvelope: {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
@@ -264,28 +482,48 @@ export interface components {
 }
 export type Accepted = components['schemas']['Accepted'];
 export type Artifact = components['schemas']['Artifact'];
-export type Background = components['schemas']['Background'];
+export type ArtifactKind = components['schemas']['ArtifactKind'];
+export type ArtifactRole = components['schemas']['ArtifactRole'];
+export type BackgroundEntry = components['schemas']['BackgroundEntry'];
+export type BackgroundEntrySpec = components['schemas']['BackgroundEntrySpec'];
 export type BackgroundSpec = components['schemas']['BackgroundSpec'];
-export type CatalogSpec = components['schemas']['CatalogSpec'];
 export type Day = components['schemas']['Day'];
+export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
 export type ErrorEnvelope = components['schemas']['ErrorEnvelope'];
+export type Estimate = components['schemas']['Estimate'];
 export type EventPage = components['schemas']['EventPage'];
+export type EventType = components['schemas']['EventType'];
+export type FailureMode = components['schemas']['FailureMode'];
 export type Health = components['schemas']['Health'];
+export type ImageData = components['schemas']['ImageData'];
+export type ImageEntry = components['schemas']['ImageEntry'];
+export type ImageEntrySpec = components['schemas']['ImageEntrySpec'];
+export type Images = components['schemas']['Images'];
+export type ImagesBody = components['schemas']['ImagesBody'];
+export type ImageSpec = components['schemas']['ImageSpec'];
 export type JobEvent = components['schemas']['JobEvent'];
 export type JobPage = components['schemas']['JobPage'];
+export type JobStatus = components['schemas']['JobStatus'];
 export type JobSummary = components['schemas']['JobSummary'];
+export type JobType = components['schemas']['JobType'];
 export type JobView = components['schemas']['JobView'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelView = components['schemas']['ModelView'];
+export type OpenAIError = components['schemas']['OpenAIError'];
+export type OpenAIErrorBody = components['schemas']['OpenAIErrorBody'];
+export type OpenAIModel = components['schemas']['OpenAIModel'];
 export type OperationPrice = components['schemas']['OperationPrice'];
 export type Operations = components['schemas']['Operations'];
 export type Readiness = components['schemas']['Readiness'];
 export type RenderPage = components['schemas']['RenderPage'];
 export type Totals = components['schemas']['Totals'];
 export type Transaction = components['schemas']['Transaction'];
+export type TransactionFilter = components['schemas']['TransactionFilter'];
+export type TransactionKind = components['schemas']['TransactionKind'];
 export type TransactionPage = components['schemas']['TransactionPage'];
+export type TransactionStatus = components['schemas']['TransactionStatus'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
 export type $defs = Record<string, never>;

@@ -18,6 +18,7 @@ OPTIONS = [
     "--root-types-no-schema-prefix",
     "--root-types-keep-casing",
     "--alphabetize",
+    "--empty-objects-unknown",
     # A client may leave out a field that has a default.
     "--default-non-nullable=false",
 ]
