@@ -28,6 +28,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
     def start(models: Path, **environment: str) -> Server:
         server = Server(tmp_path_factory.mktemp("data"), models, **environment)
         started.append(server)
+        server.start()
         return server
 
     yield start
