@@ -8,6 +8,7 @@ import uvicorn
 
 from server.app import create_app
 from server.keys import new_client
+from server.ledger import clients
 from server.ledger.database import Database, connect, migrate, transaction
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
@@ -65,7 +66,7 @@ def _welcome(settings: Settings, port: int) -> None:
     connection = connect(settings.database)
     try:
         with transaction(connection):
-            if connection.execute("SELECT 1 FROM clients LIMIT 1").fetchone():
+            if clients.any_exists(connection):
                 print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
                 return
             key = new_client(connection, FIRST_CLIENT, FIRST_CREDITS, test=False)

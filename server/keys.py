@@ -10,10 +10,11 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from server.ledger import accounts
+from server.ledger import clients, credits
+from server.ledger.clients import Capability
 
-CLIENT: tuple[accounts.Capability, ...] = ("jobs:create", "jobs:read")
-
+#: What a key may do unless the operator says otherwise.
+CLIENT = (Capability.CREATE, Capability.READ)
 
 _SECRET_BYTES = 32
 
@@ -23,10 +24,10 @@ class DamagedSecret(Exception):
 
 
 def new_client(connection: sqlite3.Connection, name: str, credits_: int, *, test: bool) -> str:
-    """Make a client with its credits and first key; the key. Raises accounts.ClientExists."""
-    client_id = accounts.add_client(connection, name, test=test)
+    """Make a client with its credits and its first key, and return the key. Raises clients.ClientExists."""
+    client_id = clients.add(connection, name, test=test)
     if credits_:
-        accounts.grant(connection, client_id, credits_, "First credits")
+        credits.grant(connection, client_id, credits_, "First credits")
     return new_key(connection, client_id, test=test)
 
 
@@ -35,11 +36,11 @@ def new_key(
     client_id: int,
     *,
     test: bool,
-    capabilities: tuple[accounts.Capability, ...] = CLIENT,
+    capabilities: tuple[Capability, ...] = CLIENT,
     priority: int = 0,
 ) -> str:
     key = f"sk_{'test' if test else 'live'}_{base64.b32encode(secrets.token_bytes(20)).decode().lower()}"
-    accounts.add_key(connection, client_id, digest_of(key), key[:14], capabilities, priority)
+    clients.add_key(connection, client_id, digest_of(key), key[:14], capabilities, priority)
     return key
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class ModelsFile:
         self.path = path
         self._seen = self._stamp()
         self.current: Models = load_models(path)
+        #: When the present models were taken up, in seconds since 1970.
+        self.taken_up_at = int(time.time())
         #: What is wrong with the file as it is now; None where it is in use.
         self.error: str | None = None
 
@@ -48,6 +51,7 @@ class ModelsFile:
         if models == self.current:
             return
         before, self.current = self.current, models
+        self.taken_up_at = int(time.time())
         log.info(
             "%s was edited: %s; enabled: %s; default: %s",
             self.path,

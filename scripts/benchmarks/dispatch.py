@@ -14,12 +14,13 @@ import msgspec
 from ulid import ULID
 
 from benchmarks.server import ROOT, SPEC, Server
+from server.jobs import JobType
 from server.keys import digest_of, new_client
-from server.ledger import accounts, jobs
+from server.ledger import clients, jobs
 from server.ledger import request_log as requests
 from server.ledger.database import connect, migrate, transaction
 from server.models_file import load_models
-from server.workflows.background import check_spec, resolve
+from server.workflows.background import BACKGROUND_GENERATOR
 
 COUNT = 8000
 CONCURRENT = 64
@@ -51,17 +52,17 @@ def raw_rate() -> float:
 def raw_dispatch_rate() -> float:
     """Durable transactions a second, one at a time, that write all a dispatch does: job, charge, event and log row."""
     models = load_models(ROOT / "models.toml")
-    spec = check_spec(SPEC, models)
+    spec = BACKGROUND_GENERATOR.check(SPEC, models)
     with raw_ledger() as connection:
         with transaction(connection):
             key = new_client(connection, "bench", 100_000_000, test=False)
-        caller = accounts.caller(connection, digest_of(key))
+        caller = clients.caller(connection, digest_of(key))
         assert caller is not None
         new = jobs.NewJob(
             client_id=caller.client_id,
-            job_type="BACKGROUND_GENERATOR",
+            job_type=JobType.BACKGROUND_GENERATOR,
             request=msgspec.to_builtins(spec),
-            work=resolve(spec, models),
+            plan=BACKGROUND_GENERATOR.resolve(spec, models),
             credits_cost=5,
             label="Background generator",
         )
@@ -82,7 +83,7 @@ def raw_dispatch_rate() -> float:
                 user_agent="bench",
             )
             with transaction(connection):
-                jobs.dispatch(connection, new, row, None)
+                jobs.accept(connection, new, row, None)
         return COUNT / (time.perf_counter() - started)
 
 

@@ -4,7 +4,7 @@ import base64
 import hmac
 import time
 
-from server.api.errors import LinkRefused
+from server.errors import LinkRefused
 
 
 class Links:

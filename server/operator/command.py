@@ -14,7 +14,7 @@ import sqlite_utils
 
 from pipelines.recipe import NoRecipe
 from server.keys import CLIENT, new_client, new_key
-from server.ledger import accounts
+from server.ledger import clients, credits
 from server.ledger.database import connect, migrate, transaction
 from server.models_file import ModelsFileError, load_models
 from server.operator.replay import CannotReplay, Replay, replay
@@ -32,8 +32,8 @@ _TOLD = (
     NoRecipe,
     SettingsError,
     ModelsFileError,
-    accounts.NoSuchClient,
-    accounts.ClientExists,
+    clients.NoSuchClient,
+    clients.ClientExists,
     sqlite3.Error,
 )
 #: Far above any balance, and a sum of them within SQLite's 64 bits.
@@ -72,9 +72,9 @@ def list_clients(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def grant(settings: Settings, arguments: argparse.Namespace) -> None:
     def work(connection: sqlite3.Connection) -> int:
-        client = accounts.client_named(connection, arguments.name)
-        accounts.grant(connection, client["id"], arguments.credits)
-        return accounts.totals(connection, client["id"]).balance
+        client = clients.named(connection, arguments.name)
+        credits.grant(connection, client.id, arguments.credits)
+        return credits.totals(connection, client.id).balance
 
     balance = _in_ledger(settings, work)
     _show(arguments, {"name": arguments.name, "balance": balance}, f"{arguments.name} has {balance} credits")
@@ -86,8 +86,8 @@ def set_secret(settings: Settings, arguments: argparse.Namespace) -> None:
     secret = secrets.token_urlsafe(32)
 
     def work(connection: sqlite3.Connection) -> None:
-        client = accounts.client_named(connection, arguments.name)
-        connection.execute("UPDATE clients SET signing_secret = ? WHERE id = ?", (secret, client["id"]))
+        client = clients.named(connection, arguments.name)
+        clients.set_signing_secret(connection, client.id, secret)
 
     _in_ledger(settings, work)
     _show(arguments, {"name": arguments.name, "signing_secret": secret}, secret)
@@ -97,10 +97,8 @@ def add_key(settings: Settings, arguments: argparse.Namespace) -> None:
     capabilities = tuple(arguments.capability or CLIENT)
 
     def work(connection: sqlite3.Connection) -> str:
-        client = accounts.client_named(connection, arguments.name)
-        return new_key(
-            connection, client["id"], test=bool(client["test"]), capabilities=capabilities, priority=arguments.priority
-        )
+        client = clients.named(connection, arguments.name)
+        return new_key(connection, client.id, test=client.test, capabilities=capabilities, priority=arguments.priority)
 
     key = _in_ledger(settings, work)
     _show(arguments, {"name": arguments.name, "key": key, "capabilities": list(capabilities)}, key)
@@ -120,7 +118,7 @@ def list_keys(settings: Settings, arguments: argparse.Namespace) -> None:
 def revoke_keys(settings: Settings, arguments: argparse.Namespace) -> None:
     # A whole key is as good as its hint, so that it can be pasted from wherever it leaked.
     which = arguments.which[:14] if arguments.which.startswith("sk_") else arguments.which
-    revoked = _in_ledger(settings, lambda connection: accounts.revoke_keys(connection, which))
+    revoked = _in_ledger(settings, lambda connection: clients.revoke_keys(connection, which))
     if not revoked:
         raise CommandError(f"no key to revoke is known as {which!r}; `backlot keys list` shows them")
     _show(arguments, {"revoked": revoked}, f"{revoked} key{'s'[: revoked > 1]} revoked")
@@ -240,16 +238,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    clients = groups.add_parser("clients", help="clients and their credits").add_subparsers(required=True)
-    command = _command(clients, "add", add_client, "make a client and print its key, which is shown this once")
+    group = groups.add_parser("clients", help="clients and their credits").add_subparsers(required=True)
+    command = _command(group, "add", add_client, "make a client and print its key, which is shown this once")
     command.add_argument("name", type=_name)
     command.add_argument("--credits", type=_whole(0, _MOST_CREDITS), default=0, metavar="N")
     command.add_argument("--test", action="store_true", help="an sk_test_ key")
-    _command(clients, "list", list_clients, "clients, balances, keys, jobs")
-    command = _command(clients, "grant", grant, "give a client credits")
+    _command(group, "list", list_clients, "clients, balances, keys, jobs")
+    command = _command(group, "grant", grant, "give a client credits")
     command.add_argument("name")
     command.add_argument("credits", type=_whole(1, _MOST_CREDITS), metavar="N")
-    command = _command(clients, "secret", set_secret, "make a new signing secret and print it")
+    command = _command(group, "secret", set_secret, "make a new signing secret and print it")
     command.add_argument("name")
 
     keys = groups.add_parser("keys", help="API keys").add_subparsers(required=True)

@@ -7,8 +7,9 @@ import pytest
 from pipelines.aspect_ratios import RATIOS, TIERS, size_of
 from pipelines.colors import color_name, parse_color
 from pipelines.model_card import ModelCard
+from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
-from server.workflows.prompts import write_prompt
+from server.workflows.prompts import of_scene
 from tests.support.files import models_file
 from tests.support.server import ROOT
 
@@ -70,10 +71,10 @@ def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:
         "[brands.acme]\nprompt = 'birch'\nnegative_prompt = 'clutter'"
     )
     models = load_models(path)
-    assert not models.operations.background_generator.enabled
-    prompt = write_prompt(models.default, models.brands["acme"], "marble", "warm", [(255, 0, 0)])
+    assert not models.operations[JobType.BACKGROUND_GENERATOR].enabled
+    prompt = of_scene(models.default, models.brands["acme"], "marble", "warm", [(255, 0, 0)])
     assert (prompt.text, prompt.negative) == ("marble, warm, in red, birch", "clutter")
-    assert write_prompt(models.default, Brand(), "marble", "warm", []).text == "marble, warm"
+    assert of_scene(models.default, Brand(), "marble", "warm", []).text == "marble, warm"
 
 
 def test_batch_shapes() -> None:
