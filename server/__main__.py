@@ -5,6 +5,7 @@ import fcntl
 import logging
 import socket
 import sys
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,7 @@ import msgspec
 from server.keys import DamagedSecret
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.scheduler.process import Worker
+from server.scheduler.process import GpuProcess, starting_with
 from server.settings import Settings, SettingsError, read_settings
 
 
@@ -67,17 +68,18 @@ def serve(settings: Settings) -> None:
     with lock:
         _log_to(settings)
         listening = _listen(settings.host, settings.port)
-        # The slowest part of a start is the import of torch over there. All else is imported and opened meanwhile; where
-        # that fails, the process sees this one go and goes too.
+        start_process = partial(GpuProcess, settings.device, settings.memory_gib, settings.logs)
+        # The slowest part of a start is the import of torch over there. All else is imported and opened meanwhile; if that
+        # fails, the process sees this one go and goes too.
         try:
-            gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
+            gpu_process = start_process()
         except OSError as error:
             raise CannotStart(
                 f"the GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
             ) from error
         from server.http_server import run
 
-        run(settings, models, listening, gpu_process)
+        run(settings, models, listening, [starting_with(gpu_process, start_process)])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,12 +1,12 @@
 """Every error a client can meet, each with its HTTP status and stable code.
 
-    ApiError
-    ├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
-    ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
-    ├── JobNotFound 404         ├── ResourceNotFound 404
-    ├── IdempotencyConflict 409 ├── JobNotCancellable 409
-    ├── Invalid 422             ├── GenerationFailed 500
-    └── QueueFull 503           └── ServerStopping 503
+ApiError
+├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
+├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
+├── JobNotFound 404         ├── ResourceNotFound 404
+├── IdempotencyConflict 409 ├── JobNotCancellable 409
+├── Invalid 422             ├── GenerationFailed 500
+└── QueueFull 503           └── ServerStopping 503
 """
 
 from typing import ClassVar

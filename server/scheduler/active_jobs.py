@@ -15,7 +15,8 @@ import msgspec
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server.jobs import FailureMode, Generation, Job, image_path
-from server.models_file import Models
+from server.models_watch import ModelsFile
+from server.scheduler.gpu import Gpu
 from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
 from server.scheduler.recovery import Case, Decision, Happened, decide
 from server.scheduler.settlement import Settlement
@@ -55,7 +56,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     #: What the GPU process said when it was on disk.
     generated: protocol.Generated | None = None
 
-    def extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+    def named_in(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Return an event's `extra`, which names the image if its job has several."""
         return extra if len(self.job.images) == 1 else {**extra, "image": self.index}
 
@@ -96,18 +97,18 @@ class ActiveJobs:
     def __init__(
         self,
         queue: Queue,
+        gpus: Sequence[Gpu],
         settlement: Settlement,
         images: Path,
-        models: Callable[[], Models],
-        cancel_in_flight: Callable[[str], None],
+        models: ModelsFile,
         most_crashes: int,
     ) -> None:
-        """Take the folder of the images, the models of now, and what tells a GPU process to drop an image."""
+        """Take the folder of the images, and at how many crashes an image answers for them."""
         self._queue = queue
+        self._gpus = gpus
         self._settlement = settlement
         self._folder = images
         self._models = models
-        self._cancel_in_flight = cancel_in_flight
         self._most_crashes = most_crashes
         self._jobs: dict[str, ActiveJob] = {}
         self._images: dict[str, Image] = {}
@@ -179,9 +180,7 @@ class ActiveJobs:
         job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
         for index, generation in enumerate(accepted.plan.generations):
             image_id = f"{accepted.job_id}-{index}"
-            image = Image(
-                image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts
-            )
+            image = Image(image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts)
             job.images.append(image)
             self._images[image_id] = image
         return job
@@ -193,9 +192,7 @@ class ActiveJobs:
             return
         for image in images:
             accepted, generation = image.job.accepted, image.generation
-            key = BatchKey(
-                generation.model, generation.width, generation.height, generation.steps, generation.guidance
-            )
+            key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
             moment = time.monotonic()
             image.state = ImageState.WAITING
             put(Waiting(image.image_id, accepted.client_id, key, moment, image.isolated, accepted.priority))
@@ -259,7 +256,7 @@ class ActiveJobs:
     def _carry_out(self, decision: Decision, image: Image, reason: FailureReason, message: str) -> None:
         match decision:
             case Decision.FAIL:
-                self._withdraw(image.job, Ending(reason, message, image.extra({"attempts": image.attempts})))
+                self._withdraw(image.job, Ending(reason, message, image.named_in({"attempts": image.attempts})))
             case Decision.RETRY_SAME_SEED:
                 self._run_again(image, reason, f"{message}; {_next_attempt(image)}")
             case Decision.RETRY_NEXT_SEED:
@@ -283,7 +280,7 @@ class ActiveJobs:
         plan = msgspec.structs.replace(job.accepted.plan, generations=generations)
         job.accepted = msgspec.structs.replace(job.accepted, plan=plan, attempts=job.attempts)
         extra = {"reason": reason, "attempts": image.attempts, "seed": image.generation.seed}
-        self._settlement.requeue(job.accepted, message, image.extra(extra))
+        self._settlement.requeue(job.accepted, message, image.named_in(extra))
         self._enqueue([image], self._queue.put_back)
 
     # ── how a job ends ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -321,7 +318,7 @@ class ActiveJobs:
                 self._settlement.put_back(job.accepted.job_id, job.attempts)
 
     def _has_model(self, job: ActiveJob) -> bool:
-        return job.accepted.plan.model in self._models().enabled
+        return job.accepted.plan.model in self._models.current.enabled
 
     def _lose_model(self, images: Sequence[Image]) -> None:
         message = f"{images[0].generation.model} is no longer among the enabled models of models.toml"
@@ -337,7 +334,9 @@ class ActiveJobs:
             self._queue.remove(image.image_id)
             image.state = ImageState.IDLE
         for image in job.images_in(ImageState.IN_FLIGHT):
-            self._cancel_in_flight(image.image_id)
+            for gpu in self._gpus:
+                if image.image_id in gpu.in_flight:
+                    gpu.cancel(image.image_id)
 
     def _end_if_over(self, job: ActiveJob) -> None:
         """End a job if all of its images are generated, or if it fails and none of them is in a GPU process."""

@@ -317,7 +317,9 @@ class Gpu:
                 image_ids=tuple(self.in_flight),
                 suspects=frozenset(suspects(self.groups, self._loading, self.in_flight)),
             )
-        blamed = suspects(self.groups, self._loading, self.in_flight) if verdict.image_id is None else {verdict.image_id}
+        blamed = (
+            suspects(self.groups, self._loading, self.in_flight) if verdict.image_id is None else {verdict.image_id}
+        )
         return Crash(
             happened=Happened.KILLED,
             reason=verdict.reason,

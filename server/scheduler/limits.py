@@ -21,3 +21,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 256
     #: Crashes of GPU processes that an image may be present at before it answers for them, even if it was never a suspect.
     crashes: int = 5
+
+
+DEFAULT_LIMITS = Limits()

@@ -51,4 +51,4 @@ def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
 
 
 def _event(image: Image, stage: Stage, message: str, extra: dict[str, Any], moment: str | None = None) -> StageEvent:
-    return StageEvent(image.job.accepted.job_id, stage, message, image.extra(extra), moment)
+    return StageEvent(image.job.accepted.job_id, stage, message, image.named_in(extra), moment)

@@ -1,27 +1,46 @@
-"""What the GPUs can do together, for `/readyz`. Nothing here changes anything."""
+"""What the GPUs can do together, for `/readyz`."""
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from pipelines import protocol
 from server.scheduler.gpu import Gpu, GpuState
 
 
-def ablest_state(gpus: Sequence[Gpu]) -> GpuState:
-    """Return what the ablest GPU process does."""
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """How the GPUs are at one moment."""
+
+    #: Why nothing could be generated now; None if a GPU that is up has a model in memory.
+    reason: str | None
+    #: What the ablest GPU process does.
+    state: GpuState
+    #: The first device that is up; None if none is.
+    device: protocol.Started | None
+    #: The models in the memory of any GPU.
+    loaded: list[str]
+
+
+def readiness(gpus: Sequence[Gpu], default_model: str, load_errors: Mapping[str, str]) -> Readiness:
+    """Return how the GPUs are now. `load_errors` says what stood in the way of each model that could not be loaded."""
+    return Readiness(
+        reason=_reason(gpus, default_model, load_errors),
+        state=_ablest_state(gpus),
+        device=next((gpu.device for gpu in gpus if gpu.device is not None), None),
+        loaded=list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded)),
+    )
+
+
+def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
     return min((gpu.state for gpu in gpus), key=list(GpuState).index)
 
 
-def loaded(gpus: Sequence[Gpu]) -> list[str]:
-    """Return the models that are in the memory of any GPU, in the order in which they came there."""
-    return list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded))
-
-
-def reason_not_ready(gpus: Sequence[Gpu], default_model: str, load_errors: Mapping[str, str]) -> str | None:
-    """Return why nothing could be generated now; None if a GPU that is up has a model in memory."""
+def _reason(gpus: Sequence[Gpu], default_model: str, load_errors: Mapping[str, str]) -> str | None:
     if any(gpu.is_up and gpu.loaded for gpu in gpus):
         return None
     if default_model in load_errors:
         return f"{default_model} could not be loaded: {load_errors[default_model]}"
-    state = ablest_state(gpus)
+    state = _ablest_state(gpus)
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"
     crashes = min(gpu.crashes for gpu in gpus)

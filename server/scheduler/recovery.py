@@ -14,8 +14,8 @@ from server.jobs import FailureMode
 class Happened(Enum):
     """Why the run of an image came to nothing.
 
-    Memory that runs out is not among these, unless one image is too large by itself, which is a machine fault: the GPU process
-    makes room, or opens fewer slots, and begins its images again without being asked.
+    Memory that runs out is not among these: the GPU process makes room, or opens fewer slots, and begins its images again
+    without being asked. One image that is too large by itself is a machine fault.
     """
 
     #: The image was generated and is of no use.
@@ -90,7 +90,9 @@ def decide(case: Case, most_crashes: int) -> Decision:
             return Decision.ISOLATE
         case Case(happened=Happened.CRASHED | Happened.KILLED, suspect=False) if case.crashes < most_crashes:
             return Decision.REQUEUE
-        case Case(happened=Happened.CRASHED | Happened.KILLED, shared=True, isolated=False) if case.crashes < most_crashes:
+        case Case(happened=Happened.CRASHED | Happened.KILLED, shared=True, isolated=False) if (
+            case.crashes < most_crashes
+        ):
             return Decision.ISOLATE
         case Case(happened=Happened.IMAGE_FAULT):
             return Decision.FAIL

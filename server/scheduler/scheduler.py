@@ -1,11 +1,10 @@
 """The scheduler: takes jobs, sends their images to the GPUs, follows them, and settles each job in the ledger.
 
-Everything here runs on the server's event loop. Each call from a route and each event of a GPU changes the state of jobs
-first, and then ends in `_advance`, which sends what may be sent. Writes go to the ledger in the order in which they are
-decided, and the next image is sent before the last one is on disk, so no GPU waits for the disk.
+Everything here runs on the server's event loop. A call from a route, or an event of a GPU, first changes the state of jobs,
+and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the order in which they are decided, and the
+next image is sent before the last one is on disk, so no GPU waits for the disk.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
@@ -15,17 +14,17 @@ from server import metrics
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
-from server.models_file import Models
 from server.models_watch import ModelsFile
-from server.scheduler import progress, readiness
+from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
-from server.scheduler.batching import Close, Enter, Open, SlotGroup, next_action
 from server.scheduler.events import EventHub
+from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
-from server.scheduler.limits import Limits
+from server.scheduler.limits import DEFAULT_LIMITS, Limits
 from server.scheduler.process import ProcessFactory
-from server.scheduler.queue import BatchKey, Queue
+from server.scheduler.queue import Queue
+from server.scheduler.readiness import Readiness, readiness
 from server.scheduler.recovery import Happened
 from server.scheduler.settlement import Deliver, Settlement
 from server.settings import Settings
@@ -44,23 +43,22 @@ class Scheduler:
         hub: EventHub,
         deliver: Deliver,
         processes: Sequence[ProcessFactory],
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
-        self.models_file = models
         #: Why each model that could not be loaded could not.
         self.load_errors: dict[str, str] = {}
         log_file = settings.logs / "gpu-process.log"
         self.gpus = [Gpu(start, log_file, limits, self._on_report, self._on_crash) for start in processes]
         self._settings = settings
+        self._models = models
         self._database = database
         self._limits = limits
         self._queue = Queue()
         self._settlement = Settlement(database, hub, deliver)
-        self._jobs = ActiveJobs(
-            self._queue, self._settlement, settings.images, lambda: self.models, self._cancel_in_flight, limits.crashes
-        )
+        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, limits.crashes)
         self._batch_sizes = BatchSizes(settings.memory_gib)
+        self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, limits.in_flight)
         #: Images of jobs that are being committed.
         self._reserved = 0
         #: Seconds that the last image was in its slot, decoding included.
@@ -68,15 +66,9 @@ class Scheduler:
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def models(self) -> Models:
-        """models.toml as it is in use now."""
-        return self.models_file.current
-
-    @property
-    def reason_not_ready(self) -> str | None:
-        """Why nothing could be generated now; None if a GPU that is up has a model in memory."""
-        return readiness.reason_not_ready(self.gpus, self.models.default_model, self.load_errors)
+    def readiness(self) -> Readiness:
+        """Return what the GPUs can do now."""
+        return readiness(self.gpus, self._models.current.default_model, self.load_errors)
 
     @property
     def backlog(self) -> int:
@@ -94,7 +86,7 @@ class Scheduler:
         return max(1, round(self._image_seconds))
 
     def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
-        """Guess how many images would go before a new job of this client and priority, and in how many seconds it would end."""
+        """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
         position = self._queue.position_behind(client_id, priority)
         in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
@@ -119,7 +111,7 @@ class Scheduler:
             answer, job = await self._database.write(write)
             if job is not None:
                 self._jobs.submit(job)
-                self._advance()
+                self._feeder.advance()
             return answer, job
 
         return await self._settlement.finish(commit())
@@ -135,18 +127,15 @@ class Scheduler:
     def cancel(self, job_id: str) -> bool:
         """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step."""
         cancelled = self._jobs.cancel(job_id)
-        self._advance()
+        self._feeder.advance()
         return cancelled
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
         self.load_errors.clear()
         self._jobs.models_changed()
-        for gpu in self.gpus:
-            for group in gpu.groups:
-                group.closing = group.closing or self.models.enabled.get(group.key.model) != group.card
-            self._prepare(gpu)
-        self._advance()
+        self._feeder.models_changed()
+        self._feeder.advance()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,7 +166,7 @@ class Scheduler:
     def _on_report(self, gpu: Gpu, report: protocol.Report) -> None:
         match report:
             case protocol.Started():
-                self._prepare(gpu)
+                self._feeder.prepare(gpu)
             case protocol.Loaded(model=model):
                 self.load_errors.pop(model, None)
             case protocol.LoadFailed(model=model, message=message):
@@ -203,52 +192,8 @@ class Scheduler:
             case protocol.Loading() | protocol.Evicted() | protocol.LeftSlot():
                 # These concern the GPU alone, which has noted them.
                 pass
-        self._advance()
+        self._feeder.advance()
 
     def _on_crash(self, gpu: Gpu, crash: Crash) -> None:
         self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
-        self._advance()
-
-    # ── what GPUs are told ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _prepare(self, gpu: Gpu) -> None:
-        """Tell a GPU which models stay in memory. If nothing waits, let it have the default one at hand."""
-        if not gpu.is_up:
-            return
-        gpu.pin(name for name, card in self.models.enabled.items() if card.pinned)
-        if not len(self._queue):
-            gpu.load(self.models.default)
-
-    def _cancel_in_flight(self, image_id: str) -> None:
-        for gpu in self.gpus:
-            if image_id in gpu.in_flight:
-                gpu.cancel(image_id)
-
-    def _advance(self) -> None:
-        """Send what may be sent, to one GPU after the other, until there is nothing left to do."""
-        now = time.monotonic()
-        while any([self._act(gpu, now) for gpu in self.gpus]):  # a list: every GPU has its chance in each round
-            pass
-        metrics.queue_depth.set(len(self._queue))
-        metrics.running.set(sum(len(gpu.in_flight) for gpu in self.gpus))
-        metrics.slots.set(sum(gpu.groups.open_slots for gpu in self.gpus))
-
-    def _act(self, gpu: Gpu, now: float) -> bool:
-        """Take the next action for a GPU; return whether there was one."""
-        if not gpu.is_up or len(gpu.in_flight) >= self._limits.in_flight:
-            return False
-
-        def batch_size_for(key: BatchKey, images: int) -> int:
-            return self._batch_sizes.best(gpu, self.models.models[key.model], key, images)
-
-        action = next_action(gpu.groups, self._queue, gpu.affinity, now, batch_size_for)
-        match action:
-            case Open(image=image, batch_size=batch_size):
-                group = SlotGroup(image.key, self.models.models[image.key.model], batch_size, closing=image.isolated)
-                gpu.groups.open(group)
-                gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
-            case Enter(image=image, group=group):
-                gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
-            case Close(group=group):
-                group.closing = True
-        return action is not None
+        self._feeder.advance()
