@@ -3,16 +3,16 @@
 import sqlite3
 from datetime import timedelta
 
-from pipelines.batch_choice import Measurement, SizeKey
+from pipelines.batch_choice import BatchCost, CostKey
 from server.clock import ago, now
 
 #: At a start, shapes that did not fit so long ago are tried again.
 TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
-def note(connection: sqlite3.Connection, found: Measurement) -> None:
+def note(connection: sqlite3.Connection, found: BatchCost) -> None:
     """Keep a measurement; those of other weights of the same model are removed."""
-    connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.revision))
+    connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.cost_revision))
     connection.execute(
         "INSERT OR REPLACE INTO sizes"
         " (model, device, width, height, shape, revision, seconds_per_step, peak_bytes, measured_at)"
@@ -22,8 +22,8 @@ def note(connection: sqlite3.Connection, found: Measurement) -> None:
             found.key.device,
             found.key.width,
             found.key.height,
-            found.shape,
-            found.revision,
+            found.batch_size,
+            found.cost_revision,
             found.seconds_per_step,
             found.peak_bytes,
             now(),
@@ -31,12 +31,12 @@ def note(connection: sqlite3.Connection, found: Measurement) -> None:
     )
 
 
-def known(connection: sqlite3.Connection) -> list[Measurement]:
+def known(connection: sqlite3.Connection) -> list[BatchCost]:
     """Every measurement, smallest shapes first, but for what did not fit some time ago: that is tried again, since another
     program may have had the memory."""
     return [
-        Measurement(
-            SizeKey(row["model"], row["device"], row["width"], row["height"]),
+        BatchCost(
+            CostKey(row["model"], row["device"], row["width"], row["height"]),
             row["shape"],
             row["revision"],
             row["seconds_per_step"],

@@ -60,9 +60,9 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
 
     def on_report(_: Worker, report: protocol.Report) -> None:
         match report:
-            case protocol.Imaged():
+            case protocol.Generated():
                 done.set_result(report.recipe)
-            case protocol.Failed() | protocol.Broke():
+            case protocol.Failed() | protocol.BatchFailed():
                 done.set_exception(CannotReplay(f"{report.reason}: {report.message}"))
             case _:
                 log.debug("%s", report)
@@ -78,8 +78,8 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
     worker.follow(on_report, on_death)
     item = protocol.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
     worker.send(
-        protocol.Enter(
-            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_shape, item, alone=True
+        protocol.Generate(
+            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
         )
     )
     try:

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from pipelines import protocol
-from pipelines.batch_choice import Measurement, SizeKey, Sizes
+from pipelines.batch_choice import BatchCost, BatchCosts, CostKey
+from pipelines.failure_reason import Fault
 from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe
 from server import metrics
@@ -93,7 +94,7 @@ class Scheduler:
         self.resident: dict[str, str] = {}
         self.device: protocol.Started | None = None
         self.deaths = 0
-        self.sizes = Sizes()
+        self.sizes = BatchCosts()
         self._queue = Queue()
         self._waiting: dict[str, Job] = {}
         self._arrived: dict[str, float] = {}
@@ -223,7 +224,7 @@ class Scheduler:
 
     async def start(self) -> None:
         """Take up the jobs that the last run of the server left, then the GPU process."""
-        self.sizes = Sizes(await self.database.read(measurements.known))
+        self.sizes = BatchCosts(await self.database.read(measurements.known))
         left = await self.database.read(jobs.unfinished)
         for job, status in left:
             if status == "NOT_STARTED":
@@ -338,12 +339,12 @@ class Scheduler:
             # Another shape would give other bytes, so where it does not fit, images fail.
             return card.shapes[0]
         wanted = max(1, running + self._queue.waiting_for(key))
-        return self.sizes.shape_for(self._size_key(key.model, key.width, key.height), card.shapes, wanted)
+        return self.sizes.batch_size_for(self._size_key(key.model, key.width, key.height), card.shapes, wanted)
 
-    def _size_key(self, model: str, width: int, height: int) -> SizeKey:
+    def _size_key(self, model: str, width: int, height: int) -> CostKey:
         assert self.device is not None  # noqa: S101  nothing is sent or measured before the device is known
         limit = f", at most {self.settings.memory_gib:g} GiB" if self.settings.memory_gib else ""
-        return SizeKey(model, self.device.device_name + limit, width, height)
+        return CostKey(model, self.device.device_name + limit, width, height)
 
     def _send(self, turn: Turn, waiting: Waiting, moment: float) -> None:
         assert self._worker is not None  # noqa: S101  _pump looked
@@ -355,7 +356,7 @@ class Scheduler:
         self._write(lambda connection: jobs.start(connection, [job.job_id]), [job.job_id])
         key = turn.key
         self._worker.send(
-            protocol.Enter(
+            protocol.Generate(
                 turn.card,
                 key.width,
                 key.height,
@@ -363,8 +364,7 @@ class Scheduler:
                 key.guidance,
                 turn.shape,
                 self._item(job),
-                alone=job.alone,
-                make_room=job.had_room,
+                isolated=job.alone,
             )
         )
         if self.state == "ready":
@@ -373,7 +373,7 @@ class Scheduler:
 
     def _item(self, job: Job) -> protocol.Item:
         return protocol.Item(
-            job_id=job.job_id,
+            image_id=job.job_id,
             seed=job.work.seed,
             prompt=job.work.prompt,
             negative_prompt=job.work.negative_prompt,
@@ -407,21 +407,23 @@ class Scheduler:
                 metrics.model_loaded.labels(model).set(0)
             case protocol.Steps():
                 self._on_steps(report)
-            case protocol.Progress():
+            case protocol.StageReached():
                 self._on_progress(report)
             case protocol.Measured():
                 self._on_measured(report)
-            case protocol.Freed(job_id=job_id):
+            case protocol.LeftSlot(image_id=job_id):
                 self._on_freed(job_id)
-            case protocol.Imaged():
+            case protocol.Generated():
                 self._on_imaged(report)
-            case protocol.Failed(job_id=job_id):
+            case protocol.Failed(image_id=job_id):
                 if (job := self._leave(job_id)) is not None:
                     self._technical_failure(job, report.reason, report.message, report.fault)
-            case protocol.Cancelled(job_id=job_id):
+            case protocol.Cancelled(image_id=job_id):
                 self._leave(job_id)
-            case protocol.Broke():
+            case protocol.BatchFailed():
                 self._on_broke(report)
+            case protocol.Restarted():
+                self._on_restarted(report)
 
     def _on_started(self, report: protocol.Started) -> None:
         self.device = report
@@ -453,16 +455,16 @@ class Scheduler:
 
     def _on_steps(self, report: protocol.Steps) -> None:
         self._go_on()
-        told = [done for done in report.done if done.job_id in self._running]
+        told = [done for done in report.done if done.image_id in self._running]
         for done in told:
             # The last tenth is for decoding, checking and writing.
-            self._running[done.job_id].progress = min(0.9, 0.9 * done.step / report.steps)
+            self._running[done.image_id].progress = min(0.9, 0.9 * done.step / report.steps)
 
         def add(connection: Any) -> None:
             for done in told:
                 jobs.add_event(
                     connection,
-                    done.job_id,
+                    done.image_id,
                     "stage",
                     f"Step {done.step} of {report.steps}",
                     stage="denoising",
@@ -471,10 +473,10 @@ class Scheduler:
                 )
 
         if told:
-            self._write(add, list({done.job_id for done in told}))
+            self._write(add, list({done.image_id for done in told}))
 
-    def _on_progress(self, report: protocol.Progress) -> None:
-        told = {job_id: running for job_id in report.job_ids if (running := self._running.get(job_id)) is not None}
+    def _on_progress(self, report: protocol.StageReached) -> None:
+        told = {job_id: running for job_id in report.image_ids if (running := self._running.get(job_id)) is not None}
         if report.stage != "loading":
             for running in told.values():
                 running.progress = 0.9 if report.stage == "decoding" else 0.95
@@ -491,15 +493,17 @@ class Scheduler:
 
     def _on_measured(self, report: protocol.Measured) -> None:
         key = self._size_key(report.model, report.width, report.height)
-        self._note_size(Measurement(key, report.shape, report.revision, report.seconds_per_step, report.peak_bytes))
+        self._note_size(
+            BatchCost(key, report.batch_size, report.cost_revision, report.seconds_per_step, report.peak_bytes)
+        )
         self._pump()
 
-    def _note_size(self, measurement: Measurement) -> None:
+    def _note_size(self, measurement: BatchCost) -> None:
         self.sizes.note(measurement)
         self._write(lambda connection: measurements.note(connection, measurement), [])
 
-    def _on_imaged(self, report: protocol.Imaged) -> None:
-        job = self._leave(report.job_id)
+    def _on_imaged(self, report: protocol.Generated) -> None:
+        job = self._leave(report.image_id)
         if job is None:
             return
         meta: dict[str, Any] = msgspec.to_builtins(report.recipe)
@@ -509,8 +513,8 @@ class Scheduler:
             meta["understood"] = job.work.understood
         if report.evaluation is not None:
             meta["eval"] = msgspec.to_builtins(report.evaluation)
-        if report.finding is not None:
-            meta["technical_failure"] = report.finding
+        if report.defect is not None:
+            meta["technical_failure"] = report.defect
         image = jobs.NewImage(
             path=image_path(job.job_id),
             label=job.work.display_name,
@@ -522,37 +526,29 @@ class Scheduler:
         metrics.image_seconds.labels(report.recipe.model).observe(self._job_seconds)
         self._track(self._settle(job, lambda connection: jobs.succeed(connection, job.job_id, image), "success"))
 
-    def _on_broke(self, report: protocol.Broke) -> None:
+    def _on_broke(self, report: protocol.BatchFailed) -> None:
         """A denoiser call failed, and with it every image that had not left its slot."""
-        left = [self._running.pop(job_id) for job_id in report.job_ids if job_id in self._running]
-        exact = any(turn.card.reproducible for turn in self._turns if turn.jobs.intersection(report.job_ids))
+        left = [self._running.pop(job_id) for job_id in report.image_ids if job_id in self._running]
         for turn in self._turns:
-            turn.jobs.difference_update(report.job_ids)
-            # What is sent from now on opens slots anew.
-            turn.closing = True
-        if report.made_room and not all(running.job.had_room for running in left):
-            for running in left:
-                running.job = msgspec.structs.replace(running.job, had_room=True)
-            self._again(left, report.reason, "Out of memory; other models make room for it, so it runs again")
-        elif report.reason == "out_of_memory" and report.shape > 1 and exact:
-            message = (
-                f"Out of memory with the {report.shape} slots that reproducible = true pins {report.model} to;"
-                " with a smaller max_batch it takes less, and a seed gives other bytes"
-            )
-            self._resolve(left, report.reason, message)
-        elif report.reason == "out_of_memory" and report.shape > 1 and left:
-            size = self._size_key(report.model, report.width, report.height)
-            log.warning(
-                "Out of memory with %d slots of %s at %d × %d; from now on fewer",
-                report.shape,
-                report.model,
-                report.width,
-                report.height,
-            )
-            self._note_size(Measurement(size, report.shape, report.revision, None, None))
-            self._again(left, report.reason, f"Out of memory with {report.shape} slots; runs again with fewer")
-        else:
-            self._resolve(left, report.reason, report.message)
+            turn.jobs.difference_update(report.image_ids)
+        self._resolve(left, report.reason, report.message)
+        self._go_on()
+        self._pump()
+
+    def _on_restarted(self, report: protocol.Restarted) -> None:
+        """Memory ran out, and the images in slots begin again by themselves."""
+        told = [running.job for job_id in report.image_ids if (running := self._running.get(job_id)) is not None]
+        for turn in self._turns:
+            if turn.jobs.intersection(report.image_ids):
+                turn.shape = report.batch_size
+
+        def add(connection: Any) -> None:
+            for job in told:
+                extra = {"reason": report.reason, "attempts": job.attempts, "seed": job.work.seed}
+                jobs.add_event(connection, job.job_id, "stage", report.message, stage="retrying", extra=extra)
+
+        if told:
+            self._write(add, [job.job_id for job in told])
         self._go_on()
         self._pump()
 
@@ -618,13 +614,13 @@ class Scheduler:
             self._again(left, reason, f"{message}; runs again, alone")
             return
         for running in left:
-            self._technical_failure(running.job, reason, message, "machine")
+            self._technical_failure(running.job, reason, message, Fault.MACHINE)
 
-    def _technical_failure(self, job: Job, reason: str, message: str, fault: protocol.Fault) -> None:
+    def _technical_failure(self, job: Job, reason: str, message: str, fault: Fault) -> None:
         if job.work.on_technical_failure != "retry" or job.attempts >= job.work.max_attempts:
             self._track(self._fail(job, reason, message, {"attempts": job.attempts}))
             return
-        if fault == "image":
+        if fault is Fault.IMAGE:
             job = msgspec.structs.replace(job, work=msgspec.structs.replace(job.work, seed=next_seed(job.work.seed)))
         self._run_again(job, reason, f"{message}; attempt {job.attempts + 1} of {job.work.max_attempts}")
         self._pump()
