@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.batch_choice import Measurement, SizeKey, Sizes
 from server.scheduler.queue import BatchKey, Queue, Waiting
 
 
@@ -230,35 +229,3 @@ def test_position_is_the_place_in_turn(jobs: list[tuple[int, str, int, int]]) ->
     while (name := next_one(queue)) is not None:
         order.append(name)
     assert {name: place for place, name in enumerate(order)} == told
-
-
-SIZE = SizeKey("a", "a GPU", 512, 512)
-
-
-def measured(shape: int, seconds: float | None, revision: str = "r") -> Measurement:
-    return Measurement(SIZE, shape, revision, seconds, None if seconds is None else 1)
-
-
-def test_shapes_are_tried_one_after_another_while_larger_is_better() -> None:
-    sizes = Sizes()
-    shapes = [1, 2, 4, 8]
-    assert sizes.shape_for(SIZE, shapes, 8) == 1
-    sizes.note(measured(1, 1.0))
-    assert sizes.shape_for(SIZE, shapes, 1) == 1
-    assert sizes.shape_for(SIZE, shapes, 8) == 2
-    sizes.note(measured(2, 1.2))
-    assert sizes.shape_for(SIZE, shapes, 8) == 4
-    sizes.note(measured(4, 2.4))
-    # 4 made no more of the GPU than 2, so 8 is not tried.
-    assert sizes.shape_for(SIZE, shapes, 8) == 2
-    assert sizes.shape_for(SIZE, shapes, 1) == 1
-
-
-def test_a_shape_that_did_not_fit_is_not_tried_again() -> None:
-    sizes = Sizes([measured(1, 1.0), measured(2, 1.1), measured(4, None)])
-    assert sizes.shape_for(SIZE, [1, 2, 4, 8], 8) == 2
-    assert sizes.shape_for(SIZE, [4], 8) == 2
-    # Other weights are another model, at every size.
-    other = SizeKey(SIZE.model, SIZE.device, 768, 512)
-    sizes.note(Measurement(other, 1, "new", 1.0, 1))
-    assert sizes.shape_for(SIZE, [4], 8) == 4
