@@ -10,7 +10,6 @@ from pipelines.model_card import ModelCard
 from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
 from server.workflows.prompts import of_scene
-from tests.support.files import models_file
 from tests.support.server import ROOT
 
 CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
@@ -111,8 +110,3 @@ def test_what_is_no_colour(text: str) -> None:
 
 def test_colour_names() -> None:
     assert color_name((2, 1, 126)) == "navy"
-
-
-def test_a_models_file_is_made_for_tests(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
-    models = load_models(models_file(tmp_path / "models.toml", tiny_folders))
-    assert models.default_model == "good"
