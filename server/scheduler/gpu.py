@@ -44,7 +44,7 @@ class GpuState(StrEnum):
 _UP = {GpuState.RUNNING, GpuState.READY, GpuState.LOADING}
 #: The states that may follow each state.
 TRANSITIONS = {
-    GpuState.STOPPED: {GpuState.STARTING},
+    GpuState.STOPPED: {GpuState.STARTING, GpuState.STOPPED},
     GpuState.STARTING: {GpuState.READY, GpuState.RESTARTING, GpuState.STOPPED},
     GpuState.RESTARTING: {GpuState.STARTING, GpuState.STOPPED},
     **{state: {*_UP, GpuState.RESTARTING, GpuState.STOPPED} for state in _UP},
@@ -149,7 +149,7 @@ class Gpu:
 
     def _become(self, state: GpuState) -> None:
         """Change the state. Raises RuntimeError if the present state cannot be followed by it."""
-        if state is not self.state and state not in TRANSITIONS[self.state]:
+        if state not in TRANSITIONS[self.state]:
             raise RuntimeError(f"a GPU process that is {self.state} cannot become {state}")
         self.state = state
 
