@@ -1,6 +1,6 @@
 """API keys and signatures. A key is shown once; only its SHA-256 is kept.
 
-A key has 160 random bits, so a plain hash is enough: there is nothing to guess that a slow hash would slow down.
+A key has 160 random bits, so nobody can guess it, and a slow hash would protect it no better.
 """
 
 import base64
@@ -49,14 +49,14 @@ def digest_of(key: str) -> bytes:
 
 
 def body_signature(secret: str, body: bytes) -> str:
-    """The base64 HMAC-SHA256 that `X-Shopify-Hmac-Sha256` carries."""
+    """Return the base64 HMAC-SHA256 that `X-Shopify-Hmac-Sha256` carries."""
     return base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
 
 
 def load_secret(path: Path) -> bytes:
-    """The server's own secret, made on the first call: 32 random bytes in a file only its owner reads.
+    """Return the server's own secret, 32 random bytes in a file that only its owner reads; the first call makes it.
 
-    Raises DamagedSecret where the file is there but is not that.
+    Raises DamagedSecret if the file has other content.
     """
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

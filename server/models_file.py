@@ -22,7 +22,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one request costs and how it behaves where the spec is silent."""
+    """What one image of an operation costs, and the defaults of specs that leave a field out."""
 
     credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
     enabled: bool = True

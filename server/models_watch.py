@@ -15,7 +15,7 @@ LOOK_EVERY_S = 1.0
 
 
 class ModelsFile:
-    """A good edit takes effect at once; a bad one changes nothing and is told."""
+    """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why."""
 
     def __init__(self, path: Path) -> None:
         """Raises ModelsFileError: a server does not start on a bad file."""
@@ -24,7 +24,7 @@ class ModelsFile:
         self.current: Models = load_models(path)
         #: When the present models were taken up, in seconds since 1970.
         self.taken_up_at = int(time.time())
-        #: What is wrong with the file as it is now; None where it is in use.
+        #: What is wrong with the file as it is now; None if it is in use.
         self.error: str | None = None
 
     async def watch(self, changed: Callable[[], None]) -> None:

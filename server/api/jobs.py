@@ -19,7 +19,7 @@ from server.api.openapi import errors
 from server.api.views import EventPage, JobPage, JobView, Linker
 from server.clock import as_text
 from server.errors import JobNotCancellable, JobNotFound
-from server.jobs import JobStatus, JobType
+from server.jobs import JobStatus
 from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
@@ -39,7 +39,7 @@ HEARTBEAT_S = 15.0
 async def list_jobs(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
-    job_type: Annotated[list[JobType] | None, QueryParameter(description="May be given more than once")] = None,
+    job_type: Annotated[list[str] | None, QueryParameter(description="May be given more than once")] = None,
     status: Annotated[JobStatus | None, QueryParameter()] = None,
     created_after: Annotated[datetime | None, QueryParameter(description="Exclusive")] = None,
     limit: Limit = 50,
@@ -76,7 +76,9 @@ async def _view(caller: Caller, public_id: str, database: Database, scheduler: S
     guards=[can_read],
     responses={
         **errors(404, 422),
-        200: ResponseSpec(EventPage, generate_examples=False, description="JSON, or text/event-stream where accepted"),
+        200: ResponseSpec(
+            EventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
+        ),
     },
     summary="Follow a job",
     tags=["jobs"],

@@ -1,7 +1,7 @@
 """A workflow: what a client may ask for, and how a request for it becomes a job.
 
 A workflow checks a spec, resolves it to a plan, and delivers the images of a job that went well; the price follows from the
-plan. `accept` is the way of every request, whatever its workflow.
+plan. Every request goes through `accept`.
 """
 
 import hashlib
