@@ -1,5 +1,6 @@
 """From jobs to batches on the GPUs, and back to settled jobs.
 
-`scheduler` is the face that the routes see. `queue`, `batching` and `recovery` decide and do no I/O. Each state has one owner:
-`gpu` knows one GPU process and what is in it, `active_jobs` knows the jobs and their images. `settlement` writes to the ledger.
+`scheduler` is the face that the routes see. `queue`, `batching` and `recovery` decide and do no I/O. Each state has one
+owner: `gpu` knows one GPU process and what is in it, `active_jobs` knows the jobs and their images. `settlement` writes to
+the ledger.
 """

@@ -323,7 +323,7 @@ def restart_pause(crashes: int, limits: Limits) -> float:
     if crashes <= 1:
         return 0.0
     # The exponent is bounded, since a process may fail to start for days.
-    return min(limits.restart_s * 2 ** min(crashes - 2, 32), limits.restart_most_s)
+    return min(limits.restart_s * 2.0 ** min(crashes - 2, 32), limits.restart_most_s)
 
 
 def _ending(status: int) -> str:
