@@ -14,6 +14,7 @@ from pipelines.protocol import Stage
 from server import errors, metrics
 from server.jobs import EventType
 from server.operator.command import backlot
+from server.scheduler.gpu import TRANSITIONS
 from server.settings import Settings
 from tests.support.server import ROOT
 
@@ -34,6 +35,14 @@ def test_every_failure_reason() -> None:
 
 def test_every_event_and_stage() -> None:
     assert [row[0] for row in rows("events.md")] == [*EventType, *Stage]
+
+
+def test_every_state_of_a_gpu_process_and_what_may_follow_it() -> None:
+    table = (DOCS / "architecture.md").read_text().split("| state | meaning | may become |")[1].split("\n\n")[0]
+    documented = {
+        state: set(re.findall(r"`(\w+)`", may)) for state, may in re.findall(r"^\| `(\w+)` .*\|(.+)\|$", table, re.M)
+    }
+    assert documented == {state: set(after) - {state} for state, after in TRANSITIONS.items()}
 
 
 def test_every_setting_with_its_default() -> None:
