@@ -5,7 +5,7 @@ it is cancelled or when one of its images fails for good; its other images are t
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,10 @@ class ActiveJobs:
         self._jobs: dict[str, ActiveJob] = {}
         self._images: dict[str, Image] = {}
 
-    def image(self, image_id: str) -> Image:
-        """Return an image of a job that has not ended. Raises KeyError."""
-        return self._images[image_id]
+    def in_flight(self, image_ids: Iterable[str]) -> list[Image]:
+        """Return those of these images that are in a GPU process. Its reports of progress may come late."""
+        found = (self._images.get(image_id) for image_id in image_ids)
+        return [image for image in found if image is not None and image.state is ImageState.IN_FLIGHT]
 
     def position(self, job_id: str) -> int | None:
         """Return how many images go before the first waiting one of a job; None if none of its images waits."""
@@ -271,7 +272,7 @@ class ActiveJobs:
                 image.isolated = True
                 self._run_again(image, reason, f"{message}; runs again, alone")
             case Decision.END:
-                # Whoever withdrew the job has said why; it ends below.
+                # The job has its reason already, from the cancel or from another image.
                 pass
 
     def _run_again(self, image: Image, reason: FailureReason, message: str) -> None:

@@ -19,7 +19,7 @@ from server.scheduler.limits import Limits
 from server.scheduler.process import Process, ProcessFactory
 from server.scheduler.queue import Affinity
 from server.scheduler.recovery import Happened
-from server.scheduler.watchdog import Watchdog
+from server.scheduler.watchdog import Verdict, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -154,13 +154,9 @@ class Gpu:
         self.state = state
 
     def _start_again(self) -> None:
-        """Start another process: at once after a first crash, and the later the more crashes there were in a row."""
         self.crashes += 1
-        pause = 0.0
-        if self.crashes > 1:
-            pause = min(self._limits.restart_s * 2 ** (self.crashes - 2), self._limits.restart_most_s)
         self._become(GpuState.RESTARTING)
-        self._restart = asyncio.get_running_loop().call_later(pause, self.start)
+        self._restart = asyncio.get_running_loop().call_later(restart_pause(self.crashes, self._limits), self.start)
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -308,25 +304,26 @@ class Gpu:
 
     def _crash(self, status: int) -> Crash:
         """Return what the end of the process means, told while it is still known what was in it."""
-        verdict = self._watchdog.verdict
+        verdict, happened = self._watchdog.verdict, Happened.KILLED
         if verdict is None:
-            return Crash(
-                happened=Happened.CRASHED,
-                reason=FailureReason.WORKER_CRASHED,
-                message=f"The GPU process ended with {_ending(status)}",
-                image_ids=tuple(self.in_flight),
-                suspects=frozenset(suspects(self.groups, self._loading, self.in_flight)),
-            )
-        blamed = (
-            suspects(self.groups, self._loading, self.in_flight) if verdict.image_id is None else {verdict.image_id}
-        )
+            ending = f"the GPU process ended with {_ending(status)}"
+            verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
+        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self._loading, self.in_flight)
         return Crash(
-            happened=Happened.KILLED,
+            happened=happened,
             reason=verdict.reason,
             message=verdict.message[0].upper() + verdict.message[1:],
             image_ids=tuple(self.in_flight),
             suspects=frozenset(blamed),
         )
+
+
+def restart_pause(crashes: int, limits: Limits) -> float:
+    """Return the seconds until the next start after so many crashes in a row: none at first, then doubled each time."""
+    if crashes <= 1:
+        return 0.0
+    # The exponent is bounded, since a process may fail to start for days.
+    return min(limits.restart_s * 2.0 ** min(crashes - 2, 32), limits.restart_most_s)
 
 
 def _ending(status: int) -> str:

@@ -19,18 +19,18 @@ def denoised(jobs: ActiveJobs, report: protocol.Steps) -> list[StageEvent]:
     """Note the progress of images by denoising steps, and return an event for each step."""
     events = []
     for done in report.done:
-        image = jobs.image(done.image_id)
-        image.progress = DENOISED * done.step / report.steps
-        moment = as_text(datetime.fromtimestamp(done.at, UTC))
-        extra = {"step": done.step, "steps": report.steps}
-        events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
+        for image in jobs.in_flight([done.image_id]):
+            image.progress = DENOISED * done.step / report.steps
+            moment = as_text(datetime.fromtimestamp(done.at, UTC))
+            extra = {"step": done.step, "steps": report.steps}
+            events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
     return events
 
 
 def reached(jobs: ActiveJobs, report: protocol.StageReached) -> list[StageEvent]:
     """Note the progress of images by a stage that they reached, and return an event for each image."""
     events = []
-    for image in map(jobs.image, report.image_ids):
+    for image in jobs.in_flight(report.image_ids):
         image.progress = PROGRESS.get(report.stage, image.progress)
         if report.stage is Stage.LOADING:
             model = image.generation.model
@@ -43,7 +43,7 @@ def reached(jobs: ActiveJobs, report: protocol.StageReached) -> list[StageEvent]
 def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
     """Note that images begin again in the GPU process, and return an event for each image."""
     events = []
-    for image in map(jobs.image, report.image_ids):
+    for image in jobs.in_flight(report.image_ids):
         image.progress = 0.0
         extra = {"reason": report.reason, "attempts": image.attempts, "seed": image.generation.seed}
         events.append(_event(image, Stage.RETRYING, report.message, extra))

@@ -5,6 +5,7 @@ and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the
 next image is sent before the last one is on disk, so no GPU waits for the disk.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
@@ -156,8 +157,7 @@ class Scheduler:
 
     async def stop(self) -> None:
         """End the GPU processes. What they were generating is generated after the next start."""
-        for gpu in self.gpus:
-            await gpu.stop()
+        await asyncio.gather(*(gpu.stop() for gpu in self.gpus))
         self._jobs.stop()
         await self._settlement.drain(self._limits.stop_s)
 

@@ -9,11 +9,11 @@ from pipelines.failure_reason import FailureReason
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Why a GPU process was ended."""
+    """Why a GPU process ended."""
 
     reason: FailureReason
     message: str
-    #: The one image that it was ended for; None if any image may be to blame.
+    #: The one image that is to blame; None if it may be any.
     image_id: str | None = None
 
 

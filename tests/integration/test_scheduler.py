@@ -124,6 +124,20 @@ def test_a_cancelled_image_ends_as_cancelled_whatever_becomes_of_it(tmp_path: Pa
     play(Box(tmp_path), scene)
 
 
+def test_steps_that_are_told_too_late_are_passed_over(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        gone, other = await box.submit(seed=1), await box.submit(seed=2)
+        box.scheduler.cancel(gone)
+        box.process.report(protocol.Cancelled(f"{gone}-0"))
+        steps = tuple(protocol.Step(f"{job_id}-0", 1, 0.0) for job_id in (gone, other))
+        box.process.report(protocol.Steps(steps, 3))
+        await box.fails(gone, "cancelled")
+        assert box.extras(gone, "denoising") == []
+        await until(lambda: box.extras(other, "denoising") == [{"step": 1, "steps": 3}])
+
+    play(Box(tmp_path), scene)
+
+
 def test_memory_that_ran_out_is_told_and_fewer_slots_are_counted_on(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         first = await box.submit(seed=1)
