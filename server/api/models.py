@@ -51,9 +51,9 @@ async def list_models(
             ModelView(
                 name=name,
                 default=name == models.default_model,
-                tiers=list(card.tiers),
-                default_tier=card.tier,
-                steps=card.steps,
+                tiers=list(card.limits.tiers),
+                default_tier=card.limits.tier,
+                steps=card.sampling.steps,
                 loaded=name in scheduler.resident,
                 licence=card.licence,
             )

@@ -352,11 +352,13 @@ class Scheduler:
 
     def _shape_for(self, card: ModelCard, key: BatchKey, running: int) -> int:
         """How many slots would be best for the jobs of this key, those in slots included."""
-        if card.reproducible:
+        if card.limits.reproducible:
             # Another shape would give other bytes, so where it does not fit, images fail.
-            return card.shapes[0]
+            return card.limits.allowed_batch_sizes[0]
         wanted = max(1, running + self._queue.waiting_for(key))
-        return self.sizes.batch_size_for(self._size_key(key.model, key.width, key.height), card.shapes, wanted)
+        return self.sizes.batch_size_for(
+            self._size_key(key.model, key.width, key.height), card.limits.allowed_batch_sizes, wanted
+        )
 
     def _size_key(self, model: str, width: int, height: int) -> CostKey:
         assert self.device is not None  # noqa: S101  nothing is sent or measured before the device is known
@@ -715,12 +717,12 @@ class Scheduler:
     # ── time limits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _watch_step(self, card: ModelCard) -> None:
-        seconds = card.step_timeout_s
+        seconds = card.limits.step_timeout_s
         self._watch(seconds, "step_timeout", f"a step took longer than {seconds:g} s, so the GPU process was ended")
 
     def _watch_load(self, model: str) -> None:
         card = self.models.models.get(model)
-        seconds = card.load_timeout_s if card is not None else START_TIMEOUT_S
+        seconds = card.limits.load_timeout_s if card is not None else START_TIMEOUT_S
         self._watch(
             seconds, "load_timeout", f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
         )
