@@ -29,7 +29,6 @@ from backlot_client.answers import (
 from backlot_client.calls import Call
 from backlot_client.client import USER_AGENT, configured
 from backlot_client.errors import JobFailed
-from backlot_client.flows import Session
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import BackgroundSpec
@@ -46,7 +45,8 @@ class AsyncClient:
 
     def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
         url, key = configured(url, key)
-        self._session = Session(key, retries or Retries())
+        self._key = key
+        self._retries = retries or Retries()
         self._http = httpx.AsyncClient(base_url=url, headers={"User-Agent": USER_AGENT})
 
     async def submit(self, spec: BackgroundSpec, *, idempotency_key: str | None = None) -> Accepted:
@@ -73,9 +73,9 @@ class AsyncClient:
         return await self._call(calls.events(job_id, since, wait_s))
 
     async def follow(self, job_id: str, *, since: int = 0, timeout_s: float | None = None) -> AsyncIterator[JobEvent]:
-        flow = Following(self._session, job_id, since, timeout_s).events()
+        flow = Following(self._retries, job_id, since, timeout_s).events()
         with closing(flow):
-            async with _Exchange(self._http) as exchange:
+            async with _Exchange(self._http, self._key) as exchange:
                 step = resume(flow)
                 while not isinstance(step, Ended):
                     if isinstance(step, JobEvent):
@@ -96,10 +96,10 @@ class AsyncClient:
         return job
 
     async def download(self, image: Artifact | CatalogEntry | str, path: str | os.PathLike[str]) -> Path:
-        return await self._run(flows.download(self._session, image, Path(path)))
+        return await self._run(flows.download(self._retries, image, Path(path)))
 
     async def cancel(self, job_id: str) -> Job:
-        return await self._run(flows.cancel(self._session, job_id))
+        return await self._run(flows.cancel(self._retries, job_id))
 
     async def backgrounds(
         self, *, scene_type: str | None = None, status: str | None = None, limit: int = 50, offset: int = 0
@@ -133,11 +133,11 @@ class AsyncClient:
         await self.close()
 
     async def _call(self, call: Call[T]) -> T:
-        return await self._run(flows.call(self._session, call))
+        return await self._run(flows.call(self._retries, call))
 
     async def _run(self, flow: Flow[T]) -> T:
         with closing(flow):
-            async with _Exchange(self._http) as exchange:
+            async with _Exchange(self._http, self._key) as exchange:
                 step = resume(flow)
                 while not isinstance(step, Ended):
                     step = await exchange.do(flow, step)
@@ -148,8 +148,9 @@ class AsyncClient:
 class _Exchange:
     """Does the steps of one flow. Holds its stream, if one is open."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, key: str) -> None:
         self._http = http
+        self._key = key
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
 
@@ -173,7 +174,7 @@ class _Exchange:
 
     async def _send(self, step: Send) -> httpx.Response:
         await self._release()
-        response = await self._http.send(step.build(self._http), stream=True)
+        response = await self._http.send(step.build(self._http, self._key), stream=True)
         self._response = response
         if step.stream and response.is_success:
             self._pieces = response.aiter_bytes()

@@ -61,7 +61,13 @@ def jobs(
     job_type: Sequence[str], status: JobStatus | None, created_after: datetime | None, limit: int, offset: int
 ) -> Call[JobPage]:
     after = None if created_after is None else created_after.astimezone(timezone.utc).isoformat()
-    params = {"job_type": list(job_type), "status": status, "created_after": after, "limit": limit, "offset": offset}
+    params = {
+        "job_type": list(job_type),
+        "status": status and status.value,
+        "created_after": after,
+        "limit": limit,
+        "offset": offset,
+    }
     return Call(answer=JobPage, path="/v1/jobs", params=params)
 
 

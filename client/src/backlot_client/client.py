@@ -30,7 +30,6 @@ from backlot_client.answers import (
 )
 from backlot_client.calls import Call
 from backlot_client.errors import JobFailed, NotConfigured
-from backlot_client.flows import Session
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import BackgroundSpec
@@ -65,7 +64,8 @@ class Client:
 
     def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
         url, key = configured(url, key)
-        self._session = Session(key, retries or Retries())
+        self._key = key
+        self._retries = retries or Retries()
         self._http = httpx.Client(base_url=url, headers={"User-Agent": USER_AGENT})
 
     def submit(self, spec: BackgroundSpec, *, idempotency_key: str | None = None) -> Accepted:
@@ -105,8 +105,8 @@ class Client:
 
         Broken connections and restarts of the server are borne. Raises WaitTimeout after `timeout_s`.
         """
-        flow = Following(self._session, job_id, since, timeout_s).events()
-        with closing(flow), _Exchange(self._http) as exchange:
+        flow = Following(self._retries, job_id, since, timeout_s).events()
+        with closing(flow), _Exchange(self._http, self._key) as exchange:
             step = resume(flow)
             while not isinstance(step, Ended):
                 if isinstance(step, JobEvent):
@@ -135,11 +135,11 @@ class Client:
 
         Raises Forbidden if the link has expired: read the job or the entry again for a new one. NotFound if it was deleted.
         """
-        return self._run(flows.download(self._session, image, Path(path)))
+        return self._run(flows.download(self._retries, image, Path(path)))
 
     def cancel(self, job_id: str) -> Job:
         """End the job and get its credits back. Raises Conflict if it had ended otherwise before."""
-        return self._run(flows.cancel(self._session, job_id))
+        return self._run(flows.cancel(self._retries, job_id))
 
     def backgrounds(
         self, *, scene_type: str | None = None, status: str | None = None, limit: int = 50, offset: int = 0
@@ -177,10 +177,10 @@ class Client:
         self.close()
 
     def _call(self, call: Call[T]) -> T:
-        return self._run(flows.call(self._session, call))
+        return self._run(flows.call(self._retries, call))
 
     def _run(self, flow: Flow[T]) -> T:
-        with closing(flow), _Exchange(self._http) as exchange:
+        with closing(flow), _Exchange(self._http, self._key) as exchange:
             step = resume(flow)
             while not isinstance(step, Ended):
                 step = exchange.do(flow, step)
@@ -191,8 +191,9 @@ class Client:
 class _Exchange:
     """Does the steps of one flow. Holds its stream, if one is open."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, key: str) -> None:
         self._http = http
+        self._key = key
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
 
@@ -216,7 +217,7 @@ class _Exchange:
 
     def _send(self, step: Send) -> httpx.Response:
         self._release()
-        response = self._http.send(step.build(self._http), stream=True)
+        response = self._http.send(step.build(self._http, self._key), stream=True)
         self._response = response
         if step.stream and response.is_success:
             self._pieces = response.iter_bytes()

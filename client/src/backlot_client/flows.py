@@ -27,35 +27,24 @@ from backlot_client.stopwatch import Stopwatch
 T = TypeVar("T")
 
 
-class Session(msgspec.Struct, frozen=True):
-    """What every request of a client shares."""
-
-    key: str
-    retries: Retries
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"}
-
-
-def call(session: Session, wanted: Call[T]) -> Flow[T]:
+def call(retries: Retries, wanted: Call[T]) -> Flow[T]:
     """Return the call's answer. Raises ApiError, Unreachable, UnexpectedAnswer."""
     send = Send(
         wanted.method,
         wanted.path,
         params=wanted.params,
-        headers={**session.headers, **wanted.headers},
+        headers=wanted.headers,
         content=wanted.body,
         read_timeout_s=wanted.wait_s + (GRACE_S if wanted.wait_s else ANSWER_S),
     )
-    response = yield from answered(session, send)
+    response = yield from answered(retries, send)
     try:
         return msgspec.json.decode(response.content, type=wanted.answer)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise unexpected_answer(response, str(error)) from error
 
 
-def answered(session: Session, send: Send) -> Flow[httpx.Response]:
+def answered(retries: Retries, send: Send) -> Flow[httpx.Response]:
     """Send until an answer is final and return it, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
     watch = Stopwatch()
     tries = 0
@@ -64,7 +53,7 @@ def answered(session: Session, send: Send) -> Flow[httpx.Response]:
         try:
             return (yield from once(send))
         except BacklotError as error:
-            yield Pause(pause_or_raise(session, error, tries, watch))
+            yield Pause(pause_or_raise(retries, error, tries, watch))
 
 
 def once(send: Send) -> Flow[httpx.Response]:
@@ -78,11 +67,11 @@ def once(send: Send) -> Flow[httpx.Response]:
     raise error_of(response)
 
 
-def pause_or_raise(session: Session, error: BacklotError, tries: int, watch: Stopwatch) -> float:
+def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Stopwatch) -> float:
     """Return the seconds until the next try after this error. Raises it if it does not pass, or not in the time left."""
     if not error.passes:
         raise error
-    seconds = session.retries.pause(tries, watch.elapsed_s(), error.retry_after_s, random.random())  # noqa: S311
+    seconds = retries.pause(tries, watch.elapsed_s(), error.retry_after_s, random.random())  # noqa: S311
     if seconds is None:
         raise error
     return seconds
@@ -93,18 +82,18 @@ def unreachable(fault: httpx.TransportError) -> Unreachable:
     return Unreachable(f"No answer from {address}: {fault or type(fault).__name__}")
 
 
-def cancel(session: Session, job_id: str) -> Flow[Job]:
+def cancel(retries: Retries, job_id: str) -> Flow[Job]:
     """Return the job as it is after its cancellation. A job that was cancelled before is no error."""
     try:
-        return (yield from call(session, calls.cancel(job_id)))
+        return (yield from call(retries, calls.cancel(job_id)))
     except Conflict:
-        job = yield from call(session, calls.job(job_id))
+        job = yield from call(retries, calls.job(job_id))
         if job.failure_reason == "cancelled":
             return job
         raise
 
 
-def download(session: Session, image: Artifact | CatalogEntry | str, path: Path) -> Flow[Path]:
+def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path) -> Flow[Path]:
     """Write the image to `path` and return it; the file appears there whole or not at all.
 
     Raises IncompleteDownload, ApiError (Forbidden if the link has expired), Unreachable, OSError.
@@ -113,7 +102,7 @@ def download(session: Session, image: Artifact | CatalogEntry | str, path: Path)
     if link is None:
         raise NotFound("This picture was deleted from the server", code="IMAGE_DELETED", status=404)
     # The link needs no key, and may lead to another host, which must not see it.
-    send = Send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True)
+    send = Send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True, with_key=False)
     watch = Stopwatch()
     tries = 0
     while True:
@@ -122,7 +111,7 @@ def download(session: Session, image: Artifact | CatalogEntry | str, path: Path)
             response = yield from once(send)
             yield from _save(response, path)
         except BacklotError as error:
-            yield Pause(pause_or_raise(session, error, tries, watch))
+            yield Pause(pause_or_raise(retries, error, tries, watch))
         else:
             return path
 

@@ -7,7 +7,8 @@ from backlot_client import calls
 from backlot_client.answers import JobEvent
 from backlot_client.errors import BacklotError, WaitTimeout, unexpected_answer
 from backlot_client.event_stream import EventStreamDecoder
-from backlot_client.flows import Session, call, once, pause_or_raise, unreachable
+from backlot_client.flows import call, once, pause_or_raise, unreachable
+from backlot_client.retries import Retries
 from backlot_client.steps import ItemFlow, Pause, Read, Send
 from backlot_client.stopwatch import Stopwatch
 
@@ -24,12 +25,12 @@ LAST_STRETCH_S = 20.0
 class Following:
     """One job's events after `since`, up to its last.
 
-    A stream that breaks is resumed after the last event seen. Faults that pass are borne for as long as the session's
-    retries allow, counted from the last sign of life.
+    A stream that breaks is resumed after the last event seen. Faults that pass are borne for as long as the retries
+    allow, counted from the last sign of life.
     """
 
-    def __init__(self, session: Session, job_id: str, since: int = 0, timeout_s: float | None = None) -> None:
-        self._session = session
+    def __init__(self, retries: Retries, job_id: str, since: int = 0, timeout_s: float | None = None) -> None:
+        self._retries = retries
         self._job_id = job_id
         self._seen = since
         self._has_ended = False
@@ -60,14 +61,14 @@ class Following:
                 self._barren_streams = BARREN_STREAMS
         except BacklotError as error:
             self._faults += 1
-            seconds = pause_or_raise(self._session, error, self._faults, self._life)
+            seconds = pause_or_raise(self._retries, error, self._faults, self._life)
             yield Pause(max(0.0, min(seconds, self._left_s)))
 
     def _opening(self) -> Send:
         return Send(
             "GET",
             calls.events(self._job_id, 0, 0).path,
-            headers={**self._session.headers, "Accept": "text/event-stream", "Last-Event-ID": str(self._seen)},
+            headers={"Accept": "text/event-stream", "Last-Event-ID": str(self._seen)},
             read_timeout_s=min(SILENCE_S, self._left_s),
             stream=True,
         )
@@ -98,7 +99,7 @@ class Following:
 
     def _poll(self) -> ItemFlow[JobEvent]:
         wait_s = round(max(0.0, min(POLL_S, self._left_s)), 3)
-        page = yield from call(self._session, calls.events(self._job_id, self._seen, wait_s))
+        page = yield from call(self._retries, calls.events(self._job_id, self._seen, wait_s))
         for event in page.events:
             yield from self._give(event)
         if not page.events:
@@ -112,10 +113,10 @@ class Following:
 
     def _look_for_the_end(self) -> ItemFlow[JobEvent]:
         """Nothing came: find out if the job's last event was seen before, else wait a moment."""
-        job = yield from call(self._session, calls.job(self._job_id))
+        job = yield from call(self._retries, calls.job(self._job_id))
         self._has_ended = job.has_ended and (job.latest_event is None or job.latest_event.seq <= self._seen)
         if not self._has_ended:
-            yield Pause(max(0.0, min(self._session.retries.first_s, self._left_s)))
+            yield Pause(max(0.0, min(self._retries.first_s, self._left_s)))
 
     def _note_life(self) -> None:
         self._faults, self._life = 0, Stopwatch()

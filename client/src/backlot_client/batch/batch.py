@@ -125,6 +125,9 @@ class Batch:
             step = Next.SUBMIT_AGAIN
         if step is Next.SUBMIT_AGAIN:
             entry = await self._submit(entry)
+        if entry.state is State.DONE:
+            # Its file was removed; until it is back the row is not done.
+            entry = self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, sizes=[]))
         return entry if entry.state is State.REFUSED else await self._fetch(row, entry)
 
     def _new_entry(self, row: Row, last: Entry | None) -> Entry:
