@@ -17,10 +17,19 @@ def size_of(tier: Tier, ratio: str, multiple: int) -> tuple[int, int]:
     >>> size_of("0.5K", "16:9", 32)
     (672, 384)
     """
-    side = float(tier.removesuffix("K")) * 1024
+    side, stretch = side_of(tier), sqrt(ratio_of(ratio))
+    return _nearest(side * stretch, multiple), _nearest(side / stretch, multiple)
+
+
+def side_of(tier: Tier) -> float:
+    """Return the side in pixels of a square image of the tier."""
+    return float(tier.removesuffix("K")) * 1024
+
+
+def ratio_of(ratio: str) -> float:
+    """Return width ÷ height of `W:H`."""
     across, down = (int(part) for part in ratio.split(":"))
-    width, height = side * sqrt(across / down), side * sqrt(down / across)
-    return _nearest(width, multiple), _nearest(height, multiple)
+    return across / down
 
 
 def _nearest(length: float, multiple: int) -> int:

@@ -77,6 +77,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.default_tier or self.tiers[0]
 
     @property
+    def follows_negative_prompts(self) -> bool:
+        """Whether a negative prompt changes the image: only classifier-free guidance reads one."""
+        return self.vocabulary is None and self.guidance > 1
+
+    @property
     def shapes(self) -> tuple[int, ...]:
         """Batch shapes in ascending order, never empty.
 

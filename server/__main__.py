@@ -23,7 +23,7 @@ class AlreadyRunning(Exception):
 
 
 class CannotListen(Exception):
-    """The address is taken or not of this box."""
+    """The address is taken, or is not an address of this box."""
 
 
 class CannotStart(Exception):
@@ -58,8 +58,10 @@ def _port(text: str) -> int:
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Before anything is changed, raises ModelsFileError, AlreadyRunning, CannotListen or
-    CannotStart."""
+    """Run until SIGTERM or SIGINT.
+
+    Raises ModelsFileError, AlreadyRunning, CannotListen or CannotStart, all of them before anything is changed.
+    """
     models = ModelsFile(settings.models)
     for folder in (settings.data, settings.images, settings.logs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,8 +69,8 @@ def serve(settings: Settings) -> None:
     with lock:
         _log_to(settings)
         listening = _listen(settings.host, settings.port)
-        # The slowest part of a start is the import of torch over there. All else is imported and opened meanwhile; where
-        # that fails, the process sees this one go and goes too.
+        # The GPU process takes seconds to import torch, so it starts first. If this process cannot start after all, the
+        # GPU process sees that and ends too.
         try:
             gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
         except OSError as error:
@@ -81,7 +83,7 @@ def serve(settings: Settings) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bound before anything is made or shown, so that a first key is never printed by a server that cannot start."""
+    """Bind the address. This comes before anything is made or shown: a server that cannot start prints no key."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -92,7 +94,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def hold(data: Path) -> IO[str]:
-    """The lock on a data folder, held as long as the file is open. Raises AlreadyRunning."""
+    """Lock a data folder for as long as the returned file is open. Raises AlreadyRunning."""
     lock = (data / "server.lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

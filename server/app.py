@@ -5,17 +5,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, OpenAPIType, Schema, SecurityScheme
 from litestar.types import ASGIApp
 
-from server.api import billing, catalog, health, jobs, pages, workflows
+from server.api import billing, catalog, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
 from server.api.auth import Authentication, rate_limit
 from server.api.errors import error_response
@@ -25,14 +22,14 @@ from server.api.views import Linker
 from server.clock import ago
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
-from server.ledger import request_log as requests
+from server.ledger import request_log
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
 from server.scheduler.process import Worker
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
-from server.workflows.background import MAX_SEED, MAX_TEXT
+from server.workflows.registry import WORKFLOWS, deliver
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, gpu_process)
+        scheduler = Scheduler(settings, models, database, hub, gpu_process, deliver)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [
@@ -73,13 +70,16 @@ def create_app(
     v1 = Router(
         "/v1",
         route_handlers=[
-            workflows.generate_background,
+            *workflows.ROUTES,
+            openai.create_images,
             jobs.list_jobs,
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
             catalog.list_backgrounds,
             catalog.read_background,
+            catalog.list_images,
+            catalog.read_image,
             catalog.list_renders,
             catalog.read_render,
             billing.list_operations,
@@ -94,19 +94,21 @@ def create_app(
     app = Litestar(
         route_handlers=[
             v1,
-            catalog.read_image,
+            catalog.fetch_image,
             health.read_health,
             health.read_readiness,
             health.read_metrics,
             pages.studio_page,
             pages.read_schema,
+            pages.read_document,
             *pages.static_routers(),
         ],
         lifespan=[lifespan],
-        state=State({"database": database, "models_file": models}),
+        state=State({"database": database}),
         dependencies={
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "models": Provide(lambda: models.current, sync_to_thread=False),
+            "models_file": Provide(lambda: models, sync_to_thread=False),
             "database": Provide(lambda: database, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
@@ -115,59 +117,26 @@ def create_app(
         },
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
-        openapi_config=_openapi(),
+        openapi_config=openapi.config(pages.swagger),
         logging_config=None,
     )
-    _complete_schema(app)
+    openapi.complete(
+        app,
+        bodies={
+            "/v1/images/generations": openai.ImagesBody,
+            **{f"/v1/{workflow.job_type.operation}": workflow.spec for workflow in WORKFLOWS.values()},
+        },
+        never_found={"/v1/renders/{public_id}"},
+        images={"/images/{name}"},
+    )
     return RequestLog(app, database)
-
-
-def _complete_schema(app: Litestar) -> None:
-    """What Litestar does not say of itself.
-
-    Wrong parameters are 422s here, not 400s; a spec may have no unknown fields; bounds within `… | None` get lost; and a
-    render is never found.
-    """
-    document = app.openapi_schema
-    for path in (document.paths or {}).values():
-        for operation in (path.get, path.post):
-            if operation is not None and operation.responses is not None:
-                operation.responses.pop("400", None)
-    spec = document.components.schemas["BackgroundSpec"]
-    spec.additional_properties = False
-    properties = spec.properties or {}
-    properties["seed"] = _bounded(properties["seed"], OpenAPIType.INTEGER, minimum=0, maximum=MAX_SEED)
-    properties["pilot_brand"] = _bounded(properties["pilot_brand"], OpenAPIType.STRING, max_length=MAX_TEXT)
-    render = (document.paths or {})["/v1/renders/{public_id}"].get
-    if render is not None and render.responses is not None:
-        render.responses.pop("200", None)
-
-
-def _bounded(schema: Any, kind: OpenAPIType, **bounds: int) -> Schema:
-    return Schema(
-        description=schema.description,
-        one_of=[Schema(type=kind, **bounds), Schema(type=OpenAPIType.NULL)],  # type: ignore[arg-type]
-    )
-
-
-def _openapi() -> OpenAPIConfig:
-    bearer = SecurityScheme(type="http", scheme="bearer", description="A key of `backlot clients add`: sk_live_…")
-    return OpenAPIConfig(
-        title="Backlot",
-        version=version("backlot"),
-        description="A local, GPU-backed generation server: background specs in, catalogue backgrounds out.",
-        path="/openapi",
-        render_plugins=[pages.swagger],
-        components=Components(security_schemes={"key": bearer}),
-        use_handler_docstrings=True,
-    )
 
 
 async def _forget(database: Database, days: int) -> None:
     """Keep the request log and the idempotency keys to their spans, for as long as the server runs."""
     while True:
         try:
-            rows = await database.write(lambda c: requests.forget_before(c, ago(timedelta(days=days))))
+            rows = await database.write(lambda c: request_log.forget_before(c, ago(timedelta(days=days))))
             keys = await database.write(job_ledger.forget_idempotency_keys)
         except Exception:
             log.exception("What is past its time could not be removed")

@@ -8,6 +8,7 @@ import uvicorn
 
 from server.app import create_app
 from server.keys import new_client
+from server.ledger import clients
 from server.ledger.database import Database, connect, migrate, transaction
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
@@ -25,8 +26,8 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_pr
     database = Database(settings.database)
     hub = EventHub()
     app = create_app(settings, models, database, hub, gpu_process)
-    # What was made up to here stays; it need not be searched for garbage again and again, nor thousands of waiting jobs
-    # each time a few hundred objects have come and gone.
+    # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
+    # collection would look at every waiting job.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     config = uvicorn.Config(
@@ -34,7 +35,7 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_pr
         log_config=None,
         access_log=False,
         server_header=False,
-        # Whoever is slow to take an answer may not hold up a restart.
+        # A client that takes its answer slowly may not hold up a restart.
         timeout_graceful_shutdown=5,
     )
     server = _HttpServer(config, hub)
@@ -43,11 +44,11 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_pr
     finally:
         database.close()
     if not server.started:
-        sys.exit("backlot: the server could not start; what is logged above says why")
+        sys.exit("backlot: the server could not start; see the log above")
 
 
 class _HttpServer(uvicorn.Server):
-    """Lets waiting requests and event streams go when a stop begins; they would hold it up otherwise."""
+    """Ends waiting requests and event streams when a stop begins; otherwise they would hold it up."""
 
     def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
         super().__init__(config)
@@ -65,7 +66,7 @@ def _welcome(settings: Settings, port: int) -> None:
     connection = connect(settings.database)
     try:
         with transaction(connection):
-            if connection.execute("SELECT 1 FROM clients LIMIT 1").fetchone():
+            if clients.any_exists(connection):
                 print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
                 return
             key = new_client(connection, FIRST_CLIENT, FIRST_CREDITS, test=False)

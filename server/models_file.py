@@ -7,27 +7,27 @@ value and the way out.
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS
 from pipelines.model_card import ModelCard
+from server.jobs import FailureMode, JobType
 from server.validation import Problem, check
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-FailureMode = Literal["fail", "retry", "deliver"]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one request costs and how it behaves where the spec is silent."""
+    """What one image of an operation costs, and the defaults of specs that leave a field out."""
 
     credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
     enabled: bool = True
     eval_enabled: bool = False
-    on_technical_failure: FailureMode = "fail"
+    on_technical_failure: FailureMode = FailureMode.FAIL
     #: Runs a job may take under `retry` and after a restart of the server.
     max_attempts: Annotated[int, Meta(ge=1, le=20)] = 3
 
@@ -39,16 +39,12 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     negative_prompt: str = ""
 
 
-class Operations(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    background_generator: Operation = Operation()
-
-
 class Models(msgspec.Struct, frozen=True, kw_only=True):
     """A checked models.toml."""
 
     default_model: str
     models: dict[str, ModelCard]
-    operations: Operations
+    operations: dict[JobType, Operation]
     brands: dict[str, Brand]
 
     @property
@@ -96,15 +92,13 @@ def load_models(path: Path) -> Models:
         for name, table in top.get("models", {}).items()
         if (card := _card(name, table, path.parent, problems)) is not None
     }
-    operations: dict[str, Operation] = {}
+    operations = {job_type: Operation() for job_type in JobType}
+    by_name = {job_type.operation: job_type for job_type in JobType}
     for name, table in top.get("operations", {}).items():
-        if name != "background-generator":
-            problems.append(
-                f"[operations.{name}]: there is no such operation; the one there is, is background-generator"
-            )
-            continue
-        if (operation := _table(f"operations.{name}", table, Operation, problems)) is not None:
-            operations["background_generator"] = operation
+        if name not in by_name:
+            problems.append(f"[operations.{name}]: there is no such operation; there are {', '.join(by_name)}")
+        elif (operation := _table(f"operations.{name}", table, Operation, problems)) is not None:
+            operations[by_name[name]] = operation
     brands = {
         name: brand
         for name, table in top.get("brands", {}).items()
@@ -119,7 +113,7 @@ def load_models(path: Path) -> Models:
         )
     if problems:
         raise ModelsFileError(path, problems)
-    return Models(default_model=top["default_model"], models=models, operations=Operations(**operations), brands=brands)
+    return Models(default_model=top["default_model"], models=models, operations=operations, brands=brands)
 
 
 def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -> T | None:

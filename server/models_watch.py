@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +15,16 @@ LOOK_EVERY_S = 1.0
 
 
 class ModelsFile:
-    """A good edit takes effect at once; a bad one changes nothing and is told."""
+    """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why."""
 
     def __init__(self, path: Path) -> None:
         """Raises ModelsFileError: a server does not start on a bad file."""
         self.path = path
         self._seen = self._stamp()
         self.current: Models = load_models(path)
-        #: What is wrong with the file as it is now; None where it is in use.
+        #: When the present models were taken up, in seconds since 1970.
+        self.taken_up_at = int(time.time())
+        #: What is wrong with the file as it is now; None if it is in use.
         self.error: str | None = None
 
     async def watch(self, changed: Callable[[], None]) -> None:
@@ -48,6 +51,7 @@ class ModelsFile:
         if models == self.current:
             return
         before, self.current = self.current, models
+        self.taken_up_at = int(time.time())
         log.info(
             "%s was edited: %s; enabled: %s; default: %s",
             self.path,

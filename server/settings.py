@@ -26,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     models: Path = Path("models.toml")
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8700
-    #: How clients reach this server, where a proxy stands before it, e.g. `https://backlot.studio.lan`.
+    #: How clients reach this server through a proxy, e.g. `https://backlot.studio.lan`.
     public_url: str = ""
     #: Jobs that may wait before a new one gets 503 QUEUE_FULL.
     queue_limit: Annotated[int, Meta(ge=1)] = 1000
@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
     #: Days that request-log rows are kept.
     log_days: Annotated[int, Meta(ge=1)] = 90
-    #: `auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.
+    #: `auto` takes CUDA if there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.
     device: Annotated[str, Meta(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
     #: Memory of the device that the GPU process may take, in GiB; 0 is all of it.
     memory_gib: Annotated[float, Meta(ge=0)] = 0.0

@@ -6,9 +6,10 @@ each field is converted on its own, strictly (`"512"` is not an int), and lists 
 
 import difflib
 import re
+from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -77,6 +78,9 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
         msgspec.convert(value, expected, strict=True)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
+        if message.startswith("Invalid enum value"):
+            message = f"{str(value)[:40]!r} is not one of {', '.join(map(str, _choices(expected)))}"
+            return [Problem((*loc, *_path(path)), "enum", message, value)]
         return [Problem((*loc, *_path(path)), _kind(message), message, value)]
     except RecursionError:
         return [Problem(loc, "recursion", "Nested too deeply", None)]
@@ -95,6 +99,15 @@ def _element_type(expected: Any) -> Any:
     return None
 
 
+def _choices(expected: Any) -> list[Any]:
+    """Return the values of an enum or a Literal, and of those within a union or an annotation."""
+    if get_origin(expected) is Literal:
+        return list(get_args(expected))
+    if isinstance(expected, type) and issubclass(expected, Enum):
+        return [member.value for member in expected]
+    return [choice for inner in get_args(expected) for choice in _choices(inner)]
+
+
 def _path(text: str) -> list[str | int]:
     return [int(index) if index else name for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", text)]
 
@@ -108,8 +121,6 @@ def _kind(message: str) -> str:
         return "greater_than_equal"
     if " <= " in message or " < " in message:
         return "less_than_equal"
-    if message.startswith("Invalid enum value"):
-        return "enum"
     expected = re.match(r"Expected `([a-z]+)", message)
     return f"{_LONG_NAMES.get(expected[1], expected[1])}_type" if expected else "value_error"
 

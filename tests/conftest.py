@@ -9,6 +9,8 @@ import pytest
 from tests.support.files import models_file
 from tests.support.server import ROOT, Server, StartServer
 
+SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
+
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -26,6 +28,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
     def start(models: Path, **environment: str) -> Server:
         server = Server(tmp_path_factory.mktemp("data"), models, **environment)
         started.append(server)
+        server.start()
         return server
 
     yield start
@@ -37,8 +40,22 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
 def tiny_server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """A server with the tiny models, good and broken."""
-    return start_server(models_file(tmp_path_factory.mktemp("toml") / "models.toml", tiny_folders))
+    """A server with the tiny models, good and broken; `exact` is the good one at one batch size."""
+    path = tmp_path_factory.mktemp("toml") / "models.toml"
+    folders = {**tiny_folders, "exact": tiny_folders["good"]}
+    return start_server(models_file(path, folders, extra="reproducible = true"))
+
+
+@pytest.fixture(scope="module")
+def slow_server(
+    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    """Its jobs run long enough to be cancelled, killed and hung."""
+    folders = {name: tiny_folders[name] for name in ("good", "nan")}
+    path = tmp_path_factory.mktemp("toml") / "models.toml"
+    # Two slots always; small layers gain nothing from a second thread.
+    models = models_file(path, folders, steps=SLOW, step_timeout_s=3, max_batch=2, reproducible="true")
+    return start_server(models, OMP_NUM_THREADS="1")
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from litestar.middleware import ASGIMiddleware
 from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from server.api.errors import BadSignature, Forbidden, Unauthorized
 from server.api.request_log import record_of
+from server.errors import BadSignature, Forbidden, Unauthorized
 from server.keys import body_signature, digest_of
-from server.ledger import accounts
+from server.ledger import clients
+from server.ledger.clients import Caller, Capability
 from server.ledger.database import Database
 
 SIGNATURE_HEADER = "X-Shopify-Hmac-Sha256"
@@ -36,7 +37,7 @@ class Authentication(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-def _identify(request: Request[Any, Any, Any], database: Database) -> accounts.Caller:
+def _identify(request: Request[Any, Any, Any], database: Database) -> Caller:
     header = request.headers.get("Authorization")
     if header is None:
         raise Unauthorized("Send your key in the header: Authorization: Bearer sk_live_…")
@@ -45,13 +46,13 @@ def _identify(request: Request[Any, Any, Any], database: Database) -> accounts.C
     if scheme.lower() != "bearer" or not key:
         raise Unauthorized("The Authorization header must read: Bearer sk_live_…")
     digest = digest_of(key)
-    caller = database.look_up(lambda connection: accounts.caller(connection, digest))
+    caller = database.look_up(lambda connection: clients.caller(connection, digest))
     if caller is None:
         raise Unauthorized("This key is unknown or was revoked; ask the operator for another one")
     return caller
 
 
-def _check_signature(caller: accounts.Caller, signature: str, body: bytes) -> None:
+def _check_signature(caller: Caller, signature: str, body: bytes) -> None:
     if caller.signing_secret is None:
         raise BadSignature(f"{SIGNATURE_HEADER} was sent, but this client has no signing secret; leave the header out")
     if not hmac.compare_digest(signature.encode(), body_signature(caller.signing_secret, body).encode()):
@@ -62,16 +63,16 @@ def _check_signature(caller: accounts.Caller, signature: str, body: bytes) -> No
 
 async def can_create(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard of every route that makes or changes something."""
-    _require("jobs:create", connection)
+    _require(Capability.CREATE, connection)
 
 
 async def can_read(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard of every read."""
-    _require("jobs:read", connection)
+    _require(Capability.READ, connection)
 
 
-def _require(capability: accounts.Capability, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    caller: accounts.Caller = connection.user
+def _require(capability: Capability, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    caller: Caller = connection.user
     if capability not in caller.capabilities:
         raise Forbidden(f"This key lacks the capability {capability}; it has {', '.join(sorted(caller.capabilities))}")
 
@@ -82,5 +83,5 @@ def rate_limit(per_minute: int) -> RateLimitConfig:
 
 
 def _key_of(request: Request[Any, Any, Any]) -> str:
-    caller: accounts.Caller = request.user
+    caller: Caller = request.user
     return str(caller.key_id)

@@ -1,7 +1,7 @@
 """Prices, credits, transactions, usage."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get
@@ -12,10 +12,14 @@ from server.api.auth import can_read
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
 from server.clock import as_text
-from server.ledger import accounts
-from server.ledger.accounts import Caller, Totals, TransactionPage, Usage
+from server.jobs import JobType
+from server.ledger import credits, reports
+from server.ledger.clients import Caller
+from server.ledger.credits import Totals, Transaction, TransactionFilter
 from server.ledger.database import Database
+from server.ledger.reports import Usage
 from server.models_file import Models
+from server.workflows.registry import WORKFLOWS
 
 
 class OperationPrice(msgspec.Struct, frozen=True):
@@ -29,30 +33,48 @@ class Operations(msgspec.Struct, frozen=True):
     operations: list[OperationPrice]
 
 
+class TransactionPage(msgspec.Struct, frozen=True):
+    items: list[Transaction]
+    total: int
+    limit: int
+    offset: int
+
+
 @get("/operations", guards=[can_read], responses=errors(), summary="List operations and prices", tags=["billing"])
 async def list_operations(models: NamedDependency[Models]) -> Operations:
-    operation = models.operations.background_generator
-    price = OperationPrice("background-generator", "generator", operation.credits_cost, operation.enabled)
-    return Operations([price])
+    return Operations(
+        [
+            OperationPrice(
+                job_type.operation,
+                WORKFLOWS[job_type].op_class,
+                models.operations[job_type].credits_cost,
+                models.operations[job_type].enabled,
+            )
+            for job_type in JobType
+        ]
+    )
 
 
 @get("/credits", guards=[can_read], responses=errors(), summary="Read the balance", tags=["billing"])
 async def read_credits(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> Totals:
     client_id = request.user.client_id
-    return await database.read(lambda connection: accounts.totals(connection, client_id))
+    return await database.read(lambda connection: credits.totals(connection, client_id))
 
 
 @get("/transactions", guards=[can_read], responses=errors(422), summary="List transactions", tags=["billing"])
 async def list_transactions(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
-    kind: Annotated[Literal["spend", "purchases"] | None, QueryParameter()] = None,
+    kind: Annotated[TransactionFilter | None, QueryParameter()] = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> TransactionPage:
     """Newest first; one item an operation, its delta net of the refund."""
     client_id = request.user.client_id
-    return await database.read(lambda connection: accounts.transactions(connection, client_id, kind, limit, offset))
+    items, total = await database.read(
+        lambda connection: credits.transactions(connection, client_id, kind, limit, offset)
+    )
+    return TransactionPage(items, total, limit, offset)
 
 
 @get("/usage", guards=[can_read], responses=errors(422), summary="Sum up usage", tags=["billing"])
@@ -66,4 +88,4 @@ async def read_usage(
     client_id = request.user.client_id
     start = "" if since is None else as_text(since)
     end = as_text(until or datetime.now(UTC))
-    return await database.read(lambda connection: accounts.usage(connection, client_id, start, end))
+    return await database.read(lambda connection: reports.usage(connection, client_id, start, end))

@@ -1,6 +1,6 @@
 """`/v1/catalog` and `/v1/renders`, and the images behind signed links."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get
@@ -11,14 +11,17 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import File
 
+from server.api import views
 from server.api.auth import can_read
-from server.api.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
+from server.api.errors import ErrorEnvelope, ValidationEnvelope
 from server.api.jobs import Limit, Offset
 from server.api.links import Links
 from server.api.openapi import errors
-from server.api.views import Background, Linker, background
-from server.ledger import jobs
-from server.ledger.accounts import Caller
+from server.api.views import BackgroundEntry, ImageEntry, Linker
+from server.errors import Invalid, ResourceNotFound
+from server.ledger import catalog
+from server.ledger.catalog import EntryRow, EntryStatus, EntryType
+from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.settings import Settings
 from server.validation import Problem
@@ -33,22 +36,33 @@ class RenderPage(msgspec.Struct, frozen=True):
     count: int
 
 
-@get("/catalog/backgrounds", guards=[can_read], responses=errors(422), summary="List backgrounds", tags=["catalog"])
+Status = Annotated[EntryStatus | None, QueryParameter()]
+
+
+@get(
+    "/catalog/backgrounds",
+    guards=[can_read],
+    responses=errors(422),
+    summary="List backgrounds",
+    tags=["catalog"],
+)
 async def list_backgrounds(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
     linker: NamedDependency[Linker],
     scene_type: Annotated[str | None, QueryParameter(description="As the spec wrote it")] = None,
-    status: Annotated[Literal["active", "archived"] | None, QueryParameter()] = None,
+    status: Status = None,
     limit: Limit = 50,
     offset: Offset = 0,
-) -> list[Background]:
+) -> list[BackgroundEntry]:
     """Newest first."""
     client_id = request.user.client_id
     rows = await database.read(
-        lambda connection: jobs.backgrounds(connection, client_id, scene_type, status, limit, offset)
+        lambda connection: catalog.entries(
+            connection, client_id, EntryType.BACKGROUND, scene_type, status, limit, offset
+        )
     )
-    return [background(row, linker) for row in rows]
+    return [views.background(row, linker) for row in rows]
 
 
 @get(
@@ -63,12 +77,55 @@ async def read_background(
     public_id: FromPath[str],
     database: NamedDependency[Database],
     linker: NamedDependency[Linker],
-) -> Background:
+) -> BackgroundEntry:
+    return views.background(await _entry(request.user, EntryType.BACKGROUND, public_id, database), linker)
+
+
+@get(
+    "/catalog/images",
+    guards=[can_read],
+    responses=errors(422),
+    summary="List images",
+    tags=["catalog"],
+)
+async def list_images(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    linker: NamedDependency[Linker],
+    status: Status = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> list[ImageEntry]:
+    """Newest first; an entry for each image of a job."""
     client_id = request.user.client_id
-    row = await database.read(lambda connection: jobs.background(connection, client_id, public_id))
+    rows = await database.read(
+        lambda connection: catalog.entries(connection, client_id, EntryType.IMAGE, None, status, limit, offset)
+    )
+    return [views.image(row, linker) for row in rows]
+
+
+@get(
+    "/catalog/images/{public_id:str}",
+    guards=[can_read],
+    responses=errors(404),
+    summary="Read an image's entry",
+    tags=["catalog"],
+)
+async def read_image(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    linker: NamedDependency[Linker],
+) -> ImageEntry:
+    return views.image(await _entry(request.user, EntryType.IMAGE, public_id, database), linker)
+
+
+async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database: Database) -> EntryRow:
+    """Return the caller's entry. Raises ResourceNotFound."""
+    row = await database.read(lambda connection: catalog.entry(connection, caller.client_id, entry_type, public_id))
     if row is None:
-        raise ResourceNotFound(f"There is no background {public_id[:64]!r} in this client's catalogue")
-    return background(row, linker)
+        raise ResourceNotFound(f"There is no {entry_type} {public_id[:64]!r} in this client's catalogue")
+    return row
 
 
 @get("/renders", guards=[can_read], responses=errors(422), summary="List renders", tags=["catalog"])
@@ -105,7 +162,7 @@ async def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
         422: ResponseSpec(ValidationEnvelope, generate_examples=False, description="A part of the link is missing"),
     },
 )
-async def read_image(
+async def fetch_image(
     name: FromPath[str],
     links: NamedDependency[Links],
     database: NamedDependency[Database],
@@ -116,7 +173,7 @@ async def read_image(
     """Needs no key."""
     artifact = name.removesuffix(".png")
     links.check(artifact, expires, signature)
-    path = await database.read(lambda connection: jobs.artifact_path(connection, artifact))
+    path = await database.read(lambda connection: catalog.artifact_path(connection, artifact))
     if path is None or not (settings.images / path).is_file():
         raise ResourceNotFound(f"The image {name!r} is no longer on this server")
     return File(

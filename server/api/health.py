@@ -15,7 +15,7 @@ class Health(msgspec.Struct, frozen=True):
 
 class Readiness(msgspec.Struct, frozen=True):
     ready: bool
-    #: Why not; null where ready.
+    #: Why not; null if ready.
     reason: str | None
     #: The models in memory.
     models: list[str]
@@ -24,7 +24,7 @@ class Readiness(msgspec.Struct, frozen=True):
     device: str | None
     #: What stood in the way of each model that could not be loaded.
     load_errors: dict[str, str]
-    #: Why the last edit of models.toml has no effect; null where it has.
+    #: Why the last edit of models.toml has no effect; null if it has.
     models_file_error: str | None
     queue: int
 

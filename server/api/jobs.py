@@ -1,9 +1,7 @@
 """`/v1/jobs`: list, read, follow, cancel."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,14 +12,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from server.api import views
 from server.api.auth import can_create, can_read
-from server.api.errors import JobNotCancellable, JobNotFound
+from server.api.following import follow
 from server.api.openapi import errors
-from server.api.views import EventPage, JobPage, JobView, Linker, event_page, job, summary
+from server.api.views import EventPage, JobPage, JobView, Linker
 from server.clock import as_text
+from server.errors import JobNotCancellable, JobNotFound
 from server.jobs import JobStatus
 from server.ledger import jobs
-from server.ledger.accounts import Caller
+from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.scheduler.events import EventHub
 from server.scheduler.scheduler import Scheduler
@@ -47,10 +47,10 @@ async def list_jobs(
 ) -> JobPage:
     after = None if created_after is None else as_text(created_after)
     client_id = request.user.client_id
-    rows = await database.read(
-        lambda connection: jobs.listed(connection, client_id, job_type or [], status, after, limit, offset)
+    found = await database.read(
+        lambda connection: jobs.page(connection, client_id, job_type or [], status, after, limit, offset)
     )
-    return JobPage([summary(row) for row in rows], limit, offset, len(rows))
+    return JobPage(found, limit, offset, len(found))
 
 
 @get("/jobs/{public_id:str}", guards=[can_read], responses=errors(404), summary="Read a job", tags=["jobs"])
@@ -65,21 +65,10 @@ async def read_job(
 
 
 async def _view(caller: Caller, public_id: str, database: Database, scheduler: Scheduler, linker: Linker) -> JobView:
-    found = await database.read(lambda connection: job(connection, caller.client_id, public_id, linker))
+    found = await database.read(lambda connection: jobs.detail(connection, caller.client_id, public_id))
     if found is None:
         raise JobNotFound(public_id)
-    row, result, latest = found
-    return JobView(
-        public_id=row["public_id"],
-        job_type=row["job_type"],
-        status=row["status"],
-        created_at=row["created_at"],
-        request=msgspec.json.decode(row["request"]),
-        result=result,
-        latest_event=latest,
-        queue_position=scheduler.position(public_id),
-        progress=1.0 if row["status"] == "SUCCESS" else scheduler.progress(public_id),
-    )
+    return views.job(found, linker, scheduler.position(public_id), scheduler.progress(public_id))
 
 
 @get(
@@ -87,7 +76,9 @@ async def _view(caller: Caller, public_id: str, database: Database, scheduler: S
     guards=[can_read],
     responses={
         **errors(404, 422),
-        200: ResponseSpec(EventPage, generate_examples=False, description="JSON, or text/event-stream where accepted"),
+        200: ResponseSpec(
+            EventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
+        ),
     },
     summary="Follow a job",
     tags=["jobs"],
@@ -108,22 +99,17 @@ async def read_events(
     client_id = request.user.client_id
 
     async def read(after: int) -> tuple[EventPage, bool]:
-        found = await database.read(lambda connection: event_page(connection, client_id, public_id, after, linker))
+        found = await database.read(lambda connection: jobs.events_since(connection, client_id, public_id, after))
         if found is None:
             raise JobNotFound(public_id)
-        return found
+        return views.event_page(public_id, found, linker), found.ended
 
     if "text/event-stream" in request.headers.get("Accept", ""):
         await read(since)
         return ServerSentEvent(_stream(hub, public_id, max(since, last_event_id or 0), read))
-    with hub.subscribed(public_id) as news:
-        page, ended = await read(since)
-        deadline = time.monotonic() + wait
-        while not page.events and not ended and not hub.closing and (left := deadline - time.monotonic()) > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), left)
-            news.clear()
-            page, ended = await read(since)
+    page, _ = await follow(
+        hub, public_id, lambda: read(since), lambda found: bool(found[0].events) or found[1], patience_s=wait
+    )
     return Response(page)
 
 
@@ -162,16 +148,11 @@ async def cancel_job(
     linker: NamedDependency[Linker],
 ) -> JobView:
     """A waiting job ends at once, a running one at its next denoising step, which the answer waits for a few seconds."""
-    caller = request.user
-    with hub.subscribed(public_id) as news:
-        view = await _view(caller, public_id, database, scheduler, linker)
-        if view.status in ("SUCCESS", "FAILURE") or not await scheduler.cancel(public_id):
-            raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
-        deadline = time.monotonic() + CANCEL_PATIENCE_S
-        view = await _view(caller, public_id, database, scheduler, linker)
-        while view.status in ("NOT_STARTED", "IN_PROGRESS") and (left := deadline - time.monotonic()) > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), left)
-            news.clear()
-            view = await _view(caller, public_id, database, scheduler, linker)
-    return view
+
+    async def read() -> JobView:
+        return await _view(request.user, public_id, database, scheduler, linker)
+
+    view = await read()
+    if view.status.ended or not await scheduler.cancel(public_id):
+        raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
+    return await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)

@@ -1,10 +1,10 @@
-"""Signed image links: whoever holds one may read one image until it expires, without a key."""
+"""Signed image links: a link gives access to one image without a key, until it expires."""
 
 import base64
 import hmac
 import time
 
-from server.api.errors import LinkRefused
+from server.errors import LinkRefused
 
 
 class Links:
@@ -15,12 +15,12 @@ class Links:
         self._lifetime_s = lifetime_s
 
     def url(self, base: str, artifact: str) -> str:
-        """An absolute link to the artifact's PNG. Links made within one minute of each other are equal, so browsers cache."""
+        """Return an absolute link to the artifact's PNG. Links made in the same minute are equal, so that browsers cache."""
         expires = (int(time.time()) // 60 + 1) * 60 + self._lifetime_s
         return f"{base}/images/{artifact}.png?expires={expires}&signature={self._sign(artifact, expires)}"
 
     def check(self, artifact: str, expires: int, signature: str) -> None:
-        """Raises LinkRefused where the signature is not of this link, or its time is over."""
+        """Raises LinkRefused if the signature does not belong to this link, or its time is over."""
         if not hmac.compare_digest(signature.encode(), self._sign(artifact, expires).encode()):
             raise LinkRefused("This image link was not made by this server; read the job again for a good one")
         if expires < time.time():

@@ -44,6 +44,12 @@ def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
     return Response(schema, media_type="application/vnd.oai.openapi+json")
 
 
+@get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
+def read_document(request: Request[Any, Any, Any]) -> Response[Any]:
+    """The same document, whatever the client accepts."""
+    return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
+
+
 def static_routers() -> list[Router]:
     return [
         # The modules of the page belong together: after an upgrade a browser may not mix them.

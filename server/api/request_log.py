@@ -1,7 +1,7 @@
 """The request log: an ASGI layer outside Litestar that gives every request its ULID and every `/v1` request its row.
 
-A dispatch writes its row itself, in the transaction that takes the credits; every other row is written before the
-response's last byte leaves, so that whoever has an answer finds its row.
+A request that makes a job has its row written by the transaction that takes the credits. Every other row is written before
+the response's last byte leaves, so that a client that has its answer finds its row.
 """
 
 import logging

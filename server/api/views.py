@@ -1,13 +1,15 @@
-"""What clients read, and how it is made from the ledger's rows. Links are signed when they are read, never stored."""
+"""What clients read, made from the ledger's rows. Links are signed when they are read, never stored."""
 
-import sqlite3
 from typing import Any
 
 import msgspec
 
 from server.api.links import Links
-from server.jobs import JobStatus
-from server.ledger import jobs
+from server.clock import Time
+from server.jobs import EventType, JobStatus, JobType
+from server.ledger.catalog import ArtifactKind, ArtifactRole, ArtifactRow, EntryRow, EntryStatus
+from server.ledger.events import EventRow
+from server.ledger.jobs import EventsSince, JobDetail, JobSummary
 
 
 class Linker(msgspec.Struct, frozen=True):
@@ -23,29 +25,22 @@ class Linker(msgspec.Struct, frozen=True):
 class Artifact(msgspec.Struct, frozen=True):
     #: A signed link that works without a key until it expires.
     image_url: str
-    kind: str
-    role: str
+    kind: ArtifactKind
+    role: ArtifactRole
     label: str
-    #: All it takes to make the same bytes again, with timings and, where asked for, `eval`.
+    #: All it takes to make the same bytes again, with timings and, if it was asked for, `eval`.
     meta: dict[str, Any]
 
 
 class JobEvent(msgspec.Struct, frozen=True):
     seq: int
-    event_type: jobs.EventType
+    event_type: EventType
     visibility: str
     stage: str | None
     message: str
     artifacts: list[Artifact]
     extra: dict[str, Any]
-    created_at: str
-
-
-class JobSummary(msgspec.Struct, frozen=True):
-    public_id: str
-    job_type: str
-    status: JobStatus
-    created_at: str
+    created_at: Time
 
 
 class JobPage(msgspec.Struct, frozen=True):
@@ -58,13 +53,13 @@ class JobPage(msgspec.Struct, frozen=True):
 
 class JobView(msgspec.Struct, frozen=True):
     public_id: str
-    job_type: str
+    job_type: JobType
     status: JobStatus
-    created_at: str
+    created_at: Time
     request: dict[str, Any]
     result: list[Artifact]
     latest_event: JobEvent | None
-    #: Jobs that go before this one, 0 is next; null once it has started.
+    #: Images that go before this job's next one, 0 is next; null if none of its images waits.
     queue_position: int | None
     #: 0–1.
     progress: float
@@ -76,7 +71,7 @@ class EventPage(msgspec.Struct, frozen=True):
     latest_seq: int
 
 
-class CatalogSpec(msgspec.Struct, frozen=True):
+class BackgroundEntrySpec(msgspec.Struct, frozen=True):
     public_id: str
     display_name: str
     scene_type: str
@@ -85,71 +80,89 @@ class CatalogSpec(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
 
 
-class Background(msgspec.Struct, frozen=True):
+class ImageEntrySpec(msgspec.Struct, frozen=True):
+    public_id: str
+    display_name: str
+    prompt: str
+    metadata: dict[str, Any]
+
+
+class BackgroundEntry(msgspec.Struct, frozen=True):
     public_id: str
     image_url: str
-    status: str
-    spec: CatalogSpec
+    status: EntryStatus
+    spec: BackgroundEntrySpec
     description: str
     generation_job_public_id: str
-    created_at: str
+    created_at: Time
 
 
-def summary(row: sqlite3.Row) -> JobSummary:
-    return JobSummary(row["public_id"], row["job_type"], row["status"], row["created_at"])
+class ImageEntry(msgspec.Struct, frozen=True):
+    public_id: str
+    image_url: str
+    status: EntryStatus
+    spec: ImageEntrySpec
+    description: str
+    generation_job_public_id: str
+    created_at: Time
 
 
-def artifact(row: sqlite3.Row, linker: Linker) -> Artifact:
-    meta = msgspec.json.decode(row["meta"])
-    return Artifact(linker.url(row["public_id"]), row["kind"], row["role"], row["label"], meta)
+def artifact(row: ArtifactRow, linker: Linker) -> Artifact:
+    return Artifact(linker.url(row.public_id), row.kind, row.role, row.label, row.meta)
 
 
-def event(row: sqlite3.Row, artifacts: list[Artifact]) -> JobEvent:
+def event(row: EventRow, artifacts: list[Artifact]) -> JobEvent:
     return JobEvent(
-        seq=row["seq"],
-        event_type=row["event_type"],
+        seq=row.seq,
+        event_type=row.event_type,
         visibility="public",
-        stage=row["stage"],
-        message=row["message"],
-        artifacts=artifacts if row["with_artifacts"] else [],
-        extra=msgspec.json.decode(row["extra"]),
-        created_at=row["created_at"],
+        stage=row.stage,
+        message=row.message,
+        artifacts=artifacts if row.with_artifacts else [],
+        extra=row.extra,
+        created_at=row.created_at,
     )
 
 
-def job(
-    connection: sqlite3.Connection, client_id: int, public_id: str, linker: Linker
-) -> tuple[sqlite3.Row, list[Artifact], JobEvent | None] | None:
-    """The job's row, its results and its latest event; None where the client has no such job."""
-    row = jobs.one(connection, client_id, public_id)
-    if row is None:
-        return None
-    result = [artifact(found, linker) for found in jobs.artifacts(connection, row["id"])]
-    latest = jobs.latest_event(connection, row["id"])
-    return row, result, None if latest is None else event(latest, result)
+def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: float) -> JobView:
+    result = [artifact(row, linker) for row in found.artifacts]
+    return JobView(
+        public_id=found.summary.public_id,
+        job_type=found.summary.job_type,
+        status=found.summary.status,
+        created_at=found.summary.created_at,
+        request=found.request,
+        result=result,
+        latest_event=None if found.latest_event is None else event(found.latest_event, result),
+        queue_position=queue_position,
+        progress=1.0 if found.summary.status is JobStatus.SUCCESS else progress,
+    )
 
 
-def event_page(
-    connection: sqlite3.Connection, client_id: int, public_id: str, since: int, linker: Linker
-) -> tuple[EventPage, bool] | None:
-    """The events after `since`, and whether the job has ended; None where the client has no such job."""
-    row = jobs.one(connection, client_id, public_id)
-    if row is None:
-        return None
-    rows = jobs.events(connection, row["id"], since)
-    result = [artifact(found, linker) for found in jobs.artifacts(connection, row["id"])]
-    page = EventPage(public_id, [event(found, result) for found in rows], row["last_seq"])
-    return page, row["ended_at"] is not None
+def event_page(public_id: str, found: EventsSince, linker: Linker) -> EventPage:
+    artifacts = [artifact(row, linker) for row in found.artifacts]
+    return EventPage(public_id, [event(row, artifacts) for row in found.events], found.latest_seq)
 
 
-def background(row: sqlite3.Row, linker: Linker) -> Background:
-    spec = msgspec.json.decode(row["spec"])
-    return Background(
-        public_id=row["public_id"],
-        image_url=linker.url(row["artifact"]),
-        status=row["status"],
-        spec=CatalogSpec(public_id=row["public_id"], **spec),
-        description=row["description"],
-        generation_job_public_id=row["job"],
-        created_at=row["created_at"],
+def background(row: EntryRow, linker: Linker) -> BackgroundEntry:
+    return BackgroundEntry(
+        public_id=row.public_id,
+        image_url=linker.url(row.artifact),
+        status=row.status,
+        spec=BackgroundEntrySpec(public_id=row.public_id, **row.spec),
+        description=row.description,
+        generation_job_public_id=row.job,
+        created_at=row.created_at,
+    )
+
+
+def image(row: EntryRow, linker: Linker) -> ImageEntry:
+    return ImageEntry(
+        public_id=row.public_id,
+        image_url=linker.url(row.artifact),
+        status=row.status,
+        spec=ImageEntrySpec(public_id=row.public_id, **row.spec),
+        description=row.description,
+        generation_job_public_id=row.job,
+        created_at=row.created_at,
     )

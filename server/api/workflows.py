@@ -1,127 +1,93 @@
-"""`POST /v1/background-generator`: a spec in, 202 and a job out."""
+"""`POST /v1/{workflow}`: a spec in, 202 and a job out. Each row of the registry gets its route here."""
 
-import hashlib
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
 
-from server import metrics
 from server.api.auth import can_create
-from server.api.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, QueueFull
 from server.api.openapi import errors
 from server.api.request_log import record_of
-from server.jobs import BACKGROUND_GENERATOR
-from server.ledger import jobs
-from server.ledger.accounts import Caller
+from server.errors import Invalid
+from server.ledger.clients import Caller
 from server.ledger.database import Database
+from server.ledger.jobs import Accepted
 from server.models_file import Models
 from server.scheduler.scheduler import Scheduler
 from server.validation import Problem
-from server.workflows.background import BackgroundSpec, check_spec, decode_body, resolve
+from server.workflows import workflow as workflows
+from server.workflows.registry import WORKFLOWS
+from server.workflows.workflow import IDEMPOTENCY_HEADER, Estimate, Submission, Workflow
 
-IDEMPOTENCY_HEADER = "Idempotency-Key"
-
-
-async def check_request(request: Request[Caller, Any, Any]) -> Response[jobs.Accepted] | None:
-    """Runs before Litestar decodes the body, which would stop at the first error. Answers a repeated request itself."""
-    state = request.app.state
-    models: Models = state.models_file.current
-    if not models.operations.background_generator.enabled:
-        raise OperationDisabled("background-generator is switched off by the operator")
-    body = await request.body()
-    raw = decode_body(body)
-    idempotency, problems = _idempotency(request, body)
-    if idempotency is not None:
-        database: Database = state.database
-        client_id = request.user.client_id
-        try:
-            earlier = database.look_up(lambda connection: jobs.repeated(connection, client_id, idempotency))
-        except jobs.BodyDiffers:
-            raise _conflict(idempotency) from None
-        if earlier is not None:
-            record_of(request.scope).job_id = earlier.job_id
-            return Response(earlier, status_code=202)
-    check_spec(raw, models, problems)
-    return None
+IDEMPOTENCY_KEY = Annotated[
+    str | None,
+    HeaderParameter(
+        name=IDEMPOTENCY_HEADER,
+        description="1–255 visible ASCII characters. Within 24 hours the same key and body answer with the first response"
+        " and charge once",
+    ),
+]
 
 
-@post(
-    "/background-generator",
-    status_code=202,
-    guards=[can_create],
-    before_request=check_request,
-    responses=errors(402, 409, 413, 422, 503),
-    summary="Generate a catalogue background",
-    tags=["workflows"],
-)
-async def generate_background(
-    request: Request[Caller, Any, Any],
-    data: BackgroundSpec,
-    scheduler: NamedDependency[Scheduler],
-    idempotency_key: Annotated[
-        str | None,
-        HeaderParameter(
-            name=IDEMPOTENCY_HEADER,
-            max_length=255,
-            min_length=1,
-            pattern="^[!-~]+$",
-            description="Within 24 hours the same key and body answer with the first response and charge once",
-        ),
-    ] = None,
-) -> jobs.Accepted:
-    """Takes the price, logs the request and makes the job in one durable transaction; a 202 means it is on disk."""
-    models = scheduler.models
-    price = models.operations.background_generator.credits_cost
-    work = resolve(data, models)
-    idempotency, _ = _idempotency(request, await request.body())
-    new = jobs.NewJob(
-        client_id=request.user.client_id,
-        job_type=BACKGROUND_GENERATOR,
-        request=msgspec.to_builtins(data),
-        work=work,
-        credits_cost=price,
-        label=f"Background generator: {work.display_name}",
-        priority=request.user.priority,
-    )
-    record = record_of(request.scope)
-    if not scheduler.reserve():
-        message = f"{scheduler.backlog} jobs are waiting, which is all the queue takes; nothing was charged"
-        raise QueueFull(message, scheduler.retry_after)
+def decode_body(body: bytes) -> Any:
+    """Return the body's JSON. Raises Invalid of kind `json_invalid`."""
     try:
-        row = record.row()
-        accepted, job = await scheduler.dispatch(lambda c: jobs.dispatch(c, new, row, idempotency))
-    except jobs.BalanceTooLow as error:
-        raise InsufficientBalance(
-            f"This costs {error.cost} credits and the balance is {error.balance}; ask the operator for more"
-        ) from None
-    except jobs.BodyDiffers:
-        raise _conflict(idempotency) from None
-    finally:
-        scheduler.release()
-    record.job_id = accepted.job_id
-    if job is None:
-        return accepted
-    record.written = True
-    metrics.jobs_accepted.inc()
-    metrics.credits_charged.inc(price)
-    return accepted
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Invalid([Problem(("body",), "json_invalid", f"The body is not JSON: {detail}")]) from None
 
 
-def _idempotency(request: Request[Caller, Any, Any], body: bytes) -> tuple[jobs.Idempotency | None, list[Problem]]:
-    """The key and the body's hash, or what is wrong with the key."""
-    key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is None:
-        return None, []
-    if not 1 <= len(key) <= 255 or not all("!" <= character <= "~" for character in key):
-        return None, [Problem(("header", IDEMPOTENCY_HEADER), "value_error", "It takes 1–255 visible ASCII characters")]
-    return jobs.Idempotency(key, hashlib.sha256(body).digest()), []
+def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
+    """Return the route of a workflow. The spec is decoded by the workflow alone, so it is no parameter of the handler."""
 
-
-def _conflict(idempotency: jobs.Idempotency | None) -> IdempotencyConflict:
-    key = idempotency.key if idempotency else ""
-    return IdempotencyConflict(
-        f"{IDEMPOTENCY_HEADER} {key!r} was used with another body in the last 24 hours; send a new key with a new body"
+    @post(
+        f"/{workflow.job_type.operation}",
+        status_code=202,
+        guards=[can_create],
+        operation_id=workflow.operation_id,
+        summary=workflow.summary,
+        tags=["workflows"],
+        responses={
+            **errors(402, 409, 413, 422, 503),
+            200: ResponseSpec(Estimate, generate_examples=False, description="The answer to a dry run"),
+            202: ResponseSpec(Accepted, generate_examples=False, description="The job is on disk, and paid for"),
+        },
     )
+    async def generate(
+        request: Request[Caller, Any, Any],
+        models: NamedDependency[Models],
+        database: NamedDependency[Database],
+        scheduler: NamedDependency[Scheduler],
+        dry_run: Annotated[
+            bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
+        ] = False,
+        idempotency_key: IDEMPOTENCY_KEY = None,
+    ) -> Response[Any]:
+        """Takes the price, logs the request and makes the job in one durable transaction; a 202 means it is on disk."""
+        body = await request.body()
+        record = record_of(request.scope)
+        submission = Submission(
+            caller=request.user,
+            body=body,
+            raw=decode_body(body),
+            idempotency_key=idempotency_key,
+            row=record.row,
+        )
+        if dry_run:
+            found = await workflows.estimate(workflow, submission, models, database, scheduler)
+            return Response(found, status_code=200)
+        accepted, job = await workflows.accept(workflow, submission, models, database, scheduler)
+        record.job_id = accepted.job_id
+        # The job's transaction wrote the row of the request log too.
+        record.written = job is not None
+        return Response(accepted, status_code=202)
+
+    return generate
+
+
+ROUTES = [route(workflow) for workflow in WORKFLOWS.values()]

@@ -3,6 +3,8 @@
 import sqlite3
 from datetime import timedelta
 
+import msgspec
+
 from pipelines.batch_choice import Measurement, SizeKey
 from server.clock import ago, now
 
@@ -29,6 +31,26 @@ def note(connection: sqlite3.Connection, found: Measurement) -> None:
             now(),
         ),
     )
+
+
+class BatchCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call of a denoiser was measured to cost; no seconds if it did not fit into memory."""
+
+    model: str
+    device: str
+    width: int
+    height: int
+    shape: int
+    revision: str
+    seconds_per_step: float | None
+    peak_bytes: int | None
+    measured_at: str
+
+
+def all_(connection: sqlite3.Connection) -> list[BatchCost]:
+    """Return every measurement kept, by model, device and size."""
+    rows = connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
+    return [BatchCost(**row) for row in map(dict, rows)]
 
 
 def known(connection: sqlite3.Connection) -> list[Measurement]:

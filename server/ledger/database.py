@@ -11,10 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import sqlite_utils
-
-from server.ledger.migrations import migrations
-
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -30,7 +26,7 @@ Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection with this project's settings: WAL, synchronous=FULL, foreign keys, rows by name.
 
-    `isolation_level=None`: transactions begin and end only where `transaction` says so.
+    `isolation_level=None`: only `transaction` begins and ends transactions.
     """
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
@@ -44,6 +40,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def migrate(path: Path) -> None:
     """Bring the file to the present schema. A migration that fails leaves the file as it was before it."""
+    # Imported here: NumPy comes with it, and a command that only reads does not wait for that.
+    import sqlite_utils
+
+    from server.ledger.migrations import migrations
+
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = connect(path)
     try:
@@ -55,7 +56,7 @@ def migrate(path: Path) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """BEGIN IMMEDIATE, so that what is read inside it still holds when it is written."""
+    """Run a block in BEGIN IMMEDIATE … COMMIT, so that what it reads still holds when it writes."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
@@ -87,7 +88,7 @@ class Database:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction. What it raises is raised here, and nothing of it is kept."""
-        # Shielded: whoever gives up waiting does not undo, nor race with, a write under way.
+        # Shielded: a caller that gives up waiting neither undoes nor races with a write under way.
         return await asyncio.shield(self.submit(work))
 
     def look_up(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -142,7 +143,7 @@ def _commit(connection: sqlite3.Connection, group: list[Write]) -> list[Outcome]
                 connection.execute("SAVEPOINT member")
                 try:
                     outcomes.append((done, work(connection), None))
-                except BaseException as error:  # noqa: BLE001  it is raised again, where the caller waits
+                except BaseException as error:  # noqa: BLE001  the waiting caller gets it
                     connection.execute("ROLLBACK TO member")
                     outcomes.append((done, None, error))
                 connection.execute("RELEASE member")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,12 @@ import msgspec
 from pipelines import protocol
 from pipelines.batch_choice import Measurement, SizeKey, Sizes
 from pipelines.model_card import ModelCard
-from pipelines.recipe import Recipe
 from server import metrics
 from server.clock import as_text
-from server.jobs import Job
+from server.jobs import EventType, FailureMode, Job, JobStatus, image_path
 from server.ledger import batch_costs as measurements
-from server.ledger import jobs
+from server.ledger import events, jobs
+from server.ledger.catalog import Delivery
 from server.ledger.database import Database
 from server.models_file import Models
 from server.models_watch import ModelsFile
@@ -35,6 +35,8 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+#: A job and what the GPU process says of its images, to what is kept of them.
+Deliver = Callable[[Job, Sequence[protocol.Imaged]], Delivery]
 WorkerState = Literal["starting", "ready", "loading", "running", "restarting", "stopped"]
 
 #: Seconds before a GPU process that died is started again: doubled for each death without a batch done.
@@ -80,8 +82,15 @@ class Turn(msgspec.Struct):
 
 class Scheduler:
     def __init__(
-        self, settings: Settings, models: ModelsFile, database: Database, hub: EventHub, first_worker: Worker
+        self,
+        settings: Settings,
+        models: ModelsFile,
+        database: Database,
+        hub: EventHub,
+        first_worker: Worker,
+        deliver: Deliver,
     ) -> None:
+        self._deliver = deliver
         self.settings = settings
         self.models_file = models
         self.database = database
@@ -124,13 +133,21 @@ class Scheduler:
         return len(self._queue) + self._reserved
 
     @property
+    def is_full(self) -> bool:
+        return self.backlog >= self.settings.queue_limit
+
+    def estimate(self, images: int) -> tuple[int, float]:
+        """Guess how many jobs would go before a new one of so many images, and the seconds until its end."""
+        return self.backlog, round((self.backlog + len(self._running) + images) * self._job_seconds, 1)
+
+    @property
     def retry_after(self) -> int:
         """Seconds until there is likely to be room in the queue."""
         return max(1, round(self._job_seconds))
 
     def reserve(self) -> bool:
         """Hold a place in the queue while its job is being committed; False where the queue is full."""
-        if self.backlog >= self.settings.queue_limit:
+        if self.is_full:
             return False
         self._reserved += 1
         return True
@@ -204,7 +221,7 @@ class Scheduler:
 
     def models_changed(self) -> None:
         """models.toml was edited: jobs whose model is gone fail; the others run on what it says now."""
-        gone = [job for job in self._waiting.values() if job.work.model not in self.models.enabled]
+        gone = [job for job in self._waiting.values() if job.plan.model not in self.models.enabled]
         for job in gone:
             self._queue.remove(job.job_id)
             del self._waiting[job.job_id]
@@ -226,13 +243,13 @@ class Scheduler:
         self.sizes = Sizes(await self.database.read(measurements.known))
         left = await self.database.read(jobs.unfinished)
         for job, status in left:
-            if status == "NOT_STARTED":
+            if status is JobStatus.NOT_STARTED:
                 self.submit(job)
         # Each of these goes before all others, so the oldest comes last.
         for job, status in reversed(left):
-            if status == "NOT_STARTED":
+            if status is JobStatus.NOT_STARTED:
                 continue
-            if job.attempts < job.work.max_attempts:
+            if job.attempts < job.plan.max_attempts:
                 self._run_again(job, "server_restarted", "The server was restarted; this runs again")
             else:
                 await self._fail(
@@ -352,7 +369,7 @@ class Scheduler:
         job = msgspec.structs.replace(job, attempts=job.attempts + 1)
         self._running[job.job_id] = Running(job)
         turn.jobs.add(job.job_id)
-        self._write(lambda connection: jobs.start(connection, [job.job_id]), [job.job_id])
+        self._write(lambda connection: jobs.start(connection, job.job_id, job.attempts), [job.job_id])
         key = turn.key
         self._worker.send(
             protocol.Enter(
@@ -374,13 +391,13 @@ class Scheduler:
     def _item(self, job: Job) -> protocol.Item:
         return protocol.Item(
             job_id=job.job_id,
-            seed=job.work.seed,
-            prompt=job.work.prompt,
-            negative_prompt=job.work.negative_prompt,
-            path=str((self.settings.images / image_path(job.job_id)).absolute()),
-            colors=job.work.colors,
-            evaluate=job.work.evaluate,
-            deliver_flawed=job.work.on_technical_failure == "deliver",
+            seed=job.plan.generations[0].seed,
+            prompt=job.plan.generations[0].prompt,
+            negative_prompt=job.plan.generations[0].negative_prompt,
+            path=str((self.settings.images / image_path(job.job_id, 0, 1)).absolute()),
+            colors=job.plan.generations[0].colors,
+            evaluate=job.plan.evaluate,
+            deliver_flawed=job.plan.on_technical_failure is FailureMode.DELIVER,
         )
 
     # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -460,10 +477,10 @@ class Scheduler:
 
         def add(connection: Any) -> None:
             for done in told:
-                jobs.add_event(
+                events.add(
                     connection,
                     done.job_id,
-                    "stage",
+                    EventType.STAGE,
                     f"Step {done.step} of {report.steps}",
                     stage="denoising",
                     extra={"step": done.step, "steps": report.steps},
@@ -481,10 +498,10 @@ class Scheduler:
 
         def add(connection: Any) -> None:
             for job_id, running in told.items():
-                model = running.job.work.model
+                model = running.job.plan.model
                 message = f"Loading {model}" if report.stage == "loading" else report.stage.capitalize()
                 extra = {"model": model} if report.stage == "loading" else {}
-                jobs.add_event(connection, job_id, "stage", message, stage=report.stage, extra=extra)
+                events.add(connection, job_id, EventType.STAGE, message, stage=report.stage, extra=extra)
 
         if told:
             self._write(add, list(told))
@@ -502,25 +519,17 @@ class Scheduler:
         job = self._leave(report.job_id)
         if job is None:
             return
-        meta: dict[str, Any] = msgspec.to_builtins(report.recipe)
-        meta |= {"model_revision": report.recipe.revision, "timings": report.timings, "attempts": job.attempts}
-        del meta["revision"]
-        if job.work.understood is not None:
-            meta["understood"] = job.work.understood
-        if report.evaluation is not None:
-            meta["eval"] = msgspec.to_builtins(report.evaluation)
-        if report.finding is not None:
-            meta["technical_failure"] = report.finding
-        image = jobs.NewImage(
-            path=image_path(job.job_id),
-            label=job.work.display_name,
-            description=_description(job, report.recipe),
-            meta=meta,
-        )
+        delivery = self._deliver(job, [report])
         self.deaths = 0
         self._job_seconds = report.timings["denoising_s"] + report.timings["decoding_s"]
         metrics.image_seconds.labels(report.recipe.model).observe(self._job_seconds)
-        self._track(self._settle(job, lambda connection: jobs.succeed(connection, job.job_id, image), "success"))
+        self._track(
+            self._settle(
+                job,
+                lambda connection: jobs.succeed(connection, job.job_id, delivery),
+                "success",
+            )
+        )
 
     def _on_broke(self, report: protocol.Broke) -> None:
         """A denoiser call failed, and with it every image that had not left its slot."""
@@ -621,12 +630,14 @@ class Scheduler:
             self._technical_failure(running.job, reason, message, "machine")
 
     def _technical_failure(self, job: Job, reason: str, message: str, fault: protocol.Fault) -> None:
-        if job.work.on_technical_failure != "retry" or job.attempts >= job.work.max_attempts:
+        if job.plan.on_technical_failure is not FailureMode.RETRY or job.attempts >= job.plan.max_attempts:
             self._track(self._fail(job, reason, message, {"attempts": job.attempts}))
             return
         if fault == "image":
-            job = msgspec.structs.replace(job, work=msgspec.structs.replace(job.work, seed=next_seed(job.work.seed)))
-        self._run_again(job, reason, f"{message}; attempt {job.attempts + 1} of {job.work.max_attempts}")
+            generation = job.plan.generations[0]
+            again = msgspec.structs.replace(generation, seed=next_seed(generation.seed))
+            job = msgspec.structs.replace(job, plan=msgspec.structs.replace(job.plan, generations=(again,)))
+        self._run_again(job, reason, f"{message}; attempt {job.attempts + 1} of {job.plan.max_attempts}")
         self._pump()
 
     def _again(self, left: list[Running], reason: str, message: str) -> None:
@@ -639,12 +650,12 @@ class Scheduler:
         self._pump()
 
     def _run_again(self, job: Job, reason: str, message: str) -> None:
-        extra = {"reason": reason, "attempts": job.attempts, "seed": job.work.seed}
-        self._write(lambda connection: jobs.run_again(connection, job, message, extra), [job.job_id])
+        extra = {"reason": reason, "attempts": job.attempts, "seed": job.plan.generations[0].seed}
+        self._write(lambda connection: jobs.requeue(connection, job, message, extra), [job.job_id])
         self._wait_for_turn(job, self._queue.put_back)
 
     def _wait_for_turn(self, job: Job, put: Callable[[Waiting], None]) -> None:
-        work = job.work
+        work = job.plan.generations[0]
         if work.model not in self.models.enabled:
             self._fail_removed(job)
             return
@@ -654,7 +665,7 @@ class Scheduler:
         self._note_depth()
 
     def _fail_removed(self, job: Job) -> None:
-        message = f"{job.work.model} is no longer among the enabled models of models.toml"
+        message = f"{job.plan.model} is no longer among the enabled models of models.toml"
         self._track(self._fail(job, "model_removed", message))
 
     def _on_freed(self, job_id: str) -> None:
@@ -765,10 +776,10 @@ class Scheduler:
             if (arrived := self._arrived.pop(job.job_id, None)) is not None:
                 metrics.job_seconds.observe(time.monotonic() - arrived)
             level = logging.INFO if outcome in ("success", "cancelled") else logging.WARNING
-            log.log(level, "Job %s of %s ended: %s", job.job_id, job.work.model, message or outcome)
+            log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message or outcome)
         self.hub.publish(job.job_id)
         if ended and outcome != "success":
-            (self.settings.images / image_path(job.job_id)).unlink(missing_ok=True)
+            (self.settings.images / image_path(job.job_id, 0, 1)).unlink(missing_ok=True)
 
     def _track(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -789,15 +800,6 @@ def _ending(status: int) -> str:
         return f"signal {-status}"
 
 
-def image_path(job_id: str) -> str:
-    """Where a job's image is, under the images folder. A run that is repeated writes the same file again."""
-    return str(Path(job_id[-2:]) / f"{job_id}.png")
-
-
 def next_seed(seed: int) -> int:
     """The seed after a bad image; the range of seeds is a ring."""
     return (seed + 1) % 2**53
-
-
-def _description(job: Job, recipe: Recipe) -> str:
-    return f"{job.work.display_name}, {recipe.width} × {recipe.height}, by {recipe.model}, seed {recipe.seed}"

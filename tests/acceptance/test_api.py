@@ -109,7 +109,7 @@ def test_a_stream_has_every_event_and_ends(tiny_server: Server) -> None:
 BAD_SPECS: list[tuple[str, Any, list[list[Any]]]] = [
     ("empty", {}, [["body", "scene_type"], ["body", "mood"]]),
     ("array", [], [["body"]]),
-    ("types", {"scene_type": 1, "mood": None, "seed": "512"}, [["body", "scene_type"], ["body", "mood"], ["body", "seed"]]),
+    ("types", {"scene_type": 1, "mood": None, "seed": "512"}, [["body", "seed"], ["body", "scene_type"], ["body", "mood"]]),
     ("blank", {**SPEC, "scene_type": "   "}, [["body", "scene_type"]]),
     ("long", {**SPEC, "mood": "x" * 201, "display_name": "y" * 201}, [["body", "display_name"], ["body", "mood"]]),
     ("colours", {**SPEC, "dominant_colors": ["red", "bluish", "#12345", 5]}, [["body", "dominant_colors", index] for index in (3, 1, 2)]),
@@ -355,10 +355,13 @@ def test_money_adds_up(tiny_server: Server) -> None:
 
 def test_operations_and_models(tiny_server: Server) -> None:
     assert tiny_server.client.get("/v1/operations").json() == {
-        "operations": [{"name": "background-generator", "op_class": "generator", "credits_cost": 5, "enabled": True}]
+        "operations": [
+            {"name": "background-generator", "op_class": "generator", "credits_cost": 5, "enabled": True},
+            {"name": "image-generation", "op_class": "generator", "credits_cost": 5, "enabled": True},
+        ]
     }
     listed = {model["name"]: model for model in tiny_server.client.get("/v1/models").json()["models"]}
-    assert set(listed) == {"good", "nan", "black", "flat"}
+    assert set(listed) == {"good", "nan", "black", "flat", "exact"}
     assert listed["good"]["tiers"] == ["0.5K"]
     assert listed["good"]["licence"] == "made for tests"
 
@@ -417,8 +420,9 @@ def test_health_metrics_and_schema(tiny_server: Server) -> None:
     schema = tiny_server.client.get("/schema").json()
     assert schema["openapi"].startswith("3.1")
     assert set(schema["paths"]["/v1/background-generator"]["post"]["responses"]) == {
-        "202", "401", "402", "403", "409", "413", "422", "429", "503"
+        "200", "202", "401", "402", "403", "409", "413", "422", "429", "503"
     }  # fmt: skip
+    assert tiny_server.client.get("/schema/openapi.json", headers={"Accept": "text/html"}).json() == schema
     page = tiny_server.client.get("/schema", headers={"Accept": "text/html"}).text
     for asset in re.findall(r'(?:src|href)=["\'](?!data:)([^"\']+)', page):
         assert asset.startswith("/"), f"{asset} is not on this server"

@@ -12,8 +12,6 @@ import pytest
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
-SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
-
 
 def reason(job: dict[str, Any]) -> str:
     assert job["status"] == "FAILURE"
@@ -29,18 +27,6 @@ def events_of(server: Server, job_id: str) -> list[dict[str, Any]]:
 
 def stages(server: Server, job_id: str) -> list[str]:
     return [event["stage"] for event in events_of(server, job_id) if event["stage"]]
-
-
-@pytest.fixture(scope="module")
-def slow_server(
-    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Server:
-    """Its jobs run long enough to be cancelled, killed and hung."""
-    folders = {name: tiny_folders[name] for name in ("good", "nan")}
-    path = tmp_path_factory.mktemp("toml") / "models.toml"
-    # Two slots always; small layers gain nothing from a second thread.
-    models = models_file(path, folders, steps=SLOW, step_timeout_s=3, max_batch=2, reproducible="true")
-    return start_server(models, OMP_NUM_THREADS="1")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from ulid import ULID
 
 from pipelines import protocol
 from pipelines.model_card import ModelCard
-from server.ledger import accounts, jobs
+from server.jobs import JobType
+from server.ledger import clients, credits, jobs
 from server.ledger.database import Database, connect, transaction
 from server.models_file import load_models
 from server.models_watch import ModelsFile
@@ -21,7 +22,8 @@ from server.scheduler.events import EventHub
 from server.scheduler.process import Worker
 from server.scheduler.scheduler import MOST_DEATHS, Scheduler
 from server.settings import Settings
-from server.workflows.background import check_spec, resolve
+from server.workflows.background import BACKGROUND_GENERATOR
+from server.workflows.registry import deliver
 from tests.support.files import models_file, request_row
 from tests.support.server import SPEC
 
@@ -64,10 +66,10 @@ class Box:
         self.database = Database(self.settings.database)
         self.connection = connect(self.settings.database)
         with transaction(self.connection):
-            self.client = accounts.add_client(self.connection, "studio", test=False)
-            accounts.grant(self.connection, self.client, 10_000)
+            self.client = clients.add(self.connection, "studio", test=False)
+            credits.grant(self.connection, self.client, 10_000)
         self.puppets = [Puppet()]
-        self.scheduler = Scheduler(self.settings, self.models, self.database, EventHub(), self.puppets[0])
+        self.scheduler = Scheduler(self.settings, self.models, self.database, EventHub(), self.puppets[0], deliver)
 
     def make_puppet(self, *_: Any, **__: Any) -> Puppet:
         self.puppets.append(Puppet())
@@ -83,18 +85,18 @@ class Box:
         self.puppet.report(protocol.Started("cpu", "a puppet"))
 
     async def submit(self, **spec: Any) -> str:
-        checked = check_spec({**SPEC, **spec}, self.models.current)
-        work = resolve(checked, self.models.current)
+        checked = BACKGROUND_GENERATOR.check({**SPEC, **spec}, self.models.current)
+        plan = BACKGROUND_GENERATOR.resolve(checked, self.models.current)
         new = jobs.NewJob(
             client_id=self.client,
-            job_type="BACKGROUND_GENERATOR",
+            job_type=JobType.BACKGROUND_GENERATOR,
             request=msgspec.to_builtins(checked),
-            work=work,
+            plan=plan,
             credits_cost=5,
             label="test",
         )
         row = request_row(str(ULID()))
-        accepted, _ = await self.scheduler.dispatch(lambda connection: jobs.dispatch(connection, new, row, None))
+        accepted, _ = await self.scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, None))
         return accepted.job_id
 
     def ended(self, *job_ids: str) -> list[str | None]:
@@ -162,7 +164,7 @@ def play(cards: dict[str, Any], tiny_folders: dict[str, Path], tmp_path: Path, m
             await scene(box)
         finally:
             await box.scheduler.stop()
-            totals = accounts.totals(box.connection, box.client)
+            totals = credits.totals(box.connection, box.client)
             box.database.close()
         assert totals.balance == totals.granted - totals.spent + totals.refunded
 

@@ -23,7 +23,7 @@ from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
 from server.models_file import load_models
 from tests.support import tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 STEPS = 4
 SHAPE = 4
 PROMPTS = ("marble warm", "wood cool red", "navy", "")

@@ -12,7 +12,7 @@ from pipelines.output.evaluation import evaluate
 from pipelines.studio_tiny.renderer import RenderSpec, random_spec, render
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES, phrase, words
 
-WEIGHTS = Path(__file__).parent.parent / "pipelines" / "studio_tiny" / "weights"
+WEIGHTS = Path(__file__).parent.parent.parent / "pipelines" / "studio_tiny" / "weights"
 
 
 @pytest.mark.parametrize(

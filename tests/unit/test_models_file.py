@@ -7,9 +7,9 @@ import pytest
 from pipelines.aspect_ratios import RATIOS, TIERS, size_of
 from pipelines.colors import color_name, parse_color
 from pipelines.model_card import ModelCard
+from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
-from server.workflows.prompts import write_prompt
-from tests.support.files import models_file
+from server.workflows.prompts import of_scene
 from tests.support.server import ROOT
 
 CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
@@ -70,10 +70,10 @@ def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:
         "[brands.acme]\nprompt = 'birch'\nnegative_prompt = 'clutter'"
     )
     models = load_models(path)
-    assert not models.operations.background_generator.enabled
-    prompt = write_prompt(models.default, models.brands["acme"], "marble", "warm", [(255, 0, 0)])
+    assert not models.operations[JobType.BACKGROUND_GENERATOR].enabled
+    prompt = of_scene(models.default, models.brands["acme"], "marble", "warm", [(255, 0, 0)])
     assert (prompt.text, prompt.negative) == ("marble, warm, in red, birch", "clutter")
-    assert write_prompt(models.default, Brand(), "marble", "warm", []).text == "marble, warm"
+    assert of_scene(models.default, Brand(), "marble", "warm", []).text == "marble, warm"
 
 
 def test_batch_shapes() -> None:
@@ -110,8 +110,3 @@ def test_what_is_no_colour(text: str) -> None:
 
 def test_colour_names() -> None:
     assert color_name((2, 1, 126)) == "navy"
-
-
-def test_a_models_file_is_made_for_tests(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
-    models = load_models(models_file(tmp_path / "models.toml", tiny_folders))
-    assert models.default_model == "good"

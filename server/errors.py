@@ -1,0 +1,114 @@
+"""Every error a client can meet, each with its HTTP status and stable code.
+
+ApiError
+├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
+├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
+├── JobNotFound 404         ├── ResourceNotFound 404
+├── IdempotencyConflict 409 ├── JobNotCancellable 409
+├── Invalid 422             ├── GenerationFailed 500
+└── QueueFull 503           └── ServerStopping 503
+"""
+
+from typing import ClassVar
+
+from server.validation import Problem
+
+
+class ApiError(Exception):
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+
+class Unauthorized(ApiError):
+    status, code = 401, "UNAUTHORIZED"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class BadSignature(ApiError):
+    status, code = 401, "BAD_SIGNATURE"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class InsufficientBalance(ApiError):
+    status, code = 402, "INSUFFICIENT_BALANCE"
+
+
+class Forbidden(ApiError):
+    status, code = 403, "FORBIDDEN"
+
+
+class OperationDisabled(ApiError):
+    status, code = 403, "OPERATION_DISABLED"
+
+
+class LinkRefused(ApiError):
+    status, code = 403, "LINK_EXPIRED"
+
+
+class JobNotFound(ApiError):
+    status, code = 404, "JOB_NOT_FOUND"
+
+    def __init__(self, public_id: str) -> None:
+        super().__init__(f"There is no job {public_id[:64]!r} among this client's jobs")
+
+
+class ResourceNotFound(ApiError):
+    status, code = 404, "RESOURCE_NOT_FOUND"
+
+
+class IdempotencyConflict(ApiError):
+    status, code = 409, "IDEMPOTENCY_CONFLICT"
+
+
+class JobNotCancellable(ApiError):
+    status, code = 409, "JOB_NOT_CANCELLABLE"
+
+
+class GenerationFailed(ApiError):
+    """The job of a request that waited for it ended as FAILURE."""
+
+    status, code = 500, "GENERATION_FAILED"
+
+
+class ServerStopping(ApiError):
+    """The server ends before the job of a request that waited for it."""
+
+    status, code = 503, "SERVER_STOPPING"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class QueueFull(ApiError):
+    status, code = 503, "QUEUE_FULL"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class Invalid(ApiError):
+    """The request cannot be understood; `problems` has every reason, each located from `body`, `query` and so on."""
+
+    status, code = 422, "VALIDATION_ERROR"
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        places = ", ".join(".".join(str(part) for part in problem.loc) for problem in problems[:5])
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        super().__init__(f"The request has {len(problems)} error{'s'[: len(problems) > 1]}: {places}{more}")
