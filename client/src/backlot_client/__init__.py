@@ -1,7 +1,7 @@
 """Backlot's client: submit, follow and fetch generations.
 
 with Client("http://box:8700", "sk_live_…") as backlot:
-    accepted = backlot.submit(BackgroundSpec("marble", "warm", dominant_colors=["ivory"]))
+    accepted = backlot.submit(BackgroundSpec(scene_type="marble", mood="warm", dominant_colors=["ivory"]))
     job = backlot.wait(accepted.job_id)
     backlot.download(job.images[0], "marble.png")
 """
@@ -12,6 +12,7 @@ from backlot_client.answers import (
     CatalogEntry,
     CatalogSpec,
     Credits,
+    Estimate,
     EventPage,
     EventType,
     Job,
@@ -48,7 +49,7 @@ from backlot_client.errors import (
     WaitTimeout,
 )
 from backlot_client.retries import Retries
-from backlot_client.spec import BackgroundSpec, Lora
+from backlot_client.spec import BackgroundSpec, GenerationSpec, ImageSpec, Lora
 
 __all__ = [
     "Accepted",
@@ -62,9 +63,12 @@ __all__ = [
     "Client",
     "Conflict",
     "Credits",
+    "Estimate",
     "EventPage",
     "EventType",
     "Forbidden",
+    "GenerationSpec",
+    "ImageSpec",
     "IncompleteDownload",
     "InsufficientBalance",
     "Invalid",

@@ -38,6 +38,19 @@ class Accepted(msgspec.Struct, frozen=True):
     understood: Understood | None = None
 
 
+class Estimate(msgspec.Struct, frozen=True):
+    """What a spec would cost, and when its pictures could be there."""
+
+    credits_cost: int
+    #: Before it.
+    balance: int
+    #: 0 is next.
+    queue_position: int
+    #: A guess from the last pictures.
+    estimated_seconds: float
+    understood: Understood | None = None
+
+
 class Artifact(msgspec.Struct, frozen=True):
     #: A signed link that works without a key until it expires; None once the picture was deleted.
     image_url: str | None

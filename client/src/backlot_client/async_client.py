@@ -17,6 +17,7 @@ from backlot_client.answers import (
     Artifact,
     CatalogEntry,
     Credits,
+    Estimate,
     EventPage,
     Job,
     JobEvent,
@@ -31,7 +32,7 @@ from backlot_client.client import USER_AGENT, configured
 from backlot_client.errors import JobFailed
 from backlot_client.following import Following
 from backlot_client.retries import Retries
-from backlot_client.spec import BackgroundSpec
+from backlot_client.spec import GenerationSpec
 from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
 
 T = TypeVar("T")
@@ -49,11 +50,14 @@ class AsyncClient:
         self._retries = retries or Retries()
         self._http = httpx.AsyncClient(base_url=url, headers={"User-Agent": USER_AGENT})
 
-    async def submit(self, spec: BackgroundSpec, *, idempotency_key: str | None = None) -> Accepted:
+    async def submit(self, spec: GenerationSpec, *, idempotency_key: str | None = None) -> Accepted:
         return await self._call(calls.submit(spec, idempotency_key))
 
-    async def submit_body(self, body: bytes, idempotency_key: str) -> Accepted:
-        return await self._call(calls.submit_body(body, idempotency_key))
+    async def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
+        return await self._call(calls.submit_body(path, body, idempotency_key))
+
+    async def estimate(self, spec: GenerationSpec) -> Estimate:
+        return await self._call(calls.estimate(spec))
 
     async def job(self, job_id: str) -> Job:
         return await self._call(calls.job(job_id))
@@ -108,6 +112,12 @@ class AsyncClient:
 
     async def background(self, public_id: str) -> CatalogEntry:
         return await self._call(calls.background(public_id))
+
+    async def images(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[CatalogEntry]:
+        return await self._call(calls.images(status, limit, offset))
+
+    async def image(self, public_id: str) -> CatalogEntry:
+        return await self._call(calls.image(public_id))
 
     async def credits(self) -> Credits:
         return await self._call(calls.credits_())

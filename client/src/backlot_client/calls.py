@@ -12,6 +12,7 @@ from backlot_client.answers import (
     Accepted,
     CatalogEntry,
     Credits,
+    Estimate,
     EventPage,
     Job,
     JobPage,
@@ -20,7 +21,7 @@ from backlot_client.answers import (
     Operations,
     TransactionPage,
 )
-from backlot_client.spec import BackgroundSpec
+from backlot_client.spec import GenerationSpec
 
 T = TypeVar("T")
 
@@ -39,17 +40,23 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     wait_s: float = 0.0
 
 
-def submit(spec: BackgroundSpec, idempotency_key: str | None = None) -> Call[Accepted]:
-    return submit_body(msgspec.json.encode(spec), idempotency_key or str(uuid.uuid4()))
+def submit(spec: GenerationSpec, idempotency_key: str | None = None) -> Call[Accepted]:
+    return submit_body(spec.path, msgspec.json.encode(spec), idempotency_key or str(uuid.uuid4()))
 
 
-def submit_body(body: bytes, idempotency_key: str) -> Call[Accepted]:
+def submit_body(path: str, body: bytes, idempotency_key: str) -> Call[Accepted]:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+    return Call(answer=Accepted, method="POST", path=path, body=body, headers=headers)
+
+
+def estimate(spec: GenerationSpec) -> Call[Estimate]:
     return Call(
-        answer=Accepted,
+        answer=Estimate,
         method="POST",
-        path="/v1/background-generator",
-        body=body,
-        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
+        path=spec.path,
+        params={"dry_run": "true"},
+        body=msgspec.json.encode(spec),
+        headers={"Content-Type": "application/json"},
     )
 
 
@@ -87,6 +94,15 @@ def backgrounds(scene_type: str | None, status: str | None, limit: int, offset: 
 
 def background(public_id: str) -> Call[CatalogEntry]:
     return Call(answer=CatalogEntry, path=f"/v1/catalog/backgrounds/{quote(public_id, safe='')}")
+
+
+def images(status: str | None, limit: int, offset: int) -> Call[list[CatalogEntry]]:
+    params = {"status": status, "limit": limit, "offset": offset}
+    return Call(answer=list[CatalogEntry], path="/v1/catalog/images", params=params)
+
+
+def image(public_id: str) -> Call[CatalogEntry]:
+    return Call(answer=CatalogEntry, path=f"/v1/catalog/images/{quote(public_id, safe='')}")
 
 
 def credits_() -> Call[Credits]:

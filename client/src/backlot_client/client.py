@@ -19,6 +19,7 @@ from backlot_client.answers import (
     Artifact,
     CatalogEntry,
     Credits,
+    Estimate,
     EventPage,
     Job,
     JobEvent,
@@ -32,7 +33,7 @@ from backlot_client.calls import Call
 from backlot_client.errors import JobFailed, NotConfigured
 from backlot_client.following import Following
 from backlot_client.retries import Retries
-from backlot_client.spec import BackgroundSpec
+from backlot_client.spec import GenerationSpec
 from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Client:
         self._retries = retries or Retries()
         self._http = httpx.Client(base_url=url, headers={"User-Agent": USER_AGENT})
 
-    def submit(self, spec: BackgroundSpec, *, idempotency_key: str | None = None) -> Accepted:
+    def submit(self, spec: GenerationSpec, *, idempotency_key: str | None = None) -> Accepted:
         """Take the spec's price and make its job.
 
         The same idempotency key and spec within 24 hours give the first answer again and charge once. Without one, each
@@ -76,9 +77,13 @@ class Client:
         """
         return self._call(calls.submit(spec, idempotency_key))
 
-    def submit_body(self, body: bytes, idempotency_key: str) -> Accepted:
-        """Do as `submit` does, with the JSON of a spec. A kept body is the same in every byte when it is sent again."""
-        return self._call(calls.submit_body(body, idempotency_key))
+    def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
+        """Do as `submit` does, with the path and the JSON of a spec. A kept body is the same in every byte, sent again."""
+        return self._call(calls.submit_body(path, body, idempotency_key))
+
+    def estimate(self, spec: GenerationSpec) -> Estimate:
+        """Check the spec and say what it would cost; make and take nothing. Raises what `submit` does."""
+        return self._call(calls.estimate(spec))
 
     def job(self, job_id: str) -> Job:
         """Raises NotFound if this client has no such job."""
@@ -150,6 +155,14 @@ class Client:
     def background(self, public_id: str) -> CatalogEntry:
         """Raises NotFound if this client's catalogue has no such entry."""
         return self._call(calls.background(public_id))
+
+    def images(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[CatalogEntry]:
+        """Return 1–200 pictures of image generations, newest first. `status` is `active` or `archived`."""
+        return self._call(calls.images(status, limit, offset))
+
+    def image(self, public_id: str) -> CatalogEntry:
+        """Raises NotFound if this client's catalogue has no such picture."""
+        return self._call(calls.image(public_id))
 
     def credits(self) -> Credits:
         return self._call(calls.credits_())

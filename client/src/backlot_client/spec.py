@@ -1,6 +1,6 @@
-"""What a client asks for: the body of `POST /v1/background-generator`."""
+"""What a client asks for: the bodies of `POST /v1/background-generator` and `POST /v1/image-generation`."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -12,13 +12,12 @@ class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float = 1.0
 
 
-class BackgroundSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A catalogue background. Only `scene_type` and `mood` are required; a field left at its default is not sent."""
+class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The fields of every spec. A field left at its default is not sent."""
 
-    #: What is shown, in free words: `marble`, `window light`. 1–200 characters.
-    scene_type: str
-    #: How it feels, in free words: `warm`, `dramatic`. 1–200 characters.
-    mood: str
+    #: The workflow's path of the API.
+    path: ClassVar[str]
+
     #: At most 8, each a CSS colour name, `#rgb` or `#rrggbb`.
     dominant_colors: list[str] = []
     #: At most 200 characters; the server coins a name if it is empty.
@@ -39,11 +38,33 @@ class BackgroundSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unk
     on_technical_failure: Literal["fail", "retry", "deliver"] | None = None
     #: A label kept with the job; it may add words to the prompt.
     pilot_brand: str | None = None
-    #: Replaces the prompt that the server makes from scene, mood and colours. 1–2,000 characters.
-    prompt: str | None = None
     #: What the picture must not show. At most 2,000 characters.
     negative_prompt: str | None = None
     #: At most 4.
     loras: list[Lora] = []
     #: How the colours reach the picture: through the `prompt`, by `steer`ing the denoising, or by a `match` at the end.
     palette: Literal["prompt", "steer", "match"] | None = None
+
+
+class BackgroundSpec(GenerationSpec, frozen=True):
+    """A catalogue background. Only `scene_type` and `mood` are required."""
+
+    path = "/v1/background-generator"
+
+    #: What is shown, in free words: `marble`, `window light`. 1–200 characters.
+    scene_type: str
+    #: How it feels, in free words: `warm`, `dramatic`. 1–200 characters.
+    mood: str
+    #: Replaces the prompt that the server makes from scene, mood and colours. 1–2,000 characters.
+    prompt: str | None = None
+
+
+class ImageSpec(GenerationSpec, frozen=True):
+    """One to eight pictures of a prompt, in one job that succeeds or fails as a whole. Each is paid."""
+
+    path = "/v1/image-generation"
+
+    #: 1–4,000 characters.
+    prompt: str
+    #: Picture *i* has the seed plus *i*.
+    n: int = 1

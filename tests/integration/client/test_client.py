@@ -17,6 +17,7 @@ from backlot_client import (
     Conflict,
     EventType,
     Forbidden,
+    ImageSpec,
     IncompleteDownload,
     InsufficientBalance,
     Invalid,
@@ -36,7 +37,7 @@ from tests.support.cutting_proxy import cutting_proxy
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
-SPEC = BackgroundSpec("marble", "warm", dominant_colors=["navy"], seed=7, metadata={"shot": 12})
+SPEC = BackgroundSpec(scene_type="marble", mood="warm", dominant_colors=["navy"], seed=7, metadata={"shot": 12})
 QUICK = Retries(first_s=0.01, longest_s=0.1)
 KINDS = ["sync", "async"]
 
@@ -117,8 +118,30 @@ def test_the_whole_way_async(tiny_server: Server, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_several_images_of_a_prompt(client: Client, tmp_path: Path) -> None:
+    spec = ImageSpec(prompt="a marble counter", n=3, seed=10, display_name="Counter")
+    before = client.credits().balance
+    estimate = client.estimate(spec)
+    assert (estimate.credits_cost, estimate.balance) == (15, before)
+    job = client.wait(client.submit(spec).job_id)
+    assert [image.meta["seed"] for image in job.images] == [10, 11, 12]
+    assert client.credits().balance == before - 15
+    entries = client.images(limit=3)
+    assert {entry.generation_job_public_id for entry in entries} == {job.public_id}
+    assert client.image(entries[0].public_id).spec.prompt == "a marble counter"
+    client.download(entries[0], tmp_path / "counter.png")
+
+
+def test_an_estimate_takes_nothing(client: Client) -> None:
+    before = client.credits()
+    assert client.estimate(SPEC).credits_cost == 5
+    with pytest.raises(Invalid):
+        client.estimate(BackgroundSpec(scene_type="marble", mood=" "))
+    assert client.credits() == before
+
+
 def test_a_failed_job_is_an_error_with_its_reason(client: Client) -> None:
-    accepted = client.submit(BackgroundSpec("marble", "warm", image_model="nan"))
+    accepted = client.submit(BackgroundSpec(scene_type="marble", mood="warm", image_model="nan"))
     with pytest.raises(JobFailed) as caught:
         client.wait(accepted.job_id)
     assert (caught.value.code, caught.value.refunded) == ("nan_latents", 5)
@@ -127,7 +150,7 @@ def test_a_failed_job_is_an_error_with_its_reason(client: Client) -> None:
 
 def test_refusals(tiny_server: Server, client: Client) -> None:
     with pytest.raises(Invalid) as caught:
-        client.submit(BackgroundSpec("marble", "warm", dominant_colors=["red", "bluish"], seed=-1))
+        client.submit(BackgroundSpec(scene_type="marble", mood="warm", dominant_colors=["red", "bluish"], seed=-1))
     assert {tuple(problem.loc) for problem in caught.value.problems} == {
         ("body", "dominant_colors", 1),
         ("body", "seed"),
@@ -159,7 +182,7 @@ def test_a_repeated_submission_is_one_job(client: Client) -> None:
     first = client.submit(SPEC, idempotency_key="only-once")
     assert client.submit(SPEC, idempotency_key="only-once") == first
     with pytest.raises(Conflict):
-        client.submit(BackgroundSpec("wood", "cool"), idempotency_key="only-once")
+        client.submit(BackgroundSpec(scene_type="wood", mood="cool"), idempotency_key="only-once")
     assert client.credits().spent == spent + 5
 
 

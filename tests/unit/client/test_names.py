@@ -47,7 +47,7 @@ def test_templates_that_name_no_file(template: str, told: str) -> None:
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", "..", "a\x1b[31m\n", "", " ", "/", "CON:"])
 def test_what_a_table_brings_stays_within_one_name(text: str) -> None:
-    name = file_name("{shot}", BackgroundSpec("a", "b", metadata={"shot": text}), IMAGE, "01ID")
+    name = file_name("{shot}", BackgroundSpec(scene_type="a", mood="b", metadata={"shot": text}), IMAGE, "01ID")
     assert "/" not in name
     assert name.isprintable()
     assert not name.startswith(".")

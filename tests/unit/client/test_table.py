@@ -29,22 +29,22 @@ def test_a_csv_file(tmp_path: Path) -> None:
     )
     first, second = rows_of(tmp_path, text)
     assert first.spec == BackgroundSpec(
-        "marble, veined",
-        "warm",
+        scene_type="marble, veined",
+        mood="warm",
         dominant_colors=["ivory", "#fff", "navy"],
         seed=7,
         eval_enabled=True,
         metadata={"take": 2, "shot": "s010"},
         loras=[Lora("grain", 0.5)],
     )
-    assert second.spec == BackgroundSpec("wood", "cool")
+    assert second.spec == BackgroundSpec(scene_type="wood", mood="cool")
     assert (first.number, second.number) == (1, 2)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_files_as_spreadsheets_write_them(tmp_path: Path, delimiter: str) -> None:
     text = delimiter.join(["\ufeffscene_type", "mood", "seed"]) + "\n" + delimiter.join(["märmor", "warm", "3"])
-    assert rows_of(tmp_path, text)[0].spec == BackgroundSpec("märmor", "warm", seed=3)
+    assert rows_of(tmp_path, text)[0].spec == BackgroundSpec(scene_type="märmor", mood="warm", seed=3)
 
 
 def test_a_json_lines_file(tmp_path: Path) -> None:
@@ -104,6 +104,6 @@ def test_a_row_is_known_by_what_it_asks_for(tmp_path: Path) -> None:
 
 def test_a_spec_is_sent_without_what_is_left_at_its_default() -> None:
     assert (
-        msgspec.json.encode(BackgroundSpec("marble", "warm", seed=0))
+        msgspec.json.encode(BackgroundSpec(scene_type="marble", mood="warm", seed=0))
         == b'{"scene_type":"marble","mood":"warm","seed":0}'
     )

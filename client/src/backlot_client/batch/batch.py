@@ -27,6 +27,7 @@ from backlot_client.errors import (
 )
 from backlot_client.names import check_template, file_name, unused
 from backlot_client.partial_file import discard_parts
+from backlot_client.spec import BackgroundSpec
 
 #: The entry of a job's metadata that says which row it is of. It is that row's idempotency key.
 MARK = "backlot_batch"
@@ -145,7 +146,7 @@ class Batch:
 
     async def _submit(self, entry: Entry) -> Entry:
         try:
-            accepted = await self._client.submit_body(entry.body.encode(), entry.idempotency_key)
+            accepted = await self._client.submit_body(BackgroundSpec.path, entry.body.encode(), entry.idempotency_key)
         except ApiError as error:
             if error.status >= 500 or isinstance(error, RateLimited):
                 # An earlier try may have made the job before its answer was lost, so the row stays as it is.

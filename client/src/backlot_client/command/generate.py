@@ -136,8 +136,9 @@ def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
         if picture.accepted is None or not picture.is_on_its_way:
             continue
         try:
-            client.cancel(picture.accepted.job_id)
-            print_remark(f"{picture.title}: cancelled, its credits are back")
+            job = client.cancel(picture.accepted.job_id)
+            then = "its credits are back" if job.has_ended else "its credits come back at its next step"
+            print_remark(f"{picture.title}: cancelled, {then}")
         except BacklotError as error:
             print_remark(f"{picture.title}: not cancelled, {error}")
 
