@@ -214,7 +214,7 @@ class _Exchange:
         """Do a step and return what the flow yields next."""
         try:
             result = self._result(step)
-        except httpx.TransportError as fault:
+        except httpx.RequestError as fault:
             return resume_with_fault(flow, fault)
         return resume(flow, result)
 

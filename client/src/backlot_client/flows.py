@@ -60,7 +60,7 @@ def once(send: Send) -> Flow[httpx.Response]:
     """Send one time. Return a 2xx; raises ApiError, Unreachable, UnexpectedAnswer."""
     try:
         response: httpx.Response = yield send
-    except httpx.TransportError as fault:
+    except httpx.RequestError as fault:
         raise unreachable(fault) from fault
     if response.is_success:
         return response
@@ -77,7 +77,7 @@ def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Sto
     return seconds
 
 
-def unreachable(fault: httpx.TransportError) -> Unreachable:
+def unreachable(fault: httpx.RequestError) -> Unreachable:
     address = fault.request.url.copy_with(query=None)
     return Unreachable(f"No answer from {address}: {fault or type(fault).__name__}")
 
@@ -122,7 +122,7 @@ def _save(response: httpx.Response, path: Path) -> Flow[None]:
         try:
             while piece := (yield Read()):
                 file.write(piece)
-        except httpx.TransportError as fault:
+        except httpx.RequestError as fault:
             raise unreachable(fault) from fault
         if announced is not None and "Content-Encoding" not in response.headers and file.size != int(announced):
             raise IncompleteDownload(f"{path.name} has {announced} bytes, but {file.size} arrived")

@@ -79,7 +79,7 @@ class Following:
         while not self._has_ended and self._left_s > LAST_STRETCH_S:
             try:
                 piece: bytes = yield Read()
-            except httpx.TransportError as fault:
+            except httpx.RequestError as fault:
                 raise unreachable(fault) from fault
             if not piece:
                 break

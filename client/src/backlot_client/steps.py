@@ -1,7 +1,7 @@
 """How logic and I/O are kept apart: a *flow* is a generator that yields the steps it needs done and gets their results.
 
 All of this client's logic is written once, as flows. `Client` and `AsyncClient` do the steps, each in its own way, and
-nothing else. A step that meets a network fault has `httpx.TransportError` raised in the flow, at its `yield`.
+nothing else. A step that meets a network fault has `httpx.RequestError` raised in the flow, at its `yield`.
 """
 
 from collections.abc import Generator, Mapping
@@ -72,7 +72,7 @@ def resume(flow: Generator[T, Any, Any], result: Any = None) -> T | Ended:
         return Ended(end.value)
 
 
-def resume_with_fault(flow: Generator[T, Any, Any], fault: httpx.TransportError) -> T | Ended:
+def resume_with_fault(flow: Generator[T, Any, Any], fault: httpx.RequestError) -> T | Ended:
     """Raise the fault of its last step in a flow. Return what it yields next."""
     try:
         return flow.throw(fault)

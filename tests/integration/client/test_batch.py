@@ -180,7 +180,7 @@ class Silent:
     def happened(self, row: Row, event: JobEvent) -> None:
         pass
 
-    def ended(self, row: Row, entry: Entry) -> None:
+    def ended(self, row: Row, entry: Entry | None) -> None:
         pass
 
 

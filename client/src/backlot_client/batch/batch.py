@@ -41,7 +41,7 @@ class Watcher(Protocol):
 
     def started(self, row: Row) -> None: ...
     def happened(self, row: Row, event: JobEvent) -> None: ...
-    def ended(self, row: Row, entry: Entry) -> None: ...
+    def ended(self, row: Row, entry: Entry | None) -> None: ...
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -112,13 +112,12 @@ class Batch:
             row = queue.popleft()
             self._watcher.started(row)
             try:
-                entry = await self._carry_on(row)
+                await self._carry_on(row)
             except (BacklotError, OSError) as error:
                 self.obstacle = self.obstacle or error
-                entry = self._journal.entries[row.identity]
-            self._watcher.ended(row, entry)
+            self._watcher.ended(row, self._journal.entries.get(row.identity))
 
-    async def _carry_on(self, row: Row) -> Entry:
+    async def _carry_on(self, row: Row) -> None:
         step = self._next(row)
         entry = self._journal.entries.get(row.identity)
         if entry is None or step is Next.SUBMIT:
@@ -129,7 +128,8 @@ class Batch:
         if entry.state is State.DONE:
             # Its file was removed; until it is back the row is not done.
             entry = self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, sizes=[]))
-        return entry if entry.state is State.REFUSED else await self._fetch(row, entry)
+        if entry.state is not State.REFUSED:
+            await self._fetch(row, entry)
 
     def _new_entry(self, row: Row, last: Entry | None) -> Entry:
         attempt = 1 if last is None else last.attempt + 1
@@ -158,12 +158,13 @@ class Batch:
             msgspec.structs.replace(entry, state=State.ACCEPTED, job_id=accepted.job_id, message="")
         )
 
-    async def _fetch(self, row: Row, entry: Entry) -> Entry:
+    async def _fetch(self, row: Row, entry: Entry) -> None:
         try:
             job = await self._client.wait(entry.job_id, on_event=lambda event: self._watcher.happened(row, event))
         except JobFailed as failure:
             message = f"{failure.code}: {failure}"
-            return self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
+            self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
+            return
         except NotFound as error:
             raise NotFound(
                 f"Row {row.number} has the job {entry.job_id}, which this server does not know for this key; "
@@ -179,8 +180,9 @@ class Batch:
         except NotFound:
             # It is paid; whether it is worth paying again is not for this run to say.
             message = f"the server no longer has the picture of job {job.public_id}"
-            return self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, message=message))
-        return self._journal.put(msgspec.structs.replace(entry, state=State.DONE, sizes=sizes, message=""))
+            self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, message=message))
+        else:
+            self._journal.put(msgspec.structs.replace(entry, state=State.DONE, sizes=sizes, message=""))
 
     def _names(self, row: Row, job: Job) -> list[str]:
         taken = {name.lower() for entry in self._journal.entries.values() for name in entry.files}

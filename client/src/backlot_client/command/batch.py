@@ -105,10 +105,10 @@ class _BarWatcher:
         if (bar := self._of_row.get(row.number)) is not None:
             self._bars.show(bar, event)
 
-    def ended(self, row: Row, entry: Entry) -> None:
+    def ended(self, row: Row, entry: Entry | None) -> None:
         if (bar := self._of_row.pop(row.number, None)) is not None:
             self._bars.remove(bar)
         self._bars.advance(self._all, "")
-        if entry.state is State.DONE and not self._quiet:
+        if entry is not None and entry.state is State.DONE and not self._quiet:
             for name in entry.files:
                 print_line(name)
