@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backlot_client import AsyncClient, JobEvent, Retries
+from backlot_client import AsyncClient, JobEvent, Retries, Unauthorized
 from backlot_client.batch.batch import Batch, Result
 from backlot_client.batch.journal import Entry, Journal, State
 from backlot_client.batch.table import Row, read_rows
@@ -226,6 +226,32 @@ def test_an_answer_lost_for_a_day_is_not_paid_twice(server: Server, tmp_path: Pa
     assert [result.state for result in results] == [State.DONE] * 7
     assert [seed_of(tmp_path / "out" / f"{number + 1}.png") for number in range(7)] == list(range(7))
     assert server.credits()["spent"] == 35
+
+
+def test_a_key_used_late_is_looked_for_as_late(server: Server, tmp_path: Path) -> None:
+    """The first try, 21 hours ago, never arrived; the second, now, made the job and its answer was lost."""
+    table = write_rows(tmp_path / "batch.csv", ["marble,warm,,1,,"])
+    run_here("http://127.0.0.1:1", server.key, table, tmp_path / "out", later_s=-21 * 3600)
+    with cutting_proxy(server.url, cuts=[0]) as proxy:
+        run_here(proxy.url, server.key, table, tmp_path / "out")
+    with sqlite3.connect(server.data / "backlot.db") as ledger:
+        ledger.execute("DELETE FROM idempotency_keys")
+    _, results = run_here(server.url, server.key, table, tmp_path / "out", later_s=2 * 3600)
+    assert [result.state for result in results] == [State.DONE]
+    assert server.credits()["spent"] == 5
+
+
+def test_a_refusal_after_a_lost_answer_is_not_taken_for_nothing_paid(server: Server, tmp_path: Path) -> None:
+    """The job is made, its answer lost, and the next try refused, since the key was revoked, say."""
+    table = write_rows(tmp_path / "batch.csv", ["marble,warm,,1,,"])
+    with cutting_proxy(server.url, cuts=[0]) as proxy:
+        run_here(proxy.url, server.key, table, tmp_path / "out")
+    batch, results = run_here(server.url, "sk_live_revoked", table, tmp_path / "out")
+    assert isinstance(batch.obstacle, Unauthorized)
+    assert [result.state for result in results] == [State.REFUSED]
+    _, results = run_here(server.url, server.key, table, tmp_path / "out")
+    assert [result.state for result in results] == [State.DONE]
+    assert server.credits()["spent"] == 5
 
 
 def torment(server: Server, folder: Path, rows: int, client_kills: int, server_kills: int, seed: int) -> None:

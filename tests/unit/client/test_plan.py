@@ -16,7 +16,8 @@ CASES = [
     ("fetched", State.DONE, True, 1.0, Next.NOTHING),
     ("fetched, and its file removed", State.DONE, False, 1.0, Next.FOLLOW),
     ("failed and refunded", State.FAILED, False, 1.0, Next.SUBMIT),
-    ("refused", State.REFUSED, False, 1.0, Next.SUBMIT),
+    ("refused", State.REFUSED, False, 1.0, Next.SUBMIT_AGAIN),
+    ("refused when the key may be forgotten", State.REFUSED, False, KEY_SPAN_S, Next.LOOK_FOR_JOB),
 ]
 
 

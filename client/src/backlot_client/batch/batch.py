@@ -31,8 +31,8 @@ from backlot_client.spec import BackgroundSpec
 
 #: The entry of a job's metadata that says which row it is of. It is that row's idempotency key.
 MARK = "backlot_batch"
-#: Seconds around the first try in which a lost job was made, if it was: the longest retries, and clocks that differ.
-LOST_WITHIN_S = 2 * 3600.0
+#: Seconds by which the clocks of the server and of this machine may differ.
+CLOCKS_DIFFER_S = 2 * 3600.0
 _PAGE = 200
 
 
@@ -212,23 +212,19 @@ class Batch:
         lost = {entry.idempotency_key: entry for row in rows if (entry := self._journal.entries.get(row.identity))}
         if not lost:
             return
-        sent = [entry.sent_at for entry in lost.values()]
-        after, before = (
-            datetime.fromtimestamp(moment, timezone.utc)
-            for moment in (min(sent) - LOST_WITHIN_S, max(sent) + LOST_WITHIN_S)
-        )
+        # The last use of a key is not known, only the first, so all jobs since then are read.
+        first = min(entry.sent_at for entry in lost.values()) - CLOCKS_DIFFER_S
+        after = datetime.fromtimestamp(first, timezone.utc)
         offset = 0
         while page := (await self._client.jobs(created_after=after, limit=_PAGE, offset=offset)).jobs:
             offset += len(page)
             for summary in page:
-                if datetime.fromisoformat(summary.created_at.replace("Z", "+00:00")) > before:
-                    continue
                 job = await self._client.job(summary.public_id)
                 if entry := lost.pop(job.request.get("metadata", {}).get(MARK), None):
                     self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, job_id=job.public_id))
         for entry in lost.values():
             message = "its submission never reached the server"
-            self._journal.put(msgspec.structs.replace(entry, state=State.REFUSED, message=message))
+            self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
 
     def _result(self, row: Row) -> Result:
         entry = self._journal.entries.get(row.identity)

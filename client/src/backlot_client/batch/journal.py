@@ -21,9 +21,9 @@ class State(str, Enum):
     ACCEPTED = "accepted"
     #: The pictures are in the folder.
     DONE = "done"
-    #: The job failed and its credits are back.
+    #: The job failed and its credits are back, or there never was one.
     FAILED = "failed"
-    #: The server refused the spec; nothing was paid.
+    #: The server refused to make a job.
     REFUSED = "refused"
 
 
@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
     #: The JSON that is submitted, kept since it must not differ when it is sent again.
     body: str
-    #: Unix time before the first try.
+    #: Unix time before the key's first use.
     sent_at: float
     job_id: str = ""
     #: Paths within the folder, decided before the download and kept.

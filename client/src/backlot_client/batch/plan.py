@@ -3,12 +3,14 @@
 | state | what is known | next |
 |---|---|---|
 | no entry | never sent | submit |
-| sending, key still good | maybe sent, maybe paid | submit again with the same key: the server answers with the first job |
-| sending, key too old | maybe sent, maybe paid | look for its job; submit only if there is none |
+| sending or refused, key still good | maybe paid | submit again with the same key: if it was paid, the server says so |
+| sending or refused, key too old | maybe paid | look for its job; submit only if there is none |
 | accepted | paid | follow the job |
 | done, files there | paid, fetched | nothing |
 | done, a file missing | paid | fetch it again |
-| failed, refused | nothing paid, or paid back | submit as another job |
+| failed | paid back, or never a job | submit as another job |
+
+A refusal does not prove that nothing was paid: the try before it may have made the job, and its answer been lost.
 """
 
 from enum import Enum
@@ -29,9 +31,9 @@ class Next(Enum):
 
 def next_for(entry: Entry | None, files_are_there: bool, now: float) -> Next:
     """`now` is Unix time."""
-    if entry is None or entry.state in (State.FAILED, State.REFUSED):
+    if entry is None or entry.state is State.FAILED:
         return Next.SUBMIT
-    if entry.state is State.SENDING:
+    if entry.state in (State.SENDING, State.REFUSED):
         return Next.SUBMIT_AGAIN if 0 <= now - entry.sent_at < KEY_SPAN_S else Next.LOOK_FOR_JOB
     if entry.state is State.DONE and files_are_there:
         return Next.NOTHING
