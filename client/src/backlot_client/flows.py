@@ -67,6 +67,15 @@ def once(send: Send) -> Flow[httpx.Response]:
     raise error_of(response)
 
 
+def read() -> Flow[bytes]:
+    """Read on in a stream. Return some bytes, or none at its end; raises Unreachable."""
+    try:
+        piece: bytes = yield Read()
+    except httpx.RequestError as fault:
+        raise unreachable(fault) from fault
+    return piece
+
+
 def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Stopwatch) -> float:
     """Return the seconds until the next try after this error. Raises it if it does not pass, or not in the time left."""
     if not error.passes:
@@ -119,11 +128,8 @@ def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path)
 def _save(response: httpx.Response, path: Path) -> Flow[None]:
     announced = response.headers.get("Content-Length")
     with PartialFile(path) as file:
-        try:
-            while piece := (yield Read()):
-                file.write(piece)
-        except httpx.RequestError as fault:
-            raise unreachable(fault) from fault
+        while piece := (yield from read()):
+            file.write(piece)
         if announced is not None and "Content-Encoding" not in response.headers and file.size != int(announced):
             raise IncompleteDownload(f"{path.name} has {announced} bytes, but {file.size} arrived")
         file.keep()

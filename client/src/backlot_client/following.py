@@ -7,9 +7,9 @@ from backlot_client import calls
 from backlot_client.answers import JobEvent
 from backlot_client.errors import BacklotError, WaitTimeout, unexpected_answer
 from backlot_client.event_stream import EventStreamDecoder
-from backlot_client.flows import call, once, pause_or_raise, unreachable
+from backlot_client.flows import call, once, pause_or_raise, read
 from backlot_client.retries import Retries
-from backlot_client.steps import ItemFlow, Pause, Read, Send
+from backlot_client.steps import ItemFlow, Pause, Send
 from backlot_client.stopwatch import Stopwatch
 
 #: Seconds without a byte after which a stream is given up. The server gives a sign of life every 15 s.
@@ -76,13 +76,7 @@ class Following:
     def _streamed(self, response: httpx.Response) -> ItemFlow[JobEvent]:
         decoder = EventStreamDecoder()
         before = self._seen
-        while not self._has_ended and self._left_s > LAST_STRETCH_S:
-            try:
-                piece: bytes = yield Read()
-            except httpx.RequestError as fault:
-                raise unreachable(fault) from fault
-            if not piece:
-                break
+        while piece := (yield from read()):
             self._note_life()
             for message in decoder.feed(piece):
                 self._barren_streams = 0
@@ -91,8 +85,8 @@ class Following:
                 except (msgspec.DecodeError, msgspec.ValidationError) as error:
                     raise unexpected_answer(response, str(error)) from error
                 yield from self._give(event)
-        else:
-            return
+            if self._has_ended or self._left_s <= LAST_STRETCH_S:
+                return
         # The server closed the stream before the job's last event: it is stopping, or all events were seen before.
         if self._seen == before:
             yield from self._look_for_the_end()
