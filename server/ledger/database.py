@@ -11,10 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import sqlite_utils
-
-from server.ledger.migrations import migrations
-
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -44,6 +40,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def migrate(path: Path) -> None:
     """Bring the file to the present schema. A migration that fails leaves the file as it was before it."""
+    # Imported here: NumPy comes with it, and a command that only reads does not wait for that.
+    import sqlite_utils
+
+    from server.ledger.migrations import migrations
+
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = connect(path)
     try:

@@ -1,113 +1,45 @@
-"""`backlot replay IMAGE.png`: make an image again from its own text chunk, and say whether it is the same."""
+"""`backlot replay`: make an image again from its own text chunk, and compare."""
 
-import asyncio
-import logging
-import os
+import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import click
 import msgspec
-import numpy as np
-from PIL import Image
 
-from pipelines import protocol
-from pipelines.model_card import ModelCard
-from pipelines.recipe import Recipe, read_recipe
-from server.models_file import load_models
-from server.scheduler.process import Worker
-from server.settings import Settings
+from server.operator.errors import CommandError
+from server.operator.output import json_option, show
+from server.settings import read_settings
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from server.operator.regeneration import Comparison
 
 
-class CannotReplay(Exception):
-    """The image cannot be made again here; the message says why."""
+@click.command()
+@click.argument("image", metavar="IMAGE.png", type=click.Path(path_type=Path))
+@json_option
+def replay(image: Path, as_json: bool) -> None:
+    """Make an image again from its own text chunk and compare; the exit status is 1 if they differ."""
+    # Imported here: NumPy and Pillow take longer to import than the other commands to run.
+    from pipelines.recipe import NoRecipe
+    from server.operator.regeneration import regenerate
 
-
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    #: The files are equal byte by byte.
-    identical: bool
-    #: 8-bit channel values that differ, of how many, and by how much at most.
-    values_different: int
-    values: int
-    largest_difference: int
-    #: What differs between the recipe in the file and the recipe of this run: field, then, now.
-    changes: dict[str, tuple[str, str]]
-
-
-def replay(settings: Settings, image: Path) -> Replay:
-    """Run the image's recipe in a GPU process of its own.
-
-    Raises CannotReplay, images.NoRecipe and models.ModelsFileError.
-    """
-    if not image.is_file():
-        raise CannotReplay(f"there is no file {image}")
-    recipe = read_recipe(image)
-    card = load_models(settings.models).models.get(recipe.model)
-    if card is None:
-        raise CannotReplay(
-            f"{image} was made with {recipe.model!r}, which {settings.models} does not list; add its card"
-        )
-    with TemporaryDirectory(prefix="backlot-replay-") as folder:
-        again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, recipe, again))
-        return _compare(image, recipe, again, made)
-
-
-async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Path) -> Recipe:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Recipe] = loop.create_future()
-
-    def on_report(_: Worker, report: protocol.Report) -> None:
-        match report:
-            case protocol.Imaged():
-                done.set_result(report.recipe)
-            case protocol.Failed() | protocol.Broke():
-                done.set_exception(CannotReplay(f"{report.reason}: {report.message}"))
-            case _:
-                log.debug("%s", report)
-
-    def on_death(_: Worker, status: int) -> None:
-        if not done.done():
-            done.set_exception(CannotReplay(f"the GPU process ended with status {status}; its log in {logs} says why"))
-
-    # The server's own work comes first, and its log is not for what happens here.
-    logs = settings.logs / "replay"
-    os.nice(10)
-    worker = Worker(settings.device, settings.memory_gib, logs, silent=True)
-    worker.follow(on_report, on_death)
-    item = protocol.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
-    worker.send(
-        protocol.Enter(
-            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_shape, item, alone=True
-        )
-    )
     try:
-        return await done
-    finally:
-        worker.kill()
-        await asyncio.to_thread(worker.wait, 10)
+        found = regenerate(read_settings(), image)
+    except NoRecipe as error:
+        raise CommandError(str(error)) from error
+    show(msgspec.to_builtins(found), "identical" if found.identical else _difference(found), as_json=as_json)
+    if not found.identical:
+        sys.exit(1)
 
 
-def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Replay:
-    before, after = (np.asarray(Image.open(path), dtype=np.int16) for path in (image, again))
-    different = np.abs(before - after)
-    then, now = _flat(recipe), _flat(made)
-    return Replay(
-        identical=image.read_bytes() == again.read_bytes(),
-        values_different=int((different > 0).sum()),
-        values=different.size,
-        largest_difference=int(different.max()),
-        changes={
-            name: (then.get(name, "none"), now.get(name, "none"))
-            for name in {**then, **now}
-            if then.get(name) != now.get(name)
-        },
+def _difference(found: "Comparison") -> str:
+    if not found.values_different and not found.changes:
+        return "not identical: the pixels and the recipe are the same, but the file was written in another way"
+    pixels = (
+        f"{found.values_different} of {found.values} values differ, by at most {found.largest_difference} of 255"
+        if found.values_different
+        else "the pixels are identical, the recipe is not"
     )
-
-
-def _flat(recipe: Recipe) -> dict[str, str]:
-    """Field → value, those of `versions` by their own names."""
-    fields = msgspec.to_builtins(recipe)
-    versions = fields.pop("versions")
-    return {name: str(value) for name, value in {**fields, **versions}.items()}
+    changes = [f"  {name}: {then} then, {now} now" for name, (then, now) in sorted(found.changes.items())]
+    return "\n".join([f"not identical: {pixels}", *(changes or ["  the recipes are equal"])])

@@ -3,22 +3,25 @@
 import { sameOrigin } from "./dom.js";
 
 /**
- * @typedef {{loc: (string | number)[], msg: string, type: string}} Detail
- * @typedef {{scene_type: string, mood: string, dominant_colors?: string[], display_name?: string, metadata?: object,
- *   image_model?: string | null, resolution?: string | null, aspect_ratio?: string | null, seed?: number | null,
- *   eval_enabled?: boolean | null, on_technical_failure?: string | null, pilot_brand?: string | null}} Spec
- * @typedef {{image_url: string, label: string, meta: Record<string, any>}} Artifact
- * @typedef {{seq: number, event_type: "queued" | "stage" | "succeeded" | "failed", stage: string | null, message: string,
- *   artifacts: Artifact[], extra: Record<string, any>, created_at: string}} JobEvent
- * @typedef {{public_id: string, status: "NOT_STARTED" | "IN_PROGRESS" | "SUCCESS" | "FAILURE", created_at: string,
- *   request: Spec, result: Artifact[], latest_event: JobEvent | null, queue_position: number | null,
- *   progress: number}} Job
- * @typedef {{public_id: string, image_url: string, spec: Spec & {display_name: string}, description: string,
- *   generation_job_public_id: string, created_at: string}} Background
- * @typedef {{name: string, default: boolean, tiers: string[], default_tier: string, steps: number, loaded: boolean,
- *   licence: string}} Model
- * @typedef {{ready: boolean, reason: string | null, model: string | null, gpu_process: string, device: string | null,
- *   load_errors: Record<string, string>, queue: number}} Readiness
+ * What the server sends, as its OpenAPI document describes it (openapi.d.ts is made from that), with the fields that the
+ * document leaves open.
+ *
+ * @typedef {import("./openapi.d.ts").ErrorDetail} Detail
+ * @typedef {import("./openapi.d.ts").BackgroundSpec} Spec
+ * @typedef {import("./openapi.d.ts").BackgroundEntry} Background
+ * @typedef {import("./openapi.d.ts").ModelView} Model
+ * @typedef {import("./openapi.d.ts").OperationPrice} Price
+ * @typedef {import("./openapi.d.ts").Readiness} Readiness
+ * @typedef {import("./openapi.d.ts").Artifact & {meta: Meta}} Artifact
+ * @typedef {import("./openapi.d.ts").JobEvent & {artifacts: Artifact[], extra: Extra}} JobEvent
+ * @typedef {import("./openapi.d.ts").JobView & {request: Spec, result: Artifact[], latest_event: JobEvent | null}} Job
+ *
+ * @typedef {{model: string, width: number, height: number, seed: number, steps: number, guidance: number, prompt: string,
+ *   timings: Record<string, number>, technical_failure?: string, understood?: {scene: string | null, mood: string | null},
+ *   eval?: Evaluation}} Meta
+ * @typedef {{dominant: {color: string, share: number}[], sharpness: number, contrast: number, clipped_black: number,
+ *   clipped_white: number, palette: {requested: string, nearest: string, delta_e: number, share: number}[]}} Evaluation
+ * @typedef {{step?: number, steps?: number, model?: string, reason?: string, refunded?: number}} Extra
  */
 
 export class ApiError extends Error {
@@ -89,9 +92,14 @@ export const readiness = async () => (await send("/readyz")).json();
 /** @returns {Promise<Model[]>} */
 export const models = async () => (await call("/v1/models")).models;
 
-/** @returns {Promise<{credits_cost: number, enabled: boolean}>} */
-export const price = async () =>
-  (await call("/v1/operations")).operations.find((operation) => operation.name === "background-generator");
+/** @returns {Promise<Price>} */
+export async function price() {
+  /** @type {Price[]} */
+  const operations = (await call("/v1/operations")).operations;
+  const found = operations.find((operation) => operation.name === "background-generator");
+  if (!found) throw new Error("This server does not make backgrounds");
+  return found;
+}
 
 /** @returns {Promise<number>} */
 export const balance = async () => (await call("/v1/credits")).balance;
@@ -115,8 +123,11 @@ export const background = (id) => call(`/v1/catalog/backgrounds/${encodeURICompo
  * @param {"NOT_STARTED" | "IN_PROGRESS"} status
  * @returns {Promise<string[]>}
  */
-export const jobsWith = async (status) =>
-  (await call(`/v1/jobs?job_type=BACKGROUND_GENERATOR&status=${status}&limit=12`)).jobs.map((job) => job.public_id);
+export async function jobsWith(status) {
+  /** @type {import("./openapi.d.ts").JobPage} */
+  const page = await call(`/v1/jobs?job_type=BACKGROUND_GENERATOR&status=${status}&limit=12`);
+  return page.jobs.map((found) => found.public_id);
+}
 
 /**
  * @param {string} id
@@ -131,11 +142,21 @@ export const job = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
 export const cancel = (id) => call(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
 
 /**
+ * The picture of a job that has ended well.
+ * @param {{public_id: string, result: Artifact[]}} ended
+ */
+export function pictureOf({ public_id, result }) {
+  const picture = result[0];
+  if (!picture) throw new Error(`The job ${public_id} has no picture`);
+  return picture;
+}
+
+/**
  * A fresh link to a job's picture.
  * @param {string} id
  */
 export async function pictureLink(id) {
-  return (await job(id)).result[0].image_url;
+  return pictureOf(await job(id)).image_url;
 }
 
 /**

@@ -2,24 +2,41 @@
 
 /**
  * The element with this id.
- * @template {HTMLElement} [T=HTMLElement]
+ * @overload
  * @param {string} id
+ * @returns {HTMLElement}
+ */
+/**
+ * The element with this id, which the page has made one of this kind.
+ * @template {HTMLElement} T
+ * @overload
+ * @param {string} id
+ * @param {new () => T} kind
  * @returns {T}
  */
-export const byId = (id) => /** @type {any} */ (document.getElementById(id));
+/**
+ * @param {string} id
+ * @param {new () => HTMLElement} kind
+ */
+export function byId(id, kind = HTMLElement) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`The page has no ${kind.name} #${id}`);
+  return found;
+}
 
 /**
  * Make an element. `on…` adds a listener; what the element has as a property is set as one, the rest as attributes.
- * @param {string} tag
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
  * @param {Record<string, any>} [props]
  * @param {...(Node | string | null)} children
- * @returns {any}
+ * @returns {HTMLElementTagNameMap[K]}
  */
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name in node) node[name] = value;
+    else if (name in node) Reflect.set(node, name, value);
     else node.setAttribute(name, value);
   }
   node.append(...children.filter((child) => child !== null));

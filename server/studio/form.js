@@ -28,6 +28,11 @@ export class NotYet extends Error {
   }
 }
 
+/** @param {string} id */
+const input = (id) => byId(id, HTMLInputElement);
+/** @param {string} id */
+const select = (id) => byId(id, HTMLSelectElement);
+
 /**
  * Build what does not depend on the server.
  * @param {(specs: Spec[]) => Promise<void>} onOrder
@@ -70,20 +75,20 @@ function ratioChoice(ratio) {
   const value = ratioOf(ratio);
   shape.style.width = `${24 * Math.min(1, value)}px`;
   shape.style.height = `${24 * Math.min(1, 1 / value)}px`;
-  const input = el("input", { type: "radio", name: "aspect_ratio", value: ratio, checked: ratio === "1:1" });
-  return el("label", { className: "ratio" }, input, el("span", { className: "box" }, shape), ratio);
+  const choice = el("input", { type: "radio", name: "aspect_ratio", value: ratio, checked: ratio === "1:1" });
+  return el("label", { className: "ratio" }, choice, el("span", { className: "box" }, shape), ratio);
 }
 
 /** @param {number} count */
 function countChoice(count) {
-  const input = el("input", { type: "radio", name: "count", value: String(count), checked: count === 1 });
-  return el("label", {}, input, el("span", {}, String(count)));
+  const choice = el("input", { type: "radio", name: "count", value: String(count), checked: count === 1 });
+  return el("label", {}, choice, el("span", {}, String(count)));
 }
 
 // ── colours ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** @returns {HTMLInputElement[]} */
-const colorTexts = () => /** @type {any} */ ([...byId("colors").querySelectorAll("input.written")]);
+/** @type {() => HTMLInputElement[]} */
+const colorTexts = () => [...byId("colors").querySelectorAll(/** @type {"input"} */ ("input.written"))];
 
 /**
  * @param {string} value  as written; empty for one to be filled in
@@ -116,16 +121,14 @@ function removeColor(row) {
   row.remove();
   numberColors();
   clearProblem(byId("colors").closest("[data-field]"));
-  (near?.querySelector(".written") ?? byId("add-color")).focus();
+  (near?.querySelector(/** @type {"input"} */ (".written")) ?? byId("add-color")).focus();
 }
 
 /** Labels follow the order, and there is no ninth. */
 function numberColors() {
   byId("colors").querySelectorAll(".color").forEach((row, index) => {
-    const [swatch, text, remove] = row.children;
-    swatch.setAttribute("aria-label", `Pick colour ${index + 1}`);
-    text.setAttribute("aria-label", `Colour ${index + 1}`);
-    remove.setAttribute("aria-label", `Remove colour ${index + 1}`);
+    const labels = [`Pick colour ${index + 1}`, `Colour ${index + 1}`, `Remove colour ${index + 1}`];
+    labels.forEach((label, place) => row.children[place]?.setAttribute("aria-label", label));
   });
   byId("add-color").hidden = colorTexts().length >= MOST_COLORS;
 }
@@ -173,18 +176,18 @@ export function offerModels(offered) {
   models = offered;
   const names = models.map(({ name }) => el("option", { value: name }, name));
   byId("image_model").replaceChildren(...names);
-  byId("image_model").value = models.find((model) => model.default)?.name ?? models[0]?.name ?? "";
+  select("image_model").value = models.find((model) => model.default)?.name ?? models[0]?.name ?? "";
   offerTiers();
 }
 
-const chosenModel = () => models.find((model) => model.name === byId("image_model").value);
+const chosenModel = () => models.find((model) => model.name === select("image_model").value);
 
 /** @param {string | null} [wanted] */
 function offerTiers(wanted = null) {
   const model = chosenModel();
   if (!model) return;
   byId("resolution").replaceChildren(...model.tiers.map((tier) => el("option", { value: tier }, tier)));
-  byId("resolution").value = wanted && model.tiers.includes(wanted) ? wanted : model.default_tier;
+  select("resolution").value = wanted && model.tiers.includes(wanted) ? wanted : model.default_tier;
   byId("model-hint").textContent = `${plural(model.steps, "step")} · ${model.licence}`;
   showHints();
 }
@@ -228,7 +231,7 @@ function priceText(count, total) {
 }
 
 function sizeText() {
-  const side = parseFloat(byId("resolution").value) * 1024;
+  const side = parseFloat(select("resolution").value) * 1024;
   const ratio = Math.sqrt(ratioOf(chosenRatio()));
   return side ? `about ${Math.round(side * ratio)} × ${Math.round(side / ratio)} pixels` : "";
 }
@@ -243,13 +246,17 @@ function seedText(count) {
 
 // ── what is asked for ────────────────────────────────────────────────────────────────────────────────────────────────
 
-const checkedValue = (name) => /** @type {any} */ (document.querySelector(`#spec [name="${name}"]:checked`)).value;
+/** @param {string} name  of the radio buttons, one of which is always checked */
+const checkedValue = (name) => {
+  const checked = document.querySelector(`#spec [name="${name}"]:checked`);
+  return /** @type {HTMLInputElement} */ (checked).value;
+};
 const chosenRatio = () => checkedValue("aspect_ratio");
 const variations = () => Number(checkedValue("count"));
 
 /** The seed; null where the server is to draw one, NaN where what is written is no seed. */
 function writtenSeed() {
-  const text = byId("seed").value.trim();
+  const text = input("seed").value.trim();
   if (text === "") return null;
   return /^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : NaN;
 }
@@ -270,17 +277,17 @@ function specs() {
  */
 function spec(seed) {
   return {
-    scene_type: byId("scene_type").value,
-    mood: byId("mood").value,
-    dominant_colors: colorTexts().map((input) => input.value.trim()).filter(Boolean),
-    display_name: byId("display_name").value,
-    image_model: byId("image_model").value || null,
-    resolution: byId("resolution").value || null,
+    scene_type: input("scene_type").value,
+    mood: input("mood").value,
+    dominant_colors: colorTexts().map((text) => text.value.trim()).filter(Boolean),
+    display_name: input("display_name").value,
+    image_model: select("image_model").value || null,
+    resolution: select("resolution").value || null,
     aspect_ratio: chosenRatio(),
     seed,
-    eval_enabled: byId("eval_enabled").checked || null,
-    on_technical_failure: byId("on_technical_failure").value || null,
-    pilot_brand: byId("pilot_brand").value.trim() || null,
+    eval_enabled: input("eval_enabled").checked || null,
+    on_technical_failure: /** @type {Spec["on_technical_failure"]} */ (select("on_technical_failure").value || null),
+    pilot_brand: input("pilot_brand").value.trim() || null,
   };
 }
 
@@ -290,13 +297,14 @@ function spec(seed) {
  */
 export function fill(wanted) {
   clearProblems();
-  for (const name of ["scene_type", "mood", "display_name", "pilot_brand", "on_technical_failure"]) {
-    byId(name).value = wanted[name] ?? "";
+  for (const name of /** @type {const} */ (["scene_type", "mood", "display_name", "pilot_brand"])) {
+    input(name).value = wanted[name] ?? "";
   }
-  byId("eval_enabled").checked = wanted.eval_enabled === true;
+  select("on_technical_failure").value = wanted.on_technical_failure ?? "";
+  input("eval_enabled").checked = wanted.eval_enabled === true;
   const extras = [wanted.display_name, wanted.pilot_brand, wanted.on_technical_failure, wanted.eval_enabled];
-  byId("more").open ||= extras.some(Boolean);
-  byId("seed").value = String(wanted.seed ?? "");
+  byId("more", HTMLDetailsElement).open ||= extras.some(Boolean);
+  input("seed").value = String(wanted.seed ?? "");
   byId("colors").replaceChildren();
   (wanted.dominant_colors ?? []).forEach((color) => addColor(color));
   numberColors();
@@ -313,7 +321,7 @@ export function fill(wanted) {
 function fillModel(wanted) {
   const name = wanted.image_model;
   const offered = !name || models.some((model) => model.name === name);
-  byId("image_model").value = name && offered ? name : (models.find((model) => model.default)?.name ?? "");
+  select("image_model").value = name && offered ? name : (models.find((model) => model.default)?.name ?? "");
   offerTiers(wanted.resolution);
   if (!offered) showProblem("image_model", `${name} is no longer offered; this is another model.`);
 }
@@ -323,8 +331,8 @@ function fillModel(wanted) {
  * @param {string} value
  */
 function check(name, value) {
-  const input = /** @type {any} */ (document.querySelector(`#spec [name="${name}"][value="${CSS.escape(value)}"]`));
-  if (input) input.checked = true;
+  const choice = document.querySelector(`#spec [name="${name}"][value="${CSS.escape(value)}"]`);
+  if (choice instanceof HTMLInputElement) choice.checked = true;
 }
 
 // ── what is wrong with it ────────────────────────────────────────────────────────────────────────────────────────────
@@ -337,8 +345,8 @@ export function showError(error) {
   if (error instanceof NotYet) showProblem(error.field, error.message);
   else if (error instanceof ApiError && error.detail.length) error.detail.forEach(showDetail);
   else tell(byId("form-problem"), explain(error));
-  const first = /** @type {HTMLElement | null} */ (document.querySelector("#spec [aria-invalid=true]"));
-  first?.focus();
+  const first = document.querySelector("#spec [aria-invalid=true]");
+  if (first instanceof HTMLElement) first.focus();
 }
 
 /** @param {import("./api.js").Detail} detail */
@@ -351,7 +359,7 @@ function showDetail(detail) {
   }
   const index = detail.loc[2];
   // Empty rows are not sent, so the server's index counts the filled ones.
-  const filled = colorTexts().filter((input) => input.value.trim());
+  const filled = colorTexts().filter((text) => text.value.trim());
   showProblem(field, message, field === "dominant_colors" && typeof index === "number" ? filled[index] : undefined);
 }
 
@@ -372,7 +380,7 @@ function showProblem(field, message, culprit) {
 /** @param {Element | null} box */
 function clearProblem(box) {
   if (!box) return;
-  box.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
+  box.querySelectorAll("[aria-invalid]").forEach((wrong) => wrong.removeAttribute("aria-invalid"));
   box.querySelectorAll(".problem").forEach((line) => tell(/** @type {HTMLElement} */ (line), ""));
 }
 

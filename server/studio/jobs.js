@@ -97,6 +97,7 @@ function assignStreams() {
 function startStream(entry) {
   const stream = new AbortController();
   entry.stream = stream;
+  /** @param {api.JobEvent} event */
   const onEvent = (event) => applyEvent(entry, event);
   api.follow(entry.id, entry.seq, onEvent, stream.signal).catch((error) => giveUp(entry, error));
 }
@@ -163,7 +164,7 @@ function applyEvent(entry, event) {
       break;
     case "succeeded":
       finish(entry, "done", "Ready");
-      showPicture(entry, event.artifacts[0]);
+      if (event.artifacts[0]) showPicture(entry, event.artifacts[0]);
       break;
     case "failed":
       finish(entry, "failed", explainFailure(event));
@@ -179,7 +180,8 @@ function applyStage(entry, event) {
   const before = entry.state;
   entry.state = event.stage === "retrying" ? "waiting" : "running";
   entry.status = explainStage(event);
-  if (event.stage === "denoising") entry.progress = (0.9 * event.extra.step) / event.extra.steps;
+  const { step = 0, steps = 1 } = event.extra;
+  if (event.stage === "denoising") entry.progress = (0.9 * step) / steps;
   else if (event.stage === "decoding" || event.stage === "evaluating") entry.progress = 0.95;
   else entry.progress = 0;
   if (entry.state !== before) assignStreams();

@@ -33,6 +33,7 @@ const keyIn = (text) => text.match(/sk_(live|test)_[\w-]+/)?.[0] ?? text.trim();
 /** Storage may be switched off; the key then lasts as long as the page. */
 const stored = {
   read: () => attempt(() => localStorage.getItem(STORED)) ?? "",
+  /** @param {string} key */
   write: (key) => attempt(() => localStorage.setItem(STORED, key)),
   forget: () => attempt(() => localStorage.removeItem(STORED)),
 };
@@ -161,7 +162,7 @@ function onJobEnded() {
 /** @param {Spec} idea */
 function ideaButton(idea) {
   const patches = (idea.dominant_colors ?? []).map(patch);
-  const shape = el("small", {}, idea.aspect_ratio);
+  const shape = el("small", {}, idea.aspect_ratio ?? "");
   return el("button", { type: "button", onclick: () => form.fill(idea) }, ...patches, nameOf(idea), shape);
 }
 
@@ -195,11 +196,11 @@ function start() {
   byId("ideas").append(...IDEAS.map(ideaButton));
   byId("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    void enter(keyIn(byId("key").value));
+    void enter(keyIn(byId("key", HTMLInputElement).value));
   });
   byId("forget").addEventListener("click", () => {
     stored.forget();
-    byId("key").value = "";
+    byId("key", HTMLInputElement).value = "";
     leave();
     byId("key").focus();
   });

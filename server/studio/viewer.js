@@ -16,10 +16,14 @@ let job = null;
 /** The job last asked for: answers that come late for another one are not shown. */
 let wanted = "";
 
+const dialogBox = () => byId("viewer", HTMLDialogElement);
+/** @param {string} id */
+const button = (id) => byId(id, HTMLButtonElement);
+
 /** @param {Wiring} wires */
 export function setUp(wires) {
   wiring = wires;
-  const dialog = byId("viewer");
+  const dialog = dialogBox();
   byId("viewer-close").addEventListener("click", () => dialog.close());
   byId("viewer-newer").addEventListener("click", () => turn(-1));
   byId("viewer-older").addEventListener("click", () => turn(1));
@@ -34,7 +38,7 @@ export function setUp(wires) {
   });
 }
 
-export const close = () => byId("viewer").close();
+export const close = () => dialogBox().close();
 
 /** @param {number} cost  what one more costs */
 export function offerPrice(cost) {
@@ -53,31 +57,32 @@ export async function open(jobId) {
   } catch (error) {
     if (wanted === jobId) tell(byId("viewer-said"), explain(error));
   }
-  if (byId("viewer").open) return;
-  byId("viewer").showModal();
-  byId("viewer").scrollTop = 0;
+  const dialog = dialogBox();
+  if (dialog.open) return;
+  dialog.showModal();
+  dialog.scrollTop = 0;
   byId("viewer-details").scrollTop = 0;
 }
 
 /** @param {api.Job} found */
 function present(found) {
   job = found;
-  const [{ label, image_url, meta }] = found.result;
+  const { label, image_url, meta } = api.pictureOf(found);
   byId("viewer-title").textContent = label;
   tell(byId("viewer-said"), "");
   presentImage(found);
-  byId("viewer-download").href = sameOrigin(image_url);
+  byId("viewer-download", HTMLAnchorElement).href = sameOrigin(image_url);
   byId("viewer-facts").replaceChildren(...facts(found), ...evaluation(meta));
   const near = wiring.neighbours();
   const place = near.indexOf(found.public_id);
-  byId("viewer-newer").disabled = place <= 0;
-  byId("viewer-older").disabled = place < 0 || place >= near.length - 1;
+  button("viewer-newer").disabled = place <= 0;
+  button("viewer-older").disabled = place < 0 || place >= near.length - 1;
 }
 
 /** @param {api.Job} found */
 function presentImage(found) {
-  const [{ label, image_url, meta }] = found.result;
-  const image = byId("viewer-image");
+  const { label, image_url, meta } = api.pictureOf(found);
+  const image = byId("viewer-image", HTMLImageElement);
   image.hidden = false;
   tell(byId("viewer-missing"), "");
   image.alt = `${label}: ${found.request.scene_type}, ${found.request.mood}`;
@@ -98,27 +103,33 @@ function turn(by) {
 
 // ── what can be done with it ─────────────────────────────────────────────────────────────────────────────────────────
 
+/** The job shown; the buttons that call this are there only while one is. */
+function shown() {
+  if (!job) throw new Error("No picture is shown");
+  return job;
+}
+
 /** The request, with everything that the server chose written out. */
 function settings() {
-  const { request, result } = /** @type {api.Job} */ (job);
-  return { ...request, image_model: result[0].meta.model, seed: result[0].meta.seed };
+  const { model, seed } = api.pictureOf(shown()).meta;
+  return { ...shown().request, image_model: model, seed };
 }
 
 function use() {
-  byId("viewer").close();
+  close();
   wiring.onUse(settings());
 }
 
 async function again() {
-  const button = byId("viewer-again");
-  button.disabled = true;
+  const pressed = button("viewer-again");
+  pressed.disabled = true;
   try {
-    await wiring.onAgain({ .../** @type {api.Job} */ (job).request, seed: null });
+    await wiring.onAgain({ ...shown().request, seed: null });
     tell(byId("viewer-said"), "On its way: it is in the list behind this window.");
   } catch (error) {
     tell(byId("viewer-said"), explain(error));
   } finally {
-    button.disabled = false;
+    pressed.disabled = false;
   }
 }
 
@@ -128,10 +139,10 @@ async function again() {
  */
 async function download(event) {
   event.preventDefault();
-  const { public_id, result } = /** @type {api.Job} */ (job);
+  const { label, meta } = api.pictureOf(shown());
   try {
-    const url = URL.createObjectURL(await api.picture(public_id));
-    el("a", { href: url, download: fileName(result[0].label, result[0].meta.seed) }).click();
+    const url = URL.createObjectURL(await api.picture(shown().public_id));
+    el("a", { href: url, download: fileName(label, meta.seed) }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
     tell(byId("viewer-said"), explain(error));
@@ -139,7 +150,7 @@ async function download(event) {
 }
 
 async function copySeed() {
-  const seed = String(/** @type {api.Job} */ (job).result[0].meta.seed);
+  const seed = String(api.pictureOf(shown()).meta.seed);
   const done = `Seed ${seed} is on the clipboard.`;
   tell(byId("viewer-said"), (await copy(seed)) ? done : `This browser did not allow it. The seed is ${seed}.`);
 }
@@ -179,7 +190,7 @@ function fileName(label, seed) {
  * @returns {HTMLElement[]}
  */
 function facts({ request, result, created_at, public_id }) {
-  const { meta } = result[0];
+  const { meta } = api.pictureOf({ public_id, result });
   const colors = (request.dominant_colors ?? []).map((color) => swatch(color, color));
   /** @type {[string, string | Node][]} */
   const rows = [
@@ -200,7 +211,7 @@ function facts({ request, result, created_at, public_id }) {
   return [el("dl", {}, ...known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))];
 }
 
-/** @param {Record<string, any> | undefined} words */
+/** @param {api.Meta["understood"]} words */
 function understood(words) {
   return words ? [words.scene, words.mood].filter(Boolean).join(", ") : "";
 }
@@ -212,7 +223,7 @@ function madeIn(timings) {
 }
 
 /**
- * @param {Record<string, any>} meta
+ * @param {api.Meta} meta
  * @returns {HTMLElement[]}
  */
 function evaluation(meta) {

@@ -19,7 +19,7 @@ export const RATIOS = ["1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:9", 
  * @param {string | null | undefined} ratio
  */
 export function ratioOf(ratio) {
-  const [across, down] = (ratio ?? "1:1").split(":").map(Number);
+  const [across = 1, down = 1] = (ratio ?? "1:1").split(":").map(Number);
   return across / down || 1;
 }
 
@@ -58,6 +58,10 @@ export function explainDetail({ loc, msg, type }) {
   return msg;
 }
 
+/**
+ * Why a job failed, by `extra.reason`.
+ * @type {Record<string, string>}
+ */
 const REASONS = {
   cancelled: "Cancelled.",
   black_image: "The picture came out black.",
@@ -67,9 +71,10 @@ const REASONS = {
   nan_image: "The calculation broke down. Another seed usually helps.",
   out_of_memory: "The graphics card ran out of memory. A lower resolution may fit.",
   worker_crashed: "The GPU process stopped. It is started again by itself; try once more.",
-  worker_lost_job: "The GPU process lost this job. Try once more.",
   start_timeout: "The GPU process did not start in time.",
   step_timeout: "It took too long and was stopped.",
+  write_timeout: "Saving the picture took too long. Whoever runs the server should look at its disk.",
+  pipeline_error: "The model could not make this picture. Whoever runs the server finds out why in its log.",
   load_timeout: "The model took too long to load.",
   model_load_failed: "The model could not be loaded. Whoever runs the server finds out why at /readyz.",
   model_removed: "That model is no longer offered.",
@@ -82,7 +87,7 @@ const REASONS = {
  * @param {import("./api.js").JobEvent} event
  */
 export function explainFailure({ extra, message }) {
-  const reason = REASONS[extra.reason] ?? message;
+  const reason = REASONS[extra.reason ?? ""] ?? message;
   return extra.refunded ? `${reason} ${plural(extra.refunded, "credit")} given back.` : reason;
 }
 
@@ -127,5 +132,5 @@ export function explainReadiness(state) {
  */
 export function nameOf(spec) {
   const words = spec.display_name || `${spec.mood} ${spec.scene_type}`;
-  return words[0].toUpperCase() + words.slice(1);
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }

@@ -24,12 +24,12 @@ def log_of(server: Server) -> str:
 
 
 @pytest.fixture(autouse=True)
-def no_traceback(tiny_server: Server) -> Iterator[None]:
+def no_traceback(light_server: Server) -> Iterator[None]:
     """No test of this file may leave a traceback in the log."""
-    before = len(log_of(tiny_server))
+    before = len(log_of(light_server))
     yield
-    assert "Traceback" not in log_of(tiny_server)[before:]
-    assert tiny_server.client.get("/healthz").status_code == 200
+    assert "Traceback" not in log_of(light_server)[before:]
+    assert light_server.client.get("/healthz").status_code == 200
 
 
 NOT_HTTP = {
@@ -56,8 +56,8 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP.keys())
-def test_what_is_not_http_is_a_400_in_the_envelope(tiny_server: Server, sent: bytes) -> None:
-    (answer,) = send(tiny_server.url, sent)
+def test_what_is_not_http_is_a_400_in_the_envelope(light_server: Server, sent: bytes) -> None:
+    (answer,) = send(light_server.url, sent)
     assert (answer.status, answer.code) == (400, "BAD_REQUEST")
     assert answer.headers["x-request-id"] == json.loads(answer.body)["error"]["request_id"]
     assert answer.headers["connection"] == "close"
@@ -93,8 +93,8 @@ def test_what_is_not_http_is_a_400_in_the_envelope(tiny_server: Server, sent: by
     ],
     ids=lambda line: line[:60],
 )
-def test_odd_paths_and_queries_have_the_envelope(tiny_server: Server, request_line: str) -> None:
-    (answer,) = send(tiny_server.url, head(tiny_server, request_line))
+def test_odd_paths_and_queries_have_the_envelope(light_server: Server, request_line: str) -> None:
+    (answer,) = send(light_server.url, head(light_server, request_line))
     assert 200 <= answer.status < 500
     if answer.status >= 400:
         assert answer.code
@@ -133,34 +133,34 @@ def test_odd_paths_and_queries_have_the_envelope(tiny_server: Server, request_li
     ids=lambda line: line[:40],
 )
 @pytest.mark.parametrize("path", ["/v1/jobs", "/", "/static/icon.svg", "/schema", "/readyz"])
-def test_odd_headers_have_an_answer(tiny_server: Server, path: str, header: str) -> None:
+def test_odd_headers_have_an_answer(light_server: Server, path: str, header: str) -> None:
     content = b"0\r\n\r\n" if header.startswith("Transfer") else b""
-    (answer,) = send(tiny_server.url, head(tiny_server, f"GET {path} HTTP/1.1", header) + content)
+    (answer,) = send(light_server.url, head(light_server, f"GET {path} HTTP/1.1", header) + content)
     assert 200 <= answer.status < 500
     if answer.status >= 400:
         assert answer.code
 
 
-def test_headers_without_end_are_a_431(tiny_server: Server) -> None:
+def test_headers_without_end_are_a_431(light_server: Server) -> None:
     line = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: "
     for sent in (line + b"y" * 100_000, line + b"y" * 70_000 + b"\r\n\r\n", b"GET /" + b"y" * 100_000):
-        (answer,) = send(tiny_server.url, sent)
+        (answer,) = send(light_server.url, sent)
         assert (answer.status, answer.code) == (431, "HEADERS_TOO_LARGE")
     many = b"".join(b"X-%d: 1\r\n" % number for number in range(9000))
-    (answer,) = send(tiny_server.url, b"GET / HTTP/1.1\r\n" + many + b"\r\n")
+    (answer,) = send(light_server.url, b"GET / HTTP/1.1\r\n" + many + b"\r\n")
     assert answer.code == "HEADERS_TOO_LARGE"
 
 
-def test_chunks_that_are_none_are_a_400_and_cost_nothing(tiny_server: Server) -> None:
-    before = tiny_server.credits()
-    start = head(tiny_server, "POST /v1/background-generator HTTP/1.1", "Transfer-Encoding: chunked")
+def test_chunks_that_are_none_are_a_400_and_cost_nothing(light_server: Server) -> None:
+    before = light_server.credits()
+    start = head(light_server, "POST /v1/background-generator HTTP/1.1", "Transfer-Encoding: chunked")
     for chunks in (b"zz\r\n", b"5\r\nabcdefgh\r\n", b"ffffffffffffffffff\r\n", b"-1\r\n"):
-        (answer,) = send(tiny_server.url, start, chunks)
+        (answer,) = send(light_server.url, start, chunks)
         assert (answer.status, answer.code) == (400, "BAD_REQUEST")
-    assert tiny_server.credits() == before
+    assert light_server.credits() == before
 
 
-def test_a_trailer_is_no_header(tiny_server: Server) -> None:
+def test_a_trailer_is_no_header(light_server: Server) -> None:
     lines = [
         "POST /v1/background-generator HTTP/1.1",
         "Host: x",
@@ -169,44 +169,44 @@ def test_a_trailer_is_no_header(tiny_server: Server) -> None:
         "",
         "",
     ]
-    body = f"{len(BODY):x}\r\n{BODY.decode()}\r\n0\r\nAuthorization: Bearer {tiny_server.key}\r\n\r\n"
-    (answer,) = send(tiny_server.url, ("\r\n".join(lines) + body).encode())
+    body = f"{len(BODY):x}\r\n{BODY.decode()}\r\n0\r\nAuthorization: Bearer {light_server.key}\r\n\r\n"
+    (answer,) = send(light_server.url, ("\r\n".join(lines) + body).encode())
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
 
 
 @pytest.mark.parametrize("path", ["/v1/background-generator", "/v1/image-generation", "/v1/images/generations"])
-def test_half_a_body_costs_nothing(tiny_server: Server, path: str) -> None:
-    before = tiny_server.credits()
-    start = head(tiny_server, f"POST {path} HTTP/1.1", f"Content-Length: {len(BODY)}")
-    assert send(tiny_server.url, start, BODY[:10], then_close=True) == []
-    with connect(tiny_server.url) as connection:
+def test_half_a_body_costs_nothing(light_server: Server, path: str) -> None:
+    before = light_server.credits()
+    start = head(light_server, f"POST {path} HTTP/1.1", f"Content-Length: {len(BODY)}")
+    assert send(light_server.url, start, BODY[:10], then_close=True) == []
+    with connect(light_server.url) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.sendall(start + BODY[:10])
-    assert tiny_server.credits() == before
-    rows = json.loads(tiny_server.backlot("requests", "--limit", "5", "--json").stdout)
+    assert light_server.credits() == before
+    rows = json.loads(light_server.backlot("requests", "--limit", "5", "--json").stdout)
     ends = [(row["status"], row["error_code"]) for row in rows if row["route"] == path]
     assert ends[:2] == [(499, "CLIENT_GONE")] * 2
 
 
-def test_half_a_head_is_closed_quietly(tiny_server: Server) -> None:
-    assert send(tiny_server.url, b"GET /v1/jo", then_close=True) == []
-    assert send(tiny_server.url, b"", then_close=True) == []
+def test_half_a_head_is_closed_quietly(light_server: Server) -> None:
+    assert send(light_server.url, b"GET /v1/jo", then_close=True) == []
+    assert send(light_server.url, b"", then_close=True) == []
 
 
-def test_a_body_of_another_length_than_it_says(tiny_server: Server) -> None:
-    start = head(tiny_server, "POST /v1/background-generator HTTP/1.1", "Content-Length: 4")
-    (answer,) = send(tiny_server.url, start + BODY)
+def test_a_body_of_another_length_than_it_says(light_server: Server) -> None:
+    start = head(light_server, "POST /v1/background-generator HTTP/1.1", "Content-Length: 4")
+    (answer,) = send(light_server.url, start + BODY)
     assert (answer.status, answer.code) == (422, "VALIDATION_ERROR")
-    start = head(tiny_server, "POST /v1/background-generator HTTP/1.1", "Content-Length: 99999999999")
-    (answer,) = send(tiny_server.url, start)
+    start = head(light_server, "POST /v1/background-generator HTTP/1.1", "Content-Length: 99999999999")
+    (answer,) = send(light_server.url, start)
     assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
 
 
-def test_expect_is_answered_before_the_body(tiny_server: Server) -> None:
+def test_expect_is_answered_before_the_body(light_server: Server) -> None:
     start = head(
-        tiny_server, "POST /v1/background-generator HTTP/1.1", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
+        light_server, "POST /v1/background-generator HTTP/1.1", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
     )
-    with connect(tiny_server.url) as connection:
+    with connect(light_server.url) as connection:
         connection.sendall(start)
         assert connection.recv(1024).startswith(b"HTTP/1.1 100 Continue")
         connection.sendall(BODY)
@@ -214,37 +214,37 @@ def test_expect_is_answered_before_the_body(tiny_server: Server) -> None:
     assert answer.status == 202
 
 
-def test_an_upgrade_is_answered_as_if_it_had_not_been_asked_and_refused_with_a_body(tiny_server: Server) -> None:
+def test_an_upgrade_is_answered_as_if_it_had_not_been_asked_and_refused_with_a_body(light_server: Server) -> None:
     lines = ["GET /healthz HTTP/1.1", "Host: x", "Connection: upgrade", "Upgrade: h2c", "", ""]
-    (answer,) = send(tiny_server.url, "\r\n".join(lines).encode())
+    (answer,) = send(light_server.url, "\r\n".join(lines).encode())
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     lines = ["POST /v1/background-generator HTTP/1.1", *lines[1:4], f"Content-Length: {len(BODY)}", "", ""]
-    (answer,) = send(tiny_server.url, "\r\n".join(lines).encode() + BODY)
+    (answer,) = send(light_server.url, "\r\n".join(lines).encode() + BODY)
     assert (answer.status, answer.code) == (400, "BAD_REQUEST")
 
 
-def test_requests_on_one_connection_are_answered_in_order(tiny_server: Server) -> None:
-    ask = f"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tiny_server.key}\r\n\r\n".encode()
-    first, second = send(tiny_server.url, ask + head(tiny_server, "GET /v1/operations HTTP/1.1"))
+def test_requests_on_one_connection_are_answered_in_order(light_server: Server) -> None:
+    ask = f"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {light_server.key}\r\n\r\n".encode()
+    first, second = send(light_server.url, ask + head(light_server, "GET /v1/operations HTTP/1.1"))
     assert "balance" in json.loads(first.body)
     assert "operations" in json.loads(second.body)
 
 
-def test_an_answer_under_way_goes_before_the_refusal_of_what_follows(tiny_server: Server) -> None:
-    job_id = tiny_server.submit()
-    tiny_server.finished(job_id)
-    last = tiny_server.client.get(f"/v1/jobs/{job_id}/events").json()["latest_seq"]
-    ask = f"GET /v1/jobs/{job_id}/events?since={last} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tiny_server.key}\r\n\r\n"
-    answers = send(tiny_server.url, ask.encode() + b"rubbish\r\n\r\n")
+def test_an_answer_under_way_goes_before_the_refusal_of_what_follows(light_server: Server) -> None:
+    job_id = light_server.submit()
+    light_server.finished(job_id)
+    last = light_server.client.get(f"/v1/jobs/{job_id}/events").json()["latest_seq"]
+    ask = f"GET /v1/jobs/{job_id}/events?since={last} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {light_server.key}\r\n\r\n"
+    answers = send(light_server.url, ask.encode() + b"rubbish\r\n\r\n")
     assert answers[0].status == 200
     assert json.loads(answers[0].body)["events"] == []
     assert len(answers) == 1
 
 
 @pytest.mark.slow
-def test_a_request_that_arrives_too_slowly_is_a_408(tiny_server: Server) -> None:
-    start = head(tiny_server, "POST /v1/background-generator HTTP/1.1", f"Content-Length: {len(BODY)}")
-    with connect(tiny_server.url, 90) as headers, connect(tiny_server.url, 90) as body:
+def test_a_request_that_arrives_too_slowly_is_a_408(light_server: Server) -> None:
+    start = head(light_server, "POST /v1/background-generator HTTP/1.1", f"Content-Length: {len(BODY)}")
+    with connect(light_server.url, 90) as headers, connect(light_server.url, 90) as body:
         headers.sendall(start[:30])
         body.sendall(start + BODY[:10])
         began = time.monotonic()
@@ -259,8 +259,8 @@ GETS = ["/", "/static/icon.svg", "/schema", "/schema/openapi.json", "/healthz", 
 
 
 @pytest.mark.parametrize("path", [*GETS, "/v1/models", "/v1/catalog/backgrounds", "/v1/nowhere"])
-def test_head_answers_wherever_get_does(tiny_server: Server, path: str) -> None:
-    get, without_body = tiny_server.client.get(path), tiny_server.client.head(path)
+def test_head_answers_wherever_get_does(light_server: Server, path: str) -> None:
+    get, without_body = light_server.client.get(path), light_server.client.head(path)
     assert without_body.status_code == get.status_code
     assert without_body.content == b""
     assert without_body.headers["content-type"] == get.headers["content-type"]
@@ -268,22 +268,22 @@ def test_head_answers_wherever_get_does(tiny_server: Server, path: str) -> None:
         assert without_body.headers["content-length"] == get.headers["content-length"]
 
 
-def test_head_of_an_image_and_of_a_stream(tiny_server: Server) -> None:
-    job_id = tiny_server.submit()
+def test_head_of_an_image_and_of_a_stream(light_server: Server) -> None:
+    job_id = light_server.submit()
     streaming = {"Accept": "text/event-stream"}
     # The stream goes on until the job's end; its head does not.
-    assert tiny_server.client.head(f"/v1/jobs/{job_id}/events", headers=streaming).status_code == 200
-    url = tiny_server.finished(job_id)["result"][0]["image_url"]
+    assert light_server.client.head(f"/v1/jobs/{job_id}/events", headers=streaming).status_code == 200
+    url = light_server.finished(job_id)["result"][0]["image_url"]
     answer = httpx.head(url)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     assert int(answer.headers["content-length"]) == len(httpx.get(url).content)
-    allowed = tiny_server.client.delete("/v1/jobs").headers["allow"]
+    allowed = light_server.client.delete("/v1/jobs").headers["allow"]
     assert {"GET", "HEAD"} <= set(allowed.split(", "))
 
 
 @pytest.mark.parametrize("path", [*GETS, "/v1/credits", "/v1/jobs/01J00000000000000000000000/events"])
-def test_unknown_query_parameters_are_a_422(tiny_server: Server, path: str) -> None:
-    response = tiny_server.client.get(path, params={"bogus": "1", "limits": "2"})
+def test_unknown_query_parameters_are_a_422(light_server: Server, path: str) -> None:
+    response = light_server.client.get(path, params={"bogus": "1", "limits": "2"})
     assert response.status_code == 422
     details = response.json()["detail"]
     assert [(detail["loc"], detail["type"]) for detail in details] == [
@@ -292,18 +292,18 @@ def test_unknown_query_parameters_are_a_422(tiny_server: Server, path: str) -> N
     ]
 
 
-def test_an_unknown_query_parameter_names_the_nearest_and_charges_nothing(tiny_server: Server) -> None:
-    before = tiny_server.credits()
-    response = tiny_server.client.post("/v1/background-generator", params={"dryrun": "true"}, json=SPEC)
+def test_an_unknown_query_parameter_names_the_nearest_and_charges_nothing(light_server: Server) -> None:
+    before = light_server.credits()
+    response = light_server.client.post("/v1/background-generator", params={"dryrun": "true"}, json=SPEC)
     assert response.status_code == 422
     assert response.json()["detail"][0]["msg"] == "Unknown query parameter 'dryrun'; did you mean 'dry_run'?"
-    assert tiny_server.credits() == before
-    wrong = tiny_server.client.get("/v1/jobs", params={"status": "DONE"}).json()["detail"][0]
+    assert light_server.credits() == before
+    wrong = light_server.client.get("/v1/jobs", params={"status": "DONE"}).json()["detail"][0]
     assert wrong["msg"] == "'DONE' is not one of NOT_STARTED, IN_PROGRESS, SUCCESS, FAILURE"
 
 
-def test_a_connection_is_kept_longer_than_a_minute(tiny_server: Server) -> None:
-    with connect(tiny_server.url, 100) as connection:
+def test_a_connection_is_kept_longer_than_a_minute(light_server: Server) -> None:
+    with connect(light_server.url, 100) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(1024).startswith(b"HTTP/1.1 200")
         connection.settimeout(1)

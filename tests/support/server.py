@@ -1,4 +1,4 @@
-"""Real servers for the tests: a process, a data folder, a GPU process, HTTP."""
+"""Real servers for the tests and the benchmarks: a process, a data folder, a GPU process, HTTP."""
 
 import os
 import re
@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.files import models_file
+
 ROOT = Path(__file__).parent.parent.parent
 SPEC = {"scene_type": "marble", "mood": "warm"}
 
@@ -19,7 +21,10 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
 
-    def __init__(self, data: Path, models: Path, **environment: str) -> None:
+    #: What the process runs.
+    module = "server"
+
+    def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
         self.data = data
         self.environment = {
             **os.environ,
@@ -31,32 +36,41 @@ class Server:
         }
         self.key = ""
         self.url = ""
-        self._process: subprocess.Popen[str] | None = None
-        self.start()
+        self._running: subprocess.Popen[str] | None = None
 
     def start(self, wait_ready: bool = True) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "server"], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+        """Start the process and wait for its address, and until a model can serve if `wait_ready`."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
         )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        self._running = process
+        for line in process.stdout or ():
             if found := re.search(r"sk_live_\w+", line):
                 self.key = found[0]
-            if found := re.search(r"(http://[\d.]+:\d+)/(readyz| )", line):
+            if found := re.search(r"(http://(?:[\d.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
                 self.url = found[1]
                 break
         else:
-            raise AssertionError(f"the server ended with status {self._process.wait()}")
-        self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
-        wait_for(lambda: self._answers("/healthz"), 20)
+            raise AssertionError(f"the server ended with status {process.wait()}")
+        # It listens already: a request that comes before it serves waits for its answer.
+        self.client = self.client_of(self.key)
         if wait_ready:
-            wait_for(lambda: self._answers("/readyz"), 120)
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until a model can serve."""
+        wait_for(lambda: self._answers("/readyz"), 120)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        assert self._process is not None
         self.client.close()
-        self._process.send_signal(how)
-        self._process.wait(30)
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        if self._running is None:
+            raise AssertionError("the server was never started")
+        return self._running
 
     def backlot(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the operator's command on this server's data."""
@@ -77,7 +91,7 @@ class Server:
         return self.client_of(made.stdout.strip())
 
     def submit(self, client: httpx.Client | None = None, **spec: Any) -> str:
-        """The new job's id."""
+        """Return the new job's id."""
         response = (client or self.client).post("/v1/background-generator", json={**SPEC, **spec})
         assert response.status_code == 202, response.text
         return str(response.json()["job_id"])
@@ -89,7 +103,16 @@ class Server:
         return found
 
     def finished(self, job_id: str, client: httpx.Client | None = None, timeout_s: float = 90) -> dict[str, Any]:
-        wait_for(lambda: self.job(job_id, client)["status"] in ("SUCCESS", "FAILURE"), timeout_s)
+        """Wait until a job has ended and return it."""
+        deadline = time.monotonic() + timeout_s
+        since, ended = 0, False
+        while not ended:
+            assert time.monotonic() < deadline, f"the job {job_id} has not ended within {timeout_s} s"
+            response = (client or self.client).get(f"/v1/jobs/{job_id}/events", params={"since": since, "wait": 5})
+            assert response.status_code == 200, response.text
+            page = response.json()
+            since = page["latest_seq"]
+            ended = bool(page["events"]) and page["events"][-1]["event_type"] in ("succeeded", "failed")
         return self.job(job_id, client)
 
     def credits(self, client: httpx.Client | None = None) -> dict[str, int]:
@@ -97,18 +120,30 @@ class Server:
         return found
 
     def gpu_process(self) -> int:
-        """The pid of the GPU process."""
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(children[0])
+        """Wait for the GPU process and return its process id."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        wait_for(lambda: children.read_text() != "", 20)
+        return int(children.read_text().split()[0])
 
     def _answers(self, path: str) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"the server ended with status {self._process.returncode}"
+        assert self.process.poll() is None, f"the server ended with status {self.process.returncode}"
         try:
             return self.client.get(path).status_code == 200
         except httpx.TransportError:
             return False
+
+
+class ServerWithoutGpu(Server):
+    """A server whose GPU process is a fake that is up at once and generates everything: for what is not about images."""
+
+    module = "tests.support.without_gpu"
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        """Make the models file and the data folder in `folder`."""
+        model = folder / "model"
+        model.mkdir()
+        (model / "model_index.json").write_text("{}")
+        super().__init__(folder / "data", models_file(folder / "models.toml", {"fake": model}), **environment)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
