@@ -8,7 +8,17 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, TooManyRequestsException, ValidationException
 
 from server.api.request_log import record_of
-from server.errors import ApiError, ErrorBody, ErrorDetail, ErrorEnvelope, Invalid, ValidationEnvelope
+from server.errors import (
+    ApiError,
+    Busy,
+    ErrorBody,
+    ErrorDetail,
+    ErrorEnvelope,
+    Invalid,
+    LedgerMissing,
+    ValidationEnvelope,
+)
+from server.ledger.database import DatabaseBusy, DatabaseMissing
 from server.validation import Problem, choices
 
 log = logging.getLogger(__name__)
@@ -62,6 +72,10 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
     if isinstance(error, ValidationException):
         found = [_problem(request, extra) for extra in _extra(error)]
         error = Invalid(found or [Problem(("query",), "missing", error.detail)])
+    if isinstance(error, DatabaseBusy):
+        error = Busy("The database is locked by another program; nothing was made or charged. Try again")
+    if isinstance(error, DatabaseMissing):
+        error = LedgerMissing("The database was removed or replaced; nothing was made or charged. Tell the operator")
     if isinstance(error, ApiError):
         record.error_code = error.code
         problems = error.problems if isinstance(error, Invalid) else []

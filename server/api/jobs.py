@@ -18,7 +18,7 @@ from server.api.following import follow
 from server.api.openapi import errors
 from server.api.views import EventPage, JobPage, JobView, Linker
 from server.clock import as_text
-from server.errors import JobNotCancellable, JobNotFound
+from server.errors import Busy, JobNotCancellable, JobNotFound
 from server.jobs import JobStatus
 from server.ledger import jobs
 from server.ledger.clients import Caller
@@ -30,7 +30,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at mos
 Offset = Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="How many to pass over")]
 
 #: Seconds a cancel waits for the denoising step under way, so that its answer usually shows the end.
-CANCEL_PATIENCE_S = 5.0
+CANCEL_PATIENCE_S = 3.5
 #: Seconds between signs of life on a quiet event stream.
 HEARTBEAT_S = 15.0
 
@@ -135,7 +135,7 @@ async def _stream(hub: EventHub, public_id: str, since: int, read: Any) -> Async
     "/jobs/{public_id:str}/cancel",
     status_code=200,
     guards=[can_create],
-    responses=errors(404, 409),
+    responses=errors(404, 409, 503),
     summary="Cancel a job and get its credits back",
     tags=["jobs"],
 )
@@ -155,4 +155,9 @@ async def cancel_job(
     view = await read()
     if view.status.ended or not scheduler.cancel(public_id):
         raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
-    return await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
+    view = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
+    if not view.status.ended and database.locked_since is not None:
+        raise Busy(
+            "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
+        )
+    return view

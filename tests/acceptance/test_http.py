@@ -311,3 +311,15 @@ def test_a_connection_is_kept_longer_than_a_minute(light_server: Server) -> None
             connection.recv(1)
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_for(lambda: connection.recv(1024).startswith(b"HTTP/1.1 200"), 5)
+
+
+def test_a_flood_without_a_key_leaves_few_rows_and_is_counted(light_server: Server) -> None:
+    with httpx.Client(base_url=light_server.url) as stranger:
+        for number in range(300):
+            assert stranger.get("/v1/jobs", headers={"Authorization": f"Bearer sk_live_{number}"}).status_code == 401
+    rows = json.loads(light_server.backlot("requests", "--limit", "1000", "--json").stdout)
+    # The flood may have begun in one minute and ended in the next.
+    assert 60 <= sum(row["status"] == 401 for row in rows) <= 180
+    lines = light_server.client.get("/metrics").text.splitlines()
+    counted = next(line for line in lines if line.startswith('backlot_requests_without_row_total{why="flood"}'))
+    assert float(counted.split()[-1]) >= 100
