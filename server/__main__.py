@@ -18,6 +18,9 @@ from server.models_watch import ModelsFile
 from server.scheduler.process import GpuProcess, ProcessFactory, starting_with
 from server.settings import Settings, SettingsError, read_settings
 
+#: Seconds without a sign of a client after which its connection ends; sockets that are accepted inherit it.
+GONE_AFTER_S = 60
+
 
 class AlreadyRunning(Exception):
     """Another server has this data folder."""
@@ -40,7 +43,7 @@ def main() -> None:
         settings = read_settings()
         settings = msgspec.structs.replace(
             settings,
-            host=arguments.host or settings.host,
+            host=(arguments.host or settings.host).removeprefix("[").removesuffix("]"),
             port=settings.port if arguments.port is None else arguments.port,
         )
         serve(settings, partial(GpuProcess, settings.device, settings.memory_gib, settings.logs))
@@ -87,11 +90,20 @@ def _listen(host: str, port: int) -> socket.socket:
     """Bind the address. This comes before anything is made or shown: a server that cannot start prints no key."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        # `::` is every address of this box, those of IPv4 too.
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise CannotListen(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what is there, or choose another --host or --port"
+            f"cannot listen on {host}, port {port}: {error.strerror}; stop what is there, or choose another --host or --port"
         ) from error
+    # A client that is gone without a word, or takes no more bytes, is given up by the operating system.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_AFTER_S // 2)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_AFTER_S // 6)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER_S * 1000)
+    return listening
 
 
 def hold(data: Path) -> IO[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from server.addresses import url_of
 from server.app import create_app
 from server.connection import Connection
 from server.keys import new_client
@@ -40,6 +41,8 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, proces
         timeout_keep_alive=75,
         log_config=None,
         access_log=False,
+        # The application looks at these headers itself.
+        proxy_headers=False,
         server_header=False,
         # A client that takes its answer slowly may not hold up a restart.
         timeout_graceful_shutdown=5,
@@ -67,8 +70,7 @@ class _HttpServer(uvicorn.Server):
 
 def _welcome(settings: Settings, port: int) -> None:
     """Say where the server is; on a first run make the first client and show its key, this once."""
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  not a bind
-    base = f"http://{shown}:{port}"
+    base = url_of(settings.host, port)
     connection = connect(settings.database)
     try:
         with transaction(connection):

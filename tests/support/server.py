@@ -47,7 +47,7 @@ class Server:
         for line in process.stdout or ():
             if found := re.search(r"sk_live_\w+", line):
                 self.key = found[0]
-            if found := re.search(r"(http://(?:[\d.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
+            if found := re.search(r"(http://(?:[\w.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
                 self.url = found[1]
                 break
         else:
