@@ -18,6 +18,7 @@ from server.api.auth import Authentication, rate_limit
 from server.api.errors import error_response
 from server.api.head import HeadAsGet
 from server.api.links import Links
+from server.api.proxies import Proxies
 from server.api.query import check_query
 from server.api.request_log import RequestLog
 from server.api.views import Linker
@@ -66,7 +67,8 @@ def create_app(
         return scheduler
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        return Linker(links, settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"))
+        # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
+        return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
 
     limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
     v1 = Router(
@@ -120,7 +122,7 @@ def create_app(
         before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
-        openapi_config=openapi.config(pages.swagger),
+        openapi_config=openapi.config(pages.swagger, settings.public_url),
         logging_config=None,
     )
     openapi.complete(
@@ -132,7 +134,7 @@ def create_app(
         never_found={"/v1/renders/{public_id}"},
         images={"/images/{name}"},
     )
-    return RequestLog(HeadAsGet(app), database)
+    return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
 
 
 async def _forget(database: Database, days: int) -> None:
