@@ -10,9 +10,10 @@ import uvicorn
 from server.addresses import url_of
 from server.app import create_app
 from server.connection import Connection
+from server.data_folder import prepare_database
 from server.keys import new_client
 from server.ledger import clients
-from server.ledger.database import Database, connect, migrate, transaction
+from server.ledger.database import Database, connect, transaction
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
 from server.scheduler.process import ProcessFactory
@@ -23,8 +24,8 @@ FIRST_CREDITS = 1000
 
 
 def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
-    migrate(settings.database)
+    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
+    prepare_database(settings.database)
     _welcome(settings, listening.getsockname()[1])
     database = Database(settings.database)
     hub = EventHub()

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from pipelines import protocol
-from server.__main__ import serve
-from server.settings import read_settings
+from server.__main__ import main
 from tests.support.fake_process import FakeProcess
 
 
@@ -29,4 +28,4 @@ class QuickProcess(FakeProcess):
 
 
 if __name__ == "__main__":
-    serve(read_settings(), lambda: QuickProcess(pid=0))
+    main(lambda _: lambda: QuickProcess(pid=0))
