@@ -46,6 +46,7 @@ class ModelList(msgspec.Struct, frozen=True):
 async def list_models(
     models: NamedDependency[Models], models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
 ) -> ModelList:
+    loaded = scheduler.readiness().loaded
     return ModelList(
         models=[
             ModelView(
@@ -54,7 +55,7 @@ async def list_models(
                 tiers=list(card.limits.tiers),
                 default_tier=card.limits.tier,
                 steps=card.sampling.steps,
-                loaded=name in scheduler.resident,
+                loaded=name in loaded,
                 licence=card.licence,
             )
             for name, card in models.enabled.items()

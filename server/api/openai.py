@@ -183,7 +183,7 @@ async def create_images(
     if ended is None:
         # The job of a repeated request is for the client that made it.
         if job is not None:
-            await scheduler.cancel(job.job_id)
+            scheduler.cancel(job.job_id)
         return Response(None, status_code=_CLIENT_GONE)
     if not ended.summary.status.ended:
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")

@@ -8,12 +8,12 @@ import msgspec
 from pipelines.batch_choice import BatchCost, CostKey
 from server.clock import ago, now
 
-#: At a start, shapes that did not fit so long ago are tried again.
+#: A batch size that did not fit so long ago is tried again at the next start.
 TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
 def note(connection: sqlite3.Connection, found: BatchCost) -> None:
-    """Keep a measurement; those of other weights of the same model are removed."""
+    """Keep a cost, and remove those of the same model with another cost revision."""
     connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.cost_revision))
     connection.execute(
         "INSERT OR REPLACE INTO sizes"
@@ -34,7 +34,7 @@ def note(connection: sqlite3.Connection, found: BatchCost) -> None:
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call of a denoiser was measured to cost; no seconds if it did not fit into memory."""
+    """What a denoising step of a batch was measured to cost; no seconds if it did not fit into memory."""
 
     model: str
     device: str
@@ -48,14 +48,16 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def all_(connection: sqlite3.Connection) -> list[CostRow]:
-    """Return every measurement kept, by model, device and size."""
+    """Return every cost, by model, device and size."""
     rows = connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
     return [CostRow(**row) for row in map(dict, rows)]
 
 
 def known(connection: sqlite3.Connection) -> list[BatchCost]:
-    """Every measurement, smallest shapes first, but for what did not fit some time ago: that is tried again, since another
-    program may have had the memory."""
+    """Return every cost, the smallest batch sizes first.
+
+    A batch size that did not fit some time ago is left out and so is tried again: another program may have had the memory.
+    """
     return [
         BatchCost(
             CostKey(row["model"], row["device"], row["width"], row["height"]),

@@ -176,7 +176,8 @@ async def accept(
         label=f"{workflow.label}: {resolved.display_name}",
         priority=submission.caller.priority,
     )
-    if not scheduler.reserve():
+    images = len(resolved.generations)
+    if not scheduler.reserve(images):
         raise _queue_full(scheduler)
     try:
         row = submission.row()
@@ -186,7 +187,7 @@ async def accept(
     except jobs.BodyDiffers:
         raise _conflict(idempotency.key if idempotency else "") from None
     finally:
-        scheduler.release()
+        scheduler.release(images)
     if job is not None:
         metrics.jobs_accepted.inc()
         metrics.credits_charged.inc(cost)
@@ -205,7 +206,7 @@ async def estimate(
         raise _too_expensive(cost, balance)
     if scheduler.is_full:
         raise _queue_full(scheduler)
-    position, seconds = scheduler.estimate(len(resolved.generations))
+    position, seconds = scheduler.estimate(client_id, submission.caller.priority, len(resolved.generations))
     return Estimate(cost, balance, position, seconds, resolved.understood)
 
 
@@ -242,7 +243,7 @@ def _too_expensive(cost: int, balance: int) -> InsufficientBalance:
 
 
 def _queue_full(scheduler: Scheduler) -> QueueFull:
-    message = f"{scheduler.backlog} jobs are waiting, which is all the queue takes; nothing was charged"
+    message = f"{scheduler.backlog} images are waiting, which is all the queue takes; nothing was charged"
     return QueueFull(message, scheduler.retry_after)
 
 
