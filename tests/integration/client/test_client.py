@@ -140,6 +140,15 @@ def test_an_estimate_takes_nothing(client: Client) -> None:
     assert client.credits() == before
 
 
+def test_what_the_shipped_model_understood(server: Server) -> None:
+    spec = BackgroundSpec(scene_type="planks", mood="warm", dominant_colors=["red"] * 5)
+    with Client(server.url, server.key) as shipped:
+        understood = shipped.estimate(spec).understood
+        assert understood is not None
+        assert understood == shipped.submit(spec).understood
+        assert (understood.scene, understood.mood, understood.colors_used) == ("wood", "warm", 3)
+
+
 def test_a_failed_job_is_an_error_with_its_reason(client: Client) -> None:
     accepted = client.submit(BackgroundSpec(scene_type="marble", mood="warm", image_model="nan"))
     with pytest.raises(JobFailed) as caught:
