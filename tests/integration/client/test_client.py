@@ -100,7 +100,7 @@ def test_the_whole_way(tiny_server: Server, client: Client, tmp_path: Path) -> N
     assert client.credits().spent == before.spent + 5
     assert client.transactions(kind="spend", limit=1).items[0].credits_delta == -5
     assert client.operations()[0].credits_cost == 5
-    assert [model.name for model in client.models()] == ["good", "nan", "black", "flat"]
+    assert [model.name for model in client.models() if model.default] == ["good"]
 
 
 def test_the_whole_way_async(tiny_server: Server, tmp_path: Path) -> None:
