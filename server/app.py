@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from server.ledger import request_log
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.process import Worker
+from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.workflows.registry import WORKFLOWS, deliver
@@ -38,14 +38,14 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
 ) -> ASGIApp:
-    """The ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process."""
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, gpu_process, deliver)
+        scheduler = Scheduler(settings, models, database, hub, deliver, processes)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [
