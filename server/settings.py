@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     #: Addresses and networks of the proxies whose `X-Forwarded-For`, `-Proto` and `-Host` count.
     trusted_proxies: str = "127.0.0.1,::1"
-    #: Jobs that may wait before a new one gets 503 QUEUE_FULL.
+    #: Images that may wait before a new job gets 503 QUEUE_FULL.
     queue_limit: Annotated[int, Meta(ge=1)] = 1000
     #: Requests a minute and key; 0 switches the limit off.
     rate_limit: Annotated[int, Meta(ge=0)] = 600
