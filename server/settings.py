@@ -40,8 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = "127.0.0.1,::1"
     #: Images that may wait before a new job gets 503 QUEUE_FULL.
     queue_limit: Annotated[int, Meta(ge=1)] = 1000
-    #: Requests a minute and key; 0 switches the limit off.
+    #: Submissions a minute and key; 0 switches the limit off.
     rate_limit: Annotated[int, Meta(ge=0)] = 600
+    #: Reads a minute and key; 0 switches the limit off.
+    read_limit: Annotated[int, Meta(ge=0)] = 6000
     #: How long a signed image link lives, in seconds.
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
     #: Days that request-log rows are kept.

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, TooManyRequestsException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 
 from server.api.request_log import record_of
 from server.errors import (
@@ -82,8 +82,6 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
         return Parts(error.status, error.code, str(error), error.headers, problems, record.request_id)
     if isinstance(error, HTTPException) and error.status_code < 500:
         headers = {name: value for name, value in (error.headers or {}).items() if name.lower() != "set-cookie"}
-        if isinstance(error, TooManyRequestsException):
-            headers["Retry-After"] = headers.get("RateLimit-Reset", "60")
         record.error_code = _CODES.get(error.status_code, "BAD_REQUEST")
         message = _message(request, error)
         return Parts(error.status_code, record.error_code, message, headers, [], record.request_id)

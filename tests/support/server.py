@@ -32,6 +32,7 @@ class Server:
             "BACKLOT_MODELS": str(models),
             "BACKLOT_PORT": "0",
             "BACKLOT_RATE_LIMIT": "0",
+            "BACKLOT_READ_LIMIT": "0",
             **environment,
         }
         self.key = ""
