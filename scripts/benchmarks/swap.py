@@ -9,30 +9,14 @@ import statistics
 import subprocess
 import sys
 import time
-from multiprocessing.connection import Pipe
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 from pipelines.model_card import ModelCard
-from pipelines.protocol import (
-    Failed,
-    Generate,
-    Generated,
-    Item,
-    LeftSlot,
-    Loaded,
-    LoadFailed,
-    Order,
-    Report,
-    Started,
-    Steps,
-    decode_report,
-    encode,
-)
+from pipelines.protocol import Generate, Generated, Item, LeftSlot, Loaded, Started, Steps
 from server.models_file import load_models
-
-T = TypeVar("T", bound=Report)
+from tests.support.gpu_process import GpuProcess
 
 ROOT = Path(__file__).parent.parent.parent
 LARGE = ROOT / ".bench" / "sdxl-sized"
@@ -44,6 +28,7 @@ BUSY_IMAGES = 24
 def main() -> None:
     if not LARGE.exists():
         code = "from benchmarks.swap import build; build()"
+        # In a process of its own, so that its memory is free again.
         subprocess.run([sys.executable, "-c", code], check=True)
     for name, busy, cold in (
         ("idle, warm", False, False),
@@ -71,8 +56,7 @@ def _swap(*, busy: bool, cold: bool) -> tuple[float, float, float]:
     _read(LARGE)
     if cold:
         _drop_from_page_cache(LARGE)
-    with TemporaryDirectory() as folder:
-        process = _Process(Path(folder))
+    with TemporaryDirectory() as folder, GpuProcess(Path(folder)) as process:
         process.wait(Started)
         process.send(_generate(small, 512, 4, "warm-up", folder))
         process.wait(Generated)
@@ -88,7 +72,6 @@ def _swap(*, busy: bool, cold: bool) -> tuple[float, float, float]:
         loaded = process.wait(Loaded)
         process.wait(Steps)
         first_step = time.perf_counter()
-        process.end()
     rate = (images - 1) / (left - ordered) if busy else float("nan")
     return first_step - left, loaded.seconds, rate
 
@@ -96,32 +79,6 @@ def _swap(*, busy: bool, cold: bool) -> tuple[float, float, float]:
 def _generate(card: ModelCard, side: int, batch_size: int, image_id: str, folder: str) -> Generate:
     item = Item(image_id, 1, "marble warm", "", f"{folder}/{image_id}.png")
     return Generate(card, side, side, card.sampling.steps, card.sampling.guidance, batch_size, item)
-
-
-class _Process:
-    """A GPU process on the CPU, spoken to as the server does."""
-
-    def __init__(self, logs: Path) -> None:
-        self._pipe, child = Pipe()
-        with child:
-            command = [sys.executable, "-m", "pipelines.worker", str(child.fileno()), "cpu", "0", str(logs)]
-            self._process = subprocess.Popen(command, pass_fds=[child.fileno()], stderr=subprocess.DEVNULL)
-
-    def send(self, order: Order) -> None:
-        self._pipe.send_bytes(encode(order))
-
-    def wait(self, kind: type[T]) -> T:
-        """Return the next report of this kind; end the benchmark if anything fails before it."""
-        while True:
-            report = decode_report(self._pipe.recv_bytes())
-            if isinstance(report, kind):
-                return report
-            if isinstance(report, Failed | LoadFailed):
-                sys.exit(report.message)
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def _read(folder: Path) -> None:

@@ -33,8 +33,8 @@ def note(connection: sqlite3.Connection, found: BatchCost) -> None:
     )
 
 
-class KeptCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step of all slots was measured to cost, as it is kept; no seconds if it did not fit into memory."""
+class CostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a denoising step of a batch was measured to cost; no seconds if it did not fit into memory."""
 
     model: str
     device: str
@@ -47,10 +47,10 @@ class KeptCost(msgspec.Struct, frozen=True, kw_only=True):
     measured_at: str
 
 
-def all_(connection: sqlite3.Connection) -> list[KeptCost]:
-    """Return every measurement kept, by model, device and size."""
+def all_(connection: sqlite3.Connection) -> list[CostRow]:
+    """Return every cost, by model, device and size."""
     rows = connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
-    return [KeptCost(**row) for row in map(dict, rows)]
+    return [CostRow(**row) for row in map(dict, rows)]
 
 
 def known(connection: sqlite3.Connection) -> list[BatchCost]:
