@@ -33,8 +33,8 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         "num_inference_steps": settings.steps,
         "generator": [torch.Generator("cpu").manual_seed(item.seed) for item in items],
         "output_type": "pt",
-        model.card.guidance_argument: settings.guidance,
-        **model.card.arguments,
+        model.card.sampling.guidance_argument: settings.guidance,
+        **model.card.sampling.arguments,
     }
     if "negative_prompt" in taken and any(item.negative_prompt for item in items):
         arguments["negative_prompt"] = [item.negative_prompt for item in items]

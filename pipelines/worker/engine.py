@@ -144,7 +144,7 @@ class Engine:
     def _key_of(self, order: Generate) -> GroupKey:
         """Return what an order shares slots by: the batch size is the ordered one, or a smaller one if that did not fit."""
         batch_size = order.batch_size
-        if not order.card.reproducible:
+        if not order.card.limits.reproducible:
             batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
         settings = CallSettings(order.width, order.height, order.steps, order.guidance)
         return GroupKey(order.card, settings, batch_size)
@@ -180,7 +180,7 @@ class Engine:
         """Make room for the images that were lost and let them enter again, before all others; or fail them."""
         card, settings, batch_size = group.key.card, group.key.settings, group.key.batch_size
         idle = self._models.idle_beside(card)
-        chosen = remedy(idle_models=len(idle), batch_size=batch_size, reproducible=card.reproducible)
+        chosen = remedy(idle_models=len(idle), batch_size=batch_size, reproducible=card.limits.reproducible)
         if chosen is Remedy.FAIL:
             message = _why_nothing_helps(group.key, error)
             for order in lost:

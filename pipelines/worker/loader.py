@@ -45,7 +45,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
     def restore(self) -> None:
         """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""
         vae: Any = getattr(self.pipeline, "vae", None)
-        dtype = getattr(torch, self.card.dtype)
+        dtype = getattr(torch, self.card.weights.dtype)
         if vae is not None and getattr(vae.config, "force_upcast", False) and vae.dtype != dtype:
             vae.to(dtype=dtype)
 
@@ -71,11 +71,13 @@ def choose_device(wanted: str, gpus: int) -> torch.device:
 
 def fetch(card: ModelCard) -> None:
     """Have the files of a hub id in the local cache; nothing to do for a folder. Raises CannotLoad."""
-    if card.folder is not None:
+    if card.weights.folder is not None:
         return
     source = _source(card)
     try:
-        DiffusionPipeline.download(source, revision=card.revision, variant=card.variant, use_safetensors=True)
+        DiffusionPipeline.download(
+            source, revision=card.weights.revision, variant=card.weights.variant, use_safetensors=True
+        )
     except _UNREADABLE as error:
         raise CannotLoad(f"{card.name} could not be fetched from {source!r}: {error}") from error
 
@@ -89,18 +91,20 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             source,
-            revision=card.revision,
-            variant=card.variant,
-            dtype=getattr(torch, card.dtype),
+            revision=card.weights.revision,
+            variant=card.weights.variant,
+            dtype=getattr(torch, card.weights.dtype),
             # Weights as pickles can run code.
             use_safetensors=True,
         )
     except _UNREADABLE as error:
         raise CannotLoad(f"{card.name} could not be read from {source!r}: {error}") from error
-    if card.scheduler is not None:
+    if card.weights.scheduler is not None:
         pipeline.scheduler = _scheduler(card, pipeline.scheduler)
-    elif card.scheduler_options:
-        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **card.scheduler_options)
+    elif card.weights.scheduler_options:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(
+            pipeline.scheduler.config, **card.weights.scheduler_options
+        )
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
@@ -112,19 +116,19 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 
 
 def _source(card: ModelCard) -> str:
-    source = card.folder or card.hub
+    source = card.weights.folder or card.weights.hub
     if source is None:
         raise CannotLoad(f"the card of {card.name} names neither folder nor hub")
     return source
 
 
 def _scheduler(card: ModelCard, present: Any) -> Any:
-    kind = getattr(diffusers, card.scheduler or "", None)
+    kind = getattr(diffusers, card.weights.scheduler or "", None)
     if kind is None or not hasattr(kind, "from_config"):
         raise CannotLoad(
-            f"scheduler = {card.scheduler!r} of {card.name} is not a scheduler of diffusers {diffusers.__version__}"
+            f"scheduler = {card.weights.scheduler!r} of {card.name} is not a scheduler of diffusers {diffusers.__version__}"
         )
-    return kind.from_config(present.config, **card.scheduler_options)
+    return kind.from_config(present.config, **card.weights.scheduler_options)
 
 
 def revision_of(card: ModelCard) -> str:
@@ -133,9 +137,9 @@ def revision_of(card: ModelCard) -> str:
     A hub id's commit where it can be known, else its revision as the card writes it. For a folder, 16 hex digits of the
     SHA-256 over its files' names, sizes and contents; of a file above 64 MiB, 34 MiB spread over it.
     """
-    if card.folder is None:
-        return _hub_commit(card.hub or "", card.revision) or card.revision or "main"
-    folder = Path(card.folder)
+    if card.weights.folder is None:
+        return _hub_commit(card.weights.hub or "", card.weights.revision) or card.weights.revision or "main"
+    folder = Path(card.weights.folder)
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         size = path.stat().st_size

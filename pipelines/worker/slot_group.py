@@ -14,7 +14,7 @@ from pipelines.denoising.families import family_of
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.failure_reason import FailureReason, Fault
-from pipelines.model_card import ModelCard, settings_digest
+from pipelines.model_card import ModelCard, cost_digest, settings_digest
 from pipelines.output.image_writer import ImageWriter, Picture
 from pipelines.recipe import Recipe
 from pipelines.worker.device_memory import forget_peak, peak_bytes
@@ -71,7 +71,7 @@ class SlotGroup:
         self._seconds_reported: float | None = None
         forget_peak(machine.device)
         self._batch: Batch
-        family = family_of(model.pipeline) if key.card.slots else None
+        family = family_of(model.pipeline) if key.card.execution.slots else None
         if family is None:
             self._batch = WholeBatch(model, key.settings, key.batch_size, self._on_outcome)
         else:
@@ -184,7 +184,7 @@ class SlotGroup:
             steps=settings.steps,
             guidance=settings.guidance,
             scheduler=type(pipeline.scheduler).__name__,
-            dtype=card.dtype,
+            dtype=card.weights.dtype,
             settings=settings_digest(card),
             batch_size=self.key.batch_size,
             device=self._machine.device.type,
@@ -195,7 +195,7 @@ class SlotGroup:
 
 def cost_revision(model: LoadedModel) -> str:
     """Return what tells one cost of a step from another: the weights, and how the card says to run them."""
-    return f"{model.revision} {model.card.dtype}" + ("" if model.card.slots else ", whole batches")
+    return f"{model.revision} {cost_digest(model.card)}"
 
 
 def _picture(denoised: Denoised) -> Picture:

@@ -52,9 +52,9 @@ async def list_models(
             ModelView(
                 name=name,
                 default=name == models.default_model,
-                tiers=list(card.tiers),
-                default_tier=card.tier,
-                steps=card.steps,
+                tiers=list(card.limits.tiers),
+                default_tier=card.limits.tier,
+                steps=card.sampling.steps,
                 loaded=name in loaded,
                 licence=card.licence,
             )

@@ -33,10 +33,12 @@ class BatchSizes:
 
     def best(self, gpu: Gpu, card: ModelCard, key: BatchKey, images: int) -> int:
         """Return how many slots are best for this many images."""
-        if card.reproducible:
+        if card.limits.reproducible:
             # Another batch size gives other bytes, so images fail if this one does not fit.
-            return card.shapes[0]
-        return self._costs.batch_size_for(self._key(gpu, key.model, key.width, key.height), card.shapes, images)
+            return card.limits.allowed_batch_sizes[0]
+        return self._costs.batch_size_for(
+            self._key(gpu, key.model, key.width, key.height), card.limits.allowed_batch_sizes, images
+        )
 
     def _key(self, gpu: Gpu, model: str, width: int, height: int) -> CostKey:
         # What fits depends on the memory limit, so costs under another limit are those of another device.

@@ -275,13 +275,13 @@ class Gpu:
             self._watchdog.rest()
             return
         self._become(GpuState.RUNNING)
-        seconds = group.card.step_timeout_s
+        seconds = group.card.limits.step_timeout_s
         message = f"a step took longer than {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.STEP_TIMEOUT, message)
 
     def _watch_load(self, model: str) -> None:
         card = self._cards.get(model)
-        seconds = self._limits.start_s if card is None else card.load_timeout_s
+        seconds = self._limits.start_s if card is None else card.limits.load_timeout_s
         message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message)
 

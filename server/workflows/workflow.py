@@ -99,16 +99,16 @@ def plan(
     """Return the plan for `count` images of a checked spec; image i has the seed of the first plus i."""
     operation = models.operations[job_type]
     card = models.enabled[spec.image_model or models.default_model]
-    tier = next((tier for tier in card.tiers if tier == spec.resolution), card.tier)
-    width, height = size_of(tier, spec.aspect_ratio or "1:1", card.multiple_of)
+    tier = next((tier for tier in card.limits.tiers if tier == spec.resolution), card.limits.tier)
+    width, height = size_of(tier, spec.aspect_ratio or "1:1", card.limits.multiple_of)
     first = random.randrange(DRAWN_SEEDS) if spec.seed is None else spec.seed  # noqa: S311  not a secret
     generations = tuple(
         Generation(
             model=card.name,
             width=width,
             height=height,
-            steps=card.steps,
-            guidance=card.guidance,
+            steps=card.sampling.steps,
+            guidance=card.sampling.guidance,
             # The range of seeds is a ring.
             seed=(first + index) % 2**53,
             prompt=prompt.text,

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,10 @@ from tests.support.files import models_file
 @pytest.fixture
 def card(tiny_folders: dict[str, Path], tmp_path: Path) -> ModelCard:
     return load_models(models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]})).models["good"]
+
+
+def with_weights(card: ModelCard, **weights: Any) -> ModelCard:
+    return msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, **weights))
 
 
 def test_models_share_memory_by_least_recent_use(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -65,12 +70,12 @@ def test_an_edit_that_leaves_the_weights_does_not_load_them_again(card: ModelCar
     evicted: list[str] = []
     cache = ModelCache(torch.device("cpu"), None, evicted.append)
     loaded = cache.load(card)
-    edited = msgspec.structs.replace(card, prompt="birch, {scene}", steps=7)
+    edited = msgspec.structs.replace(card, sampling=msgspec.structs.replace(card.sampling, steps=7))
     again = cache.get(edited)
     assert again is not None
     assert again.card == edited
     assert again.pipeline is loaded.pipeline
-    assert cache.get(msgspec.structs.replace(card, dtype="bfloat16")) is None
+    assert cache.get(with_weights(card, dtype="bfloat16")) is None
     assert evicted == []
 
 
@@ -79,20 +84,20 @@ def test_a_card_that_cannot_be_loaded_leaves_what_was_in_memory(card: ModelCard,
     cache = ModelCache(torch.device("cpu"), None, evicted.append)
     cache.load(card)
     with pytest.raises(CannotLoad, match="could not be read"):
-        cache.load(msgspec.structs.replace(card, folder=str(tmp_path)))
+        cache.load(with_weights(card, folder=str(tmp_path)))
     assert evicted == []
     assert cache.get(card) is not None
 
 
 def test_what_could_not_be_prefetch_is_read_when_it_is_wanted(card: ModelCard, tmp_path: Path) -> None:
     cache = ModelCache(torch.device("cpu"), None, lambda _: None)
-    late = msgspec.structs.replace(card, folder=str(tmp_path / "late"))
+    late = with_weights(card, folder=str(tmp_path / "late"))
     cache.prefetch(late)
     for thread in threading.enumerate():
         if thread.name == "reading-good":
             thread.join()
-    assert card.folder is not None
-    shutil.copytree(card.folder, tmp_path / "late")
+    assert card.weights.folder is not None
+    shutil.copytree(card.weights.folder, tmp_path / "late")
     assert cache.load(late).card == late
 
 
@@ -114,11 +119,11 @@ def test_no_image_is_computed_under_another_models_default_dtype(card: ModelCard
     cache = ModelCache(torch.device("cpu"), None, lambda _: None)
     seen = set()
     for _ in range(3):
-        cache.prefetch(msgspec.structs.replace(card, dtype="bfloat16"))
+        cache.prefetch(with_weights(card, dtype="bfloat16"))
         while any(thread.name == "reading-good" for thread in threading.enumerate()):
             with computing():
                 seen |= {torch.get_default_dtype() for _ in range(1000)}
-        cache.load(msgspec.structs.replace(card, dtype="float16"))
+        cache.load(with_weights(card, dtype="float16"))
     assert seen == {torch.float32}
     assert torch.get_default_dtype() == torch.float32
 

@@ -518,7 +518,7 @@ def test_an_edited_card_is_for_later_images(tmp_path: Path) -> None:
         box.edit_models("guidance = 2.0", "guidance = 2.0\nnegative_prompt = 'blur'")
         await box.submit(seed=2)
         first, second = box.process.ordered
-        assert (first.card.negative_prompt, second.card.negative_prompt) == ("", "blur")
+        assert (first.card.wording.negative_prompt, second.card.wording.negative_prompt) == ("", "blur")
 
     play(Box(tmp_path), scene)
 

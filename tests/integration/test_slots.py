@@ -48,7 +48,7 @@ def model_of(make: Maker, traced: TracedCalls | None = None, **card: Any) -> Loa
     pipeline.vae.enable_slicing()
     settings = {"guidance": 3.0, **card}
     return LoadedModel(
-        ModelCard(name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, **settings),
+        ModelCard.from_flat(name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, **settings),
         "-",
         pipeline,
         Findings(traced),
@@ -150,8 +150,8 @@ def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[in
 def test_traced_calls_equal_the_stock_pipeline(make: Maker, card: dict[str, Any]) -> None:
     traced = TracedCalls(plain_calls=0)
     model = model_of(make, traced, **card)
-    settings = CallSettings(64, 64, STEPS, model.card.guidance)
-    negative = model.card.negative_prompt
+    settings = CallSettings(64, 64, STEPS, model.card.sampling.guidance)
+    negative = model.card.wording.negative_prompt
     queue = [item(number, 0, negative) for number in range(8)]
     beside = [item(number, 0, negative) for number in (11, 12, 13)]
     expected = {made.image_id: stock(model, settings, [beside[0], made, *beside[1:]])[1] for made in queue}
@@ -172,9 +172,10 @@ def test_traced_calls_equal_the_stock_pipeline(make: Maker, card: dict[str, Any]
 def test_slots_equal_the_stock_pipeline_for_prompts_of_any_length(make: Maker, card: dict[str, Any]) -> None:
     """The stock pipelines pad the prompts of a batch to the longest; here each is run as among its equals."""
     model = model_of(make, **card)
-    settings = CallSettings(64, 64, STEPS, model.card.guidance)
+    settings = CallSettings(64, 64, STEPS, model.card.sampling.guidance)
     queue = [
-        item(number, prompt, model.card.negative_prompt) for number, prompt in [(1, 0), (2, 2), (3, 0), (4, 1), (5, 2)]
+        item(number, prompt, model.card.wording.negative_prompt)
+        for number, prompt in [(1, 0), (2, 2), (3, 0), (4, 1), (5, 2)]
     ]
     run = Run(model, settings)
     run.all(queue, [0, 1, 0, 2, 0])
@@ -198,7 +199,7 @@ def test_the_step_that_prompts_of_any_length_take_is_measured(
     make: Maker, card: dict[str, Any], calls_a_step: int
 ) -> None:
     model = model_of(make, **card)
-    settings = CallSettings(64, 64, STEPS, model.card.guidance)
+    settings = CallSettings(64, 64, STEPS, model.card.sampling.guidance)
     queue = [item(number) for number in range(BATCH_SIZE)]
     for made in queue:
         # Each length by itself, so that no comparison is left to be made.

@@ -10,7 +10,7 @@ def key(model: str = "a", width: int = 512) -> BatchKey:
 
 
 def card(name: str = "a") -> ModelCard:
-    return ModelCard(name=name, licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
+    return ModelCard.from_flat(name=name, licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
 
 
 class Gpu:

@@ -15,7 +15,7 @@ from server.scheduler.queue import BatchKey
 from server.scheduler.recovery import Happened
 from tests.support.fake_process import FakeGpu
 
-CARD = ModelCard(name="a", licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
+CARD = ModelCard.from_flat(name="a", licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
 
 
 class Told:
