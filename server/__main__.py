@@ -15,7 +15,7 @@ import msgspec
 from server.keys import DamagedSecret
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.scheduler.process import GpuProcess, starting_with
+from server.scheduler.process import GpuProcess, ProcessFactory, starting_with
 from server.settings import Settings, SettingsError, read_settings
 
 
@@ -43,7 +43,7 @@ def main() -> None:
             host=arguments.host or settings.host,
             port=settings.port if arguments.port is None else arguments.port,
         )
-        serve(settings)
+        serve(settings, partial(GpuProcess, settings.device, settings.memory_gib, settings.logs))
     except (SettingsError, ModelsFileError, AlreadyRunning, CannotListen, CannotStart, DamagedSecret) as error:
         sys.exit(f"backlot: {error}")
     except KeyboardInterrupt:
@@ -58,8 +58,8 @@ def _port(text: str) -> int:
     return number
 
 
-def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT.
+def serve(settings: Settings, start_process: ProcessFactory) -> None:
+    """Run until SIGTERM or SIGINT, with GPU processes that `start_process` starts.
 
     Raises ModelsFileError, AlreadyRunning, CannotListen or CannotStart, all of them before anything is changed.
     """
@@ -70,7 +70,6 @@ def serve(settings: Settings) -> None:
     with lock:
         _log_to(settings)
         listening = _listen(settings.host, settings.port)
-        start_process = partial(GpuProcess, settings.device, settings.memory_gib, settings.logs)
         # The GPU process takes seconds to import torch, so it starts first. If this process cannot start after all, the
         # GPU process sees that and ends too.
         try:

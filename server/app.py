@@ -16,7 +16,9 @@ from server.api import billing, catalog, health, jobs, openai, openapi, pages, w
 from server.api import models as model_routes
 from server.api.auth import Authentication, rate_limit
 from server.api.errors import error_response
+from server.api.head import HeadAsGet
 from server.api.links import Links
+from server.api.query import check_query
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
@@ -115,6 +117,7 @@ def create_app(
             "scheduler": Provide(provide_scheduler, sync_to_thread=False),
             "linker": Provide(provide_linker, sync_to_thread=False),
         },
+        before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
         openapi_config=openapi.config(pages.swagger),
@@ -129,7 +132,7 @@ def create_app(
         never_found={"/v1/renders/{public_id}"},
         images={"/images/{name}"},
     )
-    return RequestLog(app, database)
+    return RequestLog(HeadAsGet(app), database)
 
 
 async def _forget(database: Database, days: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from server.app import create_app
+from server.connection import Connection
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.database import Database, connect, migrate, transaction
@@ -33,6 +34,10 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, proces
     gc.set_threshold(20_000, 20, 50)
     config = uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
+        # Longer than the pools of common clients and proxies keep a connection, so that it is they who end it.
+        timeout_keep_alive=75,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -21,3 +21,6 @@ job_seconds = Histogram(
 )
 worker_starts = Counter("backlot_gpu_process_starts_total", "Starts of the GPU process")
 model_loaded = Gauge("backlot_model_loaded", "GPUs that have the model in memory", ["model"])
+refused_requests = Counter(
+    "backlot_refused_requests_total", "Requests that were broken, too slow or too large to reach a route", ["code"]
+)

@@ -17,7 +17,6 @@ from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
 from pipelines.worker import cpu_tuning, device_memory, library_logs
-from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -154,8 +153,7 @@ class Engine:
     def _run(self, group: SlotGroup, work: Callable[[], None]) -> None:
         """Do some of the open group's work. If it fails, the group is closed, and its images restart or fail."""
         try:
-            with computing():
-                work()
+            work()
         except Exception as error:
             if is_fatal(error):
                 raise
