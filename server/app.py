@@ -14,11 +14,14 @@ from litestar.types import ASGIApp
 
 from server.api import billing, catalog, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
-from server.api.auth import Authentication, rate_limit
+from server.api.auth import Authentication
+from server.api.capabilities import allowed
 from server.api.errors import error_response
 from server.api.head import HeadAsGet
 from server.api.links import Links
+from server.api.proxies import Proxies
 from server.api.query import check_query
+from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
@@ -43,6 +46,14 @@ def create_app(
     settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
 ) -> ASGIApp:
     """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory."""
+    app = routes(settings, models, database, hub, processes)
+    return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
+
+
+def routes(
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
+) -> Litestar:
+    """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
 
     @asynccontextmanager
@@ -66,9 +77,9 @@ def create_app(
         return scheduler
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        return Linker(links, settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"))
+        # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
+        return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
 
-    limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
     v1 = Router(
         "/v1",
         route_handlers=[
@@ -90,7 +101,8 @@ def create_app(
             billing.read_usage,
             model_routes.list_models,
         ],
-        middleware=[Authentication(), *limit],
+        guards=[allowed],
+        middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
         security=[{"key": []}],
     )
     app = Litestar(
@@ -120,7 +132,7 @@ def create_app(
         before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
-        openapi_config=openapi.config(pages.swagger),
+        openapi_config=openapi.config(pages.swagger, settings.public_url),
         logging_config=None,
     )
     openapi.complete(
@@ -132,7 +144,7 @@ def create_app(
         never_found={"/v1/renders/{public_id}"},
         images={"/images/{name}"},
     )
-    return RequestLog(HeadAsGet(app), database)
+    return app
 
 
 async def _forget(database: Database, days: int) -> None:

@@ -24,3 +24,8 @@ model_loaded = Gauge("backlot_model_loaded", "GPUs that have the model in memory
 refused_requests = Counter(
     "backlot_refused_requests_total", "Requests that were broken, too slow or too large to reach a route", ["code"]
 )
+requests_without_row = Counter(
+    "backlot_requests_without_row_total",
+    "Requests that have no row in the request log: of a flood, or because the database took none",
+    ["why"],
+)

@@ -62,7 +62,8 @@ export function useKey(value) {
 async function send(path, init = {}) {
   const headers = { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   try {
-    return await fetch(path, { cache: "no-store", ...init, headers });
+    // Relative to the page: a proxy may serve all of this under a path of its own.
+    return await fetch(new URL(path.slice(1), document.baseURI), { cache: "no-store", ...init, headers });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new Unreachable();
