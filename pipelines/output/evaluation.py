@@ -22,7 +22,8 @@ _SIDE = 96
 def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     """Measure an image (height, width, 3). Distances are CIEDE2000 (Sharma, Wu and Dalal, 2005)."""
     luma = pixels @ np.array([0.2126, 0.7152, 0.0722])
-    dominant, shares = _dominant(pixels)
+    small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
+    dominant, shares = dominant_colors(rgb2lab(small).reshape(-1, 3))
     palette = tuple(_nearest(color, dominant, shares) for color in colors)
     return Evaluation(
         palette=palette,
@@ -38,10 +39,11 @@ def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     )
 
 
-def _dominant(pixels: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Dominant colours in CIELAB (n, 3) and their shares of the area (n,), largest first; k-means++ with a fixed seed."""
-    small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
-    lab = rgb2lab(small).reshape(-1, 3)
+def dominant_colors(lab: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the dominant colours of CIELAB points (points, 3), and their shares (n,), the largest first.
+
+    k-means++ with a fixed seed: the same points give the same colours.
+    """
     centres, labels = kmeans2(lab, _CLUSTERS, minit="++", rng=np.random.default_rng(0), iter=20)
     counts = np.bincount(labels, minlength=_CLUSTERS)
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
