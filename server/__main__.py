@@ -5,6 +5,7 @@ import fcntl
 import logging
 import socket
 import sys
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,7 @@ import msgspec
 from server.keys import DamagedSecret
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.scheduler.process import Worker
+from server.scheduler.process import GpuProcess, ProcessFactory, starting_with
 from server.settings import Settings, SettingsError, read_settings
 
 
@@ -42,7 +43,7 @@ def main() -> None:
             host=arguments.host or settings.host,
             port=settings.port if arguments.port is None else arguments.port,
         )
-        serve(settings)
+        serve(settings, partial(GpuProcess, settings.device, settings.memory_gib, settings.logs))
     except (SettingsError, ModelsFileError, AlreadyRunning, CannotListen, CannotStart, DamagedSecret) as error:
         sys.exit(f"backlot: {error}")
     except KeyboardInterrupt:
@@ -57,8 +58,8 @@ def _port(text: str) -> int:
     return number
 
 
-def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT.
+def serve(settings: Settings, start_process: ProcessFactory) -> None:
+    """Run until SIGTERM or SIGINT, with GPU processes that `start_process` starts.
 
     Raises ModelsFileError, AlreadyRunning, CannotListen or CannotStart, all of them before anything is changed.
     """
@@ -72,14 +73,14 @@ def serve(settings: Settings) -> None:
         # The GPU process takes seconds to import torch, so it starts first. If this process cannot start after all, the
         # GPU process sees that and ends too.
         try:
-            gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
+            gpu_process = start_process()
         except OSError as error:
             raise CannotStart(
                 f"the GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
             ) from error
         from server.http_server import run
 
-        run(settings, models, listening, gpu_process)
+        run(settings, models, listening, [starting_with(gpu_process, start_process)])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,9 @@ from server.api import billing, catalog, health, jobs, openai, openapi, pages, w
 from server.api import models as model_routes
 from server.api.auth import Authentication, rate_limit
 from server.api.errors import error_response
+from server.api.head import HeadAsGet
 from server.api.links import Links
+from server.api.query import check_query
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
@@ -26,7 +28,7 @@ from server.ledger import request_log
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.process import Worker
+from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.workflows.registry import WORKFLOWS, deliver
@@ -38,14 +40,14 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
 ) -> ASGIApp:
-    """The ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process."""
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, gpu_process, deliver)
+        scheduler = Scheduler(settings, models, database, hub, deliver, processes)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [
@@ -115,6 +117,7 @@ def create_app(
             "scheduler": Provide(provide_scheduler, sync_to_thread=False),
             "linker": Provide(provide_linker, sync_to_thread=False),
         },
+        before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
         openapi_config=openapi.config(pages.swagger),
@@ -129,7 +132,7 @@ def create_app(
         never_found={"/v1/renders/{public_id}"},
         images={"/images/{name}"},
     )
-    return RequestLog(app, database)
+    return RequestLog(HeadAsGet(app), database)
 
 
 async def _forget(database: Database, days: int) -> None:

@@ -3,35 +3,41 @@
 import gc
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
 from server.app import create_app
+from server.connection import Connection
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.database import Database, connect, migrate, transaction
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.process import Worker
+from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"
 FIRST_CREDITS = 1000
 
 
-def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_process: Worker) -> None:
+def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
     migrate(settings.database)
     _welcome(settings, listening.getsockname()[1])
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, gpu_process)
+    app = create_app(settings, models, database, hub, processes)
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     config = uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
+        # Longer than the pools of common clients and proxies keep a connection, so that it is they who end it.
+        timeout_keep_alive=75,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -28,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8700
     #: How clients reach this server through a proxy, e.g. `https://backlot.studio.lan`.
     public_url: str = ""
-    #: Jobs that may wait before a new one gets 503 QUEUE_FULL.
+    #: Images that may wait before a new job gets 503 QUEUE_FULL.
     queue_limit: Annotated[int, Meta(ge=1)] = 1000
     #: Requests a minute and key; 0 switches the limit off.
     rate_limit: Annotated[int, Meta(ge=0)] = 600

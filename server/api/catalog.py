@@ -13,12 +13,11 @@ from litestar.response import File
 
 from server.api import views
 from server.api.auth import can_read
-from server.api.errors import ErrorEnvelope, ValidationEnvelope
 from server.api.jobs import Limit, Offset
 from server.api.links import Links
 from server.api.openapi import errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
-from server.errors import Invalid, ResourceNotFound
+from server.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
 from server.ledger import catalog
 from server.ledger.catalog import EntryRow, EntryStatus, EntryType
 from server.ledger.clients import Caller

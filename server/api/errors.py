@@ -8,37 +8,17 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, TooManyRequestsException, ValidationException
 
 from server.api.request_log import record_of
-from server.errors import ApiError, Invalid
-from server.validation import Problem
+from server.errors import ApiError, ErrorBody, ErrorDetail, ErrorEnvelope, Invalid, ValidationEnvelope
+from server.validation import Problem, choices
 
 log = logging.getLogger(__name__)
 
 
-class ErrorBody(msgspec.Struct):
-    code: str
-    message: str
-    #: The row of this request in the request log; also the X-Request-Id header.
-    request_id: str
-
-
-class ErrorEnvelope(msgspec.Struct):
-    error: ErrorBody
-
-
-class ErrorDetail(msgspec.Struct):
-    loc: list[str | int]
-    msg: str
-    type: str
-
-
-class ValidationEnvelope(msgspec.Struct):
-    """Every error found, and the same envelope as any other error."""
-
-    detail: list[ErrorDetail]
-    error: ErrorBody
-
+#: The log's status for a client that went away before it had its answer, as nginx has it.
+CLIENT_GONE = 499
 
 _CODES = {
+    400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
     403: "FORBIDDEN",
     404: "NOT_FOUND",
@@ -75,8 +55,12 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
 def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
     """Work out what to say of an exception, and note its code in the request log. An unforeseen one is logged whole."""
     record = record_of(request.scope)
+    if record.client_gone and not isinstance(error, ApiError):
+        # Nobody reads the answer; the request log says what happened.
+        record.error_code = "CLIENT_GONE"
+        return Parts(CLIENT_GONE, record.error_code, "The client went away", {}, [], record.request_id)
     if isinstance(error, ValidationException):
-        found = [_problem(extra) for extra in _extra(error)]
+        found = [_problem(request, extra) for extra in _extra(error)]
         error = Invalid(found or [Problem(("query",), "missing", error.detail)])
     if isinstance(error, ApiError):
         record.error_code = error.code
@@ -109,10 +93,15 @@ def _extra(error: ValidationException) -> list[dict[str, Any]]:
     return [found for found in error.extra if isinstance(found, dict)] if isinstance(error.extra, list) else []
 
 
-def _problem(found: dict[str, Any]) -> Problem:
+def _problem(request: Request[Any, Any, Any], found: dict[str, Any]) -> Problem:
     # Litestar's ParamType, a string enum.
     source = str(getattr(found.get("source"), "value", "query"))
     key = str(found.get("key", ""))
+    message = str(found.get("message", "Invalid value"))
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(key)
+    if message.startswith("Invalid enum value") and parameter is not None:
+        sent = request.query_params.get(key, "")
+        message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(parameter.annotation)))}"
     if source == "header":
         key = key.replace("_", "-").title()
-    return Problem((source, key) if key else (source,), "value_error", str(found.get("message", "Invalid value")))
+    return Problem((source, key) if key else (source,), "value_error", message)

@@ -17,7 +17,7 @@ from msgspec import Meta
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
 from pipelines.model_card import ModelCard
 from server.api.auth import can_create
-from server.api.errors import response_parts
+from server.api.errors import CLIENT_GONE, response_parts
 from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
@@ -39,8 +39,6 @@ from server.workflows.workflow import Submission, accept
 
 #: What a field of OpenAI's may say that this server does not know: that it does not matter.
 _NEUTRAL = (None, "auto", "default", "png", False, 0)
-#: The log's status for a client that went away before it had its answer, as nginx has it.
-_CLIENT_GONE = 499
 _LONGER_THAN_ANY_JOB_S = 365 * 86_400.0
 
 
@@ -183,8 +181,8 @@ async def create_images(
     if ended is None:
         # The job of a repeated request is for the client that made it.
         if job is not None:
-            await scheduler.cancel(job.job_id)
-        return Response(None, status_code=_CLIENT_GONE)
+            scheduler.cancel(job.job_id)
+        return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:
@@ -235,7 +233,7 @@ def _dimensions(size: str | None) -> tuple[int, int] | None:
 
 def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
     """Return the tier of the card and the aspect ratio that come nearest, both by the ratio of the lengths."""
-    tier = min(card.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
+    tier = min(card.limits.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
     ratio = min(RATIOS, key=lambda ratio: abs(log(ratio_of(ratio) / (width / height))))
     return tier, ratio
 

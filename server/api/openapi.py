@@ -24,7 +24,7 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
-from server.api.errors import ErrorEnvelope, ValidationEnvelope
+from server.errors import ErrorEnvelope, ValidationEnvelope
 
 _DESCRIPTIONS = {
     401: "UNAUTHORIZED: no key or a bad one; BAD_SIGNATURE: the signature header does not fit the body",

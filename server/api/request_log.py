@@ -34,6 +34,8 @@ class Record(msgspec.Struct, kw_only=True):
     error_code: str | None = None
     job_id: str | None = None
     credits: int = 0
+    #: The client ended the connection before it had its answer.
+    client_gone: bool = False
     #: The row is on disk already.
     written: bool = False
 
@@ -84,18 +86,29 @@ class RequestLog:
         scope["backlot.record"] = record  # type: ignore[typeddict-unknown-key]
         kept = scope["path"].startswith("/v1/")
 
+        async def receive_noted() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect" and not answered:
+                record.client_gone = True
+            return message
+
+        answered = False
+
         async def send_logged(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", record.request_id.encode())]
             # A path that no route has never reached authentication.
             routed = record.error_code != "NOT_FOUND"
-            if kept and routed and message["type"] == "http.response.body" and not message.get("more_body", False):
-                await self._write(record)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                answered = True
+                if kept and routed:
+                    await self._write(record)
             await send(message)
 
         try:
-            await self.app(scope, receive, send_logged)
+            await self.app(scope, receive_noted, send_logged)
         finally:
             # A stream whose reader left never sends its last part.
             if kept and record.error_code != "NOT_FOUND":

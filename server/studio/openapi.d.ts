@@ -164,6 +164,12 @@ export interface components {
          * @enum {unknown}
          */
         FailureMode: "deliver" | "fail" | "retry";
+        /**
+         * GpuState
+         * @description What a GPU process does, the ablest state first. `/readyz` shows these words.
+         * @enum {unknown}
+         */
+        GpuState: "loading" | "ready" | "restarting" | "running" | "starting" | "stopped";
         /** Health */
         Health: {
             status: string;
@@ -390,7 +396,7 @@ export interface components {
         /** Readiness */
         Readiness: {
             device: string | null;
-            gpu_process: string;
+            gpu_process: components["schemas"]["GpuState"];
             load_errors: {
                 [key: string]: string;
             };
@@ -496,6 +502,7 @@ export type Estimate = components['schemas']['Estimate'];
 export type EventPage = components['schemas']['EventPage'];
 export type EventType = components['schemas']['EventType'];
 export type FailureMode = components['schemas']['FailureMode'];
+export type GpuState = components['schemas']['GpuState'];
 export type Health = components['schemas']['Health'];
 export type ImageData = components['schemas']['ImageData'];
 export type ImageEntry = components['schemas']['ImageEntry'];

@@ -42,8 +42,9 @@ def distances(one: Pixels, other: Pixels) -> NDArray[np.float64]:
 def blocks(pixels: Pixels, side: int) -> Pixels:
     """Means of squares, so that grain does not count."""
     height, width = pixels.shape[:2]
-    means = pixels.reshape(height // side, side, width // side, side, 3).mean(axis=(1, 3))
-    return means.round().astype(np.uint8)
+    means: NDArray[np.float64] = pixels.reshape(height // side, side, width // side, side, 3).mean(axis=(1, 3))
+    rounded: Pixels = means.round().astype(np.uint8)
+    return rounded
 
 
 def test_without_colors_the_image_is_unchanged() -> None:
