@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server.api import billing, catalog, health, jobs, openai, openapi, pages, workflows
+from server.api import billing, catalog, events, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
 from server.api.auth import Authentication
 from server.api.capabilities import allowed
@@ -89,6 +89,7 @@ def routes(
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
+            events.list_events,
             catalog.list_backgrounds,
             catalog.read_background,
             catalog.list_images,

@@ -20,6 +20,7 @@ RULES: dict[Place, Capability] = {
     ("GET", "/v1/jobs"): Capability.READ,
     ("GET", "/v1/jobs/{public_id}"): Capability.READ,
     ("GET", "/v1/jobs/{public_id}/events"): Capability.READ,
+    ("GET", "/v1/events"): Capability.READ,
     ("GET", "/v1/catalog/backgrounds"): Capability.READ,
     ("GET", "/v1/catalog/backgrounds/{public_id}"): Capability.READ,
     ("GET", "/v1/catalog/images"): Capability.READ,

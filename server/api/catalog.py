@@ -32,6 +32,7 @@ class RenderPage(msgspec.Struct, frozen=True):
     limit: int
     offset: int
     count: int
+    total: int
 
 
 Status = Annotated[EntryStatus | None, QueryParameter()]
@@ -125,7 +126,7 @@ async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database
 @get("/renders", responses=errors(422), summary="List renders", tags=["catalog"])
 async def list_renders(limit: Limit = 50, offset: Offset = 0) -> RenderPage:
     """Always empty: renders come from the compose and edit classes."""
-    return RenderPage([], limit, offset, 0)
+    return RenderPage([], limit, offset, 0, 0)
 
 
 @get("/renders/{public_id:str}", responses=errors(404), summary="Read a render", tags=["catalog"])

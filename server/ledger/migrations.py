@@ -228,6 +228,40 @@ def m003_plans_and_catalog(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m004_events_of_a_client(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- Events are numbered across all jobs too, so that a client can follow all of its jobs at once.
+        CREATE TABLE numbered_events (
+            -- A number is never given twice, whatever is deleted.
+            cursor INTEGER PRIMARY KEY AUTOINCREMENT,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            job_id INTEGER NOT NULL REFERENCES jobs(id),
+            seq INTEGER NOT NULL,
+            event_type TEXT NOT NULL CHECK (event_type IN ('queued', 'stage', 'succeeded', 'failed')),
+            stage TEXT,
+            message TEXT NOT NULL,
+            -- Whether the job's artifacts belong to this event.
+            with_artifacts INTEGER NOT NULL DEFAULT 0,
+            extra TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (job_id, seq)
+        ) STRICT;
+        -- By time, but for a job's own events, which keep their order even if the clock was set back between them.
+        INSERT INTO numbered_events
+            (client_id, job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)
+            SELECT jobs.client_id, job_id, seq, event_type, stage, message, with_artifacts, extra, events.created_at
+            FROM events JOIN jobs ON jobs.id = job_id
+            ORDER BY max(events.created_at) OVER (PARTITION BY job_id ORDER BY seq), job_id, seq;
+        DROP TABLE events;
+        ALTER TABLE numbered_events RENAME TO events;
+        CREATE INDEX events_by_client ON events (client_id, cursor);
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""
