@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -22,13 +23,14 @@ from server.api.views import Linker
 from server.clock import ago
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
-from server.ledger import request_log
+from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
 from server.scheduler.process import Worker
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
+from server.webhooks.sender import WebhookSender
 from server.workflows.registry import WORKFLOWS, deliver
 
 log = logging.getLogger(__name__)
@@ -38,10 +40,14 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker, own_url: str
 ) -> ASGIApp:
-    """The ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process."""
+    """Make the ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process.
+
+    `own_url` is where others find this server; image links in webhooks have it unless a public URL is set.
+    """
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
+    public_url = settings.public_url.rstrip("/")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -51,6 +57,7 @@ def create_app(
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(WebhookSender(database, Linker(links, public_url or own_url)).run()),
         ]
         try:
             yield
@@ -58,13 +65,14 @@ def create_app(
             for task in beside:
                 task.cancel()
             await scheduler.stop()
+            await asyncio.wait(beside)
 
     def provide_scheduler(state: State) -> Scheduler:
         scheduler: Scheduler = state.scheduler
         return scheduler
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        return Linker(links, settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"))
+        return Linker(links, public_url or str(request.base_url).rstrip("/"))
 
     limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
     v1 = Router(
@@ -133,13 +141,27 @@ def create_app(
 
 
 async def _forget(database: Database, days: int) -> None:
-    """Keep the request log and the idempotency keys to their spans, for as long as the server runs."""
+    """Keep the request log, the webhook deliveries and the idempotency keys to their spans while the server runs."""
+
+    def remove(connection: sqlite3.Connection) -> tuple[int, int, int]:
+        oldest = ago(timedelta(days=days))
+        return (
+            request_log.forget_before(connection, oldest),
+            webhooks.forget_before(connection, oldest),
+            job_ledger.forget_idempotency_keys(connection),
+        )
+
     while True:
         try:
-            rows = await database.write(lambda c: request_log.forget_before(c, ago(timedelta(days=days))))
-            keys = await database.write(job_ledger.forget_idempotency_keys)
+            rows, told, keys = await database.write(remove)
         except Exception:
             log.exception("What is past its time could not be removed")
         else:
-            log.info("Removed %d request-log rows older than %d days and %d idempotency keys", rows, days, keys)
+            log.info(
+                "Removed %d request-log rows and %d webhook deliveries older than %d days, and %d idempotency keys",
+                rows,
+                told,
+                days,
+                keys,
+            )
         await asyncio.sleep(FORGET_EVERY_S)

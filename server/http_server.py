@@ -22,10 +22,11 @@ FIRST_CREDITS = 1000
 def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_process: Worker) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
     migrate(settings.database)
-    _welcome(settings, listening.getsockname()[1])
+    port = listening.getsockname()[1]
+    _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, gpu_process)
+    app = create_app(settings, models, database, hub, gpu_process, _own_url(settings.host, port))
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()
@@ -57,6 +58,12 @@ class _HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.close()
         await super().shutdown(sockets)
+
+
+def _own_url(host: str, port: int) -> str:
+    """Return where other machines find this server if nothing better is set: by its name if it listens on every address."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104  not a bind
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _welcome(settings: Settings, port: int) -> None:

@@ -21,3 +21,9 @@ job_seconds = Histogram(
 )
 worker_starts = Counter("backlot_gpu_process_starts_total", "Starts of the GPU process")
 model_loaded = Gauge("backlot_model_loaded", "1 for a model in memory", ["model"])
+webhook_tries = Counter(
+    "backlot_webhook_tries_total",
+    "Webhook requests sent, by outcome: delivered, failed (tried again later) or dead (given up)",
+    ["outcome"],
+)
+webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")

@@ -23,6 +23,8 @@ def test_no_torch(modules: str) -> None:
 
 
 def test_the_operator_s_command_imports_nothing_slow() -> None:
-    code = "import server.operator.command, sys; print({'numpy', 'rich', 'litestar', 'sqlite_utils'} & set(sys.modules))"
+    code = (
+        "import server.operator.command, sys; print({'numpy', 'rich', 'litestar', 'sqlite_utils'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
