@@ -1,62 +1,80 @@
-"""What the server and the GPU process say to each other: msgspec Structs, as msgpack, over one pipe.
+"""The messages between the server and the GPU process: msgspec Structs, sent as msgpack over one pipe.
 
-    server → GPU process     Load, Pin, Enter, Cancel
-    GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, Progress, Steps, Freed, Imaged, Failed, Cancelled,
-                             Broke, Measured
+    server → GPU process     Load, Pin, Generate, Cancel
+    GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, StageReached, Steps, LeftSlot, Generated,
+                             Failed, Cancelled, BatchFailed, Restarted, Measured
 
-Images travel as files; a message only names them.
+The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled or
+BatchFailed. Pixels do not travel: the GPU process writes the file that an order names.
+
+Images share a batch in *slots*. A *slot group* is a number of slots for one model, size, number of steps and guidance; the
+GPU process has at most one open and opens the next one when that is empty.
 """
 
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 
 from pipelines.colors import Rgb
 from pipelines.evaluation import Evaluation
+from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe
 
-Stage = Literal["loading", "denoising", "decoding", "evaluating", "retrying"]
 
-#: Who is to blame, which decides whether a retry takes the next seed (image) or the same one (machine).
-Fault = Literal["image", "machine"]
+class Stage(StrEnum):
+    """How far an image has come; the `stage` of a job's events."""
+
+    #: Its model is being read into memory.
+    LOADING = "loading"
+    #: It is in a slot, and its denoising steps are reported one by one.
+    DENOISING = "denoising"
+    #: Its latents are being turned into pixels.
+    DECODING = "decoding"
+    #: Its quality is being measured.
+    EVALUATING = "evaluating"
+    #: It starts again from its first step, or waits to.
+    RETRYING = "retrying"
 
 
 class Item(msgspec.Struct, frozen=True):
     """One image of a batch."""
 
-    job_id: str
+    #: Unique among all images on their way. The GPU process only repeats it in reports.
+    image_id: str
+    #: 0 … 2^53 − 1.
     seed: int
     prompt: str
     negative_prompt: str
-    #: Where the PNG goes, absolute; its folder is made where there is none.
+    #: The absolute path of the PNG to write. Missing folders are made.
     path: str
+    #: The colours that the image was asked to have, for its evaluation.
     colors: tuple[Rgb, ...] = ()
+    #: Measure the image's quality and report it.
     evaluate: bool = False
-    #: Write the image even where the technical checks find it unusable.
+    #: Write the image even if a defect makes it unusable.
     deliver_flawed: bool = False
 
 
-# ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────
+# ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
-    """Have this model in memory; while images are on their way, only read it ahead."""
+    """Read this model into memory; while images are on their way, only prefetch it."""
 
     card: ModelCard
 
 
 class Pin(msgspec.Struct, frozen=True, tag=True):
-    """These models, and no others, never make room in memory."""
+    """Never evict these models; any other model may be evicted."""
 
     models: tuple[str, ...]
 
 
-class Enter(msgspec.Struct, frozen=True, tag=True):
-    """Make this image in the next slot that frees.
+class Generate(msgspec.Struct, frozen=True, tag=True):
+    """Generate this image in the next free slot of its slot group.
 
-    Slots are of one model, size and shape. An order for others waits until the present ones are empty, and all that
-    follow it wait behind.
+    An order for another slot group waits until the open one is empty, and every order after it waits behind it.
     """
 
     card: ModelCard
@@ -64,136 +82,170 @@ class Enter(msgspec.Struct, frozen=True, tag=True):
     height: int
     steps: int
     guidance: float
-    #: How many slots there are; the denoiser runs at this shape, or at one that gives the same bits.
-    shape: int
+    #: How many slots the group has. If it is too many for the memory, and the card is not reproducible, the GPU process opens
+    #: fewer and says so by Restarted.
+    batch_size: int
     item: Item
-    #: Share the slots with no other image.
-    alone: bool = False
-    #: Other models leave memory before the slots open.
-    make_room: bool = False
+    #: Share the slot group with no other image.
+    isolated: bool = False
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
-    """Drop this job at its next denoising step; nothing happens where it is not running."""
+    """Drop this image now if it waits, and at its next denoising step if it is in a slot.
 
-    job_id: str
+    An image that has left its slot, or is unknown, is not affected, and nothing is reported.
+    """
+
+    image_id: str
 
 
-Order = Load | Pin | Enter | Cancel
+Order = Load | Pin | Generate | Cancel
 
 
-# ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────
+# ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """torch and diffusers are imported and the device is chosen."""
+    """The GPU process has imported torch and diffusers and has chosen its device."""
 
+    #: "cpu", "cuda:0", …
     device: str
+    #: "NVIDIA H100 80GB HBM3", "2 threads", …
     device_name: str
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
+    """The GPU process begins to load a model; until Loaded or LoadFailed it does nothing else."""
+
     model: str
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
+    """A model is in memory."""
+
     model: str
     revision: str
     seconds: float
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
+    """A model could not be loaded. Each image that was ordered of it is reported as Failed besides."""
+
     model: str
     message: str
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
-    """A model left memory, to make room for another or because its card names other weights."""
+    """A model left memory: another one needed the room, or its card names other weights now."""
 
     model: str
 
 
-class Progress(msgspec.Struct, frozen=True, tag=True):
-    """Jobs reached a stage other than denoising, which `Steps` tells of."""
+class StageReached(msgspec.Struct, frozen=True, tag=True):
+    """Images reached a stage other than denoising, which Steps reports, and retrying, which Restarted reports."""
 
-    job_ids: tuple[str, ...]
+    image_ids: tuple[str, ...]
     stage: Stage
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A denoising step that an image has done: 1 … the steps of its slot, and when, in seconds since 1970."""
+    """One denoising step of one image is done."""
 
-    job_id: str
+    image_id: str
+    #: 1 … the image's number of steps.
     step: int
+    #: Seconds since 1970 at its end.
     at: float
 
 
 class Steps(msgspec.Struct, frozen=True, tag=True):
-    """Denoising steps done since the last such report, in order; each image takes `steps`."""
+    """Denoising steps that were done since the last such report, oldest first."""
 
     done: tuple[Step, ...]
+    #: How many steps each of these images takes.
     steps: int
 
 
-class Freed(msgspec.Struct, frozen=True, tag=True):
-    """An image left its slot; it is being checked and written beside the next ones."""
+class LeftSlot(msgspec.Struct, frozen=True, tag=True):
+    """An image left its slot; it is checked and written while the slots go on."""
 
-    job_id: str
+    image_id: str
 
 
-class Imaged(msgspec.Struct, frozen=True, tag=True):
-    """An image is on disk, under the path its item named."""
+class Generated(msgspec.Struct, frozen=True, tag=True):
+    """An image is on disk at the path that its order named."""
 
-    job_id: str
+    image_id: str
     recipe: Recipe
-    finding: str | None
+    #: What makes the image unusable; only if its order said to deliver it all the same.
+    defect: FailureReason | None
     evaluation: Evaluation | None
+    #: Seconds by name: denoising_s, decoding_s, finishing_s.
     timings: dict[str, float]
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """One job's own failure; its neighbours go on."""
+    """One image failed by itself; the other images of its slot group go on."""
 
-    job_id: str
-    reason: str
+    image_id: str
+    reason: FailureReason
     message: str
     fault: Fault
 
 
 class Cancelled(msgspec.Struct, frozen=True, tag=True):
-    job_id: str
+    """An image was dropped because of Cancel."""
+
+    image_id: str
 
 
-class Broke(msgspec.Struct, frozen=True, tag=True):
-    """A denoiser call failed, and with it these jobs: all that were in slots of this shape or waited for one.
+class BatchFailed(msgspec.Struct, frozen=True, tag=True):
+    """A denoiser call raised an error other than out of memory, and every image in a slot is lost.
 
-    `reason` is `out_of_memory` or `pipeline_error`.
+    Any one of them may be to blame. Images that waited for a slot are not among them, and go on.
     """
 
-    reason: str
+    reason: FailureReason
     message: str
-    job_ids: tuple[str, ...]
+    #: In the order in which they entered.
+    image_ids: tuple[str, ...]
     model: str
-    #: As in Measured.
-    revision: str
+
+
+class Restarted(msgspec.Struct, frozen=True, tag=True):
+    """Memory ran out; the GPU process mended that, and the images that were in slots begin again with the same seeds.
+
+    Nothing is asked of the server. It should tell the followers of these images, and count on `batch_size` slots from now on.
+    """
+
+    #: In the order in which they had entered, and enter again.
+    image_ids: tuple[str, ...]
+    model: str
     width: int
     height: int
-    shape: int
-    #: Memory ran out while other models were in it, which were given up: the same shape may do now.
-    made_room: bool = False
+    #: How many slots the group has from now on.
+    batch_size: int
+    #: How many it had.
+    previous_batch_size: int
+    #: Idle models were evicted; otherwise `batch_size` is half of `previous_batch_size`.
+    evicted: bool
+    reason: FailureReason
+    #: What happened and what was done about it, for people.
+    message: str
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """What a step of all slots costs at a shape on this device."""
+    """What a denoising step of a full slot group costs on this device."""
 
     model: str
-    #: Of the weights, with what else of the model's card the cost depends on.
-    revision: str
+    #: Changes with the weights and with anything else on the model's card that a step's cost depends on.
+    cost_revision: str
     width: int
     height: int
-    shape: int
-    seconds_per_step: float
-    peak_bytes: int
+    batch_size: int
+    #: Both are None if this batch size did not fit into memory.
+    seconds_per_step: float | None
+    peak_bytes: int | None
 
 
 Report = (
@@ -202,13 +254,14 @@ Report = (
     | Loaded
     | LoadFailed
     | Evicted
-    | Progress
+    | StageReached
     | Steps
-    | Freed
-    | Imaged
+    | LeftSlot
+    | Generated
     | Failed
     | Cancelled
-    | Broke
+    | BatchFailed
+    | Restarted
     | Measured
 )
 
@@ -218,14 +271,15 @@ _reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
 def encode(message: Order | Report) -> bytes:
+    """Return a message as it travels."""
     return _encoder.encode(message)
 
 
 def decode_order(data: bytes) -> Order:
-    """Raises msgspec.ValidationError where `data` is not an order of this version."""
+    """Return an order. Raises msgspec.MsgspecError if `data` is none of this version."""
     return _orders.decode(data)
 
 
 def decode_report(data: bytes) -> Report:
-    """Raises msgspec.ValidationError where `data` is not a report of this version."""
+    """Return a report. Raises msgspec.MsgspecError if `data` is none of this version."""
     return _reports.decode(data)

@@ -32,7 +32,8 @@ class Recipe(msgspec.Struct, frozen=True):
     dtype: str
     #: Digest of what the model card sets beyond the fields above; see models.settings_digest.
     settings: str
-    batch_shape: Annotated[int, Meta(ge=1, le=64)]
+    #: In files and in `meta` it is called batch_shape.
+    batch_size: Annotated[int, Meta(ge=1, le=64)] = msgspec.field(name="batch_shape")
     device: str
     device_name: str
     versions: dict[str, str]

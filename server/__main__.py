@@ -5,6 +5,7 @@ import fcntl
 import logging
 import socket
 import sys
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,7 @@ import msgspec
 from server.keys import DamagedSecret
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.scheduler.process import Worker
+from server.scheduler.process import GpuProcess, starting_with
 from server.settings import Settings, SettingsError, read_settings
 
 
@@ -69,17 +70,18 @@ def serve(settings: Settings) -> None:
     with lock:
         _log_to(settings)
         listening = _listen(settings.host, settings.port)
+        start_process = partial(GpuProcess, settings.device, settings.memory_gib, settings.logs)
         # The GPU process takes seconds to import torch, so it starts first. If this process cannot start after all, the
         # GPU process sees that and ends too.
         try:
-            gpu_process = Worker(settings.device, settings.memory_gib, settings.logs)
+            gpu_process = start_process()
         except OSError as error:
             raise CannotStart(
                 f"the GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
             ) from error
         from server.http_server import run
 
-        run(settings, models, listening, gpu_process)
+        run(settings, models, listening, [starting_with(gpu_process, start_process)])
 
 
 def _listen(host: str, port: int) -> socket.socket:

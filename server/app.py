@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.process import Worker
+from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.webhooks.sender import WebhookSender
@@ -40,18 +40,23 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker, own_url: str
+    settings: Settings,
+    models: ModelsFile,
+    database: Database,
+    hub: EventHub,
+    processes: Sequence[ProcessFactory],
+    own_url: str,
 ) -> ASGIApp:
-    """Make the ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process.
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory.
 
-    `own_url` is where others find this server; image links in webhooks have it unless a public URL is set.
+    `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
     """
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
     public_url = settings.public_url.rstrip("/")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, gpu_process, deliver)
+        scheduler = Scheduler(settings, models, database, hub, deliver, processes)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [

@@ -3,6 +3,7 @@
 import gc
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -12,21 +13,21 @@ from server.ledger import clients
 from server.ledger.database import Database, connect, migrate, transaction
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.process import Worker
+from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"
 FIRST_CREDITS = 1000
 
 
-def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_process: Worker) -> None:
+def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
     migrate(settings.database)
     port = listening.getsockname()[1]
     _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, gpu_process, _own_url(settings.host, port))
+    app = create_app(settings, models, database, hub, processes, _own_url(settings.host, port))
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()

@@ -99,12 +99,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: That of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
-    #: It failed in company, for reasons that may have been a neighbour's: it runs alone now.
-    alone: bool = False
-    #: It ran out of memory beside other models: they make room for its next run.
-    had_room: bool = False
-    #: Deaths of the GPU process while it was there.
-    deaths: int = 0
 
 
 def image_path(job_id: str, index: int, count: int) -> str:

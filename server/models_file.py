@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS
-from pipelines.model_card import ModelCard
+from pipelines.model_card import FlatCard, ModelCard
 from server.jobs import FailureMode, JobType
 from server.validation import Problem, check
 
@@ -133,37 +133,41 @@ def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> Mo
     if "name" in raw:
         problems.append(f"[{table}] name: a model's name is its table's; remove the key")
         return None
-    card = _table(table, raw, ModelCard, problems)
-    if card is None:
+    values, found = check(raw, FlatCard)
+    problems.extend(_tell(f"[{table}]", problem) for problem in found)
+    if found:
         return None
+    card = ModelCard.from_flat(**values, name=name)
+    weights, limits = card.weights, card.limits
     before = len(problems)
-    if (card.folder is None) == (card.hub is None):
+    if (weights.folder is None) == (weights.hub is None):
         problems.append(
             f"[{table}]: give either folder (a diffusers folder on this box) or hub (an id such as org/name)"
         )
-    if card.folder is not None and card.revision is not None:
-        problems.append(f"[{table}] revision = {card.revision!r}: a folder has no revisions; remove the key")
-    if card.default_tier is not None and card.default_tier not in card.tiers:
-        problems.append(f"[{table}] default_tier = {card.default_tier!r} is not among its tiers {list(card.tiers)}")
-    if odd := [shape for shape in card.batch_shapes if shape & (shape - 1)]:
+    if weights.folder is not None and weights.revision is not None:
+        problems.append(f"[{table}] revision = {weights.revision!r}: a folder has no revisions; remove the key")
+    if limits.default_tier is not None and limits.default_tier not in limits.tiers:
+        problems.append(f"[{table}] default_tier = {limits.default_tier!r} is not among its tiers {list(limits.tiers)}")
+    if odd := [size for size in limits.batch_sizes if size & (size - 1)]:
         problems.append(f"[{table}] batch_shapes: {odd} are not powers of two, at which alone a seed is exact")
-    if any(shape > card.max_batch for shape in card.batch_shapes):
-        problems.append(f"[{table}] batch_shapes = {list(card.batch_shapes)} go above max_batch = {card.max_batch}")
+    if any(size > limits.max_batch for size in limits.batch_sizes):
+        problems.append(f"[{table}] batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}")
+    prompt = card.wording.prompt
     try:
-        card.prompt.format(scene="", mood="", colors="")
+        prompt.format(scene="", mood="", colors="")
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         problems.append(
-            f"[{table}] prompt = {card.prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
+            f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
         )
-    folder = None if card.folder is None else (base / card.folder).resolve()
-    if folder is not None and card.enabled and not (folder / "model_index.json").is_file():
-        problems.append(
-            f"[{table}] folder = {card.folder!r}: no diffusers model at {folder} (it has no model_index.json); "
-            "correct the path or set enabled = false"
-        )
-    if len(problems) > before:
-        return None
-    return msgspec.structs.replace(card, name=name, folder=None if folder is None else str(folder))
+    if weights.folder is not None:
+        folder = (base / weights.folder).resolve()
+        if card.enabled and not (folder / "model_index.json").is_file():
+            problems.append(
+                f"[{table}] folder = {weights.folder!r}: no diffusers model at {folder} (it has no model_index.json); "
+                "correct the path or set enabled = false"
+            )
+        weights = msgspec.structs.replace(weights, folder=str(folder))
+    return None if len(problems) > before else msgspec.structs.replace(card, weights=weights)
 
 
 def _tell(table: str, problem: Problem) -> str:

@@ -1,10 +1,10 @@
-"""A denoiser call without Python: its operations are recorded once and then run by torch's own interpreter.
+"""A denoiser call without Python: its operations are traced once and then run by torch's own interpreter.
 
-Of a call of a small model on a CPU a tenth to a fifth of the time is Python, which finds out again at each step what the
-step before found out. At one batch shape the denoisers that slots know do the same operations each time: none branches on a
-number in a tensor, draws random numbers or changes what it is given. The operations stay, in their order, so the bits do.
+In a call of a small model on a CPU a tenth to a fifth of the time is Python, which finds out again at each step what it
+found out at the step before. In all calls of one signature the denoisers that slots know do the same operations (see
+`families`). A trace keeps these operations and their order, and so the bits.
 
-`torch.jit.trace` would do, but keeps some 35 MB of each recording as long as the process lives, so the graph it makes is
+`torch.jit.trace` would do, but keeps some 35 MB of each trace as long as the process lives, so the graph that it makes is
 asked for by itself.
 """
 
@@ -21,30 +21,23 @@ from pipelines.denoising.tensor_tree import same, tensors, with_tensors
 
 log = logging.getLogger(__name__)
 
-#: Calls of a kind before it is recorded: by then Python has taken about as long as to record it takes.
-RECORDED_FROM = 64
-#: Calls in which a recording runs beside the denoiser itself, and must give the same bits, before it stands in for it.
-TRIALS = 4
-#: Recordings of a model that are kept, some 20 MB each.
-MOST = 16
-
-# Each shape that becomes a constant is worth a warning to torch; here it is what is wanted.
+# torch warns of each shape that becomes a constant in a trace; here they are meant to.
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
-#: A denoiser call: its arguments and keywords to its result.
+#: A denoiser call: from its arguments and keywords to its result.
 Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
-class Recording:
-    """The operations of a denoiser call; to be called with arguments of the same signature.
+class TracedCall:
+    """The operations of a denoiser call; it may be called with arguments of the same signature.
 
-    Follows what is written into the denoiser's weights, but not their replacement.
+    It follows what is written into the denoiser's weights, but not their replacement.
     """
 
     def __init__(
         self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> None:
-        # Not above: they are torch's own affair, and without them everything but this still works.
+        # Imported here, since these are private to torch: without them everything but tracing still works.
         from torch.jit._trace import _get_trace_graph, _unique_state_dict
 
         flat = _Flat(denoiser, call, arguments, keywords)
@@ -56,23 +49,34 @@ class Recording:
         self.trials = 0
 
     def __call__(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        # No optimizer: it may join operations, which changes bits.
+        # The optimizer may join operations, which changes bits.
         with torch.jit.optimized_execution(False):
             results = self._function(*tensors((arguments, keywords)), *self._weights)
         return with_tensors(self._form, iter((results,) if isinstance(results, torch.Tensor) else results))
 
 
-class Recordings:
-    """The recorded calls of one denoiser."""
+class TracedCalls:
+    """The traces of one denoiser, by kind of call.
 
-    def __init__(self) -> None:
+    A kind is traced after `plain_calls` calls: by then Python has taken about as long as tracing takes. In `trials` further
+    calls the trace runs beside the denoiser and must give the same bits before it stands in for it. At most `most` traces
+    are kept, some 20 MB each. Of calls above `longest_s` seconds Python takes next to nothing.
+    """
+
+    def __init__(self, plain_calls: int = 64, trials: int = 4, most: int = 16, longest_s: float = 0.5) -> None:
+        self._plain_calls, self._trials, self._most, self._longest_s = plain_calls, trials, most, longest_s
         self._calls: Counter[Hashable] = Counter()
-        #: Least recently used first.
-        self._kept: dict[Hashable, Recording] = {}
+        #: The least recently used one comes first.
+        self._kept: dict[Hashable, TracedCall] = {}
         self._given_up = False
 
     def __len__(self) -> int:
+        """Return the number of traces kept."""
         return len(self._kept)
+
+    def pays(self, seconds: float) -> bool:
+        """Whether a call that takes this long is worth tracing."""
+        return seconds <= self._longest_s
 
     def call(
         self,
@@ -82,41 +86,44 @@ class Recordings:
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> Any:
-        """Make a denoiser call; from a recording where there were many of its kind, which stands for its signature and
-        all else that `call` does with the denoiser. Raises what the call raises, never what a recording does."""
+        """Return what `call` returns for the denoiser, from a trace if there were many calls of its kind.
+
+        `kind` stands for the signature of the arguments and everything else that `call` does with the denoiser. Raises what
+        `call` raises, never what a trace raises.
+        """
         if self._given_up:
             return call(arguments, keywords)
-        recording = self._kept.get(kind)
-        if recording is not None and recording.trials >= TRIALS:
+        trace = self._kept.get(kind)
+        if trace is not None and trace.trials >= self._trials:
             self._kept[kind] = self._kept.pop(kind)
             try:
-                return recording(arguments, keywords)
+                return trace(arguments, keywords)
             except Exception:
-                log.exception("A recorded call of %s failed; none is recorded any more", type(denoiser).__name__)
+                log.exception("A traced call of %s failed; from now on none is traced", type(denoiser).__name__)
                 self._give_up()
                 return call(arguments, keywords)
         result = call(arguments, keywords)
         self._calls[kind] += 1
-        if self._calls[kind] <= RECORDED_FROM:
+        if self._calls[kind] <= self._plain_calls:
             return result
         try:
-            if recording is None:
-                recording = self._keep(kind, Recording(denoiser, call, arguments, keywords))
-            if not same(result, recording(arguments, keywords)):
-                raise ValueError("other bits came of the recording")
-            recording.trials += 1
+            if trace is None:
+                trace = self._keep(kind, TracedCall(denoiser, call, arguments, keywords))
+            if not same(result, trace(arguments, keywords)):
+                raise ValueError("the trace gave other bits than the call")
+            trace.trials += 1
         except Exception:
-            # The result is good, so nobody suffers.
-            log.exception("A call of %s cannot be recorded; none is recorded any more", type(denoiser).__name__)
+            # The call's own result is good, so no image suffers.
+            log.exception("A call of %s cannot be traced; from now on none is", type(denoiser).__name__)
             self._give_up()
         return result
 
-    def _keep(self, kind: Hashable, recording: Recording) -> Recording:
-        if len(self._kept) >= MOST:
+    def _keep(self, kind: Hashable, trace: TracedCall) -> TracedCall:
+        if len(self._kept) >= self._most:
             oldest = next(iter(self._kept))
             del self._kept[oldest], self._calls[oldest]
-        self._kept[kind] = recording
-        return recording
+        self._kept[kind] = trace
+        return trace
 
     def _give_up(self) -> None:
         self._given_up = True
@@ -124,7 +131,7 @@ class Recordings:
 
 
 class _Flat(torch.nn.Module):  # type: ignore[misc]
-    """A denoiser that takes and gives tensors alone, all else being as it was first called with."""
+    """A denoiser that takes and gives tensors alone; everything else is as in its first call."""
 
     def __init__(
         self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
@@ -132,7 +139,7 @@ class _Flat(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.denoiser = denoiser
         self._call, self._given = call, (arguments, keywords)
-        #: What the denoiser gave, as it gave it.
+        #: The denoiser's result, with its nesting.
         self.result: Any = None
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -1,8 +1,9 @@
-"""Is an image usable at all?"""
+"""Whether an image can be used at all."""
 
 import numpy as np
 from PIL import Image
 
+from pipelines.failure_reason import FailureReason
 from pipelines.output.png import Pixels
 
 #: Pixels darker (or lighter, from the other end) than this count as black (white); 8-bit luma.
@@ -11,19 +12,19 @@ _DARK = 8.0
 _FLAT = 3.0
 
 
-def technical_finding(pixels: Pixels) -> str | None:
-    """`black_image`, `blank_image` (white) or `flat_image` where nobody could use it; None for any other.
+def defect_of(pixels: Pixels) -> FailureReason | None:
+    """Return BLACK_IMAGE, BLANK_IMAGE or FLAT_IMAGE if nobody could use the image (height, width, 3); else None.
 
-    Judged on the 0.5th to 99.5th percentile, so that a few stray pixels do not make a picture.
+    Judged on the 0.5th to 99.5th percentile of each channel, so that a few stray pixels do not make a picture.
     """
     # Pillow counts 256 levels faster than NumPy sorts the pixels.
     counts = np.reshape(Image.fromarray(pixels, "RGB").histogram(), (3, 256))
     shares = counts.cumsum(axis=1) / (pixels.size // 3)
     low, high = (shares < 0.005).sum(axis=1), (shares < 0.995).sum(axis=1)
     if high.max() < _DARK:
-        return "black_image"
+        return FailureReason.BLACK_IMAGE
     if low.min() > 255 - _DARK:
-        return "blank_image"
+        return FailureReason.BLANK_IMAGE
     if (high - low).max() < _FLAT:
-        return "flat_image"
+        return FailureReason.FLAT_IMAGE
     return None

@@ -1,4 +1,4 @@
-"""What can be measured of an image: are the colours those asked for, is it sharp."""
+"""Measuring an image: whether its colours are those asked for, and whether it is sharp."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from skimage.transform import resize
 
 from pipelines.colors import Rgb, hex_color
 from pipelines.evaluation import DominantColor, Evaluation, Palette
-from pipelines.output.defects import technical_finding
+from pipelines.output.defects import defect_of
 from pipelines.output.png import Pixels
 
-#: Dominant colours that are looked for, and the side of the square they are looked for in.
+#: How many dominant colours are looked for, and the side in pixels of the square that they are looked for in.
 _CLUSTERS = 6
 _SIDE = 96
 
 
 def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
-    """Measure an image (height, width, 3). Distances are CIEDE2000 (Sharma, Wu and Dalal, 2005)."""
+    """Measure an image (height, width, 3) against its requested colours, by CIEDE2000 (Sharma, Wu and Dalal, 2005)."""
     luma = pixels @ np.array([0.2126, 0.7152, 0.0722])
     dominant, shares = _dominant(pixels)
     palette = tuple(_nearest(color, dominant, shares) for color in colors)
@@ -34,12 +34,15 @@ def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
         contrast=round(float(luma.std()) / 255, 4),
         clipped_black=round(float((luma < 1).mean()), 4),
         clipped_white=round(float((luma > 254).mean()), 4),
-        finding=technical_finding(pixels),
+        defect=defect_of(pixels),
     )
 
 
 def _dominant(pixels: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Dominant colours in CIELAB (n, 3) and their shares of the area (n,), largest first; k-means++ with a fixed seed."""
+    """Return the dominant colours in CIELAB (n, 3) and their shares of the area (n,), largest first.
+
+    They are the centres of k-means, started by k-means++ with a fixed seed.
+    """
     small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
     lab = rgb2lab(small).reshape(-1, 3)
     centres, labels = kmeans2(lab, _CLUSTERS, minit="++", rng=np.random.default_rng(0), iter=20)

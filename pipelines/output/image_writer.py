@@ -1,7 +1,7 @@
 """From a decoded image to its file: check it, measure it, write it, in a thread beside the denoiser.
 
-Without torch: on a CPU that would keep a second team of OpenMP threads for this thread, and OpenMP, seeing more threads than
-cores, lets them sleep at every barrier. The denoiser's steps then take 1.4 times as long.
+Nothing here may import torch: on a CPU that would keep a second team of OpenMP threads for this thread, and OpenMP, which
+then sees more threads than cores, would let them sleep at every barrier. A denoising step then takes 1.4 times as long.
 """
 
 import logging
@@ -12,20 +12,20 @@ from pathlib import Path
 
 import msgspec
 
-from pipelines import protocol
-from pipelines.output.defects import technical_finding
+from pipelines.failure_reason import FailureReason, Fault
+from pipelines.output.defects import defect_of
 from pipelines.output.png import Pixels, write_png
-from pipelines.protocol import Item
+from pipelines.protocol import Failed, Generated, Item, Report, Stage, StageReached
 from pipelines.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-_FINDINGS = {
-    "nan_latents": "its latents are not finite numbers",
-    "nan_image": "its pixels are not finite numbers",
-    "black_image": "it is black",
-    "blank_image": "it is blank",
-    "flat_image": "it is one flat colour",
+_DEFECTS = {
+    FailureReason.NAN_LATENTS: "its latents are not finite numbers",
+    FailureReason.NAN_IMAGE: "its pixels are not finite numbers",
+    FailureReason.BLACK_IMAGE: "it is black",
+    FailureReason.BLANK_IMAGE: "it is blank",
+    FailureReason.FLAT_IMAGE: "it is one flat colour",
 }
 
 
@@ -34,44 +34,44 @@ class Picture(msgspec.Struct, frozen=True):
 
     item: Item
     pixels: Pixels
-    #: `nan_latents` or `nan_image` where these were not numbers, which the pixels do not show.
-    finding: str | None
+    #: NAN_LATENTS or NAN_IMAGE if these were not finite numbers, which the pixels do not show.
+    defect: FailureReason | None
+    #: Seconds by name.
     timings: dict[str, float]
 
 
-class Finishing:
-    """Takes images as they come and reports each as Imaged or Failed."""
+class ImageWriter:
+    """Writes images in the order in which they come, and reports each as Generated or Failed."""
 
-    def __init__(self, report: Callable[[protocol.Report], None]) -> None:
+    def __init__(self, report: Callable[[Report], None]) -> None:
         self._report = report
-        self._thread = ThreadPoolExecutor(1, "finishing")
+        self._thread = ThreadPoolExecutor(1, "image-writer")
 
-    def finish(self, picture: Picture, recipe: Recipe) -> None:
-        """Put the image behind those that wait; returns at once."""
-        self._thread.submit(self._finish, picture, recipe)
+    def write(self, picture: Picture, recipe: Recipe) -> None:
+        """Queue an image; returns at once."""
+        self._thread.submit(self._write, picture, recipe)
 
-    def _finish(self, picture: Picture, recipe: Recipe) -> None:
-        """Its own failure is its own alone."""
+    def _write(self, picture: Picture, recipe: Recipe) -> None:
         started = time.perf_counter()
         item, pixels = picture.item, picture.pixels
         try:
-            finding = picture.finding or technical_finding(pixels)
-            if finding is not None and not item.deliver_flawed:
-                message = f"The image cannot be used: {_FINDINGS[finding]}"
-                self._report(protocol.Failed(item.job_id, finding, message, "image"))
+            defect = picture.defect or defect_of(pixels)
+            if defect is not None and not item.deliver_flawed:
+                message = f"The image cannot be used: {_DEFECTS[defect]}"
+                self._report(Failed(item.image_id, defect, message, Fault.IMAGE))
                 return
             evaluation = None
             if item.evaluate:
-                self._report(protocol.Progress((item.job_id,), "evaluating"))
-                # Imported where it is wanted: scikit-image would hold up the first image of every start.
+                self._report(StageReached((item.image_id,), Stage.EVALUATING))
+                # Imported only if it is used: scikit-image would delay the first image after every start.
                 from pipelines.output.evaluation import evaluate
 
                 evaluation = evaluate(pixels, item.colors)
             write_png(Path(item.path), pixels, recipe)
         except Exception as error:
-            log.exception("The image of job %s could not be finished", item.job_id)
+            log.exception("Image %s could not be finished", item.image_id)
             message = f"The image could not be finished: {type(error).__name__}: {error}"
-            self._report(protocol.Failed(item.job_id, "image_not_written", message, "machine"))
+            self._report(Failed(item.image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE))
             return
         timings = {**picture.timings, "finishing_s": round(time.perf_counter() - started, 4)}
-        self._report(protocol.Imaged(item.job_id, recipe, finding, evaluation, timings))
+        self._report(Generated(item.image_id, recipe, defect, evaluation, timings))

@@ -2,19 +2,18 @@
 
 import hashlib
 import logging
-from collections import deque
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import msgspec
 import torch
-from diffusers import AutoencoderTiny, DiffusionPipeline
+from diffusers import DiffusionPipeline
 
-from pipelines.denoising.exact_batch import Layers
-from pipelines.denoising.traced_calls import Recordings
+from pipelines.denoising.joining import Findings
+from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.model_card import ModelCard
+from pipelines.worker.cpu_tuning import tune_decoder
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ _BLOCKS = 32
 _BLOCK = 2**20
 
 
-#: What diffusers raises where a model is not there or not whole.
+#: What diffusers raises if a model is not there, or not whole.
 _UNREADABLE = (OSError, ValueError, ImportError, AttributeError, KeyError)
 
 
@@ -40,36 +39,31 @@ class LoadedModel(msgspec.Struct, frozen=True):
     card: ModelCard
     revision: str
     pipeline: Any
-    #: By smaller shape, shape and likeness of the calls: the layers to pad for the denoiser to give the bits of the shape,
-    #: None where it does not or would save too little. Filled as it is found.
-    padding: dict[tuple[int, int, Hashable], Layers | None] = msgspec.field(default_factory=dict)
-    #: By the same key: seconds of a few denoiser calls.
-    times: dict[tuple[int, int, Hashable], deque[float]] = msgspec.field(default_factory=dict)
-    #: None where calls are not to be recorded. Whoever replaces weights has to make another LoadedModel.
-    recordings: Recordings | None = None
+    #: They hold for these weights only: other weights need another LoadedModel.
+    findings: Findings
 
     def restore(self) -> None:
-        """After a failed call: SDXL decodes in float32 and, where that fails, leaves its VAE there for ever."""
+        """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""
         vae: Any = getattr(self.pipeline, "vae", None)
-        dtype = getattr(torch, self.card.dtype)
+        dtype = getattr(torch, self.card.weights.dtype)
         if vae is not None and getattr(vae.config, "force_upcast", False) and vae.dtype != dtype:
             vae.to(dtype=dtype)
 
 
-def choose_device(wanted: str) -> torch.device:
-    """`auto` is the first GPU where CUDA has one, else the CPU; else `cpu`, `cuda` or `cuda:N`. A GPU always has its index.
+def choose_device(wanted: str, gpus: int) -> torch.device:
+    """Return the device to use on a box where torch sees this many GPUs; a GPU always has its index.
 
-    Raises NoDevice.
+    `wanted` is `auto` (the first GPU, or the CPU if there is none), `cpu`, `cuda` or `cuda:N`. Raises NoDevice.
     """
     if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+        wanted = "cuda" if gpus else "cpu"
     device = torch.device(wanted)
     if device.type != "cuda":
         return device
     index = device.index or 0
-    if index >= torch.cuda.device_count():
+    if index >= gpus:
         raise NoDevice(
-            f"BACKLOT_DEVICE={wanted} names a GPU, and torch {torch.__version__} sees {torch.cuda.device_count()} of them;"
+            f"BACKLOT_DEVICE={wanted} names a GPU, and torch {torch.__version__} sees {gpus} of them;"
             " see to its driver, or set auto or cpu"
         )
     return torch.device("cuda", index)
@@ -77,63 +71,64 @@ def choose_device(wanted: str) -> torch.device:
 
 def fetch(card: ModelCard) -> None:
     """Have the files of a hub id in the local cache; nothing to do for a folder. Raises CannotLoad."""
-    if card.folder is not None:
+    if card.weights.folder is not None:
         return
     source = _source(card)
     try:
-        DiffusionPipeline.download(source, revision=card.revision, variant=card.variant, use_safetensors=True)
+        DiffusionPipeline.download(
+            source, revision=card.weights.revision, variant=card.weights.variant, use_safetensors=True
+        )
     except _UNREADABLE as error:
         raise CannotLoad(f"{card.name} could not be fetched from {source!r}: {error}") from error
 
 
-def load(card: ModelCard) -> LoadedModel:
-    """Read the card's weights in its dtype into host memory. Raises CannotLoad; memory errors pass through."""
+def load(card: ModelCard, *, traced: bool) -> LoadedModel:
+    """Read the card's weights in its dtype into host memory; if `traced`, its denoiser calls may be traced.
+
+    Raises CannotLoad; errors of memory pass through.
+    """
     source = _source(card)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             source,
-            revision=card.revision,
-            variant=card.variant,
-            dtype=getattr(torch, card.dtype),
+            revision=card.weights.revision,
+            variant=card.weights.variant,
+            dtype=getattr(torch, card.weights.dtype),
             # Weights as pickles can run code.
             use_safetensors=True,
         )
     except _UNREADABLE as error:
         raise CannotLoad(f"{card.name} could not be read from {source!r}: {error}") from error
-    if card.scheduler is not None:
+    if card.weights.scheduler is not None:
         pipeline.scheduler = _scheduler(card, pipeline.scheduler)
-    elif card.scheduler_options:
-        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **card.scheduler_options)
+    elif card.weights.scheduler_options:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(
+            pipeline.scheduler.config, **card.weights.scheduler_options
+        )
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
-        # One image at a time: decoding gains nothing from batches, and its bits must not depend on their shape.
+        # Decode one image at a time: batches gain nothing here, and the bits must not depend on their size.
         vae.enable_slicing()
-    if vae is not None and all(weights.ndim <= 4 for weights in vae.parameters()):
-        # Its convolutions at full size take 0.7 of the time this way on a CPU; video decoders have no such layout.
-        vae.to(memory_format=torch.channels_last)
-    if isinstance(vae, AutoencoderTiny):
-        # The same bits without another array as large as the image at each of them.
-        for module in vae.modules():
-            if isinstance(module, torch.nn.ReLU):
-                module.inplace = True
-    return LoadedModel(card, revision_of(card), pipeline)
+    if vae is not None:
+        tune_decoder(vae)
+    return LoadedModel(card, revision_of(card), pipeline, Findings(TracedCalls() if traced else None))
 
 
 def _source(card: ModelCard) -> str:
-    source = card.folder or card.hub
+    source = card.weights.folder or card.weights.hub
     if source is None:
         raise CannotLoad(f"the card of {card.name} names neither folder nor hub")
     return source
 
 
 def _scheduler(card: ModelCard, present: Any) -> Any:
-    kind = getattr(diffusers, card.scheduler or "", None)
+    kind = getattr(diffusers, card.weights.scheduler or "", None)
     if kind is None or not hasattr(kind, "from_config"):
         raise CannotLoad(
-            f"scheduler = {card.scheduler!r} of {card.name} is not a scheduler of diffusers {diffusers.__version__}"
+            f"scheduler = {card.weights.scheduler!r} of {card.name} is not a scheduler of diffusers {diffusers.__version__}"
         )
-    return kind.from_config(present.config, **card.scheduler_options)
+    return kind.from_config(present.config, **card.weights.scheduler_options)
 
 
 def revision_of(card: ModelCard) -> str:
@@ -142,9 +137,9 @@ def revision_of(card: ModelCard) -> str:
     A hub id's commit where it can be known, else its revision as the card writes it. For a folder, 16 hex digits of the
     SHA-256 over its files' names, sizes and contents; of a file above 64 MiB, 34 MiB spread over it.
     """
-    if card.folder is None:
-        return _hub_commit(card.hub or "", card.revision) or card.revision or "main"
-    folder = Path(card.folder)
+    if card.weights.folder is None:
+        return _hub_commit(card.weights.hub or "", card.weights.revision) or card.weights.revision or "main"
+    folder = Path(card.weights.folder)
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         size = path.stat().st_size

@@ -6,6 +6,8 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from server.models_watch import ModelsFile
+from server.scheduler.gpu import GpuState
 from server.scheduler.scheduler import Scheduler
 
 
@@ -19,8 +21,8 @@ class Readiness(msgspec.Struct, frozen=True):
     reason: str | None
     #: The models in memory.
     models: list[str]
-    #: What the GPU process does: starting, loading, ready, running, restarting or stopped.
-    gpu_process: str
+    #: What the GPU process does.
+    gpu_process: GpuState
     device: str | None
     #: What stood in the way of each model that could not be loaded.
     load_errors: dict[str, str]
@@ -40,20 +42,22 @@ async def read_health() -> Health:
     tags=["operator"],
     responses={503: ResponseSpec(Readiness, generate_examples=False, description="Not yet, or no longer; says why")},
 )
-async def read_readiness(scheduler: NamedDependency[Scheduler]) -> Response[Readiness]:
-    reason = scheduler.reason_not_ready
-    device = scheduler.device
+async def read_readiness(
+    models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
+) -> Response[Readiness]:
+    gpus = scheduler.readiness()
+    device = gpus.device
     body = Readiness(
-        ready=reason is None,
-        reason=reason,
-        models=list(scheduler.resident),
-        gpu_process=scheduler.state,
+        ready=gpus.reason is None,
+        reason=gpus.reason,
+        models=gpus.loaded,
+        gpu_process=gpus.state,
         device=None if device is None else f"{device.device} ({device.device_name})",
         load_errors=scheduler.load_errors,
-        models_file_error=scheduler.models_file.error,
+        models_file_error=models_file.error,
         queue=scheduler.backlog,
     )
-    return Response(body, status_code=200 if reason is None else 503)
+    return Response(body, status_code=200 if gpus.reason is None else 503)
 
 
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])

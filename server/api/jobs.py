@@ -153,6 +153,6 @@ async def cancel_job(
         return await _view(request.user, public_id, database, scheduler, linker)
 
     view = await read()
-    if view.status.ended or not await scheduler.cancel(public_id):
+    if view.status.ended or not scheduler.cancel(public_id):
         raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
     return await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)

@@ -46,15 +46,16 @@ class ModelList(msgspec.Struct, frozen=True):
 async def list_models(
     models: NamedDependency[Models], models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
 ) -> ModelList:
+    loaded = scheduler.readiness().loaded
     return ModelList(
         models=[
             ModelView(
                 name=name,
                 default=name == models.default_model,
-                tiers=list(card.tiers),
-                default_tier=card.tier,
-                steps=card.steps,
-                loaded=name in scheduler.resident,
+                tiers=list(card.limits.tiers),
+                default_tier=card.limits.tier,
+                steps=card.sampling.steps,
+                loaded=name in loaded,
                 licence=card.licence,
             )
             for name, card in models.enabled.items()

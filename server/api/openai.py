@@ -183,7 +183,7 @@ async def create_images(
     if ended is None:
         # The job of a repeated request is for the client that made it.
         if job is not None:
-            await scheduler.cancel(job.job_id)
+            scheduler.cancel(job.job_id)
         return Response(None, status_code=_CLIENT_GONE)
     if not ended.summary.status.ended:
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
@@ -235,7 +235,7 @@ def _dimensions(size: str | None) -> tuple[int, int] | None:
 
 def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
     """Return the tier of the card and the aspect ratio that come nearest, both by the ratio of the lengths."""
-    tier = min(card.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
+    tier = min(card.limits.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
     ratio = min(RATIOS, key=lambda ratio: abs(log(ratio_of(ratio) / (width / height))))
     return tier, ratio
 

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import msgspec
 
-from pipelines.batch_choice import Measurement, SizeKey
+from pipelines.batch_choice import BatchCost, CostKey
 from server.clock import ago, now
 
-#: At a start, shapes that did not fit so long ago are tried again.
+#: A batch size that did not fit so long ago is tried again at the next start.
 TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
-def note(connection: sqlite3.Connection, found: Measurement) -> None:
-    """Keep a measurement; those of other weights of the same model are removed."""
-    connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.revision))
+def note(connection: sqlite3.Connection, found: BatchCost) -> None:
+    """Keep a cost, and remove those of the same model with another cost revision."""
+    connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.cost_revision))
     connection.execute(
         "INSERT OR REPLACE INTO sizes"
         " (model, device, width, height, shape, revision, seconds_per_step, peak_bytes, measured_at)"
@@ -24,8 +24,8 @@ def note(connection: sqlite3.Connection, found: Measurement) -> None:
             found.key.device,
             found.key.width,
             found.key.height,
-            found.shape,
-            found.revision,
+            found.batch_size,
+            found.cost_revision,
             found.seconds_per_step,
             found.peak_bytes,
             now(),
@@ -33,8 +33,8 @@ def note(connection: sqlite3.Connection, found: Measurement) -> None:
     )
 
 
-class BatchCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call of a denoiser was measured to cost; no seconds if it did not fit into memory."""
+class CostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a denoising step of a batch was measured to cost; no seconds if it did not fit into memory."""
 
     model: str
     device: str
@@ -47,18 +47,20 @@ class BatchCost(msgspec.Struct, frozen=True, kw_only=True):
     measured_at: str
 
 
-def all_(connection: sqlite3.Connection) -> list[BatchCost]:
-    """Return every measurement kept, by model, device and size."""
+def all_(connection: sqlite3.Connection) -> list[CostRow]:
+    """Return every cost, by model, device and size."""
     rows = connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
-    return [BatchCost(**row) for row in map(dict, rows)]
+    return [CostRow(**row) for row in map(dict, rows)]
 
 
-def known(connection: sqlite3.Connection) -> list[Measurement]:
-    """Every measurement, smallest shapes first, but for what did not fit some time ago: that is tried again, since another
-    program may have had the memory."""
+def known(connection: sqlite3.Connection) -> list[BatchCost]:
+    """Return every cost, the smallest batch sizes first.
+
+    A batch size that did not fit some time ago is left out and so is tried again: another program may have had the memory.
+    """
     return [
-        Measurement(
-            SizeKey(row["model"], row["device"], row["width"], row["height"]),
+        BatchCost(
+            CostKey(row["model"], row["device"], row["width"], row["height"]),
             row["shape"],
             row["revision"],
             row["seconds_per_step"],

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
+from pipelines.failure_reason import FailureReason
+from pipelines.protocol import Stage
 from server.clock import Time, ago, now
 from server.jobs import EventType, Job, JobStatus, JobType, Plan
 from server.ledger import catalog, credits, events, request_log, webhooks
@@ -155,17 +157,15 @@ def start(connection: sqlite3.Connection, public_id: str, attempts: int) -> None
     )
 
 
-def put_back(connection: sqlite3.Connection, public_ids: Sequence[str]) -> None:
-    """Undo `start`: the server is stopping in good order, and these jobs run again when it is back."""
-    connection.executemany(
-        "UPDATE jobs SET status = 'NOT_STARTED', attempts = max(attempts - 1, 0)"
-        " WHERE public_id = ? AND status = 'IN_PROGRESS'",
-        [(public_id,) for public_id in public_ids],
+def put_back(connection: sqlite3.Connection, public_id: str, attempts: int) -> None:
+    """Let a job in progress wait again, with these attempts: the server is stopping, and it runs again at the next start."""
+    connection.execute(
+        "UPDATE jobs SET status = 'NOT_STARTED', attempts = ? WHERE public_id = ? AND status = 'IN_PROGRESS'",
+        (attempts, public_id),
     )
-    for public_id in public_ids:
-        message = "The server was stopped; this runs again when it is back"
-        extra = {"reason": "server_stopped"}
-        events.add(connection, public_id, EventType.STAGE, message, stage="retrying", extra=extra)
+    message = "The server was stopped; this runs again when it is back"
+    extra = {"reason": FailureReason.SERVER_STOPPED}
+    events.add(connection, public_id, EventType.STAGE, message, stage=Stage.RETRYING, extra=extra)
 
 
 def requeue(connection: sqlite3.Connection, job: Job, message: str, extra: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ def requeue(connection: sqlite3.Connection, job: Job, message: str, extra: dict[
     connection.execute(
         "UPDATE jobs SET plan = ?, attempts = ? WHERE public_id = ?", (_text(job.plan), job.attempts, job.job_id)
     )
-    events.add(connection, job.job_id, EventType.STAGE, message, stage="retrying", extra=extra)
+    events.add(connection, job.job_id, EventType.STAGE, message, stage=Stage.RETRYING, extra=extra)
 
 
 def succeed(connection: sqlite3.Connection, public_id: str, delivery: catalog.Delivery) -> bool:

@@ -31,12 +31,12 @@ def list_(as_json: bool) -> None:
             "name": name,
             "enabled": card.enabled,
             "default": name == file.default_model,
-            "source": card.folder or f"{card.hub}@{card.revision or 'main'}",
-            "dtype": card.dtype,
-            "tiers": card.tiers,
-            "steps": card.steps,
-            "guidance": card.guidance,
-            "batch_shapes": card.shapes,
+            "source": card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
+            "dtype": card.weights.dtype,
+            "tiers": card.limits.tiers,
+            "steps": card.sampling.steps,
+            "guidance": card.sampling.guidance,
+            "batch_shapes": card.limits.allowed_batch_sizes,
             "licence": card.licence,
             "measured": _in_fields(measured.get(name, [])) if as_json else _in_words(measured.get(name, [])),
         }
@@ -62,24 +62,24 @@ def check(as_json: bool) -> None:
     show(answer, f"{path} is good: {', '.join(enabled)} enabled, default {file.default_model}", as_json=as_json)
 
 
-def _measured(settings: Settings) -> dict[str, list[batch_costs.BatchCost]]:
+def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
     """Return what calls of each model's denoiser were measured to cost, by the model's name."""
     if not settings.database.exists():
         return {}
     # A version with other columns may have measured them.
     migrate(settings.database)
-    found: dict[str, list[batch_costs.BatchCost]] = {}
+    found: dict[str, list[batch_costs.CostRow]] = {}
     with reading(settings.database) as connection:
         for cost in batch_costs.all_(connection):
             found.setdefault(cost.model, []).append(cost)
     return found
 
 
-def _in_fields(costs: Iterable[batch_costs.BatchCost]) -> list[dict[str, object]]:
+def _in_fields(costs: Iterable[batch_costs.CostRow]) -> list[dict[str, object]]:
     return [{name: value for name, value in msgspec.structs.asdict(cost).items() if name != "model"} for cost in costs]
 
 
-def _in_words(costs: Iterable[batch_costs.BatchCost]) -> str:
+def _in_words(costs: Iterable[batch_costs.CostRow]) -> str:
     """`512x512 on NVIDIA …: 1 in 0.021 s, 2 in 0.030 s, 4 does not fit`."""
     by_size: dict[str, list[str]] = {}
     for cost in costs:

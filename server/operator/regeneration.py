@@ -15,7 +15,7 @@ from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
-from server.scheduler.process import Worker
+from server.scheduler.process import GpuProcess
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,35 +55,35 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Recipe] = loop.create_future()
 
-    def on_report(_: Worker, report: protocol.Report) -> None:
+    def on_report(report: protocol.Report) -> None:
         match report:
-            case protocol.Imaged():
+            case protocol.Generated():
                 done.set_result(report.recipe)
-            case protocol.Failed() | protocol.Broke():
+            case protocol.Failed() | protocol.BatchFailed():
                 done.set_exception(CommandError(f"{report.reason}: {report.message}"))
             case _:
                 log.debug("%s", report)
 
-    def on_death(_: Worker, status: int) -> None:
+    def on_exit(status: int) -> None:
         if not done.done():
             done.set_exception(CommandError(f"the GPU process ended with status {status}; its log in {logs} says why"))
 
     # The server's own work comes first, and its log is not for what happens here.
     logs = settings.logs / "replay"
     os.nice(10)
-    worker = Worker(settings.device, settings.memory_gib, logs, silent=True)
-    worker.follow(on_report, on_death)
+    process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
+    process.follow(on_report, on_exit)
     item = protocol.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
-    worker.send(
-        protocol.Enter(
-            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_shape, item, alone=True
+    process.send(
+        protocol.Generate(
+            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
         )
     )
     try:
         return await done
     finally:
-        worker.kill()
-        await asyncio.to_thread(worker.wait, 10)
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)
 
 
 def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparison:

@@ -1,7 +1,7 @@
-"""The parent's end of the GPU process: start it, talk to it, see it die, kill it.
+"""The server's end of a GPU process: start it, talk to it, see it end, kill it.
 
-The process is a fresh interpreter that runs `python -m pipelines.worker` with one end of a socket pair, so nothing of
-the server is imported there. When either side dies the other reads the end of the pipe at once.
+The process is a fresh interpreter that runs `python -m pipelines.worker` with one end of a socket pair, so nothing of the
+server is imported there. When either side ends, the other reads the end of the pipe at once.
 """
 
 import asyncio
@@ -13,18 +13,52 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import Protocol
 
 from pipelines.protocol import Order, Report, decode_report, encode
 
 log = logging.getLogger(__name__)
 
 
-class Worker:
-    """One GPU process, from its start to its death."""
+class Process(Protocol):
+    """A GPU process that was started, as the scheduler sees it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
+        """Call these on the running event loop: for every report, and last, once, with the exit status.
+
+        A negative status is the number of the signal that ended the process.
+        """
+
+    def send(self, order: Order) -> None:
+        """Send an order. A process that has ended takes none; `on_exit` is told of its end."""
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the process ends within the time."""
+
+
+#: Starts a GPU process. Raises OSError if the operating system refuses.
+ProcessFactory = Callable[[], Process]
+
+
+def starting_with(first: Process, start: ProcessFactory) -> ProcessFactory:
+    """Return a factory that hands out `first`, which runs already, and then starts others."""
+    running = [first]
+    return lambda: running.pop() if running else start()
+
+
+class GpuProcess:
+    """One real GPU process, from its start to its end."""
 
     def __init__(self, device: str, memory_gib: float, logs: Path, *, silent: bool = False) -> None:
-        """Start the process; what it reports waits until it is followed. It logs to a file in `logs` and, unless `silent`, to
-        the terminal. Raises OSError."""
+        """Start the process. What it reports waits until it is followed.
+
+        It logs to a file in `logs` and, unless `silent`, to the terminal. Raises OSError.
+        """
         self._pipe, child = Pipe()
         with child:
             self._process = subprocess.Popen(
@@ -45,26 +79,26 @@ class Worker:
                 start_new_session=True,
             )
 
-    def follow(self, on_report: Callable[["Worker", Report], None], on_death: Callable[["Worker", int], None]) -> None:
-        """Call these on the running event loop: for every report, and once with the exit status."""
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
+        """See Process. The reports are read in a thread of their own."""
         loop = asyncio.get_running_loop()
 
         def post(report: Report | int) -> None:
             if loop.is_closed():
                 return
             if isinstance(report, int):
-                loop.call_soon_threadsafe(on_death, self, report)
+                loop.call_soon_threadsafe(on_exit, report)
             else:
-                loop.call_soon_threadsafe(on_report, self, report)
+                loop.call_soon_threadsafe(on_report, report)
 
         threading.Thread(target=_follow, args=(self._pipe, self._process, post), daemon=True).start()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def send(self, order: Order) -> None:
-        """A process that is gone takes no orders; its death is reported by the callback."""
+        """See Process."""
         try:
             self._pipe.send_bytes(encode(order))
         except OSError as error:
@@ -74,7 +108,7 @@ class Worker:
         self._process.kill()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the process is gone within the time."""
+        """See Process."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -83,11 +117,12 @@ class Worker:
 
 
 def _follow(pipe: Connection, process: "subprocess.Popen[bytes]", post: Callable[[Report | int], None]) -> None:
-    """Read reports until the process dies, then post its exit status: negative is the signal that ended it."""
+    """Post every report until the process ends, and then its exit status."""
     try:
         while True:
             post(decode_report(pipe.recv_bytes()))
     except (EOFError, OSError):
+        # The other end is closed, so the process has ended or is about to.
         pass
     except Exception:
         log.exception("The GPU process %d sent what cannot be read; it is ended", process.pid)

@@ -15,6 +15,6 @@ WORKFLOWS: dict[JobType, Workflow[Any]] = {
 }
 
 
-def deliver(job: Job, images: Sequence[protocol.Imaged]) -> Delivery:
+def deliver(job: Job, images: Sequence[protocol.Generated]) -> Delivery:
     """Return what to keep of a job's images, by its workflow."""
     return WORKFLOWS[job.job_type].deliver(job, images)

@@ -106,8 +106,8 @@ def length_problem(name: str, text: str, most: int) -> list[Problem]:
 def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
     problems = []
     tier = values.get("resolution")
-    if tier is not None and tier not in card.tiers:
-        message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.tiers)}"
+    if tier is not None and tier not in card.limits.tiers:
+        message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.limits.tiers)}"
         problems.append(Problem(("resolution",), "enum", message))
     if values.get("negative_prompt") and not card.follows_negative_prompts:
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"

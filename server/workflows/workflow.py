@@ -71,7 +71,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             raise Invalid([*others, *located])
         return self.spec(**values)
 
-    def deliver(self, job: Job, images: Sequence[protocol.Imaged]) -> Delivery:
+    def deliver(self, job: Job, images: Sequence[protocol.Generated]) -> Delivery:
         """Return what to keep of the images of a job, which come in the order of its generations."""
         kept = [
             NewImage(
@@ -99,16 +99,16 @@ def plan(
     """Return the plan for `count` images of a checked spec; image i has the seed of the first plus i."""
     operation = models.operations[job_type]
     card = models.enabled[spec.image_model or models.default_model]
-    tier = next((tier for tier in card.tiers if tier == spec.resolution), card.tier)
-    width, height = size_of(tier, spec.aspect_ratio or "1:1", card.multiple_of)
+    tier = next((tier for tier in card.limits.tiers if tier == spec.resolution), card.limits.tier)
+    width, height = size_of(tier, spec.aspect_ratio or "1:1", card.limits.multiple_of)
     first = random.randrange(DRAWN_SEEDS) if spec.seed is None else spec.seed  # noqa: S311  not a secret
     generations = tuple(
         Generation(
             model=card.name,
             width=width,
             height=height,
-            steps=card.steps,
-            guidance=card.guidance,
+            steps=card.sampling.steps,
+            guidance=card.sampling.guidance,
             # The range of seeds is a ring.
             seed=(first + index) % 2**53,
             prompt=prompt.text,
@@ -176,7 +176,8 @@ async def accept(
         label=f"{workflow.label}: {resolved.display_name}",
         priority=submission.caller.priority,
     )
-    if not scheduler.reserve():
+    images = len(resolved.generations)
+    if not scheduler.reserve(images):
         raise _queue_full(scheduler)
     try:
         row = submission.row()
@@ -186,7 +187,7 @@ async def accept(
     except jobs.BodyDiffers:
         raise _conflict(idempotency.key if idempotency else "") from None
     finally:
-        scheduler.release()
+        scheduler.release(images)
     if job is not None:
         metrics.jobs_accepted.inc()
         metrics.credits_charged.inc(cost)
@@ -205,7 +206,7 @@ async def estimate(
         raise _too_expensive(cost, balance)
     if scheduler.is_full:
         raise _queue_full(scheduler)
-    position, seconds = scheduler.estimate(len(resolved.generations))
+    position, seconds = scheduler.estimate(client_id, submission.caller.priority, len(resolved.generations))
     return Estimate(cost, balance, position, seconds, resolved.understood)
 
 
@@ -242,11 +243,11 @@ def _too_expensive(cost: int, balance: int) -> InsufficientBalance:
 
 
 def _queue_full(scheduler: Scheduler) -> QueueFull:
-    message = f"{scheduler.backlog} jobs are waiting, which is all the queue takes; nothing was charged"
+    message = f"{scheduler.backlog} images are waiting, which is all the queue takes; nothing was charged"
     return QueueFull(message, scheduler.retry_after)
 
 
-def _meta(job: Job, image: protocol.Imaged) -> dict[str, Any]:
+def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:
     meta: dict[str, Any] = msgspec.to_builtins(image.recipe)
     meta |= {"model_revision": image.recipe.revision, "timings": image.timings, "attempts": job.attempts}
     del meta["revision"]
@@ -254,11 +255,11 @@ def _meta(job: Job, image: protocol.Imaged) -> dict[str, Any]:
         meta["understood"] = job.plan.understood
     if image.evaluation is not None:
         meta["eval"] = msgspec.to_builtins(image.evaluation)
-    if image.finding is not None:
-        meta["technical_failure"] = image.finding
+    if image.defect is not None:
+        meta["technical_failure"] = image.defect
     return meta
 
 
-def _description(job: Job, image: protocol.Imaged) -> str:
+def _description(job: Job, image: protocol.Generated) -> str:
     recipe = image.recipe
     return f"{job.plan.display_name}, {recipe.width} × {recipe.height}, by {recipe.model}, seed {recipe.seed}"

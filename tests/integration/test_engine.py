@@ -203,8 +203,8 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     events = server.client.get(f"/v1/jobs/{job['public_id']}/events").json()["events"]
     told = [event["message"] for event in events if event["stage"] == "retrying"]
     assert told[:2] == [
-        "Out of memory; other models make room for it, so it runs again",
-        "Out of memory with 64 slots; runs again with fewer",
+        "Out of memory; large made room, and the image starts again",
+        "Out of memory with 64 slots; the image starts again with 32",
     ]
     loaded = {model["name"]: model["loaded"] for model in server.client.get("/v1/models").json()["models"]}
     assert loaded == {"large": False, "other": True, "exact": False}

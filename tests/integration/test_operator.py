@@ -1,12 +1,20 @@
 """The operator's command, as a script would call it."""
 
+import fcntl
 import json
+import os
+import pty
+import re
 import sqlite3
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server
+from tests.support.server import ROOT, Server
 
 
 def test_clients(tiny_server: Server) -> None:
@@ -48,6 +56,56 @@ def test_only_a_hash_of_a_key_is_kept(tiny_server: Server) -> None:
     key = tiny_server.backlot("clients", "add", "secretive").stdout.strip()
     for path in (*tiny_server.data.glob("backlot.db*"), *tiny_server.data.glob("logs/*")):
         assert key.encode() not in path.read_bytes()
+
+
+def test_control_characters_of_a_name_are_never_printed(tiny_server: Server) -> None:
+    name = "bell\x07 \x1b]0;title\x9b2J"
+    tiny_server.new_client(name)
+    for command in (
+        ["clients", "list"],
+        ["keys", "list"],
+        ["clients", "list", "--json"],
+        ["clients", "grant", name, "1"],
+    ):
+        printed = tiny_server.backlot(*command).stdout
+        assert "bell" in printed
+        assert printed.replace("\n", "").isprintable()
+    listed = json.loads(tiny_server.backlot("clients", "list", "--json").stdout)
+    assert name in [row["name"] for row in listed]
+    again = tiny_server.backlot("clients", "add", name)
+    assert again.returncode == 1
+    assert again.stderr.replace("\n", "").isprintable()
+
+
+def on_terminal(server: Server, columns: int, *arguments: str) -> list[str]:
+    """Return the lines that the command prints on a terminal of so many columns, without their styles."""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    command = [sys.executable, "-m", "server.operator.command", *arguments]
+    environment = {key: value for key, value in server.environment.items() if key not in ("COLUMNS", "LINES")}
+    subprocess.run(command, cwd=ROOT, env={**environment, "TERM": "xterm"}, stdout=its_end, check=True)
+    os.close(its_end)
+    printed = os.read(terminal, 1_000_000).decode()
+    os.close(terminal)
+    return re.sub(r"\x1b\[\d*m", "", printed).splitlines()
+
+
+def test_a_table_is_told_one_field_a_line_where_it_does_not_fit(tiny_server: Server) -> None:
+    tiny_server.client.get("/v1/credits")
+    wide = on_terminal(tiny_server, 300, "requests", "--limit", "1")
+    assert wide[0].split()[:3] == ["id", "created_at", "client"]
+    assert len(wide) == 2
+    narrow = dict(line.split(maxsplit=1) for line in on_terminal(tiny_server, 60, "requests", "--limit", "1"))
+    assert (narrow["client"], narrow["route"], narrow["status"]) == ("studio", "/v1/credits", "200")
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tiny_server: Server) -> None:
+    command = [sys.executable, "-m", "server.operator.command", "models", "list"]
+    unread, its_end = os.pipe()
+    os.close(unread)
+    done = subprocess.run(command, cwd=ROOT, env=tiny_server.environment, stdout=its_end, stderr=subprocess.PIPE)
+    os.close(its_end)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_revoking_all_keys_of_a_client(tiny_server: Server) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from pipelines.output.defects import technical_finding
+from pipelines.output.defects import defect_of
 from pipelines.output.evaluation import evaluate
 from pipelines.studio_tiny.renderer import RenderSpec, random_spec, render
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES, phrase, words
@@ -50,7 +50,7 @@ def test_renders_are_pure_and_in_the_colours_asked_for(scene: str) -> None:
 def test_every_mood_and_random_spec_renders() -> None:
     rng = np.random.default_rng(1)
     for mood in MOODS:
-        assert technical_finding(render(RenderSpec("beach", mood, ()), 128, 128, 1)) is None
+        assert defect_of(render(RenderSpec("beach", mood, ()), 128, 128, 1)) is None
     for _ in range(10):
         spec = random_spec(rng)
         assert render(spec, 96, 64, 3).shape == (64, 96, 3)
@@ -76,7 +76,7 @@ def test_the_folder_is_a_stock_pipeline_that_hears_the_colour() -> None:
         output_type="np",
     ).images
     pixels = (images * 255).round().astype(np.uint8)
-    assert [technical_finding(image) for image in pixels] == [None, None]
+    assert [defect_of(image) for image in pixels] == [None, None]
     red, blue = pixels.reshape(2, -1, 3).mean(axis=1)
     assert red[0] > red[2]
     assert blue[2] > blue[0]

@@ -1,4 +1,4 @@
-"""Recorded denoiser calls give the bits of the calls themselves, and what cannot be recorded is run as it is."""
+"""Traced denoiser calls give the bits of the calls themselves, and what cannot be traced is run as it is."""
 
 import gc
 import weakref
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.denoising import traced_calls as recording
-from pipelines.denoising.traced_calls import RECORDED_FROM, TRIALS, Recording, Recordings
+from pipelines.denoising.traced_calls import TracedCall, TracedCalls
+
+PLAIN_CALLS, TRIALS, MOST = 5, 4, 2
 
 
 class Denoiser(torch.nn.Module):  # type: ignore[misc]
@@ -45,8 +46,8 @@ def keywords(seed: int) -> dict[str, Any]:
     }
 
 
-def recording_of(denoiser: Denoiser) -> Recording:
-    return Recording(denoiser, lambda given, named: denoiser(*given, **named), (SAMPLE,), keywords(1))
+def trace_of(denoiser: Denoiser) -> TracedCall:
+    return TracedCall(denoiser, lambda given, named: denoiser(*given, **named), (SAMPLE,), keywords(1))
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -64,9 +65,9 @@ def inference() -> Any:
         yield
 
 
-def test_a_recording_gives_the_bits_of_the_call_without_its_python() -> None:
+def test_a_trace_gives_the_bits_of_the_call_without_its_python() -> None:
     denoiser = Denoiser()
-    made = recording_of(denoiser)
+    made = trace_of(denoiser)
     sample = torch.randn(2, 4, 8, 8)
     expected, runs = denoiser(sample, **keywords(2)), denoiser.runs
     assert equal(made((sample,), keywords(2)), expected)
@@ -77,9 +78,9 @@ def test_a_recording_gives_the_bits_of_the_call_without_its_python() -> None:
     assert denoiser.runs == runs
 
 
-def test_a_recording_follows_its_weights_and_frees_them() -> None:
+def test_a_trace_follows_its_weights_and_frees_them() -> None:
     denoiser = Denoiser()
-    made = recording_of(denoiser)
+    made = trace_of(denoiser)
     denoiser.first.weight.mul_(2)
     assert equal(made((SAMPLE,), keywords(1)), denoiser(SAMPLE, **keywords(1)))
     weights = weakref.ref(denoiser.first.weight)
@@ -93,38 +94,37 @@ class Calls:
 
     def __init__(self, denoiser: torch.nn.Module) -> None:
         self.denoiser = denoiser
-        self.recordings = Recordings()
+        self.traced = TracedCalls(PLAIN_CALLS, TRIALS, MOST)
         self._made = 0
 
     def make(self, calls: int, kind: str = "kind") -> None:
         for _ in range(calls):
             self._made += 1
-            result = self.recordings.call(kind, self.denoiser, self.call, (SAMPLE,), keywords(self._made))
+            result = self.traced.call(kind, self.denoiser, self.call, (SAMPLE,), keywords(self._made))
             assert equal(result, self.call((SAMPLE,), keywords(self._made)))
 
     def call(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         return self.denoiser(*arguments, **named)
 
 
-def test_many_calls_of_a_kind_are_recorded_and_few_are_not() -> None:
+def test_many_calls_of_a_kind_are_traced_and_few_are_not() -> None:
     calls = Calls(Denoiser())
-    calls.make(RECORDED_FROM)
-    calls.make(RECORDED_FROM, "another")
-    assert len(calls.recordings) == 0
+    calls.make(PLAIN_CALLS)
+    calls.make(PLAIN_CALLS, "another")
+    assert len(calls.traced) == 0
     calls.make(TRIALS)
-    assert len(calls.recordings) == 1
+    assert len(calls.traced) == 1
     before = calls.denoiser.runs
     calls.make(10)
-    # Once each, to compare with.
+    # Once for each comparison in `make`, and not in the call itself.
     assert calls.denoiser.runs == before + 10
 
 
-def test_the_least_used_recording_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "MOST", 2)
+def test_the_least_used_trace_is_dropped() -> None:
     calls = Calls(Denoiser())
     for kind in ("first", "second", "first", "third"):
-        calls.make(RECORDED_FROM + TRIALS + 1, kind)
-    assert len(calls.recordings) == 2
+        calls.make(PLAIN_CALLS + TRIALS + 1, kind)
+    assert len(calls.traced) == 2
     before = calls.denoiser.runs
     calls.make(1, "first")
     assert calls.denoiser.runs == before + 1
@@ -134,7 +134,7 @@ def test_the_least_used_recording_makes_room(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Fickle(Denoiser):
-    """Does another thing now and then, as no recordable denoiser does."""
+    """Does another thing now and then, as no traceable denoiser does."""
 
     def forward(self, sample: torch.Tensor, **named: Any) -> dict[str, Any]:
         result = super().forward(sample, **named)
@@ -143,40 +143,46 @@ class Fickle(Denoiser):
         return result
 
 
-def test_where_other_bits_come_of_it_nothing_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_traced_if_other_bits_come_of_it(caplog: pytest.LogCaptureFixture) -> None:
     calls = Calls(Fickle())
-    calls.make(RECORDED_FROM + TRIALS + 10)
-    assert len(calls.recordings) == 0
-    assert "A call of Fickle cannot be recorded" in caplog.text
-    assert "other bits came of the recording" in caplog.text
+    calls.make(PLAIN_CALLS + TRIALS + 10)
+    assert len(calls.traced) == 0
+    assert "A call of Fickle cannot be traced" in caplog.text
+    assert "the trace gave other bits than the call" in caplog.text
 
 
-def test_where_recording_fails_the_call_does_not(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Untraceable(Denoiser):
+    """Refuses to be traced."""
+
+    def forward(self, sample: torch.Tensor, **named: Any) -> dict[str, Any]:
+        if torch.jit.is_tracing():
+            raise RuntimeError("this denoiser does something that cannot be traced")
+        return super().forward(sample, **named)
+
+
+def test_a_call_does_not_fail_if_its_tracing_does(caplog: pytest.LogCaptureFixture) -> None:
+    calls = Calls(Untraceable())
+    calls.make(PLAIN_CALLS + TRIALS + 2)
+    assert len(calls.traced) == 0
+    assert caplog.text.count("A call of Untraceable cannot be traced") == 1
+
+
+def test_a_call_is_made_if_its_trace_fails(caplog: pytest.LogCaptureFixture) -> None:
     calls = Calls(Denoiser())
-    monkeypatch.setattr("torch.jit._trace._get_trace_graph", None)
-    calls.make(RECORDED_FROM + TRIALS + 2)
-    assert len(calls.recordings) == 0
-    assert caplog.text.count("A call of Denoiser cannot be recorded") == 1
-
-
-def test_where_a_recording_fails_the_call_is_made(caplog: pytest.LogCaptureFixture) -> None:
-    calls = Calls(Denoiser())
-    calls.make(RECORDED_FROM + TRIALS)
+    calls.make(PLAIN_CALLS + TRIALS)
     # Another size under the same name.
     wider = torch.randn(2, 4, 16, 16)
     other = {**keywords(1), "added": {"embeds": [torch.randn(3, 1)], "also": [torch.randn(2, 3)]}}
     with pytest.raises(RuntimeError, match="must match"):
-        calls.recordings.call("kind", calls.denoiser, calls.call, (wider,), other)
-    assert "A recorded call of Denoiser failed" in caplog.text
-    assert len(calls.recordings) == 0
+        calls.traced.call("kind", calls.denoiser, calls.call, (wider,), other)
+    assert "A traced call of Denoiser failed" in caplog.text
+    assert len(calls.traced) == 0
     calls.make(3)
 
 
 def test_what_a_call_raises_is_raised_and_is_no_trial() -> None:
     calls = Calls(Denoiser())
-    for before in (0, RECORDED_FROM, 1, TRIALS - 2):
+    for before in (0, PLAIN_CALLS, 1, TRIALS - 2):
         calls.make(before)
         calls.denoiser.fails = True
         for _ in range(TRIALS + 1):

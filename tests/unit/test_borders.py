@@ -15,6 +15,7 @@ SHARED = {
     "pipelines.batch_choice",
     "pipelines.colors",
     "pipelines.evaluation",
+    "pipelines.failure_reason",
     "pipelines.model_card",
     "pipelines.protocol",
     "pipelines.recipe",

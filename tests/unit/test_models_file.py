@@ -6,7 +6,6 @@ import pytest
 
 from pipelines.aspect_ratios import RATIOS, TIERS, size_of
 from pipelines.colors import color_name, parse_color
-from pipelines.model_card import ModelCard
 from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
 from server.workflows.prompts import of_scene
@@ -59,8 +58,8 @@ def test_the_shipped_file() -> None:
         models.models
     )
     for card in models.models.values():
-        sizes = [size_of(tier, ratio, card.multiple_of) for tier in card.tiers for ratio in RATIOS]
-        assert all(width % card.multiple_of == height % card.multiple_of == 0 for width, height in sizes)
+        sizes = [size_of(tier, ratio, card.limits.multiple_of) for tier in card.limits.tiers for ratio in RATIOS]
+        assert all(width % card.limits.multiple_of == height % card.limits.multiple_of == 0 for width, height in sizes)
 
 
 def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:
@@ -74,14 +73,6 @@ def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:
     prompt = of_scene(models.default, models.brands["acme"], "marble", "warm", [(255, 0, 0)])
     assert (prompt.text, prompt.negative) == ("marble, warm, in red, birch", "clutter")
     assert of_scene(models.default, Brand(), "marble", "warm", []).text == "marble, warm"
-
-
-def test_batch_shapes() -> None:
-    card = ModelCard(name="x", hub="a/b", licence="l", tiers=("1K",), steps=1, guidance=1.0, max_batch=6)
-    assert card.shapes == (1, 2, 4)
-    assert ModelCard(hub="a/b", licence="l", tiers=("1K",), steps=1, guidance=1.0).shapes == (1,)
-    pinned = ModelCard(hub="a/b", licence="l", tiers=("1K",), steps=1, guidance=1.0, max_batch=6, reproducible=True)
-    assert pinned.shapes == (4,)
 
 
 @pytest.mark.parametrize("tier", TIERS)

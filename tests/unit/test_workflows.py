@@ -19,7 +19,7 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 
 
 def models(**card: Any) -> Models:
-    made = ModelCard(
+    made = ModelCard.from_flat(
         **{"name": "m", "hub": "a/b", "licence": "l", "tiers": ("0.5K", "1K"), "steps": 4, "guidance": 5.0, **card}
     )
     operations = {job_type: Operation(credits_cost=3) for job_type in JobType}
