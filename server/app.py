@@ -62,15 +62,15 @@ def create_app(
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
-            asyncio.create_task(WebhookSender(database, Linker(links, public_url or own_url)).run()),
         ]
+        sender = asyncio.create_task(WebhookSender(database, Linker(links, public_url or own_url)).run())
         try:
             yield
         finally:
-            for task in beside:
+            for task in (*beside, sender):
                 task.cancel()
             await scheduler.stop()
-            await asyncio.wait(beside)
+            await asyncio.wait([sender])
 
     def provide_scheduler(state: State) -> Scheduler:
         scheduler: Scheduler = state.scheduler

@@ -90,8 +90,10 @@ class WebhookSender:
                     except Exception:
                         pause = min(pause * 2, LONGEST_PAUSE_S)
                         log.exception("The webhook deliveries could not be read; trying again in %.1f s", pause)
+                    # Not `wait_for`: Python 3.11's forgets a cancel that comes together with the event.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._ended.wait(), pause)
+                        async with asyncio.timeout(pause):
+                            await self._ended.wait()
                     self._ended.clear()
             finally:
                 await self._let_end()

@@ -8,25 +8,13 @@ from pathlib import Path
 import pytest
 
 from server.clock import ago, later
-from server.jobs import FailureMode, Generation, JobType, Plan
 from server.ledger import clients, jobs, webhooks
 from server.ledger.catalog import Delivery
 from server.ledger.database import connect, migrate, transaction
 from server.ledger.webhooks import DeliveryState, NoSuchDelivery, NoWebhook, WebhookEvent
-from tests.support.files import request_row
+from tests.support.ledger import accepted_job, ended_job
 
 BOTH = list(WebhookEvent)
-PLAN = Plan(
-    generations=(
-        Generation(
-            model="m", width=512, height=512, steps=4, guidance=1.0, seed=1, prompt="p", negative_prompt="", colors=()
-        ),
-    ),
-    evaluate=False,
-    on_technical_failure=FailureMode.FAIL,
-    max_attempts=1,
-    display_name="d",
-)
 
 
 @pytest.fixture
@@ -42,36 +30,13 @@ def client_id(connection: sqlite3.Connection) -> int:
     return clients.add(connection, "studio", test=False)
 
 
-def job_of(connection: sqlite3.Connection, client_id: int) -> str:
-    new = jobs.NewJob(
-        client_id=client_id,
-        job_type=JobType.IMAGE_GENERATION,
-        request={"prompt": "p"},
-        plan=PLAN,
-        credits_cost=0,
-        label="x",
-    )
-    count = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-    accepted, _ = jobs.accept(connection, new, request_row(f"request-{count}"), None)
-    return accepted.job_id
-
-
-def end(connection: sqlite3.Connection, client_id: int, *, success: bool = True) -> str:
-    job_id = job_of(connection, client_id)
-    if success:
-        assert jobs.succeed(connection, job_id, Delivery([], "done"))
-    else:
-        assert jobs.fail(connection, job_id, "cancelled", "m")
-    return job_id
-
-
 def states(connection: sqlite3.Connection) -> dict[str, DeliveryState]:
     return {row.job_id: row.state for row in webhooks.deliveries(connection, None, only_failed=False, limit=1000)}
 
 
 def test_an_end_and_its_delivery_are_one_transaction(connection: sqlite3.Connection, client_id: int) -> None:
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
-    job_id = job_of(connection, client_id)
+    job_id = accepted_job(connection, client_id)
     with pytest.raises(ZeroDivisionError), transaction(connection):
         jobs.succeed(connection, job_id, Delivery([], "done"))
         1 / 0  # noqa: B018
@@ -93,10 +58,10 @@ def test_each_end_goes_to_its_own_client_if_it_asked_for_it(connection: sqlite3.
     other, silent = (clients.add(connection, name, test=False) for name in ("other", "silent"))
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
     webhooks.put(connection, other, "http://b/", [WebhookEvent.FAILED], "whsec_b")
-    good, bad = end(connection, client_id), end(connection, client_id, success=False)
-    end(connection, other)
-    others_bad = end(connection, other, success=False)
-    end(connection, silent, success=False)
+    good, bad = ended_job(connection, client_id), ended_job(connection, client_id, success=False)
+    ended_job(connection, other)
+    others_bad = ended_job(connection, other, success=False)
+    ended_job(connection, silent, success=False)
     found = {(due.job_id, due.client_id, due.url, due.event) for due in webhooks.due(connection, 10)}
     assert found == {
         (good, client_id, "http://a/", "job.succeeded"),
@@ -109,14 +74,14 @@ def test_the_longest_due_go_first_and_each_client_has_its_limit(connection: sqli
     other = clients.add(connection, "other", test=False)
     for each in (client_id, other):
         webhooks.put(connection, each, "http://a/", BOTH, "whsec_a")
-    ended = [end(connection, client_id) for _ in range(5)]
-    last = end(connection, other)
+    ended = [ended_job(connection, client_id) for _ in range(5)]
+    last = ended_job(connection, other)
     assert [due.job_id for due in webhooks.due(connection, 3)] == [*ended[:3], last]
 
 
 def test_a_try_that_failed_waits_and_the_last_one_is_final(connection: sqlite3.Connection, client_id: int) -> None:
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
-    job_id = end(connection, client_id)
+    job_id = ended_job(connection, client_id)
     [due] = webhooks.due(connection, 1)
     assert webhooks.note_try(connection, due.id, 500, "answered 500", later(timedelta(hours=1))) == "pending"
     assert webhooks.due(connection, 1) == []
@@ -145,7 +110,7 @@ def test_resending_what_cannot_be_sent(connection: sqlite3.Connection, client_id
     with pytest.raises(NoSuchDelivery, match="no webhook delivery 'x'"):
         webhooks.resend(connection, "x")
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
-    end(connection, client_id)
+    ended_job(connection, client_id)
     [due] = webhooks.due(connection, 1)
     assert webhooks.remove(connection, client_id)
     assert not webhooks.remove(connection, client_id)
@@ -157,7 +122,7 @@ def test_resending_what_cannot_be_sent(connection: sqlite3.Connection, client_id
 def test_an_old_secret_signs_for_a_day(connection: sqlite3.Connection, client_id: int) -> None:
     for secret in ("whsec_a", "whsec_b"):
         webhooks.put(connection, client_id, "http://a/", BOTH, secret)
-    end(connection, client_id)
+    ended_job(connection, client_id)
     assert webhooks.due(connection, 1)[0].secrets == ("whsec_b", "whsec_a")
     connection.execute("UPDATE webhooks SET set_at = ?", (ago(timedelta(hours=25)),))
     assert webhooks.due(connection, 1)[0].secrets == ("whsec_b",)
@@ -167,7 +132,7 @@ def test_what_has_ended_is_forgotten_in_time_and_what_is_pending_is_not(
     connection: sqlite3.Connection, client_id: int
 ) -> None:
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
-    old, pending, new = (end(connection, client_id) for _ in range(3))
+    old, pending, new = (ended_job(connection, client_id) for _ in range(3))
     connection.execute(
         "UPDATE webhook_deliveries SET created_at = ? WHERE job_id IN (SELECT id FROM jobs WHERE public_id IN (?, ?))",
         (ago(timedelta(days=91)), old, pending),
@@ -182,7 +147,7 @@ def test_what_has_ended_is_forgotten_in_time_and_what_is_pending_is_not(
 def test_retries_follow_a_clock_that_is_set_back(connection: sqlite3.Connection, client_id: int) -> None:
     """The clock was three hours ahead when these were tried; they are due a minute and two hours after that."""
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
-    soon, late = end(connection, client_id), end(connection, client_id)
+    soon, late = ended_job(connection, client_id), ended_job(connection, client_id)
     assert webhooks.seconds_ahead(connection) <= 0
     for due, wait in zip(webhooks.due(connection, 2), (timedelta(minutes=1), timedelta(hours=2)), strict=True):
         webhooks.note_try(connection, due.id, 500, "answered 500", later(timedelta(hours=3) + wait))
