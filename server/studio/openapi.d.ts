@@ -164,6 +164,12 @@ export interface components {
          * @enum {unknown}
          */
         FailureMode: "deliver" | "fail" | "retry";
+        /**
+         * GpuState
+         * @description What a GPU process does, the ablest state first. `/readyz` shows these words.
+         * @enum {unknown}
+         */
+        GpuState: "loading" | "ready" | "restarting" | "running" | "starting" | "stopped";
         /** Health */
         Health: {
             status: string;
@@ -390,7 +396,7 @@ export interface components {
         /** Readiness */
         Readiness: {
             device: string | null;
-            gpu_process: string;
+            gpu_process: components["schemas"]["GpuState"];
             load_errors: {
                 [key: string]: string;
             };
@@ -473,6 +479,22 @@ export interface components {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
         };
+        /**
+         * WebhookEvent
+         * @description What a webhook tells.
+         * @enum {unknown}
+         */
+        WebhookEvent: "job.failed" | "job.succeeded";
+        /**
+         * WebhookMessage
+         * @description What a webhook tells: a job of the client has ended.
+         */
+        WebhookMessage: {
+            data: components["schemas"]["JobView"];
+            /** Format: date-time */
+            timestamp: string;
+            type: components["schemas"]["WebhookEvent"];
+        };
     };
     responses: never;
     parameters: never;
@@ -496,6 +518,7 @@ export type Estimate = components['schemas']['Estimate'];
 export type EventPage = components['schemas']['EventPage'];
 export type EventType = components['schemas']['EventType'];
 export type FailureMode = components['schemas']['FailureMode'];
+export type GpuState = components['schemas']['GpuState'];
 export type Health = components['schemas']['Health'];
 export type ImageData = components['schemas']['ImageData'];
 export type ImageEntry = components['schemas']['ImageEntry'];
@@ -526,5 +549,7 @@ export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type WebhookEvent = components['schemas']['WebhookEvent'];
+export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -17,11 +17,11 @@ import msgspec
 
 from server import metrics
 from server.api import views
-from server.api.views import JobView, Linker
-from server.clock import ClockWatch, Time, later
+from server.api.views import Linker, WebhookMessage
+from server.clock import ClockWatch, later
 from server.ledger import jobs, webhooks
 from server.ledger.database import Database
-from server.ledger.webhooks import DeliveryState, DueDelivery, WebhookEvent
+from server.ledger.webhooks import DeliveryState, DueDelivery
 from server.webhooks.admission import PER_CLIENT, admit
 from server.webhooks.retries import TRIES, wait_s
 from server.webhooks.signing import signed_headers
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks into the outbox. The operator's command writes into it from another process.
 POLL_S = 0.5
+#: Seconds between counts of what is pending.
+COUNT_S = 5.0
 #: Seconds that a receiver has for its answer, the connection included.
 ANSWER_S = 10.0
 #: Bytes read of an answer's body, so that its connection can be used again. Only the status counts.
@@ -40,16 +42,6 @@ STOP_S = 2.0
 SET_BACK_S = 1.0
 #: Seconds before a ledger that refuses is tried again: doubled each time, from POLL_S up to this.
 LONGEST_PAUSE_S = 30.0
-
-
-class Message(msgspec.Struct, frozen=True):
-    """The body of a webhook."""
-
-    type: WebhookEvent
-    #: When the job ended.
-    timestamp: Time
-    #: The job as `GET /v1/jobs/{public_id}` shows it, with links signed for this try.
-    data: JobView
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -70,6 +62,7 @@ class WebhookSender:
         self._set_back_s: float | None = None
         #: Clients whose receiver gave no answer to the last try.
         self._silent: set[int] = set()
+        self._count_at = 0.0
         self._in_flight: dict[asyncio.Task[None], DueDelivery] = {}
         #: Set when a request has ended, so that the next one need not wait for the next look.
         self._ended = asyncio.Event()
@@ -86,6 +79,7 @@ class WebhookSender:
                     try:
                         await self._follow_clock()
                         await self._send_due(http)
+                        await self._count()
                         pause = POLL_S
                     except Exception:
                         pause = min(pause * 2, LONGEST_PAUSE_S)
@@ -110,19 +104,20 @@ class WebhookSender:
 
     async def _send_due(self, http: httpx.AsyncClient) -> None:
         """Begin the requests that are due and within bounds."""
-
-        def read(connection: sqlite3.Connection) -> tuple[list[DueDelivery], int]:
-            # As many again as may be in flight, so that those do not hide what is due behind them.
-            return webhooks.due(connection, 2 * PER_CLIENT), webhooks.pending(connection)
-
         # Taken before the read: what ends meanwhile may still look due in what is read, and must not be sent twice.
         in_flight = list(self._in_flight.values())
-        due, pending = await self._database.read(read)
-        metrics.webhooks_pending.set(pending)
+        # As many again as may be in flight, so that those do not hide what is due behind them.
+        due = await self._database.read(lambda connection: webhooks.due(connection, 2 * PER_CLIENT))
         for delivery in admit(due, in_flight, self._silent):
             task = asyncio.create_task(self._deliver(http, delivery))
             self._in_flight[task] = delivery
             task.add_done_callback(self._leave)
+
+    async def _count(self) -> None:
+        """Tell the metrics what is pending, now and then: a long outbox takes milliseconds to count."""
+        if time.monotonic() >= self._count_at:
+            self._count_at = time.monotonic() + COUNT_S
+            metrics.webhooks_pending.set(await self._database.read(webhooks.pending))
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]
@@ -179,7 +174,7 @@ class WebhookSender:
         if job is None:
             raise LookupError(f"the job {delivery.job_id} is not one of client {delivery.client_id}")
         view = views.job(job, self._linker, queue_position=None, progress=0.0)
-        return msgspec.json.encode(Message(delivery.event, delivery.occurred_at, view))
+        return msgspec.json.encode(WebhookMessage(delivery.event, delivery.occurred_at, view))
 
     async def _note(self, delivery: DueDelivery, answer: Answer) -> None:
         """Write the outcome of a try, however long the disk refuses: until then the delivery counts as in flight, or it

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 
 from tests.support.files import models_file
@@ -210,10 +211,9 @@ def test_ten_tries_then_dead_until_it_is_sent_again(studio: Server, receiver: St
     assert again.stdout == "1 delivery will be sent again\n"
     wait_for(lambda: delivery(studio, job_id)["state"] == "delivered", 20)
     assert down.received[-1].webhook_id == row["id"]
-    metrics = studio.client.get("/metrics").text
     for outcome in ("delivered", "failed", "dead"):
-        assert f'backlot_webhook_tries_total{{outcome="{outcome}"}}' in metrics
-    assert "backlot_webhooks_pending 0.0" in metrics
+        assert f'backlot_webhook_tries_total{{outcome="{outcome}"}}' in studio.client.get("/metrics").text
+    wait_for(lambda: "backlot_webhooks_pending 0.0" in studio.client.get("/metrics").text, 10)
 
 
 def test_a_new_secret_and_the_old_one_both_sign(studio: Server, receiver: StartReceiver) -> None:
@@ -246,6 +246,18 @@ def test_a_kill_between_the_end_and_the_delivery(
     server.start()
     told(restarted, server.submit())
     assert len(of_job(restarted, job_id)) == 2
+
+
+def test_the_document_describes_what_is_told(studio: Server, receiver: StartReceiver) -> None:
+    good = receiver()
+    set_webhook(studio, "studio", good)
+    [message] = told(good, studio.submit())
+    document = studio.client.get("/schema").json()
+    assert set(document["webhooks"]) == {"job.succeeded", "job.failed"}
+    described = document["webhooks"]["job.succeeded"]["post"]
+    schema = {**described["requestBody"]["content"]["application/json"]["schema"], "components": document["components"]}
+    jsonschema_rs.validate(schema, json.loads(message.body))
+    assert {header["name"] for header in described["parameters"]} <= set(message.headers)
 
 
 @pytest.mark.parametrize(
