@@ -1,4 +1,4 @@
-"""Tiers and aspect ratios to widths and heights."""
+"""From tiers and aspect ratios to widths and heights."""
 
 from math import sqrt
 from typing import Literal, get_args
@@ -10,7 +10,7 @@ RATIOS: tuple[str, ...] = ("1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:
 
 
 def size_of(tier: Tier, ratio: str, multiple: int) -> tuple[int, int]:
-    """Width and height in pixels: about (tier × 1024)² pixels at `ratio`, each the nearest multiple of `multiple`.
+    """Return width and height in pixels: about (tier × 1024)² pixels at `ratio`, each the nearest multiple of `multiple`.
 
     >>> size_of("1K", "1:1", 64)
     (1024, 1024)

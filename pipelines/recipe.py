@@ -1,4 +1,4 @@
-"""The recipe: all it takes to make an image's bytes again, and how to read it from the image's PNG."""
+"""The recipe: everything that is needed to make an image's bytes again, and how to read it from a PNG."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +12,11 @@ CHUNK = "backlot"
 
 
 class NoRecipe(Exception):
-    """The PNG was not made by Backlot, or was edited since; the message says how."""
+    """The PNG was not made by Backlot, or was edited since; the message says which."""
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """All it takes to make the same bytes again; stored in the PNG's text chunk."""
+    """Everything that is needed to make the same bytes again; it is stored in the PNG's text chunk."""
 
     model: str
     revision: str
@@ -30,7 +30,7 @@ class Recipe(msgspec.Struct, frozen=True):
     guidance: float
     scheduler: str
     dtype: str
-    #: Digest of what the model card sets beyond the fields above; see models.settings_digest.
+    #: A digest of what else the model card says that changes bytes; see model_card.settings_digest.
     settings: str
     #: In files and in `meta` it is called batch_shape.
     batch_size: Annotated[int, Meta(ge=1, le=64)] = msgspec.field(name="batch_shape")
@@ -40,7 +40,10 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises NoRecipe where the file has none that this version understands, or is another picture than its recipe makes."""
+    """Return the recipe of a PNG.
+
+    Raises NoRecipe if the file has none that this version understands, or is not the picture that its recipe makes.
+    """
     try:
         with Image.open(path) as image:
             image.load()

@@ -15,9 +15,14 @@ from litestar.types import ASGIApp
 
 from server.api import billing, catalog, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
-from server.api.auth import Authentication, rate_limit
+from server.api.auth import Authentication
+from server.api.capabilities import allowed
 from server.api.errors import error_response
+from server.api.head import HeadAsGet
 from server.api.links import Links
+from server.api.proxies import Proxies
+from server.api.query import check_query
+from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
@@ -51,8 +56,20 @@ def create_app(
 
     `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
     """
+    app = routes(settings, models, database, hub, processes, own_url)
+    return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
+
+
+def routes(
+    settings: Settings,
+    models: ModelsFile,
+    database: Database,
+    hub: EventHub,
+    processes: Sequence[ProcessFactory],
+    own_url: str,
+) -> Litestar:
+    """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
-    public_url = settings.public_url.rstrip("/")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -63,7 +80,7 @@ def create_app(
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
         ]
-        sender = asyncio.create_task(WebhookSender(database, Linker(links, public_url or own_url)).run())
+        sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
             yield
         finally:
@@ -77,9 +94,9 @@ def create_app(
         return scheduler
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        return Linker(links, public_url or str(request.base_url).rstrip("/"))
+        # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
+        return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
 
-    limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
     v1 = Router(
         "/v1",
         route_handlers=[
@@ -101,7 +118,8 @@ def create_app(
             billing.read_usage,
             model_routes.list_models,
         ],
-        middleware=[Authentication(), *limit],
+        guards=[allowed],
+        middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
         security=[{"key": []}],
     )
     app = Litestar(
@@ -128,9 +146,10 @@ def create_app(
             "scheduler": Provide(provide_scheduler, sync_to_thread=False),
             "linker": Provide(provide_linker, sync_to_thread=False),
         },
+        before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
-        openapi_config=openapi.config(pages.swagger),
+        openapi_config=openapi.config(pages.swagger, settings.public_url),
         logging_config=None,
     )
     openapi.complete(
@@ -142,7 +161,7 @@ def create_app(
         never_found={"/v1/renders/{public_id}"},
         images={"/images/{name}"},
     )
-    return RequestLog(app, database)
+    return app
 
 
 async def _forget(database: Database, days: int) -> None:

@@ -1,17 +1,45 @@
 """Every error a client can meet, each with its HTTP status and stable code.
 
 ApiError
+├── BadRequest 400          ├── RequestTimeout 408         ├── HeadersTooLarge 431
 ├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
 ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
 ├── JobNotFound 404         ├── ResourceNotFound 404
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
 ├── Invalid 422             ├── GenerationFailed 500
-└── QueueFull 503           └── ServerStopping 503
+├── QueueFull 503           ├── ServerStopping 503
+└── Busy 503                └── LedgerMissing 503
 """
 
 from typing import ClassVar
 
+import msgspec
+
 from server.validation import Problem
+
+
+class ErrorBody(msgspec.Struct):
+    code: str
+    message: str
+    #: The row of this request in the request log; also the X-Request-Id header.
+    request_id: str
+
+
+class ErrorEnvelope(msgspec.Struct):
+    error: ErrorBody
+
+
+class ErrorDetail(msgspec.Struct):
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ValidationEnvelope(msgspec.Struct):
+    """Every error found, and the same envelope as any other error."""
+
+    detail: list[ErrorDetail]
+    error: ErrorBody
 
 
 class ApiError(Exception):
@@ -21,6 +49,22 @@ class ApiError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         return {}
+
+
+class BadRequest(ApiError):
+    """What was sent is not HTTP."""
+
+    status, code = 400, "BAD_REQUEST"
+
+
+class RequestTimeout(ApiError):
+    """The request did not arrive in time."""
+
+    status, code = 408, "REQUEST_TIMEOUT"
+
+
+class HeadersTooLarge(ApiError):
+    status, code = 431, "HEADERS_TOO_LARGE"
 
 
 class Unauthorized(ApiError):
@@ -100,6 +144,26 @@ class QueueFull(ApiError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class Busy(ApiError):
+    """Another program keeps the database locked."""
+
+    status, code = 503, "BUSY"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class LedgerMissing(ApiError):
+    """The database was removed or replaced under the running server."""
+
+    status, code = 503, "DATABASE_MISSING"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "60"}
 
 
 class Invalid(ApiError):

@@ -21,6 +21,14 @@ job_seconds = Histogram(
 )
 worker_starts = Counter("backlot_gpu_process_starts_total", "Starts of the GPU process")
 model_loaded = Gauge("backlot_model_loaded", "GPUs that have the model in memory", ["model"])
+refused_requests = Counter(
+    "backlot_refused_requests_total", "Requests that were broken, too slow or too large to reach a route", ["code"]
+)
+requests_without_row = Counter(
+    "backlot_requests_without_row_total",
+    "Requests that have no row in the request log: of a flood, or because the database took none",
+    ["why"],
+)
 webhook_tries = Counter(
     "backlot_webhook_tries_total",
     "Webhook requests sent, by outcome: delivered, failed (tried again later) or dead (given up)",

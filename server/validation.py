@@ -57,9 +57,10 @@ def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list
             problems.extend(found)
         else:
             values[field.name] = msgspec.convert(raw[name], field.type, strict=True)
-    unknown = [name for name in raw if name not in fields]
+    extra = [name for name in raw if name not in fields]
     problems += [
-        Problem((name,), "extra_forbidden", _unknown(name, list(fields)), raw[name]) for name in unknown[:MOST_PROBLEMS]
+        Problem((name,), "extra_forbidden", unknown("field", name, list(fields)), raw[name])
+        for name in extra[:MOST_PROBLEMS]
     ]
     return values, problems
 
@@ -79,7 +80,7 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         if message.startswith("Invalid enum value"):
-            message = f"{str(value)[:40]!r} is not one of {', '.join(map(str, _choices(expected)))}"
+            message = f"{str(value)[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
             return [Problem((*loc, *_path(path)), "enum", message, value)]
         return [Problem((*loc, *_path(path)), _kind(message), message, value)]
     except RecursionError:
@@ -99,13 +100,13 @@ def _element_type(expected: Any) -> Any:
     return None
 
 
-def _choices(expected: Any) -> list[Any]:
+def choices(expected: Any) -> list[Any]:
     """Return the values of an enum or a Literal, and of those within a union or an annotation."""
     if get_origin(expected) is Literal:
         return list(get_args(expected))
     if isinstance(expected, type) and issubclass(expected, Enum):
         return [member.value for member in expected]
-    return [choice for inner in get_args(expected) for choice in _choices(inner)]
+    return [choice for inner in get_args(expected) for choice in choices(inner)]
 
 
 def _path(text: str) -> list[str | int]:
@@ -133,7 +134,10 @@ def _kind_of(value: object) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}"
-    return f"Unknown field {name[:64]!r}; {hint}"
+def unknown(kind: str, name: str, known: list[str]) -> str:
+    """Say that there is no `kind` of this name, and which one may be meant."""
+    if not known:
+        return f"Unknown {kind} {name[:64]!r}; there are none here"
+    near = difflib.get_close_matches(name[:64], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the {kind}s are {', '.join(known)}"
+    return f"Unknown {kind} {name[:64]!r}; {hint}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.files import models_file
-from tests.support.server import ROOT, Server, StartServer
+from tests.support.server import ROOT, Server, ServerWithoutGpu, StartServer
 
 SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
 
@@ -62,3 +62,12 @@ def slow_server(
 def server(start_server: StartServer) -> Server:
     """A server with the models.toml and the weights of this repository."""
     return start_server(ROOT / "models.toml")
+
+
+@pytest.fixture(scope="module")
+def light_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerWithoutGpu]:
+    """A server with a fake GPU process, up in a second."""
+    server = ServerWithoutGpu(tmp_path_factory.mktemp("light"))
+    server.start(wait_ready=False)
+    yield server
+    server.stop()

@@ -1,1 +1,1 @@
-"""Images on their way through a denoiser."""
+"""Running batches of images through stock diffusers pipelines."""

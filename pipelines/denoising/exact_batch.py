@@ -1,10 +1,10 @@
-"""A denoiser at a smaller batch shape that gives the bits of a larger one.
+"""Batch invariance: running a denoiser on a few rows so that it gives the bits of a larger batch.
 
-What a layer gives for a row may depend on how many rows there are: a library takes another way through a matrix product
-of 2 rows than of 8. Few layers do: on a CPU some of those that have one entry a row, which embed the timestep and the
-pooled text, and hardly cost anything. So each layer is tried at both shapes, and those that differ are run at the larger
-one, padded, while all others save their time. What is not a layer, as the products of attention, is not tried here:
-whether the whole denoiser gives the same bits is for the caller to see.
+What a layer gives for a row may depend on how many rows there are, because a library computes a matrix product of 2 rows in
+another way than one of 8. This is true of few layers: on a CPU, of some that have one entry a row, which embed the timestep
+and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Those that differ are padded to the
+larger one, and all others save their time. What is not a layer, such as the products of attention, is not tried here: the
+caller has to see whether the whole denoiser gives the same bits.
 """
 
 import logging
@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 
 Layers = tuple[torch.nn.Module, ...]
 
-#: Padded layers may make up so much of what all layers put out; above it a smaller shape saves too little.
+#: The part of the output of all layers that padded layers may make up; above it a smaller batch saves too little.
 _MOST_PADDED = 0.05
 
 
 def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
-    """Make a denoiser call of `full` rows; its result, and the layers to pad in calls of `few` rows.
+    """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
 
-    These are all that have one entry a row, whose few numbers could agree by chance, and those that give other bits when
-    run on the first `few` rows alone. None where padding would save too little, or a layer could not be tried. Each layer is
-    tried on its true input as the call passes it, so no activations are kept. Raises what the call raises.
+    These are all layers that have one entry a row, whose few numbers could agree by chance, and those that give other bits if
+    they run on the first `few` rows alone. They are None if padding would save too little, or if a layer could not be tried.
+    Each layer is tried on its real input while the call passes it, so no activations are kept. Raises what the call raises.
     """
     output: dict[torch.nn.Module, int] = {}
     padded_layers: dict[torch.nn.Module, None] = {}
@@ -49,14 +49,14 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
                 **{name: _first(value, full, few) for name, value in named.items()},
             )
         except Exception:
-            # Out of memory, or a layer whose input is laid out in another way; the call itself must not suffer.
+            # Memory ran out, or the layer's input is laid out in another way; the call itself must not suffer.
             log.exception("%s could not be tried on %d of %d rows", type(layer).__name__, few, full)
             failed = True
             return
         if not torch.equal(part, result[: len(result) // full * few]):
             padded_layers[layer] = None
 
-    # Leaves with weights. Others may work in place, and what they do shows in the whole.
+    # Try leaves with weights only: others may work in place, and a difference of theirs shows in the whole denoiser.
     layers = [part for part in denoiser.modules() if next(part.parameters(recurse=False), None) is not None]
     hooks = [layer.register_forward_hook(try_few, with_kwargs=True) for layer in layers if not any(layer.children())]
     try:
@@ -70,9 +70,9 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
 
 @contextmanager
 def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[None]:
-    """Inside, these layers of a denoiser called with `few` rows run with `full` rows; nobody else notices.
+    """Inside, run these layers with `full` rows while the denoiser is called with `few`; no other layer notices.
 
-    A layer raises ValueError where no argument is of `few` rows.
+    A layer raises ValueError if none of its arguments has `few` rows.
     """
 
     def pad(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -96,17 +96,17 @@ def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[N
 
 
 def _has_rows(value: Any, rows: int) -> bool:
-    """Whether a layer's argument has one or more entries for each of so many rows."""
+    """Return whether a layer's argument has one or more entries for each of this many rows."""
     return isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) % rows == 0
 
 
 def _first(value: Any, full: int, few: int) -> Any:
-    """The part of a layer's argument that belongs to the first `few` rows."""
+    """Return the part of a layer's argument that belongs to the first `few` rows."""
     return value[: len(value) // full * few] if _has_rows(value, full) else value
 
 
 def _lengthened(value: Any, few: int, full: int) -> Any:
-    """A layer's argument with its first entry repeated, so that it is as long as that of `full` rows."""
+    """Return a layer's argument, lengthened by repetitions of its first entry to that of `full` rows."""
     if not _has_rows(value, few):
         return value
     missing = len(value) // few * (full - few)

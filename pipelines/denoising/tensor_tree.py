@@ -1,4 +1,4 @@
-"""Tensors in nested lists, tuples and dicts, as denoisers take and give them."""
+"""Tensor trees: tensors in nested lists, tuples and dicts, as denoisers take and give them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,10 @@ import torch
 
 
 def signature(value: Any, multiple: int = 1) -> Any:
-    """Equal where two arguments can be joined along their first dimension. Sequences in a list, which are tensors of two
-    dimensions, may differ in length below the next `multiple`."""
+    """Return what is equal for two trees that can be joined along their first dimension.
+
+    Tensors of two dimensions in a list are sequences; they may differ in length up to the next `multiple`.
+    """
     if isinstance(value, torch.Tensor):
         return (tuple(value.shape), value.dtype)
     if isinstance(value, dict):
@@ -17,7 +19,7 @@ def signature(value: Any, multiple: int = 1) -> Any:
         return (list, *(_sequence(inner, multiple) for inner in value))
     if isinstance(value, tuple):
         return (tuple, *(signature(inner, multiple) for inner in value))
-    # 1, 1.0 and True are equal.
+    # The type tells 1, 1.0 and True apart.
     return (type(value), value)
 
 
@@ -28,7 +30,7 @@ def _sequence(value: Any, multiple: int) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two results are the same bits."""
+    """Return whether two trees hold the same bits."""
     if isinstance(one, torch.Tensor):
         return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(_bytes(one), _bytes(other)))
     if isinstance(one, dict):
@@ -39,16 +41,17 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    # Copied, since a single entry may come with any stride.
+    # This copies, since a single entry may come with any stride.
     return torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.reshape(-1)).view(torch.uint8)
 
 
 def finite(result: Any) -> bool:
+    """Return whether all numbers in a tree are finite."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors(result))
 
 
 def join(values: list[Any], rows: int) -> Any:
-    """The arguments of several calls as one: tensors and lists along their first dimension, all else as it is."""
+    """Join trees into one: tensors and lists along their first dimension; everything else is as in the first tree."""
     first = values[0]
     if isinstance(first, torch.Tensor):
         return torch.cat([value.expand(rows) if value.ndim == 0 else value for value in values])
@@ -60,7 +63,7 @@ def join(values: list[Any], rows: int) -> Any:
 
 
 def part(result: Any, start: int, rows: int) -> Any:
-    """Rows `start` … `start + rows` of everything in a result."""
+    """Return rows `start` … `start + rows − 1` of everything in a tree."""
     if isinstance(result, torch.Tensor):
         return result[start : start + rows]
     if isinstance(result, dict):
@@ -73,7 +76,7 @@ def part(result: Any, start: int, rows: int) -> Any:
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """All tensors; those of a dict in the order of its names, as in a signature."""
+    """Return all tensors of a tree; those of a dict in the order of its names, as in a signature."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
@@ -85,7 +88,7 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def with_tensors(value: Any, others: Iterator[torch.Tensor]) -> Any:
-    """The same nest with other tensors, in the order of `tensors`."""
+    """Return the same tree with other tensors, which come in the order of `tensors`."""
     if isinstance(value, torch.Tensor):
         return next(others)
     if isinstance(value, dict):

@@ -18,13 +18,14 @@ Pixels = NDArray[np.uint8]
 
 
 def write_png(path: Path, pixels: Pixels, recipe: Recipe) -> None:
-    """`pixels` is (height, width, 3). The file appears under its name only when all of it is on disk."""
+    """Write pixels (height, width, 3); the file appears under its name only once all of it is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     info = PngImagePlugin.PngInfo()
     info.add_itxt(CHUNK, msgspec.json.encode(recipe, order="deterministic").decode())
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        # After PNG's filters there is little but runs to find: 0.6 of the time of level 4, and files of -2 to +15 % its size.
+        # After PNG's filters there is little left to find but runs. This takes 0.6 of the time of level 4, and gives files of
+        # 0.98 to 1.15 times the size.
         Image.fromarray(pixels, "RGB").save(file, "PNG", pnginfo=info, compress_type=zlib.Z_RLE)
         file.flush()
         os.fsync(file.fileno())

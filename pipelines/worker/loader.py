@@ -17,7 +17,7 @@ from pipelines.worker.cpu_tuning import tune_decoder
 
 log = logging.getLogger(__name__)
 
-#: Files up to this size are hashed whole; of larger ones the ends and evenly spaced blocks between them.
+#: Files up to this size are hashed whole; of larger ones, evenly spaced blocks from one end to the other.
 _WHOLE = 64 * 2**20
 _BLOCKS = 32
 _BLOCK = 2**20
@@ -69,17 +69,18 @@ def choose_device(wanted: str, gpus: int) -> torch.device:
     return torch.device("cuda", index)
 
 
-def fetch(card: ModelCard) -> None:
-    """Have the files of a hub id in the local cache; nothing to do for a folder. Raises CannotLoad."""
+def fetch(card: ModelCard) -> Path:
+    """Return the folder of the model's files; those of a hub id are downloaded first if need be. Raises CannotLoad."""
     if card.weights.folder is not None:
-        return
+        return Path(card.weights.folder)
     source = _source(card)
     try:
-        DiffusionPipeline.download(
+        folder = DiffusionPipeline.download(
             source, revision=card.weights.revision, variant=card.weights.variant, use_safetensors=True
         )
     except _UNREADABLE as error:
         raise CannotLoad(f"{card.name} could not be fetched from {source!r}: {error}") from error
+    return Path(folder)
 
 
 def load(card: ModelCard, *, traced: bool) -> LoadedModel:
@@ -132,10 +133,10 @@ def _scheduler(card: ModelCard, present: Any) -> Any:
 
 
 def revision_of(card: ModelCard) -> str:
-    """What tells one set of weights from another.
+    """Return what tells one set of weights from another.
 
-    A hub id's commit where it can be known, else its revision as the card writes it. For a folder, 16 hex digits of the
-    SHA-256 over its files' names, sizes and contents; of a file above 64 MiB, 34 MiB spread over it.
+    For a hub id this is its commit if that is known, else the revision as the card writes it. For a folder it is 16 hex
+    digits of the SHA-256 over its files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count.
     """
     if card.weights.folder is None:
         return _hub_commit(card.weights.hub or "", card.weights.revision) or card.weights.revision or "main"
@@ -155,7 +156,7 @@ def revision_of(card: ModelCard) -> str:
 
 
 def _hub_commit(hub: str, revision: str | None) -> str | None:
-    """The commit a hub revision stood for when it was loaded: the name of its snapshot folder in the local cache."""
+    """Return the commit that a hub revision stood for when it was loaded: the name of its snapshot in the local cache."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(hub, "model_index.json", revision=revision)

@@ -1,21 +1,22 @@
 """The model cache: several models share the device's memory, the least recently used are evicted, pinned ones stay."""
 
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import torch
 
 from pipelines.model_card import ModelCard
-from pipelines.worker.default_dtype import building
 from pipelines.worker.device_memory import release_unused, total_bytes
-from pipelines.worker.loader import LoadedModel, fetch, load
-from pipelines.worker.torch_errors import forget_frames, is_out_of_memory
+from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.prefetch import Prefetch
+from pipelines.worker.torch_errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: The part of the device's memory that models may fill; the rest is for what a run needs beside the weights.
 _FOR_WEIGHTS = 0.7
@@ -33,7 +34,7 @@ class ModelCache:
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._pinned: frozenset[str] = frozenset()
-        self._prefetched: _Prefetch | None = None
+        self._prefetch: Prefetch | None = None
 
     def get(self, card: ModelCard) -> LoadedModel | None:
         """Return the model with this card if its weights are in memory; it is the most recently used one now."""
@@ -48,64 +49,51 @@ class ModelCache:
         self._pinned = frozenset(names)
 
     def prefetch(self, card: ModelCard) -> None:
-        """Begin to read a model into host memory, in a thread, while another one works."""
-        if self.get(card) is None and (self._prefetched is None or self._prefetched.card.weights != card.weights):
-            self._prefetched = _Prefetch(card, traced=self._traced)
+        """Begin to read the model's files into the page cache while another model works; `load` then finds them there."""
+        if self.get(card) is not None:
+            return
+        if self._prefetch is not None:
+            if self._prefetch.card.weights == card.weights:
+                return
+            self._prefetch.stop()
+        self._prefetch = Prefetch(card)
 
     def load(self, card: ModelCard) -> LoadedModel:
         """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
 
         Raises loader.CannotLoad, and torch's error if it does not fit.
         """
-        model = self._read(card)
+        # On a CPU host memory is the device's.
+        model = self._with_room(lambda: load(card, traced=self._traced))
+        # What was read ahead may leave the page cache from now on, and so be worth reading again.
+        self._prefetch = None
         if card.name in self._models:
             # The card was edited: what it says now is another model.
             self._evict(card.name)
         size = weight_bytes(model.pipeline)
         while sum(self._bytes.values()) + size > self._for_weights and self._evict_oldest():
             pass
-        while True:
-            try:
-                model.pipeline.to(self._device)
-                break
-            except Exception as error:
-                if not is_out_of_memory(error) or not self._evict_oldest():
-                    raise
+        self._with_room(lambda: model.pipeline.to(self._device))
         self._models[card.name], self._bytes[card.name] = model, size
         return model
 
     def idle_beside(self, card: ModelCard) -> list[str]:
-        """Return the models, in memory or on their way into it, that are neither this one nor pinned."""
-        names = [name for name in self._models if name != card.name and name not in self._pinned]
-        if self._device.type == "cpu" and self._prefetched is not None and self._prefetched.card.name != card.name:
-            # A prefetched model takes the same memory.
-            names.append(self._prefetched.card.name)
-        return names
+        """Return the models in memory that are neither this one nor pinned."""
+        return [name for name in self._models if name != card.name and name not in self._pinned]
 
     def evict(self, names: Collection[str]) -> None:
         """Drop these models, of `idle_beside`."""
-        if self._prefetched is not None and self._prefetched.card.name in names:
-            self._prefetched = None
         for name in names:
-            if name in self._models:
-                self._evict(name)
-        release_unused(self._device)
+            self._evict(name)
 
-    def _read(self, card: ModelCard) -> LoadedModel:
-        """Read a model into host memory, or take the prefetched one."""
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, evicting one model after the other for as long as memory runs out in it."""
         while True:
-            prefetch, self._prefetched = self._prefetched, None
-            if prefetch is None or prefetch.card.weights != card.weights or prefetch.failed:
-                prefetch = _Prefetch(card, traced=self._traced)
             try:
-                model = prefetch.result()
+                return work()
             except Exception as error:
-                # On a CPU host memory is the device's.
                 if not is_out_of_memory(error) or not self._evict_oldest():
                     raise
-            else:
-                return msgspec.structs.replace(model, card=card)
-            del prefetch
             release_unused(self._device)
 
     def _evict_oldest(self) -> bool:
@@ -121,37 +109,6 @@ class ModelCache:
         del self._models[name], self._bytes[name]
         release_unused(self._device)
         self._evicted(name)
-
-
-class _Prefetch:
-    """A model on its way from disk to host memory."""
-
-    def __init__(self, card: ModelCard, *, traced: bool) -> None:
-        self.card, self._traced = card, traced
-        self._outcome: LoadedModel | BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name=f"reading-{card.name}", daemon=True)
-        self._thread.start()
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has ended without a model; what stood in its way may be gone."""
-        return isinstance(self._outcome, BaseException)
-
-    def result(self) -> LoadedModel:
-        """Wait for the model. Raises what reading it raised."""
-        self._thread.join()
-        if isinstance(self._outcome, LoadedModel):
-            return self._outcome
-        raise self._outcome or RuntimeError(f"{self.card.name} was not read")
-
-    def _read(self) -> None:
-        try:
-            fetch(self.card)
-            with building():
-                self._outcome = load(self.card, traced=self._traced)
-        except BaseException as error:  # noqa: BLE001  it is raised again when the model is wanted
-            forget_frames(error)
-            self._outcome = error
 
 
 def weight_bytes(pipeline: Any) -> int:

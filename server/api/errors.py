@@ -5,40 +5,30 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, TooManyRequestsException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 
 from server.api.request_log import record_of
-from server.errors import ApiError, Invalid
-from server.validation import Problem
+from server.errors import (
+    ApiError,
+    Busy,
+    ErrorBody,
+    ErrorDetail,
+    ErrorEnvelope,
+    Invalid,
+    LedgerMissing,
+    ValidationEnvelope,
+)
+from server.ledger.database import DatabaseBusy, DatabaseMissing
+from server.validation import Problem, choices
 
 log = logging.getLogger(__name__)
 
 
-class ErrorBody(msgspec.Struct):
-    code: str
-    message: str
-    #: The row of this request in the request log; also the X-Request-Id header.
-    request_id: str
-
-
-class ErrorEnvelope(msgspec.Struct):
-    error: ErrorBody
-
-
-class ErrorDetail(msgspec.Struct):
-    loc: list[str | int]
-    msg: str
-    type: str
-
-
-class ValidationEnvelope(msgspec.Struct):
-    """Every error found, and the same envelope as any other error."""
-
-    detail: list[ErrorDetail]
-    error: ErrorBody
-
+#: The log's status for a client that went away before it had its answer, as nginx has it.
+CLIENT_GONE = 499
 
 _CODES = {
+    400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
     403: "FORBIDDEN",
     404: "NOT_FOUND",
@@ -75,17 +65,23 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
 def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
     """Work out what to say of an exception, and note its code in the request log. An unforeseen one is logged whole."""
     record = record_of(request.scope)
+    if record.client_gone and not isinstance(error, ApiError):
+        # Nobody reads the answer; the request log says what happened.
+        record.error_code = "CLIENT_GONE"
+        return Parts(CLIENT_GONE, record.error_code, "The client went away", {}, [], record.request_id)
     if isinstance(error, ValidationException):
-        found = [_problem(extra) for extra in _extra(error)]
+        found = [_problem(request, extra) for extra in _extra(error)]
         error = Invalid(found or [Problem(("query",), "missing", error.detail)])
+    if isinstance(error, DatabaseBusy):
+        error = Busy("The database is locked by another program; nothing was made or charged. Try again")
+    if isinstance(error, DatabaseMissing):
+        error = LedgerMissing("The database was removed or replaced; nothing was made or charged. Tell the operator")
     if isinstance(error, ApiError):
         record.error_code = error.code
         problems = error.problems if isinstance(error, Invalid) else []
         return Parts(error.status, error.code, str(error), error.headers, problems, record.request_id)
     if isinstance(error, HTTPException) and error.status_code < 500:
         headers = {name: value for name, value in (error.headers or {}).items() if name.lower() != "set-cookie"}
-        if isinstance(error, TooManyRequestsException):
-            headers["Retry-After"] = headers.get("RateLimit-Reset", "60")
         record.error_code = _CODES.get(error.status_code, "BAD_REQUEST")
         message = _message(request, error)
         return Parts(error.status_code, record.error_code, message, headers, [], record.request_id)
@@ -109,10 +105,15 @@ def _extra(error: ValidationException) -> list[dict[str, Any]]:
     return [found for found in error.extra if isinstance(found, dict)] if isinstance(error.extra, list) else []
 
 
-def _problem(found: dict[str, Any]) -> Problem:
+def _problem(request: Request[Any, Any, Any], found: dict[str, Any]) -> Problem:
     # Litestar's ParamType, a string enum.
     source = str(getattr(found.get("source"), "value", "query"))
     key = str(found.get("key", ""))
+    message = str(found.get("message", "Invalid value"))
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(key)
+    if message.startswith("Invalid enum value") and parameter is not None:
+        sent = request.query_params.get(key, "")
+        message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(parameter.annotation)))}"
     if source == "header":
         key = key.replace("_", "-").title()
-    return Problem((source, key) if key else (source,), "value_error", str(found.get("message", "Invalid value")))
+    return Problem((source, key) if key else (source,), "value_error", message)

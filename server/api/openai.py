@@ -16,8 +16,7 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
 from pipelines.model_card import ModelCard
-from server.api.auth import can_create
-from server.api.errors import response_parts
+from server.api.errors import CLIENT_GONE, response_parts
 from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
@@ -39,8 +38,6 @@ from server.workflows.workflow import Submission, accept
 
 #: What a field of OpenAI's may say that this server does not know: that it does not matter.
 _NEUTRAL = (None, "auto", "default", "png", False, 0)
-#: The log's status for a client that went away before it had its answer, as nginx has it.
-_CLIENT_GONE = 499
 _LONGER_THAN_ANY_JOB_S = 365 * 86_400.0
 
 
@@ -129,7 +126,6 @@ _STATUSES = (401, 402, 403, 409, 413, 422, 429, 500, 503)
 @post(
     "/images/generations",
     status_code=200,
-    guards=[can_create],
     exception_handlers={Exception: error_response},
     operation_id="createImages",
     summary="Generate images as OpenAI's clients ask for them",
@@ -184,7 +180,7 @@ async def create_images(
         # The job of a repeated request is for the client that made it.
         if job is not None:
             scheduler.cancel(job.job_id)
-        return Response(None, status_code=_CLIENT_GONE)
+        return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:

@@ -21,13 +21,14 @@ from litestar.openapi.spec import (
     RequestBody,
     Schema,
     SecurityScheme,
+    Server,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
-from server.api.errors import ErrorEnvelope, ValidationEnvelope
 from server.api.views import WebhookMessage
+from server.errors import ErrorEnvelope, ValidationEnvelope
 from server.ledger.webhooks import WebhookEvent
 
 _DESCRIPTIONS = {
@@ -38,7 +39,7 @@ _DESCRIPTIONS = {
     409: "IDEMPOTENCY_CONFLICT or JOB_NOT_CANCELLABLE",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
     429: "RATE_LIMITED: wait as long as Retry-After says",
-    503: "QUEUE_FULL: nothing was charged; wait as long as Retry-After says",
+    503: "QUEUE_FULL or BUSY: nothing was charged; wait as long as Retry-After says",
 }
 
 
@@ -54,13 +55,14 @@ def errors(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def config(page: OpenAPIRenderPlugin) -> OpenAPIConfig:
+def config(page: OpenAPIRenderPlugin, public_url: str) -> OpenAPIConfig:
     bearer = SecurityScheme(type="http", scheme="bearer", description="A key of `backlot clients add`: sk_live_…")
     return OpenAPIConfig(
         title="Backlot",
         version=version("backlot"),
         description="A local, GPU-backed generation server: background specs in, catalogue backgrounds out.",
         path="/openapi",
+        servers=[Server(url=public_url or "/")],
         render_plugins=[page],
         components=Components(security_schemes={"key": bearer}),
         use_handler_docstrings=True,

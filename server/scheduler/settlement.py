@@ -147,19 +147,11 @@ class Settlement:
         submitted: float,
         files: Sequence[Path] = (),
     ) -> None:
-        async def until_on_disk() -> None:
-            pause = FIRST_PAUSE_S
-            # The first try is submitted here and now, so that it keeps its place among the other writes.
-            attempt: Awaitable[bool] = first
-            while True:
-                try:
-                    ended = await attempt
-                    break
-                except Exception:
-                    log.exception("Job %s could not be ended; trying again in %.1f s", job.job_id, pause)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, LONGEST_PAUSE_S)
-                    attempt = self._database.submit(end)
+        # The first try is submitted here and now, so that it keeps its place among the other writes.
+        first = self._database.submit(end)
+
+        async def settle() -> None:
+            ended = await self._until_on_disk(job, first, end)
             self._hub.publish(job.job_id)
             if not ended:
                 return
@@ -170,8 +162,19 @@ class Settlement:
             for file in files:
                 file.unlink(missing_ok=True)
 
-        first = self._database.submit(end)
-        self._track(until_on_disk())
+        self._track(settle())
+
+    async def _until_on_disk(self, job: Job, first: Awaitable[bool], end: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Try the end of a job until the disk takes it, and return whether the job had not ended before."""
+        attempt, pause = first, FIRST_PAUSE_S
+        while True:
+            try:
+                return await attempt
+            except Exception:
+                log.exception("Job %s could not be ended; trying again in %.1f s", job.job_id, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+            attempt = self._database.submit(end)
 
     def _write(self, work: Callable[[sqlite3.Connection], object], job_ids: Iterable[str]) -> None:
         written = self._database.submit(work)

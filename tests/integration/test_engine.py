@@ -197,7 +197,7 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     listed = server.backlot("models", "list").stdout
     assert "512x512 on 1 threads, at most 0.4 GiB: " in listed
     assert "64 does not fit" in listed
-    # Another model in memory makes room before fewer slots are tried.
+    # Another model in memory is evicted before fewer slots are tried.
     job = server.finished(server.submit(image_model="other"))
     assert job["status"] == "SUCCESS", job["latest_event"]
     events = server.client.get(f"/v1/jobs/{job['public_id']}/events").json()["events"]
@@ -208,7 +208,7 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     ]
     loaded = {model["name"]: model["loaded"] for model in server.client.get("/v1/models").json()["models"]}
     assert loaded == {"large": False, "other": True, "exact": False}
-    # Where a seed must always give the same bytes, fewer slots would not do.
+    # If a seed must always give the same bytes, fewer slots would not do.
     lost = server.finished(server.submit(image_model="exact"))
     assert lost["latest_event"]["extra"]["reason"] == "out_of_memory"
     assert "the 64 slots that reproducible = true pins exact to" in lost["latest_event"]["message"]

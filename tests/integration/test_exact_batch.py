@@ -1,4 +1,4 @@
-"""Layers whose bits depend on the batch shape are found, and padded they give the bits of the larger shape."""
+"""Layers whose bits depend on the batch size are found, and give the bits of the larger one once they are padded."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ IMAGES, EMBEDDED = torch.randn(FULL, 4, 6, 6), torch.randn(FULL, 16)
 
 
 class Varying(torch.nn.Conv2d):  # type: ignore[misc]
-    """A layer that goes another way for fewer rows, and says which rows it was given."""
+    """A layer that gives other bits for fewer rows, and keeps how many it was given."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         self.given = len(rows)
@@ -27,7 +27,7 @@ class OnlyFull(torch.nn.Conv2d):  # type: ignore[misc]
 
 
 class Denoiser(torch.nn.Module):  # type: ignore[misc]
-    """A layer that depends on the shape, and one with one entry a row, in front of a large one that does not."""
+    """A layer that depends on the batch size, and one with one entry a row, before a large one that does not."""
 
     def __init__(self, first: type[torch.nn.Conv2d] = Varying, width: int = 512) -> None:
         super().__init__()
@@ -45,11 +45,7 @@ def layers_of(denoiser: Denoiser) -> tuple[torch.Tensor, Any]:
     return layers_to_pad(denoiser, lambda: denoiser(IMAGES, EMBEDDED), FULL, FEW)
 
 
-def hooks_of(denoiser: Denoiser) -> bool:
-    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in denoiser.modules())
-
-
-def test_what_depends_on_the_shape_or_is_small_is_padded() -> None:
+def test_layers_that_depend_on_the_batch_size_or_are_small_are_padded() -> None:
     denoiser = Denoiser()
     whole, layers = layers_of(denoiser)
     assert set(layers) == {denoiser.embedding, denoiser.first}
@@ -63,7 +59,7 @@ def test_what_depends_on_the_shape_or_is_small_is_padded() -> None:
     assert denoiser.first.given == FEW
 
 
-def test_nothing_is_gained_where_most_would_be_padded() -> None:
+def test_nothing_is_gained_if_most_would_be_padded() -> None:
     assert layers_of(Denoiser(width=4))[1] is None
 
 
@@ -80,11 +76,16 @@ def test_a_layer_that_is_not_given_its_rows_is_not_padded_in_silence() -> None:
         denoiser(IMAGES[:FEW], EMBEDDED[:FEW])
 
 
-def test_calls_that_fail_leave_no_hooks() -> None:
+def test_calls_that_fail_leave_nothing_behind() -> None:
     denoiser = Denoiser()
     wrong = torch.zeros(FULL, 3, 6, 6)
     with pytest.raises(RuntimeError):
         layers_to_pad(denoiser, lambda: denoiser(wrong, EMBEDDED), FULL, FEW)
+    denoiser(IMAGES, EMBEDDED)
+    # No layer was tried on fewer rows.
+    assert denoiser.first.given == FULL
     with padded([denoiser.first], FEW, FULL), pytest.raises(RuntimeError):
         denoiser(wrong[:FEW], EMBEDDED[:FEW])
-    assert not hooks_of(denoiser)
+    denoiser(IMAGES[:FEW], EMBEDDED[:FEW])
+    # No layer was padded.
+    assert denoiser.first.given == FEW

@@ -1,7 +1,7 @@
 """Which models are in memory, which are evicted for which, and reading one while another one works."""
 
+import os
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pipelines.model_card import ModelCard
-from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import CannotLoad, NoDevice, choose_device
 from pipelines.worker.model_cache import ModelCache
+from pipelines.worker.prefetch import Prefetch
 from server.models_file import load_models
 from tests.support.files import models_file
 
@@ -89,13 +89,10 @@ def test_a_card_that_cannot_be_loaded_leaves_what_was_in_memory(card: ModelCard,
     assert cache.get(card) is not None
 
 
-def test_what_could_not_be_prefetch_is_read_when_it_is_wanted(card: ModelCard, tmp_path: Path) -> None:
+def test_a_model_that_could_not_be_prefetched_is_read_when_it_is_wanted(card: ModelCard, tmp_path: Path) -> None:
     cache = ModelCache(torch.device("cpu"), None, lambda _: None)
     late = with_weights(card, folder=str(tmp_path / "late"))
     cache.prefetch(late)
-    for thread in threading.enumerate():
-        if thread.name == "reading-good":
-            thread.join()
     assert card.weights.folder is not None
     shutil.copytree(card.weights.folder, tmp_path / "late")
     assert cache.load(late).card == late
@@ -115,26 +112,31 @@ def test_idle_models_can_be_evicted(tiny_folders: dict[str, Path], tmp_path: Pat
     assert cache.idle_beside(c) == []
 
 
-def test_no_image_is_computed_under_another_models_default_dtype(card: ModelCard) -> None:
-    cache = ModelCache(torch.device("cpu"), None, lambda _: None)
-    seen = set()
-    for _ in range(3):
-        cache.prefetch(with_weights(card, dtype="bfloat16"))
-        while any(thread.name == "reading-good" for thread in threading.enumerate()):
-            with computing():
-                seen |= {torch.get_default_dtype() for _ in range(1000)}
-        cache.load(with_weights(card, dtype="float16"))
-    assert seen == {torch.float32}
-    assert torch.get_default_dtype() == torch.float32
+def test_a_prefetch_reads_every_file(card: ModelCard, tmp_path: Path) -> None:
+    assert card.weights.folder is not None
+    folder = shutil.copytree(card.weights.folder, tmp_path / "model")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    # A pipe is left alone: to open it would wait for a writer for ever.
+    os.mkfifo(folder / "pipe")
+    prefetch = Prefetch(with_weights(card, folder=str(folder)))
+    prefetch.wait()
+    assert prefetch.bytes_read == size
 
 
-def test_a_prefetched_model_is_idle_on_a_cpu(card: ModelCard) -> None:
-    cache = ModelCache(torch.device("cpu"), None, lambda _: None)
-    cache.load(card)
-    cache.prefetch(msgspec.structs.replace(card, name="next"))
-    assert cache.idle_beside(card) == ["next"]
-    cache.evict(["next"])
-    assert cache.idle_beside(card) == []
+def test_a_prefetch_of_a_model_that_is_not_there_reads_nothing(card: ModelCard, tmp_path: Path) -> None:
+    prefetch = Prefetch(with_weights(card, folder=str(tmp_path / "nowhere")))
+    prefetch.wait()
+    assert prefetch.bytes_read == 0
+
+
+def test_a_prefetch_that_is_stopped_reads_no_further(card: ModelCard, tmp_path: Path) -> None:
+    large = tmp_path / "large.safetensors"
+    with large.open("wb") as file:
+        file.truncate(2**40)
+    prefetch = Prefetch(with_weights(card, folder=str(tmp_path)))
+    prefetch.stop()
+    prefetch.wait()
+    assert prefetch.bytes_read < 2**40
 
 
 @pytest.mark.parametrize(

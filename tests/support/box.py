@@ -94,12 +94,16 @@ class Box:
         self.scheduler.models_changed()
 
     async def restart(self, killed: bool) -> None:
-        """Stop the server, or let it be killed, and start it again on the same data."""
-        if not killed:
+        """Stop the server, or let it be killed, and start it again on the same data, with processes that are up."""
+        if killed:
+            # No write of the killed server may come after the first read of the next one.
+            await self.database.write(lambda _: None)
+        else:
             await self.scheduler.stop()
         self.scheduler = self.make_scheduler()
         await self.scheduler.start()
-        self.up()
+        for gpu in self.gpus:
+            gpu.process.start()
 
     # ── what the ledger says ─────────────────────────────────────────────────────────────────────────────────────────
 

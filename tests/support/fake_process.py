@@ -3,6 +3,7 @@
 With them a test sees what the server does about failures that no real process brings about in time.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ class FakeProcess:
         self.pid = pid
         self.orders: list[protocol.Order] = []
         self.killed = False
+        self._orders_of: Counter[str] = Counter()
+        self._answers_of: Counter[str] = Counter()
         self._on_report: Callable[[protocol.Report], None] | None = None
         self._on_exit: Callable[[int], None] | None = None
 
@@ -27,6 +30,8 @@ class FakeProcess:
 
     def send(self, order: protocol.Order) -> None:
         self.orders.append(order)
+        if isinstance(order, protocol.Generate):
+            self._orders_of[order.item.image_id] += 1
 
     def kill(self) -> None:
         self.killed = True
@@ -47,12 +52,28 @@ class FakeProcess:
         return [order.item.image_id for order in self.ordered]
 
     @property
+    def unanswered(self) -> list[str]:
+        """The images that it was ordered to generate and has not answered for, oldest first."""
+        return [
+            image_id for image_id in dict.fromkeys(self.ids) if self._orders_of[image_id] > self._answers_of[image_id]
+        ]
+
+    @property
     def cancelled(self) -> list[str]:
         """The images that it was told to drop."""
         return [order.image_id for order in self.orders if isinstance(order, protocol.Cancel)]
 
     def report(self, report: protocol.Report) -> None:
         assert self._on_report is not None, "nobody follows this process"
+        match report:
+            case protocol.Generated(image_id=image_id) | protocol.Failed(image_id=image_id):
+                self._answers_of[image_id] += 1
+            case protocol.Cancelled(image_id=image_id):
+                self._answers_of[image_id] += 1
+            case protocol.BatchFailed(image_ids=image_ids):
+                self._answers_of.update(image_ids)
+            case _:
+                pass
         self._on_report(report)
 
     def start(self) -> None:

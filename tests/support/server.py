@@ -12,12 +12,17 @@ from typing import Any
 
 import httpx
 
+from tests.support.files import models_file
+
 ROOT = Path(__file__).parent.parent.parent
 SPEC = {"scene_type": "marble", "mood": "warm"}
 
 
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
+
+    #: What the process runs.
+    module = "server"
 
     def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
         self.data = data
@@ -27,6 +32,7 @@ class Server:
             "BACKLOT_MODELS": str(models),
             "BACKLOT_PORT": "0",
             "BACKLOT_RATE_LIMIT": "0",
+            "BACKLOT_READ_LIMIT": "0",
             **environment,
         }
         self.key = ""
@@ -36,13 +42,13 @@ class Server:
     def start(self, wait_ready: bool = True) -> None:
         """Start the process and wait for its address, and until a model can serve if `wait_ready`."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "server"], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
         )
         self._running = process
         for line in process.stdout or ():
             if found := re.search(r"sk_live_\w+", line):
                 self.key = found[0]
-            if found := re.search(r"(http://[\d.]+:\d+)/(readyz| )", line):
+            if found := re.search(r"(http://(?:[\w.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
                 self.url = found[1]
                 break
         else:
@@ -126,6 +132,19 @@ class Server:
             return self.client.get(path).status_code == 200
         except httpx.TransportError:
             return False
+
+
+class ServerWithoutGpu(Server):
+    """A server whose GPU process is a fake that is up at once and generates everything: for what is not about images."""
+
+    module = "tests.support.without_gpu"
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        """Make the models file and the data folder in `folder`."""
+        model = folder / "model"
+        model.mkdir()
+        (model / "model_index.json").write_text("{}")
+        super().__init__(folder / "data", models_file(folder / "models.toml", {"fake": model}), **environment)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:

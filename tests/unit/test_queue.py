@@ -58,7 +58,7 @@ def test_slots_take_one_key_only() -> None:
     assert next_one(queue, gpu) == "wide"
 
 
-def test_clients_take_turns() -> None:
+def test_clients_are_served_alternately() -> None:
     queue, gpu = Queue(), Affinity()
     for index in range(6):
         queue.add(waiting(f"big-{index}", client=1))
@@ -67,7 +67,7 @@ def test_clients_take_turns() -> None:
     assert [next_one(queue, gpu) for _ in range(4)] == ["big-0", "small-0", "big-1", "small-1"]
 
 
-def test_an_idle_client_saves_up_no_turns() -> None:
+def test_an_idle_client_saves_up_no_claim() -> None:
     queue, gpu = Queue(), Affinity()
     for index in range(20):
         queue.add(waiting(f"a{index}", client=1))
@@ -79,7 +79,7 @@ def test_an_idle_client_saves_up_no_turns() -> None:
     assert order.count("a") == order.count("b") == 3
 
 
-def test_a_client_that_sends_one_at_a_time_takes_no_more_than_its_turns() -> None:
+def test_a_client_that_sends_one_at_a_time_takes_no_more_than_its_share() -> None:
     queue, gpu = Queue(), Affinity()
     for index in range(40):
         queue.add(waiting(f"b{index}", client=2))

@@ -25,7 +25,8 @@ class Understood(msgspec.Struct, frozen=True):
 
     scene: str | None = None
     mood: str | None = None
-    colors_used: list[str] = []
+    #: How many of the colours reach the picture.
+    colors_used: int | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):

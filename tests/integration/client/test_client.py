@@ -100,7 +100,7 @@ def test_the_whole_way(tiny_server: Server, client: Client, tmp_path: Path) -> N
     assert client.credits().spent == before.spent + 5
     assert client.transactions(kind="spend", limit=1).items[0].credits_delta == -5
     assert client.operations()[0].credits_cost == 5
-    assert [model.name for model in client.models()] == ["good", "nan", "black", "flat"]
+    assert [model.name for model in client.models() if model.default] == ["good"]
 
 
 def test_the_whole_way_async(tiny_server: Server, tmp_path: Path) -> None:
@@ -138,6 +138,15 @@ def test_an_estimate_takes_nothing(client: Client) -> None:
     with pytest.raises(Invalid):
         client.estimate(BackgroundSpec(scene_type="marble", mood=" "))
     assert client.credits() == before
+
+
+def test_what_the_shipped_model_understood(server: Server) -> None:
+    spec = BackgroundSpec(scene_type="planks", mood="warm", dominant_colors=["red"] * 5)
+    with Client(server.url, server.key) as shipped:
+        understood = shipped.estimate(spec).understood
+        assert understood is not None
+        assert understood == shipped.submit(spec).understood
+        assert (understood.scene, understood.mood, understood.colors_used) == ("wood", "warm", 3)
 
 
 def test_a_failed_job_is_an_error_with_its_reason(client: Client) -> None:
