@@ -9,10 +9,10 @@ from pathlib import Path
 from server.api.links import Links
 from server.api.views import Linker
 from server.ledger import clients, webhooks
-from server.ledger.database import Database
+from server.ledger.database import Database, connect
 from server.ledger.webhooks import DeliveryReport, WebhookEvent
 from server.webhooks.admission import PER_CLIENT
-from server.webhooks.sender import WebhookSender
+from server.webhooks.sender import POLL_S, WebhookSender
 from tests.support.ledger import ended_job
 
 #: More clients than requests may be under way at once.
@@ -190,5 +190,29 @@ def test_a_webhook_that_is_removed_meanwhile_stays_removed(tmp_path: Path) -> No
             removed.set()
         assert {(row.state, row.error) for row in await box.deliveries()} == {("dead", "the webhook was removed")}
         assert len(told) == PER_CLIENT
+
+    on_a_box(tmp_path, run)
+
+
+def test_an_answer_that_cannot_be_noted_is_not_asked_for_again(tmp_path: Path) -> None:
+    """Another program locks the database just before the answer; for that time the outbox says that the delivery is due."""
+
+    async def run(box: Box) -> None:
+        other = connect(box.database.path)
+
+        async def work() -> None:
+            other.execute("BEGIN IMMEDIATE")
+
+        async with box.receiving(work) as (url, told):
+            client_id = await box.client("studio", url)
+            await box.end_jobs(client_id)
+            async with box.sending():
+                await until(lambda: box.database.locked_since is not None)
+                await asyncio.sleep(4 * POLL_S)
+                other.execute("ROLLBACK")
+                await until(lambda: box.database.locked_since is None)
+        other.close()
+        assert len(told) == 1
+        assert [(row.state, row.tries) for row in await box.deliveries()] == [("delivered", 1)]
 
     on_a_box(tmp_path, run)
