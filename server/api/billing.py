@@ -81,10 +81,11 @@ async def read_usage(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
     since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
-    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: until now")] = None,
+    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")] = None,
 ) -> Usage:
     """From the request log; credits are net of refunds."""
     client_id = request.user.client_id
     start = "" if since is None else as_text(since)
-    end = as_text(until or datetime.now(UTC))
+    # Not until now: a clock that was set back would hide what was used before.
+    end = as_text(until or datetime.max.replace(tzinfo=UTC))
     return await database.read(lambda connection: reports.usage(connection, client_id, start, end))
