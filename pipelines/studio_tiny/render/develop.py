@@ -42,6 +42,10 @@ class _Mix(msgspec.Struct, frozen=True):
     #: (height, width): what the air leaves.
     clear: NDArray[Any]
     vignette: NDArray[Any]
+    #: (height, width): the part of each pixel that has a requested colour.
+    asked: NDArray[Any]
+    #: (height, width, 3): what the air adds. Over a requested colour it is that colour, so mist cannot wash it out.
+    air: NDArray[Any]
 
 
 def own_regions(layers: Layers, pigments: Sequence[Pigment]) -> list[tuple[int, float]]:
@@ -72,12 +76,12 @@ def develop(layers: Layers, pigments: Sequence[Pigment], mood_name: str, colors:
     albedo = _natural(pigments, mood, asked, rng)
     draft_layers = _shrunk(layers, max(1, min(layers.depth.shape) // _SOLVE_SIDE))
     jitter = rng.uniform(0.85, 1.15, 4)
-    draft = _mix(draft_layers, pigments, mood, jitter, {}, 0)
+    draft = _mix(draft_layers, pigments, mood, jitter, {}, asked)
     marks = {head: _even_part(draft, pigments, head, head in asked, mood) for head in {_head(pigments, i) for i in range(len(pigments))}}
     marks = {head: mark for head, mark in marks.items() if mark is not None}
-    draft = _mix(draft_layers, pigments, mood, jitter, marks, 0)
+    draft = _mix(draft_layers, pigments, mood, jitter, marks, asked)
     albedo = _solve(draft, pigments, mood, marks, albedo, asked)
-    full = _mix(layers, pigments, mood, jitter, marks, int(rng.integers(2**31)))
+    full = _mix(layers, pigments, mood, jitter, marks, asked)
     shown = colour.to_srgb(_expose(full, pigments, mood, albedo))
     shown = shown + rng.standard_normal(shown.shape[:2])[..., None] * mood.grain
     return (shown.clip(0, 1) * 255).round().astype(np.uint8)
@@ -107,7 +111,7 @@ def _natural(pigments: Sequence[Pigment], mood: Mood, asked: dict[int, Any], rng
                 lab[0] = lab[0] * 0.6 + theme[0] * 0.4
         lab[0] = lab[0] * mood.light + mood.lift
         lab[1:] = lab[1:] * mood.chroma + np.array(mood.pull) * (0.4 + lab[0])
-        albedo[index] = colour.from_oklab(lab).clip(0.002, 0.95)
+        albedo[index] = colour.from_oklab(lab).clip(0.002, 0.88)
     for index, color in asked.items():
         albedo[index] = colour.unbend(color)
     for index, pigment in enumerate(pigments):
@@ -150,7 +154,12 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 def _mix(
-    layers: Layers, pigments: Sequence[Pigment], mood: Mood, jitter: NDArray[Any], marks: dict[int, _Mark], seed: int
+    layers: Layers,
+    pigments: Sequence[Pigment],
+    mood: Mood,
+    jitter: NDArray[Any],
+    marks: dict[int, _Mark],
+    asked: dict[int, Any],
 ) -> _Mix:
     """Set the lamps; with `marks`, also bend every region's light around its usual one."""
     soft, sun = mood.soft * jitter[0], mood.sun * jitter[1]
@@ -174,15 +183,25 @@ def _mix(
     bounce = layers.bounce.astype(np.float32) * (strengths[0] + strengths[1] * 0.6 + strengths[2] * 0.4)
     usual = float(np.median([mark.usual for mark in marks.values()])) if marks else 1.0
     height, width = layers.depth.shape
+    cover = layers.cover.astype(np.float32)
+    held = np.zeros((height, width), np.float32)
+    air = np.zeros((height, width, 3), np.float32)
+    for head, color in asked.items():
+        part = cover[:, :, [index for index in range(len(pigments)) if _head(pigments, index) == head]].sum(2)
+        held += part
+        air += part[..., None] * colour.unbend(color).astype(np.float32)
+    air += (1 - held.clip(0, 1))[..., None] * np.array(mood.air, np.float32) * 0.82
     y, x = np.mgrid[0:height, 0:width]
     radius = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) / 0.5
     return _Mix(
         light,
         gloss / usual,
         bounce / usual,
-        layers.cover.astype(np.float32),
+        cover,
         np.exp(np.log(1 - min(mood.fog, 0.99)) * np.maximum(layers.depth.astype(np.float32).clip(0, 9) - 1.5, 0) / 3),
         (1 - mood.vignette * radius).astype(np.float32),
+        held.clip(0, 1),
+        air,
     )
 
 
@@ -218,6 +237,9 @@ def _even_part(mix: _Mix, pigments: Sequence[Pigment], head: int, asked: bool, m
             break
         contrast *= 0.82
     middle = float(logs[best : ends[best]].mean())
+    if not asked:
+        # Nobody measures these; their bright sides are to keep their shape.
+        middle = max(middle, float(np.quantile(logs, 0.85)))
     pixels = inside & (np.abs(np.log(brightness) - middle) <= half * 1.02)
     return _Mark(float(np.exp(middle)), contrast, pixels)
 
@@ -231,15 +253,17 @@ def _expose(mix: _Mix, pigments: Sequence[Pigment], mood: Mood, albedo: NDArray[
     picture += mix.gloss
     picture *= mood.exposure
     clear = mix.clear[..., None]
-    air = np.array(mood.air, np.float32) * 0.82
-    picture = picture * clear + air * (1 - clear)
+    picture = picture * clear + mix.air * (1 - clear)
     if mood.bloom > 0:
         size = min(picture.shape[:2]) * 0.025
         near = gaussian_filter(picture.clip(0, 1.6), (size, size, 0))
         wide = gaussian_filter(near, (3 * size, 3 * size, 0))
-        picture = picture * (1 - mood.bloom) + (0.6 * near + 0.4 * wide) * mood.bloom
+        part = (mood.bloom * (1 - 0.75 * mix.asked))[..., None]
+        picture = picture * (1 - part) + (0.6 * near + 0.4 * wide) * part
     picture *= mix.vignette[..., None]
-    shown: NDArray[Any] = colour.shoulder(picture * (1 - mood.fade) + mood.fade)
+    # Old film shows no black; over a requested colour it fades toward that colour.
+    faded = np.where(mix.asked[..., None] > 0.5, mix.air, 1.0)
+    shown: NDArray[Any] = colour.shoulder(picture * (1 - mood.fade) + faded * mood.fade)
     return shown
 
 

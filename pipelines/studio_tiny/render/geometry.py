@@ -210,9 +210,9 @@ def _box(row: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) -> Any:
     kx = max(0.0, (abs(hx) - row[3] + bevel) / bevel) if axis != 0 else 0.0
     ky = max(0.0, (abs(hy) - row[4] + bevel) / bevel) if axis != 1 else 0.0
     kz = max(0.0, (abs(hz) - row[5] + bevel) / bevel) if axis != 2 else 0.0
-    mx += 0.7 * kx * (1.0 if hx > 0 else -1.0)
-    my += 0.7 * ky * (1.0 if hy > 0 else -1.0)
-    mz += 0.7 * kz * (1.0 if hz > 0 else -1.0)
+    mx += 0.4 * kx * (1.0 if hx > 0 else -1.0)
+    my += 0.4 * ky * (1.0 if hy > 0 else -1.0)
+    mz += 0.4 * kz * (1.0 if hz > 0 else -1.0)
     norm = 1.0 / math.sqrt(mx * mx + my * my + mz * mz)
     mx, my, mz = mx * norm, my * norm, mz * norm
     return enter, cos * mx + sin * mz, my, -sin * mx + cos * mz, u, v
@@ -236,7 +236,7 @@ def _cylinder(row: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) ->
             best = t
             nx, nz = (qx + t * dx) / radius, (qz + t * dz) / radius
             u, v = math.atan2(nx, nz) * radius, y
-            lean = 0.7 * max(0.0, (y - height + bevel) / bevel)
+            lean = 0.4 * max(0.0, (y - height + bevel) / bevel)
             ny = lean
             norm = 1.0 / math.sqrt(1.0 + lean * lean)
             nx, ny, nz = nx * norm, ny * norm, nz * norm
@@ -251,7 +251,7 @@ def _cylinder(row: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) ->
         if distance > radius:
             continue
         best = t
-        lean = 0.7 * max(0.0, (distance - radius + bevel) / bevel)
+        lean = 0.4 * max(0.0, (distance - radius + bevel) / bevel)
         nx, ny, nz = lean * x / max(distance, 1e-6), 2.0 * side - 1.0, lean * z / max(distance, 1e-6)
         norm = 1.0 / math.sqrt(nx * nx + 1.0 + nz * nz)
         nx, ny, nz = nx * norm, ny * norm, nz * norm

@@ -130,8 +130,8 @@ def branch(
     x, y = start
     pieces = 30
     bend = rng.normal(0, 0.7) / pieces
-    size = {"palm": rng.uniform(0.22, 0.36), "olive": rng.uniform(0.08, 0.14), "broad": rng.uniform(0.14, 0.26)}[kind]
-    slim = {"palm": 0.07, "olive": 0.28, "broad": 0.55}[kind]
+    size = {"palm": rng.uniform(0.22, 0.36), "olive": rng.uniform(0.08, 0.14), "broad": rng.uniform(0.10, 0.17)}[kind]
+    slim = {"palm": 0.07, "olive": 0.28, "broad": 0.45}[kind]
     every = {"palm": 1, "olive": 2, "broad": 4}[kind]
     for piece in range(pieces):
         nx, ny = x + math.cos(angle) * length / pieces, y + math.sin(angle) * length / pieces

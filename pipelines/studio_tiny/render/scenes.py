@@ -313,7 +313,7 @@ def _terrazzo(b: Builder) -> None:
     chips = [b.pigment("chip", "#b46a4f", "#5f6f6a", "#c9a66b", "#8a8f94", "#d8b4a0", "#3f4a52") for _ in range(colors)]
     coarse = b.uniform(0.10, 0.16) if b.colors >= 2 else b.uniform(0.04, 0.12)
     skin = b.material(
-        base, *chips, texture=b.texture(textures.terrazzo(b.rng, colors, coarse)), size=b.uniform(1.0, 1.4),
+        base, *chips, texture=b.texture(textures.terrazzo(b.rng, colors, coarse)), size=b.uniform(1.2, 1.6),
         specular=0.04, roughness=b.uniform(0.08, 0.25),
     )  # fmt: skip
     if b.colors == 1 and b.chance(0.4):
@@ -350,7 +350,7 @@ def _plaster(b: Builder) -> None:
     """A trowelled wall and a ledge."""
     base = b.pigment("plaster", *PAINT, "#d9b79a", "#c98f6f", "#b9a48c")
     texture = b.texture(textures.plaster(b.rng))
-    skin = b.material(base, b.tone(base, 0.74), texture=texture, size=b.uniform(1.4, 2.2), bump=b.uniform(0.25, 0.45))
+    skin = b.material(base, b.tone(base, 0.74), texture=texture, size=b.uniform(1.8, 2.6), bump=b.uniform(0.25, 0.5))
     b.add(wall(skin, -0.8))
     ground = b.pigment("ledge", *PAINT, *OAK) if b.colors >= 2 else base
     b.add(floor(b.material(ground, b.tone(ground, 0.74), texture=texture, size=2.0, bump=0.12)))
@@ -392,7 +392,7 @@ def _cloth(b: Builder, bands: int) -> int:
     """Return a cloth material of `bands` colours."""
     colors = [b.pigment("cloth", *LINEN, *DEEP) for _ in range(bands)]
     satin = b.chance(0.5)
-    texture = textures.weave(b.rng, bands, 110, checked=False) if bands > 1 else textures.weave(b.rng, 1, 150, checked=False)
+    texture = textures.weave(b.rng, bands, 200, checked=False) if bands > 1 else textures.weave(b.rng, 1, 240, checked=False)
     shine = {"specular": 0.05, "roughness": b.uniform(0.35, 0.5)} if satin else {}
     fine = 0.08 if satin else 0.35
     return b.material(
@@ -405,7 +405,7 @@ def _fabric(b: Builder) -> None:
     """Draped cloth from above; silk or linen."""
     cloth = _cloth(b, min(4, b.colors))
     field = b.field(_folds(b))
-    height = b.uniform(0.16, 0.30)
+    height = b.uniform(0.45, 0.75)
     b.add(relief(cloth, (0, 0, 0), (1, 0, 0), (0, 0, -1), (1.3, 1.3), height, field))
     if b.colors >= 5:
         b.add(box(b.material(b.pigment("tray", *DEEP)), (0.45, 0, 0.3), (0.6, height + 0.05, 0.6), 0.4))
@@ -458,12 +458,12 @@ def _linen(b: Builder) -> None:
 
 def _metal(b: Builder) -> None:
     """Brushed metal: a sheet behind and a top, with a turned stand."""
-    base = b.pigment("metal", "#b9bcc0", "#a3a7ac", "#c9a77a", "#b87d5b", "#8d9298")
+    base = b.pigment("metal", "#b9bcc0", "#a3a7ac", "#c4c7ca", "#b08d6b", "#8d9298")
     texture = b.texture(textures.brushed(b.rng))
-    skin = b.material(base, b.tone(base, 0.55), texture=texture, size=1.8, bump=0.10, specular=0.5, roughness=0.28, metal=0.5)
+    skin = b.material(base, b.tone(base, 0.82), texture=texture, size=1.8, bump=0.05, specular=0.5, roughness=0.22, metal=0.5)
     upright = b.material(
-        base, b.tone(base, 0.55), texture=texture, size=1.8, bump=0.10, turn=b.pick(0.0, math.pi / 2), specular=0.5,
-        roughness=0.35, metal=0.3,
+        base, b.tone(base, 0.82), texture=texture, size=1.8, bump=0.05, turn=b.pick(0.0, math.pi / 2), specular=0.5,
+        roughness=0.25, metal=0.3,
     )  # fmt: skip
     if b.colors >= 2:
         b.add(wall(b.material(b.pigment("wall", *PAINT, *DEEP)), -1.1))
@@ -554,7 +554,7 @@ def _beach(b: Builder) -> None:
     horizon = b.tone(zenith, 1.45)
     b.pigment("cloud", *WHITE)
     del horizon
-    _heavens(b, b.uniform(0.5, 1.6))
+    _heavens(b, b.uniform(-0.2, 1.2))
     sea = b.pigment("sea", "#2f7f9f", "#3f9fb0", "#2a6a8c", "#5fb0b8")
     texture = b.texture(textures.water(b.rng, b.uniform(9, 14)))
     waves = b.material(sea, b.tone(sea, 1.3), b.tone(sea, 0.75), texture=texture, size=7.0, bump=0.05, specular=0.02, roughness=0.1)
@@ -566,10 +566,10 @@ def _beach(b: Builder) -> None:
     x, y = noise.grid(384)
     curve = 0.06 * smooth(b.rng, 2.5, 2.5, side=384) + 0.02 * smooth(b.rng, 7, 7, side=384)
     shore = b.field(unit((y * -1.0 + 1.0) * 0.9 + curve * step(y, 0.1, 0.5)))
-    slope = 0.5
-    # The beach is a wedge that rises out of the water toward the camera; foam lies a hair above the water's edge.
-    b.add(relief(beach, (0, -0.32, 1.6), (1, 0, 0), (0, 0, -1), (8, 3.4), slope, shore))
-    b.add(relief(foam, (0, -0.345 - b.uniform(0.0, 0.01), 1.45), (1, 0, 0), (0, 0, -1), (8, 3.4), slope, shore))
+    # The beach is a wedge that rises out of the water toward the camera; foam is a flatter one that begins a little farther out.
+    b.add(relief(beach, (0, -0.30, 0.1), (1, 0, 0), (0, 0, -1), (8, 3.4), 0.5, shore))
+    lace = b.field(b.fields[shore] + 0.012 * fractal(b.rng, 24, octaves=3, side=384) * step(1 - y, 0.3, 0.4))
+    b.add(relief(foam, (0, -0.060 + b.uniform(0.002, 0.004), 0.1), (1, 0, 0), (0, 0, -1), (8, 3.4), 0.1, lace))
     if b.colors >= 4:
         b.add(box(b.material(b.pigment("stand", *PAINT)), (b.uniform(-0.4, 0.4), 0, 1.0), (0.7, 0.42, 0.5), b.uniform(-0.4, 0.4)))
     if b.colors >= 5:
@@ -585,7 +585,7 @@ def _sky(b: Builder) -> None:
     b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fa8d8", "#e8b4a0")
     b.pigment("horizon", "#f0d8c0", "#e8e4dc", "#f4c8a8", "#dce8f0")
     b.pigment("cloud", *WHITE, "#f8e4d8")
-    _heavens(b, b.uniform(-0.5, 0.8))
+    _heavens(b, b.uniform(-1.0, 0.3))
     if b.colors >= 4 or b.chance(0.4):
         ground = b.pigment("floor", *PAINT)
         b.add(floor(b.material(ground, specular=0.25, roughness=0.04), 0.0, 300.0))
@@ -622,8 +622,8 @@ def _window(b: Builder) -> None:
     _front(b, (0, b.uniform(0.42, 0.6), -0.7), 3.1, (0.0, 0.5), b.uniform(26, 34))
     _lamps(
         b, (b.uniform(-0.25, 0.25), b.uniform(0.4, 0.6), -0.9), azimuth=b.pick(-1, 1) * b.uniform(25, 65), elevation=b.uniform(18, 45),
-        gobo_size=b.uniform(0.65, 1.05), gobo_distance=b.uniform(1.5, 3.5), sun_blur=b.uniform(0.15, 0.7),
-        gobo_shift=(b.uniform(-0.2, 0.2), b.uniform(-0.2, 0.2)),
+        gobo_size=b.uniform(0.55, 0.85), gobo_distance=b.uniform(1.5, 3.0), sun_blur=b.uniform(0.12, 0.5),
+        gobo_shift=(b.uniform(-0.12, 0.12), b.uniform(-0.1, 0.1)),
     )  # fmt: skip
 
 
@@ -720,7 +720,7 @@ def _acrylic_floor(b: Builder) -> None:
     b.add(wall(b.material(back), -1.4))
     ground = b.pigment("floor", *DEEP) if b.colors >= 2 else back
     b.add(floor(b.material(ground, specular=0.12, roughness=b.uniform(0.02, 0.12))))
-    panel = b.pigment("panel", "#fff2dc", "#f4f0ff", "#ffe0d0", "#e0f4ff") if b.colors >= 3 or b.chance(0.7) else back
+    panel = b.pigment("panel", "#fff2dc", "#f4f0ff", "#ffe0d0", "#e0f4ff")
     glow = b.material(panel, glow=1.0)
     if b.chance(0.5):
         b.add(disc(glow, (b.uniform(-0.2, 0.2), b.uniform(0.6, 0.8)), -1.3, 0.02, b.uniform(0.45, 0.6)))

@@ -136,7 +136,7 @@ class Builder:
 
     def material(self, *pigments: int, **options: Any) -> int:
         if options.get("texture", -1) >= 0 and "shift" not in options:
-            options["shift"] = (self.uniform(0, 2), self.uniform(0, 2))
+            options["shift"] = (self.uniform(0.4, 0.6), self.uniform(0.4, 0.6))
         self.materials.append(Material(pigments=pigments, **options))
         return len(self.materials) - 1
 

@@ -7,6 +7,7 @@ bumps across and along, where 1 is about the steepest. Places are 0–1 on both 
 import math
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from pipelines.studio_tiny.render.noise import SIDE, Field, cells, fractal, grid, smooth, step
 
@@ -135,7 +136,7 @@ def concrete(rng: Rng, panels: bool) -> Field:
     mottle = fractal(rng, 2.5, octaves=7, gain=0.62)
     pours = smooth(rng, 1.5, 7) * 0.4
     clouds = (0.34 * step(mottle + pours, -1.2, 2.0) + 0.10 * smooth(rng, 160)).clip(0, 1)
-    pores = step(smooth(rng, 150) + 0.5 * smooth(rng, 4), 2.1, 2.6)
+    pores = step(smooth(rng, 190) + 0.5 * smooth(rng, 4), 2.9, 3.3)
     height = 0.10 * fractal(rng, 30, octaves=4) - 1.2 * pores
     dark = pores * 0.9
     if panels:
@@ -152,18 +153,14 @@ def concrete(rng: Rng, panels: bool) -> Field:
 def plaster(rng: Rng) -> Field:
     """Trowelled lime plaster: wash (1)."""
     height = np.zeros((SIDE, SIDE), np.float32)
-    x, y = grid()
-    for _ in range(90):
-        angle, cx, cy = rng.uniform(0, math.pi), rng.random(), rng.random()
-        along = (x - cx) * math.cos(angle) + (y - cy) * math.sin(angle)
-        across = -(x - cx) * math.sin(angle) + (y - cy) * math.cos(angle)
-        across = across + rng.uniform(-1.5, 1.5) * along**2
-        size = rng.uniform(0.06, 0.22)
-        stroke = np.exp(-((along / size) ** 4)) * step(across, -0.3 * size, 0.28 * size) * (1 - step(across, 0.28 * size, 0.34 * size))
-        height = height * (1 - 0.6 * stroke) + stroke * rng.uniform(0.2, 1.0)
-    height = height + 0.06 * fractal(rng, 24, octaves=5, gain=0.6)
-    wash = 0.42 * step(fractal(rng, 2.5, octaves=6, gain=0.6), -1, 2) + 0.10 * height
-    return _texture(height, wash.clip(0, 0.6))
+    for cells_across in (3.0, 4.5, 7.0, 10.0):
+        # A coat ends in a soft edge on one side, and thins out on the other.
+        coat = fractal(rng, cells_across, cells_across * rng.uniform(0.5, 1.4), octaves=4, gain=0.42)
+        lip = step(coat, 0.0, 0.10) * (1 - 0.55 * step(coat, 0.1, 1.6))
+        height += lip * 3.0 / cells_across
+    height += 0.10 * fractal(rng, 26, octaves=5, gain=0.62)
+    wash = 0.40 * step(fractal(rng, 2.2, octaves=7, gain=0.62), -1.2, 2.2) + 0.10 * height
+    return _texture(gaussian_filter(height, 0.8), wash.clip(0, 0.6))
 
 
 def weave(rng: Rng, colors: int, threads: int, checked: bool) -> Field:
@@ -203,7 +200,7 @@ def brushed(rng: Rng) -> Field:
 def tiles(rng: Rng, colors: int, across: int, down: int, offset: float, rough: float) -> Field:
     """Tiles or bricks in rows: joints (1), tiles of further colours (2, 3, 4); `offset` shifts every second row."""
     x, y = grid()
-    ragged = rough * 0.004
+    ragged = rough * 0.0011
     x, y = x + ragged * fractal(rng, 30, octaves=3), y + ragged * fractal(rng, 30, octaves=3)
     row = np.floor(y * down).astype(int)
     place = x * across + offset * (row % 2)
@@ -245,7 +242,7 @@ def water(rng: Rng, scale: float) -> Field:
         points = rng.random((int(count), 2)) * 1.2 - 0.1
         tree_owner, first, second = cells(points)
         del tree_owner
-        line = np.exp(-((second - first) * scale / 0.16) ** 1.0)
+        line = np.exp(-((second - first) * scale / 0.10) ** 1.0)
         shift = np.roll(line, (int(rng.integers(-9, 9)), int(rng.integers(-9, 9))), (0, 1))
         net = np.maximum(net, 0.5 * (line + shift))
     columns = (x * SIDE).astype(int).clip(0, SIDE - 1)

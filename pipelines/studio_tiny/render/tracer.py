@@ -208,6 +208,15 @@ def _sky(sky: Any, dx: Any, dy: Any, dz: Any, out: Any) -> None:
     _lookup(sky, across, 1 - min(0.999, max(0.001, up)), out)
 
 
+@njit(cache=True, fastmath=True)
+def _room(lamp: Any, px: Any, py: Any, pz: Any, dx: Any, dy: Any, dz: Any) -> Any:
+    """Return what a metal sees of the room in a direction: dark walls, a pale ceiling, the wide glow of the soft box."""
+    lx, ly, lz = lamp[0] - px, lamp[1] - py, lamp[2] - pz
+    norm = 1.0 / math.sqrt(lx * lx + ly * ly + lz * lz)
+    toward = max(0.0, (lx * dx + ly * dy + lz * dz) * norm)
+    return 0.12 + 0.45 * max(0.0, dy) + 3.0 * toward**14 + 0.5 * (1.0 if dx * lx < -0.3 * norm else 0.0)
+
+
 @njit(cache=True, fastmath=True, parallel=False)
 def _trace(
     width: Any, height: Any, samples: Any, seed: Any, camera: Any, kinds: Any, rows: Any, owners: Any, materials: Any,
@@ -330,23 +339,25 @@ def _trace(
                             for k in range(pigments):
                                 direct[row, column, k, GLOW] += above[k] * fresnel * share
                         elif metal:
-                            from_dome = shine * 2.0
+                            from_dome = _room(soft, px, py, pz, rx, ry, rz)
                         else:
                             gloss[row, column, DOME] += fresnel * shine * share
-                    elif metal:
-                        from_dome = 0.35
                     else:
                         _surface(materials[owners[hit]], textures, au, av, other, scratch)
                         hx, hy, hz = px + reach * rx + 0.002 * ax, py + reach * ry + 0.002 * ay, pz + reach * rz + 0.002 * az
                         a, b = _pair(sample, 8, pixel, samples)
                         light = _box_light(soft, kinds, rows, fields, hx, hy, hz, ax, ay, az, a, b)
+                        if metal:
+                            from_dome = 0.10 + 0.5 * light + 0.4 * _room(soft, px, py, pz, rx, ry, rz)
                         for k in range(_TONES):
-                            if other[k] > 0:
+                            if other[k] > 0 and not metal:
                                 owner = int(materials[owners[hit], 10 + k])
                                 weight = other[k] * fresnel * share
                                 direct[row, column, owner, SOFT] += weight * light
                                 direct[row, column, owner, SUN] += weight * light
                                 direct[row, column, owner, DOME] += weight * 0.5
+                    if metal:
+                        from_soft, from_sun, from_accent = 0.3 * from_soft, 0.3 * from_sun, 0.5 * from_accent
                     # A soft highlight of each lamp instead of finding the lamp by chance.
                     tight = 2.0 / max(0.0025, (material[8] * 0.8) ** 2)
                     for number in range(2):
