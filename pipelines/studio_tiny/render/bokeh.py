@@ -9,6 +9,8 @@ from pipelines.studio_tiny.render.layers import Layers
 from pipelines.studio_tiny.render.noise import Field
 from pipelines.studio_tiny.render.sets import Pigment
 
+#: The word for this scene.
+BOKEH = "bokeh"
 GROUND = ("#1d2233", "#2a2430", "#14201f", "#33281f", "#241a26", "#3a3440")
 LIGHTS = ("#f4c27a", "#ffdca8", "#e8935a", "#f2e6d0", "#d86f5c", "#8fb6d9", "#f0a8b8")
 
@@ -16,7 +18,7 @@ LIGHTS = ("#f4c27a", "#ffdca8", "#e8935a", "#f2e6d0", "#d86f5c", "#8fb6d9", "#f0
 def lights(width: int, height: int, colors: int, seed: int) -> tuple[Layers, list[Pigment]]:
     """Return the layers and pigments of a picture of lights with at least `colors` colours, the ground's among them."""
     rng = np.random.default_rng(seed)
-    kinds = max(1, colors - 1) + int(rng.random() < 0.4)
+    kinds = max(1, colors - 1) + int(rng.random() < (0.8 if colors == 1 else 0.3))
     pigments = [Pigment("ground", GROUND), *(Pigment("lights", LIGHTS) for _ in range(kinds))]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     scale = math.sqrt(width * height)
@@ -46,7 +48,7 @@ def lights(width: int, height: int, colors: int, seed: int) -> tuple[Layers, lis
             if x1 <= x0 or y1 <= y0:
                 continue
             alpha = _disc(x[y0:y1, x0:x1] - cx, y[y0:y1, x0:x1] - cy, radius, blades, turn, (cx / width - 0.5, cy / height - 0.5))
-            strength = rng.choice([1.0, 1.0, rng.uniform(0.3, 0.9)])
+            strength = rng.choice([1.0, 1.0, rng.uniform(0.25, 0.8)])
             level = strength * (1 - rim + rim * _edge(x[y0:y1, x0:x1] - cx, y[y0:y1, x0:x1] - cy, radius))
             opaque = alpha * min(1.0, strength + 0.1)
             window = (slice(y0, y1), slice(x0, x1))

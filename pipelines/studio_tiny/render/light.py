@@ -123,6 +123,20 @@ def leaves(rng: Rng) -> NDArray[Any]:
     return _finished(image)
 
 
+def foreground(rng: Rng, width: int, height: int) -> NDArray[Any]:
+    """Return how much leaves close to the lens hide, (height, width), 0–1: far out of focus, at the edge of the frame."""
+    side = max(width, height)
+    image = Image.new("L", (side, side), 0)
+    draw = ImageDraw.Draw(image)
+    kind = str(rng.choice(["palm", "olive", "broad"]))
+    corner = (float(rng.choice([-0.05, 1.05])) * width / side, float(rng.choice([-0.05, 0.35, 1.05])) * height / side)
+    inward = math.atan2(0.5 * height / side - corner[1], 0.5 * width / side - corner[0])
+    for _ in range(int(rng.integers(1, 4))):
+        branch(rng, draw, kind, corner, inward + rng.normal(0, 0.7), rng.uniform(0.3, 0.5), 255, side)
+    alpha = np.asarray(image, np.float32)[:height, :width] / 255
+    return gaussian_filter(alpha, side * rng.uniform(0.008, 0.02))
+
+
 def branch(
     rng: Rng, draw: Any, kind: str, start: tuple[float, float], angle: float, length: float, fill: Any, side: int
 ) -> None:

@@ -38,15 +38,15 @@ class Mood(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MOODS: dict[str, Mood] = {
-    "neutral": Mood(),
+    "neutral": Mood(exposure=1.06),
     "bright": Mood(
         soft=0.75, dome=0.9, accent=0.1, contrast=0.8, exposure=1.12, light=0.55, lift=0.47, chroma=0.8, bloom=0.10, vignette=0.0
     ),
     "dark": Mood(
-        soft=0.8, dome=0.08, accent=0.25, contrast=1.25, exposure=0.8, light=0.50, chroma=0.8, vignette=0.5, bloom=0.02
+        soft=0.8, dome=0.08, accent=0.25, contrast=1.25, exposure=0.9, light=0.52, chroma=0.8, vignette=0.5, bloom=0.02
     ),
-    "warm": Mood(key=(1.0, 0.84, 0.62), fill=(1.0, 0.90, 0.78), side=(1.0, 0.7, 0.4), accent=0.25, pull=(0.012, 0.035), chroma=1.1),
-    "cool": Mood(key=(0.80, 0.92, 1.0), fill=(0.70, 0.86, 1.0), side=(0.5, 0.75, 1.0), accent=0.25, pull=(-0.015, -0.030), chroma=0.9),
+    "warm": Mood(key=(1.0, 0.90, 0.75), fill=(1.0, 0.94, 0.86), side=(1.0, 0.75, 0.5), accent=0.25, pull=(0.010, 0.020), chroma=1.05),
+    "cool": Mood(key=(0.86, 0.94, 1.0), fill=(0.80, 0.91, 1.0), side=(0.6, 0.8, 1.0), accent=0.25, pull=(-0.008, -0.018), chroma=0.85),
     "dramatic": Mood(soft=0.12, sun=1.1, dome=0.07, accent=0.35, contrast=1.2, exposure=0.95, light=0.78, vignette=0.4, chroma=1.05),
     "soft": Mood(
         soft=0.55, dome=0.9, accent=0.05, contrast=0.55, light=0.60, lift=0.36, chroma=0.75, fog=0.12, air=(1.0, 0.95, 0.94), bloom=0.32,
@@ -54,8 +54,8 @@ MOODS: dict[str, Mood] = {
     ),
     "vivid": Mood(soft=0.95, sun=0.25, accent=0.2, contrast=1.1, chroma=2.4, light=0.93, bloom=0.03),
     "golden": Mood(
-        soft=0.10, sun=1.0, dome=0.30, key=(1.0, 0.68, 0.34), fill=(0.78, 0.80, 1.0), side=(1.0, 0.6, 0.3), accent=0.2, contrast=1.05,
-        pull=(0.012, 0.045), chroma=1.15, bloom=0.14, vignette=0.12,
+        soft=0.10, sun=1.0, dome=0.30, key=(1.0, 0.78, 0.48), fill=(0.84, 0.86, 1.0), side=(1.0, 0.65, 0.35), accent=0.2, contrast=1.05,
+        pull=(0.014, 0.026), chroma=1.05, bloom=0.14, vignette=0.12,
     ),
     "misty": Mood(
         soft=0.35, dome=1.0, accent=0.0, contrast=0.6, light=0.7, lift=0.22, chroma=0.45, fog=0.55, air=(0.80, 0.85, 0.88), bloom=0.20,
@@ -70,7 +70,7 @@ MOODS: dict[str, Mood] = {
         light=0.72, chroma=0.8, vignette=0.25, bloom=0.20,
     ),
     "vintage": Mood(
-        soft=0.9, dome=0.4, key=(1.0, 0.90, 0.72), fill=(0.90, 0.95, 0.86), contrast=0.85, light=0.82, lift=0.06, chroma=0.62, pull=(0.006, 0.034),
-        vignette=0.28, grain=0.016, fade=0.045, bloom=0.08,
+        soft=0.9, dome=0.4, key=(1.0, 0.90, 0.72), fill=(0.90, 0.95, 0.86), contrast=0.85, light=0.82, lift=0.06, chroma=0.62, pull=(0.006, 0.022),
+        vignette=0.28, grain=0.009, fade=0.045, bloom=0.08,
     ),
 }  # fmt: skip

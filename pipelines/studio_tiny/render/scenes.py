@@ -27,6 +27,8 @@ def build(scene: str, width: int, height: int, colors: int, seed: int) -> Set:
     """Return a set of the scene with at least `colors` (1–5) regions of their own colour; the same seed, the same set."""
     builder = Builder(scene, width, height, colors, seed)
     SCENES[scene](builder)
+    if scene == "foliage" or (scene in _LEAFY and builder.chance(0.15)):
+        builder.hang_leaves()
     return builder.built()
 
 
@@ -473,13 +475,24 @@ def _metal(b: Builder) -> None:
     if b.colors >= 3:
         paint = b.material(b.pigment("stand", *DEEP), specular=0.04, roughness=0.2)
         b.add(cylinder(paint, (0, 0, -0.2), b.uniform(0.36, 0.44), b.uniform(0.3, 0.45)))
-    elif b.chance(0.6):
-        b.add(cylinder(upright, (0, 0, -0.2), b.uniform(0.34, 0.44), b.uniform(0.10, 0.4), 0.02))
+    else:
+        _metal_thing(b, upright)
     for number in range(4, b.colors + 1):
         paint = b.material(b.pigment("panel", *DEEP))
         b.add(box(paint, ((0.8 if number == 4 else -0.8), 0, -0.7), (0.6, b.uniform(0.7, 1.2), 0.1), b.uniform(-0.2, 0.2)))
     _front(b, (0, b.uniform(0.25, 0.4), -0.4), 2.9, (0.2, 0.8), b.uniform(25, 32))
     _lamps(b, (0, 0.2, -0.3))
+
+
+def _metal_thing(b: Builder, material: int) -> None:
+    """Stand something of the metal in the middle: a turned stand, a block, an upright disc."""
+    shape = b.pick("stand", "block", "disc")
+    if shape == "stand":
+        b.add(cylinder(material, (0, 0, -0.2), b.uniform(0.34, 0.44), b.uniform(0.10, 0.4), 0.02))
+    elif shape == "block":
+        b.add(box(material, (0, 0, -0.2), (b.uniform(0.6, 0.9), b.uniform(0.12, 0.35), 0.6), b.uniform(-0.5, 0.5), 0.015))
+    else:
+        b.add(disc(material, (b.uniform(-0.2, 0.2), 0.45), -0.5, 0.04, 0.45))
 
 
 def _water(b: Builder) -> None:
@@ -733,6 +746,9 @@ def _acrylic_floor(b: Builder) -> None:
     _front(b, (0, b.uniform(0.35, 0.5), -0.5), 3.0, (0.05, 0.5), b.uniform(26, 33))
     _lamps(b, (0, 0.3, -0.4))
 
+
+#: Where leaves may reach into the frame.
+_LEAFY = ("podium", "arch", "niche", "plaster", "window", "shelf", "sand", "water", "steps")
 
 SCENES: dict[str, Callable[[Builder], None]] = {
     "sweep": _sweep,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipelines.studio_tiny.render import geometry
 from pipelines.studio_tiny.render.camera import Camera
 from pipelines.studio_tiny.render.geometry import Solid
-from pipelines.studio_tiny.render.light import GOBO, Rig
+from pipelines.studio_tiny.render.light import GOBO, Rig, foreground
 from pipelines.studio_tiny.render.noise import SIDE
 
 
@@ -59,6 +59,8 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
     gobo: NDArray[Any] | None
     #: (SIDE, SIDE, pigments): what the sky is of, or None indoors.
     sky: NDArray[Any] | None
+    #: (height, width), 0–1: what leaves close to the lens hide; the last pigment is theirs.
+    leaves: NDArray[Any] | None
 
     def solid_table(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         return geometry.table(self.solids)
@@ -107,6 +109,7 @@ class Builder:
         self.fields: list[NDArray[Any]] = []
         self.gobo: NDArray[Any] | None = None
         self.sky: NDArray[Any] | None = None
+        self.leaves: NDArray[Any] | None = None
 
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
@@ -143,6 +146,11 @@ class Builder:
     def add(self, *solids: Solid) -> None:
         self.solids.extend(solids)
 
+    def hang_leaves(self) -> None:
+        """Let leaves reach into the frame close to the lens; the last thing a scene does."""
+        self.pigment("leaves", "#5f7a4f", "#4a6741", "#7d8f5e", "#3f5a48")
+        self.leaves = foreground(self.rng, self.width, self.height)
+
     def built(self) -> Set:
         if self.camera is None or self.rig is None:
             raise ValueError(f"the scene {self.scene} set no camera or no lamps")
@@ -152,5 +160,5 @@ class Builder:
         return Set(
             scene=self.scene, width=self.width, height=self.height, seed=self.seed, camera=self.camera, rig=self.rig,
             solids=self.solids, materials=self.materials, pigments=self.pigments, textures=self.textures,
-            fields=self.fields, gobo=self.gobo, sky=sky,
+            fields=self.fields, gobo=self.gobo, sky=sky, leaves=self.leaves,
         )  # fmt: skip

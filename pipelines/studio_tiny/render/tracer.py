@@ -41,9 +41,19 @@ def trace(built: Set, samples: int = 16) -> Layers:
         len(built.pigments),
     )
     direct, gloss, bounce = _smooth(direct, gloss, bounce, cover, features)
+    if built.leaves is not None:
+        _hide(built.leaves, direct, gloss, bounce, cover)
     return Layers(
         direct=direct, gloss=gloss, bounce=bounce, cover=cover, depth=features[..., 3], gobo=built.gobo is not None
     )
+
+
+def _hide(leaves: Any, direct: Any, gloss: Any, bounce: Any, cover: Any) -> None:
+    """Put leaves that are far out of focus before everything; the last pigment is theirs."""
+    for layer in (direct, gloss, bounce, cover):
+        layer *= (1 - leaves).reshape(*leaves.shape, *[1] * (layer.ndim - 2))
+    cover[..., -1] += leaves
+    direct[..., -1, :] += leaves[..., None] * np.array([0.5, 0.4, 0.7, 0.3, 0.0], np.float32)
 
 
 # ── numbers without a pattern: Sobol's first two dimensions, scrambled for each pixel and purpose ────────────────────────
