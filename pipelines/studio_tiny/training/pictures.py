@@ -2,6 +2,7 @@
 
 import colorsys
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -66,7 +67,7 @@ def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
         Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=97, subsampling=0)
         prompts.append(prompt(scene, mood, colors))
         files.append(buffer.getvalue())
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}")
     partial.write_bytes(msgspec.msgpack.encode(Shard(prompts, files)))
     partial.replace(path)
     return path
