@@ -26,7 +26,9 @@ def lights(width: int, height: int, colors: int, seed: int) -> tuple[Layers, lis
     cover = np.zeros((height, width, len(pigments)), np.float32)
     cover[..., 0] = 1
     slope, spread = rng.normal(0, 0.6, 2), rng.uniform(0.5, 0.9)
-    pool = np.exp(-(((x / width - rng.uniform(0.2, 0.8)) / spread) ** 2) - ((y / height - rng.uniform(0.2, 0.8)) / spread) ** 2)
+    pool = np.exp(
+        -(((x / width - rng.uniform(0.2, 0.8)) / spread) ** 2) - ((y / height - rng.uniform(0.2, 0.8)) / spread) ** 2
+    )
     glow[..., 0] = 0.80 + 0.30 * pool + 0.06 * slope[0] * (x / width - 0.5) + 0.06 * slope[1] * (y / height - 0.5)
     typical = rng.choice([0.025, 0.04, 0.06, 0.09])
     blades = int(rng.choice([0, 0, 0, 8]))
@@ -47,7 +49,9 @@ def lights(width: int, height: int, colors: int, seed: int) -> tuple[Layers, lis
             y0, y1 = max(0, int(cy - radius - 3)), min(height, int(cy + radius + 4))
             if x1 <= x0 or y1 <= y0:
                 continue
-            alpha = _disc(x[y0:y1, x0:x1] - cx, y[y0:y1, x0:x1] - cy, radius, blades, turn, (cx / width - 0.5, cy / height - 0.5))
+            alpha = _disc(
+                x[y0:y1, x0:x1] - cx, y[y0:y1, x0:x1] - cy, radius, blades, turn, (cx / width - 0.5, cy / height - 0.5)
+            )
             strength = rng.choice([1.0, 1.0, rng.uniform(0.25, 0.8)])
             level = strength * (1 - rim + rim * _edge(x[y0:y1, x0:x1] - cx, y[y0:y1, x0:x1] - cy, radius))
             opaque = alpha * min(1.0, strength + 0.1)

@@ -62,7 +62,9 @@ def room(layers: Layers, pigments: Sequence[Pigment]) -> int:
     return sum(part >= SHARE * 1.15 for _, part in own_regions(layers, pigments))
 
 
-def develop(layers: Layers, pigments: Sequence[Pigment], mood_name: str, colors: Sequence[Rgb], seed: int) -> NDArray[np.uint8]:
+def develop(
+    layers: Layers, pigments: Sequence[Pigment], mood_name: str, colors: Sequence[Rgb], seed: int
+) -> NDArray[np.uint8]:
     """Return the picture (height, width, 3). The first color takes the largest region, the second the next, and so on.
 
     Raises NoRoom.
@@ -77,7 +79,10 @@ def develop(layers: Layers, pigments: Sequence[Pigment], mood_name: str, colors:
     draft_layers = _shrunk(layers, max(1, min(layers.depth.shape) // _SOLVE_SIDE))
     jitter = rng.uniform(0.85, 1.15, 4)
     draft = _mix(draft_layers, pigments, mood, jitter, {}, asked)
-    marks = {head: _even_part(draft, pigments, head, head in asked, mood) for head in {_head(pigments, i) for i in range(len(pigments))}}
+    marks = {
+        head: _even_part(draft, pigments, head, head in asked, mood)
+        for head in {_head(pigments, i) for i in range(len(pigments))}
+    }
     marks = {head: mark for head, mark in marks.items() if mark is not None}
     draft = _mix(draft_layers, pigments, mood, jitter, marks, asked)
     albedo = _solve(draft, pigments, mood, marks, albedo, asked)
@@ -169,7 +174,7 @@ def _mix(
         strengths[0] *= 0.30
         strengths[2] *= 0.75
     lamps = np.array([mood.key, mood.key, mood.fill, mood.side, (1, 1, 1)]) * strengths[:, None]
-    light = (layers.direct.astype(np.float32) @ lamps.astype(np.float32))
+    light = layers.direct.astype(np.float32) @ lamps.astype(np.float32)
     # Light that bounced twice and more comes evenly from everywhere.
     light += layers.cover[..., None] * (0.06 * strengths[2] + 0.02) * np.array(mood.fill, np.float32)
     tones = np.array([pigment.tone for pigment in pigments], np.float32)
@@ -268,7 +273,12 @@ def _expose(mix: _Mix, pigments: Sequence[Pigment], mood: Mood, albedo: NDArray[
 
 
 def _solve(
-    mix: _Mix, pigments: Sequence[Pigment], mood: Mood, marks: dict[int, _Mark], albedo: NDArray[Any], asked: dict[int, Any]
+    mix: _Mix,
+    pigments: Sequence[Pigment],
+    mood: Mood,
+    marks: dict[int, _Mark],
+    albedo: NDArray[Any],
+    asked: dict[int, Any],
 ) -> NDArray[Any]:
     """Adjust the albedos of requested regions until their evenly lit parts are displayed in the requested colours."""
     for _ in range(_ROUNDS if asked else 0):

@@ -112,7 +112,9 @@ def nearest(kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: A
 
 
 @njit(cache=True, fastmath=True)
-def blocked(kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any, reach: Any) -> Any:
+def blocked(
+    kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any, reach: Any
+) -> Any:
     """Return whether anything stands on the ray nearer than `reach`."""
     for index in range(len(kinds)):
         if meet(kinds[index], rows[index], fields, ox, oy, oz, dx, dy, dz, reach)[0] < reach:
@@ -121,9 +123,7 @@ def blocked(kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: A
 
 
 @njit(cache=True, fastmath=True)
-def meet(
-    kind: Any, row: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any, reach: Any
-) -> Any:
+def meet(kind: Any, row: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any, reach: Any) -> Any:
     if kind == RECT:
         return _rect(row, ox, oy, oz, dx, dy, dz)
     if kind == BOX:

@@ -30,7 +30,12 @@ def smooth(rng: np.random.Generator, across: float, down: float | None = None, s
 
 
 def fractal(
-    rng: np.random.Generator, across: float, down: float | None = None, octaves: int = 5, gain: float = 0.5, side: int = SIDE
+    rng: np.random.Generator,
+    across: float,
+    down: float | None = None,
+    octaves: int = 5,
+    gain: float = 0.5,
+    side: int = SIDE,
 ) -> Field:
     """Return octaves of smooth noise, each twice as fine and `gain` as strong, of about unit deviation."""
     down = across if down is None else down

@@ -10,7 +10,19 @@ import numpy as np
 
 from pipelines.studio_tiny.render import light, noise, textures
 from pipelines.studio_tiny.render.camera import Camera
-from pipelines.studio_tiny.render.geometry import arch, box, cylinder, disc, floor, opening, rect, relief, sphere, sweep, wall
+from pipelines.studio_tiny.render.geometry import (
+    arch,
+    box,
+    cylinder,
+    disc,
+    floor,
+    opening,
+    rect,
+    relief,
+    sphere,
+    sweep,
+    wall,
+)
 from pipelines.studio_tiny.render.light import Rig
 from pipelines.studio_tiny.render.noise import Field, fractal, smooth, step, unit
 from pipelines.studio_tiny.render.sets import Builder, Set
@@ -52,7 +64,12 @@ def _lamps(b: Builder, target: tuple[float, float, float], **changes: float | tu
 
 
 def _front(
-    b: Builder, target: tuple[float, float, float], distance: float, height: tuple[float, float], view: float, blur: float = 0.0
+    b: Builder,
+    target: tuple[float, float, float],
+    distance: float,
+    height: tuple[float, float],
+    view: float,
+    blur: float = 0.0,
 ) -> None:
     """Look at the target from the front; `height` is the range of the eye above it, `blur` the lens's radius."""
     azimuth = math.radians(b.rng.normal(0, 7))
@@ -99,7 +116,14 @@ def _sweep(b: Builder) -> None:
     b.add(sweep(b.material(paper), depth, b.uniform(0.35, 1.0)))
     if b.colors >= 2:
         sheet = b.pigment("sheet", *PAINT)
-        b.add(box(b.material(sheet), (b.uniform(-0.2, 0.2), 0, 0.6), (6, 0.006, b.uniform(1.5, 2.1)), b.uniform(-0.12, 0.12)))
+        b.add(
+            box(
+                b.material(sheet),
+                (b.uniform(-0.2, 0.2), 0, 0.6),
+                (6, 0.006, b.uniform(1.5, 2.1)),
+                b.uniform(-0.12, 0.12),
+            )
+        )
     side = b.pick(-1, 1)
     for number in range(3, b.colors + 1):
         panel = b.material(b.pigment("panel", *DEEP))
@@ -335,7 +359,9 @@ def _concrete(b: Builder) -> None:
     b.add(wall(skin, -1.0))
     plain = b.texture(textures.concrete(b.rng, panels=False))
     ground = b.pigment("floor", *STONE) if b.colors >= 2 else base
-    under = b.material(ground, b.tone(ground, 0.68), b.tone(ground, 0.3), texture=plain, size=2.5, bump=0.15, specular=0.02)
+    under = b.material(
+        ground, b.tone(ground, 0.68), b.tone(ground, 0.3), texture=plain, size=2.5, bump=0.15, specular=0.02
+    )
     b.add(floor(under))
     if b.colors >= 3 or b.chance(0.5):
         seat = b.pigment("bench", *STONE, *DEEP) if b.colors >= 3 else base
@@ -343,7 +369,15 @@ def _concrete(b: Builder) -> None:
         b.add(box(block, (b.uniform(-0.3, 0.3), 0, -0.25), (b.uniform(0.9, 2.2), b.uniform(0.22, 0.4), 0.7), 0.0, 0.01))
     for number in range(4, b.colors + 1):
         side = 1 if number % 2 else -1
-        b.add(box(b.material(b.pigment("panel", *DEEP)), (side * 0.75, 0, -0.7), (0.62, b.uniform(0.9, 1.3), 0.3), 0.0, 0.01))
+        b.add(
+            box(
+                b.material(b.pigment("panel", *DEEP)),
+                (side * 0.75, 0, -0.7),
+                (0.62, b.uniform(0.9, 1.3), 0.3),
+                0.0,
+                0.01,
+            )
+        )
     _front(b, (0, b.uniform(0.4, 0.55), -0.6), 3.2, (0.1, 0.6), b.uniform(26, 33))
     _lamps(b, (0, 0.4, -0.6))
 
@@ -360,7 +394,14 @@ def _plaster(b: Builder) -> None:
         _vase(b, b.pick(-1, 1) * 0.55)
     for number in range(4, b.colors + 1):
         x = (0.62 if number == 4 else -0.62) * b.pick(0.9, 1.0)
-        b.add(box(b.material(b.pigment("block", *DEEP)), (x, 0, -0.45), (0.55, b.uniform(0.35, 0.9), 0.4), b.uniform(-0.2, 0.2)))
+        b.add(
+            box(
+                b.material(b.pigment("block", *DEEP)),
+                (x, 0, -0.45),
+                (0.55, b.uniform(0.35, 0.9), 0.4),
+                b.uniform(-0.2, 0.2),
+            )
+        )
     _front(b, (0, b.uniform(0.38, 0.5), -0.5), 3.0, (0.05, 0.5), b.uniform(24, 31))
     _lamps(b, (0, 0.4, -0.6), azimuth=b.pick(-1, 1) * b.uniform(55, 78), elevation=b.uniform(20, 45))
 
@@ -394,7 +435,9 @@ def _cloth(b: Builder, bands: int) -> int:
     """Return a cloth material of `bands` colours."""
     colors = [b.pigment("cloth", *LINEN, *DEEP) for _ in range(bands)]
     satin = b.chance(0.5)
-    texture = textures.weave(b.rng, bands, 200, checked=False) if bands > 1 else textures.weave(b.rng, 1, 240, checked=False)
+    texture = (
+        textures.weave(b.rng, bands, 200, checked=False) if bands > 1 else textures.weave(b.rng, 1, 240, checked=False)
+    )
     shine = {"specular": 0.05, "roughness": b.uniform(0.35, 0.5)} if satin else {}
     fine = 0.08 if satin else 0.35
     return b.material(
@@ -433,10 +476,19 @@ def _curtain(b: Builder) -> None:
         ground = 0
     b.add(floor(b.material(ground, specular=b.pick(0.0, 0.04), roughness=0.15)))
     if b.colors >= 3:
-        b.add(cylinder(b.material(b.pigment("stand", *PAINT)), (0, 0, -0.1), b.uniform(0.38, 0.48), b.uniform(0.25, 0.4)))
+        b.add(
+            cylinder(b.material(b.pigment("stand", *PAINT)), (0, 0, -0.1), b.uniform(0.38, 0.48), b.uniform(0.25, 0.4))
+        )
     for number in range(4, b.colors + 1):
         x0 = 0.72 if number == 4 else -0.72
-        b.add(box(b.material(b.pigment("block", *DEEP)), (x0, 0, -0.25), (0.46, b.uniform(0.4, 0.7), 0.46), b.uniform(-0.4, 0.4)))
+        b.add(
+            box(
+                b.material(b.pigment("block", *DEEP)),
+                (x0, 0, -0.25),
+                (0.46, b.uniform(0.4, 0.7), 0.46),
+                b.uniform(-0.4, 0.4),
+            )
+        )
     _front(b, (0, b.uniform(0.45, 0.62), -0.8), 3.2, (0.0, 0.5), b.uniform(26, 33))
     _lamps(b, (0, 0.5, -0.8), azimuth=b.pick(-1, 1) * b.uniform(45, 75))
 
@@ -462,7 +514,9 @@ def _metal(b: Builder) -> None:
     """Brushed metal: a sheet behind and a top, with a turned stand."""
     base = b.pigment("metal", "#b9bcc0", "#a3a7ac", "#c4c7ca", "#b08d6b", "#8d9298")
     texture = b.texture(textures.brushed(b.rng))
-    skin = b.material(base, b.tone(base, 0.82), texture=texture, size=1.8, bump=0.05, specular=0.5, roughness=0.22, metal=0.5)
+    skin = b.material(
+        base, b.tone(base, 0.82), texture=texture, size=1.8, bump=0.05, specular=0.5, roughness=0.22, metal=0.5
+    )
     upright = b.material(
         base, b.tone(base, 0.82), texture=texture, size=1.8, bump=0.05, turn=b.pick(0.0, math.pi / 2), specular=0.5,
         roughness=0.25, metal=0.3,
@@ -479,7 +533,9 @@ def _metal(b: Builder) -> None:
         _metal_thing(b, upright)
     for number in range(4, b.colors + 1):
         paint = b.material(b.pigment("panel", *DEEP))
-        b.add(box(paint, ((0.8 if number == 4 else -0.8), 0, -0.7), (0.6, b.uniform(0.7, 1.2), 0.1), b.uniform(-0.2, 0.2)))
+        b.add(
+            box(paint, ((0.8 if number == 4 else -0.8), 0, -0.7), (0.6, b.uniform(0.7, 1.2), 0.1), b.uniform(-0.2, 0.2))
+        )
     _front(b, (0, b.uniform(0.25, 0.4), -0.4), 2.9, (0.2, 0.8), b.uniform(25, 32))
     _lamps(b, (0, 0.2, -0.3))
 
@@ -490,7 +546,9 @@ def _metal_thing(b: Builder, material: int) -> None:
     if shape == "stand":
         b.add(cylinder(material, (0, 0, -0.2), b.uniform(0.34, 0.44), b.uniform(0.10, 0.4), 0.02))
     elif shape == "block":
-        b.add(box(material, (0, 0, -0.2), (b.uniform(0.6, 0.9), b.uniform(0.12, 0.35), 0.6), b.uniform(-0.5, 0.5), 0.015))
+        b.add(
+            box(material, (0, 0, -0.2), (b.uniform(0.6, 0.9), b.uniform(0.12, 0.35), 0.6), b.uniform(-0.5, 0.5), 0.015)
+        )
     else:
         b.add(disc(material, (b.uniform(-0.2, 0.2), 0.45), -0.5, 0.04, 0.45))
 
@@ -501,7 +559,14 @@ def _water(b: Builder) -> None:
     net = b.tone(shallow, 2.2)
     texture = b.texture(textures.water(b.rng, b.uniform(5, 9)))
     skin = b.material(
-        shallow, net, b.tone(shallow, 0.72), texture=texture, size=b.uniform(1.8, 2.6), bump=0.10, specular=0.03, roughness=0.08
+        shallow,
+        net,
+        b.tone(shallow, 0.72),
+        texture=texture,
+        size=b.uniform(1.8, 2.6),
+        bump=0.10,
+        specular=0.03,
+        roughness=0.08,
     )
     b.add(floor(skin))
     if b.colors >= 2:
@@ -513,7 +578,15 @@ def _water(b: Builder) -> None:
         b.add(cylinder(stand, (b.uniform(-0.15, 0.15), 0, b.uniform(-0.1, 0.1)), 0.36, 0.14, 0.02))
     for number in range(4, b.colors + 1):
         paint = b.material(b.pigment("block", *DEEP))
-        b.add(box(paint, (b.uniform(-0.5, 0.1), 0, 0.5 if number == 4 else -0.55), (0.62, 0.1, 0.4), b.uniform(-0.5, 0.5), 0.01))
+        b.add(
+            box(
+                paint,
+                (b.uniform(-0.5, 0.1), 0, 0.5 if number == 4 else -0.55),
+                (0.62, 0.1, 0.4),
+                b.uniform(-0.5, 0.5),
+                0.01,
+            )
+        )
     _above(b, b.uniform(1.2, 1.8), b.uniform(0, 45))
     _lamps(b, (0, 0, 0), elevation=b.uniform(40, 60))
 
@@ -522,7 +595,9 @@ def _sand(b: Builder) -> None:
     """Wind-rippled sand with stones or an arch."""
     base = b.pigment("sand", "#e2cba6", "#d9bd94", "#ead9bd", "#cfae86", "#e8d3c0")
     texture = b.texture(textures.sand(b.rng, b.pick(0.0, 9.0, 14.0, 18.0)))
-    skin = b.material(base, b.tone(base, 0.72), b.tone(base, 0.45), texture=texture, size=1.6, bump=0.55, turn=b.uniform(-0.4, 0.4))
+    skin = b.material(
+        base, b.tone(base, 0.72), b.tone(base, 0.45), texture=texture, size=1.6, bump=0.55, turn=b.uniform(-0.4, 0.4)
+    )
     dunes = b.field(unit(fractal(b.rng, 3, octaves=3, gain=0.35, side=256)))
     b.add(relief(skin, (0, -0.06, -1.0), (1, 0, 0), (0, 0, -1), (5, 4), b.uniform(0.12, 0.3), dunes))
     upright = b.colors >= 2 or b.chance(0.5)
@@ -558,7 +633,9 @@ def _heavens(b: Builder, cloudy: float) -> None:
     shade = 0.35 * step(under - shape, -0.3, 0.8)
     lit = cloud * (1 - shade)
     rest = 1 - cloud
-    b.sky = np.stack([rest * (1 - low) + cloud * shade * 0.5, rest * low + cloud * shade * 0.5, lit], axis=2).astype(np.float32)
+    b.sky = np.stack([rest * (1 - low) + cloud * shade * 0.5, rest * low + cloud * shade * 0.5, lit], axis=2).astype(
+        np.float32
+    )
 
 
 def _beach(b: Builder) -> None:
@@ -570,7 +647,9 @@ def _beach(b: Builder) -> None:
     _heavens(b, b.uniform(-0.2, 1.2))
     sea = b.pigment("sea", "#2f7f9f", "#3f9fb0", "#2a6a8c", "#5fb0b8")
     texture = b.texture(textures.water(b.rng, b.uniform(9, 14)))
-    waves = b.material(sea, b.tone(sea, 1.3), b.tone(sea, 0.75), texture=texture, size=7.0, bump=0.05, specular=0.02, roughness=0.1)
+    waves = b.material(
+        sea, b.tone(sea, 1.3), b.tone(sea, 0.75), texture=texture, size=7.0, bump=0.05, specular=0.02, roughness=0.1
+    )
     sand = b.pigment("sand", "#e2cba6", "#d9bd94", "#ead9bd", "#cfae86")
     grains = b.texture(textures.sand(b.rng, b.pick(0.0, 0.0, 12.0)))
     beach = b.material(sand, b.tone(sand, 0.8), b.tone(sand, 0.6), texture=grains, size=2.2, bump=0.35)
@@ -584,12 +663,24 @@ def _beach(b: Builder) -> None:
     lace = b.field(b.fields[shore] + 0.012 * fractal(b.rng, 24, octaves=3, side=384) * step(1 - y, 0.3, 0.4))
     b.add(relief(foam, (0, -0.060 + b.uniform(0.002, 0.004), 0.1), (1, 0, 0), (0, 0, -1), (8, 3.4), 0.1, lace))
     if b.colors >= 4:
-        b.add(box(b.material(b.pigment("stand", *PAINT)), (b.uniform(-0.4, 0.4), 0, 1.0), (0.7, 0.42, 0.5), b.uniform(-0.4, 0.4)))
+        b.add(
+            box(
+                b.material(b.pigment("stand", *PAINT)),
+                (b.uniform(-0.4, 0.4), 0, 1.0),
+                (0.7, 0.42, 0.5),
+                b.uniform(-0.4, 0.4),
+            )
+        )
     if b.colors >= 5:
         b.add(cylinder(b.material(b.pigment("column", *DEEP)), (b.pick(-0.75, 0.75), 0, 0.8), 0.28, 0.85))
     eye = b.uniform(0.7, 1.1)
     horizon_at = b.uniform(-0.12, 0.1)
-    b.camera = Camera(eye=(b.uniform(-0.2, 0.2), eye, 4.2), target=(0, eye - 0.35 + horizon_at, 1.0), field_of_view=b.uniform(30, 38), aspect=b.aspect)
+    b.camera = Camera(
+        eye=(b.uniform(-0.2, 0.2), eye, 4.2),
+        target=(0, eye - 0.35 + horizon_at, 1.0),
+        field_of_view=b.uniform(30, 38),
+        aspect=b.aspect,
+    )
     _lamps(b, (0, 0.1, 1.2), elevation=b.uniform(18, 50), distance=8.0, softness=2.0)
 
 
@@ -607,7 +698,9 @@ def _sky(b: Builder) -> None:
         tilt = b.uniform(0.22, 0.5)
     if b.colors >= 5:
         b.add(cylinder(b.material(b.pigment("stand", *PAINT)), (0, 0, -0.5), 0.5, 0.42))
-    b.camera = Camera(eye=(0, 0.6, 3.0), target=(0, 0.6 + tilt * 3, 0), field_of_view=b.uniform(30, 44), aspect=b.aspect)
+    b.camera = Camera(
+        eye=(0, 0.6, 3.0), target=(0, 0.6 + tilt * 3, 0), field_of_view=b.uniform(30, 44), aspect=b.aspect
+    )
     _lamps(b, (0, 0.2, -0.5))
 
 
@@ -619,18 +712,29 @@ def _window(b: Builder) -> None:
     ground = b.pigment("floor", *OAK, *PAINT) if b.colors >= 2 or b.chance(0.4) else upper
     if b.chance(0.4):
         grain = b.texture(textures.wood(b.rng, 6, 1))
-        planks = b.material(ground, b.tone(ground, 0.5), b.tone(ground, 0.2), texture=grain, size=1.4, bump=0.2, turn=math.pi / 2)
+        planks = b.material(
+            ground, b.tone(ground, 0.5), b.tone(ground, 0.2), texture=grain, size=1.4, bump=0.2, turn=math.pi / 2
+        )
     else:
         planks = b.material(ground)
     b.add(floor(planks))
     if b.colors >= 3:
-        b.add(box(b.material(b.pigment("plinth", *PAINT)), (b.uniform(-0.3, 0.3), 0, -0.3), (0.7, b.uniform(0.3, 0.5), 0.5), b.uniform(-0.3, 0.3)))
+        b.add(
+            box(
+                b.material(b.pigment("plinth", *PAINT)),
+                (b.uniform(-0.3, 0.3), 0, -0.3),
+                (0.7, b.uniform(0.3, 0.5), 0.5),
+                b.uniform(-0.3, 0.3),
+            )
+        )
     elif b.chance(0.3):
         b.add(box(b.material(upper), (b.uniform(-0.3, 0.3), 0, -0.4), (0.6, b.uniform(0.15, 0.4), 0.5)))
     if b.colors >= 4:
         b.add(box(b.material(b.pigment("dado", *DEEP)), (0, 0, -0.93), (20, b.uniform(0.45, 0.6), 0.1)))
     if b.colors >= 5:
-        b.add(cylinder(b.material(b.pigment("stool", *DEEP)), (b.pick(-0.75, 0.75), 0, -0.2), 0.27, b.uniform(0.5, 0.75)))
+        b.add(
+            cylinder(b.material(b.pigment("stool", *DEEP)), (b.pick(-0.75, 0.75), 0, -0.2), 0.27, b.uniform(0.5, 0.75))
+        )
     b.gobo = light.blinds(b.rng) if b.chance(0.3) else light.window(b.rng)
     _front(b, (0, b.uniform(0.42, 0.6), -0.7), 3.1, (0.0, 0.5), b.uniform(26, 34))
     _lamps(
@@ -648,7 +752,14 @@ def _foliage(b: Builder) -> None:
         x = (0.0, -0.62, 0.62)[number - 3]
         b.add(cylinder(paint, (x, 0, -0.15 - 0.1 * number), 0.34, b.uniform(0.3, 0.6), 0.01))
     if b.colors < 3 and b.chance(0.4):
-        b.add(cylinder(b.material(b.pigment("stand", *PAINT)), (b.uniform(-0.2, 0.2), 0, -0.1), b.uniform(0.3, 0.4), b.uniform(0.1, 0.35)))
+        b.add(
+            cylinder(
+                b.material(b.pigment("stand", *PAINT)),
+                (b.uniform(-0.2, 0.2), 0, -0.1),
+                b.uniform(0.3, 0.4),
+                b.uniform(0.1, 0.35),
+            )
+        )
     b.gobo = light.leaves(b.rng)
     _front(b, (0, b.uniform(0.38, 0.55), -0.6), 3.0, (0.05, 0.6), b.uniform(25, 32))
     _lamps(
@@ -692,12 +803,31 @@ def _brick(b: Builder) -> None:
     ground = b.pigment("floor", *OAK, *STONE)
     if b.chance(0.5):
         grain = b.texture(textures.wood(b.rng, 6, 1))
-        b.add(floor(b.material(ground, b.tone(ground, 0.5), b.tone(ground, 0.2), texture=grain, size=1.4, bump=0.2, turn=math.pi / 2)))
+        b.add(
+            floor(
+                b.material(
+                    ground,
+                    b.tone(ground, 0.5),
+                    b.tone(ground, 0.2),
+                    texture=grain,
+                    size=1.4,
+                    bump=0.2,
+                    turn=math.pi / 2,
+                )
+            )
+        )
     else:
         b.add(floor(b.material(ground)))
     for number in range(4, b.colors + 1):
         x = 0.6 if number == 4 else -0.6
-        b.add(box(b.material(b.pigment("block", *DEEP)), (x, 0, -0.4), (0.5, b.uniform(0.5, 0.9), 0.4), b.uniform(-0.3, 0.3)))
+        b.add(
+            box(
+                b.material(b.pigment("block", *DEEP)),
+                (x, 0, -0.4),
+                (0.5, b.uniform(0.5, 0.9), 0.4),
+                b.uniform(-0.3, 0.3),
+            )
+        )
     _front(b, (0, b.uniform(0.42, 0.6), -0.7), 3.2, (0.0, 0.4), b.uniform(26, 33))
     _lamps(b, (0, 0.4, -0.8), azimuth=b.pick(-1, 1) * b.uniform(45, 72))
 
@@ -740,7 +870,14 @@ def _acrylic_floor(b: Builder) -> None:
     else:
         b.add(arch(glow, b.uniform(-0.2, 0.2), -1.3, 0.02, (b.uniform(0.4, 0.55), b.uniform(0.5, 0.8)), (0, 0)))
     if b.colors >= 4 or b.chance(0.4):
-        b.add(cylinder(b.material(b.pigment("stand", *DEEP), specular=0.05, roughness=0.15), (0, 0, -0.3), 0.42, b.uniform(0.2, 0.35)))
+        b.add(
+            cylinder(
+                b.material(b.pigment("stand", *DEEP), specular=0.05, roughness=0.15),
+                (0, 0, -0.3),
+                0.42,
+                b.uniform(0.2, 0.35),
+            )
+        )
     if b.colors >= 5:
         b.add(box(b.material(b.pigment("block", *DEEP)), (b.pick(-0.8, 0.8), 0, -0.6), (0.5, 0.9, 0.4), 0.3))
     _front(b, (0, b.uniform(0.35, 0.5), -0.5), 3.0, (0.05, 0.5), b.uniform(26, 33))

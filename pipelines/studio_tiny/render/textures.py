@@ -78,7 +78,9 @@ def wood(rng: Rng, boards: int, colors: int) -> Field:
     grain = (0.10 + 0.45 * ring + 0.13 * fibre + 0.4 * pores + tone * 0.5 + 0.06 * bend).clip(0, 0.9)
     # End joints, offset from board to board.
     joint = (x + rng.random(count)[board]) % 1
-    edge = np.minimum(np.minimum(inside, 1 - inside) / boards, np.minimum(joint, 1 - joint) if rng.random() < 0.5 else 1.0)
+    edge = np.minimum(
+        np.minimum(inside, 1 - inside) / boards, np.minimum(joint, 1 - joint) if rng.random() < 0.5 else 1.0
+    )
     gap = 1 - step(edge, 0.0012, 0.0035)
     height = step(edge, 0.0, 0.006) + 0.05 * (ring + 0.5 * fibre)
     paint = rng.permutation(np.arange(count) % max(1, colors))[board]
@@ -206,11 +208,16 @@ def tiles(rng: Rng, colors: int, across: int, down: int, offset: float, rough: f
     place = x * across + offset * (row % 2)
     column = np.floor(place).astype(int)
     number = (row - row.min()) * (column.max() + 2) + column
-    edge = np.minimum(np.minimum(place - column, 1 - (place - column)) / across, np.minimum(y * down - row, 1 - (y * down - row)) / down)
+    edge = np.minimum(
+        np.minimum(place - column, 1 - (place - column)) / across,
+        np.minimum(y * down - row, 1 - (y * down - row)) / down,
+    )
     joint = 1 - step(edge, 0.0035, 0.0055)
     lean = rng.normal(0, 1, (int(number.max()) + 1, 2))[number]
     height = 6 * step(edge, 0.002, 0.012) + 0.5 * rough * fractal(rng, 60, octaves=3)
-    height = height + (1 - rough) * 3.0 * (lean[..., 0] * (place - column - 0.5) / across + lean[..., 1] * (y * down - row - 0.5) / down)
+    height = height + (1 - rough) * 3.0 * (
+        lean[..., 0] * (place - column - 0.5) / across + lean[..., 1] * (y * down - row - 0.5) / down
+    )
     if rng.random() < 0.5 and colors > 1:
         kind = (row + column) % colors
     else:
@@ -242,7 +249,7 @@ def water(rng: Rng, scale: float) -> Field:
         points = rng.random((int(count), 2)) * 1.2 - 0.1
         tree_owner, first, second = cells(points)
         del tree_owner
-        line = np.exp(-((second - first) * scale / 0.10) ** 1.0)
+        line = np.exp(-(((second - first) * scale / 0.10) ** 1.0))
         shift = np.roll(line, (int(rng.integers(-9, 9)), int(rng.integers(-9, 9))), (0, 1))
         net = np.maximum(net, 0.5 * (line + shift))
     columns = (x * SIDE).astype(int).clip(0, SIDE - 1)

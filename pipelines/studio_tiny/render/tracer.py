@@ -317,7 +317,11 @@ def _trace(
                     from_dome = 0.55 + 0.45 * ey + 0.15 * ez
                 else:
                     _surface(materials[owners[hit]], textures, au, av, other, scratch)
-                    hx, hy, hz = px + reach * ex + 0.002 * ax, py + reach * ey + 0.002 * ay, pz + reach * ez + 0.002 * az
+                    hx, hy, hz = (
+                        px + reach * ex + 0.002 * ax,
+                        py + reach * ey + 0.002 * ay,
+                        pz + reach * ez + 0.002 * az,
+                    )
                     a, b = _pair(sample, 6, pixel, samples)
                     light = 0.25 + 0.75 * _box_light(soft, kinds, rows, fields, hx, hy, hz, ax, ay, az, a, b)
                     light += materials[owners[hit], 9]
@@ -354,7 +358,11 @@ def _trace(
                             gloss[row, column, DOME] += fresnel * shine * share
                     else:
                         _surface(materials[owners[hit]], textures, au, av, other, scratch)
-                        hx, hy, hz = px + reach * rx + 0.002 * ax, py + reach * ry + 0.002 * ay, pz + reach * rz + 0.002 * az
+                        hx, hy, hz = (
+                            px + reach * rx + 0.002 * ax,
+                            py + reach * ry + 0.002 * ay,
+                            pz + reach * rz + 0.002 * az,
+                        )
                         a, b = _pair(sample, 8, pixel, samples)
                         light = _box_light(soft, kinds, rows, fields, hx, hy, hz, ax, ay, az, a, b)
                         if metal:

@@ -73,7 +73,9 @@ def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
     return path
 
 
-def photograph(scene: str, width: int, height: int, colors: int, seed: int, samples: int) -> tuple[Layers, list[Pigment]]:
+def photograph(
+    scene: str, width: int, height: int, colors: int, seed: int, samples: int
+) -> tuple[Layers, list[Pigment]]:
     """Return the layers of a scene's set with room for `colors` colours if it can have them, and its pigments."""
     if scene == bokeh.BOKEH:
         return bokeh.lights(width, height, colors, seed)
@@ -89,7 +91,9 @@ def render_shards(folder: Path, count: int, seed: int, shrink: int, workers: int
     """Write shards 0 … count - 1 in `workers` processes and yield each path, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(write_shard, *zip(*((folder, number, seed, shrink) for number in range(count)), strict=True))
+        yield from pool.map(
+            write_shard, *zip(*((folder, number, seed, shrink) for number in range(count)), strict=True)
+        )
 
 
 def random_color(rng: np.random.Generator) -> Rgb:
