@@ -1,5 +1,5 @@
-"""The generation side: model cards, prompts, and the GPU process that runs diffusers pipelines.
+"""The generation side: the GPU process, which runs diffusers pipelines, and the studio-tiny model.
 
-`messages`, `models`, `sizes`, `colors` and `prompt` are free of torch, so that the server may import them.
-Everything else here runs only inside the GPU process. Nothing here imports `server`, Litestar or SQLite.
+The modules beside this file, and `studio_tiny.vocabulary`, are free of torch; the server may import them, and nothing else of
+this package. Nothing here imports the server, Litestar or SQLite. tests/unit/test_borders.py proves both.
 """

@@ -11,7 +11,7 @@ _HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.ASCII)
 
 
 def parse_color(text: str) -> Rgb:
-    """Channels 0–255 of a CSS colour name (any case), `#rgb` or `#rrggbb`.
+    """Return the channels, 0–255, of a CSS colour name (any case), `#rgb` or `#rrggbb`.
 
     Raises ValueError, with a message for the person who wrote the colour.
     """
@@ -26,13 +26,13 @@ def parse_color(text: str) -> Rgb:
 
 
 def hex_color(rgb: Rgb) -> str:
-    """`#rrggbb` in lower case."""
+    """Return `#rrggbb` in lower case."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 @lru_cache(4096)
 def color_name(rgb: Rgb) -> str:
-    """The CSS name nearest by the weighted RGB distance of Riemersma's "low-cost approximation" (compuphase, 2012)."""
+    """Return the nearest CSS name, by the weighted RGB distance of Riemersma's low-cost approximation (compuphase, 2012)."""
     return min(_NAMED, key=lambda name: _distance(rgb, _NAMED[name]))
 
 

@@ -2,37 +2,39 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, OpenAPIType, Schema, SecurityScheme
 from litestar.types import ASGIApp
 
-from server.auth import Authentication, rate_limit
+from server.api import billing, catalog, health, jobs, openai, openapi, pages, workflows
+from server.api import models as model_routes
+from server.api.auth import Authentication
+from server.api.capabilities import allowed
+from server.api.errors import error_response
+from server.api.head import HeadAsGet
+from server.api.links import Links
+from server.api.proxies import Proxies
+from server.api.query import check_query
+from server.api.rate_limit import RateLimit
+from server.api.request_log import RequestLog
+from server.api.views import Linker
 from server.clock import ago
-from server.errors import error_response
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
-from server.ledger import requests
+from server.ledger import request_log
 from server.ledger.database import Database
-from server.links import Links
-from server.models_file import ModelsFile
-from server.request_log import RequestLog
-from server.routes import billing, catalog, health, jobs, pages, workflows
-from server.routes import models as model_routes
+from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.loop import Scheduler
-from server.scheduler.worker import Worker
+from server.scheduler.process import ProcessFactory
+from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
-from server.specs import MAX_SEED, MAX_TEXT
-from server.views import Linker
+from server.workflows.registry import WORKFLOWS, deliver
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +43,22 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, gpu_process: Worker
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
 ) -> ASGIApp:
-    """The ASGI application. Its lifespan starts and stops the scheduler, which takes over the GPU process."""
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory."""
+    app = routes(settings, models, database, hub, processes)
+    return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
+
+
+def routes(
+    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
+) -> Litestar:
+    """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, gpu_process)
+        scheduler = Scheduler(settings, models, database, hub, deliver, processes)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [
@@ -67,19 +77,22 @@ def create_app(
         return scheduler
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        return Linker(links, settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"))
+        # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
+        return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
 
-    limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
     v1 = Router(
         "/v1",
         route_handlers=[
-            workflows.generate_background,
+            *workflows.ROUTES,
+            openai.create_images,
             jobs.list_jobs,
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
             catalog.list_backgrounds,
             catalog.read_background,
+            catalog.list_images,
+            catalog.read_image,
             catalog.list_renders,
             catalog.read_render,
             billing.list_operations,
@@ -88,86 +101,57 @@ def create_app(
             billing.read_usage,
             model_routes.list_models,
         ],
-        middleware=[Authentication(), *limit],
+        guards=[allowed],
+        middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
         security=[{"key": []}],
     )
     app = Litestar(
         route_handlers=[
             v1,
-            catalog.read_image,
+            catalog.fetch_image,
             health.read_health,
             health.read_readiness,
             health.read_metrics,
             pages.studio_page,
             pages.read_schema,
+            pages.read_document,
             *pages.static_routers(),
         ],
         lifespan=[lifespan],
-        state=State({"database": database, "models_file": models}),
+        state=State({"database": database}),
         dependencies={
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "models": Provide(lambda: models.current, sync_to_thread=False),
+            "models_file": Provide(lambda: models, sync_to_thread=False),
             "database": Provide(lambda: database, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
             "scheduler": Provide(provide_scheduler, sync_to_thread=False),
             "linker": Provide(provide_linker, sync_to_thread=False),
         },
+        before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
-        openapi_config=_openapi(),
+        openapi_config=openapi.config(pages.swagger, settings.public_url),
         logging_config=None,
     )
-    _complete_schema(app)
-    return RequestLog(app, database)
-
-
-def _complete_schema(app: Litestar) -> None:
-    """What Litestar does not say of itself.
-
-    Wrong parameters are 422s here, not 400s; a spec may have no unknown fields; bounds within `… | None` get lost; and a
-    render is never found.
-    """
-    document = app.openapi_schema
-    for path in (document.paths or {}).values():
-        for operation in (path.get, path.post):
-            if operation is not None and operation.responses is not None:
-                operation.responses.pop("400", None)
-    spec = document.components.schemas["BackgroundSpec"]
-    spec.additional_properties = False
-    properties = spec.properties or {}
-    properties["seed"] = _bounded(properties["seed"], OpenAPIType.INTEGER, minimum=0, maximum=MAX_SEED)
-    properties["pilot_brand"] = _bounded(properties["pilot_brand"], OpenAPIType.STRING, max_length=MAX_TEXT)
-    render = (document.paths or {})["/v1/renders/{public_id}"].get
-    if render is not None and render.responses is not None:
-        render.responses.pop("200", None)
-
-
-def _bounded(schema: Any, kind: OpenAPIType, **bounds: int) -> Schema:
-    return Schema(
-        description=schema.description,
-        one_of=[Schema(type=kind, **bounds), Schema(type=OpenAPIType.NULL)],  # type: ignore[arg-type]
+    openapi.complete(
+        app,
+        bodies={
+            "/v1/images/generations": openai.ImagesBody,
+            **{f"/v1/{workflow.job_type.operation}": workflow.spec for workflow in WORKFLOWS.values()},
+        },
+        never_found={"/v1/renders/{public_id}"},
+        images={"/images/{name}"},
     )
-
-
-def _openapi() -> OpenAPIConfig:
-    bearer = SecurityScheme(type="http", scheme="bearer", description="A key of `backlot clients add`: sk_live_…")
-    return OpenAPIConfig(
-        title="Backlot",
-        version=version("backlot"),
-        description="A local, GPU-backed generation server: background specs in, catalogue backgrounds out.",
-        path="/openapi",
-        render_plugins=[pages.swagger],
-        components=Components(security_schemes={"key": bearer}),
-        use_handler_docstrings=True,
-    )
+    return app
 
 
 async def _forget(database: Database, days: int) -> None:
     """Keep the request log and the idempotency keys to their spans, for as long as the server runs."""
     while True:
         try:
-            rows = await database.write(lambda c: requests.forget_before(c, ago(timedelta(days=days))))
+            rows = await database.write(lambda c: request_log.forget_before(c, ago(timedelta(days=days))))
             keys = await database.write(job_ledger.forget_idempotency_keys)
         except Exception:
             log.exception("What is past its time could not be removed")

@@ -1,6 +1,14 @@
 """Times as the wire writes them: UTC, microseconds, ending in `Z`; they sort as text."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+#: A time as text; the OpenAPI document says what it is.
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+#: A day, `2026-11-25`.
+Date = Annotated[str, Meta(extra_json_schema={"format": "date"})]
 
 
 def now() -> str:

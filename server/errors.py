@@ -1,26 +1,21 @@
 """Every error a client can meet, each with its HTTP status and stable code.
 
-    ApiError
-    ├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
-    ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
-    ├── JobNotFound 404         ├── ResourceNotFound 404
-    ├── IdempotencyConflict 409 ├── JobNotCancellable 409
-    ├── Invalid 422             └── QueueFull 503
-
-`error_response` is the one place where an exception becomes a response, Litestar's own exceptions included.
+ApiError
+├── BadRequest 400          ├── RequestTimeout 408         ├── HeadersTooLarge 431
+├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
+├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
+├── JobNotFound 404         ├── ResourceNotFound 404
+├── IdempotencyConflict 409 ├── JobNotCancellable 409
+├── Invalid 422             ├── GenerationFailed 500
+├── QueueFull 503           ├── ServerStopping 503
+└── Busy 503                └── LedgerMissing 503
 """
 
-import logging
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
-from litestar import Request, Response
-from litestar.exceptions import HTTPException, TooManyRequestsException, ValidationException
 
-from pipelines.checking import Problem
-from server.request_log import record_of
-
-log = logging.getLogger(__name__)
+from server.validation import Problem
 
 
 class ErrorBody(msgspec.Struct):
@@ -54,6 +49,22 @@ class ApiError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         return {}
+
+
+class BadRequest(ApiError):
+    """What was sent is not HTTP."""
+
+    status, code = 400, "BAD_REQUEST"
+
+
+class RequestTimeout(ApiError):
+    """The request did not arrive in time."""
+
+    status, code = 408, "REQUEST_TIMEOUT"
+
+
+class HeadersTooLarge(ApiError):
+    status, code = 431, "HEADERS_TOO_LARGE"
 
 
 class Unauthorized(ApiError):
@@ -107,6 +118,22 @@ class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"
 
 
+class GenerationFailed(ApiError):
+    """The job of a request that waited for it ended as FAILURE."""
+
+    status, code = 500, "GENERATION_FAILED"
+
+
+class ServerStopping(ApiError):
+    """The server ends before the job of a request that waited for it."""
+
+    status, code = 503, "SERVER_STOPPING"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
 class QueueFull(ApiError):
     status, code = 503, "QUEUE_FULL"
 
@@ -119,6 +146,26 @@ class QueueFull(ApiError):
         return {"Retry-After": str(self.retry_after)}
 
 
+class Busy(ApiError):
+    """Another program keeps the database locked."""
+
+    status, code = 503, "BUSY"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class LedgerMissing(ApiError):
+    """The database was removed or replaced under the running server."""
+
+    status, code = 503, "DATABASE_MISSING"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "60"}
+
+
 class Invalid(ApiError):
     """The request cannot be understood; `problems` has every reason, each located from `body`, `query` and so on."""
 
@@ -129,74 +176,3 @@ class Invalid(ApiError):
         places = ", ".join(".".join(str(part) for part in problem.loc) for problem in problems[:5])
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         super().__init__(f"The request has {len(problems)} error{'s'[: len(problems) > 1]}: {places}{more}")
-
-
-_CODES = {
-    401: "UNAUTHORIZED",
-    403: "FORBIDDEN",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    413: "PAYLOAD_TOO_LARGE",
-    422: "VALIDATION_ERROR",
-    429: "RATE_LIMITED",
-}
-
-
-def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorEnvelope | ValidationEnvelope]:
-    """The response to any exception a request ends with. What nobody foresaw is logged with its traceback."""
-    if isinstance(error, ValidationException):
-        found = [_problem(extra) for extra in _extra(error)]
-        error = Invalid(found or [Problem(("query",), "missing", error.detail)])
-    if isinstance(error, ApiError):
-        return _envelope(request, error.status, error.code, str(error), error.headers, getattr(error, "problems", None))
-    if isinstance(error, HTTPException) and error.status_code < 500:
-        headers = {name: value for name, value in (error.headers or {}).items() if name.lower() != "set-cookie"}
-        message = _message(request, error)
-        if isinstance(error, TooManyRequestsException):
-            headers["Retry-After"] = headers.get("RateLimit-Reset", "60")
-        return _envelope(request, error.status_code, _CODES.get(error.status_code, "BAD_REQUEST"), message, headers)
-    log.error("%s %s broke", request.method, request.url.path, exc_info=error)
-    message = "The server met an error of its own; the operator finds it in the log under this request_id"
-    return _envelope(request, 500, "INTERNAL_ERROR", message, {})
-
-
-def _envelope(
-    request: Request[Any, Any, Any],
-    status: int,
-    code: str,
-    message: str,
-    headers: dict[str, str],
-    problems: list[Problem] | None = None,
-) -> Response[ErrorEnvelope | ValidationEnvelope]:
-    record = record_of(request.scope)
-    record.error_code = code
-    body = ErrorBody(code=code, message=message, request_id=record.request_id)
-    content: ErrorEnvelope | ValidationEnvelope = ErrorEnvelope(body)
-    if status == 422:
-        found = problems or [Problem(("body",), "value_error", message)]
-        details = [ErrorDetail(loc=list(problem.loc), msg=problem.message, type=problem.kind) for problem in found]
-        content = ValidationEnvelope(detail=details, error=body)
-    return Response(content, status_code=status, headers=headers, media_type="application/json")
-
-
-def _message(request: Request[Any, Any, Any], error: HTTPException) -> str:
-    messages = {
-        404: f"There is no route {request.url.path[:200]!r}; GET /schema lists them",
-        405: f"{request.url.path[:200]!r} does not take {request.method}; GET /schema lists what it takes",
-        413: "The body is larger than 1 MiB",
-        429: "Too many requests with this key; wait as long as Retry-After says",
-    }
-    return messages.get(error.status_code, error.detail)
-
-
-def _extra(error: ValidationException) -> list[dict[str, Any]]:
-    return [found for found in error.extra if isinstance(found, dict)] if isinstance(error.extra, list) else []
-
-
-def _problem(found: dict[str, Any]) -> Problem:
-    # Litestar's ParamType, a string enum.
-    source = str(getattr(found.get("source"), "value", "query"))
-    key = str(found.get("key", ""))
-    if source == "header":
-        key = key.replace("_", "-").title()
-    return Problem((source, key) if key else (source,), "value_error", str(found.get("message", "Invalid value")))

@@ -3,38 +3,49 @@
 import gc
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
+from server.addresses import url_of
 from server.app import create_app
+from server.connection import Connection
+from server.data_folder import prepare_database
 from server.keys import new_client
-from server.ledger.database import Database, connect, migrate, transaction
-from server.models_file import ModelsFile
+from server.ledger import clients
+from server.ledger.database import Database, connect, transaction
+from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
-from server.scheduler.worker import Worker
+from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"
 FIRST_CREDITS = 1000
 
 
-def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_process: Worker) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
-    migrate(settings.database)
+def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
+    prepare_database(settings.database)
     _welcome(settings, listening.getsockname()[1])
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, gpu_process)
-    # What was made up to here stays; it need not be searched for garbage again and again, nor thousands of waiting jobs
-    # each time a few hundred objects have come and gone.
+    app = create_app(settings, models, database, hub, processes)
+    # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
+    # collection would look at every waiting job.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     config = uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
+        # Longer than the pools of common clients and proxies keep a connection, so that it is they who end it.
+        timeout_keep_alive=75,
         log_config=None,
         access_log=False,
+        # The application looks at these headers itself.
+        proxy_headers=False,
         server_header=False,
-        # Whoever is slow to take an answer may not hold up a restart.
+        # A client that takes its answer slowly may not hold up a restart.
         timeout_graceful_shutdown=5,
     )
     server = _HttpServer(config, hub)
@@ -43,11 +54,11 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, gpu_pr
     finally:
         database.close()
     if not server.started:
-        sys.exit("backlot: the server could not start; what is logged above says why")
+        sys.exit("backlot: the server could not start; see the log above")
 
 
 class _HttpServer(uvicorn.Server):
-    """Lets waiting requests and event streams go when a stop begins; they would hold it up otherwise."""
+    """Ends waiting requests and event streams when a stop begins; otherwise they would hold it up."""
 
     def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
         super().__init__(config)
@@ -60,12 +71,11 @@ class _HttpServer(uvicorn.Server):
 
 def _welcome(settings: Settings, port: int) -> None:
     """Say where the server is; on a first run make the first client and show its key, this once."""
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  not a bind
-    base = f"http://{shown}:{port}"
+    base = url_of(settings.host, port)
     connection = connect(settings.database)
     try:
         with transaction(connection):
-            if connection.execute("SELECT 1 FROM clients LIMIT 1").fetchone():
+            if clients.any_exists(connection):
                 print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
                 return
             key = new_client(connection, FIRST_CLIENT, FIRST_CREDITS, test=False)

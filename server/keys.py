@@ -1,19 +1,21 @@
 """API keys and signatures. A key is shown once; only its SHA-256 is kept.
 
-A key has 160 random bits, so a plain hash is enough: there is nothing to guess that a slow hash would slow down.
+A key has 160 random bits, so nobody can guess it, and a slow hash would protect it no better.
 """
 
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 import sqlite3
 from pathlib import Path
 
-from server.ledger import accounts
+from server.ledger import clients, credits
+from server.ledger.clients import Capability
 
-CLIENT: tuple[accounts.Capability, ...] = ("jobs:create", "jobs:read")
-
+#: What a key may do unless the operator says otherwise.
+CLIENT = (Capability.CREATE, Capability.READ)
 
 _SECRET_BYTES = 32
 
@@ -23,10 +25,10 @@ class DamagedSecret(Exception):
 
 
 def new_client(connection: sqlite3.Connection, name: str, credits_: int, *, test: bool) -> str:
-    """Make a client with its credits and first key; the key. Raises accounts.ClientExists."""
-    client_id = accounts.add_client(connection, name, test=test)
+    """Make a client with its credits and its first key, and return the key. Raises clients.ClientExists."""
+    client_id = clients.add(connection, name, test=test)
     if credits_:
-        accounts.grant(connection, client_id, credits_, "First credits")
+        credits.grant(connection, client_id, credits_, "First credits")
     return new_key(connection, client_id, test=test)
 
 
@@ -35,11 +37,11 @@ def new_key(
     client_id: int,
     *,
     test: bool,
-    capabilities: tuple[accounts.Capability, ...] = CLIENT,
+    capabilities: tuple[Capability, ...] = CLIENT,
     priority: int = 0,
 ) -> str:
     key = f"sk_{'test' if test else 'live'}_{base64.b32encode(secrets.token_bytes(20)).decode().lower()}"
-    accounts.add_key(connection, client_id, digest_of(key), key[:14], capabilities, priority)
+    clients.add_key(connection, client_id, digest_of(key), key[:14], capabilities, priority)
     return key
 
 
@@ -48,25 +50,38 @@ def digest_of(key: str) -> bytes:
 
 
 def body_signature(secret: str, body: bytes) -> str:
-    """The base64 HMAC-SHA256 that `X-Shopify-Hmac-Sha256` carries."""
+    """Return the base64 HMAC-SHA256 that `X-Shopify-Hmac-Sha256` carries."""
     return base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
 
 
 def load_secret(path: Path) -> bytes:
-    """The server's own secret, made on the first call: 32 random bytes in a file only its owner reads.
+    """Return the server's own secret, 32 random bytes in a file that only its owner reads; the first call makes it.
 
-    Raises DamagedSecret where the file is there but is not that.
+    Raises DamagedSecret if it cannot be read or made, or has other content.
     """
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(_SECRET_BYTES))
-        partial.replace(path)
-    secret = path.read_bytes()
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise DamagedSecret(
+            f"{path} cannot be used: {error.strerror}; give it to the user that runs the server, or move it away to have a"
+            " new one made, which ends all image links given out so far"
+        ) from error
     if len(secret) != _SECRET_BYTES:
         raise DamagedSecret(
             f"{path} has {len(secret)} bytes instead of {_SECRET_BYTES}; restore it, or delete it to have a new one made, "
             "which ends all image links given out so far"
         )
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    with partial.open("wb") as file:
+        file.write(secrets.token_bytes(_SECRET_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

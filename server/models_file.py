@@ -1,74 +1,203 @@
-"""The present models.toml, read again when it is saved."""
+"""`models.toml`: the models a client may name, the price of an operation, the brands.
 
-import asyncio
-import logging
-from collections.abc import Callable
+The file is checked as a whole before any of it is used. Every problem found is told at once, each with its table, key,
+value and the way out.
+"""
+
+import re
+import tomllib
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pipelines.models import Models, ModelsFileError, load_models
+import msgspec
+from msgspec import Meta
 
-log = logging.getLogger(__name__)
+from pipelines.aspect_ratios import TIERS
+from pipelines.model_card import FlatCard, ModelCard
+from server.jobs import FailureMode, JobType
+from server.validation import Problem, check
 
-#: Seconds between looks at the file.
-LOOK_EVERY_S = 1.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-class ModelsFile:
-    """A good edit takes effect at once; a bad one changes nothing and is told."""
+class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one image of an operation costs, and the defaults of specs that leave a field out."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ModelsFileError: a server does not start on a bad file."""
+    credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
+    enabled: bool = True
+    eval_enabled: bool = False
+    on_technical_failure: FailureMode = FailureMode.FAIL
+    #: Runs a job may take under `retry` and after a restart of the server.
+    max_attempts: Annotated[int, Meta(ge=1, le=20)] = 3
+
+
+class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Words added to the prompt of a spec that names this brand."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked models.toml."""
+
+    default_model: str
+    models: dict[str, ModelCard]
+    operations: dict[JobType, Operation]
+    brands: dict[str, Brand]
+
+    @property
+    def enabled(self) -> dict[str, ModelCard]:
+        return {name: card for name, card in self.models.items() if card.enabled}
+
+    @property
+    def default(self) -> ModelCard:
+        return self.models[self.default_model]
+
+
+class _Tables(msgspec.Struct, frozen=True, kw_only=True):
+    """The top level, with its tables still raw."""
+
+    default_model: str
+    models: dict[str, dict[str, Any]]
+    operations: dict[str, dict[str, Any]] = {}
+    brands: dict[str, dict[str, Any]] = {}
+
+
+class ModelsFileError(Exception):
+    """models.toml cannot be used; `problems` holds every reason, in the order of the file."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
         self.path = path
-        self._seen = self._stamp()
-        self.current: Models = load_models(path)
-        #: What is wrong with the file as it is now; None where it is in use.
-        self.error: str | None = None
+        self.problems = problems
+        super().__init__("\n".join([f"{path} cannot be used:", *(f"  - {problem}" for problem in problems)]))
 
-    async def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after every good edit, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                await self._look(changed)
-            except Exception:
-                log.exception("%s could not be looked at", self.path)
 
-    async def _look(self, changed: Callable[[], None]) -> None:
-        stamp = await asyncio.to_thread(self._stamp)
-        if stamp == self._seen:
-            return
-        self._seen = stamp
-        try:
-            models = await asyncio.to_thread(load_models, self.path)
-        except ModelsFileError as error:
-            self.error = str(error)
-            log.error("The edit has no effect, the models stay as they were: %s", error)  # noqa: TRY400  told whole
-            return
-        self.error = None
-        if models == self.current:
-            return
-        before, self.current = self.current, models
-        log.info(
-            "%s was edited: %s; enabled: %s; default: %s",
-            self.path,
-            ", ".join(_changes(before, models)),
-            ", ".join(models.enabled),
-            models.default_model,
+def load_models(path: Path) -> Models:
+    """Read and check a models file. Raises ModelsFileError; never returns a file half understood."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelsFileError(path, ["there is no such file; name another with BACKLOT_MODELS"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelsFileError(path, [f"it cannot be read: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ModelsFileError(path, [f"it is not TOML: {error}"]) from error
+
+    top, found = check(raw, _Tables)
+    problems = [_tell("the top level", problem) for problem in found]
+    models = {
+        name: card
+        for name, table in top.get("models", {}).items()
+        if (card := _card(name, table, path.parent, problems)) is not None
+    }
+    operations = {job_type: Operation() for job_type in JobType}
+    by_name = {job_type.operation: job_type for job_type in JobType}
+    for name, table in top.get("operations", {}).items():
+        if name not in by_name:
+            problems.append(f"[operations.{name}]: there is no such operation; there are {', '.join(by_name)}")
+        elif (operation := _table(f"operations.{name}", table, Operation, problems)) is not None:
+            operations[by_name[name]] = operation
+    brands = {
+        name: brand
+        for name, table in top.get("brands", {}).items()
+        if (brand := _table(f"brands.{name}", table, Brand, problems)) is not None
+    }
+    default = top.get("default_model")
+    on = [name for name, card in models.items() if card.enabled]
+    if default is not None and not problems and default not in on:
+        problems.append(
+            f"default_model = {default!r} is not an enabled model; "
+            + (f"choose one of {', '.join(on)}" if on else "set enabled = true on one of them")
         )
-        changed()
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+    if problems:
+        raise ModelsFileError(path, problems)
+    return Models(default_model=top["default_model"], models=models, operations=operations, brands=brands)
 
 
-def _changes(before: Models, after: Models) -> list[str]:
-    """What an edit was about: the cards and tables that are new, gone or other than they were."""
-    changed = [name for name in {**before.models, **after.models} if before.models.get(name) != after.models.get(name)]
-    for table in ("operations", "brands", "default_model"):
-        if getattr(before, table) != getattr(after, table):
-            changed.append(table)
-    return changed
+def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -> T | None:
+    values, found = check(raw, into)
+    problems.extend(_tell(f"[{name}]", problem) for problem in found)
+    return None if found else into(**values)
+
+
+def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> ModelCard | None:
+    table = f"models.{name}"
+    if not _NAME.fullmatch(name):
+        problems.append(
+            f"[models.{_short(name)}]: a model's name has up to 100 letters, digits, '.', '_' and '-', the first of them a"
+            " letter or a digit"
+        )
+        return None
+    if "name" in raw:
+        problems.append(f"[{table}] name: a model's name is its table's; remove the key")
+        return None
+    values, found = check(raw, FlatCard)
+    problems.extend(_tell(f"[{table}]", problem) for problem in found)
+    if found:
+        return None
+    card = ModelCard.from_flat(**values, name=name)
+    weights, limits = card.weights, card.limits
+    before = len(problems)
+    if (weights.folder is None) == (weights.hub is None):
+        problems.append(
+            f"[{table}]: give either folder (a diffusers folder on this box) or hub (an id such as org/name)"
+        )
+    if weights.folder is not None and weights.revision is not None:
+        problems.append(f"[{table}] revision = {weights.revision!r}: a folder has no revisions; remove the key")
+    if limits.default_tier is not None and limits.default_tier not in limits.tiers:
+        problems.append(f"[{table}] default_tier = {limits.default_tier!r} is not among its tiers {list(limits.tiers)}")
+    if odd := [size for size in limits.batch_sizes if size & (size - 1)]:
+        problems.append(f"[{table}] batch_shapes: {odd} are not powers of two, at which alone a seed is exact")
+    if any(size > limits.max_batch for size in limits.batch_sizes):
+        problems.append(f"[{table}] batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}")
+    prompt = card.wording.prompt
+    try:
+        prompt.format(scene="", mood="", colors="")
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        problems.append(
+            f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
+        )
+    if weights.folder is not None:
+        folder = (base / weights.folder).resolve()
+        if card.enabled and not (folder / "model_index.json").is_file():
+            problems.append(
+                f"[{table}] folder = {weights.folder!r}: no diffusers model at {folder} (it has no model_index.json); "
+                "correct the path or set enabled = false"
+            )
+        weights = msgspec.structs.replace(weights, folder=str(folder))
+    return None if len(problems) > before else msgspec.structs.replace(card, weights=weights)
+
+
+def _tell(table: str, problem: Problem) -> str:
+    key = ".".join(str(part) for part in problem.loc)
+    value = "" if problem.value is None else f" = {_short(problem.value)}"
+    remedy = _REMEDIES.get(str(problem.loc[0]) if problem.loc else "", "")
+    return f"{table} {key}{value}: {problem.message}" + (f" ({remedy})" if remedy else "")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+_REMEDIES = {
+    "tiers": f"a list of {', '.join(TIERS)}",
+    "default_tier": f"one of {', '.join(TIERS)}",
+    "dtype": "float32, float16 or bfloat16",
+    "licence": "write the model's licence, so that users can see it",
+    "steps": "a whole number of denoising steps, 1–1000",
+    "guidance": "a number 0–100; 0 switches guidance off",
+    "credits_cost": "whole credits, 0–1000000",
+    "on_technical_failure": "fail, retry or deliver",
+    "default_model": "the name of an enabled model",
+    "vocabulary": "studio-tiny, or leave the key out",
+    "multiple_of": "a whole number 1–256",
+    "max_batch": "a whole number of slots, 1–64",
+    "pinned": "true or false",
+    "reproducible": "true or false",
+    "slots": "true or false",
+    "enabled": "true or false",
+    "models": "a table [models.NAME] for each model",
+}

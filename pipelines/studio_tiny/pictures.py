@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sizes import RATIOS, size_of
+from pipelines.aspect_ratios import RATIOS, size_of
 from pipelines.studio_tiny.renderer import random_spec, render
 from pipelines.studio_tiny.vocabulary import phrase
 

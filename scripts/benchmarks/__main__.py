@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import cold, dispatch, serving, simulate, throughput
+from benchmarks import cold, dispatch, serving, simulate, swap, throughput
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "simulate": simulate.main,
@@ -11,6 +11,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "dispatch": dispatch.main,
     "cold": cold.main,
     "serving": serving.main,
+    "swap": swap.main,
 }
 
 

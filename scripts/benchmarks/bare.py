@@ -13,15 +13,17 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from pipelines.models import load_models
 from pipelines.studio_tiny.vocabulary import phrase
+from server.models_file import load_models
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def load() -> Any:
-    card = load_models(ROOT / "models.toml").default
-    pipeline = DiffusionPipeline.from_pretrained(card.folder, dtype=getattr(torch, card.dtype), use_safetensors=True)
+    weights = load_models(ROOT / "models.toml").default.weights
+    pipeline = DiffusionPipeline.from_pretrained(
+        weights.folder, dtype=getattr(torch, weights.dtype), use_safetensors=True
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -34,8 +36,8 @@ def run(pipeline: Any, seeds: list[int], folder: Path) -> None:
         [prompt] * len(seeds),
         width=512,
         height=512,
-        num_inference_steps=card.steps,
-        guidance_scale=card.guidance,
+        num_inference_steps=card.sampling.steps,
+        guidance_scale=card.sampling.guidance,
         generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
     ).images
     for seed, image in zip(seeds, images, strict=True):

@@ -3,9 +3,7 @@
 import statistics
 import time
 
-import httpx
-
-from benchmarks.server import Server
+from benchmarks.server import SPEC, fresh_server, succeeded
 from benchmarks.throughput import Bare
 
 ROUNDS = 5
@@ -18,14 +16,8 @@ def main() -> None:
         bare.close()
         theirs.append(bare.first_image_s)
         started = time.perf_counter()
-        with Server() as server:
-            while True:
-                try:
-                    job_id = server.submit(seed=0)
-                    break
-                except httpx.TransportError:
-                    time.sleep(0.01)
-            server.finish(job_id)
+        with fresh_server() as server:
+            succeeded(server, server.submit(**SPEC, seed=0))
             ours.append(time.perf_counter() - started)
         print(f"  round {round_}: bare {theirs[-1]:.2f} s, server {ours[-1]:.2f} s", flush=True)
     ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))

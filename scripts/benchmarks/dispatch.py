@@ -1,6 +1,8 @@
 """Accepted durable dispatches a second beside raw durable SQLite; the latency of a dispatch, idle and saturated."""
 
 import asyncio
+import os
+import signal
 import sqlite3
 import statistics
 import time
@@ -13,12 +15,15 @@ from urllib.parse import urlsplit
 import msgspec
 from ulid import ULID
 
-from benchmarks.server import ROOT, SPEC, Server
-from pipelines.models import load_models
+from benchmarks.server import SPEC, fresh_server
+from server.jobs import JobType
 from server.keys import digest_of, new_client
-from server.ledger import accounts, jobs, requests
+from server.ledger import clients, jobs
+from server.ledger import request_log as requests
 from server.ledger.database import connect, migrate, transaction
-from server.specs import check_spec, resolve
+from server.models_file import load_models
+from server.workflows.background import BACKGROUND_GENERATOR
+from tests.support.server import ROOT, Server
 
 COUNT = 8000
 CONCURRENT = 64
@@ -50,17 +55,17 @@ def raw_rate() -> float:
 def raw_dispatch_rate() -> float:
     """Durable transactions a second, one at a time, that write all a dispatch does: job, charge, event and log row."""
     models = load_models(ROOT / "models.toml")
-    spec = check_spec(SPEC, models)
+    spec = BACKGROUND_GENERATOR.check(SPEC, models)
     with raw_ledger() as connection:
         with transaction(connection):
             key = new_client(connection, "bench", 100_000_000, test=False)
-        caller = accounts.caller(connection, digest_of(key))
+        caller = clients.caller(connection, digest_of(key))
         assert caller is not None
         new = jobs.NewJob(
             client_id=caller.client_id,
-            job_type="BACKGROUND_GENERATOR",
+            job_type=JobType.BACKGROUND_GENERATOR,
             request=msgspec.to_builtins(spec),
-            work=resolve(spec, models),
+            plan=BACKGROUND_GENERATOR.resolve(spec, models),
             credits_cost=5,
             label="Background generator",
         )
@@ -81,7 +86,7 @@ def raw_dispatch_rate() -> float:
                 user_agent="bench",
             )
             with transaction(connection):
-                jobs.dispatch(connection, new, row, None)
+                jobs.accept(connection, new, row, None)
         return COUNT / (time.perf_counter() - started)
 
 
@@ -121,9 +126,9 @@ def latencies(server: Server, between_s: float) -> list[float]:
     found = []
     for _ in range(LATENCIES):
         started = time.perf_counter()
-        job_id = server.submit()
+        job_id = server.submit(**SPEC)
         found.append(time.perf_counter() - started)
-        server.http.post(f"/v1/jobs/{job_id}/cancel")
+        server.client.post(f"/v1/jobs/{job_id}/cancel")
         time.sleep(between_s)
     return found
 
@@ -133,9 +138,9 @@ def main() -> None:
     for _ in range(5):
         rows.append(raw_rate())
         same.append(raw_dispatch_rate())
-        with Server() as server:
+        with fresh_server() as server:
             # This is about the ledger, so the GPU process keeps away from the cores.
-            server.pause_gpu_process()
+            os.kill(server.gpu_process(), signal.SIGSTOP)
             rates.append(asyncio.run(dispatch_rate(server)))
         print(
             f"  raw SQLite, transactions/s: {rows[-1]:.0f} of one row, {same[-1]:.0f} of a dispatch's rows;"
@@ -145,13 +150,13 @@ def main() -> None:
     for name, raws in (("one-row", rows), ("dispatch-sized", same)):
         ratio = statistics.median(rate / raw for rate, raw in zip(rates, raws, strict=True))
         print(f"dispatches/s ÷ raw durable {name} transactions/s: {ratio:.2f} (median of 5; {CONCURRENT} connections)")
-    with Server() as server:
-        server.ready()
+    with fresh_server() as server:
+        server.wait_ready()
         waiting = latencies(server, 0.02)
-        busy = [server.submit(seed=seed) for seed in range(500)]
+        busy = [server.submit(**SPEC, seed=seed) for seed in range(500)]
         saturated = latencies(server, 0.02)
         for job_id in busy:
-            server.http.post(f"/v1/jobs/{job_id}/cancel")
+            server.client.post(f"/v1/jobs/{job_id}/cancel")
     for name, found in (("idle", waiting), ("saturated", saturated)):
         print(f"  {name}: median {statistics.median(found) * 1e3:.1f} ms, p99 {_p99(found) * 1e3:.1f} ms")
     print(f"p99 saturated ÷ idle: {_p99(saturated) / _p99(waiting):.2f}")

@@ -9,8 +9,8 @@ import torch
 from fastapi import Response
 
 from benchmarks.bare import load
-from pipelines.models import load_models
 from pipelines.studio_tiny.vocabulary import phrase
+from server.models_file import load_models
 
 
 class Backgrounds(litserve.LitAPI):  # type: ignore[misc]
@@ -38,8 +38,8 @@ def generate(pipeline: Any, prompt: str, seeds: list[int]) -> list[bytes]:
         [prompt] * len(seeds),
         width=512,
         height=512,
-        num_inference_steps=card.steps,
-        guidance_scale=card.guidance,
+        num_inference_steps=card.sampling.steps,
+        guidance_scale=card.sampling.guidance,
         generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
     ).images
     files = []

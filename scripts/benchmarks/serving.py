@@ -23,7 +23,8 @@ from itertools import accumulate
 import httpx
 import msgspec
 
-from benchmarks.server import ROOT, SPEC, Server
+from benchmarks.server import SPEC, fresh_server, succeeded
+from tests.support.server import ROOT, Server
 
 BATCH = 4
 AT_ONCE = 24
@@ -111,12 +112,12 @@ def _client(url: str, headers: dict[str, str]) -> httpx.AsyncClient:
 
 @contextmanager
 def backlot() -> Iterator[Server]:
-    with Server() as server:
-        server.ready()
-        # Enough for every batch shape to be measured, and recorded: a server that has been up for minutes.
+    with fresh_server() as server:
+        server.wait_ready()
+        # Enough for every batch size to be measured, and recorded: a server that has been up for minutes.
         for together in (24, *(1, 2, 3) * 5):
-            for job_id in [server.submit(seed=seed) for seed in range(together)]:
-                server.finish(job_id)
+            for job_id in [server.submit(**SPEC, seed=seed) for seed in range(together)]:
+                succeeded(server, job_id)
         yield server
 
 
@@ -135,7 +136,7 @@ def server_named(name: str) -> Iterator[tuple[str, dict[str, str], Ask]]:
             yield url, {}, ask_predict
     else:
         with backlot() as server:
-            yield server.url, server.headers, ask_backlot
+            yield server.url, {"Authorization": f"Bearer {server.key}"}, ask_backlot
 
 
 def main() -> None:

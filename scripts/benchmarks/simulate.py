@@ -8,13 +8,13 @@ import random
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Protocol
 
 import msgspec
 
-from server.scheduler.queue import BatchKey, Queue, Waiting
+from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
 
 SLOTS = 4
 IMAGE_S = 4.0
@@ -22,28 +22,28 @@ LOAD_S = 10.0
 
 
 class Policy(Protocol):
-    def add(self, job: Waiting) -> None: ...
-    def next(self, now: float, resident: Collection[str]) -> Waiting | None: ...
-    def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None: ...
-    def take(self, job: Waiting, now: float, resident: Collection[str]) -> None: ...
+    def add(self, image: Waiting) -> None: ...
+    def next(self, now: float, gpu: Affinity) -> Waiting | None: ...
+    def next_for(self, key: BatchKey, now: float, gpu: Affinity) -> Waiting | None: ...
+    def take(self, image: Waiting, now: float, gpu: Affinity) -> None: ...
 
 
 class FirstCome:
-    """The oldest job goes next, whatever its model or client."""
+    """The oldest image goes next, whatever its model or client."""
 
     def __init__(self) -> None:
         self._waiting: deque[Waiting] = deque()
 
-    def add(self, job: Waiting) -> None:
-        self._waiting.append(job)
+    def add(self, image: Waiting) -> None:
+        self._waiting.append(image)
 
-    def next(self, now: float, resident: Collection[str]) -> Waiting | None:
+    def next(self, now: float, gpu: Affinity) -> Waiting | None:
         return self._waiting[0] if self._waiting else None
 
-    def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None:
+    def next_for(self, key: BatchKey, now: float, gpu: Affinity) -> Waiting | None:
         return self._waiting[0] if self._waiting and self._waiting[0].key == key else None
 
-    def take(self, job: Waiting, now: float, resident: Collection[str]) -> None:
+    def take(self, image: Waiting, now: float, gpu: Affinity) -> None:
         self._waiting.popleft()
 
 
@@ -55,29 +55,29 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def run(trace: list[Waiting], policy: Policy) -> Result:
-    """`trace` is sorted by arrival."""
-    now, loads, resident = 0.0, 0, ""
+    """Serve a trace, which is sorted by arrival, with one GPU that holds one model at a time."""
+    now, loads, gpu = 0.0, 0, Affinity()
     coming = deque(trace)
     busy: list[float] = []
     key: BatchKey | None = None
     waits: dict[int, list[float]] = {}
 
-    def enter(job: Waiting) -> None:
-        policy.take(job, now, in_memory)
-        waits.setdefault(job.client_id, []).append(now - job.arrived)
+    def enter(image: Waiting) -> None:
+        policy.take(image, now, gpu)
+        waits.setdefault(image.client_id, []).append(now - image.arrived)
         heappush(busy, now + IMAGE_S)
 
     while True:
         while coming and coming[0].arrived <= now:
             policy.add(coming.popleft())
-        while len(busy) < SLOTS and key is not None and busy and (job := policy.next_for(key, now, [resident])):
-            enter(job)
-        if not busy and (job := policy.next(now, [resident] if resident else [])):
-            in_memory = [resident] if resident else []
-            if job.key.model != resident:
-                now, loads, resident = now + LOAD_S, loads + 1, job.key.model
-            key = job.key
-            enter(job)
+        while len(busy) < SLOTS and key is not None and busy and (image := policy.next_for(key, now, gpu)):
+            enter(image)
+        if not busy and (image := policy.next(now, gpu)):
+            if image.key.model not in gpu.loaded:
+                now, loads = now + LOAD_S, loads + 1
+            key = image.key
+            enter(image)
+            gpu.loaded = {key.model: "revision"}
             continue
         if busy and (not coming or busy[0] <= coming[0].arrived):
             now = max(now, heappop(busy))
@@ -92,48 +92,48 @@ def _p99(values: list[float]) -> float:
 
 
 def poisson(seed: int, count: int, per_s: float, clients: list[int], models: list[str]) -> list[Waiting]:
-    """Independent arrivals of random clients and models."""
+    """Return independent arrivals of random clients and models."""
     rng = random.Random(seed)
-    moment, jobs = 0.0, []
+    moment, images = 0.0, []
     for index in range(count):
         moment += rng.expovariate(per_s)
-        jobs.append(_job(f"p{seed}-{index}", rng.choice(clients), rng.choice(models), moment))
-    return jobs
+        images.append(_image(f"p{seed}-{index}", rng.choice(clients), rng.choice(models), moment))
+    return images
 
 
-def _job(name: str, client: int, model: str, arrived: float) -> Waiting:
+def _image(name: str, client: int, model: str, arrived: float) -> Waiting:
     return Waiting(name, client, BatchKey(model, 1024, 1024, 30, 5.0), arrived)
 
 
 def flood(seed: int) -> list[Waiting]:
-    """One client sends 500 jobs at once; four others send one now and then."""
+    """Return a trace in which one client sends 500 images at once, and four others send one now and then."""
     rest = poisson(seed, 200, 0.2, [2, 3, 4, 5], ["sdxl", "flux"])
-    return sorted([*(_job(f"f{i}", 1, "sdxl", 0.0) for i in range(500)), *rest], key=lambda job: job.arrived)
+    return sorted([*(_image(f"f{i}", 1, "sdxl", 0.0) for i in range(500)), *rest], key=lambda image: image.arrived)
 
 
 TRACES: dict[str, Callable[[int], list[Waiting]]] = {
     "two models, half load": lambda seed: poisson(seed, 1000, 0.5, [1, 2, 3], ["sdxl", "flux"]),
     "three models, full load": lambda seed: poisson(seed, 1000, 0.9, [1, 2, 3, 4], ["sdxl", "flux", "qwen"]),
     "backlog of 600, two models": lambda seed: [
-        msgspec.structs.replace(job, arrived=0.0) for job in poisson(seed, 600, 1.0, [1, 2, 3], ["sdxl", "flux"])
+        msgspec.structs.replace(image, arrived=0.0) for image in poisson(seed, 600, 1.0, [1, 2, 3], ["sdxl", "flux"])
     ],
     "one client floods, four trickle": flood,
 }
 
 
 def decision_cost(waiting: int) -> float:
-    """Median seconds of choosing, taking and adding one job, with so many waiting of 20 clients."""
-    queue = Queue()
+    """Return the median seconds of choosing, taking and adding one image, while so many of 20 clients wait."""
+    queue, gpu = Queue(), Affinity(loaded={"sdxl": "revision"})
     models = ["sdxl", "flux", "qwen"]
     for index in range(waiting):
-        queue.add(_job(str(index), index % 20, models[index % 3], float(index)))
+        queue.add(_image(str(index), index % 20, models[index % 3], float(index)))
     times = []
     for index in range(2000):
         started = time.perf_counter()
-        job = queue.next(waiting + index, ["sdxl"])
-        assert job is not None
-        queue.take(job, waiting + index, ["sdxl"])
-        queue.add(_job(f"n{index}", index % 20, models[index % 3], waiting + index))
+        image = queue.next(waiting + index, gpu)
+        assert image is not None
+        queue.take(image, waiting + index, gpu)
+        queue.add(_image(f"n{index}", index % 20, models[index % 3], waiting + index))
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 

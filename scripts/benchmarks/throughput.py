@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 
-from benchmarks.server import ROOT, Server
+from benchmarks.server import SPEC, fresh_server, succeeded
+from tests.support.server import ROOT
 
 IMAGES = 32
 ROUNDS = 5
@@ -51,22 +52,23 @@ def main() -> None:
     best = max(batches, key=lambda batch: batches[batch])
     print("bare loop, images/s by batch:", {batch: round(rate, 3) for batch, rate in batches.items()}, f"best {best}")
     ours, theirs = [], []
-    with Server() as server:
-        server.ready()
-        # Enough for every batch shape to be measured once.
-        for job_id in [server.submit(seed=seed) for seed in range(24)]:
-            server.finish(job_id)
+    with fresh_server() as server:
+        server.wait_ready()
+        # Enough for every batch size to be measured once.
+        for job_id in [server.submit(**SPEC, seed=seed) for seed in range(24)]:
+            succeeded(server, job_id)
         for round_ in range(ROUNDS):
             theirs.append(bare.rate(best))
             started = time.perf_counter()
-            jobs = [server.submit(seed=1000 * round_ + index) for index in range(IMAGES)]
-            last = server.finish(jobs[-1])
+            jobs = [server.submit(**SPEC, seed=1000 * round_ + index) for index in range(IMAGES)]
+            last = succeeded(server, jobs[-1])
             for job_id in jobs:
-                server.finish(job_id)
+                succeeded(server, job_id)
             ours.append(IMAGES / (time.perf_counter() - started))
-            shape = last["result"][0]["meta"]["batch_shape"]
+            size = last["result"][0]["meta"]["batch_shape"]
             print(
-                f"  round {round_}: bare {theirs[-1]:.3f}, server {ours[-1]:.3f} images/s at shape {shape}", flush=True
+                f"  round {round_}: bare {theirs[-1]:.3f}, server {ours[-1]:.3f} images/s at batch size {size}",
+                flush=True,
             )
     bare.close()
     ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))

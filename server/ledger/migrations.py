@@ -178,6 +178,56 @@ def m002_priorities_and_sizes(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m003_plans_and_catalog(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- A job has several generations now; what it was resolved to is its plan.
+        ALTER TABLE jobs RENAME COLUMN work TO plan;
+        UPDATE jobs SET plan = json_object(
+            'generations', json_array(json_object(
+                'model', json_extract(plan, '$.model'),
+                'width', json_extract(plan, '$.width'),
+                'height', json_extract(plan, '$.height'),
+                'steps', json_extract(plan, '$.steps'),
+                'guidance', json_extract(plan, '$.guidance'),
+                'seed', json_extract(plan, '$.seed'),
+                'prompt', json_extract(plan, '$.prompt'),
+                'negative_prompt', json_extract(plan, '$.negative_prompt'),
+                'colors', json(json_extract(plan, '$.colors'))
+            )),
+            'evaluate', json(CASE WHEN json_extract(plan, '$.evaluate') THEN 'true' ELSE 'false' END),
+            'on_technical_failure', json_extract(plan, '$.on_technical_failure'),
+            'max_attempts', json_extract(plan, '$.max_attempts'),
+            'display_name', json_extract(plan, '$.display_name'),
+            'understood', json(coalesce(json_extract(plan, '$.understood'), 'null'))
+        );
+
+        -- The catalogue holds the images of every workflow, and several of one job.
+        CREATE TABLE catalog (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            job_id INTEGER NOT NULL REFERENCES jobs(id),
+            artifact_id INTEGER NOT NULL UNIQUE REFERENCES artifacts(id),
+            entry_type TEXT NOT NULL CHECK (entry_type IN ('background', 'image')),
+            status TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+            -- Backgrounds are looked up by it; other entries have none.
+            scene_type TEXT,
+            spec TEXT NOT NULL,
+            description TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX catalog_by_client ON catalog (client_id, entry_type, id);
+        INSERT INTO catalog
+            SELECT id, public_id, client_id, job_id, artifact_id, 'background', status, scene_type, spec, description,
+                created_at FROM backgrounds;
+        DROP TABLE backgrounds;
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""

@@ -1,4 +1,6 @@
-"""From waiting jobs to batches on the GPU and back to settled jobs.
+"""From jobs to batches on the GPUs, and back to settled jobs.
 
-`queue` decides and does no I/O; `worker` is the parent's end of the GPU process; `loop` takes, sends and settles.
+`scheduler` is the face that the routes see. `queue`, `batching` and `recovery` decide and do no I/O. Each state has one
+owner: `gpu` knows one GPU process and what is in it, `active_jobs` knows the jobs and their images. `settlement` writes to
+the ledger.
 """

@@ -1,4 +1,4 @@
-"""Wakes whoever waits for a job's events. The events themselves are in the ledger."""
+"""Wakes the requests that wait for a job's events. The events themselves are in the ledger."""
 
 import asyncio
 from collections import defaultdict

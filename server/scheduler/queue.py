@@ -1,19 +1,19 @@
-"""Which waiting job runs next. Pure: no I/O, no clock of its own, no randomness.
+"""Which waiting image goes to a GPU next. Pure: no I/O, no clock of its own, no randomness, and no state of a GPU.
 
-Weighted fair queueing between flows (start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996). A flow is the jobs of
-one client and priority; each step of priority doubles its share. Every image advances its flow's virtual time by
-one over the share, and the flow that is furthest behind goes first; a flow that was idle starts at the present virtual
-time, so it can neither save up turns nor be starved. Within a flow the oldest job goes first.
+Weighted fair queueing between flows (start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996). A flow is the images of
+one client and priority; each step of priority doubles its share. Every image advances its flow's virtual time by one over
+the share, and the flow that is furthest behind goes first. A flow that was idle starts at the present virtual time, so it
+can neither save up a claim nor be starved. Within a flow the oldest image goes first.
 
-The GPU works in turns: images of one model and size share slots, and another model must first be loaded. While a turn
-lasts, jobs that fit it are preferred over a job that is more due but does not; once that one has waited out the turn's
-patience it goes next. So swapping is paid rarely, but never put off for ever.
+Images of one batch key share slots; another key needs other slots, and another model must perhaps be loaded first. While a
+GPU serves one key, images of that key go before an image that is more due but of another key. Once that one has waited for
+the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever.
 
-A decision costs time in the number of flows and their batch keys, and in the logarithm of the jobs that wait.
+A decision costs time in the number of flows and their batch keys, and in the logarithm of the number of waiting images.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from itertools import count
 from math import ceil, inf
 
@@ -22,7 +22,7 @@ from sortedcontainers import SortedList
 
 
 class BatchKey(msgspec.Struct, frozen=True):
-    """Jobs with equal keys can share slots."""
+    """Images with equal keys can share slots."""
 
     model: str
     width: int
@@ -32,165 +32,199 @@ class BatchKey(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    job_id: str
+    """An image that waits for a GPU."""
+
+    image_id: str
     client_id: int
     key: BatchKey
-    #: Seconds on the clock that decisions are given.
+    #: When it arrived, in seconds on the clock that decisions are given.
     arrived: float
-    #: Share slots with nobody.
-    alone: bool = False
+    #: Share slots with no other image.
+    isolated: bool = False
     #: Each step doubles the share of the GPU.
     priority: int = 0
 
 
+class Affinity(msgspec.Struct):
+    """What one GPU has at hand. Each GPU owns one; the queue reads it to choose for that GPU, and notes what it took."""
+
+    #: The models in its memory, and their revisions.
+    loaded: dict[str, str] = msgspec.field(default_factory=dict)
+    #: The key of the image that it took last.
+    key: BatchKey | None = None
+    #: When it turned to that key.
+    key_since: float = -inf
+    #: When it last turned to a model that had to be loaded.
+    load_since: float = -inf
+
+    def note(self, key: BatchKey, now: float) -> None:
+        """Note that the GPU takes an image of this key."""
+        if (self.key is None or self.key.model != key.model) and key.model not in self.loaded:
+            # Changes between models in memory cost no load, so they may not put off the model that waits for one.
+            self.load_since = now
+        if self.key != key:
+            self.key_since = now
+        self.key = key
+
+
 class _Flow:
-    """One client's waiting jobs of one priority: by batch key, oldest first in each."""
+    """The waiting images of one client and priority: by batch key, and the oldest first in each."""
 
     def __init__(self, virtual_time: float, priority: int) -> None:
         self.virtual_time = virtual_time
         self.share = 2.0**priority
-        #: An OrderedDict is a queue from whose middle a cancelled job can be taken in constant time.
+        #: An OrderedDict is a queue from whose middle an image can be taken in constant time.
         self.lanes: dict[BatchKey, OrderedDict[int, Waiting]] = {}
-        #: Tickets of all lanes, ascending.
+        #: The tickets of all lanes, ascending.
         self.tickets: SortedList[int] = SortedList()
 
     def oldest(self, fits: Callable[[BatchKey], bool]) -> tuple[int, Waiting] | None:
-        """The oldest job among the lanes that fit, with its ticket."""
+        """Return the oldest image among the lanes whose key fits, with its ticket."""
         heads = [next(iter(lane.items())) for key, lane in self.lanes.items() if fits(key)]
         return min(heads, key=lambda head: head[0]) if heads else None
 
 
 class Queue:
+    """The waiting images of all clients; any number of GPUs take from it."""
+
     def __init__(self, model_patience_s: float = 30.0, size_patience_s: float = 5.0) -> None:
-        #: How long a turn may pass over a job whose model would have to be loaded first.
+        #: How long a GPU may pass over an image whose model it would have to load.
         self.model_patience_s = model_patience_s
-        #: How long it may pass over one of a model in memory that needs other slots.
+        #: How long it may pass over an image of a loaded model that needs other slots.
         self.size_patience_s = size_patience_s
         self._flows: dict[tuple[int, int], _Flow] = {}
-        #: Virtual times of flows without waiting jobs that are ahead of the present one; they may not fall back to it.
+        #: Virtual times of flows without images that are ahead of the present one; they may not fall back to it.
         self._ahead: dict[tuple[int, int], float] = {}
         self._tickets: dict[str, tuple[int, Waiting]] = {}
         self._by_key: Counter[BatchKey] = Counter()
         self._next_ticket = count()
         self._returned_ticket = count(-1, -1)
         self._virtual_time = 0.0
-        self._turn: BatchKey | None = None
-        self._model_turn_began = -inf
-        self._size_turn_began = -inf
 
     def __len__(self) -> int:
         return len(self._tickets)
 
     def waiting_for(self, key: BatchKey) -> int:
-        """How many jobs of this key wait."""
+        """Return how many images of this key wait."""
         return self._by_key[key]
 
-    def add(self, job: Waiting) -> None:
-        """Raises ValueError where the job waits already."""
-        self._put(next(self._next_ticket), job)
+    def add(self, image: Waiting) -> None:
+        """Add an image behind the others of its flow. Raises ValueError if it waits already."""
+        self._put(next(self._next_ticket), image)
 
-    def put_back(self, job: Waiting) -> None:
-        """Add a job that ran and must run again, before all others of its flow."""
-        self._put(next(self._returned_ticket), job)
+    def put_back(self, image: Waiting) -> None:
+        """Add an image that must run again before the others of its flow. Raises ValueError if it waits already."""
+        self._put(next(self._returned_ticket), image)
 
-    def remove(self, job_id: str) -> bool:
-        """Take a job out; False where it does not wait."""
-        found = self._tickets.pop(job_id, None)
+    def remove(self, image_id: str) -> bool:
+        """Remove an image and return whether it waited."""
+        found = self._tickets.pop(image_id, None)
         if found is None:
             return False
         self._drop(*found)
         return True
 
-    def position(self, job_id: str) -> int | None:
-        """How many waiting jobs go before this one under fair turns, leaving keys aside; None where it does not wait."""
-        if job_id not in self._tickets:
+    def position(self, image_id: str) -> int | None:
+        """Return how many images go before this one by fairness alone, keys left aside; None if it does not wait."""
+        if image_id not in self._tickets:
             return None
-        ticket, job = self._tickets[job_id]
-        own = self._flows[_flow_of(job)]
+        ticket, image = self._tickets[image_id]
+        own = self._flows[_flow_of(image)]
         before = int(own.tickets.bisect_left(ticket))
-        turn = own.virtual_time + before / own.share
+        return before + self._before(own.virtual_time + before / own.share, ticket, own)
+
+    def position_behind(self, client_id: int, priority: int) -> int:
+        """Return the position that an image of this client and priority would have if it were added now."""
+        name = (client_id, priority)
+        own = self._flows.get(name)
+        start = max(self._virtual_time, self._ahead.get(name, 0.0)) if own is None else own.virtual_time
+        before = 0 if own is None else len(own.tickets)
+        return before + self._before(start + before / 2.0**priority, None, own)
+
+    def _before(self, due: float, ticket: int | None, own: _Flow | None) -> int:
+        """Return how many images of other flows go before one that is due at this virtual time.
+
+        Of two that are due at the same time the older one goes first; an image without a ticket is the youngest.
+        """
+        before = 0
         for flow in self._flows.values():
-            ahead = (turn - flow.virtual_time) * flow.share
+            ahead = (due - flow.virtual_time) * flow.share
             if flow is own or ahead < 0:
                 continue
-            # Jobs whose turn comes at a smaller virtual time, and at an equal one the older of the two.
             equal = int(ahead)
-            tie = equal == ahead and equal < len(flow.tickets) and flow.tickets[equal] < ticket
+            tie = equal == ahead and equal < len(flow.tickets) and (ticket is None or flow.tickets[equal] < ticket)
             before += min(len(flow.tickets), ceil(ahead) + int(tie))
         return before
 
-    def next(self, now: float, resident: Collection[str]) -> Waiting | None:
-        """The job that opens the next slots, left in the queue. `resident` are the models in memory."""
+    def next(self, now: float, gpu: Affinity) -> Waiting | None:
+        """Return the image that opens the next slots of this GPU, and leave it in the queue."""
         due = self._most_due(lambda _: True)
-        if due is None or not resident or due.key.model in resident or not self._may_wait(due, now, resident):
+        if due is None or not gpu.loaded or due.key.model in gpu.loaded or not self._may_wait(due, now, gpu):
             return due
-        return self._most_due(lambda key: key.model in resident) or due
+        return self._most_due(lambda key: key.model in gpu.loaded) or due
 
-    def next_for(self, key: BatchKey, now: float, resident: Collection[str]) -> Waiting | None:
-        """The job that may enter open slots of this key, left in the queue; None where they must make way, or none waits."""
+    def next_for(self, key: BatchKey, now: float, gpu: Affinity) -> Waiting | None:
+        """Return the image that may enter open slots of this key, and leave it in the queue.
+
+        Return None if no image of this key waits, or if the slots must make way for another key.
+        """
         if not self._by_key[key]:
             return None
         due = self._most_due(lambda _: True)
-        if due is None or due.key == key or self._may_wait(due, now, resident):
+        if due is None or due.key == key or self._may_wait(due, now, gpu):
             return self._most_due(lambda other: other == key)
         return None
 
-    def take(self, job: Waiting, now: float, resident: Collection[str]) -> None:
-        """Take out a job that was chosen; its flow is charged for it."""
-        other = self._turn is None or self._turn.model != job.key.model
-        if other and job.key.model not in resident:
-            # Turns of models in memory cost no load, so however they alternate they put off nobody's.
-            self._model_turn_began = now
-        if self._turn != job.key:
-            self._size_turn_began = now
-        self._turn = job.key
-        flow = self._flows[_flow_of(job)]
+    def take(self, image: Waiting, now: float, gpu: Affinity) -> None:
+        """Remove an image that was chosen for this GPU, and charge its flow for it."""
+        gpu.note(image.key, now)
+        flow = self._flows[_flow_of(image)]
         self._virtual_time = max(self._virtual_time, flow.virtual_time)
         flow.virtual_time += 1 / flow.share
-        self.remove(job.job_id)
+        self.remove(image.image_id)
         if len(self._ahead) > 2 * len(self._flows) + 64:
             self._ahead = {name: time for name, time in self._ahead.items() if time > self._virtual_time}
 
-    def _may_wait(self, due: Waiting, now: float, resident: Collection[str]) -> bool:
-        """Whether the present turn may go on before a job that is more due."""
-        if due.key.model in resident:
-            return now - max(due.arrived, self._size_turn_began) < self.size_patience_s
-        return now - max(due.arrived, self._model_turn_began) < self.model_patience_s
+    def _may_wait(self, due: Waiting, now: float, gpu: Affinity) -> bool:
+        """Return whether the GPU may still pass over the image that is most due."""
+        if due.key.model in gpu.loaded:
+            return now - max(due.arrived, gpu.key_since) < self.size_patience_s
+        return now - max(due.arrived, gpu.load_since) < self.model_patience_s
 
     def _most_due(self, fits: Callable[[BatchKey], bool]) -> Waiting | None:
-        """The oldest fitting job of the flow furthest behind, among flows that have one."""
+        """Return the oldest fitting image of the flow that is furthest behind among those that have one."""
         heads = [(flow.virtual_time, *head) for flow in self._flows.values() if (head := flow.oldest(fits)) is not None]
         return min(heads, key=lambda head: head[:2])[2] if heads else None
 
-    def _put(self, ticket: int, job: Waiting) -> None:
-        if job.job_id in self._tickets:
-            raise ValueError(f"job {job.job_id} waits already")
-        flow = self._flows.get(_flow_of(job))
+    def _put(self, ticket: int, image: Waiting) -> None:
+        if image.image_id in self._tickets:
+            raise ValueError(f"image {image.image_id} waits already")
+        flow = self._flows.get(_flow_of(image))
         if flow is None:
-            start = max(self._virtual_time, self._ahead.pop(_flow_of(job), 0.0))
-            flow = self._flows[_flow_of(job)] = _Flow(start, job.priority)
-        lane = flow.lanes.setdefault(job.key, OrderedDict())
-        lane[ticket] = job
+            start = max(self._virtual_time, self._ahead.pop(_flow_of(image), 0.0))
+            flow = self._flows[_flow_of(image)] = _Flow(start, image.priority)
+        lane = flow.lanes.setdefault(image.key, OrderedDict())
+        lane[ticket] = image
         if ticket < 0:
             lane.move_to_end(ticket, last=False)
         flow.tickets.add(ticket)
-        self._tickets[job.job_id] = (ticket, job)
-        self._by_key[job.key] += 1
+        self._tickets[image.image_id] = (ticket, image)
+        self._by_key[image.key] += 1
 
-    def _drop(self, ticket: int, job: Waiting) -> None:
-        flow = self._flows[_flow_of(job)]
-        del flow.lanes[job.key][ticket]
+    def _drop(self, ticket: int, image: Waiting) -> None:
+        flow = self._flows[_flow_of(image)]
+        del flow.lanes[image.key][ticket]
         flow.tickets.remove(ticket)
-        if not flow.lanes[job.key]:
-            del flow.lanes[job.key]
+        if not flow.lanes[image.key]:
+            del flow.lanes[image.key]
         if not flow.lanes:
-            del self._flows[_flow_of(job)]
+            del self._flows[_flow_of(image)]
             if flow.virtual_time > self._virtual_time:
-                self._ahead[_flow_of(job)] = flow.virtual_time
-        self._by_key[job.key] -= 1
-        if not self._by_key[job.key]:
-            del self._by_key[job.key]
+                self._ahead[_flow_of(image)] = flow.virtual_time
+        self._by_key[image.key] -= 1
+        if not self._by_key[image.key]:
+            del self._by_key[image.key]
 
 
-def _flow_of(job: Waiting) -> tuple[int, int]:
-    return (job.client_id, job.priority)
+def _flow_of(image: Waiting) -> tuple[int, int]:
+    return (image.client_id, image.priority)

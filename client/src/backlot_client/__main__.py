@@ -1,0 +1,5 @@
+"""`python -m backlot_client`."""
+
+from backlot_client.command.main import main
+
+main()

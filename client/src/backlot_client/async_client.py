@@ -1,0 +1,212 @@
+"""`AsyncClient`: what `Client` is, for asyncio. A test holds the two to the same methods and parameters."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from backlot_client import calls, flows
+from backlot_client.answers import (
+    Accepted,
+    Artifact,
+    CatalogEntry,
+    Credits,
+    Estimate,
+    EventPage,
+    Job,
+    JobEvent,
+    JobPage,
+    JobStatus,
+    Model,
+    Operation,
+    TransactionPage,
+)
+from backlot_client.calls import Call
+from backlot_client.client import USER_AGENT, configured
+from backlot_client.errors import JobFailed
+from backlot_client.following import Following
+from backlot_client.retries import Retries
+from backlot_client.spec import GenerationSpec
+from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Every method does what the one of the same name does in `Client`, and is awaited; `follow` is an async iterator.
+
+    It belongs to one event loop. Files are written in the loop's own thread, piece by piece as they arrive.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
+        url, key = configured(url, key)
+        self._key = key
+        self._retries = retries or Retries()
+        self._http = httpx.AsyncClient(base_url=url, headers={"User-Agent": USER_AGENT})
+
+    async def submit(self, spec: GenerationSpec, *, idempotency_key: str | None = None) -> Accepted:
+        return await self._call(calls.submit(spec, idempotency_key))
+
+    async def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
+        return await self._call(calls.submit_body(path, body, idempotency_key))
+
+    async def estimate(self, spec: GenerationSpec) -> Estimate:
+        return await self._call(calls.estimate(spec))
+
+    async def job(self, job_id: str) -> Job:
+        return await self._call(calls.job(job_id))
+
+    async def jobs(
+        self,
+        *,
+        job_type: Sequence[str] = (),
+        status: JobStatus | None = None,
+        created_after: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> JobPage:
+        return await self._call(calls.jobs(job_type, status, created_after, limit, offset))
+
+    async def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
+        return await self._call(calls.events(job_id, since, wait_s))
+
+    async def follow(self, job_id: str, *, since: int = 0, timeout_s: float | None = None) -> AsyncIterator[JobEvent]:
+        flow = Following(self._retries, job_id, since, timeout_s).events()
+        with closing(flow):
+            async with _Exchange(self._http, self._key) as exchange:
+                step = resume(flow)
+                while not isinstance(step, Ended):
+                    if isinstance(step, JobEvent):
+                        yield step
+                        step = resume(flow)
+                    else:
+                        step = await exchange.do(flow, step)
+
+    async def wait(
+        self, job_id: str, *, timeout_s: float | None = None, on_event: Callable[[JobEvent], object] | None = None
+    ) -> Job:
+        async for event in self.follow(job_id, timeout_s=timeout_s):
+            if on_event is not None:
+                on_event(event)
+        job = await self.job(job_id)
+        if job.status is JobStatus.FAILURE:
+            raise JobFailed(job)
+        return job
+
+    async def download(self, image: Artifact | CatalogEntry | str, path: str | os.PathLike[str]) -> Path:
+        return await self._run(flows.download(self._retries, image, Path(path)))
+
+    async def cancel(self, job_id: str) -> Job:
+        return await self._run(flows.cancel(self._retries, job_id))
+
+    async def backgrounds(
+        self, *, scene_type: str | None = None, status: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[CatalogEntry]:
+        return await self._call(calls.backgrounds(scene_type, status, limit, offset))
+
+    async def background(self, public_id: str) -> CatalogEntry:
+        return await self._call(calls.background(public_id))
+
+    async def images(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[CatalogEntry]:
+        return await self._call(calls.images(status, limit, offset))
+
+    async def image(self, public_id: str) -> CatalogEntry:
+        return await self._call(calls.image(public_id))
+
+    async def credits(self) -> Credits:
+        return await self._call(calls.credits_())
+
+    async def transactions(self, *, kind: str | None = None, limit: int = 50, offset: int = 0) -> TransactionPage:
+        return await self._call(calls.transactions(kind, limit, offset))
+
+    async def operations(self) -> list[Operation]:
+        return (await self._call(calls.operations())).operations
+
+    async def models(self) -> list[Model]:
+        return (await self._call(calls.models())).models
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _call(self, call: Call[T]) -> T:
+        return await self._run(flows.call(self._retries, call))
+
+    async def _run(self, flow: Flow[T]) -> T:
+        with closing(flow):
+            async with _Exchange(self._http, self._key) as exchange:
+                step = resume(flow)
+                while not isinstance(step, Ended):
+                    step = await exchange.do(flow, step)
+                result: T = step.value
+                return result
+
+
+class _Exchange:
+    """Does the steps of one flow. Holds its stream, if one is open."""
+
+    def __init__(self, http: httpx.AsyncClient, key: str) -> None:
+        self._http = http
+        self._key = key
+        self._response: httpx.Response | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
+
+    async def do(self, flow: Generator[T, Any, Any], step: Step) -> T | Ended:
+        """Do a step and return what the flow yields next."""
+        try:
+            result = await self._result(step)
+        except httpx.RequestError as fault:
+            return resume_with_fault(flow, fault)
+        return resume(flow, result)
+
+    async def _result(self, step: Step) -> httpx.Response | bytes | None:
+        match step:
+            case Pause():
+                await asyncio.sleep(step.seconds)
+                return None
+            case Read():
+                return b"" if self._pieces is None else await _next(self._pieces)
+            case Send():
+                return await self._send(step)
+
+    async def _send(self, step: Send) -> httpx.Response:
+        await self._release()
+        response = await self._http.send(step.build(self._http, self._key), stream=True)
+        self._response = response
+        if step.stream and response.is_success:
+            self._pieces = response.aiter_bytes()
+        else:
+            await response.aread()
+        return response
+
+    async def _release(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+        self._response, self._pieces = None, None
+
+    async def __aenter__(self) -> "_Exchange":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._release()
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    async for piece in pieces:
+        return piece
+    return b""

@@ -1,0 +1,233 @@
+"""Running a batch: rows are submitted a few at a time, followed, fetched, and noted in the journal before each step."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from backlot_client.answers import Artifact, Job, JobEvent
+from backlot_client.async_client import AsyncClient
+from backlot_client.batch.journal import Entry, Journal, State
+from backlot_client.batch.plan import Next, next_for
+from backlot_client.batch.table import Row
+from backlot_client.errors import (
+    ApiError,
+    BacklotError,
+    Forbidden,
+    InsufficientBalance,
+    JobFailed,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+)
+from backlot_client.names import check_template, file_name, unused
+from backlot_client.partial_file import discard_parts
+from backlot_client.spec import BackgroundSpec
+
+#: The entry of a job's metadata that says which row it is of. It is that row's idempotency key.
+MARK = "backlot_batch"
+#: Seconds by which the clocks of the server and of this machine may differ.
+CLOCKS_DIFFER_S = 2 * 3600.0
+_PAGE = 200
+
+
+class Watcher(Protocol):
+    """Is told how a batch goes on."""
+
+    def started(self, row: Row) -> None: ...
+    def happened(self, row: Row, event: JobEvent) -> None: ...
+    def ended(self, row: Row, entry: Entry | None) -> None: ...
+
+
+class Result(msgspec.Struct, frozen=True):
+    row: int
+    #: None if the row was not begun.
+    state: State | None
+    job_id: str = ""
+    files: list[str] = []
+    message: str = ""
+
+
+class Batch:
+    """One run over the rows of a table. Raises TemplateError before anything is sent if a row's file cannot be named."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        journal: Journal,
+        folder: Path,
+        rows: Sequence[Row],
+        *,
+        template: str,
+        watcher: Watcher,
+        at_once: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        for row in rows:
+            check_template(template, row.spec, row=row.number)
+        self._client = client
+        self._journal = journal
+        self._folder = folder
+        self._rows = rows
+        self._template = template
+        self._watcher = watcher
+        self._at_once = at_once
+        self._clock = clock
+        #: Why no more rows are begun, if something is in the way of all of them.
+        self.obstacle: BacklotError | OSError | None = None
+
+    async def run(self) -> list[Result]:
+        """Do what is left to do, as far as it can be done, and say how each row stands. Look at `obstacle` afterwards."""
+        try:
+            await self._find_lost_jobs([row for row in self._rows if self._next(row) is Next.LOOK_FOR_JOB])
+        except BacklotError as error:
+            self.obstacle = error
+        left = [row for row in self._rows if self._next(row) is not Next.NOTHING]
+        # What is paid is fetched first, also if there are no credits for more.
+        queue = deque(sorted(left, key=lambda row: self._next(row) is Next.SUBMIT))
+        workers = [asyncio.ensure_future(self._work(queue)) for _ in range(min(self._at_once, len(queue)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return [self._result(row) for row in self._rows]
+
+    def _next(self, row: Row) -> Next:
+        entry = self._journal.entries.get(row.identity)
+        return next_for(entry, entry is not None and self._files_are_there(entry), self._clock())
+
+    def _files_are_there(self, entry: Entry) -> bool:
+        paths = [self._folder / name for name in entry.files]
+        return [path.stat().st_size if path.is_file() else None for path in paths] == entry.sizes
+
+    async def _work(self, queue: deque[Row]) -> None:
+        while queue and self.obstacle is None:
+            row = queue.popleft()
+            self._watcher.started(row)
+            try:
+                await self._carry_on(row)
+            except (BacklotError, OSError) as error:
+                self.obstacle = self.obstacle or error
+            self._watcher.ended(row, self._journal.entries.get(row.identity))
+
+    async def _carry_on(self, row: Row) -> None:
+        step = self._next(row)
+        entry = self._journal.entries.get(row.identity)
+        if entry is None or step is Next.SUBMIT:
+            entry = self._journal.put(self._new_entry(row, entry))
+            step = Next.SUBMIT_AGAIN
+        if step is Next.SUBMIT_AGAIN:
+            entry = await self._submit(entry)
+        if entry.state is State.DONE:
+            # Its file was removed; until it is back the row is not done.
+            entry = self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, sizes=[]))
+        if entry.state is not State.REFUSED:
+            await self._fetch(row, entry)
+
+    def _new_entry(self, row: Row, last: Entry | None) -> Entry:
+        attempt = 1 if last is None else last.attempt + 1
+        key = f"{self._journal.batch_id}-{row.identity}-{attempt}"
+        spec = msgspec.structs.replace(row.spec, metadata={**row.spec.metadata, MARK: key})
+        return Entry(
+            identity=row.identity,
+            state=State.SENDING,
+            attempt=attempt,
+            idempotency_key=key,
+            body=msgspec.json.encode(spec).decode(),
+            sent_at=self._clock(),
+        )
+
+    async def _submit(self, entry: Entry) -> Entry:
+        try:
+            accepted = await self._client.submit_body(BackgroundSpec.path, entry.body.encode(), entry.idempotency_key)
+        except ApiError as error:
+            if error.status >= 500 or isinstance(error, RateLimited):
+                # An earlier try may have made the job before its answer was lost, so the row stays as it is.
+                raise
+            if isinstance(error, (Unauthorized, Forbidden, InsufficientBalance)):
+                self.obstacle = self.obstacle or error
+            return self._journal.put(msgspec.structs.replace(entry, state=State.REFUSED, message=str(error)))
+        return self._journal.put(
+            msgspec.structs.replace(entry, state=State.ACCEPTED, job_id=accepted.job_id, message="")
+        )
+
+    async def _fetch(self, row: Row, entry: Entry) -> None:
+        try:
+            job = await self._client.wait(entry.job_id, on_event=lambda event: self._watcher.happened(row, event))
+        except JobFailed as failure:
+            message = f"{failure.code}: {failure}"
+            self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
+            return
+        except NotFound as error:
+            raise NotFound(
+                f"Row {row.number} has the job {entry.job_id}, which this server does not know for this key; "
+                f"use the address and the key that {self._folder} was begun with",
+                code=error.code,
+                request_id=error.request_id,
+                status=error.status,
+            ) from error
+        if not entry.files:
+            entry = self._journal.put(msgspec.structs.replace(entry, files=self._names(row, job)))
+        try:
+            sizes = [await self._download(job, index, name) for index, name in enumerate(entry.files)]
+        except NotFound:
+            # It is paid; whether it is worth paying again is not for this run to say.
+            message = f"the server no longer has the picture of job {job.public_id}"
+            self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, message=message))
+        else:
+            self._journal.put(msgspec.structs.replace(entry, state=State.DONE, sizes=sizes, message=""))
+
+    def _names(self, row: Row, job: Job) -> list[str]:
+        taken = {name.lower() for entry in self._journal.entries.values() for name in entry.files}
+        names: list[str] = []
+        for image in job.images:
+            wanted = file_name(self._template, row.spec, image, job.public_id, row=row.number)
+            name = unused(wanted, lambda found: found.lower() in taken or (self._folder / found).exists())
+            taken.add(name.lower())
+            names.append(name)
+        return names
+
+    async def _download(self, job: Job, index: int, name: str) -> int:
+        """Return the bytes of the file."""
+        path = self._folder / name
+        discard_parts(path)
+        image: Artifact = job.images[index]
+        try:
+            await self._client.download(image, path)
+        except Forbidden:
+            # The link was read long ago, perhaps before the machine slept.
+            image = (await self._client.job(job.public_id)).images[index]
+            await self._client.download(image, path)
+        return path.stat().st_size
+
+    async def _find_lost_jobs(self, rows: list[Row]) -> None:
+        """Find the jobs of rows whose submission was cut off so long ago that their keys no longer protect them."""
+        lost = {entry.idempotency_key: entry for row in rows if (entry := self._journal.entries.get(row.identity))}
+        if not lost:
+            return
+        # The last use of a key is not known, only the first, so all jobs since then are read.
+        first = min(entry.sent_at for entry in lost.values()) - CLOCKS_DIFFER_S
+        after = datetime.fromtimestamp(first, timezone.utc)
+        offset = 0
+        while page := (await self._client.jobs(created_after=after, limit=_PAGE, offset=offset)).jobs:
+            offset += len(page)
+            for summary in page:
+                job = await self._client.job(summary.public_id)
+                if entry := lost.pop(job.request.get("metadata", {}).get(MARK), None):
+                    self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, job_id=job.public_id))
+        for entry in lost.values():
+            message = "its submission never reached the server"
+            self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
+
+    def _result(self, row: Row) -> Result:
+        entry = self._journal.entries.get(row.identity)
+        if entry is None:
+            return Result(row.number, None)
+        return Result(row.number, entry.state, entry.job_id, entry.files, entry.message)

@@ -1,0 +1,252 @@
+"""`Client`: the server's API for ordinary code."""
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from backlot_client import calls, flows
+from backlot_client.answers import (
+    Accepted,
+    Artifact,
+    CatalogEntry,
+    Credits,
+    Estimate,
+    EventPage,
+    Job,
+    JobEvent,
+    JobPage,
+    JobStatus,
+    Model,
+    Operation,
+    TransactionPage,
+)
+from backlot_client.calls import Call
+from backlot_client.errors import JobFailed, NotConfigured
+from backlot_client.following import Following
+from backlot_client.retries import Retries
+from backlot_client.spec import GenerationSpec
+from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
+
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:8700"
+USER_AGENT = f"backlot-client/{version('backlot-client')} python-httpx/{httpx.__version__}"
+
+
+def configured(url: str | None, key: str | None) -> tuple[str, str]:
+    """Return the address and the key to use. Raises NotConfigured."""
+    url = url or os.environ.get("BACKLOT_URL") or DEFAULT_URL
+    key = key or os.environ.get("BACKLOT_KEY")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NotConfigured(f"{url!r} is no address of a server; BACKLOT_URL takes one such as {DEFAULT_URL}")
+    if not key:
+        raise NotConfigured("There is no key; set BACKLOT_KEY to one that the server's operator gave you")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise NotConfigured("The key has characters that no key has; copy it again, without spaces or line breaks")
+    return url, key
+
+
+class Client:
+    """One client's view of a server. Safe to share between threads; close it, or use it in a `with`.
+
+    The address is `url`, or BACKLOT_URL, or this machine's port 8700; the key is `key` or BACKLOT_KEY. Every method raises
+    the errors of `backlot_client.errors`. Calls are repeated on faults that pass, as `retries` says, without paying twice.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
+        url, key = configured(url, key)
+        self._key = key
+        self._retries = retries or Retries()
+        self._http = httpx.Client(base_url=url, headers={"User-Agent": USER_AGENT})
+
+    def submit(self, spec: GenerationSpec, *, idempotency_key: str | None = None) -> Accepted:
+        """Take the spec's price and make its job.
+
+        The same idempotency key and spec within 24 hours give the first answer again and charge once. Without one, each
+        call has its own. Raises Invalid, InsufficientBalance, Conflict if the key was used with another spec.
+        """
+        return self._call(calls.submit(spec, idempotency_key))
+
+    def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
+        """Do as `submit` does, with the path and the JSON of a spec. A kept body is the same in every byte, sent again."""
+        return self._call(calls.submit_body(path, body, idempotency_key))
+
+    def estimate(self, spec: GenerationSpec) -> Estimate:
+        """Check the spec and say what it would cost; make and take nothing. Raises what `submit` does."""
+        return self._call(calls.estimate(spec))
+
+    def job(self, job_id: str) -> Job:
+        """Raises NotFound if this client has no such job."""
+        return self._call(calls.job(job_id))
+
+    def jobs(
+        self,
+        *,
+        job_type: Sequence[str] = (),
+        status: JobStatus | None = None,
+        created_after: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> JobPage:
+        """Return a page of 1–200 jobs, newest first. `created_after` is exclusive and has a time zone."""
+        return self._call(calls.jobs(job_type, status, created_after, limit, offset))
+
+    def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
+        """Return the events after number `since`; if there are none yet, wait up to 30 seconds for some."""
+        return self._call(calls.events(job_id, since, wait_s))
+
+    def follow(self, job_id: str, *, since: int = 0, timeout_s: float | None = None) -> Iterator[JobEvent]:
+        """Give each event after number `since` once and in order, as it happens, up to the job's last.
+
+        Broken connections and restarts of the server are borne. Raises WaitTimeout after `timeout_s`.
+        """
+        flow = Following(self._retries, job_id, since, timeout_s).events()
+        with closing(flow), _Exchange(self._http, self._key) as exchange:
+            step = resume(flow)
+            while not isinstance(step, Ended):
+                if isinstance(step, JobEvent):
+                    yield step
+                    step = resume(flow)
+                else:
+                    step = exchange.do(flow, step)
+
+    def wait(
+        self, job_id: str, *, timeout_s: float | None = None, on_event: Callable[[JobEvent], object] | None = None
+    ) -> Job:
+        """Return the job once it has succeeded; call `on_event` for each event until then.
+
+        Raises JobFailed if it fails, WaitTimeout after `timeout_s`.
+        """
+        for event in self.follow(job_id, timeout_s=timeout_s):
+            if on_event is not None:
+                on_event(event)
+        job = self.job(job_id)
+        if job.status is JobStatus.FAILURE:
+            raise JobFailed(job)
+        return job
+
+    def download(self, image: Artifact | CatalogEntry | str, path: str | os.PathLike[str]) -> Path:
+        """Write an image, or the one that a link leads to, to `path`. The file appears there whole or not at all.
+
+        Raises Forbidden if the link has expired: read the job or the entry again for a new one. NotFound if it was deleted.
+        """
+        return self._run(flows.download(self._retries, image, Path(path)))
+
+    def cancel(self, job_id: str) -> Job:
+        """End the job and get its credits back. Raises Conflict if it had ended otherwise before."""
+        return self._run(flows.cancel(self._retries, job_id))
+
+    def backgrounds(
+        self, *, scene_type: str | None = None, status: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[CatalogEntry]:
+        """Return 1–200 entries of the catalogue, newest first. `status` is `active` or `archived`."""
+        return self._call(calls.backgrounds(scene_type, status, limit, offset))
+
+    def background(self, public_id: str) -> CatalogEntry:
+        """Raises NotFound if this client's catalogue has no such entry."""
+        return self._call(calls.background(public_id))
+
+    def images(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[CatalogEntry]:
+        """Return 1–200 pictures of image generations, newest first. `status` is `active` or `archived`."""
+        return self._call(calls.images(status, limit, offset))
+
+    def image(self, public_id: str) -> CatalogEntry:
+        """Raises NotFound if this client's catalogue has no such picture."""
+        return self._call(calls.image(public_id))
+
+    def credits(self) -> Credits:
+        return self._call(calls.credits_())
+
+    def transactions(self, *, kind: str | None = None, limit: int = 50, offset: int = 0) -> TransactionPage:
+        """Return 1–200 transactions, newest first. `kind` is `spend` or `purchases`."""
+        return self._call(calls.transactions(kind, limit, offset))
+
+    def operations(self) -> list[Operation]:
+        """Return what the server can be asked for, with prices."""
+        return self._call(calls.operations()).operations
+
+    def models(self) -> list[Model]:
+        return self._call(calls.models()).models
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, call: Call[T]) -> T:
+        return self._run(flows.call(self._retries, call))
+
+    def _run(self, flow: Flow[T]) -> T:
+        with closing(flow), _Exchange(self._http, self._key) as exchange:
+            step = resume(flow)
+            while not isinstance(step, Ended):
+                step = exchange.do(flow, step)
+            result: T = step.value
+            return result
+
+
+class _Exchange:
+    """Does the steps of one flow. Holds its stream, if one is open."""
+
+    def __init__(self, http: httpx.Client, key: str) -> None:
+        self._http = http
+        self._key = key
+        self._response: httpx.Response | None = None
+        self._pieces: Iterator[bytes] = iter(())
+
+    def do(self, flow: Generator[T, Any, Any], step: Step) -> T | Ended:
+        """Do a step and return what the flow yields next."""
+        try:
+            result = self._result(step)
+        except httpx.RequestError as fault:
+            return resume_with_fault(flow, fault)
+        return resume(flow, result)
+
+    def _result(self, step: Step) -> httpx.Response | bytes | None:
+        match step:
+            case Pause():
+                time.sleep(step.seconds)
+                return None
+            case Read():
+                return next(self._pieces, b"")
+            case Send():
+                return self._send(step)
+
+    def _send(self, step: Send) -> httpx.Response:
+        self._release()
+        response = self._http.send(step.build(self._http, self._key), stream=True)
+        self._response = response
+        if step.stream and response.is_success:
+            self._pieces = response.iter_bytes()
+        else:
+            response.read()
+        return response
+
+    def _release(self) -> None:
+        if self._response is not None:
+            self._response.close()
+        self._response, self._pieces = None, iter(())
+
+    def __enter__(self) -> "_Exchange":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()

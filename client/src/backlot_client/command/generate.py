@@ -1,0 +1,154 @@
+"""`backlot-client generate`: a few pictures of one spec, each with a live bar."""
+
+import asyncio
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from backlot_client.answers import Accepted, Artifact, Job
+from backlot_client.async_client import AsyncClient
+from backlot_client.client import Client
+from backlot_client.command.bars import Bars
+from backlot_client.command.output import print_json, print_line, print_remark
+from backlot_client.errors import BacklotError
+from backlot_client.names import check_template, file_name, unused
+from backlot_client.retries import Retries
+from backlot_client.spec import BackgroundSpec
+
+
+class Failure(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+    request_id: str | None
+
+
+class Picture(msgspec.Struct, kw_only=True):
+    """How one of the pictures stands."""
+
+    title: str
+    spec: BackgroundSpec
+    accepted: Accepted | None = None
+    job: Job | None = None
+    files: list[str] = []
+    failure: Failure | None = None
+
+    @property
+    def is_on_its_way(self) -> bool:
+        return self.accepted is not None and self.job is None and self.failure is None
+
+
+class _Names:
+    """Gives each picture a file of its own, which neither is there nor was given before."""
+
+    def __init__(self, folder: Path, template: str) -> None:
+        self._folder = folder
+        self._template = template
+        self._taken: set[Path] = set()
+
+    def take(self, spec: BackgroundSpec, image: Artifact, job_id: str) -> Path:
+        wanted = file_name(self._template, spec, image, job_id)
+        path = self._folder / unused(wanted, lambda name: self._is_used(self._folder / name))
+        self._taken.add(path)
+        return path
+
+    def _is_used(self, path: Path) -> bool:
+        return path in self._taken or path.exists()
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One picture's line of the JSON output."""
+
+    job_id: str | None
+    credits_cost: int
+    files: list[str]
+    seed: int | None
+    error: Failure | None
+
+
+def generate(arguments: Namespace) -> int:
+    """Return the exit status: 0 if every picture is there."""
+    specs = _specs(arguments)
+    check_template(arguments.file_name, specs[0])
+    pictures = [
+        Picture(title=f"{spec.scene_type}, {spec.mood}" + (f" #{number}" if len(specs) > 1 else ""), spec=spec)
+        for number, spec in enumerate(specs, 1)
+    ]
+    # A wrong address or key is told at once; later faults are borne.
+    with Client(arguments.url, arguments.key, retries=Retries(total_s=5)) as client:
+        client.credits()
+        try:
+            asyncio.run(_generate_all(arguments, pictures))
+        except KeyboardInterrupt:
+            _cancel(client, pictures)
+            raise
+    if arguments.json:
+        print_json([_outcome(picture) for picture in pictures])
+    for picture in pictures:
+        if picture.failure and not arguments.json:
+            print_remark(f"{picture.title}: {picture.failure.message}")
+    return 1 if any(picture.failure for picture in pictures) else 0
+
+
+def _specs(arguments: Namespace) -> list[BackgroundSpec]:
+    """Return a spec for each picture; with a seed given, picture *i* has that seed + *i*."""
+    chosen = {
+        field.name: value
+        for field in msgspec.structs.fields(BackgroundSpec)
+        if (value := getattr(arguments, field.name, None)) is not None
+    }
+    spec = BackgroundSpec(**chosen)
+    return [
+        spec if spec.seed is None else msgspec.structs.replace(spec, seed=spec.seed + index)
+        for index in range(arguments.number)
+    ]
+
+
+async def _generate_all(arguments: Namespace, pictures: Sequence[Picture]) -> None:
+    async with AsyncClient(arguments.url, arguments.key, retries=Retries(total_s=300)) as client:
+        with Bars() as bars:
+            names = _Names(arguments.output, arguments.file_name)
+            tasks = (_generate(client, picture, names, bars, quiet=arguments.json) for picture in pictures)
+            await asyncio.gather(*tasks)
+
+
+async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: Bars, *, quiet: bool) -> None:
+    bar = bars.add(picture.title)
+    try:
+        picture.accepted = await client.submit(picture.spec)
+        job = await client.wait(picture.accepted.job_id, on_event=lambda event: bars.show(bar, event))
+        for image in job.images:
+            path = await client.download(image, names.take(picture.spec, image, job.public_id))
+            picture.files.append(str(path))
+            if not quiet:
+                print_line(str(path))
+        picture.job = job
+        bars.finish(bar, "done")
+    except BacklotError as error:
+        picture.failure = Failure(error.code, str(error), error.request_id)
+        bars.finish(bar, error.code)
+
+
+def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
+    """Cancel what nobody waits for any more."""
+    for picture in pictures:
+        if picture.accepted is None or not picture.is_on_its_way:
+            continue
+        try:
+            job = client.cancel(picture.accepted.job_id)
+            then = "its credits are back" if job.has_ended else "its credits come back at its next step"
+            print_remark(f"{picture.title}: cancelled, {then}")
+        except BacklotError as error:
+            print_remark(f"{picture.title}: not cancelled, {error}")
+
+
+def _outcome(picture: Picture) -> Outcome:
+    accepted, job = picture.accepted, picture.job
+    return Outcome(
+        job_id=accepted.job_id if accepted else None,
+        credits_cost=accepted.credits_cost if accepted else 0,
+        files=picture.files,
+        seed=job.images[0].meta.get("seed") if job and job.images else None,
+        error=picture.failure,
+    )

@@ -1,0 +1,135 @@
+"""What takes more than one request: a call with its retries, a cancellation, a download."""
+
+import random
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from backlot_client import calls
+from backlot_client.answers import Artifact, CatalogEntry, Job
+from backlot_client.calls import GRACE_S, Call
+from backlot_client.errors import (
+    BacklotError,
+    Conflict,
+    IncompleteDownload,
+    NotFound,
+    Unreachable,
+    error_of,
+    unexpected_answer,
+)
+from backlot_client.partial_file import PartialFile
+from backlot_client.retries import Retries
+from backlot_client.steps import ANSWER_S, Flow, Pause, Read, Send
+from backlot_client.stopwatch import Stopwatch
+
+T = TypeVar("T")
+
+
+def call(retries: Retries, wanted: Call[T]) -> Flow[T]:
+    """Return the call's answer. Raises ApiError, Unreachable, UnexpectedAnswer."""
+    send = Send(
+        wanted.method,
+        wanted.path,
+        params=wanted.params,
+        headers=wanted.headers,
+        content=wanted.body,
+        read_timeout_s=wanted.wait_s + (GRACE_S if wanted.wait_s else ANSWER_S),
+    )
+    response = yield from answered(retries, send)
+    try:
+        return msgspec.json.decode(response.content, type=wanted.answer)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise unexpected_answer(response, str(error)) from error
+
+
+def answered(retries: Retries, send: Send) -> Flow[httpx.Response]:
+    """Send until an answer is final and return it, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
+    watch = Stopwatch()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return (yield from once(send))
+        except BacklotError as error:
+            yield Pause(pause_or_raise(retries, error, tries, watch))
+
+
+def once(send: Send) -> Flow[httpx.Response]:
+    """Send one time. Return a 2xx; raises ApiError, Unreachable, UnexpectedAnswer."""
+    try:
+        response: httpx.Response = yield send
+    except httpx.RequestError as fault:
+        raise unreachable(fault) from fault
+    if response.is_success:
+        return response
+    raise error_of(response)
+
+
+def read() -> Flow[bytes]:
+    """Read on in a stream. Return some bytes, or none at its end; raises Unreachable."""
+    try:
+        piece: bytes = yield Read()
+    except httpx.RequestError as fault:
+        raise unreachable(fault) from fault
+    return piece
+
+
+def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Stopwatch) -> float:
+    """Return the seconds until the next try after this error. Raises it if it does not pass, or not in the time left."""
+    if not error.passes:
+        raise error
+    seconds = retries.pause(tries, watch.elapsed_s(), error.retry_after_s, random.random())  # noqa: S311
+    if seconds is None:
+        raise error
+    return seconds
+
+
+def unreachable(fault: httpx.RequestError) -> Unreachable:
+    address = fault.request.url.copy_with(query=None)
+    return Unreachable(f"No answer from {address}: {fault or type(fault).__name__}")
+
+
+def cancel(retries: Retries, job_id: str) -> Flow[Job]:
+    """Return the job as it is after its cancellation. A job that was cancelled before is no error."""
+    try:
+        return (yield from call(retries, calls.cancel(job_id)))
+    except Conflict:
+        job = yield from call(retries, calls.job(job_id))
+        if job.failure_reason == "cancelled":
+            return job
+        raise
+
+
+def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path) -> Flow[Path]:
+    """Write the image to `path` and return it; the file appears there whole or not at all.
+
+    Raises IncompleteDownload, ApiError (Forbidden if the link has expired), Unreachable, OSError.
+    """
+    link = image if isinstance(image, str) else image.image_url
+    if link is None:
+        raise NotFound("This picture was deleted from the server", code="IMAGE_DELETED", status=404)
+    # The link needs no key, and may lead to another host, which must not see it.
+    send = Send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True, with_key=False)
+    watch = Stopwatch()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            response = yield from once(send)
+            yield from _save(response, path)
+        except BacklotError as error:
+            yield Pause(pause_or_raise(retries, error, tries, watch))
+        else:
+            return path
+
+
+def _save(response: httpx.Response, path: Path) -> Flow[None]:
+    announced = response.headers.get("Content-Length")
+    with PartialFile(path) as file:
+        while piece := (yield from read()):
+            file.write(piece)
+        if announced is not None and "Content-Encoding" not in response.headers and file.size != int(announced):
+            raise IncompleteDownload(f"{path.name} has {announced} bytes, but {file.size} arrived")
+        file.keep()

@@ -1,0 +1,70 @@
+"""What a client asks for: the bodies of `POST /v1/background-generator` and `POST /v1/image-generation`."""
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+
+class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An adapter from the server's models file, with the strength it is applied at (-2 to 2)."""
+
+    name: str
+    weight: float = 1.0
+
+
+class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The fields of every spec. A field left at its default is not sent."""
+
+    #: The workflow's path of the API.
+    path: ClassVar[str]
+
+    #: At most 8, each a CSS colour name, `#rgb` or `#rrggbb`.
+    dominant_colors: list[str] = []
+    #: At most 200 characters; the server coins a name if it is empty.
+    display_name: str = ""
+    #: Any JSON object up to 16 KiB; the server keeps and returns it with the picture.
+    metadata: dict[str, Any] = {}
+    #: A name that `models()` lists; the server's default if None.
+    image_model: str | None = None
+    #: A tier such as `1K`, which is about 1024 × 1024 pixels; the model's default if None.
+    resolution: str | None = None
+    #: Such as `16:9`; square if None.
+    aspect_ratio: str | None = None
+    #: 0 to 2^53 - 1; the server draws one and reports it if None.
+    seed: int | None = None
+    #: Whether the result's `meta.eval` reports measured quality.
+    eval_enabled: bool | None = None
+    #: What becomes of an image that nobody could use: `fail` refunds, `retry` tries other seeds, `deliver` keeps it.
+    on_technical_failure: Literal["fail", "retry", "deliver"] | None = None
+    #: A label kept with the job; it may add words to the prompt.
+    pilot_brand: str | None = None
+    #: What the picture must not show. At most 2,000 characters.
+    negative_prompt: str | None = None
+    #: At most 4.
+    loras: list[Lora] = []
+    #: How the colours reach the picture: through the `prompt`, by `steer`ing the denoising, or by a `match` at the end.
+    palette: Literal["prompt", "steer", "match"] | None = None
+
+
+class BackgroundSpec(GenerationSpec, frozen=True):
+    """A catalogue background. Only `scene_type` and `mood` are required."""
+
+    path = "/v1/background-generator"
+
+    #: What is shown, in free words: `marble`, `window light`. 1–200 characters.
+    scene_type: str
+    #: How it feels, in free words: `warm`, `dramatic`. 1–200 characters.
+    mood: str
+    #: Replaces the prompt that the server makes from scene, mood and colours. 1–2,000 characters.
+    prompt: str | None = None
+
+
+class ImageSpec(GenerationSpec, frozen=True):
+    """One to eight pictures of a prompt, in one job that succeeds or fails as a whole. Each is paid."""
+
+    path = "/v1/image-generation"
+
+    #: 1–4,000 characters.
+    prompt: str
+    #: Picture *i* has the seed plus *i*.
+    n: int = 1

@@ -1,0 +1,80 @@
+"""How logic and I/O are kept apart: a *flow* is a generator that yields the steps it needs done and gets their results.
+
+All of this client's logic is written once, as flows. `Client` and `AsyncClient` do the steps, each in its own way, and
+nothing else. A step that meets a network fault has `httpx.RequestError` raised in the flow, at its `yield`.
+"""
+
+from collections.abc import Generator, Mapping
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+T = TypeVar("T")
+
+#: Seconds to connect and to send. What a request may take to be answered differs by request.
+CONNECT_S = 5.0
+#: Seconds without a byte after which an ordinary answer is given up.
+ANSWER_S = 30.0
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send a request. The result is the `httpx.Response`, read whole unless `stream` is set and it is a 2xx."""
+
+    method: str
+    #: A path of the API, or a whole URL.
+    url: str
+    params: Mapping[str, Any] = {}
+    headers: Mapping[str, str] = {}
+    content: bytes | None = None
+    #: Seconds without a byte.
+    read_timeout_s: float = ANSWER_S
+    stream: bool = False
+    #: Whether to send the client's key, which is kept out of here so that no traceback shows it.
+    with_key: bool = True
+
+    def build(self, http: httpx.Client | httpx.AsyncClient, key: str) -> httpx.Request:
+        timeout = httpx.Timeout(CONNECT_S, read=self.read_timeout_s, write=ANSWER_S, pool=None)
+        # No parameters are None: httpx takes an empty mapping as the order to remove those that the URL has.
+        params = {name: value for name, value in self.params.items() if value is not None} or None
+        headers = {**self.headers, "Authorization": f"Bearer {key}"} if self.with_key else self.headers
+        return http.build_request(
+            self.method, self.url, params=params, headers=headers, content=self.content, timeout=timeout
+        )
+
+
+class Read(msgspec.Struct, frozen=True):
+    """Read on in the response last sent for as a stream. The result is some bytes, or none at its end."""
+
+
+class Pause(msgspec.Struct, frozen=True):
+    seconds: float
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What a flow returned."""
+
+    value: Any
+
+
+Step = Send | Read | Pause
+#: A flow that returns a T.
+Flow = Generator[Step, Any, T]
+#: A flow that also gives items on its way.
+ItemFlow = Generator[Step | T, Any, None]
+
+
+def resume(flow: Generator[T, Any, Any], result: Any = None) -> T | Ended:
+    """Go on with a flow, for the first time or with the result of its last step. Return what it yields next."""
+    try:
+        return flow.send(result)
+    except StopIteration as end:
+        return Ended(end.value)
+
+
+def resume_with_fault(flow: Generator[T, Any, Any], fault: httpx.RequestError) -> T | Ended:
+    """Raise the fault of its last step in a flow. Return what it yields next."""
+    try:
+        return flow.throw(fault)
+    except StopIteration as end:
+        return Ended(end.value)

@@ -1,0 +1,96 @@
+"""Which batch size makes the most of the device: chosen from measured costs, not from a constant. Pure.
+
+The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`); the GPU process chooses how many of
+the images in them a denoiser call takes (`call_size_for`). Both compare images a second.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+
+import msgspec
+
+#: Prefer another batch size only if it gives at least this many times the images a second; less is noise.
+WORTH = 1.03
+
+
+class CostKey(msgspec.Struct, frozen=True):
+    """What the cost of a denoising step depends on, besides the batch size."""
+
+    model: str
+    device: str
+    width: int
+    height: int
+
+
+class BatchCost(msgspec.Struct, frozen=True):
+    """The measured cost of a denoising step of a full batch. Seconds and bytes are None if it did not fit into memory."""
+
+    key: CostKey
+    batch_size: int
+    #: See protocol.Measured: a cost of another revision says nothing about this one.
+    cost_revision: str
+    seconds_per_step: float | None
+    peak_bytes: int | None
+
+
+class BatchCosts:
+    """Every measured cost: by model, device and size, and then by batch size."""
+
+    def __init__(self, known: Iterable[BatchCost] = ()) -> None:
+        self._known: dict[CostKey, dict[int, BatchCost]] = {}
+        for cost in known:
+            self.note(cost)
+
+    def note(self, cost: BatchCost) -> None:
+        """Keep a cost in place of an earlier one of its batch size; one of another revision replaces all of its model."""
+        for key, known in self._known.items():
+            if key.model == cost.key.model:
+                for batch_size in [size for size, old in known.items() if old.cost_revision != cost.cost_revision]:
+                    del known[batch_size]
+        self._known.setdefault(cost.key, {})[cost.batch_size] = cost
+
+    def batch_size_for(self, key: CostKey, allowed: Sequence[int], images: int) -> int:
+        """Return the best batch size for this many images among the `allowed` ones, which ascend.
+
+        A batch size that was not measured yet is tried, the next larger one at a time, for as long as the larger ones were
+        better and there are images to fill it. If all allowed ones are too large for the memory, this is the largest whole
+        number that may fit.
+        """
+        known = self._known.get(key, {})
+        too_large = min((size for size, cost in known.items() if cost.seconds_per_step is None), default=None)
+        fitting = [size for size in allowed if too_large is None or size < too_large]
+        if not fitting:
+            return max(1, (too_large or 2) // 2)
+        # The sizes that the images fill, and the next one, which may still be the best for them.
+        useful = fitting[: sum(size < images for size in fitting) + 1]
+        seconds = {size: cost.seconds_per_step for size, cost in known.items() if cost.seconds_per_step is not None}
+        measured = list(takewhile(seconds.__contains__, useful))
+        if not measured:
+            return useful[0]
+        best = _best(measured[0], measured, images, seconds)
+        untried = useful[len(measured) :]
+        return untried[0] if untried and best == measured[-1] else best
+
+
+def call_size_for(exact: Iterable[int], images: int, seconds: Mapping[int, float]) -> int:
+    """Return how many rows' worth of images the next denoiser call should take of those that wait in slots.
+
+    `exact` are the sizes that give the same bits, at least one of them ≥ `images`; `seconds` are those of a call, by size,
+    as far as they are known. Usually this is the smallest size that takes all images. Three images, for example, may be
+    done sooner as two and then one than as three of four.
+    """
+    sizes = sorted(exact)
+    takes_all = next(size for size in sizes if size >= images)
+    if takes_all not in seconds:
+        return takes_all
+    smaller = [size for size in sizes if size < takes_all and size in seconds]
+    return _best(takes_all, smaller, images, seconds)
+
+
+def _best(preferred: int, others: Iterable[int], images: int, seconds: Mapping[int, float]) -> int:
+    """Return the batch size that does the most images a second; `preferred` unless another one is worth it."""
+    best = preferred
+    for size in others:
+        if min(size, images) / seconds[size] > WORTH * min(best, images) / seconds[best]:
+            best = size
+    return best

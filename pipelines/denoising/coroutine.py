@@ -1,0 +1,13 @@
+"""Pausing a pipeline's call in the middle: it runs in a greenlet, and the batch that resumes it is that greenlet's parent."""
+
+from typing import Any
+
+from greenlet import getcurrent
+
+
+def pause(value: Any = None) -> Any:
+    """Hand `value` to the batch; return what it resumes this coroutine with. Raises RuntimeError outside of a coroutine."""
+    batch = getcurrent().parent
+    if batch is None:
+        raise RuntimeError("a pipeline's call was paused outside its coroutine")
+    return batch.switch(value)

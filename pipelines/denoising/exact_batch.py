@@ -1,0 +1,113 @@
+"""Batch invariance: running a denoiser on a few rows so that it gives the bits of a larger batch.
+
+What a layer gives for a row may depend on how many rows there are, because a library computes a matrix product of 2 rows in
+another way than one of 8. This is true of few layers: on a CPU, of some that have one entry a row, which embed the timestep
+and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Those that differ are padded to the
+larger one, and all others save their time. What is not a layer, such as the products of attention, is not tried here: the
+caller has to see whether the whole denoiser gives the same bits.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+log = logging.getLogger(__name__)
+
+Layers = tuple[torch.nn.Module, ...]
+
+#: The part of the output of all layers that padded layers may make up; above it a smaller batch saves too little.
+_MOST_PADDED = 0.05
+
+
+def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
+    """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
+
+    These are all layers that have one entry a row, whose few numbers could agree by chance, and those that give other bits if
+    they run on the first `few` rows alone. They are None if padding would save too little, or if a layer could not be tried.
+    Each layer is tried on its real input while the call passes it, so no activations are kept. Raises what the call raises.
+    """
+    output: dict[torch.nn.Module, int] = {}
+    padded_layers: dict[torch.nn.Module, None] = {}
+    failed = False
+
+    def try_few(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
+        nonlocal failed
+        if failed or not isinstance(result, torch.Tensor) or result.ndim == 0 or len(result) % full:
+            return
+        output[layer] = output.get(layer, 0) + result.numel()
+        if layer in padded_layers:
+            return
+        if result.numel() == full * result.shape[-1]:
+            padded_layers[layer] = None
+            return
+        try:
+            part = layer.forward(
+                *(_first(value, full, few) for value in inputs),
+                **{name: _first(value, full, few) for name, value in named.items()},
+            )
+        except Exception:
+            # Memory ran out, or the layer's input is laid out in another way; the call itself must not suffer.
+            log.exception("%s could not be tried on %d of %d rows", type(layer).__name__, few, full)
+            failed = True
+            return
+        if not torch.equal(part, result[: len(result) // full * few]):
+            padded_layers[layer] = None
+
+    # Try leaves with weights only: others may work in place, and a difference of theirs shows in the whole denoiser.
+    layers = [part for part in denoiser.modules() if next(part.parameters(recurse=False), None) is not None]
+    hooks = [layer.register_forward_hook(try_few, with_kwargs=True) for layer in layers if not any(layer.children())]
+    try:
+        result = call()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    share = sum(output[layer] for layer in padded_layers) / max(1, sum(output.values()))
+    return result, None if failed or share > _MOST_PADDED else tuple(padded_layers)
+
+
+@contextmanager
+def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[None]:
+    """Inside, run these layers with `full` rows while the denoiser is called with `few`; no other layer notices.
+
+    A layer raises ValueError if none of its arguments has `few` rows.
+    """
+
+    def pad(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if not any(_has_rows(value, few) for value in (*inputs, *named.values())):
+            raise ValueError(f"a {type(layer).__name__} that must run with {full} rows was not given {few}")
+        return (
+            tuple(_lengthened(value, few, full) for value in inputs),
+            {name: _lengthened(value, few, full) for name, value in named.items()},
+        )
+
+    def cut(_: torch.nn.Module, __: tuple[Any, ...], result: torch.Tensor) -> torch.Tensor:
+        return result[: len(result) // full * few]
+
+    hooks = [layer.register_forward_pre_hook(pad, with_kwargs=True) for layer in layers]
+    hooks += [layer.register_forward_hook(cut) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _has_rows(value: Any, rows: int) -> bool:
+    """Return whether a layer's argument has one or more entries for each of this many rows."""
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) % rows == 0
+
+
+def _first(value: Any, full: int, few: int) -> Any:
+    """Return the part of a layer's argument that belongs to the first `few` rows."""
+    return value[: len(value) // full * few] if _has_rows(value, full) else value
+
+
+def _lengthened(value: Any, few: int, full: int) -> Any:
+    """Return a layer's argument, lengthened by repetitions of its first entry to that of `full` rows."""
+    if not _has_rows(value, few):
+        return value
+    missing = len(value) // few * (full - few)
+    return torch.cat([value, value[:1].expand(missing, *value.shape[1:])])

@@ -1,0 +1,209 @@
+"""One denoiser call for several slots: joined, padded to the batch size, and at a smaller size if that gives the same bits.
+
+At a fixed batch size a denoiser gives a row the same bits whatever the other rows are. A few images need not pay for the
+whole batch: they run at a smaller size, if it was seen on this device to give the bits of the full one (see `exact_batch`).
+Calls that are made often and are short are traced (see `traced_calls`).
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import msgspec
+import torch
+
+from pipelines.batch_choice import call_size_for
+from pipelines.denoising.exact_batch import Layers, layers_to_pad, padded
+from pipelines.denoising.families import Family
+from pipelines.denoising.tensor_tree import finite, join, part, same, signature
+from pipelines.denoising.traced_calls import TracedCalls
+
+log = logging.getLogger(__name__)
+
+#: Calls that are timed before the least of their times is believed; other programs can only add to a time.
+TIMED = 4
+
+
+class DenoiserCall(msgspec.Struct, frozen=True):
+    """One slot's call of the denoiser."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    #: Entries along the first dimension: 2 if the pipeline guides by a second half, else 1.
+    rows: int
+    #: Calls of equal signature can be joined.
+    signature: Hashable
+
+
+class CallKind(msgspec.Struct, frozen=True):
+    """Calls that run alike: with this many images, padded to give the bits of `full_size`, and of one signature."""
+
+    size: int
+    full_size: int
+    signature: Hashable
+
+
+class Findings:
+    """What was found out about a denoiser on this device. It is kept with the loaded model."""
+
+    def __init__(self, traced: TracedCalls | None) -> None:
+        #: The layers to pad for the bits of the full size; None if the kind cannot give them, or would save too little.
+        self.padding: dict[CallKind, Layers | None] = {}
+        self._seconds: dict[CallKind, deque[float]] = {}
+        #: None if calls are not to be traced.
+        self.traced = traced
+
+    def seconds(self, kind: CallKind) -> float | None:
+        """Return the seconds of a call; None until TIMED of them were noted."""
+        times = self._seconds.get(kind, ())
+        return min(times) if len(times) == TIMED else None
+
+    def note_seconds(self, kind: CallKind, seconds: float) -> None:
+        """Keep the time of a call; the oldest of TIMED is forgotten."""
+        self._seconds.setdefault(kind, deque(maxlen=TIMED)).append(seconds)
+
+
+class JointDenoiser:
+    """Runs one denoiser for a slot group of `batch_size` slots, 1–64."""
+
+    def __init__(self, denoiser: torch.nn.Module, family: Family, batch_size: int, findings: Findings) -> None:
+        self.denoiser = denoiser
+        self.batch_size = batch_size
+        self._family, self._findings = family, findings
+        #: Seconds of a call of the full batch; None until there were TIMED of them.
+        self.seconds_per_call: float | None = None
+        #: The last call also ran at a smaller size for comparison, so its time says nothing.
+        self.compared = False
+        #: Kinds that were timed since this slot group opened: the device may have become slower or faster.
+        self._timed: set[CallKind] = set()
+        self._places_checked = False
+
+    def run(self, calls: Sequence[DenoiserCall]) -> list[Any]:
+        """Run the denoiser once; return one result for each of the first calls, at least one, that took part.
+
+        All calls have the same signature. Raises what the denoiser raises.
+        """
+        self.compared = False
+        rows = calls[0].rows
+        exact: dict[int, Layers] = {self.batch_size: ()}
+        # The server chooses batch sizes by the times of full batches, so those are taken first if they cost little.
+        full_is_timed = self._seconds(self.batch_size, calls) is not None or len(calls) <= self.batch_size // 2
+        for size in _sizes_below(self.batch_size) if full_is_timed else ():
+            kind = self._kind(size, calls)
+            if kind not in self._findings.padding:
+                if len(calls) <= size:
+                    result = self._compare(kind, calls)
+                    return [part(result, index * rows, rows) for index in range(len(calls))]
+                continue
+            layers = self._findings.padding[kind]
+            if layers is not None:
+                exact[size] = layers
+                if len(calls) <= size:
+                    # A larger size takes longer, since little of any of them is padded.
+                    break
+        timed = {size: seconds for size in exact if (seconds := self._seconds(size, calls)) is not None}
+        size = call_size_for(exact, len(calls), timed)
+        taking_part = calls[:size]
+        result = self._run_at(self._kind(size, calls), taking_part, exact[size])
+        return [part(result, index * rows, rows) for index in range(len(taking_part))]
+
+    def clocked(self, call: Callable[[], Any]) -> tuple[Any, float]:
+        """Return what a call returns, and the seconds that the device took."""
+        on_cuda = next(self.denoiser.parameters()).is_cuda
+        if on_cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        result = call()
+        if on_cuda:
+            torch.cuda.synchronize()
+        return result, time.perf_counter() - started
+
+    def _run_at(self, kind: CallKind, calls: Sequence[DenoiserCall], layers: Layers) -> Any:
+        """Run the denoiser at a size with these layers padded: as it is, or from a trace if that pays."""
+        rows = calls[0].rows
+
+        def call(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            with padded(layers, kind.size * rows, self.batch_size * rows):
+                return self.denoiser(*arguments, **keywords)
+
+        given = self._joined(kind.size, calls)
+        seconds = self._findings.seconds(kind)
+        if seconds is None or kind not in self._timed:
+            self._timed.add(kind)
+            result, took = self.clocked(lambda: call(*given))
+            self._findings.note_seconds(kind, took)
+            if kind.size == self.batch_size and self.seconds_per_call is None:
+                self.seconds_per_call = self._findings.seconds(kind)
+            return result
+        traced = self._findings.traced
+        if traced is None or not self._family.traceable or not traced.pays(seconds):
+            return call(*given)
+        return traced.call((kind, signature(given)), self.denoiser, call, *given)
+
+    def _compare(self, kind: CallKind, calls: Sequence[DenoiserCall]) -> Any:
+        """Run the full size, and a smaller one to note whether that gives the same bits; return the full size's result."""
+        self.compared = True
+        rows = calls[0].rows
+        few, full = kind.size * rows, self.batch_size * rows
+        result, layers = layers_to_pad(self.denoiser, lambda: self._run_plain(self.batch_size, calls), full, few)
+        self._check_places(result, rows)
+        if layers is None:
+            self._findings.padding[kind] = None
+            return result
+        try:
+            with padded(layers, few, full):
+                smaller = self._run_plain(kind.size, calls)
+        except Exception:
+            # The result of the full size is good, so no image suffers.
+            log.exception("%s cannot run %d of %d images", type(self.denoiser).__name__, kind.size, self.batch_size)
+            self._findings.padding[kind] = None
+            return result
+        if finite(smaller):
+            # NaN of a broken image would say nothing about the kernels.
+            self._findings.padding[kind] = layers if same(part(result, 0, few), smaller) else None
+        return result
+
+    def _run_plain(self, size: int, calls: Sequence[DenoiserCall]) -> Any:
+        arguments, keywords = self._joined(size, calls)
+        return self.denoiser(*arguments, **keywords)
+
+    def _check_places(self, result: Any, rows: int) -> None:
+        """Warn if the device gives other bits at the last place of the batch, where padding repeats the first image."""
+        if self._places_checked:
+            return
+        self._places_checked = True
+        if not same(part(result, 0, rows), part(result, (self.batch_size - 1) * rows, rows)):
+            log.warning(
+                "%s: this device gives other bits at another place of a batch of %d; for exact seeds choose other"
+                " batch_shapes in models.toml",
+                type(self.denoiser).__name__,
+                self.batch_size,
+            )
+
+    def _joined(self, size: int, calls: Sequence[DenoiserCall]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of one call for all of these, padded to `size` with repetitions of the first."""
+        first = calls[0]
+        padded_calls = [*calls, *(first for _ in range(size - len(calls)))]
+        arguments = tuple(
+            join([call.arguments[index] for call in padded_calls], first.rows) for index in range(len(first.arguments))
+        )
+        keywords = {
+            name: value
+            if name in self._family.shared
+            else join([call.keywords[name] for call in padded_calls], first.rows)
+            for name, value in first.keywords.items()
+        }
+        return arguments, keywords
+
+    def _seconds(self, size: int, calls: Sequence[DenoiserCall]) -> float | None:
+        return self._findings.seconds(self._kind(size, calls))
+
+    def _kind(self, size: int, calls: Sequence[DenoiserCall]) -> CallKind:
+        return CallKind(size, self.batch_size, calls[0].signature)
+
+
+def _sizes_below(batch_size: int) -> list[int]:
+    """Return the sizes worth trying for fewer images, ascending: 1, 2, 3, 4, 6, 8, 12, …"""
+    return sorted(size for power in range(6) for size in (2**power, 3 * 2**power) if size < batch_size)

@@ -1,0 +1,196 @@
+"""Batching at the denoising step: each slot of a batch of fixed size holds an image at a step of its own.
+
+Each slot runs the stock pipeline call for one image as a coroutine (a greenlet). When the pipeline calls its denoiser, the
+coroutine pauses. Once all slots have paused, their calls are joined, the denoiser runs once, and each coroutine goes on with
+its own part of the result. So schedulers, guidance, prompt encoding and decoding are diffusers' own code for every family,
+each slot has a scheduler and a timestep of its own, and a new image enters at the next step after a slot became free.
+
+At a fixed batch size an image depends neither on its neighbours nor on when they came (see `joining`).
+"""
+
+import copy
+import time
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+import torch
+from greenlet import GreenletExit, greenlet
+
+from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
+from pipelines.denoising.call import CallSettings, call_arguments, steps_done
+from pipelines.denoising.coroutine import pause
+from pipelines.denoising.families import TEXT_ENCODERS, Family
+from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
+from pipelines.denoising.tensor_tree import join, part, signature
+from pipelines.protocol import Item
+from pipelines.worker.loader import LoadedModel
+from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
+
+
+class _Slot:
+    """One image on its way."""
+
+    def __init__(self, item: Item, coroutine: greenlet) -> None:
+        self.item, self.coroutine = item, coroutine
+        self.entered = self.last_step = time.perf_counter()
+        self.finite = True
+        #: The denoiser call that the coroutine waits for.
+        self.waiting: DenoiserCall | None = None
+
+
+class Slots:
+    """A Batch of `batch_size` slots, 1–64 and a power of two, on a loaded model of a known family."""
+
+    def __init__(
+        self, model: LoadedModel, family: Family, settings: CallSettings, batch_size: int, watch: Watch
+    ) -> None:
+        self._model, self._family, self._settings, self._batch_size = model, family, settings, batch_size
+        self._watch = watch
+        self._slots: list[_Slot] = []
+        self._denoiser = JointDenoiser(getattr(model.pipeline, family.attribute), family, batch_size, model.findings)
+        #: Seconds of the first steps of a full batch, of one call each or of more if the prompts cannot be joined.
+        self._full_steps: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def free(self) -> int:
+        return self._batch_size - len(self._slots)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Seconds of a step of all slots; of a call with some of them padded if they were never all taken."""
+        return min(self._full_steps) if len(self._full_steps) == TIMED else self._denoiser.seconds_per_call
+
+    def enter(self, item: Item) -> None:
+        """Encode the prompt and draw the noise; the image takes part from the next `tick` on."""
+        slot = _Slot(item, greenlet(self._generate))
+        self._slots.append(slot)
+        with torch.inference_mode():
+            self._resume(slot, slot)
+
+    def leave(self, image_id: str) -> bool:
+        slot = next((slot for slot in self._slots if slot.item.image_id == image_id), None)
+        if slot is None:
+            return False
+        self._slots.remove(slot)
+        if not slot.coroutine.dead:
+            slot.coroutine.throw(GreenletExit)
+        return True
+
+    def clear(self) -> list[Item]:
+        items = [slot.item for slot in self._slots]
+        for item in items:
+            self.leave(item.image_id)
+        return items
+
+    def tick(self) -> None:
+        timed = self.free == 0 and len(self._full_steps) < TIMED
+        compared = False
+        seconds = 0.0
+        with torch.inference_mode():
+            for calls in self._joinable():
+                run = partial(self._denoiser.run, list(calls.values()))
+                results, took = self._denoiser.clocked(run) if timed else (run(), 0.0)
+                compared = compared or self._denoiser.compared
+                # If some were left out, the step takes more such calls.
+                seconds += took * len(calls) / len(results)
+                # Those without a result wait for the next call: their step comes once the others are done.
+                for slot, result in zip(calls, results, strict=False):
+                    slot.waiting = None
+                    self._resume(slot, result)
+        if timed and not compared:
+            self._full_steps.append(seconds)
+
+    def _joinable(self) -> list[dict[_Slot, DenoiserCall]]:
+        """Return the waiting calls in groups that can be joined: those of equal signature."""
+        groups: dict[Hashable, dict[_Slot, DenoiserCall]] = {}
+        for slot in self._slots:
+            if slot.waiting is not None:
+                groups.setdefault(slot.waiting.signature, {})[slot] = slot.waiting
+        return list(groups.values())
+
+    def _resume(self, slot: _Slot, value: Any) -> None:
+        """Let a coroutine run until its next denoiser call or its end."""
+        try:
+            paused = slot.coroutine.switch(value)
+        except Exception as error:
+            # The other images hold the memory that this one lacked, so a smaller batch may do for all.
+            if is_fatal(error) or is_out_of_memory(error):
+                raise
+            self._slots.remove(slot)
+            self._watch(ImageFailed(slot.item, error))
+            return
+        if slot.coroutine.dead:
+            self._slots.remove(slot)
+            self._watch(paused)
+        else:
+            slot.waiting = paused
+
+    def _generate(self, slot: _Slot) -> Denoised:
+        """Run the stock call for one image, in its coroutine."""
+
+        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            done = steps_done(pipeline, call, self._settings.steps)
+            if done == self._settings.steps:
+                # This waits for the device, so that the time is true.
+                slot.finite = bool(torch.isfinite(tensors["latents"]).all())
+            slot.last_step = time.perf_counter()
+            if done is not None:
+                self._watch(Stepped(slot.item, done))
+            return tensors
+
+        arguments = call_arguments(self._model, self._settings, [slot.item])
+        output = self._pipeline_of_slot()(**arguments, callback_on_step_end=after_call)
+        image = output.images[0].float().cpu()
+        timings = {
+            "denoising_s": round(slot.last_step - slot.entered, 4),
+            "decoding_s": round(time.perf_counter() - slot.last_step, 4),
+        }
+        return Denoised(slot.item, image, slot.finite, timings)
+
+    def _pipeline_of_slot(self) -> Any:
+        """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""
+        pipeline = copy.copy(self._model.pipeline)
+        # Past DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
+        own = vars(pipeline)
+        own[self._family.attribute] = _Paused(self._denoiser.denoiser, self._family)
+        own["scheduler"] = copy.deepcopy(pipeline.scheduler)
+        for name in TEXT_ENCODERS:
+            if own.get(name) is not None:
+                own[name] = _AtBatchSize(own[name], self._batch_size)
+        return pipeline
+
+
+class _Paused:
+    """Stands in for the denoiser in a slot's pipeline: a call pauses the coroutine until the joint call is done."""
+
+    def __init__(self, module: Any, family: Family) -> None:
+        self._module, self._family = module, family
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        rows = len(arguments[0] if arguments else keywords[self._family.sample])
+        multiple = self._family.prompt_multiple
+        like = (rows, signature(arguments, multiple), signature(keywords, multiple))
+        return pause(DenoiserCall(arguments, keywords, rows, like))
+
+
+class _AtBatchSize:
+    """Stands in for a text encoder: one prompt is encoded as a whole batch of it, for its bits depend on the batch size."""
+
+    def __init__(self, module: Any, batch_size: int) -> None:
+        self._module, self._batch_size = module, batch_size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        rows = len(arguments[0] if arguments else keywords["input_ids"])
+        joined = [join([argument] * self._batch_size, rows) for argument in arguments]
+        named = {name: join([argument] * self._batch_size, rows) for name, argument in keywords.items()}
+        return part(self._module(*joined, **named), 0, rows)

@@ -1,0 +1,107 @@
+"""A batch without slots: one stock pipeline call for all its images, for pipelines whose denoiser slots do not know."""
+
+import time
+from typing import Any
+
+import msgspec
+import torch
+from greenlet import GreenletExit, greenlet
+
+from pipelines.denoising.batch import Denoised, Stepped, Watch
+from pipelines.denoising.call import CallSettings, call_arguments, steps_done
+from pipelines.denoising.coroutine import pause
+from pipelines.protocol import Item
+from pipelines.worker.loader import LoadedModel
+
+
+class WholeBatch:
+    """A Batch that nothing enters once its first step is done; it ends when all of its images have left or are decoded.
+
+    The pipeline's call runs as a coroutine (a greenlet), so that `tick` returns after each step.
+    """
+
+    def __init__(self, model: LoadedModel, settings: CallSettings, batch_size: int, watch: Watch) -> None:
+        self._model, self._settings, self._batch_size = model, settings, batch_size
+        self._watch = watch
+        self._items: list[Item] = []
+        self._left: set[str] = set()
+        self._call: greenlet | None = None
+        self._seconds_per_step: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._items) - len(self._left)
+
+    @property
+    def free(self) -> int:
+        return 0 if self._call is not None else self._batch_size - len(self._items)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        return self._seconds_per_step
+
+    def enter(self, item: Item) -> None:
+        self._items.append(item)
+
+    def leave(self, image_id: str) -> bool:
+        """Drop an image; return False if it is not in the batch. Once the call has begun, the last one ends it."""
+        if image_id in self._left or all(item.image_id != image_id for item in self._items):
+            return False
+        if self._call is None:
+            self._items = [item for item in self._items if item.image_id != image_id]
+            return True
+        self._left.add(image_id)
+        if not len(self):
+            self.clear()
+        return True
+
+    def clear(self) -> list[Item]:
+        items = [item for item in self._items if item.image_id not in self._left]
+        call, self._call = self._call, None
+        self._items, self._left = [], set()
+        if call is not None and not call.dead:
+            call.throw(GreenletExit)
+        return items
+
+    def tick(self) -> None:
+        call = self._call = self._call or greenlet(self._generate)
+        with torch.inference_mode():
+            outcomes = call.switch()
+        if not call.dead:
+            return
+        left = self._left
+        self.clear()
+        for denoised in outcomes:
+            if denoised.item.image_id not in left:
+                self._watch(denoised)
+
+    def _generate(self) -> list[Denoised]:
+        """Run the whole call, in its coroutine; return one outcome for each image."""
+        items = list(self._items)
+        # A short batch is padded with copies of its last item, whose images are thrown away.
+        padding = [msgspec.structs.replace(items[-1], seed=0)] * (self._batch_size - len(items))
+        started = last_step = time.perf_counter()
+        calls = 0
+        finite = [True] * self._batch_size
+
+        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            nonlocal last_step, calls
+            done = steps_done(pipeline, call, self._settings.steps)
+            if done == self._settings.steps:
+                # This waits for the device, so that the time is true.
+                finite[:] = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
+            last_step, calls = time.perf_counter(), calls + 1
+            for item in items:
+                if done is not None and item.image_id not in self._left:
+                    self._watch(Stepped(item, done))
+            pause()
+            return tensors
+
+        arguments = call_arguments(self._model, self._settings, [*items, *padding])
+        output = self._model.pipeline(**arguments, callback_on_step_end=after_call)
+        images = output.images[: len(items)].float().cpu()
+        timings = {
+            "denoising_s": round(last_step - started, 4),
+            "decoding_s": round(time.perf_counter() - last_step, 4),
+        }
+        self._seconds_per_step = (last_step - started) / max(calls, 1)
+        return [Denoised(item, image, good, timings) for item, image, good in zip(items, images, finite, strict=False)]

@@ -1,0 +1,42 @@
+"""The measured quality of an image, as it is reported."""
+
+import msgspec
+
+from pipelines.failure_reason import FailureReason
+
+
+class Palette(msgspec.Struct, frozen=True):
+    """One requested colour beside the dominant colour of the image nearest to it."""
+
+    requested: str
+    nearest: str
+    #: CIEDE2000, 0 is identical, about 2 is just noticeable, above 20 is another colour.
+    delta_e: float
+    #: The part of the image's area that `nearest` dominates, 0–1.
+    share: float
+
+
+class DominantColor(msgspec.Struct, frozen=True):
+    """One of the image's main colours."""
+
+    color: str
+    #: The part of the image's area, 0–1.
+    share: float
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Measured quality of one image."""
+
+    palette: tuple[Palette, ...]
+    #: Mean of the palette's distances weighted evenly; null if no colour was requested.
+    mean_delta_e: float | None
+    dominant: tuple[DominantColor, ...]
+    #: Variance of the Laplacian of luma in 8-bit units squared.
+    sharpness: float
+    #: Standard deviation of luma, 0–1 of full scale.
+    contrast: float
+    #: The parts of the pixels at the lowest and at the highest luma, 0–1.
+    clipped_black: float
+    clipped_white: float
+    #: What makes the image unusable; null if nothing does.
+    defect: FailureReason | None = msgspec.field(name="finding")

@@ -1,0 +1,201 @@
+"""The model card: where one model is, how it is run, and what may be asked of it.
+
+Its fields are in groups, and a group decides what a change of its fields means: other weights in memory, other bytes of an
+image, other costs of a step. So a new field has to be put into the right group, and nothing else can be forgotten.
+
+    a change in       loads the model again    is told in recipes    makes costs be measured again
+    Weights           yes                      yes                   yes
+    Sampling          no                       yes                   no
+    Execution         no                       no                    yes
+    Limits, Wording   no                       no                    no
+
+models.toml writes the fields of all groups in one flat table.
+"""
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pipelines.aspect_ratios import Tier
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What decides the pipeline in memory. A card that is edited in nothing of this goes on with the one that is loaded."""
+
+    #: A local diffusers folder, absolute; or else a hub id.
+    folder: str | None = None
+    hub: str | None = None
+    #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
+    revision: str | None = None
+    #: Weight variant on the hub, such as "fp16".
+    variant: str | None = None
+    dtype: Dtype = "float32"
+    #: A diffusers scheduler class to use instead of the folder's own, and options over its configuration.
+    scheduler: str | None = None
+    scheduler_options: dict[str, Any] = {}
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the pipeline is called."""
+
+    steps: Annotated[int, Meta(ge=1, le=1000)]
+    guidance: Annotated[float, Meta(ge=0, le=100)]
+    #: The pipeline's name for guidance; Qwen-Image calls it "true_cfg_scale".
+    guidance_argument: str = "guidance_scale"
+    #: Further arguments of the pipeline's call, such as max_sequence_length.
+    arguments: dict[str, Any] = {}
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the device runs the pipeline, as far as that changes no bits."""
+
+    #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
+    slots: bool = True
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may be asked of the model, how many images of it share a batch, and how long it may take."""
+
+    tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
+    default_tier: Tier | None = None
+    #: Width and height are multiples of this: the VAE's factor times the denoiser's patch or down-sampling.
+    multiple_of: Annotated[int, Meta(ge=1, le=256)] = 16
+    #: The most slots; how many are opened is measured.
+    max_batch: Annotated[int, Meta(ge=1, le=64)] = 1
+    #: The batch sizes that may be used, powers of two. Empty means all up to max_batch.
+    batch_sizes: tuple[Positive, ...] = msgspec.field(default=(), name="batch_shapes")
+    #: Use one batch size only, so that a seed gives the same bytes whatever else is waiting.
+    reproducible: bool = False
+    step_timeout_s: Seconds = 120.0
+    load_timeout_s: Seconds = 1800.0
+
+    @property
+    def tier(self) -> Tier:
+        """The tier of a spec that names none."""
+        return self.default_tier or self.tiers[0]
+
+    @property
+    def allowed_batch_sizes(self) -> tuple[int, ...]:
+        """The batch sizes that may be used, ascending, at least one; exactly one if the model is reproducible.
+
+        They are powers of two: a row of a matrix product gets the same bits at every place of such a batch, but not, for
+        example, at every place of 5 or 6 rows, whose last ones go through another kernel.
+        """
+        powers = [2**power for power in range(7) if 2**power <= self.max_batch]
+        allowed = sorted(set(self.batch_sizes)) or powers
+        return (allowed[-1],) if self.reproducible else tuple(allowed)
+
+
+class Wording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a spec becomes a prompt."""
+
+    #: A template with the fields {scene}, {mood} and {colors}.
+    prompt: str = "{scene}, {mood}, {colors}"
+    negative_prompt: str = ""
+    #: The closed vocabulary of a small model; free text is mapped to its nearest words.
+    vocabulary: Literal["studio-tiny"] | None = None
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of models.toml."""
+
+    name: str = ""
+    licence: Annotated[str, Meta(min_length=1)]
+    enabled: bool = True
+    #: Never evict it from memory.
+    pinned: bool = False
+    weights: Weights
+    sampling: Sampling
+    execution: Execution
+    limits: Limits
+    wording: Wording
+
+    @classmethod
+    def from_flat(cls, **values: Any) -> "ModelCard":
+        """Return the card of a flat table. Raises TypeError if a required field is missing, or one is unknown."""
+        groups = {
+            group.name: group.type(**{name: values.pop(name) for name in _names(group.type) if name in values})
+            for group in _GROUPS
+        }
+        return cls(**groups, **values)
+
+    @property
+    def follows_negative_prompts(self) -> bool:
+        """Whether a negative prompt changes the image: only classifier-free guidance reads one."""
+        return self.wording.vocabulary is None and self.sampling.guidance > 1
+
+
+def _names(struct: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(struct)]
+
+
+_GROUPS = [
+    field
+    for field in msgspec.structs.fields(ModelCard)
+    if field.type in (Weights, Sampling, Execution, Limits, Wording)
+]
+
+#: A card as models.toml writes it, to check a table against. Its defaults are never read: a group has its own.
+FlatCard = msgspec.defstruct(
+    "FlatCard",
+    [
+        (
+            field.name,
+            field.type,
+            msgspec.field(name=field.encode_name)
+            if field.required
+            else msgspec.field(default=None, name=field.encode_name),
+        )
+        for struct in (ModelCard, *(group.type for group in _GROUPS))
+        for field in msgspec.structs.fields(struct)
+        if field not in _GROUPS
+    ],
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+#: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
+IN_REVISION = frozenset({"folder", "hub", "revision"})
+#: Fields of Weights and Sampling that a recipe tells in fields of its own.
+IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance"}
+#: Fields that the digests of the first version's images were made of.
+_ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
+
+
+def settings_digest(card: ModelCard) -> str:
+    """Return 8 hex digits over what a card says that changes an image's bytes and is not told elsewhere in its recipe.
+
+    A field that a later version adds changes the digests only of the cards that set it.
+    """
+    always = (
+        card.weights.variant,
+        card.weights.scheduler,
+        card.weights.scheduler_options,
+        card.sampling.arguments,
+        card.sampling.guidance_argument,
+    )
+    added = _set_fields(card.weights, card.sampling, without=IN_RECIPE | _ALWAYS_TOLD)
+    return _digest([*always, added] if added else always)
+
+
+def cost_digest(card: ModelCard) -> str:
+    """Return 8 hex digits over what a card says that a step's cost depends on, besides the revision."""
+    return _digest(_set_fields(card.weights, card.execution, without=IN_REVISION))
+
+
+def _set_fields(*groups: msgspec.Struct, without: frozenset[str]) -> dict[str, Any]:
+    """Return the fields that differ from their defaults."""
+    return {
+        name: value for group in groups for name, value in msgspec.to_builtins(group).items() if name not in without
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:8]

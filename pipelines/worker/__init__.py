@@ -1,0 +1,1 @@
+"""The GPU process: orders in, reports out."""

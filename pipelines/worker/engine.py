@@ -1,0 +1,262 @@
+"""The engine: holds models in memory and one open slot group, and generates the images that are ordered."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import diffusers
+import torch
+import transformers
+
+from pipelines import protocol
+from pipelines.denoising.call import CallSettings
+from pipelines.failure_reason import FailureReason, Fault
+from pipelines.model_card import ModelCard
+from pipelines.output.image_writer import ImageWriter
+from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
+from pipelines.worker import cpu_tuning, device_memory, library_logs
+from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
+from pipelines.worker.model_cache import ModelCache
+from pipelines.worker.orders import Orders
+from pipelines.worker.out_of_memory import Remedy, remedy
+from pipelines.worker.slot_group import GroupKey, Machine, SlotGroup
+from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Follows orders, and reports what becomes of them.
+
+    Nothing that a model does ends it, except a crash or the loss of the device.
+    """
+
+    def __init__(
+        self, wanted_device: str, memory_limit: int | None, orders: Orders, report: Callable[[Report], None]
+    ) -> None:
+        """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
+        library_logs.quieten()
+        self._orders, self._report = orders, report
+        device = choose_device(wanted_device, torch.cuda.device_count())
+        if device.type == "cuda":
+            # A box may have several; this makes it the one that is meant by everything that names none.
+            torch.cuda.set_device(device)
+        else:
+            cpu_tuning.yield_to_server()
+        if memory_limit is not None:
+            device_memory.limit_memory(device, memory_limit)
+        elif device.type == "cpu":
+            cpu_tuning.keep_freed_memory()
+        # The same seed must give the same bytes, so no algorithm may be picked by a stop-watch.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        self._machine = Machine(
+            device,
+            torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads",
+            {
+                "torch": str(torch.__version__),
+                "diffusers": diffusers.__version__,
+                "transformers": transformers.__version__,
+            },
+        )
+        self._models = ModelCache(device, memory_limit, evicted=lambda model: report(protocol.Evicted(model)))
+        self._writer = ImageWriter(report)
+        self._group: SlotGroup | None = None
+        #: Orders that wait for a slot, in the order in which they will enter one.
+        self._waiting: deque[Generate] = deque()
+        #: The largest batch size that may fit, for what ran out of memory with a larger one.
+        self._most: dict[tuple[str, int, int], int] = {}
+
+    def serve(self) -> None:
+        """Follow orders for ever. Raises what torch raises if the device is lost."""
+        self._report(protocol.Started(str(self._machine.device), self._machine.device_name))
+        while True:
+            self._take_orders(wait=not self._busy)
+            self._fill_slots()
+            if self._running is not None:
+                self._run(self._running, self._running.tick)
+
+    @property
+    def _running(self) -> SlotGroup | None:
+        """The open slot group, if an image is in one of its slots."""
+        return self._group if self._group is not None and len(self._group) else None
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._waiting) or self._running is not None
+
+    def _take_orders(self, wait: bool) -> None:
+        """Take the orders that came in; if `wait`, at least one."""
+        while (order := self._orders.next(wait)) is not None:
+            wait = False
+            match order:
+                case Generate():
+                    self._waiting.append(order)
+                    if self._running is not None:
+                        self._models.prefetch(order.card)
+                case Cancel(image_id=image_id):
+                    self._cancel(image_id)
+                case Pin(models=models):
+                    self._models.pin(models)
+                case Load(card=card):
+                    if self._busy:
+                        self._models.prefetch(card)
+                    else:
+                        self._group = None
+                        self._load(card)
+
+    def _cancel(self, image_id: str) -> None:
+        waiting = next((order for order in self._waiting if order.item.image_id == image_id), None)
+        if waiting is not None:
+            self._waiting.remove(waiting)
+        if waiting is not None or (self._group is not None and self._group.leave(image_id)):
+            self._report(protocol.Cancelled(image_id))
+
+    # ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fill_slots(self) -> None:
+        """Let waiting images enter free slots; if the open group is empty and not for the next one, open another."""
+        while self._waiting:
+            order, group = self._waiting[0], self._group
+            if group is None or not group.takes(order, self._key_of(order)):
+                if self._running is not None:
+                    return
+                # The old group refers to its model, which may have to be evicted.
+                group = self._group = None
+                group = self._group = self._open_group(order)
+                if group is None:
+                    self._waiting.popleft()
+                    continue
+            if not group.free:
+                return
+            self._waiting.popleft()
+            self._run(group, partial(group.enter, order))
+
+    def _open_group(self, order: Generate) -> SlotGroup | None:
+        """Open the slot group of an order; return None, having failed its image, if the model cannot be loaded."""
+        device_memory.release_unused(self._machine.device)
+        model = self._models.get(order.card)
+        if model is None:
+            waiting = tuple(other.item.image_id for other in self._waiting if other.card == order.card)
+            self._report(protocol.StageReached(waiting, Stage.LOADING))
+            model = self._load(order.card, for_image=order.item.image_id)
+        if model is None:
+            return None
+        return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
+
+    def _key_of(self, order: Generate) -> GroupKey:
+        """Return what an order shares slots by: the batch size is the ordered one, or a smaller one if that did not fit."""
+        batch_size = order.batch_size
+        if not order.card.limits.reproducible:
+            batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
+        settings = CallSettings(order.width, order.height, order.steps, order.guidance)
+        return GroupKey(order.card, settings, batch_size)
+
+    # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self, group: SlotGroup, work: Callable[[], None]) -> None:
+        """Do some of the open group's work. If it fails, the group is closed, and its images restart or fail."""
+        try:
+            work()
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            log.exception("A denoiser call of %s failed", group.key.card.name)
+            lost = group.clear()
+            forget_frames(error)
+            group.model.restore()
+            self._group = None
+            if is_out_of_memory(error):
+                self._out_of_memory(group, lost, error)
+                return
+            self._report(
+                protocol.BatchFailed(
+                    FailureReason.PIPELINE_ERROR,
+                    f"{type(error).__name__}: {error}",
+                    tuple(order.item.image_id for order in lost),
+                    group.key.card.name,
+                )
+            )
+
+    def _out_of_memory(self, group: SlotGroup, lost: list[Generate], error: Exception) -> None:
+        """Make room for the images that were lost and let them enter again, before all others; or fail them."""
+        card, settings, batch_size = group.key.card, group.key.settings, group.key.batch_size
+        idle = self._models.idle_beside(card)
+        chosen = remedy(idle_models=len(idle), batch_size=batch_size, reproducible=card.limits.reproducible)
+        if chosen is Remedy.FAIL:
+            message = _why_nothing_helps(group.key, error)
+            for order in lost:
+                self._report(protocol.Failed(order.item.image_id, FailureReason.OUT_OF_MEMORY, message, Fault.MACHINE))
+            return
+        if chosen is Remedy.EVICT:
+            self._models.evict(idle)
+            left = batch_size
+            message = f"Out of memory; {', '.join(idle)} made room, and the image starts again"
+        else:
+            left = batch_size // 2
+            self._most[card.name, settings.width, settings.height] = left
+            self._report(group.measured(None, None))
+            message = f"Out of memory with {batch_size} slots; the image starts again with {left}"
+        log.warning("%s at %d × %d: %s", card.name, settings.width, settings.height, message)
+        self._waiting.extendleft(reversed(lost))
+        self._report(
+            protocol.Restarted(
+                tuple(order.item.image_id for order in lost),
+                card.name,
+                settings.width,
+                settings.height,
+                left,
+                batch_size,
+                chosen is Remedy.EVICT,
+                FailureReason.OUT_OF_MEMORY,
+                message,
+            )
+        )
+
+    # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _load(self, card: ModelCard, for_image: str | None = None) -> LoadedModel | None:
+        """Have a model in memory; if it cannot be loaded, fail the image that it was for. Needs that no group is open."""
+        model = self._models.get(card)
+        if model is not None:
+            return model
+        self._report(protocol.Loading(card.name))
+        started = time.perf_counter()
+        try:
+            model = self._models.load(card)
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            log.exception("%s could not be loaded", card.name)
+            reason, message = _why_not_loaded(card, error)
+            self._report(protocol.LoadFailed(card.name, message))
+            if for_image is not None:
+                self._report(protocol.Failed(for_image, reason, message, Fault.MACHINE))
+            return None
+        # What did not fit beside other models, or with other weights, may fit now.
+        self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
+        self._report(protocol.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
+        return model
+
+
+def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
+    """Return what to tell of an image that runs out of memory though no model is left to evict."""
+    if key.batch_size > 1:
+        return (
+            f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
+            " max_batch it takes less, and a seed gives other bytes"
+        )
+    return (
+        f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"
+        f" or free memory on the device ({type(error).__name__}: {error})"
+    )
+
+
+def _why_not_loaded(card: ModelCard, error: Exception) -> tuple[FailureReason, str]:
+    if is_out_of_memory(error):
+        return FailureReason.OUT_OF_MEMORY, f"{card.name} does not fit into memory ({type(error).__name__})"
+    if isinstance(error, CannotLoad):
+        return FailureReason.MODEL_LOAD_FAILED, str(error)
+    return FailureReason.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}"

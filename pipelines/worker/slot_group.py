@@ -1,0 +1,206 @@
+"""The open slot group: the batch that runs, the orders in its slots, and what the server is told of them."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+import torch
+
+from pipelines import protocol
+from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
+from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import family_of
+from pipelines.denoising.slots import Slots
+from pipelines.denoising.whole_batch import WholeBatch
+from pipelines.failure_reason import FailureReason, Fault
+from pipelines.model_card import ModelCard, cost_digest, settings_digest
+from pipelines.output.image_writer import ImageWriter, Picture
+from pipelines.recipe import Recipe
+from pipelines.worker.device_memory import forget_peak, peak_bytes
+from pipelines.worker.loader import LoadedModel
+from pipelines.worker.torch_errors import forget_frames, is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+#: Seconds between reports of steps. The server commits each report to disk and wakes who follows the jobs, which on a CPU
+#: takes nearly a tenth of the time of a small model's step.
+STEPS_REPORT_S = 0.25
+#: Report a step's cost again if it is off by more than this part of what the server was told.
+COST_CHANGE = 0.1
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What a recipe says of the place where its image was made."""
+
+    device: torch.device
+    device_name: str
+    #: Versions of the libraries that decide bits, by name.
+    versions: dict[str, str]
+
+
+class GroupKey(msgspec.Struct, frozen=True):
+    """Orders with equal keys share a slot group, unless one of them is isolated."""
+
+    card: ModelCard
+    settings: CallSettings
+    batch_size: int
+
+
+class SlotGroup:
+    """An open slot group. Its batch lives as long as it does."""
+
+    def __init__(
+        self,
+        key: GroupKey,
+        model: LoadedModel,
+        machine: Machine,
+        writer: ImageWriter,
+        report: Callable[[protocol.Report], None],
+        *,
+        isolated: bool,
+    ) -> None:
+        self.key, self.model = key, model
+        self._machine, self._writer, self._report = machine, writer, report
+        self._isolated = isolated
+        self._orders: dict[str, protocol.Generate] = {}
+        #: Steps that the server has not been told of, and when it last was told of some.
+        self._steps: list[protocol.Step] = []
+        self._steps_reported = 0.0
+        #: The seconds a step that the server was last told.
+        self._seconds_reported: float | None = None
+        forget_peak(machine.device)
+        self._batch: Batch
+        family = family_of(model.pipeline) if key.card.execution.slots else None
+        if family is None:
+            self._batch = WholeBatch(model, key.settings, key.batch_size, self._on_outcome)
+        else:
+            self._batch = Slots(model, family, key.settings, key.batch_size, self._on_outcome)
+
+    def __len__(self) -> int:
+        """Return the number of images in slots."""
+        return len(self._batch)
+
+    def takes(self, order: protocol.Generate, key: GroupKey) -> bool:
+        """Whether an order of this key may enter, now or once a slot is free."""
+        return key == self.key and not self._isolated and not order.isolated
+
+    @property
+    def free(self) -> int:
+        """How many images may enter now."""
+        return self._batch.free
+
+    def enter(self, order: protocol.Generate) -> None:
+        """Put an image into a free slot. Raises torch's error if memory runs out or the device is lost; then clear it."""
+        self._orders[order.item.image_id] = order
+        self._batch.enter(order.item)
+
+    def leave(self, image_id: str) -> bool:
+        """Drop an image from its slot; return False if it is in none."""
+        return self._batch.leave(image_id)
+
+    def tick(self) -> None:
+        """Do the next denoising step, and report what came of it. Raises what the denoiser raises; then clear it."""
+        self._batch.tick()
+        if time.monotonic() - self._steps_reported >= STEPS_REPORT_S:
+            self._report_steps()
+        self._report_cost()
+
+    def clear(self) -> list[protocol.Generate]:
+        """Drop every image; return their orders, in the order in which they entered."""
+        self._report_steps()
+        return [self._orders[item.image_id] for item in self._batch.clear()]
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        match outcome:
+            case Stepped(item=item, step=step):
+                self._steps.append(protocol.Step(item.image_id, step, time.time()))
+                if step >= self.key.settings.steps:
+                    self._report_steps()
+                    self._report(protocol.StageReached((item.image_id,), protocol.Stage.DECODING))
+            case Denoised():
+                self._report_steps()
+                self._hand_over(outcome)
+            case ImageFailed(item=item, error=error):
+                log.error("Image %s failed", item.image_id, exc_info=error)
+                forget_frames(error)
+                self.model.restore()
+                self._report_steps()
+                self._fail(item, error)
+
+    def _hand_over(self, denoised: Denoised) -> None:
+        """Give a decoded image to the writer."""
+        try:
+            picture = _picture(denoised)
+        except Exception as error:
+            log.exception("Image %s could not be taken from its slot", denoised.item.image_id)
+            self._fail(denoised.item, error)
+            return
+        self._report(protocol.LeftSlot(denoised.item.image_id))
+        self._writer.write(picture, self._recipe(denoised.item))
+
+    def _fail(self, item: protocol.Item, error: Exception) -> None:
+        reason = FailureReason.OUT_OF_MEMORY if is_out_of_memory(error) else FailureReason.PIPELINE_ERROR
+        self._report(protocol.Failed(item.image_id, reason, f"{type(error).__name__}: {error}", Fault.MACHINE))
+
+    def _report_steps(self) -> None:
+        if self._steps:
+            self._report(protocol.Steps(tuple(self._steps), self.key.settings.steps))
+            self._steps, self._steps_reported = [], time.monotonic()
+
+    def _report_cost(self) -> None:
+        """Report what a step costs, if that is known and news."""
+        seconds = self._batch.seconds_per_step
+        if seconds is None:
+            return
+        if self._seconds_reported is not None and abs(seconds / self._seconds_reported - 1) <= COST_CHANGE:
+            return
+        self._seconds_reported = seconds
+        self._report(self.measured(seconds, peak_bytes(self._machine.device)))
+
+    def measured(self, seconds_per_step: float | None, peak: int | None) -> protocol.Measured:
+        """Return the report of what a step of this group costs; None and None if the group does not fit into memory."""
+        return protocol.Measured(
+            self.key.card.name,
+            cost_revision(self.model),
+            self.key.settings.width,
+            self.key.settings.height,
+            self.key.batch_size,
+            seconds_per_step,
+            peak,
+        )
+
+    def _recipe(self, item: protocol.Item) -> Recipe:
+        card, settings, pipeline = self.key.card, self.key.settings, self.model.pipeline
+        return Recipe(
+            model=card.name,
+            revision=self.model.revision,
+            pipeline=type(pipeline).__name__,
+            prompt=item.prompt,
+            negative_prompt=item.negative_prompt,
+            seed=item.seed,
+            width=settings.width,
+            height=settings.height,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            scheduler=type(pipeline.scheduler).__name__,
+            dtype=card.weights.dtype,
+            settings=settings_digest(card),
+            batch_size=self.key.batch_size,
+            device=self._machine.device.type,
+            device_name=self._machine.device_name,
+            versions=self._machine.versions,
+        )
+
+
+def cost_revision(model: LoadedModel) -> str:
+    """Return what tells one cost of a step from another: the weights, and how the card says to run them."""
+    return f"{model.revision} {cost_digest(model.card)}"
+
+
+def _picture(denoised: Denoised) -> Picture:
+    """Return the image in 8 bits, rounded as diffusers' own `numpy_to_pil` does, with the defect that hides in its floats."""
+    image = denoised.image
+    defect = None if torch.isfinite(image).all() else FailureReason.NAN_IMAGE
+    pixels = (image.nan_to_num().clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
+    return Picture(denoised.item, pixels, defect if denoised.finite else FailureReason.NAN_LATENTS, denoised.timings)

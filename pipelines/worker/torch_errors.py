@@ -1,0 +1,38 @@
+"""What an error of torch means for the images and for the process."""
+
+import traceback
+
+#: What CUDA, cuBLAS, cuDNN, oneDNN and torch's CPU allocator say when memory runs out, in lower case.
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not create a primitive",
+    "status_alloc_failed",
+    # cuBLAS says this if it gets no workspace.
+    "cublas_status_not_initialized",
+    "unable to find an engine to execute this computation",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, so that a smaller batch, or fewer models in memory, may do."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in text for words in _NO_MEMORY)
+    )
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Return whether the device is lost: after most errors of CUDA, above all those of kernels, only errors follow."""
+    broken = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+    return broken and not is_out_of_memory(error)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Drop what the frames of an error and of its causes refer to: tensors, whose memory is wanted now."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,173 @@
+"""A change of model: seconds from the last image of a small model to the first step of one as large as SDXL.
+
+The large one is a folder of random float16 weights, some 7 GB, that is built once under .bench. It is ordered while the small
+one is busy, so that there is time to prefetch it; "cold" has its files out of the page cache, "idle" leaves no time.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Generate, Generated, Item, LeftSlot, Loaded, Started, Steps
+from server.models_file import load_models
+from tests.support.gpu_process import GpuProcess
+
+ROOT = Path(__file__).parent.parent.parent
+LARGE = ROOT / ".bench" / "sdxl-sized"
+ROUNDS = 3
+#: Images of the small model while the large one is prefetched; some 1.2 s each on 2 cores.
+BUSY_IMAGES = 24
+
+
+def main() -> None:
+    if not LARGE.exists():
+        code = "from benchmarks.swap import build; build()"
+        # In a process of its own, so that its memory is free again.
+        subprocess.run([sys.executable, "-c", code], check=True)
+    for name, busy, cold in (
+        ("idle, warm", False, False),
+        ("idle, cold", False, True),
+        ("busy, warm", True, False),
+        ("busy, cold", True, True),
+    ):
+        results = [_swap(busy=busy, cold=cold) for _ in range(ROUNDS)]
+        gaps = ", ".join(f"{gap:.2f}" for gap, _, _ in results)
+        gap, load, rate = (statistics.median(values) for values in zip(*results, strict=True))
+        print(
+            f"  {name}: {gap:.2f} s to the first step ({gaps}), {load:.2f} s of it loading;"
+            f" {rate:.2f} images/s of the small model meanwhile",
+            flush=True,
+        )
+
+
+def _swap(*, busy: bool, cold: bool) -> tuple[float, float, float]:
+    """Return the seconds from the small model's last image to the large one's first step, those of its load, and the small
+    model's images a second from the order of the large one on."""
+    small = load_models(ROOT / "models.toml").default
+    large = ModelCard.from_flat(
+        name="large", folder=str(LARGE), licence="-", tiers=("1K",), steps=4, guidance=0.0, dtype="float16"
+    )
+    _read(LARGE)
+    if cold:
+        _drop_from_page_cache(LARGE)
+    with TemporaryDirectory() as folder, GpuProcess(Path(folder)) as process:
+        process.wait(Started)
+        process.send(_generate(small, 512, 4, "warm-up", folder))
+        process.wait(Generated)
+        images = BUSY_IMAGES if busy else 1
+        for number in range(images):
+            process.send(_generate(small, 512, 4, str(number), folder))
+        process.wait(LeftSlot)
+        process.send(_generate(large, 64, 1, "large", folder))
+        ordered = time.perf_counter()
+        for _ in range(images - 1):
+            process.wait(LeftSlot)
+        left = time.perf_counter()
+        loaded = process.wait(Loaded)
+        process.wait(Steps)
+        first_step = time.perf_counter()
+    rate = (images - 1) / (left - ordered) if busy else float("nan")
+    return first_step - left, loaded.seconds, rate
+
+
+def _generate(card: ModelCard, side: int, batch_size: int, image_id: str, folder: str) -> Generate:
+    item = Item(image_id, 1, "marble warm", "", f"{folder}/{image_id}.png")
+    return Generate(card, side, side, card.sampling.steps, card.sampling.guidance, batch_size, item)
+
+
+def _read(folder: Path) -> None:
+    for path in folder.rglob("*.safetensors"):
+        with path.open("rb", buffering=0) as file:
+            while file.read(2**24):
+                pass
+
+
+def _drop_from_page_cache(folder: Path) -> None:
+    for path in folder.rglob("*.safetensors"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def build() -> None:
+    """Write the large folder: the parts of SDXL, with its sizes and random weights."""
+    import torch
+    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    from tests.support.tiny import unet_pipeline
+
+    block = torch.randn(2**22, dtype=torch.float32).mul_(0.02).half()
+
+    def filled(module: Any) -> Any:
+        module = module.to(torch.float16).to_empty(device="cpu")
+        with torch.no_grad():
+            for tensor in (*module.parameters(), *module.buffers()):
+                if tensor.is_floating_point():
+                    flat = tensor.view(-1)
+                    for part in flat.split(len(block)):
+                        part.copy_(block[: len(part)])
+        return module
+
+    tokenizer = unet_pipeline().tokenizer
+    with torch.device("meta"):
+        clip = {
+            "vocab_size": 49408,
+            "max_position_embeddings": 77,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        }
+        first = CLIPTextModel(
+            CLIPTextConfig(
+                **clip, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+            )
+        )
+        second = CLIPTextModelWithProjection(
+            CLIPTextConfig(
+                **clip,
+                hidden_size=1280,
+                intermediate_size=5120,
+                num_hidden_layers=32,
+                num_attention_heads=20,
+                projection_dim=1280,
+            )
+        )
+        unet = UNet2DConditionModel(
+            sample_size=128,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            block_out_channels=(320, 640, 1280),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            cross_attention_dim=2048,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+        )
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            latent_channels=4,
+            sample_size=1024,
+        )
+    pipeline = StableDiffusionXLPipeline(
+        vae=filled(vae),
+        text_encoder=filled(first),
+        text_encoder_2=filled(second),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=filled(unet),
+        scheduler=EulerDiscreteScheduler(),
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(LARGE, safe_serialization=True)

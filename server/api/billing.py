@@ -1,0 +1,90 @@
+"""Prices, credits, transactions, usage."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from server.api.jobs import Limit, Offset
+from server.api.openapi import errors
+from server.clock import as_text
+from server.jobs import JobType
+from server.ledger import credits, reports
+from server.ledger.clients import Caller
+from server.ledger.credits import Totals, Transaction, TransactionFilter
+from server.ledger.database import Database
+from server.ledger.reports import Usage
+from server.models_file import Models
+from server.workflows.registry import WORKFLOWS
+
+
+class OperationPrice(msgspec.Struct, frozen=True):
+    name: str
+    op_class: str
+    credits_cost: int
+    enabled: bool
+
+
+class Operations(msgspec.Struct, frozen=True):
+    operations: list[OperationPrice]
+
+
+class TransactionPage(msgspec.Struct, frozen=True):
+    items: list[Transaction]
+    total: int
+    limit: int
+    offset: int
+
+
+@get("/operations", responses=errors(), summary="List operations and prices", tags=["billing"])
+async def list_operations(models: NamedDependency[Models]) -> Operations:
+    return Operations(
+        [
+            OperationPrice(
+                job_type.operation,
+                WORKFLOWS[job_type].op_class,
+                models.operations[job_type].credits_cost,
+                models.operations[job_type].enabled,
+            )
+            for job_type in JobType
+        ]
+    )
+
+
+@get("/credits", responses=errors(), summary="Read the balance", tags=["billing"])
+async def read_credits(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> Totals:
+    client_id = request.user.client_id
+    return await database.read(lambda connection: credits.totals(connection, client_id))
+
+
+@get("/transactions", responses=errors(422), summary="List transactions", tags=["billing"])
+async def list_transactions(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    kind: Annotated[TransactionFilter | None, QueryParameter()] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> TransactionPage:
+    """Newest first; one item an operation, its delta net of the refund."""
+    client_id = request.user.client_id
+    items, total = await database.read(
+        lambda connection: credits.transactions(connection, client_id, kind, limit, offset)
+    )
+    return TransactionPage(items, total, limit, offset)
+
+
+@get("/usage", responses=errors(422), summary="Sum up usage", tags=["billing"])
+async def read_usage(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
+    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: until now")] = None,
+) -> Usage:
+    """From the request log; credits are net of refunds."""
+    client_id = request.user.client_id
+    start = "" if since is None else as_text(since)
+    end = as_text(until or datetime.now(UTC))
+    return await database.read(lambda connection: reports.usage(connection, client_id, start, end))

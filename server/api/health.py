@@ -1,0 +1,69 @@
+"""`/healthz`, `/readyz`, `/metrics`."""
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from server.ledger.database import Database
+from server.models_watch import ModelsFile
+from server.scheduler.gpu import GpuState
+from server.scheduler.scheduler import Scheduler
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    ready: bool
+    #: Why not; null if ready.
+    reason: str | None
+    #: The models in memory.
+    models: list[str]
+    #: What the GPU process does.
+    gpu_process: GpuState
+    device: str | None
+    #: What stood in the way of each model that could not be loaded.
+    load_errors: dict[str, str]
+    #: Why the last edit of models.toml has no effect; null if it has.
+    models_file_error: str | None
+    queue: int
+
+
+@get("/healthz", summary="Does the process answer?", tags=["operator"])
+async def read_health() -> Health:
+    return Health("ok")
+
+
+@get(
+    "/readyz",
+    summary="Can a model serve?",
+    tags=["operator"],
+    responses={503: ResponseSpec(Readiness, generate_examples=False, description="Not yet, or no longer; says why")},
+)
+async def read_readiness(
+    models_file: NamedDependency[ModelsFile],
+    scheduler: NamedDependency[Scheduler],
+    database: NamedDependency[Database],
+) -> Response[Readiness]:
+    gpus = scheduler.readiness()
+    reason = database.problem or gpus.reason
+    device = gpus.device
+    body = Readiness(
+        ready=reason is None,
+        reason=reason,
+        models=gpus.loaded,
+        gpu_process=gpus.state,
+        device=None if device is None else f"{device.device} ({device.device_name})",
+        load_errors=scheduler.load_errors,
+        models_file_error=models_file.error,
+        queue=scheduler.backlog,
+    )
+    return Response(body, status_code=200 if reason is None else 503)
+
+
+@get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
+async def read_metrics() -> Response[bytes]:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,63 @@
+"""`GET /v1/models`: what a client may name."""
+
+from typing import Literal
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+
+from server.api.openapi import errors
+from server.models_file import Models
+from server.models_watch import ModelsFile
+from server.scheduler.scheduler import Scheduler
+
+
+class ModelView(msgspec.Struct, frozen=True):
+    name: str
+    default: bool
+    tiers: list[str]
+    default_tier: str
+    steps: int
+    #: In memory at this moment; another one is loaded when a job asks for it.
+    loaded: bool
+    licence: str
+
+
+class OpenAIModel(msgspec.Struct, frozen=True):
+    """A model as OpenAI's clients read it."""
+
+    id: str
+    #: Seconds since 1970 at which this server took up the present models.toml.
+    created: int
+    owned_by: str
+    object: Literal["model"] = "model"
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """The models in two shapes at once: this server's, and `data` for OpenAI's clients."""
+
+    models: list[ModelView]
+    data: list[OpenAIModel]
+    object: Literal["list"] = "list"
+
+
+@get("/models", responses=errors(), summary="List models", tags=["models"])
+async def list_models(
+    models: NamedDependency[Models], models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
+) -> ModelList:
+    loaded = scheduler.readiness().loaded
+    return ModelList(
+        models=[
+            ModelView(
+                name=name,
+                default=name == models.default_model,
+                tiers=list(card.limits.tiers),
+                default_tier=card.limits.tier,
+                steps=card.sampling.steps,
+                loaded=name in loaded,
+                licence=card.licence,
+            )
+            for name, card in models.enabled.items()
+        ],
+        data=[OpenAIModel(name, models_file.taken_up_at, "backlot") for name in models.enabled],
+    )

@@ -1,0 +1,265 @@
+"""`POST /v1/images/generations`: the workflow `image-generation` as OpenAI's clients know it. It waits for the images."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable
+from math import log
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta
+
+from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
+from pipelines.model_card import ModelCard
+from server.api.errors import CLIENT_GONE, response_parts
+from server.api.following import follow
+from server.api.request_log import record_of
+from server.api.views import Linker
+from server.api.workflows import IDEMPOTENCY_KEY, decode_body
+from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
+from server.jobs import JobStatus
+from server.ledger import catalog, jobs
+from server.ledger.clients import Caller
+from server.ledger.database import Database
+from server.ledger.jobs import JobDetail
+from server.models_file import Models
+from server.scheduler.events import EventHub
+from server.scheduler.scheduler import Scheduler
+from server.settings import Settings
+from server.validation import Problem, check
+from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
+from server.workflows.spec import MAX_NEGATIVE, MAX_SEED
+from server.workflows.workflow import Submission, accept
+
+#: What a field of OpenAI's may say that this server does not know: that it does not matter.
+_NEUTRAL = (None, "auto", "default", "png", False, 0)
+_LONGER_THAN_ANY_JOB_S = 365 * 86_400.0
+
+
+class ImagesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """OpenAI's fields, and `seed` and `negative_prompt` of this server. Those of type `any` must be neutral."""
+
+    prompt: str
+    model: Annotated[str | None, Meta(description="A model of GET /v1/models; null is the default")] = None
+    n: Annotated[int, Meta(ge=1, le=MAX_IMAGES)] | None = None
+    size: Annotated[
+        str | None, Meta(description="`auto` or `WxH`: the nearest size that the model renders", examples=["1024x1024"])
+    ] = None
+    response_format: Literal["url", "b64_json"] | None = None
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] | None = None
+    negative_prompt: Annotated[str, Meta(max_length=MAX_NEGATIVE)] | None = None
+    background: Any = None
+    input_fidelity: Any = None
+    moderation: Any = None
+    output_compression: Any = None
+    output_format: Any = None
+    partial_images: Any = None
+    quality: Any = None
+    stream: Any = None
+    style: Any = None
+    user: Any = None
+
+
+#: Fields of OpenAI's that this server does not follow.
+_UNFOLLOWED = (
+    "background",
+    "input_fidelity",
+    "moderation",
+    "output_compression",
+    "output_format",
+    "partial_images",
+    "quality",
+    "stream",
+    "style",
+    "user",
+)
+#: Fields that have another name in the workflow's spec.
+_RENAMED = {"image_model": "model", "resolution": "size", "aspect_ratio": "size"}
+
+
+class ImageData(msgspec.Struct, frozen=True, omit_defaults=True):
+    revised_prompt: str
+    url: str | None = None
+    b64_json: str | None = None
+
+
+class Images(msgspec.Struct, frozen=True):
+    #: Seconds since 1970.
+    created: int
+    data: list[ImageData]
+    job_id: str
+
+
+class OpenAIErrorBody(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    code: str
+    param: str | None
+    request_id: str
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    error: OpenAIErrorBody
+
+
+def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[OpenAIError]:
+    """Return what OpenAI's clients expect of an exception; status, code and message are those of every other route."""
+    parts = response_parts(request, error)
+    param = next((str(problem.loc[1]) for problem in parts.problems if len(problem.loc) > 1), None)
+    message = "; ".join([parts.message, *(problem.message for problem in parts.problems[:5])])
+    if param is not None:
+        param = _RENAMED.get(param, param)
+    kinds = {402: "insufficient_quota", 429: "rate_limit_error"}
+    kind = kinds.get(parts.status, "server_error" if parts.status >= 500 else "invalid_request_error")
+    body = OpenAIError(OpenAIErrorBody(message, kind, parts.code, param, parts.request_id))
+    return Response(body, status_code=parts.status, headers=parts.headers, media_type="application/json")
+
+
+_STATUSES = (401, 402, 403, 409, 413, 422, 429, 500, 503)
+
+
+@post(
+    "/images/generations",
+    status_code=200,
+    exception_handlers={Exception: error_response},
+    operation_id="createImages",
+    summary="Generate images as OpenAI's clients ask for them",
+    tags=["workflows"],
+    responses={
+        200: ResponseSpec(Images, generate_examples=False, description="The images, all of them"),
+        **{
+            status: ResponseSpec(
+                OpenAIError, generate_examples=False, description="As on other routes, in OpenAI's shape"
+            )
+            for status in _STATUSES
+        },
+    },
+)
+async def create_images(
+    request: Request[Caller, Any, Any],
+    models: NamedDependency[Models],
+    settings: NamedDependency[Settings],
+    database: NamedDependency[Database],
+    scheduler: NamedDependency[Scheduler],
+    hub: NamedDependency[EventHub],
+    linker: NamedDependency[Linker],
+    idempotency_key: IDEMPOTENCY_KEY = None,
+) -> Response[Any]:
+    """Waits for the job. A client that goes away cancels it, and gets its credits back."""
+    body = await request.body()
+    wanted = _check(decode_body(body))
+    record = record_of(request.scope)
+    submission = Submission(
+        caller=request.user,
+        body=body,
+        raw=_spec(wanted, models),
+        idempotency_key=idempotency_key,
+        row=record.row,
+    )
+    accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler)
+    record.job_id = accepted.job_id
+    record.written = job is not None
+
+    async def read() -> JobDetail:
+        client_id = request.user.client_id
+        found = await database.read(lambda connection: jobs.detail(connection, client_id, accepted.job_id))
+        if found is None:
+            raise JobNotFound(accepted.job_id)
+        return found
+
+    ended = await _unless_gone(
+        request,
+        follow(hub, accepted.job_id, read, lambda found: found.summary.status.ended, _LONGER_THAN_ANY_JOB_S),
+    )
+    if ended is None:
+        # The job of a repeated request is for the client that made it.
+        if job is not None:
+            scheduler.cancel(job.job_id)
+        return Response(None, status_code=CLIENT_GONE)
+    if not ended.summary.status.ended:
+        raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
+    if ended.summary.status is JobStatus.FAILURE:
+        event = ended.latest_event
+        raise GenerationFailed(f"Job {accepted.job_id} failed: {event.message if event else 'see its events'}")
+    data = [await _data(artifact, wanted, linker, settings, database) for artifact in ended.artifacts]
+    return Response(Images(int(time.time()), data, accepted.job_id))
+
+
+def _check(raw: Any) -> ImagesBody:
+    """Return the body. Raises Invalid with every problem found."""
+    values, problems = check(raw, ImagesBody)
+    for name in _UNFOLLOWED:
+        if values.get(name) not in _NEUTRAL:
+            message = f"{name} = {str(values[name])[:40]!r} is not followed by this server; leave it out"
+            problems.append(Problem((name,), "value_error", message))
+    size = values.get("size")
+    if size not in (None, "auto") and _dimensions(size) is None:
+        message = f"{size[:40]!r} is not a size: write auto, or WxH such as 1024x1024"
+        problems.append(Problem(("size",), "value_error", message))
+    if problems:
+        raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
+    return ImagesBody(**values)
+
+
+def _spec(wanted: ImagesBody, models: Models) -> dict[str, Any]:
+    """Return the workflow's spec, which the workflow checks like any other."""
+    spec: dict[str, Any] = {"prompt": wanted.prompt, "n": wanted.n or 1, "seed": wanted.seed}
+    if wanted.negative_prompt is not None:
+        spec["negative_prompt"] = wanted.negative_prompt
+    if wanted.model is not None:
+        spec["image_model"] = wanted.model
+    card = models.enabled.get(wanted.model or models.default_model)
+    size = _dimensions(wanted.size)
+    if card is not None and size is not None:
+        spec["resolution"], spec["aspect_ratio"] = nearest_size(card, *size)
+    return spec
+
+
+def _dimensions(size: str | None) -> tuple[int, int] | None:
+    """Return width and height of `WxH`, each 1 … 99999; None for anything else."""
+    parts = (size or "").split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and 1 <= len(part) <= 5 for part in parts):
+        return None
+    width, height = (int(part) for part in parts)
+    return (width, height) if width and height else None
+
+
+def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
+    """Return the tier of the card and the aspect ratio that come nearest, both by the ratio of the lengths."""
+    tier = min(card.limits.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
+    ratio = min(RATIOS, key=lambda ratio: abs(log(ratio_of(ratio) / (width / height))))
+    return tier, ratio
+
+
+async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetail]) -> JobDetail | None:
+    """Return what the work returns; None if the client went away first."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _data(
+    artifact: catalog.ArtifactRow, wanted: ImagesBody, linker: Linker, settings: Settings, database: Database
+) -> ImageData:
+    prompt = str(artifact.meta["prompt"])
+    if wanted.response_format != "b64_json":
+        return ImageData(prompt, url=linker.url(artifact.public_id))
+    path = await database.read(lambda connection: catalog.artifact_path(connection, artifact.public_id))
+    if path is None:
+        raise GenerationFailed("An image was removed before it could be sent")
+    png = await asyncio.to_thread(Path(settings.images / path).read_bytes)
+    return ImageData(prompt, b64_json=base64.b64encode(png).decode())

@@ -1,0 +1,79 @@
+"""The studio page and the OpenAPI pages. All of it comes from this server: a LAN may have no internet."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.connection import ASGIConnection
+from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import NotFoundException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.response import File
+from litestar.static_files import create_static_files_router
+
+STATIC = Path(__file__).parent.parent / "studio"
+SWAGGER = Path(str(files("swagger_ui"))) / "static"
+
+#: Bytes of a file's name, as Linux has it.
+_LONGEST_NAME = 255
+
+#: Nothing from elsewhere is loaded, and no other site may frame the page.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+#: Relative links: a proxy may serve all of this under a path of its own.
+swagger = SwaggerRenderPlugin(
+    path="/page",
+    js_url="docs-assets/swagger-ui-bundle.js",
+    css_url="docs-assets/swagger-ui.css",
+    standalone_preset_js_url="docs-assets/swagger-ui-standalone-preset.js",
+    favicon="<link rel='icon' href='static/icon.svg'>",
+)
+
+
+@get("/", include_in_schema=False, sync_to_thread=False)
+def studio_page() -> File:
+    return File(STATIC / "studio.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
+
+
+@get("/schema", include_in_schema=False, sync_to_thread=False)
+def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
+    """The OpenAPI 3.1 document as JSON; a browser gets the page that shows it."""
+    schema = request.app.openapi_schema.to_schema()
+    if "text/html" in request.headers.get("Accept", ""):
+        return Response(swagger.render(request, schema), media_type="text/html")
+    return Response(schema, media_type="application/vnd.oai.openapi+json")
+
+
+@get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
+def read_document(request: Request[Any, Any, Any]) -> Response[Any]:
+    """The same document, whatever the client accepts."""
+    return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
+
+
+async def can_be_a_file(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Raise NotFoundException for a path that no file can have; the operating system would not even look for it."""
+    path = connection.scope["path"].encode(errors="replace")
+    if b"\0" in path or any(len(name) > _LONGEST_NAME for name in path.split(b"/")):
+        raise NotFoundException
+
+
+def static_routers() -> list[Router]:
+    """Return the routes of the files that the pages are made of."""
+    return [
+        # The modules of the page belong together: after an upgrade a browser may not mix them.
+        create_static_files_router(
+            "/static",
+            [STATIC],
+            guards=[can_be_a_file],
+            include_in_schema=False,
+            cache_control=CacheControlHeader(no_cache=True),
+        ),
+        create_static_files_router("/docs-assets", [SWAGGER], guards=[can_be_a_file], include_in_schema=False),
+    ]

@@ -1,0 +1,168 @@
+"""What clients read, made from the ledger's rows. Links are signed when they are read, never stored."""
+
+from typing import Any
+
+import msgspec
+
+from server.api.links import Links
+from server.clock import Time
+from server.jobs import EventType, JobStatus, JobType
+from server.ledger.catalog import ArtifactKind, ArtifactRole, ArtifactRow, EntryRow, EntryStatus
+from server.ledger.events import EventRow
+from server.ledger.jobs import EventsSince, JobDetail, JobSummary
+
+
+class Linker(msgspec.Struct, frozen=True):
+    """Makes absolute image links for one request."""
+
+    links: Links
+    base: str
+
+    def url(self, artifact: str) -> str:
+        return self.links.url(self.base, artifact)
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    #: A signed link that works without a key until it expires.
+    image_url: str
+    kind: ArtifactKind
+    role: ArtifactRole
+    label: str
+    #: All it takes to make the same bytes again, with timings and, if it was asked for, `eval`.
+    meta: dict[str, Any]
+
+
+class JobEvent(msgspec.Struct, frozen=True):
+    seq: int
+    event_type: EventType
+    visibility: str
+    stage: str | None
+    message: str
+    artifacts: list[Artifact]
+    extra: dict[str, Any]
+    created_at: Time
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    jobs: list[JobSummary]
+    limit: int
+    offset: int
+    #: How many jobs this page has.
+    count: int
+
+
+class JobView(msgspec.Struct, frozen=True):
+    public_id: str
+    job_type: JobType
+    status: JobStatus
+    created_at: Time
+    request: dict[str, Any]
+    result: list[Artifact]
+    latest_event: JobEvent | None
+    #: Images that go before this job's next one, 0 is next; null if none of its images waits.
+    queue_position: int | None
+    #: 0–1.
+    progress: float
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    public_id: str
+    events: list[JobEvent]
+    latest_seq: int
+
+
+class BackgroundEntrySpec(msgspec.Struct, frozen=True):
+    public_id: str
+    display_name: str
+    scene_type: str
+    mood: str
+    dominant_colors: list[str]
+    metadata: dict[str, Any]
+
+
+class ImageEntrySpec(msgspec.Struct, frozen=True):
+    public_id: str
+    display_name: str
+    prompt: str
+    metadata: dict[str, Any]
+
+
+class BackgroundEntry(msgspec.Struct, frozen=True):
+    public_id: str
+    image_url: str
+    status: EntryStatus
+    spec: BackgroundEntrySpec
+    description: str
+    generation_job_public_id: str
+    created_at: Time
+
+
+class ImageEntry(msgspec.Struct, frozen=True):
+    public_id: str
+    image_url: str
+    status: EntryStatus
+    spec: ImageEntrySpec
+    description: str
+    generation_job_public_id: str
+    created_at: Time
+
+
+def artifact(row: ArtifactRow, linker: Linker) -> Artifact:
+    return Artifact(linker.url(row.public_id), row.kind, row.role, row.label, row.meta)
+
+
+def event(row: EventRow, artifacts: list[Artifact]) -> JobEvent:
+    return JobEvent(
+        seq=row.seq,
+        event_type=row.event_type,
+        visibility="public",
+        stage=row.stage,
+        message=row.message,
+        artifacts=artifacts if row.with_artifacts else [],
+        extra=row.extra,
+        created_at=row.created_at,
+    )
+
+
+def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: float) -> JobView:
+    result = [artifact(row, linker) for row in found.artifacts]
+    return JobView(
+        public_id=found.summary.public_id,
+        job_type=found.summary.job_type,
+        status=found.summary.status,
+        created_at=found.summary.created_at,
+        request=found.request,
+        result=result,
+        latest_event=None if found.latest_event is None else event(found.latest_event, result),
+        queue_position=queue_position,
+        progress=1.0 if found.summary.status is JobStatus.SUCCESS else progress,
+    )
+
+
+def event_page(public_id: str, found: EventsSince, linker: Linker) -> EventPage:
+    artifacts = [artifact(row, linker) for row in found.artifacts]
+    return EventPage(public_id, [event(row, artifacts) for row in found.events], found.latest_seq)
+
+
+def background(row: EntryRow, linker: Linker) -> BackgroundEntry:
+    return BackgroundEntry(
+        public_id=row.public_id,
+        image_url=linker.url(row.artifact),
+        status=row.status,
+        spec=BackgroundEntrySpec(public_id=row.public_id, **row.spec),
+        description=row.description,
+        generation_job_public_id=row.job,
+        created_at=row.created_at,
+    )
+
+
+def image(row: EntryRow, linker: Linker) -> ImageEntry:
+    return ImageEntry(
+        public_id=row.public_id,
+        image_url=linker.url(row.artifact),
+        status=row.status,
+        spec=ImageEntrySpec(public_id=row.public_id, **row.spec),
+        description=row.description,
+        generation_job_public_id=row.job,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,148 @@
+"""One HTTP connection: a client that breaks HTTP is answered in the error envelope, and none may take for ever.
+
+uvicorn parses the requests and runs the application. This class bounds what happens before the application sees a
+request: how long its head and its body may take, and how large they may be.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import NoReturn
+
+import httptools
+import msgspec
+from ulid import ULID
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server import metrics
+from server.errors import ApiError, BadRequest, ErrorBody, ErrorEnvelope, HeadersTooLarge, RequestTimeout
+
+
+class Connection(HttpToolsProtocol):
+    """A connection of the server."""
+
+    #: Seconds from the first byte of a request to the end of its headers.
+    head_s = 15.0
+    #: Seconds from there to the end of its body.
+    body_s = 60.0
+    #: Bytes of the request line and the headers together.
+    most_head_bytes = 64 * 1024
+    #: Bytes of a whole request. The application refuses long before; this is how much of the rest is thrown away, so that
+    #: a client that sends first and reads then finds the refusal.
+    most_bytes = 8 * 1024 * 1024
+
+    _limit: asyncio.TimerHandle | None = None
+    _broken: ApiError | None = None
+    _in_head = False
+    _bytes = 0
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # A client that never sends anything is one that keeps its connection alive.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # Not the base class's: it would log a line for each client that breaks HTTP, and answer in plain text.
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request is answered as if it had not asked for another protocol, as HTTP has it.
+            pass
+        except httptools.HttpParserError:
+            self._refuse(self._broken or BadRequest("This is not HTTP/1.1 as RFC 9112 has it"))
+            return
+        self._bytes += len(data)
+        if self._in_head and self._bytes > self.most_head_bytes:
+            self._refuse(self._head_too_large())
+        elif self._bytes > self.most_bytes:
+            self.transport.close()
+
+    # ── what the parser calls ────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._bytes = self._head_bytes = 0
+        self._let(self.head_s)
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            # A trailer of a chunked body: it may not pass for a header.
+            return
+        self._count(len(name) + len(b": ") + len(value) + len(b"\r\n"))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        upgrading = self.parser.should_upgrade()
+        if upgrading and any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
+            # The parser takes the body for the other protocol.
+            self._break(BadRequest("This server speaks HTTP/1.1 alone: send a body without the Upgrade header"))
+        super().on_headers_complete()
+        self._in_head = False
+        self._let(self.body_s)
+        if upgrading:
+            # The parser takes all that follows for the other protocol, so nothing more can be asked on this connection.
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._let(None)
+
+    # ── refusing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.most_head_bytes:
+            self._break(self._head_too_large())
+
+    def _head_too_large(self) -> HeadersTooLarge:
+        return HeadersTooLarge(f"The request line and the headers are above {self.most_head_bytes // 1024} KiB")
+
+    def _break(self, error: ApiError) -> NoReturn:
+        """Stop the parser, which raises an error of its own for this one."""
+        self._broken = error
+        raise error
+
+    def _let(self, seconds: float | None) -> None:
+        """Give what is being received so many seconds; None ends the limit."""
+        if self._limit is not None:
+            self._limit.cancel()
+        self._limit = None if seconds is None else self.loop.call_later(seconds, self._expired)
+
+    def _expired(self) -> None:
+        part, seconds = ("headers", self.head_s) if self._in_head else ("body", self.body_s)
+        self._refuse(RequestTimeout(f"The {part} of the request took more than {seconds:g} s"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer with an error and close. An answer that is under way goes first, and is then the last."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                # It answers an earlier request, which was whole.
+                cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started or self.pipeline:
+                self.transport.close()
+                return
+        metrics.refused_requests.labels(error.code).inc()
+        request_id = str(ULID())
+        body = msgspec.json.encode(ErrorEnvelope(ErrorBody(error.code, str(error), request_id)))
+        self.transport.write(
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+            f"x-request-id: {request_id}\r\n\r\n".encode()
+            + body
+        )
+        self.transport.close()

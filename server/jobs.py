@@ -1,0 +1,110 @@
+"""A job: what was asked, what that was resolved to when it was accepted, and how it stands."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from pipelines.colors import Rgb
+
+
+class JobType(StrEnum):
+    """The workflow a job belongs to."""
+
+    BACKGROUND_GENERATOR = "BACKGROUND_GENERATOR"
+    IMAGE_GENERATION = "IMAGE_GENERATION"
+
+    @property
+    def operation(self) -> str:
+        """The name in the route and in models.toml's `[operations.NAME]`."""
+        return self.lower().replace("_", "-")
+
+
+class JobStatus(StrEnum):
+    NOT_STARTED = "NOT_STARTED"
+    IN_PROGRESS = "IN_PROGRESS"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobStatus.SUCCESS, JobStatus.FAILURE)
+
+
+class EventType(StrEnum):
+    QUEUED = "queued"
+    STAGE = "stage"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class FailureMode(StrEnum):
+    """What a spec wants done about an image nobody could use, or a run that broke."""
+
+    #: End as FAILURE and give the credits back.
+    FAIL = "fail"
+    #: Run again, up to the operation's `max_attempts`.
+    RETRY = "retry"
+    #: Deliver the flawed image with the finding in its `meta`.
+    DELIVER = "deliver"
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """One image to generate, with nothing left open."""
+
+    model: str
+    #: Pixels.
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    #: 0 … 2^53 − 1.
+    seed: int
+    prompt: str
+    negative_prompt: str
+    colors: tuple[Rgb, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request was resolved to when it was accepted; models.toml may change afterwards.
+
+    A job succeeds if all of its generations do.
+    """
+
+    generations: tuple[Generation, ...]
+    evaluate: bool
+    on_technical_failure: FailureMode
+    #: Runs that each generation may take.
+    max_attempts: int
+    display_name: str
+    #: How free text was mapped, if the model has a closed vocabulary.
+    understood: dict[str, Any] | None = None
+
+    @property
+    def model(self) -> str:
+        """The model's name: a job's generations share it."""
+        return self.generations[0].model
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that has not ended."""
+
+    job_id: str
+    client_id: int
+    job_type: JobType
+    #: The spec as it was accepted, its defaults filled in.
+    request: dict[str, Any]
+    plan: Plan
+    #: The most runs that one of its generations has begun.
+    attempts: int = 0
+    #: That of the key it was sent with; each step doubles the client's share of the GPU.
+    priority: int = 0
+
+
+def image_path(job_id: str, index: int, count: int) -> str:
+    """Return where image `index` of a job's `count` images is kept, relative to the images folder.
+
+    A run that is repeated writes the same file again.
+    """
+    name = job_id if count == 1 else f"{job_id}-{index}"
+    return f"{job_id[-2:]}/{name}.png"

@@ -1,0 +1,74 @@
+"""What denoiser calls cost on this box, kept between runs."""
+
+import sqlite3
+from datetime import timedelta
+
+import msgspec
+
+from pipelines.batch_choice import BatchCost, CostKey
+from server.clock import ago, now
+
+#: A batch size that did not fit so long ago is tried again at the next start.
+TRIED_AGAIN_AFTER = timedelta(days=1)
+
+
+def note(connection: sqlite3.Connection, found: BatchCost) -> None:
+    """Keep a cost, and remove those of the same model with another cost revision."""
+    connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.cost_revision))
+    connection.execute(
+        "INSERT OR REPLACE INTO sizes"
+        " (model, device, width, height, shape, revision, seconds_per_step, peak_bytes, measured_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            found.key.model,
+            found.key.device,
+            found.key.width,
+            found.key.height,
+            found.batch_size,
+            found.cost_revision,
+            found.seconds_per_step,
+            found.peak_bytes,
+            now(),
+        ),
+    )
+
+
+class CostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a denoising step of a batch was measured to cost; no seconds if it did not fit into memory."""
+
+    model: str
+    device: str
+    width: int
+    height: int
+    shape: int
+    revision: str
+    seconds_per_step: float | None
+    peak_bytes: int | None
+    measured_at: str
+
+
+def all_(connection: sqlite3.Connection) -> list[CostRow]:
+    """Return every cost, by model, device and size."""
+    rows = connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
+    return [CostRow(**row) for row in map(dict, rows)]
+
+
+def known(connection: sqlite3.Connection) -> list[BatchCost]:
+    """Return every cost, the smallest batch sizes first.
+
+    A batch size that did not fit some time ago is left out and so is tried again: another program may have had the memory.
+    """
+    return [
+        BatchCost(
+            CostKey(row["model"], row["device"], row["width"], row["height"]),
+            row["shape"],
+            row["revision"],
+            row["seconds_per_step"],
+            row["peak_bytes"],
+        )
+        for row in connection.execute(
+            "SELECT * FROM sizes WHERE seconds_per_step IS NOT NULL OR measured_at > ?"
+            " ORDER BY model, device, width, height, shape",
+            (ago(TRIED_AGAIN_AFTER),),
+        )
+    ]

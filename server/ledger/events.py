@@ -1,0 +1,92 @@
+"""The events of jobs. Their numbers ascend from 1 in each job, without gaps."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from server.clock import Time, now
+from server.jobs import EventType
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    seq: int
+    event_type: EventType
+    stage: str | None
+    message: str
+    #: The job's artifacts belong to this event.
+    with_artifacts: bool
+    extra: dict[str, Any]
+    created_at: Time
+
+
+def add(
+    connection: sqlite3.Connection,
+    public_id: str,
+    event_type: EventType,
+    message: str,
+    *,
+    stage: str | None = None,
+    extra: dict[str, Any] | None = None,
+    with_artifacts: bool = False,
+    moment: str | None = None,
+) -> None:
+    """Append an event of this moment, or else of now. A late report changes nothing: a job that has ended takes no more."""
+    row = connection.execute(
+        "UPDATE jobs SET last_seq = last_seq + 1 WHERE public_id = ? AND (ended_at IS NULL OR ?) RETURNING id, last_seq",
+        (public_id, event_type in (EventType.SUCCEEDED, EventType.FAILED)),
+    ).fetchone()
+    if row is None:
+        return
+    insert(connection, row["id"], row["last_seq"], event_type, message, stage, extra, with_artifacts, moment)
+
+
+def insert(
+    connection: sqlite3.Connection,
+    job_id: int,
+    seq: int,
+    event_type: EventType,
+    message: str,
+    stage: str | None = None,
+    extra: dict[str, Any] | None = None,
+    with_artifacts: bool = False,
+    moment: str | None = None,
+) -> None:
+    """Write an event whose number the caller has set in the job's row."""
+    connection.execute(
+        "INSERT INTO events (job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            job_id,
+            seq,
+            event_type,
+            stage,
+            message,
+            int(with_artifacts),
+            msgspec.json.encode(extra or {}).decode(),
+            moment or now(),
+        ),
+    )
+
+
+def since(connection: sqlite3.Connection, job_id: int, seq: int) -> list[EventRow]:
+    """Return the events after number `seq`, ascending."""
+    rows = connection.execute("SELECT * FROM events WHERE job_id = ? AND seq > ? ORDER BY seq", (job_id, seq))
+    return [_row(row) for row in rows]
+
+
+def latest(connection: sqlite3.Connection, job_id: int) -> EventRow | None:
+    row = connection.execute("SELECT * FROM events WHERE job_id = ? ORDER BY seq DESC LIMIT 1", (job_id,)).fetchone()
+    return None if row is None else _row(row)
+
+
+def _row(row: sqlite3.Row) -> EventRow:
+    return EventRow(
+        row["seq"],
+        EventType(row["event_type"]),
+        row["stage"],
+        row["message"],
+        bool(row["with_artifacts"]),
+        msgspec.json.decode(row["extra"]),
+        row["created_at"],
+    )

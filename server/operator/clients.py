@@ -1,0 +1,65 @@
+"""`backlot clients`: the clients of the server and their credits."""
+
+import secrets
+
+import click
+import msgspec
+
+from server.keys import new_client
+from server.ledger import clients as client_ledger
+from server.ledger import credits, reports
+from server.operator.arguments import MOST_CREDITS, Name, Whole
+from server.operator.data_folder import reading, writing
+from server.operator.output import json_option, show, show_table
+from server.settings import read_settings
+
+
+@click.group()
+def clients() -> None:
+    """Clients and their credits."""
+
+
+@clients.command()
+@click.argument("name", type=Name())
+@click.option("--credits", "credits_", type=Whole(0, MOST_CREDITS), default="0", help="Its first credits.")
+@click.option("--test", is_flag=True, help="Make an sk_test_ key.")
+@json_option
+def add(name: str, credits_: int, test: bool, as_json: bool) -> None:
+    """Make a client and print its key, which is shown this once."""
+    with writing(read_settings().database) as connection:
+        key = new_client(connection, name, credits_, test=test)
+    show({"name": name, "key": key, "credits": credits_}, key, as_json=as_json)
+
+
+@clients.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the clients with their balances, keys and jobs."""
+    with reading(read_settings().database) as connection:
+        rows = reports.clients(connection)
+    show_table(msgspec.to_builtins(rows), as_json=as_json)
+
+
+@clients.command(context_settings={"ignore_unknown_options": True})  # so that -5 is told to be no number of credits
+@click.argument("name", type=Name())
+@click.argument("credits_", metavar="N", type=Whole(1, MOST_CREDITS))
+@json_option
+def grant(name: str, credits_: int, as_json: bool) -> None:
+    """Give a client N credits."""
+    with writing(read_settings().database) as connection:
+        client = client_ledger.named(connection, name)
+        credits.grant(connection, client.id, credits_)
+        balance = credits.totals(connection, client.id).balance
+    show({"name": name, "balance": balance}, f"{name} has {balance} credits", as_json=as_json)
+
+
+@clients.command()
+@click.argument("name", type=Name())
+@json_option
+def secret(name: str, as_json: bool) -> None:
+    """Make a new signing secret for a client and print it."""
+    new = secrets.token_urlsafe(32)
+    with writing(read_settings().database) as connection:
+        client = client_ledger.named(connection, name)
+        client_ledger.set_signing_secret(connection, client.id, new)
+    show({"name": name, "signing_secret": new}, new, as_json=as_json)

@@ -1,0 +1,51 @@
+"""`backlot`, the operator's command. It works on the data folder, whether or not the server is running."""
+
+import sqlite3
+import sys
+
+import click
+
+from server.ledger.backup import DamagedCopy
+from server.ledger.clients import ClientExists, NoSuchClient
+from server.models_file import ModelsFileError
+from server.operator.clients import clients
+from server.operator.database import database
+from server.operator.errors import CommandError
+from server.operator.keys import keys
+from server.operator.models import models
+from server.operator.replay import replay
+from server.operator.requests import requests
+from server.printable import printable_lines
+from server.settings import SettingsError
+
+#: Errors whose message is all that the operator needs.
+_TOLD = (
+    CommandError,
+    DamagedCopy,
+    SettingsError,
+    ModelsFileError,
+    NoSuchClient,
+    ClientExists,
+    sqlite3.Error,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def backlot() -> None:
+    """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
+
+
+for group in (clients, keys, requests, replay, models, database):
+    backlot.add_command(group)
+
+
+def main() -> None:
+    """Run the command that the arguments name: exit status 2 for wrong arguments, 1 for what cannot be done."""
+    try:
+        backlot(prog_name="backlot")
+    except _TOLD as error:
+        sys.exit(f"backlot: {printable_lines(str(error))}")
+
+
+if __name__ == "__main__":
+    main()

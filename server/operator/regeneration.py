@@ -1,0 +1,110 @@
+"""Make an image again from the recipe in its own PNG, in a GPU process of its own, and compare the two."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from pipelines import protocol
+from pipelines.model_card import ModelCard
+from pipelines.recipe import Recipe, read_recipe
+from server.models_file import load_models
+from server.operator.errors import CommandError
+from server.scheduler.process import GpuProcess
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    #: The files are equal byte by byte.
+    identical: bool
+    #: 8-bit channel values that differ, of how many, and by how much at most.
+    values_different: int
+    values: int
+    largest_difference: int
+    #: What differs between the recipe in the file and the recipe of this run: field, then, now.
+    changes: dict[str, tuple[str, str]]
+
+
+def regenerate(settings: Settings, image: Path) -> Comparison:
+    """Run the image's recipe in a GPU process of its own.
+
+    Raises CommandError, NoRecipe and ModelsFileError.
+    """
+    if not image.is_file():
+        raise CommandError(f"there is no file {image}")
+    recipe = read_recipe(image)
+    card = load_models(settings.models).models.get(recipe.model)
+    if card is None:
+        raise CommandError(
+            f"{image} was made with {recipe.model!r}, which {settings.models} does not list; add its card"
+        )
+    with TemporaryDirectory(prefix="backlot-replay-") as folder:
+        again = Path(folder) / "again.png"
+        made = asyncio.run(_make(settings, card, recipe, again))
+        return _compare(image, recipe, again, made)
+
+
+async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Path) -> Recipe:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Recipe] = loop.create_future()
+
+    def on_report(report: protocol.Report) -> None:
+        match report:
+            case protocol.Generated():
+                done.set_result(report.recipe)
+            case protocol.Failed() | protocol.BatchFailed():
+                done.set_exception(CommandError(f"{report.reason}: {report.message}"))
+            case _:
+                log.debug("%s", report)
+
+    def on_exit(status: int) -> None:
+        if not done.done():
+            done.set_exception(CommandError(f"the GPU process ended with status {status}; its log in {logs} says why"))
+
+    # The server's own work comes first, and its log is not for what happens here.
+    logs = settings.logs / "replay"
+    os.nice(10)
+    process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
+    process.follow(on_report, on_exit)
+    item = protocol.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
+    process.send(
+        protocol.Generate(
+            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
+        )
+    )
+    try:
+        return await done
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)
+
+
+def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparison:
+    before, after = (np.asarray(Image.open(path), dtype=np.int16) for path in (image, again))
+    different = np.abs(before - after)
+    then, now = _flat(recipe), _flat(made)
+    return Comparison(
+        identical=image.read_bytes() == again.read_bytes(),
+        values_different=int((different > 0).sum()),
+        values=different.size,
+        largest_difference=int(different.max()),
+        changes={
+            name: (then.get(name, "none"), now.get(name, "none"))
+            for name in {**then, **now}
+            if then.get(name) != now.get(name)
+        },
+    )
+
+
+def _flat(recipe: Recipe) -> dict[str, str]:
+    """Field → value, those of `versions` by their own names."""
+    fields = msgspec.to_builtins(recipe)
+    versions = fields.pop("versions")
+    return {name: str(value) for name, value in {**fields, **versions}.items()}

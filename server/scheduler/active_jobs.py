@@ -1,0 +1,370 @@
+"""The jobs that have not ended: which of their images wait, are in a GPU process or are generated, and how each job ends.
+
+A job is in progress from when its first image is sent. It succeeds when all of its images are generated. It fails once, when
+it is cancelled or when one of its images fails for good; its other images are then withdrawn.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipelines import protocol
+from pipelines.failure_reason import FailureReason, Fault
+from server.jobs import FailureMode, Generation, Job, image_path
+from server.models_watch import ModelsFile
+from server.scheduler.gpu import Gpu
+from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
+from server.scheduler.recovery import Case, Decision, Happened, decide
+from server.scheduler.settlement import Settlement
+
+
+class ImageState(Enum):
+    """Where an image of a job is."""
+
+    #: It neither waits nor runs.
+    IDLE = auto()
+    #: It is in the queue.
+    WAITING = auto()
+    #: It is in a GPU process.
+    IN_FLIGHT = auto()
+    #: It is on disk.
+    GENERATED = auto()
+
+
+class Image(msgspec.Struct, kw_only=True, eq=False):
+    """One image of a job, and what its runs have come to."""
+
+    image_id: str
+    job: "ActiveJob"
+    #: Its place among the images of its job, from 0.
+    index: int
+    #: What to generate. A retry may change the seed.
+    generation: Generation
+    state: ImageState = ImageState.IDLE
+    #: Runs begun, without those that were interrupted.
+    attempts: int
+    #: It shares slots with no other image.
+    isolated: bool = False
+    #: Crashes of GPU processes that it was present at.
+    crashes: int = 0
+    #: 0–1.
+    progress: float = 0.0
+    #: What the GPU process said when it was on disk.
+    generated: protocol.Generated | None = None
+
+    def named_in(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """Return an event's `extra`, which names the image if its job has several."""
+        return extra if len(self.job.images) == 1 else {**extra, "image": self.index}
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Why a job fails."""
+
+    reason: FailureReason
+    message: str
+    extra: dict[str, Any]
+
+
+class ActiveJob(msgspec.Struct, eq=False):
+    """A job that has not ended."""
+
+    accepted: Job
+    #: When it came to this server, in seconds on the monotonic clock.
+    submitted: float
+    images: list[Image] = []
+    #: One of its images was sent to a GPU process.
+    in_progress: bool = False
+    #: Why it fails, which it does as soon as none of its images is in a GPU process. The first reason stays.
+    ending: Ending | None = None
+
+    @property
+    def attempts(self) -> int:
+        """The most runs that one of its images has begun."""
+        return max(image.attempts for image in self.images)
+
+    def images_in(self, state: ImageState) -> list[Image]:
+        """Return its images in this state."""
+        return [image for image in self.images if image.state is state]
+
+
+class ActiveJobs:
+    """Owns the state of every job, and of every image, that has not ended."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        gpus: Sequence[Gpu],
+        settlement: Settlement,
+        images: Path,
+        models: ModelsFile,
+        most_crashes: int,
+    ) -> None:
+        """Take the folder of the images, and at how many crashes an image answers for them."""
+        self._queue = queue
+        self._gpus = gpus
+        self._settlement = settlement
+        self._folder = images
+        self._models = models
+        self._most_crashes = most_crashes
+        self._jobs: dict[str, ActiveJob] = {}
+        self._images: dict[str, Image] = {}
+
+    def in_flight(self, image_ids: Iterable[str]) -> list[Image]:
+        """Return those of these images that are in a GPU process. Its reports of progress may come late."""
+        found = (self._images.get(image_id) for image_id in image_ids)
+        return [image for image in found if image is not None and image.state is ImageState.IN_FLIGHT]
+
+    def position(self, job_id: str) -> int | None:
+        """Return how many images go before the first waiting one of a job; None if none of its images waits."""
+        job = self._jobs.get(job_id)
+        waiting = [] if job is None else job.images_in(ImageState.WAITING)
+        places = [self._queue.position(image.image_id) for image in waiting]
+        return min((place for place in places if place is not None), default=None)
+
+    def progress(self, job_id: str) -> float:
+        """Return how much of a job is done, 0–1: the mean over its images. It is 0 for a job that is not here."""
+        job = self._jobs.get(job_id)
+        return 0.0 if job is None else sum(image.progress for image in job.images) / len(job.images)
+
+    # ── from the ledger to the GPU process ───────────────────────────────────────────────────────────────────────────
+
+    def submit(self, accepted: Job) -> None:
+        """Queue the images of a job."""
+        self._enqueue(self._add(accepted).images, self._queue.add)
+
+    def resume(self, accepted: Job) -> None:
+        """Take up a job that was in progress when the server was killed. All of it runs again, before other jobs.
+
+        Equal seeds give equal images, so images that were on disk already are simply written once more.
+        """
+        job = self._add(accepted)
+        job.in_progress = True
+        attempts, most = accepted.attempts, accepted.plan.max_attempts
+        case = Case(happened=Happened.SERVER_RESTARTED, attempts_left=attempts < most)
+        if decide(case, self._most_crashes) is Decision.FAIL:
+            message = f"The server was restarted during attempt {attempts}, the last"
+            self._withdraw(job, Ending(FailureReason.SERVER_RESTARTED, message, {"attempts": attempts}))
+            self._end_if_over(job)
+            return
+        extra = {"reason": FailureReason.SERVER_RESTARTED, "attempts": attempts}
+        self._settlement.requeue(accepted, "The server was restarted; this runs again", extra)
+        self._enqueue(list(reversed(job.images)), self._queue.put_back)
+
+    def begin(self, waiting: Waiting, now: float, gpu: Affinity) -> protocol.Item:
+        """Take an image from the queue for a GPU, and return what to order of its process."""
+        self._queue.take(waiting, now, gpu)
+        image = self._images[waiting.image_id]
+        job = image.job
+        before = job.attempts
+        image.state = ImageState.IN_FLIGHT
+        image.attempts += 1
+        if not job.in_progress or job.attempts > before:
+            job.in_progress = True
+            self._settlement.start(job.accepted.job_id, job.attempts)
+        plan, generation = job.accepted.plan, image.generation
+        return protocol.Item(
+            image_id=image.image_id,
+            seed=generation.seed,
+            prompt=generation.prompt,
+            negative_prompt=generation.negative_prompt,
+            path=str(self._file(image)),
+            colors=generation.colors,
+            evaluate=plan.evaluate,
+            deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
+        )
+
+    def _add(self, accepted: Job) -> ActiveJob:
+        job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
+        for index, generation in enumerate(accepted.plan.generations):
+            image_id = f"{accepted.job_id}-{index}"
+            image = Image(image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts)
+            job.images.append(image)
+            self._images[image_id] = image
+        return job
+
+    def _enqueue(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
+        """Queue images of one job, or let it fail if models.toml has its model no more."""
+        if not self._has_model(images[0].job):
+            self._lose_model(images)
+            return
+        for image in images:
+            accepted, generation = image.job.accepted, image.generation
+            key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
+            moment = time.monotonic()
+            image.state = ImageState.WAITING
+            put(Waiting(image.image_id, accepted.client_id, key, moment, image.isolated, accepted.priority))
+
+    def _file(self, image: Image) -> Path:
+        path = image_path(image.job.accepted.job_id, image.index, len(image.job.images))
+        return (self._folder / path).absolute()
+
+    # ── how a run ends ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def generated(self, report: protocol.Generated) -> None:
+        """Note an image that is on disk. The last one of its job ends it."""
+        image = self._images[report.image_id]
+        image.state = ImageState.GENERATED
+        image.progress = 1.0
+        image.generated = report
+        self._end_if_over(image.job)
+
+    def dropped(self, image_id: str) -> None:
+        """Note that the GPU process dropped an image, as it was told to."""
+        image = self._images[image_id]
+        image.state = ImageState.IDLE
+        self._end_if_over(image.job)
+
+    def failed(self, report: protocol.Failed) -> None:
+        """Decide on an image that failed by itself."""
+        happened = Happened.IMAGE_FAULT if report.fault is Fault.IMAGE else Happened.MACHINE_FAULT
+        self.lost([report.image_id], happened, report.reason, report.message)
+
+    def lost(
+        self,
+        image_ids: Sequence[str],
+        happened: Happened,
+        reason: FailureReason,
+        message: str,
+        suspects: Collection[str] | None = None,
+    ) -> None:
+        """Decide on images whose run came to nothing. If `suspects` is None, each of them is one."""
+        images = [self._images[image_id] for image_id in image_ids]
+        blamed = set(image_ids if suspects is None else suspects)
+        for image in images:
+            image.state = ImageState.IDLE
+            image.progress = 0.0
+            image.crashes += happened in (Happened.CRASHED, Happened.KILLED)
+        # An image that runs again goes before all others of its client, so the oldest one is put back last.
+        for image in reversed(images):
+            plan = image.job.accepted.plan
+            case = Case(
+                happened=happened,
+                withdrawn=image.job.ending is not None,
+                suspect=image.image_id in blamed,
+                shared=bool(blamed - {image.image_id}),
+                isolated=image.isolated,
+                attempts_left=image.attempts < plan.max_attempts,
+                crashes=image.crashes,
+                mode=plan.on_technical_failure,
+            )
+            self._carry_out(decide(case, self._most_crashes), image, reason, message)
+            self._end_if_over(image.job)
+
+    def _carry_out(self, decision: Decision, image: Image, reason: FailureReason, message: str) -> None:
+        match decision:
+            case Decision.FAIL:
+                self._withdraw(image.job, Ending(reason, message, image.named_in({"attempts": image.attempts})))
+            case Decision.RETRY_SAME_SEED:
+                self._run_again(image, reason, f"{message}; {_next_attempt(image)}")
+            case Decision.RETRY_NEXT_SEED:
+                seed = next_seed(image.generation.seed, len(image.job.images))
+                image.generation = msgspec.structs.replace(image.generation, seed=seed)
+                self._run_again(image, reason, f"{message}; {_next_attempt(image)}")
+            case Decision.REQUEUE:
+                image.attempts -= 1
+                self._run_again(image, reason, f"{message}; runs again")
+            case Decision.ISOLATE:
+                image.attempts -= 1
+                image.isolated = True
+                self._run_again(image, reason, f"{message}; runs again, alone")
+            case Decision.END:
+                # The job has its reason already, from the cancel or from another image.
+                pass
+
+    def _run_again(self, image: Image, reason: FailureReason, message: str) -> None:
+        job = image.job
+        generations = tuple(each.generation for each in job.images)
+        plan = msgspec.structs.replace(job.accepted.plan, generations=generations)
+        job.accepted = msgspec.structs.replace(job.accepted, plan=plan, attempts=job.attempts)
+        extra = {"reason": reason, "attempts": image.attempts, "seed": image.generation.seed}
+        self._settlement.requeue(job.accepted, message, image.named_in(extra))
+        self._enqueue([image], self._queue.put_back)
+
+    # ── how a job ends ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job and return whether it ends as cancelled. Images in a GPU process end at their next denoising step."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return False
+        message = f"Cancelled while {'running' if job.images_in(ImageState.IN_FLIGHT) else 'waiting'}"
+        self._withdraw(job, Ending(FailureReason.CANCELLED, message, {}))
+        self._end_if_over(job)
+        return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
+
+    def models_changed(self) -> None:
+        """Let the jobs fail that have images waiting for a model that models.toml has no more."""
+        for job in list(self._jobs.values()):
+            waiting = job.images_in(ImageState.WAITING)
+            if waiting and not self._has_model(job):
+                for image in waiting:
+                    self._queue.remove(image.image_id)
+                self._lose_model(waiting)
+
+    def stop(self) -> None:
+        """Settle every job of which no GPU process will report any more: the server is stopping."""
+        for job in list(self._jobs.values()):
+            # A run that did not end by itself does not count.
+            for image in job.images_in(ImageState.IN_FLIGHT):
+                image.state = ImageState.IDLE
+                image.attempts -= 1
+            self._end_if_over(job)
+            if job.ending is None and job.in_progress:
+                for image in job.images_in(ImageState.GENERATED):
+                    image.attempts -= 1
+                self._settlement.put_back(job.accepted.job_id, job.attempts)
+
+    def _has_model(self, job: ActiveJob) -> bool:
+        return job.accepted.plan.model in self._models.current.enabled
+
+    def _lose_model(self, images: Sequence[Image]) -> None:
+        message = f"{images[0].generation.model} is no longer among the enabled models of models.toml"
+        ids = [image.image_id for image in images]
+        self.lost(ids, Happened.MODEL_REMOVED, FailureReason.MODEL_REMOVED, message)
+
+    def _withdraw(self, job: ActiveJob, ending: Ending) -> None:
+        """Let a job fail, unless it fails already, and call back all of its images."""
+        if job.ending is not None:
+            return
+        job.ending = ending
+        for image in job.images_in(ImageState.WAITING):
+            self._queue.remove(image.image_id)
+            image.state = ImageState.IDLE
+        for image in job.images_in(ImageState.IN_FLIGHT):
+            for gpu in self._gpus:
+                if image.image_id in gpu.in_flight:
+                    gpu.cancel(image.image_id)
+
+    def _end_if_over(self, job: ActiveJob) -> None:
+        """End a job if all of its images are generated, or if it fails and none of them is in a GPU process."""
+        accepted = msgspec.structs.replace(job.accepted, attempts=job.attempts)
+        reports = [image.generated for image in job.images if image.generated is not None]
+        if accepted.job_id not in self._jobs or job.images_in(ImageState.IN_FLIGHT):
+            return
+        if job.ending is not None:
+            self._forget(job)
+            files = [self._file(image) for image in job.images]
+            self._settlement.fail(
+                accepted, job.ending.reason, job.ending.message, job.ending.extra, files, job.submitted
+            )
+        elif len(reports) == len(job.images):
+            self._forget(job)
+            self._settlement.succeed(accepted, reports, job.submitted)
+
+    def _forget(self, job: ActiveJob) -> None:
+        del self._jobs[job.accepted.job_id]
+        for image in job.images:
+            del self._images[image.image_id]
+
+
+def _next_attempt(image: Image) -> str:
+    return f"attempt {image.attempts + 1} of {image.job.accepted.plan.max_attempts}"
+
+
+def next_seed(seed: int, images: int) -> int:
+    """Return the seed after a bad image. No other image of the same job has it, or will. The range of seeds is a ring."""
+    return (seed + images) % 2**53

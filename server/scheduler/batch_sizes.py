@@ -1,0 +1,46 @@
+"""How many slots a GPU opens for a batch key: by what they cost on that device, as far as that is known."""
+
+from pipelines import protocol
+from pipelines.batch_choice import BatchCost, BatchCosts, CostKey
+from pipelines.model_card import ModelCard
+from server.scheduler.gpu import Gpu
+from server.scheduler.queue import BatchKey
+
+
+class BatchSizes:
+    """Owns what is known of the cost of batch sizes."""
+
+    def __init__(self, memory_gib: float) -> None:
+        """Take the most memory that a GPU process may have; 0 is all that its device has."""
+        self._memory_gib = memory_gib
+        self._costs = BatchCosts()
+
+    def note(self, cost: BatchCost) -> None:
+        """Keep a cost that was measured before."""
+        self._costs.note(cost)
+
+    def measured(self, gpu: Gpu, report: protocol.Measured) -> BatchCost:
+        """Keep a cost that a GPU process has just measured, and return it."""
+        cost = BatchCost(
+            key=self._key(gpu, report.model, report.width, report.height),
+            batch_size=report.batch_size,
+            cost_revision=report.cost_revision,
+            seconds_per_step=report.seconds_per_step,
+            peak_bytes=report.peak_bytes,
+        )
+        self._costs.note(cost)
+        return cost
+
+    def best(self, gpu: Gpu, card: ModelCard, key: BatchKey, images: int) -> int:
+        """Return how many slots are best for this many images."""
+        if card.limits.reproducible:
+            # Another batch size gives other bytes, so images fail if this one does not fit.
+            return card.limits.allowed_batch_sizes[0]
+        return self._costs.batch_size_for(
+            self._key(gpu, key.model, key.width, key.height), card.limits.allowed_batch_sizes, images
+        )
+
+    def _key(self, gpu: Gpu, model: str, width: int, height: int) -> CostKey:
+        # What fits depends on the memory limit, so costs under another limit are those of another device.
+        limit = f", at most {self._memory_gib:g} GiB" if self._memory_gib else ""
+        return CostKey(model, gpu.device_name + limit, width, height)

@@ -1,0 +1,143 @@
+"""Which images share slots: when a slot group opens, what enters it, and when it closes. Pure.
+
+A GPU has at most two slot groups: the current one, and the following one, which opens when the current one is empty. One
+image is sent ahead of the open slots, so that a slot that frees is filled at once, and the first image of the following
+group is sent early, so that its model can be read meanwhile.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+import msgspec
+
+from pipelines.model_card import ModelCard
+from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
+
+#: Images sent beyond the open slots.
+AHEAD = 1
+
+
+class SlotGroup(msgspec.Struct):
+    """Slots of one batch key, open or about to be. It lasts for as long as it has images."""
+
+    key: BatchKey
+    #: The model's card when the group was opened. Its images finish on that card, whatever models.toml says by then.
+    card: ModelCard
+    #: How many slots there are.
+    batch_size: int
+    #: The images that were sent and have not left their slot.
+    images: set[str] = msgspec.field(default_factory=set)
+    #: No image enters any more.
+    closing: bool = False
+
+
+class SlotGroups(msgspec.Struct):
+    """The slot groups of one GPU."""
+
+    current: SlotGroup | None = None
+    following: SlotGroup | None = None
+
+    def __iter__(self) -> Iterator[SlotGroup]:
+        return (group for group in (self.current, self.following) if group is not None)
+
+    @property
+    def last(self) -> SlotGroup | None:
+        """The group that images may still enter; None if there is no group."""
+        return self.following or self.current
+
+    @property
+    def open_slots(self) -> int:
+        """How many slots the current group has."""
+        return 0 if self.current is None else self.current.batch_size
+
+    def open(self, group: SlotGroup) -> None:
+        """Add a group behind the current one, which must be the only one."""
+        if self.current is None:
+            self.current = group
+        else:
+            self.following = group
+
+    def leave(self, image_ids: Iterable[str]) -> bool:
+        """Note that images left their slots, and return whether any of them had one."""
+        gone = set(image_ids)
+        had_slots = False
+        for group in self:
+            had_slots = had_slots or not group.images.isdisjoint(gone)
+            group.images -= gone
+        if self.following is not None and not self.following.images:
+            self.following = None
+        if self.current is not None and not self.current.images:
+            self.current, self.following = self.following, None
+        return had_slots
+
+    def resize(self, image_ids: Iterable[str], batch_size: int) -> None:
+        """Note that the group of these images has another number of slots now."""
+        moved = set(image_ids)
+        for group in self:
+            if not group.images.isdisjoint(moved):
+                group.batch_size = batch_size
+
+    def of_model(self, model: str) -> set[str]:
+        """Return the images of a model's groups."""
+        return {image_id for group in self if group.key.model == model for image_id in group.images}
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Open a slot group with this image."""
+
+    image: Waiting
+    batch_size: int
+
+
+class Enter(msgspec.Struct, frozen=True):
+    """Send this image into this slot group."""
+
+    image: Waiting
+    group: SlotGroup
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Let nothing more enter this slot group."""
+
+    group: SlotGroup
+
+
+#: Returns the batch size that is best for this key and so many images.
+BatchSizeFor = Callable[[BatchKey, int], int]
+
+
+def next_action(
+    groups: SlotGroups, queue: Queue, gpu: Affinity, now: float, batch_size_for: BatchSizeFor, ahead: int = AHEAD
+) -> Open | Enter | Close | None:
+    """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action."""
+    group = groups.last
+    if group is None or group.closing:
+        if groups.following is not None:
+            return None
+        image = queue.next(now, gpu)
+        return None if image is None else Open(image, batch_size_for(image.key, queue.waiting_for(image.key)))
+    room = ahead if group is groups.following else group.batch_size + ahead
+    if len(group.images) >= room:
+        return None
+    image = queue.next_for(group.key, now, gpu)
+    if image is None or image.isolated:
+        # What waits needs other slots. If nothing waits, the group stays open for what may come.
+        return Close(group) if len(queue) else None
+    best = batch_size_for(group.key, len(group.images) + queue.waiting_for(group.key))
+    if best > group.batch_size:
+        # More slots are worth opening, once these are empty.
+        return Close(group)
+    return Enter(image, group)
+
+
+def suspects(groups: SlotGroups, loading: str | None, in_flight: Collection[str]) -> set[str]:
+    """Return the images that a crash of the GPU process is put down to, which may be none.
+
+    While a model is being loaded, these are the images of that model; else those in the open slots and sent ahead for one;
+    else, if no slots are open, those that are being written. An image for the following group, or one that is written while
+    slots are open, is merely interrupted.
+    """
+    if loading is not None:
+        return groups.of_model(loading)
+    if groups.current is not None:
+        return set(groups.current.images)
+    return set(in_flight)

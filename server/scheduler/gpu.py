@@ -1,0 +1,334 @@
+"""One GPU and its process: what state it is in, which models it holds, which images it has, and how it comes back."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from pipelines import protocol
+from pipelines.failure_reason import FailureReason
+from pipelines.model_card import ModelCard
+from server import metrics
+from server.scheduler.batching import SlotGroup, SlotGroups, suspects
+from server.scheduler.limits import Limits
+from server.scheduler.process import Process, ProcessFactory
+from server.scheduler.queue import Affinity
+from server.scheduler.recovery import Happened
+from server.scheduler.watchdog import Verdict, Watchdog
+
+log = logging.getLogger(__name__)
+
+
+class GpuState(StrEnum):
+    """What a GPU process does, the ablest state first. `/readyz` shows these words."""
+
+    #: It generates images.
+    RUNNING = "running"
+    #: It waits for orders.
+    READY = "ready"
+    #: It reads a model into memory, and does nothing else.
+    LOADING = "loading"
+    #: It imports torch and looks for its device.
+    STARTING = "starting"
+    #: It has ended and is started again, perhaps after a pause.
+    RESTARTING = "restarting"
+    #: It was not started, or the server is stopping.
+    STOPPED = "stopped"
+
+
+_UP = {GpuState.RUNNING, GpuState.READY, GpuState.LOADING}
+#: The states that may follow each state.
+TRANSITIONS = {
+    GpuState.STOPPED: {GpuState.STARTING, GpuState.STOPPED},
+    GpuState.STARTING: {GpuState.READY, GpuState.RESTARTING, GpuState.STOPPED},
+    GpuState.RESTARTING: {GpuState.STARTING, GpuState.STOPPED},
+    **{state: {*_UP, GpuState.RESTARTING, GpuState.STOPPED} for state in _UP},
+}
+
+
+class Crash(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a GPU process that nobody asked for."""
+
+    #: CRASHED or KILLED.
+    happened: Happened
+    reason: FailureReason
+    message: str
+    #: The images that were in it, in the order in which they were sent.
+    image_ids: tuple[str, ...]
+    #: Those of them that may have caused it.
+    suspects: frozenset[str]
+
+
+class Gpu:
+    """Keeps one GPU process running, follows what it reports, and knows what is in it."""
+
+    def __init__(
+        self,
+        start_process: ProcessFactory,
+        log_file: Path,
+        limits: Limits,
+        on_report: Callable[["Gpu", protocol.Report], None],
+        on_crash: Callable[["Gpu", Crash], None],
+    ) -> None:
+        """Take the two functions that are told, on the event loop, what happens after this object has noted it."""
+        self.log_file = log_file
+        self.state = GpuState.STOPPED
+        #: What the process said when it was up; None until then.
+        self.device: protocol.Started | None = None
+        self.affinity = Affinity()
+        self.groups = SlotGroups()
+        #: The images sent that have not come to an end, in the order in which they were sent.
+        self.in_flight: dict[str, None] = {}
+        #: Crashes since the last image was generated.
+        self.crashes = 0
+        self._start_process = start_process
+        self._limits = limits
+        self._on_report = on_report
+        self._on_crash = on_crash
+        self._process: Process | None = None
+        self._watchdog = Watchdog(self._kill)
+        #: The cards of the models that the process was told of.
+        self._cards: dict[str, ModelCard] = {}
+        #: The model that is being loaded.
+        self._loading: str | None = None
+        self._restart: asyncio.TimerHandle | None = None
+
+    @property
+    def loaded(self) -> dict[str, str]:
+        """The models in memory, and their revisions."""
+        return self.affinity.loaded
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it takes orders."""
+        return self.state in _UP
+
+    @property
+    def device_name(self) -> str:
+        """The name of the device; empty until the process is up."""
+        return "" if self.device is None else self.device.device_name
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Start the process. If the operating system refuses, try again later."""
+        self._become(GpuState.STARTING)
+        metrics.worker_starts.inc()
+        try:
+            process = self._start_process()
+        except OSError:
+            log.exception("The GPU process could not be started")
+            self._start_again()
+            return
+        log.info("The GPU process %d was started", process.pid)
+        self._process = process
+        seconds = self._limits.start_s
+        message = f"the GPU process was not up after {seconds:g} s"
+        self._watchdog.expect(seconds, FailureReason.START_TIMEOUT, message)
+        process.follow(partial(self._reported, process), partial(self._ended, process))
+
+    async def stop(self) -> None:
+        """End the process. What was in it stays in `in_flight`."""
+        self._become(GpuState.STOPPED)
+        self._watchdog.stop()
+        if self._restart is not None:
+            self._restart.cancel()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await asyncio.to_thread(process.wait, 10)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _become(self, state: GpuState) -> None:
+        """Change the state. Raises RuntimeError if the present state cannot be followed by it."""
+        if state not in TRANSITIONS[self.state]:
+            raise RuntimeError(f"a GPU process that is {self.state} cannot become {state}")
+        self.state = state
+
+    def _start_again(self) -> None:
+        self.crashes += 1
+        self._become(GpuState.RESTARTING)
+        self._restart = asyncio.get_running_loop().call_later(restart_pause(self.crashes, self._limits), self.start)
+
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def load(self, card: ModelCard) -> None:
+        """Have this model in memory, unless the GPU is busy with images."""
+        if self.groups.current is None:
+            self._cards[card.name] = card
+            self._send(protocol.Load(card))
+
+    def pin(self, models: Iterable[str]) -> None:
+        """Never evict these models, and no others."""
+        self._send(protocol.Pin(tuple(models)))
+
+    def generate(self, group: SlotGroup, item: protocol.Item, isolated: bool) -> None:
+        """Send an image into one of this GPU's slot groups."""
+        group.images.add(item.image_id)
+        self.in_flight[item.image_id] = None
+        self._cards[group.card.name] = group.card
+        self._send(
+            protocol.Generate(
+                card=group.card,
+                width=group.key.width,
+                height=group.key.height,
+                steps=group.key.steps,
+                guidance=group.key.guidance,
+                batch_size=group.batch_size,
+                item=item,
+                isolated=isolated,
+            )
+        )
+        if self.state is GpuState.READY:
+            self._go_on()
+
+    def cancel(self, image_id: str) -> None:
+        """Drop an image at its next denoising step; its end is reported."""
+        self._send(protocol.Cancel(image_id))
+
+    def _send(self, order: protocol.Order) -> None:
+        if self._process is not None:
+            self._process.send(order)
+
+    # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reported(self, process: Process, report: protocol.Report) -> None:
+        if process is self._process:
+            self._note(report)
+            self._on_report(self, report)
+
+    def _note(self, report: protocol.Report) -> None:
+        match report:
+            case protocol.Started():
+                log.info("The GPU process is up on %s (%s)", report.device, report.device_name)
+                self.device = report
+                self._go_on()
+            case protocol.Loading(model=model):
+                log.info("Loading %s", model)
+                self._loading = model
+                self._become(GpuState.LOADING)
+                self._watch_load(model)
+            case protocol.Loaded(model=model):
+                log.info("Loaded %s in %.1f s, revision %s", model, report.seconds, report.revision)
+                self._hold(model, report.revision)
+                self._loading = None
+                self._go_on()
+            case protocol.LoadFailed(model=model):
+                log.error("%s could not be loaded: %s", model, report.message)
+                self._loading = None
+                self._go_on()
+            case protocol.Evicted(model=model):
+                self._release(model)
+            case protocol.Steps():
+                self._go_on()
+            case protocol.LeftSlot(image_id=image_id):
+                self._leave_slots([image_id])
+                self._watchdog.expect_written(image_id, self._limits.write_s)
+            case protocol.Generated(image_id=image_id):
+                self.crashes = 0
+                self._leave([image_id])
+            case protocol.Failed(image_id=image_id) | protocol.Cancelled(image_id=image_id):
+                self._leave([image_id])
+            case protocol.BatchFailed(image_ids=image_ids):
+                log.error("A batch of %s failed: %s: %s", report.model, report.reason, report.message)
+                self._leave(image_ids)
+            case protocol.Restarted():
+                log.warning("%s: %s", report.model, report.message)
+                self.groups.resize(report.image_ids, report.batch_size)
+                self._go_on()
+            case protocol.StageReached() | protocol.Measured():
+                pass
+
+    def _hold(self, model: str, revision: str) -> None:
+        if model not in self.loaded:
+            metrics.model_loaded.labels(model).inc()
+        self.loaded[model] = revision
+
+    def _release(self, model: str) -> None:
+        if self.loaded.pop(model, None) is not None:
+            metrics.model_loaded.labels(model).dec()
+
+    def _leave_slots(self, image_ids: Iterable[str]) -> None:
+        """Only what leaves a slot is a sign of life. An image may be written while the next model hangs in its load."""
+        if self.groups.leave(image_ids):
+            self._go_on()
+
+    def _leave(self, image_ids: Iterable[str]) -> None:
+        for image_id in image_ids:
+            self.in_flight.pop(image_id, None)
+            self._watchdog.written(image_id)
+        self._leave_slots(image_ids)
+
+    def _go_on(self) -> None:
+        """Note a sign of life: the next one is due within a step's time, unless there is nothing to do."""
+        group = self.groups.current
+        if group is None:
+            self._become(GpuState.READY)
+            self._watchdog.rest()
+            return
+        self._become(GpuState.RUNNING)
+        seconds = group.card.limits.step_timeout_s
+        message = f"a step took longer than {seconds:g} s, so the GPU process was ended"
+        self._watchdog.expect(seconds, FailureReason.STEP_TIMEOUT, message)
+
+    def _watch_load(self, model: str) -> None:
+        card = self._cards.get(model)
+        seconds = self._limits.start_s if card is None else card.limits.load_timeout_s
+        message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
+        self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message)
+
+    # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ended(self, process: Process, status: int) -> None:
+        if process is not self._process:
+            return
+        crash = self._crash(status)
+        log.error("The GPU process %d is gone: %s; its log, %s, may say why", process.pid, crash.message, self.log_file)
+        self._watchdog.stop()
+        self._process, self.device, self._loading = None, None, None
+        for model in list(self.loaded):
+            self._release(model)
+        self.affinity = Affinity()
+        self.groups = SlotGroups()
+        self.in_flight.clear()
+        self._start_again()
+        self._on_crash(self, crash)
+
+    def _crash(self, status: int) -> Crash:
+        """Return what the end of the process means, told while it is still known what was in it."""
+        verdict, happened = self._watchdog.verdict, Happened.KILLED
+        if verdict is None:
+            ending = f"the GPU process ended with {_ending(status)}"
+            verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
+        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self._loading, self.in_flight)
+        return Crash(
+            happened=happened,
+            reason=verdict.reason,
+            message=verdict.message[0].upper() + verdict.message[1:],
+            image_ids=tuple(self.in_flight),
+            suspects=frozenset(blamed),
+        )
+
+
+def restart_pause(crashes: int, limits: Limits) -> float:
+    """Return the seconds until the next start after so many crashes in a row: none at first, then doubled each time."""
+    if crashes <= 1:
+        return 0.0
+    # The exponent is bounded, since a process may fail to start for days.
+    return min(limits.restart_s * 2.0 ** min(crashes - 2, 32), limits.restart_most_s)
+
+
+def _ending(status: int) -> str:
+    """Return a process's exit status for people. A negative one is the signal that ended it."""
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"status {status}"
+    except ValueError:
+        return f"signal {-status}"

@@ -1,0 +1,26 @@
+"""The scheduler's limits of time and number, in one place, so that a test or a small box can set others."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are in seconds. A model's own limits, for a step and for its load, are on its card."""
+
+    #: What a GPU process has to import torch and to find its device.
+    start_s: float = 300.0
+    #: What an image may take from its slot to the disk.
+    write_s: float = 300.0
+    #: What writes to the ledger may hold up a stop. A job whose end was not written by then runs again after the next start.
+    stop_s: float = 20.0
+    #: The pause before a GPU process is started again after its second crash in a row; doubled for each further crash. After
+    #: the first crash there is none.
+    restart_s: float = 1.0
+    #: The longest pause before a GPU process is started again.
+    restart_most_s: float = 60.0
+    #: Images that may be in one GPU process at once, those being written included.
+    in_flight: int = 256
+    #: Crashes of GPU processes that an image may be present at before it answers for them, even if it was never a suspect.
+    crashes: int = 5
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,130 @@
+"""The server's end of a GPU process: start it, talk to it, see it end, kill it.
+
+The process is a fresh interpreter that runs `python -m pipelines.worker` with one end of a socket pair, so nothing of the
+server is imported there. When either side ends, the other reads the end of the pipe at once.
+"""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Protocol
+
+from pipelines.protocol import Order, Report, decode_report, encode
+
+log = logging.getLogger(__name__)
+
+
+class Process(Protocol):
+    """A GPU process that was started, as the scheduler sees it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
+        """Call these on the running event loop: for every report, and last, once, with the exit status.
+
+        A negative status is the number of the signal that ended the process.
+        """
+
+    def send(self, order: Order) -> None:
+        """Send an order. A process that has ended takes none; `on_exit` is told of its end."""
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the process ends within the time."""
+
+
+#: Starts a GPU process. Raises OSError if the operating system refuses.
+ProcessFactory = Callable[[], Process]
+
+
+def starting_with(first: Process, start: ProcessFactory) -> ProcessFactory:
+    """Return a factory that hands out `first`, which runs already, and then starts others."""
+    running = [first]
+    return lambda: running.pop() if running else start()
+
+
+class GpuProcess:
+    """One real GPU process, from its start to its end."""
+
+    def __init__(self, device: str, memory_gib: float, logs: Path, *, silent: bool = False) -> None:
+        """Start the process. What it reports waits until it is followed.
+
+        It logs to a file in `logs` and, unless `silent`, to the terminal. Raises OSError.
+        """
+        self._pipe, child = Pipe()
+        with child:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "pipelines.worker",
+                    str(child.fileno()),
+                    device,
+                    str(memory_gib),
+                    str(logs),
+                ],
+                pass_fds=[child.fileno()],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if silent else None,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                # Ctrl-C in the terminal is for the server, which then ends this process in good order.
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
+        """See Process. The reports are read in a thread of their own."""
+        loop = asyncio.get_running_loop()
+
+        def post(report: Report | int) -> None:
+            if loop.is_closed():
+                return
+            if isinstance(report, int):
+                loop.call_soon_threadsafe(on_exit, report)
+            else:
+                loop.call_soon_threadsafe(on_report, report)
+
+        threading.Thread(target=_follow, args=(self._pipe, self._process, post), daemon=True).start()
+
+    def send(self, order: Order) -> None:
+        """See Process."""
+        try:
+            self._pipe.send_bytes(encode(order))
+        except OSError as error:
+            log.warning("The GPU process %d did not take %s: %s", self.pid, type(order).__name__, error)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout_s: float) -> bool:
+        """See Process."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _follow(pipe: Connection, process: "subprocess.Popen[bytes]", post: Callable[[Report | int], None]) -> None:
+    """Post every report until the process ends, and then its exit status."""
+    try:
+        while True:
+            post(decode_report(pipe.recv_bytes()))
+    except (EOFError, OSError):
+        # The other end is closed, so the process has ended or is about to.
+        pass
+    except Exception:
+        log.exception("The GPU process %d sent what cannot be read; it is ended", process.pid)
+        process.kill()
+    post(process.wait())

@@ -1,0 +1,54 @@
+"""From what a GPU process says of images on their way to the progress of those images and the events of their jobs."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines import protocol
+from pipelines.protocol import Stage
+from server.clock import as_text
+from server.scheduler.active_jobs import ActiveJobs, Image
+from server.scheduler.settlement import StageEvent
+
+#: The share of an image's progress that its denoising makes up.
+DENOISED = 0.9
+#: An image's progress when it reaches these stages.
+PROGRESS = {Stage.LOADING: 0.0, Stage.DECODING: DENOISED, Stage.EVALUATING: 0.95}
+
+
+def denoised(jobs: ActiveJobs, report: protocol.Steps) -> list[StageEvent]:
+    """Note the progress of images by denoising steps, and return an event for each step."""
+    events = []
+    for done in report.done:
+        for image in jobs.in_flight([done.image_id]):
+            image.progress = DENOISED * done.step / report.steps
+            moment = as_text(datetime.fromtimestamp(done.at, UTC))
+            extra = {"step": done.step, "steps": report.steps}
+            events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
+    return events
+
+
+def reached(jobs: ActiveJobs, report: protocol.StageReached) -> list[StageEvent]:
+    """Note the progress of images by a stage that they reached, and return an event for each image."""
+    events = []
+    for image in jobs.in_flight(report.image_ids):
+        image.progress = PROGRESS.get(report.stage, image.progress)
+        if report.stage is Stage.LOADING:
+            model = image.generation.model
+            events.append(_event(image, report.stage, f"Loading {model}", {"model": model}))
+        else:
+            events.append(_event(image, report.stage, report.stage.capitalize(), {}))
+    return events
+
+
+def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
+    """Note that images begin again in the GPU process, and return an event for each image."""
+    events = []
+    for image in jobs.in_flight(report.image_ids):
+        image.progress = 0.0
+        extra = {"reason": report.reason, "attempts": image.attempts, "seed": image.generation.seed}
+        events.append(_event(image, Stage.RETRYING, report.message, extra))
+    return events
+
+
+def _event(image: Image, stage: Stage, message: str, extra: dict[str, Any], moment: str | None = None) -> StageEvent:
+    return StageEvent(image.job.accepted.job_id, stage, message, image.named_in(extra), moment)

@@ -1,0 +1,199 @@
+"""The scheduler: takes jobs, sends their images to the GPUs, follows them, and settles each job in the ledger.
+
+Everything here runs on the server's event loop. A call from a route, or an event of a GPU, first changes the state of jobs,
+and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the order in which they are decided, and the
+next image is sent before the last one is on disk, so no GPU waits for the disk.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from sqlite3 import Connection
+from typing import TypeVar
+
+from pipelines import protocol
+from server import metrics
+from server.jobs import Job, JobStatus
+from server.ledger import batch_costs, jobs
+from server.ledger.database import Database
+from server.models_watch import ModelsFile
+from server.scheduler import progress
+from server.scheduler.active_jobs import ActiveJobs
+from server.scheduler.batch_sizes import BatchSizes
+from server.scheduler.events import EventHub
+from server.scheduler.feeding import Feeder
+from server.scheduler.gpu import Crash, Gpu
+from server.scheduler.limits import DEFAULT_LIMITS, Limits
+from server.scheduler.process import ProcessFactory
+from server.scheduler.queue import Queue
+from server.scheduler.readiness import Readiness, readiness
+from server.scheduler.recovery import Happened
+from server.scheduler.settlement import Deliver, Settlement
+from server.settings import Settings
+
+T = TypeVar("T")
+
+
+class Scheduler:
+    """What the routes see of queue and GPUs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: ModelsFile,
+        database: Database,
+        hub: EventHub,
+        deliver: Deliver,
+        processes: Sequence[ProcessFactory],
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
+        #: Why each model that could not be loaded could not.
+        self.load_errors: dict[str, str] = {}
+        log_file = settings.logs / "gpu-process.log"
+        self.gpus = [Gpu(start, log_file, limits, self._on_report, self._on_crash) for start in processes]
+        self._settings = settings
+        self._models = models
+        self._database = database
+        self._limits = limits
+        self._queue = Queue()
+        self._settlement = Settlement(database, hub, deliver)
+        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, limits.crashes)
+        self._batch_sizes = BatchSizes(settings.memory_gib)
+        self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, limits.in_flight)
+        #: Images of jobs that are being committed.
+        self._reserved = 0
+        #: Seconds that the last image was in its slot, decoding included.
+        self._image_seconds = 1.0
+
+    # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def readiness(self) -> Readiness:
+        """Return what the GPUs can do now."""
+        return readiness(self.gpus, self._models.current.default_model, self.load_errors)
+
+    @property
+    def backlog(self) -> int:
+        """How many images wait, those of jobs that are being committed included."""
+        return len(self._queue) + self._reserved
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the queue takes no more jobs."""
+        return self.backlog >= self._settings.queue_limit
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until there is likely to be room in the queue."""
+        return max(1, round(self._image_seconds))
+
+    def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
+        """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
+        position = self._queue.position_behind(client_id, priority)
+        in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
+        slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
+        rounds = -(-(in_flight + position + images) // slots)
+        return position, round(rounds * self._image_seconds, 1)
+
+    def reserve(self, images: int = 1) -> bool:
+        """Hold places in the queue while their job is being committed; False if the queue is full."""
+        if self.is_full:
+            return False
+        self._reserved += images
+        return True
+
+    def release(self, images: int = 1) -> None:
+        """Give back reserved places: their job is in the queue now, or was never made."""
+        self._reserved -= images
+
+    async def dispatch(self, write: Callable[[Connection], tuple[T, Job | None]]) -> tuple[T, Job | None]:
+        """Commit a job and queue it. If the caller goes away meanwhile, both still happen. Raises what `write` raises."""
+
+        async def commit() -> tuple[T, Job | None]:
+            answer, job = await self._database.write(write)
+            if job is not None:
+                self._jobs.submit(job)
+                self._feeder.advance()
+            return answer, job
+
+        return await self._settlement.finish(commit())
+
+    def position(self, job_id: str) -> int | None:
+        """Return how many images go before the first waiting one of a job; None if none of its images waits."""
+        return self._jobs.position(job_id)
+
+    def progress(self, job_id: str) -> float:
+        """Return how much of a job is done, 0–1. It is 0 for a job that waits, and for one that has ended."""
+        return self._jobs.progress(job_id)
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step."""
+        cancelled = self._jobs.cancel(job_id)
+        self._feeder.advance()
+        return cancelled
+
+    def models_changed(self) -> None:
+        """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
+        self.load_errors.clear()
+        self._jobs.models_changed()
+        self._feeder.models_changed()
+        self._feeder.advance()
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Take up the jobs that the last run of the server left, then start the GPU processes."""
+        for cost in await self._database.read(batch_costs.known):
+            self._batch_sizes.note(cost)
+        left = await self._database.read(jobs.unfinished)
+        for job, status in left:
+            if status is JobStatus.NOT_STARTED:
+                self._jobs.submit(job)
+        # Each of these goes before all others, so the oldest comes last.
+        for job, status in reversed(left):
+            if status is JobStatus.IN_PROGRESS:
+                self._jobs.resume(job)
+        for gpu in self.gpus:
+            gpu.start()
+
+    async def stop(self) -> None:
+        """End the GPU processes. What they were generating is generated after the next start."""
+        await asyncio.gather(*(gpu.stop() for gpu in self.gpus))
+        self._jobs.stop()
+        await self._settlement.drain(self._limits.stop_s)
+
+    # ── what GPUs tell ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_report(self, gpu: Gpu, report: protocol.Report) -> None:
+        match report:
+            case protocol.Started():
+                self._feeder.prepare(gpu)
+            case protocol.Loaded(model=model):
+                self.load_errors.pop(model, None)
+            case protocol.LoadFailed(model=model, message=message):
+                self.load_errors[model] = message
+            case protocol.StageReached():
+                self._settlement.tell(progress.reached(self._jobs, report))
+            case protocol.Steps():
+                self._settlement.tell(progress.denoised(self._jobs, report))
+            case protocol.Restarted():
+                self._settlement.tell(progress.restarted(self._jobs, report))
+            case protocol.Measured():
+                self._settlement.note_cost(self._batch_sizes.measured(gpu, report))
+            case protocol.Generated(recipe=recipe, timings=timings):
+                self._image_seconds = timings["denoising_s"] + timings["decoding_s"]
+                metrics.image_seconds.labels(recipe.model).observe(self._image_seconds)
+                self._jobs.generated(report)
+            case protocol.Failed():
+                self._jobs.failed(report)
+            case protocol.BatchFailed(reason=reason, message=message, image_ids=image_ids):
+                self._jobs.lost(image_ids, Happened.BATCH_FAILED, reason, message)
+            case protocol.Cancelled(image_id=image_id):
+                self._jobs.dropped(image_id)
+            case protocol.Loading() | protocol.Evicted() | protocol.LeftSlot():
+                # These concern the GPU alone, which has noted them.
+                pass
+        self._feeder.advance()
+
+    def _on_crash(self, gpu: Gpu, crash: Crash) -> None:
+        self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
+        self._feeder.advance()

@@ -1,0 +1,197 @@
+"""Every write of the scheduler to the ledger, in the order in which it was decided, and who is told of it.
+
+A job's followers are woken when a write about it is on disk. A write of progress that fails is logged and lost; the end of a
+job is tried again until the disk takes it, because money hangs on it.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipelines import protocol
+from pipelines.batch_choice import BatchCost
+from pipelines.failure_reason import FailureReason
+from server import metrics
+from server.jobs import EventType, Job
+from server.ledger import batch_costs, events, jobs
+from server.ledger.catalog import Delivery
+from server.ledger.database import Database
+from server.scheduler.events import EventHub
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Returns what to keep of a job's images, from the job and what the GPU process said of each of them.
+Deliver = Callable[[Job, Sequence[protocol.Generated]], Delivery]
+
+#: Seconds before the end of a job is tried again: the first pause, which is doubled each time, and the longest one.
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+class StageEvent(msgspec.Struct, frozen=True):
+    """A public event of a job that has not ended."""
+
+    job_id: str
+    stage: protocol.Stage
+    message: str
+    extra: dict[str, Any]
+    #: When it happened, as the wire writes times; None is the time of the write.
+    moment: str | None = None
+
+
+class Settlement:
+    """Writes for the scheduler. Nothing here decides anything."""
+
+    def __init__(self, database: Database, hub: EventHub, deliver: Deliver) -> None:
+        self._database = database
+        self._hub = hub
+        self._deliver = deliver
+        #: The writes that are not on disk yet.
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` returns. If the caller goes away meanwhile, it is finished all the same."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    def start(self, job_id: str, attempts: int) -> None:
+        """Mark a job as in progress."""
+        self._write(lambda connection: jobs.start(connection, job_id, attempts), [job_id])
+
+    def tell(self, told: Sequence[StageEvent]) -> None:
+        """Append events, in this order."""
+
+        def add(connection: sqlite3.Connection) -> None:
+            for event in told:
+                events.add(
+                    connection,
+                    event.job_id,
+                    EventType.STAGE,
+                    event.message,
+                    stage=event.stage,
+                    extra=event.extra,
+                    moment=event.moment,
+                )
+
+        if told:
+            self._write(add, {event.job_id for event in told})
+
+    def requeue(self, job: Job, message: str, extra: dict[str, Any]) -> None:
+        """Keep the plan and the attempts with which a job runs again."""
+        self._write(lambda connection: jobs.requeue(connection, job, message, extra), [job.job_id])
+
+    def put_back(self, job_id: str, attempts: int) -> None:
+        """Let a job wait for the next start of the server."""
+        self._write(lambda connection: jobs.put_back(connection, job_id, attempts), [job_id])
+
+    def note_cost(self, cost: BatchCost) -> None:
+        """Keep what a batch size costs."""
+        self._write(lambda connection: batch_costs.note(connection, cost), [])
+
+    def succeed(self, job: Job, images: Sequence[protocol.Generated], submitted: float) -> None:
+        """End a job with its images. `submitted` is when it came to this server, on the monotonic clock."""
+        delivery = self._deliver(job, images)
+        self._end(
+            job,
+            lambda connection: jobs.succeed(connection, job.job_id, delivery),
+            outcome="success",
+            message="success",
+            submitted=submitted,
+        )
+
+    def fail(
+        self,
+        job: Job,
+        reason: FailureReason,
+        message: str,
+        extra: dict[str, Any],
+        files: Sequence[Path],
+        submitted: float,
+    ) -> None:
+        """End a job, give its credits back, and remove the files of its images."""
+        self._end(
+            job,
+            lambda connection: jobs.fail(connection, job.job_id, reason, message, extra),
+            outcome=reason,
+            message=message,
+            submitted=submitted,
+            files=files,
+        )
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until everything is on disk, and give up what is not by then."""
+        if not self._under_way:
+            return
+        _, pending = await asyncio.wait(self._under_way, timeout=timeout_s)
+        for task in pending:
+            task.cancel()
+        if pending:
+            log.error("%d writes to the ledger were given up after %g s", len(pending), timeout_s)
+
+    def _end(
+        self,
+        job: Job,
+        end: Callable[[sqlite3.Connection], bool],
+        *,
+        outcome: str,
+        message: str,
+        submitted: float,
+        files: Sequence[Path] = (),
+    ) -> None:
+        # The first try is submitted here and now, so that it keeps its place among the other writes.
+        first = self._database.submit(end)
+
+        async def settle() -> None:
+            ended = await self._until_on_disk(job, first, end)
+            self._hub.publish(job.job_id)
+            if not ended:
+                return
+            metrics.jobs_ended.labels(outcome).inc()
+            metrics.job_seconds.observe(time.monotonic() - submitted)
+            level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
+            log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
+            for file in files:
+                file.unlink(missing_ok=True)
+
+        self._track(settle())
+
+    async def _until_on_disk(self, job: Job, first: Awaitable[bool], end: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Try the end of a job until the disk takes it, and return whether the job had not ended before."""
+        attempt, pause = first, FIRST_PAUSE_S
+        while True:
+            try:
+                return await attempt
+            except Exception:
+                log.exception("Job %s could not be ended; trying again in %.1f s", job.job_id, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+            attempt = self._database.submit(end)
+
+    def _write(self, work: Callable[[sqlite3.Connection], object], job_ids: Iterable[str]) -> None:
+        written = self._database.submit(work)
+
+        async def wake_followers() -> None:
+            await written
+            for job_id in job_ids:
+                self._hub.publish(job_id)
+
+        self._track(wake_followers())
+
+    def _track(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("A write to the ledger failed", exc_info=error)

@@ -1,0 +1,143 @@
+"""Check a decoded JSON or TOML table against a msgspec Struct and find every problem, not just the first.
+
+msgspec stops at the first error it meets; people who fix a file or a request want to hear of all of them at once. So
+each field is converted on its own, strictly (`"512"` is not an int), and lists element by element.
+"""
+
+import difflib
+import re
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+#: Elements of a list, and unknown fields of an object, that are looked at one by one; more would only burn time.
+MOST_PROBLEMS = 100
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong. `kind` is a stable word such as `missing`, `extra_forbidden`, `int_type`, `value_error`."""
+
+    loc: tuple[str | int, ...]
+    kind: str
+    message: str
+    value: Any = None
+
+
+@cache
+def _fields(of: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """Fields by the name they are written under; working out their types takes longer than checking a spec."""
+    return {field.encode_name: field for field in msgspec.structs.fields(of)}
+
+
+def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that fit, by field name, and every problem found, in the order of the fields; unknown ones last."""
+    if not isinstance(raw, dict):
+        return {}, [Problem((), "object_type", f"Expected an object, got {_kind_of(raw)}", raw)]
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    fields = _fields(into)
+    if raw.keys() <= fields.keys():
+        # Most are right, which msgspec sees at once.
+        try:
+            whole = msgspec.convert(raw, into, strict=True)
+        except msgspec.ValidationError:
+            pass
+        else:
+            return {fields[name].name: getattr(whole, fields[name].name) for name in raw}, []
+    for name, field in fields.items():
+        if name not in raw:
+            if field.required:
+                problems.append(Problem((name,), "missing", "Field required"))
+            continue
+        found = _check_value(raw[name], field.type, (name,))
+        if found:
+            problems.extend(found)
+        else:
+            values[field.name] = msgspec.convert(raw[name], field.type, strict=True)
+    extra = [name for name in raw if name not in fields]
+    problems += [
+        Problem((name,), "extra_forbidden", unknown("field", name, list(fields)), raw[name])
+        for name in extra[:MOST_PROBLEMS]
+    ]
+    return values, problems
+
+
+def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> list[Problem]:
+    element = _element_type(expected)
+    if element is not None and isinstance(value, list):
+        inner = [
+            problem
+            for index, item in enumerate(value[:MOST_PROBLEMS])
+            for problem in _check_value(item, element, (*loc, index))
+        ]
+        if inner:
+            return inner
+    try:
+        msgspec.convert(value, expected, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        if message.startswith("Invalid enum value"):
+            message = f"{str(value)[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
+            return [Problem((*loc, *_path(path)), "enum", message, value)]
+        return [Problem((*loc, *_path(path)), _kind(message), message, value)]
+    except RecursionError:
+        return [Problem(loc, "recursion", "Nested too deeply", None)]
+    return []
+
+
+def _element_type(expected: Any) -> Any:
+    """X of `list[X]`, `tuple[X, ...]`, and either of them `| None` or annotated; None elsewhere."""
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, UnionType):
+        return next((found for found in map(_element_type, arguments) if found is not None), None)
+    if hasattr(expected, "__metadata__"):
+        return _element_type(expected.__origin__)
+    if origin is list or (origin is tuple and arguments[1:] == (Ellipsis,)):
+        return arguments[0]
+    return None
+
+
+def choices(expected: Any) -> list[Any]:
+    """Return the values of an enum or a Literal, and of those within a union or an annotation."""
+    if get_origin(expected) is Literal:
+        return list(get_args(expected))
+    if isinstance(expected, type) and issubclass(expected, Enum):
+        return [member.value for member in expected]
+    return [choice for inner in get_args(expected) for choice in choices(inner)]
+
+
+def _path(text: str) -> list[str | int]:
+    return [int(index) if index else name for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", text)]
+
+
+def _kind(message: str) -> str:
+    if " of length >=" in message:
+        return "too_short"
+    if " of length <=" in message:
+        return "too_long"
+    if " >= " in message or " > " in message:
+        return "greater_than_equal"
+    if " <= " in message or " < " in message:
+        return "less_than_equal"
+    expected = re.match(r"Expected `([a-z]+)", message)
+    return f"{_LONG_NAMES.get(expected[1], expected[1])}_type" if expected else "value_error"
+
+
+_LONG_NAMES = {"str": "string", "array": "list", "object": "object"}
+
+
+def _kind_of(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def unknown(kind: str, name: str, known: list[str]) -> str:
+    """Say that there is no `kind` of this name, and which one may be meant."""
+    if not known:
+        return f"Unknown {kind} {name[:64]!r}; there are none here"
+    near = difflib.get_close_matches(name[:64], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the {kind}s are {', '.join(known)}"
+    return f"Unknown {kind} {name[:64]!r}; {hint}"

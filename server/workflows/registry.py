@@ -1,0 +1,20 @@
+"""Every workflow there is. A new one is a module beside this one and a row here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines import protocol
+from server.jobs import Job, JobType
+from server.ledger.catalog import Delivery
+from server.workflows.background import BACKGROUND_GENERATOR
+from server.workflows.image import IMAGE_GENERATION
+from server.workflows.workflow import Workflow
+
+WORKFLOWS: dict[JobType, Workflow[Any]] = {
+    workflow.job_type: workflow for workflow in (BACKGROUND_GENERATOR, IMAGE_GENERATION)
+}
+
+
+def deliver(job: Job, images: Sequence[protocol.Generated]) -> Delivery:
+    """Return what to keep of a job's images, by its workflow."""
+    return WORKFLOWS[job.job_type].deliver(job, images)

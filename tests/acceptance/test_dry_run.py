@@ -1,0 +1,46 @@
+"""A dry run: the checks and errors of the request itself, and nothing made or taken."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.server import SPEC, Server
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "cost"),
+    [("background-generator", SPEC, 5), ("image-generation", {"prompt": "marble in warm light", "n": 4}, 20)],
+)
+def test_a_dry_run_says_the_price_and_makes_nothing(
+    tiny_server: Server, route: str, body: dict[str, Any], cost: int
+) -> None:
+    client = tiny_server.new_client(f"dry {route}", 100)
+    answer = client.post(f"/v1/{route}", params={"dry_run": "true"}, json=body)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["credits_cost"], found["balance"]) == (cost, 100)
+    assert found["queue_position"] >= 0
+    assert found["estimated_seconds"] > 0
+    assert client.get("/v1/jobs").json()["jobs"] == []
+    assert client.get("/v1/credits").json() == {"balance": 100, "granted": 100, "spent": 0, "refunded": 0}
+
+
+def test_a_dry_run_has_the_errors_of_the_request(tiny_server: Server) -> None:
+    poor = tiny_server.new_client("dry and poor", 4)
+    refused = poor.post("/v1/background-generator", params={"dry_run": "true"}, json=SPEC)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "INSUFFICIENT_BALANCE")
+    bad = poor.post(
+        "/v1/background-generator",
+        params={"dry_run": "true"},
+        json={**SPEC, "sed": 7},
+        headers={"Idempotency-Key": "two words"},
+    )
+    assert [detail["loc"] for detail in bad.json()["detail"]] == [["header", "Idempotency-Key"], ["body", "sed"]]
+
+
+def test_what_a_closed_vocabulary_understood_is_said_before_paying(server: Server) -> None:
+    spec = {"scene_type": "carrara kitchen counter", "mood": "cosy", "dominant_colors": ["navy", "ivory"]}
+    dry = server.client.post("/v1/background-generator", params={"dry_run": "true"}, json=spec).json()
+    assert dry["understood"] == {"scene": "marble", "mood": "warm", "colors_used": 2}
+    accepted = server.client.post("/v1/background-generator", json=spec).json()
+    assert accepted["understood"] == dry["understood"]

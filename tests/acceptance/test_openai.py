@@ -1,0 +1,103 @@
+"""OpenAI's own client against a running server."""
+
+import asyncio
+import base64
+from io import BytesIO
+
+import httpx
+import openai
+import pytest
+from PIL import Image
+
+from tests.support.server import Server, wait_for
+
+
+@pytest.fixture
+def client(tiny_server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{tiny_server.url}/v1", api_key=tiny_server.key, max_retries=0)
+
+
+def test_images_as_base64(client: openai.OpenAI) -> None:
+    answer = client.images.generate(prompt="marble warm", model="good", n=4, size="512x512", response_format="b64_json")
+    assert answer.data is not None
+    images = [Image.open(BytesIO(base64.b64decode(item.b64_json or ""))) for item in answer.data]
+    assert [image.size for image in images] == [(512, 512)] * 4
+    assert {item.revised_prompt for item in answer.data} == {"marble warm"}
+
+
+def test_images_by_link_with_fields_of_this_server(client: openai.OpenAI, tiny_server: Server) -> None:
+    answer = client.images.generate(prompt="marble warm", size="1792x1024", extra_body={"seed": 5})
+    assert answer.data is not None
+    [item] = answer.data
+    assert item.url is not None
+    assert Image.open(BytesIO(httpx.get(item.url).content)).size == (672, 384)
+    job = tiny_server.job(answer.model_extra["job_id"] if answer.model_extra else "")
+    assert job["result"][0]["meta"]["seed"] == 5
+
+
+def test_the_asynchronous_client(tiny_server: Server) -> None:
+    async def ask() -> list[int]:
+        async with openai.AsyncOpenAI(base_url=f"{tiny_server.url}/v1", api_key=tiny_server.key) as client:
+            answers = await asyncio.gather(*(client.images.generate(prompt="wood", n=n) for n in (1, 2)))
+        return [len(answer.data or []) for answer in answers]
+
+    assert asyncio.run(ask()) == [1, 2]
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert "good" in [model.id for model in client.models.list()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"size": "huge"}, "size"),
+        ({"n": 9}, "n"),
+        ({"model": "dall-e-3"}, "model"),
+        ({"quality": "hd"}, "quality"),
+        ({"style": "vivid"}, "style"),
+        ({"extra_body": {"strength": 1}}, "strength"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name(
+    client: openai.OpenAI, fields: dict[str, object], param: str
+) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.images.generate(prompt="marble", **fields)  # type: ignore[call-overload]
+    assert refused.value.param == param
+    assert refused.value.type == "invalid_request_error"
+    assert refused.value.code == "VALIDATION_ERROR"
+
+
+def test_neutral_fields_are_accepted(client: openai.OpenAI) -> None:
+    answer = client.images.generate(
+        prompt="marble", quality="auto", background="auto", moderation="auto", output_format="png", size="auto"
+    )
+    assert len(answer.data or []) == 1
+
+
+def test_a_bad_key_and_an_empty_purse(tiny_server: Server) -> None:
+    with pytest.raises(openai.AuthenticationError) as refused:
+        openai.OpenAI(base_url=f"{tiny_server.url}/v1", api_key="sk_live_wrong").images.generate(prompt="marble")
+    assert (refused.value.code, refused.value.type) == ("UNAUTHORIZED", "invalid_request_error")
+    key = tiny_server.backlot("clients", "add", "broke painter", "--credits", "4").stdout.strip()
+    with pytest.raises(openai.APIStatusError) as empty:
+        openai.OpenAI(base_url=f"{tiny_server.url}/v1", api_key=key).images.generate(prompt="marble")
+    assert (empty.value.status_code, empty.value.code) == (402, "INSUFFICIENT_BALANCE")
+
+
+def test_a_failed_job_is_an_error_and_is_refunded(tiny_server: Server) -> None:
+    key = tiny_server.backlot("clients", "add", "black painter", "--credits", "10").stdout.strip()
+    client = openai.OpenAI(base_url=f"{tiny_server.url}/v1", api_key=key, max_retries=0)
+    with pytest.raises(openai.InternalServerError) as failed:
+        client.images.generate(prompt="marble", model="black")
+    assert failed.value.code == "GENERATION_FAILED"
+    assert "black" in failed.value.message
+    assert tiny_server.credits(tiny_server.client_of(key))["balance"] == 10
+
+
+def test_a_client_that_goes_away_cancels_its_job(slow_server: Server) -> None:
+    before = slow_server.credits()["refunded"]
+    with pytest.raises(httpx.ReadTimeout):
+        slow_server.client.post("/v1/images/generations", json={"prompt": "marble"}, timeout=1.5)
+    wait_for(lambda: slow_server.credits()["refunded"] == before + 5, 30)

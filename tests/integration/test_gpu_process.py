@@ -1,0 +1,208 @@
+"""What a real GPU process reports of orders: images that share slots, memory that runs out, calls that fail, cancels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diffusers import UNet2DConditionModel
+
+from pipelines.failure_reason import FailureReason, Fault
+from pipelines.model_card import ModelCard
+from pipelines.protocol import (
+    BatchFailed,
+    Cancel,
+    Cancelled,
+    Evicted,
+    Failed,
+    Generate,
+    Generated,
+    Item,
+    Load,
+    Loaded,
+    LoadFailed,
+    Measured,
+    Pin,
+    Restarted,
+    Started,
+    Step,
+    Steps,
+)
+from tests.support import tiny
+from tests.support.gpu_process import GpuProcess
+
+
+def card(name: str, folder: Path, **fields: Any) -> ModelCard:
+    values = {"licence": "-", "tiers": ("0.5K",), "steps": 3, "guidance": 2.0, "max_batch": 64, **fields}
+    return ModelCard.from_flat(name=name, folder=str(folder), **values)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[GpuProcess]:
+    with GpuProcess(tmp_path) as started:
+        started.wait(Started)
+        yield started
+
+
+class Orders:
+    """Orders images of one size, each under its own name."""
+
+    def __init__(self, folder: Path, side: int = 64) -> None:
+        self._folder, self._side = folder, side
+
+    def __call__(self, of: ModelCard, image_id: str, batch_size: int = 4, **order: Any) -> Generate:
+        item = Item(image_id, 1, "marble warm", "", str(self._folder / f"{image_id}.png"), deliver_flawed=True)
+        steps = order.pop("steps", of.sampling.steps)
+        return Generate(of, self._side, self._side, steps, of.sampling.guidance, batch_size, item, **order)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Orders:
+    return Orders(tmp_path)
+
+
+def generated(process: GpuProcess, *image_ids: str) -> dict[str, Generated]:
+    """Wait until these are generated; return their reports by name."""
+    missing = set(image_ids) - {report.image_id for report in process.of(Generated)}
+    while missing:
+        missing.discard(process.wait(Generated).image_id)
+    return {report.image_id: report for report in process.of(Generated)}
+
+
+def steps_of(process: GpuProcess) -> list[Step]:
+    return [step for report in process.of(Steps) for step in report.done]
+
+
+def test_images_share_slots_and_one_that_is_isolated_does_not(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
+) -> None:
+    good = card("good", tiny_folders["good"], steps=20)
+    process.send(image(good, "a"), image(good, "b"), image(good, "c", isolated=True), image(good, "d"))
+    generated(process, "a", "b", "c", "d")
+    order = [step.image_id for step in steps_of(process)]
+    # The first two take turns at their steps; the isolated one has all of its own to itself.
+    assert order[:40].count("a") == order[:40].count("b") == 20
+    assert order[40:] == ["c"] * 20 + ["d"] * 20
+
+
+def test_a_cancel_reaches_an_image_that_waits_and_one_in_a_slot(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
+) -> None:
+    good = card("good", tiny_folders["good"], steps=1000)
+    process.send(image(good, "running", 1), image(good, "waiting", 1), image(good, "other", 1, steps=3))
+    process.wait(Steps)
+    process.send(Cancel("waiting"), Cancel("running"), Cancel("unknown"))
+    assert process.wait(Cancelled).image_id == "waiting"
+    assert process.wait(Cancelled).image_id == "running"
+    generated(process, "other")
+    assert len(process.of(Cancelled)) == 2
+
+
+@pytest.mark.parametrize("slots", [True, False], ids=["slots", "whole batches"])
+def test_a_denoiser_call_that_fails_loses_only_the_images_in_slots(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path], tmp_path: Path, slots: bool
+) -> None:
+    pipeline = tiny.unet_pipeline()
+    # This denoiser takes wider text than its text encoder gives.
+    pipeline.register_modules(unet=UNet2DConditionModel.from_config(pipeline.unet.config, cross_attention_dim=24))
+    pipeline.save_pretrained(tmp_path / "broken", safe_serialization=True)
+    broken = card("broken", tmp_path / "broken", slots=slots)
+    good = card("good", tiny_folders["good"])
+    process.send(image(broken, "a", 2), image(broken, "b", 2), image(broken, "c", 2), image(good, "d"))
+    failed = process.wait(BatchFailed)
+    assert (failed.reason, failed.image_ids, failed.model) == (FailureReason.PIPELINE_ERROR, ("a", "b"), "broken")
+    assert "RuntimeError" in failed.message
+    assert process.wait(BatchFailed).image_ids == ("c",)
+    generated(process, "d")
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_images(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    process.send(image(card("gone", tmp_path / "gone"), "a"), image(card("good", tiny_folders["good"]), "b"))
+    assert process.wait(LoadFailed).model == "gone"
+    failed = process.wait(Failed)
+    assert (failed.image_id, failed.reason, failed.fault) == ("a", FailureReason.MODEL_LOAD_FAILED, Fault.MACHINE)
+    generated(process, "b")
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def hungry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with large latents: 64 slots at 512 × 512 do not fit into 400 MiB, some fewer do."""
+    folder = tmp_path_factory.mktemp("hungry") / "model"
+    tiny.unet_pipeline(vae_levels=3).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture
+def small_process(tmp_path: Path) -> Iterator[GpuProcess]:
+    with GpuProcess(tmp_path, memory_gib=0.4) as started:
+        started.wait(Started)
+        yield started
+
+
+def test_memory_that_runs_out_halves_the_slots_and_loses_no_image(
+    small_process: GpuProcess, hungry: Path, tmp_path: Path
+) -> None:
+    image = Orders(tmp_path, side=512)
+    model = card("hungry", hungry, steps=2)
+    names = ("a", "b", "c")
+    small_process.send(*(image(model, name, 64) for name in names))
+    restarted = small_process.wait(Restarted)
+    assert (restarted.batch_size, restarted.previous_batch_size, restarted.evicted) == (32, 64, False)
+    assert restarted.image_ids == names
+    assert restarted.reason is FailureReason.OUT_OF_MEMORY
+    # An order that was sent before the server heard of it shares the smaller slots.
+    small_process.send(image(model, "late", 64))
+    made = generated(small_process, *names, "late")
+    fits = min(report.batch_size for report in small_process.of(Restarted))
+    assert {report.recipe.batch_size for report in made.values()} == {fits}
+    assert small_process.of(Failed) == []
+    too_large = [report.batch_size for report in small_process.of(Measured) if report.seconds_per_step is None]
+    assert too_large == [report.previous_batch_size for report in small_process.of(Restarted)]
+
+
+def test_memory_that_runs_out_evicts_idle_models_first_but_no_pinned_one(
+    small_process: GpuProcess, hungry: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    image = Orders(tmp_path, side=512)
+    idle, pinned = card("idle", tiny_folders["good"]), card("pinned", tiny_folders["flat"])
+    small_process.send(Pin(("pinned",)), Load(idle), Load(pinned))
+    small_process.wait(Loaded, lambda report: report.model == "pinned")
+    small_process.send(image(card("hungry", hungry, steps=1), "a", 64))
+    first = small_process.wait(Restarted)
+    assert (first.evicted, first.batch_size, first.previous_batch_size) == (True, 64, 64)
+    assert "idle" in first.message
+    # There is nothing left to evict, so the second time fewer slots must do.
+    assert small_process.wait(Restarted).evicted is False
+    generated(small_process, "a")
+    assert [report.model for report in small_process.of(Evicted)] == ["idle"]
+
+
+def test_a_reproducible_model_never_runs_in_fewer_slots(
+    small_process: GpuProcess, hungry: Path, tmp_path: Path
+) -> None:
+    image = Orders(tmp_path, side=512)
+    exact = card("exact", hungry, steps=1, reproducible=True)
+    small_process.send(image(exact, "a", 64), image(exact, "b", 64))
+    for name in ("a", "b"):
+        failed = small_process.wait(Failed)
+        assert (failed.image_id, failed.reason, failed.fault) == (name, FailureReason.OUT_OF_MEMORY, Fault.MACHINE)
+        assert "the 64 slots that reproducible = true pins exact to" in failed.message
+    assert small_process.of(Restarted) == []
+
+
+def test_an_image_that_does_not_fit_even_alone_fails_alone(
+    small_process: GpuProcess, hungry: Path, tmp_path: Path
+) -> None:
+    model = card("hungry", hungry, steps=1)
+    small_process.send(Orders(tmp_path, side=4096)(model, "large", 2), Orders(tmp_path)(model, "small", 2))
+    restarted = small_process.wait(Restarted)
+    assert (restarted.batch_size, restarted.previous_batch_size) == (1, 2)
+    failed = small_process.wait(Failed)
+    assert (failed.image_id, failed.reason) == ("large", FailureReason.OUT_OF_MEMORY)
+    assert "4096 × 4096" in failed.message
+    generated(small_process, "small")

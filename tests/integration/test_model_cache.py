@@ -1,0 +1,159 @@
+"""Which models are in memory, which are evicted for which, and reading one while another one works."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from pipelines.model_card import ModelCard
+from pipelines.worker.loader import CannotLoad, NoDevice, choose_device
+from pipelines.worker.model_cache import ModelCache
+from pipelines.worker.prefetch import Prefetch
+from server.models_file import load_models
+from tests.support.files import models_file
+
+
+@pytest.fixture
+def card(tiny_folders: dict[str, Path], tmp_path: Path) -> ModelCard:
+    return load_models(models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]})).models["good"]
+
+
+def with_weights(card: ModelCard, **weights: Any) -> ModelCard:
+    return msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, **weights))
+
+
+def test_models_share_memory_by_least_recent_use(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        shutil.copytree(tiny_folders["good"], tmp_path / name)
+    path = models_file(tmp_path / "models.toml", {name: tmp_path / name for name in ("a", "b", "c")})
+    a, b, c = load_models(path).models.values()
+    evicted: list[str] = []
+    # Room for two of them: each has some 0.4 MB of weights.
+    cache = ModelCache(torch.device("cpu"), 1_400_000, evicted.append)
+    cache.load(a)
+    cache.load(b)
+    assert evicted == []
+    assert cache.get(a) is not None
+    cache.prefetch(c)
+    cache.load(c)
+    assert evicted == ["b"]
+    assert cache.get(b) is None
+    assert cache.get(a) is not None
+
+
+def test_a_pinned_model_stays(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    path = models_file(tmp_path / "models.toml", {"a": tiny_folders["good"], "b": tiny_folders["flat"]})
+    a, b = load_models(path).models.values()
+    evicted: list[str] = []
+    cache = ModelCache(torch.device("cpu"), 1, evicted.append)
+    cache.pin(["a", "b"])
+    cache.load(a)
+    cache.load(b)
+    assert evicted == []
+    assert cache.get(a) is not None
+
+
+@pytest.mark.parametrize(("limit", "traced"), [(None, True), (2**40, False)], ids=["all memory", "a limit"])
+def test_calls_are_traced_if_memory_is_not_short(
+    tiny_folders: dict[str, Path], tmp_path: Path, limit: int | None, traced: bool
+) -> None:
+    card = load_models(models_file(tmp_path / "models.toml", {"a": tiny_folders["good"]})).models["a"]
+    model = ModelCache(torch.device("cpu"), limit, lambda _: None).load(card)
+    assert (model.findings.traced is not None) == traced
+
+
+def test_an_edit_that_leaves_the_weights_does_not_load_them_again(card: ModelCard) -> None:
+    evicted: list[str] = []
+    cache = ModelCache(torch.device("cpu"), None, evicted.append)
+    loaded = cache.load(card)
+    edited = msgspec.structs.replace(card, sampling=msgspec.structs.replace(card.sampling, steps=7))
+    again = cache.get(edited)
+    assert again is not None
+    assert again.card == edited
+    assert again.pipeline is loaded.pipeline
+    assert cache.get(with_weights(card, dtype="bfloat16")) is None
+    assert evicted == []
+
+
+def test_a_card_that_cannot_be_loaded_leaves_what_was_in_memory(card: ModelCard, tmp_path: Path) -> None:
+    evicted: list[str] = []
+    cache = ModelCache(torch.device("cpu"), None, evicted.append)
+    cache.load(card)
+    with pytest.raises(CannotLoad, match="could not be read"):
+        cache.load(with_weights(card, folder=str(tmp_path)))
+    assert evicted == []
+    assert cache.get(card) is not None
+
+
+def test_a_model_that_could_not_be_prefetched_is_read_when_it_is_wanted(card: ModelCard, tmp_path: Path) -> None:
+    cache = ModelCache(torch.device("cpu"), None, lambda _: None)
+    late = with_weights(card, folder=str(tmp_path / "late"))
+    cache.prefetch(late)
+    assert card.weights.folder is not None
+    shutil.copytree(card.weights.folder, tmp_path / "late")
+    assert cache.load(late).card == late
+
+
+def test_idle_models_can_be_evicted(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    path = models_file(tmp_path / "models.toml", dict.fromkeys(("a", "b", "c"), tiny_folders["good"]))
+    a, b, c = load_models(path).models.values()
+    evicted: list[str] = []
+    cache = ModelCache(torch.device("cpu"), None, evicted.append)
+    for one in (a, b, c):
+        cache.load(one)
+    cache.pin(["b"])
+    assert cache.idle_beside(c) == ["a"]
+    cache.evict(["a"])
+    assert evicted == ["a"]
+    assert cache.idle_beside(c) == []
+
+
+def test_a_prefetch_reads_every_file(card: ModelCard, tmp_path: Path) -> None:
+    assert card.weights.folder is not None
+    folder = shutil.copytree(card.weights.folder, tmp_path / "model")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    # A pipe is left alone: to open it would wait for a writer for ever.
+    os.mkfifo(folder / "pipe")
+    prefetch = Prefetch(with_weights(card, folder=str(folder)))
+    prefetch.wait()
+    assert prefetch.bytes_read == size
+
+
+def test_a_prefetch_of_a_model_that_is_not_there_reads_nothing(card: ModelCard, tmp_path: Path) -> None:
+    prefetch = Prefetch(with_weights(card, folder=str(tmp_path / "nowhere")))
+    prefetch.wait()
+    assert prefetch.bytes_read == 0
+
+
+def test_a_prefetch_that_is_stopped_reads_no_further(card: ModelCard, tmp_path: Path) -> None:
+    large = tmp_path / "large.safetensors"
+    with large.open("wb") as file:
+        file.truncate(2**40)
+    prefetch = Prefetch(with_weights(card, folder=str(tmp_path)))
+    prefetch.stop()
+    prefetch.wait()
+    assert prefetch.bytes_read < 2**40
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "chosen"),
+    [
+        ("auto", 0, "cpu"),
+        ("auto", 2, "cuda:0"),
+        ("cpu", 2, "cpu"),
+        ("cuda", 1, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+        ("cuda:1", 1, None),
+        ("cuda", 0, None),
+    ],
+)
+def test_a_gpu_is_chosen_with_its_index(wanted: str, gpus: int, chosen: str | None) -> None:
+    if chosen is None:
+        with pytest.raises(NoDevice, match=f"BACKLOT_DEVICE={wanted} names a GPU"):
+            choose_device(wanted, gpus)
+    else:
+        assert str(choose_device(wanted, gpus)) == chosen

@@ -1,0 +1,173 @@
+"""The operator's command, as a script would call it."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ROOT, Server
+
+
+def test_clients(tiny_server: Server) -> None:
+    made = tiny_server.backlot("clients", "add", "colour-desk", "--credits", "12")
+    key = made.stdout.strip()
+    assert key.startswith("sk_live_")
+    assert len(key.removeprefix("sk_live_")) == 32
+    assert made.stdout == f"{key}\n"
+    twice = tiny_server.backlot("clients", "add", "colour-desk")
+    assert twice.returncode == 1
+    assert "there is a client 'colour-desk' already" in twice.stderr
+    assert tiny_server.backlot("clients", "grant", "colour-desk", "8").stdout == "colour-desk has 20 credits\n"
+    assert tiny_server.client_of(key).get("/v1/credits").json()["balance"] == 20
+    listed = {row["name"]: row for row in json.loads(tiny_server.backlot("clients", "list", "--json").stdout)}
+    assert (listed["colour-desk"]["balance"], listed["colour-desk"]["test"]) == (20, False)
+    assert "colour-desk" in tiny_server.backlot("clients", "list").stdout
+    assert tiny_server.backlot("clients", "grant", "nobody", "8").returncode == 1
+    assert tiny_server.backlot("clients", "grant", "colour-desk", "0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["clients", "add", ""], "a name needs a letter"),
+        (["clients", "add", "x", "--credits", "abc"], "'abc' is not a whole number 0–"),
+        (["clients", "grant", "studio", "99999999999999999999"], "is not a whole number 1–"),
+        (["requests", "--limit", "-1"], "'-1' is not a whole number 1–"),
+        (["db", "backup", "/nowhere/x.db"], "there is no folder /nowhere"),
+    ],
+)
+def test_wrong_arguments_are_told(tiny_server: Server, arguments: list[str], told: str) -> None:
+    answer = tiny_server.backlot(*arguments)
+    assert answer.returncode != 0
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_only_a_hash_of_a_key_is_kept(tiny_server: Server) -> None:
+    key = tiny_server.backlot("clients", "add", "secretive").stdout.strip()
+    for path in (*tiny_server.data.glob("backlot.db*"), *tiny_server.data.glob("logs/*")):
+        assert key.encode() not in path.read_bytes()
+
+
+def test_control_characters_of_a_name_are_never_printed(tiny_server: Server) -> None:
+    name = "bell\x07 \x1b]0;title\x9b2J"
+    tiny_server.new_client(name)
+    for command in (
+        ["clients", "list"],
+        ["keys", "list"],
+        ["clients", "list", "--json"],
+        ["clients", "grant", name, "1"],
+    ):
+        printed = tiny_server.backlot(*command).stdout
+        assert "bell" in printed
+        assert printed.replace("\n", "").isprintable()
+    listed = json.loads(tiny_server.backlot("clients", "list", "--json").stdout)
+    assert name in [row["name"] for row in listed]
+    again = tiny_server.backlot("clients", "add", name)
+    assert again.returncode == 1
+    assert again.stderr.replace("\n", "").isprintable()
+
+
+def on_terminal(server: Server, columns: int, *arguments: str) -> list[str]:
+    """Return the lines that the command prints on a terminal of so many columns, without their styles."""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    command = [sys.executable, "-m", "server.operator.command", *arguments]
+    environment = {key: value for key, value in server.environment.items() if key not in ("COLUMNS", "LINES")}
+    subprocess.run(command, cwd=ROOT, env={**environment, "TERM": "xterm"}, stdout=its_end, check=True)
+    os.close(its_end)
+    printed = os.read(terminal, 1_000_000).decode()
+    os.close(terminal)
+    return re.sub(r"\x1b\[\d*m", "", printed).splitlines()
+
+
+def test_a_table_is_told_one_field_a_line_where_it_does_not_fit(tiny_server: Server) -> None:
+    tiny_server.client.get("/v1/credits")
+    wide = on_terminal(tiny_server, 300, "requests", "--limit", "1")
+    assert wide[0].split()[:3] == ["id", "created_at", "client"]
+    assert len(wide) == 2
+    narrow = dict(line.split(maxsplit=1) for line in on_terminal(tiny_server, 60, "requests", "--limit", "1"))
+    assert (narrow["client"], narrow["route"], narrow["status"]) == ("studio", "/v1/credits", "200")
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tiny_server: Server) -> None:
+    command = [sys.executable, "-m", "server.operator.command", "models", "list"]
+    unread, its_end = os.pipe()
+    os.close(unread)
+    done = subprocess.run(command, cwd=ROOT, env=tiny_server.environment, stdout=its_end, stderr=subprocess.PIPE)
+    os.close(its_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_revoking_all_keys_of_a_client(tiny_server: Server) -> None:
+    client = tiny_server.new_client("gone")
+    assert json.loads(tiny_server.backlot("keys", "revoke", "gone", "--json").stdout) == {"revoked": 1}
+    assert client.get("/v1/credits").status_code == 401
+    again = tiny_server.backlot("keys", "revoke", "gone")
+    assert again.returncode == 1
+    assert "no key to revoke" in again.stderr
+
+
+def test_a_key_with_priority(tiny_server: Server) -> None:
+    key = tiny_server.backlot("keys", "add", "studio", "--priority", "2").stdout.strip()
+    listed = {row["key"]: row for row in json.loads(tiny_server.backlot("keys", "list", "--json").stdout)}
+    assert listed[key[:14]]["priority"] == 2
+    job = tiny_server.finished(tiny_server.submit(tiny_server.client_of(key)))
+    connection = sqlite3.connect(tiny_server.data / "backlot.db")
+    row = connection.execute("SELECT priority FROM jobs WHERE public_id = ?", (job["public_id"],)).fetchone()
+    connection.close()
+    assert row == (2,)
+
+
+def test_models(tiny_server: Server, tmp_path: Path) -> None:
+    listed = {row["name"]: row for row in json.loads(tiny_server.backlot("models", "list", "--json").stdout)}
+    assert listed["good"]["default"] is True
+    assert tiny_server.backlot("models", "check").returncode == 0
+    bad = tmp_path / "models.toml"
+    bad.write_text("default_model = 1")
+    tiny_server.environment["BACKLOT_MODELS"], good = str(bad), tiny_server.environment["BACKLOT_MODELS"]
+    told = tiny_server.backlot("models", "check")
+    as_json = tiny_server.backlot("models", "check", "--json")
+    tiny_server.environment["BACKLOT_MODELS"] = good
+    assert told.returncode == as_json.returncode == 1
+    assert "default_model = 1" in told.stderr
+    assert json.loads(as_json.stdout)["ok"] is False
+
+
+def test_a_backup_is_whole(tiny_server: Server, tmp_path: Path) -> None:
+    tiny_server.finished(tiny_server.submit())
+    target = tmp_path / "copy.db"
+    assert tiny_server.backlot("db", "backup", str(target)).returncode == 0
+    connection = sqlite3.connect(target)
+    assert connection.execute("SELECT count(*) FROM jobs WHERE status = 'SUCCESS'").fetchone()[0] >= 1
+    connection.close()
+    assert "exists already" in tiny_server.backlot("db", "backup", str(target)).stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("BACKLOT_PORT", "many", "BACKLOT_PORT='many'"),
+        ("BACKLOT_DEVICE", "gpu", "it takes auto, cpu, cuda"),
+        ("BACKLOT_LOG_LEVEL", "loud", "it takes DEBUG, INFO"),
+    ],
+)
+def test_settings_name_the_variable(tiny_server: Server, variable: str, value: str, told: str) -> None:
+    before = tiny_server.environment.get(variable)
+    tiny_server.environment[variable] = value
+    answer = tiny_server.backlot("clients", "list")
+    del tiny_server.environment[variable]
+    if before is not None:
+        tiny_server.environment[variable] = before
+    assert answer.returncode == 1
+    assert f"{variable}={value!r} cannot be used" in answer.stderr
+    assert told in answer.stderr

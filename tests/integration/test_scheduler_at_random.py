@@ -1,0 +1,144 @@
+"""Whatever happens to GPUs and server, in whatever order: every job ends once, and money and files agree with its end."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from pipelines import protocol
+from pipelines.failure_reason import FailureReason, Fault
+from server.jobs import EventType, JobStatus
+from server.ledger import credits
+from tests.support.box import PRICE, Box, play, until
+from tests.support.fake_process import FakeGpu
+
+ACTIONS = 80
+
+
+class Fate:
+    """Does what a seed decides to a box."""
+
+    def __init__(self, box: Box, seed: int) -> None:
+        self.box = box
+        self.rng = random.Random(seed)
+        #: Every job, and how many images it has.
+        self.jobs: dict[str, int] = {}
+
+    async def act(self) -> None:
+        """Let one thing happen."""
+        actions = [
+            (6, self.submit),
+            (12, self.generate),
+            (4, self.step),
+            (2, self.fail),
+            (1, self.fail_batch),
+            (1, self.run_out_of_memory),
+            (1, self.crash),
+            (1, self.cancel),
+            (0.3, self.restart),
+        ]
+        (action,) = self.rng.choices([action for _, action in actions], [weight for weight, _ in actions])
+        await action()
+
+    def gpu(self) -> FakeGpu:
+        return self.rng.choice(self.box.gpus)
+
+    async def submit(self) -> None:
+        n = self.rng.randint(1, 4)
+        job_id = await self.box.submit(
+            n=n,
+            image_model=self.rng.choice("aab"),
+            on_technical_failure=self.rng.choice(["fail", "retry", "deliver"]),
+            seed=self.rng.randrange(1000),
+        )
+        self.jobs[job_id] = n
+
+    async def generate(self) -> None:
+        process = self.gpu().process
+        for image_id in process.unanswered[: self.rng.randint(1, 2)]:
+            if image_id in process.cancelled:
+                process.report(protocol.Cancelled(image_id))
+            else:
+                process.generate(image_id)
+
+    async def step(self) -> None:
+        process = self.gpu().process
+        if process.unanswered:
+            process.report(protocol.Steps((protocol.Step(process.unanswered[0], 1, 0.0),), 3))
+
+    async def fail(self) -> None:
+        process = self.gpu().process
+        if process.unanswered:
+            image_id = self.rng.choice(process.unanswered)
+            fault = self.rng.choice(list(Fault))
+            process.report(protocol.Failed(image_id, FailureReason.PIPELINE_ERROR, "it broke", fault))
+
+    async def fail_batch(self) -> None:
+        process = self.gpu().process
+        if process.unanswered:
+            in_slots = tuple(process.unanswered[:2])
+            process.report(protocol.BatchFailed(FailureReason.PIPELINE_ERROR, "it broke", in_slots, "a"))
+
+    async def run_out_of_memory(self) -> None:
+        process = self.gpu().process
+        if process.unanswered:
+            again = tuple(process.unanswered[:2])
+            reason = FailureReason.OUT_OF_MEMORY
+            process.report(protocol.Restarted(again, "a", 512, 512, 1, 2, False, reason, "Out of memory"))
+
+    async def crash(self) -> None:
+        gpu = self.gpu()
+        before = len(gpu.processes)
+        gpu.process.exit()
+        await until(lambda: len(gpu.processes) > before)
+        gpu.process.start()
+
+    async def cancel(self) -> None:
+        if self.jobs:
+            self.box.scheduler.cancel(self.rng.choice(list(self.jobs)))
+
+    async def restart(self) -> None:
+        await self.box.restart(killed=self.rng.random() < 0.5)
+
+    async def finish(self) -> None:
+        """Let the GPUs generate what is left."""
+
+        def all_ended() -> bool:
+            for gpu in self.box.gpus:
+                process = gpu.process
+                for image_id in process.unanswered:
+                    if image_id in process.cancelled:
+                        process.report(protocol.Cancelled(image_id))
+                    else:
+                        process.generate(image_id)
+            return all(self.box.status(job_id).ended for job_id in self.jobs)
+
+        await until(all_ended, 20)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_job_ends_once(tmp_path: Path, seed: int) -> None:
+    async def scene(box: Box) -> None:
+        fate = Fate(box, seed)
+        for _ in range(ACTIONS):
+            await fate.act()
+        await fate.finish()
+        await until(lambda: box.scheduler.backlog == 0)
+        refunded, kept = 0, set()
+        for job_id, n in fate.jobs.items():
+            ends = [event for event in box.events(job_id) if event.event_type is not EventType.STAGE]
+            assert [event.event_type for event in ends[:-1]] == [EventType.QUEUED]
+            assert ends[-1] == box.last(job_id), "something was told after the end"
+            if box.status(job_id) is JobStatus.SUCCESS:
+                metas = box.results(job_id)
+                assert len({meta["seed"] for meta in metas}) == n, "two images have one seed"
+                kept |= {f"{job_id[-2:]}/{job_id}{'' if n == 1 else f'-{index}'}.png" for index in range(n)}
+            else:
+                assert box.results(job_id) == []
+                refunded += n * PRICE
+        totals = credits.totals(box.connection, box.client)
+        assert (totals.spent, totals.refunded) == (sum(fate.jobs.values()) * PRICE, refunded)
+        await until(lambda: set(box.files()) == kept)
+        assert all(gpu.process.unanswered == [] for gpu in box.gpus)
+
+    play(Box(tmp_path, gpus=1 + seed % 2, max_batch=2, reproducible="true"), scene)

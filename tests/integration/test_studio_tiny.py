@@ -1,0 +1,82 @@
+"""The embedded model: its vocabulary, its renderer, and the shipped folder as a stock diffusers pipeline."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from pipelines.output.defects import defect_of
+from pipelines.output.evaluation import evaluate
+from pipelines.studio_tiny.renderer import RenderSpec, random_spec, render
+from pipelines.studio_tiny.vocabulary import MOODS, SCENES, phrase, words
+
+WEIGHTS = Path(__file__).parent.parent.parent / "pipelines" / "studio_tiny" / "weights"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("marble", "marble"), ("Polished Carrara", "marble"), ("an old oak table", "wood"), ("infinity cove", "sweep"),
+        ("seaside at dawn", "beach"), ("pedestal", "podium"), ("silk drapes", "fabric"), ("marbel", "marble"),
+        ("morning light through blinds", "window"), ("xyzzy", "sweep"), ("砂浜", "sweep"),
+    ],
+)  # fmt: skip
+def test_free_text_maps_to_the_nearest_scene(text: str, word: str) -> None:
+    assert phrase(text, "warm", []).scene == word
+
+
+def test_a_prompt_has_eleven_known_words() -> None:
+    understood = phrase("marble", "high-key", [(0, 128, 255), (8, 8, 8)])
+    assert understood.prompt == "marble bright r1-0 g1-16 b1-31 r2-1 g2-1 b2-1 r3-none g3-none b3-none"
+    assert understood.colors_used == 2
+    assert set(understood.prompt.split()) <= set(words())
+    assert phrase("a", "b", [(1, 2, 3)] * 8).colors_used == 3
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_renders_are_pure_and_in_the_colours_asked_for(scene: str) -> None:
+    spec = RenderSpec(scene, "neutral", ((40, 90, 160),))
+    first = render(spec, 320, 192, 5)
+    assert first.shape == (192, 320, 3)
+    assert np.array_equal(first, render(spec, 320, 192, 5))
+    assert not np.array_equal(first, render(spec, 320, 192, 6))
+    measured = evaluate(first, spec.colors).palette[0]
+    assert measured.delta_e < 15
+    assert measured.share > 0.02
+
+
+def test_every_mood_and_random_spec_renders() -> None:
+    rng = np.random.default_rng(1)
+    for mood in MOODS:
+        assert defect_of(render(RenderSpec("beach", mood, ()), 128, 128, 1)) is None
+    for _ in range(10):
+        spec = random_spec(rng)
+        assert render(spec, 96, 64, 3).shape == (64, 96, 3)
+
+
+def test_the_folder_is_small_and_safe() -> None:
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 40_000_000
+    assert {path.suffix for path in files} <= {".json", ".safetensors"}
+
+
+def test_the_folder_is_a_stock_pipeline_that_hears_the_colour() -> None:
+    pipeline = DiffusionPipeline.from_pretrained(WEIGHTS, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    colors = [(200, 40, 40), (40, 60, 190)]
+    images = pipeline(
+        [phrase("studio sweep", "neutral", [color]).prompt for color in colors],
+        width=512,
+        height=512,
+        num_inference_steps=8,
+        guidance_scale=2.0,
+        generator=[torch.Generator("cpu").manual_seed(1) for _ in colors],
+        output_type="np",
+    ).images
+    pixels = (images * 255).round().astype(np.uint8)
+    assert [defect_of(image) for image in pixels] == [None, None]
+    red, blue = pixels.reshape(2, -1, 3).mean(axis=1)
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]

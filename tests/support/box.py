@@ -1,0 +1,181 @@
+"""A scheduler on a real ledger, with fake GPU processes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ulid import ULID
+
+from server.jobs import JobStatus, JobType
+from server.ledger import clients, credits, jobs
+from server.ledger.database import Database, connect, transaction
+from server.ledger.events import EventRow
+from server.models_file import load_models
+from server.models_watch import ModelsFile
+from server.scheduler.events import EventHub
+from server.scheduler.limits import Limits
+from server.scheduler.scheduler import Scheduler
+from server.settings import Settings
+from server.workflows.registry import WORKFLOWS, deliver
+from tests.support.fake_process import FakeGpu, FakeProcess
+from tests.support.files import models_file, request_row
+
+PRICE = 5
+#: A crash is followed by the next start at once, and nothing is waited for.
+QUICK = Limits(restart_s=0.01, restart_most_s=0.01)
+
+
+class Box:
+    """One server without HTTP: its data folder, its models `a` and `b`, its GPUs."""
+
+    def __init__(self, folder: Path, gpus: int = 1, limits: Limits = QUICK, **card: Any) -> None:
+        """Take what the cards of both models say beside the usual. Without more, a GPU has one slot."""
+        folders = {name: folder / name for name in ("a", "b")}
+        for model in folders.values():
+            model.mkdir()
+            (model / "model_index.json").write_text("{}")
+        toml = models_file(folder / "models.toml", folders, **{"max_batch": 1, **card})
+        self.settings = Settings(data=folder / "data", models=toml)
+        self.models = ModelsFile(toml)
+        self.database = Database(self.settings.database)
+        self.connection = connect(self.settings.database)
+        with transaction(self.connection):
+            self.client = clients.add(self.connection, "studio", test=False)
+            credits.grant(self.connection, self.client, 10_000)
+        self.gpus = [FakeGpu() for _ in range(gpus)]
+        self.hub = EventHub()
+        self.limits = limits
+        self.scheduler = self.make_scheduler()
+
+    def make_scheduler(self) -> Scheduler:
+        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, self.gpus, self.limits)
+
+    @property
+    def process(self) -> FakeProcess:
+        """The present process of the first GPU."""
+        return self.gpus[0].process
+
+    def up(self) -> FakeProcess:
+        """Let the process of the first GPU be up."""
+        self.process.start()
+        return self.process
+
+    async def crash(self) -> FakeProcess:
+        """Let the process of the first GPU be gone, and the next one be up."""
+        before = len(self.gpus[0].processes)
+        self.process.exit()
+        await until(lambda: len(self.gpus[0].processes) > before)
+        return self.up()
+
+    async def submit(self, n: int | None = None, **spec: Any) -> str:
+        """Submit a background, or a job of `n` images; return its id."""
+        job_type = JobType.BACKGROUND_GENERATOR if n is None else JobType.IMAGE_GENERATION
+        usual = {"scene_type": "marble", "mood": "warm"} if n is None else {"prompt": "marble", "n": n}
+        workflow = WORKFLOWS[job_type]
+        checked = workflow.check({**usual, **spec}, self.models.current)
+        new = jobs.NewJob(
+            client_id=self.client,
+            job_type=job_type,
+            request=msgspec.to_builtins(checked),
+            plan=workflow.resolve(checked, self.models.current),
+            credits_cost=PRICE * (n or 1),
+            label="test",
+        )
+        row = request_row(str(ULID()))
+        accepted, _ = await self.scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, None))
+        return accepted.job_id
+
+    def edit_models(self, before: str, after: str) -> None:
+        """Edit models.toml and take the edit up."""
+        self.settings.models.write_text(self.settings.models.read_text().replace(before, after))
+        self.models.current = load_models(self.settings.models)
+        self.scheduler.models_changed()
+
+    async def restart(self, killed: bool) -> None:
+        """Stop the server, or let it be killed, and start it again on the same data, with processes that are up."""
+        if killed:
+            # No write of the killed server may come after the first read of the next one.
+            await self.database.write(lambda _: None)
+        else:
+            await self.scheduler.stop()
+        self.scheduler = self.make_scheduler()
+        await self.scheduler.start()
+        for gpu in self.gpus:
+            gpu.process.start()
+
+    # ── what the ledger says ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def status(self, job_id: str) -> JobStatus:
+        return self._detail(job_id).summary.status
+
+    def attempts(self, job_id: str) -> int:
+        row = self.connection.execute("SELECT attempts FROM jobs WHERE public_id = ?", (job_id,)).fetchone()
+        return int(row["attempts"])
+
+    def events(self, job_id: str) -> list[EventRow]:
+        found = jobs.events_since(self.connection, self.client, job_id, 0)
+        assert found is not None
+        return found.events
+
+    def last(self, job_id: str) -> EventRow:
+        return self.events(job_id)[-1]
+
+    def extras(self, job_id: str, stage: str) -> list[dict[str, Any]]:
+        """The `extra` of a job's events of one stage."""
+        return [event.extra for event in self.events(job_id) if event.stage == stage]
+
+    def results(self, job_id: str) -> list[dict[str, Any]]:
+        """The `meta` of a job's artifacts."""
+        return [artifact.meta for artifact in self._detail(job_id).artifacts]
+
+    async def ends(self, job_id: str) -> JobStatus:
+        """Wait for a job to end."""
+        await until(lambda: self.status(job_id).ended)
+        return self.status(job_id)
+
+    async def fails(self, job_id: str, reason: str) -> None:
+        """Wait for a job to end, which must be by this failure and with a refund."""
+        assert await self.ends(job_id) is JobStatus.FAILURE
+        assert self.last(job_id).extra["reason"] == reason
+        row = self.connection.execute("SELECT credits_cost FROM jobs WHERE public_id = ?", (job_id,)).fetchone()
+        assert self.last(job_id).extra["refunded"] == row["credits_cost"]
+
+    def files(self) -> list[str]:
+        """The images on disk, by their paths in the images folder."""
+        folder = self.settings.images
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    def _detail(self, job_id: str) -> jobs.JobDetail:
+        found = jobs.detail(self.connection, self.client, job_id)
+        assert found is not None
+        return found
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for a condition."""
+    for _ in range(round(seconds / 0.005)):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"not so within {seconds:g} s")
+
+
+def play(box: Box, scene: Callable[[Box], Awaitable[None]]) -> None:
+    """Play a scene on a box whose first process is up, and see that no credit was lost or made."""
+
+    async def run() -> None:
+        await box.scheduler.start()
+        for gpu in box.gpus:
+            gpu.process.start()
+        try:
+            await scene(box)
+        finally:
+            await box.scheduler.stop()
+            totals = credits.totals(box.connection, box.client)
+            box.connection.close()
+            box.database.close()
+        assert totals.balance == totals.granted - totals.spent + totals.refunded
+
+    asyncio.run(run())

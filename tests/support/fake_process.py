@@ -1,0 +1,139 @@
+"""GPU processes that are not there: they keep what they are ordered, and report what a test tells them to.
+
+With them a test sees what the server does about failures that no real process brings about in time.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines import protocol
+from pipelines.recipe import Recipe
+
+
+class FakeProcess:
+    """The server's end of a GPU process that is not there."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.orders: list[protocol.Order] = []
+        self.killed = False
+        self._orders_of: Counter[str] = Counter()
+        self._answers_of: Counter[str] = Counter()
+        self._on_report: Callable[[protocol.Report], None] | None = None
+        self._on_exit: Callable[[int], None] | None = None
+
+    # ── what the scheduler calls ─────────────────────────────────────────────────────────────────────────────────────
+
+    def follow(self, on_report: Callable[[protocol.Report], None], on_exit: Callable[[int], None]) -> None:
+        self._on_report, self._on_exit = on_report, on_exit
+
+    def send(self, order: protocol.Order) -> None:
+        self.orders.append(order)
+        if isinstance(order, protocol.Generate):
+            self._orders_of[order.item.image_id] += 1
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def wait(self, timeout_s: float) -> bool:
+        return True
+
+    # ── what a test calls ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def ordered(self) -> list[protocol.Generate]:
+        """The images that it was ordered to generate, oldest first."""
+        return [order for order in self.orders if isinstance(order, protocol.Generate)]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of those images."""
+        return [order.item.image_id for order in self.ordered]
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The images that it was ordered to generate and has not answered for, oldest first."""
+        return [
+            image_id for image_id in dict.fromkeys(self.ids) if self._orders_of[image_id] > self._answers_of[image_id]
+        ]
+
+    @property
+    def cancelled(self) -> list[str]:
+        """The images that it was told to drop."""
+        return [order.image_id for order in self.orders if isinstance(order, protocol.Cancel)]
+
+    def report(self, report: protocol.Report) -> None:
+        assert self._on_report is not None, "nobody follows this process"
+        match report:
+            case protocol.Generated(image_id=image_id) | protocol.Failed(image_id=image_id):
+                self._answers_of[image_id] += 1
+            case protocol.Cancelled(image_id=image_id):
+                self._answers_of[image_id] += 1
+            case protocol.BatchFailed(image_ids=image_ids):
+                self._answers_of.update(image_ids)
+            case _:
+                pass
+        self._on_report(report)
+
+    def start(self) -> None:
+        """Be up."""
+        self.report(protocol.Started("cpu", "a fake"))
+
+    def exit(self, status: int = -9) -> None:
+        """Be gone."""
+        assert self._on_exit is not None, "nobody follows this process"
+        self._on_exit(status)
+
+    def generate(self, image_id: str) -> None:
+        """Generate an image that was ordered: let it leave its slot, write a file, and report it."""
+        order = next(order for order in reversed(self.ordered) if order.item.image_id == image_id)
+        self.report(protocol.LeftSlot(image_id))
+        file = Path(order.item.path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"a fake image")
+        timings = {"denoising_s": 1.0, "decoding_s": 0.5, "finishing_s": 0.1}
+        self.report(protocol.Generated(image_id, recipe_of(order), None, None, timings))
+
+
+def recipe_of(order: protocol.Generate) -> Recipe:
+    """The recipe that a real process would have written."""
+    return Recipe(
+        model=order.card.name,
+        revision="revision",
+        pipeline="FakePipeline",
+        prompt=order.item.prompt,
+        negative_prompt=order.item.negative_prompt,
+        seed=order.item.seed,
+        width=order.width,
+        height=order.height,
+        steps=order.steps,
+        guidance=order.guidance,
+        scheduler="FakeScheduler",
+        dtype="float32",
+        settings="00000000",
+        batch_size=order.batch_size,
+        device="cpu",
+        device_name="a fake",
+        versions={},
+    )
+
+
+class FakeGpu:
+    """A factory of fake processes: what the scheduler has in place of a real GPU."""
+
+    def __init__(self) -> None:
+        self.processes: list[FakeProcess] = []
+        #: The operating system refuses to start a process.
+        self.refuses = False
+
+    def __call__(self) -> FakeProcess:
+        if self.refuses:
+            raise OSError("Resource temporarily unavailable")
+        self.processes.append(FakeProcess(pid=len(self.processes)))
+        return self.processes[-1]
+
+    @property
+    def process(self) -> FakeProcess:
+        """The process that was started last."""
+        return self.processes[-1]

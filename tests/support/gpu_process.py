@@ -1,0 +1,53 @@
+"""A real GPU process, spoken to in its protocol as the server does."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from pipelines.protocol import Order, Report, decode_report, encode
+from tests.support.server import ROOT
+
+T = TypeVar("T", bound=Report)
+
+
+class GpuProcess:
+    """`python -m pipelines.worker` on the CPU, from here to the end of the with block."""
+
+    def __init__(self, logs: Path, memory_gib: float = 0) -> None:
+        """Start it; 0 GiB is no limit."""
+        self._pipe, child = Pipe()
+        with child:
+            command = [sys.executable, "-m", "pipelines.worker", str(child.fileno()), "cpu", str(memory_gib), str(logs)]
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[child.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        #: Every report so far, oldest first.
+        self.reports: list[Report] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def send(self, *orders: Order) -> None:
+        for order in orders:
+            self._pipe.send_bytes(encode(order))
+
+    def wait(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True, timeout_s: float = 120) -> T:
+        """Return the next report of this kind that fits. Raises TimeoutError, and EOFError if the process is gone."""
+        while self._pipe.poll(timeout_s):
+            report = decode_report(self._pipe.recv_bytes())
+            self.reports.append(report)
+            if isinstance(report, kind) and fits(report):
+                return report
+        raise TimeoutError(f"no {kind.__name__} within {timeout_s:g} s, but {self.reports[-5:]}")
+
+    def of(self, kind: type[T]) -> list[T]:
+        """Return the reports of this kind so far."""
+        return [report for report in self.reports if isinstance(report, kind)]

@@ -1,0 +1,157 @@
+"""Real servers for the tests and the benchmarks: a process, a data folder, a GPU process, HTTP."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.files import models_file
+
+ROOT = Path(__file__).parent.parent.parent
+SPEC = {"scene_type": "marble", "mood": "warm"}
+
+
+class Server:
+    """A server process on a free port; it can be stopped, killed and started again on the same data."""
+
+    #: What the process runs.
+    module = "server"
+
+    def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
+        self.data = data
+        self.environment = {
+            **os.environ,
+            "BACKLOT_DATA": str(data),
+            "BACKLOT_MODELS": str(models),
+            "BACKLOT_PORT": "0",
+            "BACKLOT_RATE_LIMIT": "0",
+            "BACKLOT_READ_LIMIT": "0",
+            **environment,
+        }
+        self.key = ""
+        self.url = ""
+        self._running: subprocess.Popen[str] | None = None
+
+    def start(self, wait_ready: bool = True) -> None:
+        """Start the process and wait for its address, and until a model can serve if `wait_ready`."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+        )
+        self._running = process
+        for line in process.stdout or ():
+            if found := re.search(r"sk_live_\w+", line):
+                self.key = found[0]
+            if found := re.search(r"(http://(?:[\w.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
+                self.url = found[1]
+                break
+        else:
+            raise AssertionError(f"the server ended with status {process.wait()}")
+        # It listens already: a request that comes before it serves waits for its answer.
+        self.client = self.client_of(self.key)
+        if wait_ready:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until a model can serve."""
+        wait_for(lambda: self._answers("/readyz"), 120)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self.client.close()
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        if self._running is None:
+            raise AssertionError("the server was never started")
+        return self._running
+
+    def backlot(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the operator's command on this server's data."""
+        return subprocess.run(
+            [sys.executable, "-m", "server.operator.command", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+
+    def client_of(self, key: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+
+    def new_client(self, name: str, credits_: int = 1000, *options: str) -> httpx.Client:
+        made = self.backlot("clients", "add", name, "--credits", str(credits_), *options)
+        assert made.returncode == 0, made.stderr
+        return self.client_of(made.stdout.strip())
+
+    def submit(self, client: httpx.Client | None = None, **spec: Any) -> str:
+        """Return the new job's id."""
+        response = (client or self.client).post("/v1/background-generator", json={**SPEC, **spec})
+        assert response.status_code == 202, response.text
+        return str(response.json()["job_id"])
+
+    def job(self, job_id: str, client: httpx.Client | None = None) -> dict[str, Any]:
+        response = (client or self.client).get(f"/v1/jobs/{job_id}")
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def finished(self, job_id: str, client: httpx.Client | None = None, timeout_s: float = 90) -> dict[str, Any]:
+        """Wait until a job has ended and return it."""
+        deadline = time.monotonic() + timeout_s
+        since, ended = 0, False
+        while not ended:
+            assert time.monotonic() < deadline, f"the job {job_id} has not ended within {timeout_s} s"
+            response = (client or self.client).get(f"/v1/jobs/{job_id}/events", params={"since": since, "wait": 5})
+            assert response.status_code == 200, response.text
+            page = response.json()
+            since = page["latest_seq"]
+            ended = bool(page["events"]) and page["events"][-1]["event_type"] in ("succeeded", "failed")
+        return self.job(job_id, client)
+
+    def credits(self, client: httpx.Client | None = None) -> dict[str, int]:
+        found: dict[str, int] = (client or self.client).get("/v1/credits").json()
+        return found
+
+    def gpu_process(self) -> int:
+        """Wait for the GPU process and return its process id."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        wait_for(lambda: children.read_text() != "", 20)
+        return int(children.read_text().split()[0])
+
+    def _answers(self, path: str) -> bool:
+        assert self.process.poll() is None, f"the server ended with status {self.process.returncode}"
+        try:
+            return self.client.get(path).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+class ServerWithoutGpu(Server):
+    """A server whose GPU process is a fake that is up at once and generates everything: for what is not about images."""
+
+    module = "tests.support.without_gpu"
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        """Make the models file and the data folder in `folder`."""
+        model = folder / "model"
+        model.mkdir()
+        (model / "model_index.json").write_text("{}")
+        super().__init__(folder / "data", models_file(folder / "models.toml", {"fake": model}), **environment)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {timeout_s} s"
+        time.sleep(0.05)
+
+
+StartServer = Callable[..., Server]

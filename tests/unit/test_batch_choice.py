@@ -1,0 +1,88 @@
+"""The choice of a batch size from measured costs."""
+
+import pytest
+
+from pipelines.batch_choice import BatchCost, BatchCosts, CostKey, call_size_for
+
+KEY = CostKey("a", "a GPU", 512, 512)
+
+
+def cost(batch_size: int, seconds: float | None, revision: str = "r", key: CostKey = KEY) -> BatchCost:
+    return BatchCost(key, batch_size, revision, seconds, None if seconds is None else 1)
+
+
+@pytest.mark.parametrize(
+    ("measured", "images", "chosen"),
+    [
+        ({}, 1, 1),
+        ({}, 8, 1),
+        ({1: 1.0}, 1, 1),
+        ({1: 1.0}, 2, 2),
+        ({1: 1.0}, 8, 2),
+        ({1: 1.0, 2: 1.2}, 8, 4),
+        ({1: 1.0, 2: 1.2}, 2, 2),
+        ({1: 1.0, 2: 2.0}, 8, 1),
+        ({1: 1.0, 2: 1.2, 4: 2.4}, 8, 2),
+        ({1: 1.0, 2: 1.2, 4: 2.4}, 1, 1),
+        ({1: 1.0, 2: 1.2, 4: 1.4, 8: 1.6}, 3, 4),
+        ({1: 1.0, 2: 1.1, 4: None}, 8, 2),
+        ({1: 1.0, 2: None}, 8, 1),
+        ({1: None}, 8, 1),
+    ],
+    ids=[
+        "the first try",
+        "the first try of many",
+        "one image fills one slot",
+        "two images make the next size worth a try",
+        "one size is tried at a time",
+        "a better size makes the next one worth a try",
+        "no image would fill the next one",
+        "a worse size ends the tries",
+        "a size that gains nothing ends the tries",
+        "one image is soonest alone",
+        "three images of four slots",
+        "a size that did not fit ends the tries",
+        "nor is any larger one tried",
+        "nothing fits",
+    ],
+)
+def test_a_slot_group_opens_with_the_best_batch_size(
+    measured: dict[int, float | None], images: int, chosen: int
+) -> None:
+    costs = BatchCosts(cost(size, seconds) for size, seconds in measured.items())
+    assert costs.batch_size_for(KEY, [1, 2, 4, 8], images) == chosen
+
+
+def test_half_of_what_did_not_fit_is_chosen_if_no_allowed_size_fits() -> None:
+    assert BatchCosts([cost(4, None)]).batch_size_for(KEY, [4, 8], 8) == 2
+
+
+def test_a_cost_of_other_weights_replaces_all_of_its_model() -> None:
+    costs = BatchCosts([cost(1, 1.0), cost(2, 1.1), cost(4, None)])
+    costs.note(cost(1, 1.0, "new", CostKey("a", "a GPU", 768, 512)))
+    assert costs.batch_size_for(KEY, [4], 8) == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "images", "chosen"),
+    [
+        ({}, 1, 2),
+        ({}, 3, 4),
+        ({2: 1.0}, 3, 4),
+        ({2: 1.0, 4: 1.1}, 3, 4),
+        ({2: 1.0, 4: 1.8}, 3, 2),
+        ({2: 1.0, 4: 1.8}, 4, 4),
+        ({2: 1.0, 4: 0.5}, 1, 2),
+    ],
+    ids=[
+        "smallest",
+        "smallest for three",
+        "the time of all is not known",
+        "cheap padding",
+        "two, then one",
+        "all four",
+        "never more than needed",
+    ],
+)
+def test_a_call_takes_the_most_images_a_second(seconds: dict[int, float], images: int, chosen: int) -> None:
+    assert call_size_for([4, 2], images, seconds) == chosen

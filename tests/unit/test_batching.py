@@ -1,0 +1,150 @@
+"""When slot groups open, what enters them, when they close, and whom a crash is put down to."""
+
+from pipelines.model_card import ModelCard
+from server.scheduler.batching import AHEAD, Close, Enter, Open, SlotGroup, SlotGroups, next_action, suspects
+from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
+
+
+def key(model: str = "a", width: int = 512) -> BatchKey:
+    return BatchKey(model, width, 512, 4, 1.0)
+
+
+def card(name: str = "a") -> ModelCard:
+    return ModelCard.from_flat(name=name, licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
+
+
+class Gpu:
+    """Carries out what is decided, as the server does, with a batch size of its choice."""
+
+    def __init__(self, queue: Queue, batch_size: int = 2) -> None:
+        self.queue = queue
+        self.batch_size = batch_size
+        self.affinity = Affinity(loaded={"a": "revision"})
+        self.groups = SlotGroups()
+
+    def fill(self, now: float = 0.0) -> list[str]:
+        """Do all that can be done; return the images sent."""
+        sent = []
+        while (action := self.decide(now)) is not None:
+            match action:
+                case Open(image=image, batch_size=batch_size):
+                    group = SlotGroup(image.key, card(image.key.model), batch_size, closing=image.isolated)
+                    self.groups.open(group)
+                case Enter(image=image, group=group):
+                    pass
+                case Close(group=group):
+                    group.closing = True
+                    continue
+            self.queue.take(image, now, self.affinity)
+            group.images.add(image.image_id)
+            sent.append(image.image_id)
+        return sent
+
+    def decide(self, now: float = 0.0) -> Open | Enter | Close | None:
+        def choose(_: BatchKey, images: int) -> int:
+            return min(self.batch_size, images)
+
+        return next_action(self.groups, self.queue, self.affinity, now, choose)
+
+
+def queue_of(*images: str, width: int = 512, isolated: bool = False) -> Queue:
+    queue = Queue()
+    add(queue, *images, width=width, isolated=isolated)
+    return queue
+
+
+def add(queue: Queue, *images: str, width: int = 512, isolated: bool = False, model: str = "a") -> None:
+    for image in images:
+        queue.add(Waiting(image, 1, key(model, width), 0.0, isolated))
+
+
+def test_nothing_waits_and_nothing_is_done() -> None:
+    assert Gpu(Queue()).decide() is None
+
+
+def test_slots_are_filled_and_one_image_is_sent_ahead() -> None:
+    gpu = Gpu(queue_of("1", "2", "3", "4"))
+    assert gpu.fill() == ["1", "2", "3"]
+    assert gpu.groups.open_slots == 2
+    assert AHEAD == 1
+    assert gpu.groups.leave(["2"])
+    assert gpu.fill() == ["4"]
+
+
+def test_a_group_stays_open_for_what_may_come() -> None:
+    gpu = Gpu(queue_of("1", "2"))
+    assert gpu.fill() == ["1", "2"]
+    add(gpu.queue, "3")
+    assert gpu.fill() == ["3"]
+
+
+def test_what_needs_other_slots_is_sent_ahead_once_and_opens_when_the_slots_are_empty() -> None:
+    gpu = Gpu(queue_of("1", "2"))
+    gpu.fill()
+    add(gpu.queue, "wide-1", "wide-2", width=768)
+    assert gpu.fill() == ["wide-1"]
+    add(gpu.queue, "3")
+    # The current group is closing, and the following one has its one image.
+    assert gpu.decide() is None
+    gpu.groups.leave(["1", "2"])
+    assert gpu.groups.current is not None
+    assert gpu.groups.current.images == {"wide-1"}
+    assert gpu.groups.following is None
+    assert gpu.fill() == ["wide-2", "3"]
+
+
+def test_more_slots_are_opened_when_they_are_worth_it() -> None:
+    gpu = Gpu(queue_of("1"), batch_size=4)
+    assert gpu.fill() == ["1"]
+    assert gpu.groups.open_slots == 1
+    add(gpu.queue, "2", "3", "4")
+    # One slot is open, and four images would make use of four.
+    assert gpu.fill() == ["2"]
+    assert gpu.groups.following is not None
+    assert gpu.groups.following.batch_size == 3
+    gpu.groups.leave(["1"])
+    assert gpu.fill() == ["3", "4"]
+
+
+def test_an_isolated_image_shares_with_nobody() -> None:
+    gpu = Gpu(queue_of("1"))
+    add(gpu.queue, "lonely", isolated=True)
+    add(gpu.queue, "2")
+    assert gpu.fill() == ["1", "lonely"]
+    gpu.groups.leave(["1"])
+    assert gpu.fill() == ["2"]
+    assert [group.images for group in gpu.groups] == [{"lonely"}, {"2"}]
+
+
+def test_a_following_group_whose_only_image_is_dropped_is_gone() -> None:
+    gpu = Gpu(queue_of("1"))
+    gpu.fill()
+    add(gpu.queue, "wide", width=768)
+    gpu.fill()
+    assert gpu.groups.leave(["wide"])
+    assert gpu.groups.following is None
+    assert not gpu.groups.leave(["wide"])
+
+
+def test_a_group_knows_its_new_batch_size() -> None:
+    gpu = Gpu(queue_of("1", "2", "3", "4", "5", "6"), batch_size=4)
+    assert gpu.fill() == ["1", "2", "3", "4", "5"]
+    gpu.batch_size = 2
+    gpu.groups.resize(["1", "2", "3", "4"], 2)
+    assert gpu.groups.open_slots == 2
+    gpu.groups.leave(["1", "2"])
+    assert gpu.decide() is None
+    gpu.groups.leave(["3"])
+    assert gpu.fill() == ["6"]
+
+
+def test_a_crash_is_put_down_to_what_was_being_done() -> None:
+    gpu = Gpu(queue_of("1", "2"))
+    gpu.fill()
+    add(gpu.queue, "other", model="b")
+    gpu.fill(now=60.0)
+    in_flight = {"written", "1", "2", "other"}
+    assert suspects(gpu.groups, None, in_flight) == {"1", "2"}
+    assert suspects(gpu.groups, "b", in_flight) == {"other"}
+    assert suspects(gpu.groups, "c", in_flight) == set()
+    assert suspects(SlotGroups(), None, {"written"}) == {"written"}

@@ -1,0 +1,52 @@
+"""Which part may import which, read from the source of every module."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ROOT
+
+#: What `server` may import of `pipelines`: all of it is free of torch.
+SHARED = {
+    "pipelines",
+    "pipelines.aspect_ratios",
+    "pipelines.batch_choice",
+    "pipelines.colors",
+    "pipelines.evaluation",
+    "pipelines.failure_reason",
+    "pipelines.model_card",
+    "pipelines.protocol",
+    "pipelines.recipe",
+    "pipelines.studio_tiny",
+    "pipelines.studio_tiny.vocabulary",
+}
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere, by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            for alias in node.names:
+                if (ROOT / node.module.replace(".", "/") / f"{alias.name}.py").exists():
+                    yield f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("path", modules("server"), ids=str)
+def test_the_server_reaches_only_the_shared_part_of_pipelines(path: Path) -> None:
+    assert {name for name in imported(path) if name.split(".")[0] == "pipelines"} <= SHARED
+
+
+@pytest.mark.parametrize("path", modules("pipelines"), ids=str)
+def test_pipelines_never_import_the_server(path: Path) -> None:
+    assert not {
+        name for name in imported(path) if name.split(".")[0] in ("server", "litestar", "sqlite3", "sqlite_utils")
+    }

@@ -1,0 +1,103 @@
+"""models.toml: what is good loads, what is bad is told whole, and the shipped file is as it should be."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.aspect_ratios import RATIOS, TIERS, size_of
+from pipelines.colors import color_name, parse_color
+from server.jobs import JobType
+from server.models_file import Brand, ModelsFileError, load_models
+from server.workflows.prompts import of_scene
+from tests.support.server import ROOT
+
+CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
+
+
+def problems(path: Path, text: str) -> str:
+    path.write_text(text)
+    with pytest.raises(ModelsFileError) as refused:
+        load_models(path)
+    return "\n".join(refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ["default_model: Field required", "models: Field required"]),
+        ("a = [", ["not TOML"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD + "stepz = 4", ["[models.x] stepz = 4: Unknown field", "did you mean 'steps'"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD.replace("4", "'4'"), ["[models.x] steps = '4'", "1–1000"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD.replace('"1K"', '"1K", "3K"'), ["tiers.1 = '3K'", "0.5K, 1K, 2K, 4K"]),
+        ("default_model = 'y'\n[models.x]\n" + CARD, ["default_model = 'y'", "choose one of x"]),
+        ("default_model = 'x'\n[models.x]\nenabled = false\n" + CARD, ["set enabled = true"]),
+        ("default_model = 'x y'\n[models.'x y']\n" + CARD, ["[models.'x y']", "letters, digits"]),
+        ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder", "no diffusers model at /nowhere"]),
+        ("default_model = 'x'\n[models.x]\nprompt = '{colour}'\n" + CARD, ["prompt = '{colour}'", "{colors}"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD + "[operations.paint]", ["[operations.paint]", "background-generator"]),
+        (
+            "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\ncredits_cost = -1",
+            ["[operations.background-generator] credits_cost = -1", "whole credits"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\n" + CARD.replace("4", "0").replace("1.0", "'strong'"),
+            ["[models.x] steps = 0", "[models.x] guidance = 'strong'"],
+        ),
+    ],
+)  # fmt: skip
+def test_every_problem_is_told_with_its_place_and_remedy(tmp_path: Path, text: str, told: list[str]) -> None:
+    found = problems(tmp_path / "models.toml", text)
+    for part in told:
+        assert part in found
+
+
+def test_the_shipped_file() -> None:
+    models = load_models(ROOT / "models.toml")
+    assert list(models.enabled) == ["studio-tiny"]
+    assert {"sdxl", "sdxl-turbo", "sd35-large", "flux1-schnell", "flux2-klein", "z-image-turbo", "qwen-image"} < set(
+        models.models
+    )
+    for card in models.models.values():
+        sizes = [size_of(tier, ratio, card.limits.multiple_of) for tier in card.limits.tiers for ratio in RATIOS]
+        assert all(width % card.limits.multiple_of == height % card.limits.multiple_of == 0 for width, height in sizes)
+
+
+def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(
+        "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\nenabled = false\n"
+        "[brands.acme]\nprompt = 'birch'\nnegative_prompt = 'clutter'"
+    )
+    models = load_models(path)
+    assert not models.operations[JobType.BACKGROUND_GENERATOR].enabled
+    prompt = of_scene(models.default, models.brands["acme"], "marble", "warm", [(255, 0, 0)])
+    assert (prompt.text, prompt.negative) == ("marble, warm, in red, birch", "clutter")
+    assert of_scene(models.default, Brand(), "marble", "warm", []).text == "marble, warm"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_sizes_are_near_the_tier_and_the_ratio(tier: str, ratio: str) -> None:
+    found = next(known for known in TIERS if known == tier)
+    width, height = size_of(found, ratio, 32)
+    across, down = (int(part) for part in ratio.split(":"))
+    area = (float(tier.removesuffix("K")) * 1024) ** 2
+    assert abs(width * height / area - 1) < 0.07
+    assert abs(width / height / (across / down) - 1) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("text", "rgb"), [("red", (255, 0, 0)), ("RebeccaPurple", (102, 51, 153)), ("#0aF", (0, 170, 255)), (" #102030 ", (16, 32, 48))]
+)  # fmt: skip
+def test_colours(text: str, rgb: tuple[int, int, int]) -> None:
+    assert parse_color(text) == rgb
+
+
+@pytest.mark.parametrize("text", ["", "bluish", "#12", "#12345", "#gggggg", "rgb(1,2,3)", "#١٢٣"])
+def test_what_is_no_colour(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a colour"):
+        parse_color(text)
+
+
+def test_colour_names() -> None:
+    assert color_name((2, 1, 126)) == "navy"

@@ -1,0 +1,100 @@
+"""Specs to plans, prices and prompts."""
+
+from typing import Any
+
+import pytest
+
+from pipelines.model_card import ModelCard
+from server.api.openai import nearest_size
+from server.errors import Invalid
+from server.jobs import JobType
+from server.models_file import Brand, Models, Operation
+from server.workflows.background import BACKGROUND_GENERATOR
+from server.workflows.image import IMAGE_GENERATION
+from server.workflows.prompts import of_scene, of_text
+from server.workflows.registry import WORKFLOWS
+from server.workflows.workflow import price
+
+SPEC = {"scene_type": "marble", "mood": "warm"}
+
+
+def models(**card: Any) -> Models:
+    made = ModelCard.from_flat(
+        **{"name": "m", "hub": "a/b", "licence": "l", "tiers": ("0.5K", "1K"), "steps": 4, "guidance": 5.0, **card}
+    )
+    operations = {job_type: Operation(credits_cost=3) for job_type in JobType}
+    return Models(default_model="m", models={"m": made}, operations=operations, brands={})
+
+
+def problems(raw: Any, **card: Any) -> list[tuple[str | int, ...]]:
+    with pytest.raises(Invalid) as refused:
+        BACKGROUND_GENERATOR.check(raw, models(**card))
+    return [problem.loc for problem in refused.value.problems]
+
+
+def test_every_job_type_has_a_workflow() -> None:
+    assert set(WORKFLOWS) == set(JobType)
+
+
+def test_the_price_follows_what_is_generated() -> None:
+    found = models()
+    spec = IMAGE_GENERATION.check({"prompt": "p", "n": 4, "seed": 2**53 - 2}, found)
+    plan = IMAGE_GENERATION.resolve(spec, found)
+    assert price(found.operations[JobType.IMAGE_GENERATION], plan) == 12
+    # The range of seeds is a ring.
+    assert [generation.seed for generation in plan.generations] == [2**53 - 2, 2**53 - 1, 0, 1]
+
+
+def test_a_seed_is_drawn_and_a_name_coined() -> None:
+    found = models()
+    plan = BACKGROUND_GENERATOR.resolve(
+        BACKGROUND_GENERATOR.check({**SPEC, "dominant_colors": ["#000080"]}, found), found
+    )
+    assert 0 <= plan.generations[0].seed < 2**32
+    assert plan.display_name == "Warm marble in navy"
+
+
+def test_a_long_prompt_names_the_image_by_its_beginning() -> None:
+    found = models()
+    plan = IMAGE_GENERATION.resolve(IMAGE_GENERATION.check({"prompt": "very " * 100}, found), found)
+    assert plan.display_name.startswith("Very very")
+    assert plan.display_name.endswith("very…")
+    assert len(plan.display_name) <= 200
+
+
+def test_a_negative_prompt_is_refused_if_the_model_follows_none() -> None:
+    raw = {**SPEC, "negative_prompt": "people"}
+    assert problems(raw, guidance=0.0) == [("body", "negative_prompt")]
+    assert problems(raw, vocabulary="studio-tiny") == [("body", "negative_prompt")]
+    found = models()
+    plan = BACKGROUND_GENERATOR.resolve(BACKGROUND_GENERATOR.check(raw, found), found)
+    assert plan.generations[0].negative_prompt == "people"
+
+
+def test_an_enum_error_lists_the_values() -> None:
+    with pytest.raises(Invalid) as refused:
+        BACKGROUND_GENERATOR.check({**SPEC, "on_technical_failure": "ignore"}, models())
+    assert refused.value.problems[0].message == "'ignore' is not one of fail, retry, deliver"
+
+
+def test_prompts() -> None:
+    card = models(prompt="{scene}, {mood}, {colors}", negative_prompt="text").default
+    brand = Brand(prompt="birch", negative_prompt="clutter")
+    scene = of_scene(card, brand, "marble", "warm", [(255, 0, 0)], "people")
+    assert (scene.text, scene.negative) == ("marble, warm, in red, birch", "text, clutter, people")
+    assert of_text(card, brand, "a cat", [(0, 0, 128)]).text == "a cat, in navy, birch"
+    assert of_text(card, Brand(), "a cat", []).text == "a cat"
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        ((1024, 1024), ("1K", "1:1")),
+        ((256, 256), ("0.5K", "1:1")),
+        ((1792, 1024), ("1K", "16:9")),
+        ((640, 448), ("0.5K", "3:2")),
+        ((99999, 1), ("0.5K", "21:9")),
+    ],
+)
+def test_nearest_size(size: tuple[int, int], nearest: tuple[str, str]) -> None:
+    assert nearest_size(models().default, *size) == nearest
