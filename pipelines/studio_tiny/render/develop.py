@@ -49,7 +49,7 @@ class _Mix(msgspec.Struct, frozen=True):
 
 
 def own_regions(layers: Layers, pigments: Sequence[Pigment]) -> list[tuple[int, float]]:
-    """Return the pigments with a colour of their own and the parts of the picture they and their tones take, largest first."""
+    """Return the pigments with a colour of their own and the part of the picture each takes with its tones, largest first."""
     area = layers.cover.mean((0, 1))
     parts = {index: 0.0 for index, pigment in enumerate(pigments) if pigment.of < 0}
     for index, pigment in enumerate(pigments):
@@ -79,11 +79,11 @@ def develop(
     draft_layers = _shrunk(layers, max(1, min(layers.depth.shape) // _SOLVE_SIDE))
     jitter = rng.uniform(0.85, 1.15, 4)
     draft = _mix(draft_layers, pigments, mood, jitter, {}, asked)
-    marks = {
-        head: _even_part(draft, pigments, head, head in asked, mood)
-        for head in {_head(pigments, i) for i in range(len(pigments))}
-    }
-    marks = {head: mark for head, mark in marks.items() if mark is not None}
+    marks: dict[int, _Mark] = {}
+    for head, _ in regions:
+        mark = _even_part(draft, pigments, head, head in asked, mood)
+        if mark is not None:
+            marks[head] = mark
     draft = _mix(draft_layers, pigments, mood, jitter, marks, asked)
     albedo = _solve(draft, pigments, mood, marks, albedo, asked)
     full = _mix(layers, pigments, mood, jitter, marks, asked)
@@ -100,7 +100,7 @@ def _head(pigments: Sequence[Pigment], index: int) -> int:
 
 
 def _natural(pigments: Sequence[Pigment], mood: Mood, asked: dict[int, Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Return a linear colour for every pigment (n, 3); those nobody asked for go with those somebody did, and with the mood."""
+    """Return a linear colour for every pigment (n, 3); unrequested ones go with the requested and with the mood."""
     albedo = np.zeros((len(pigments), 3))
     theme = np.mean([colour.to_oklab(color) for color in asked.values()], axis=0) if asked else None
     for index, pigment in enumerate(pigments):

@@ -1,6 +1,7 @@
 """The solids that sets are built of, and where a ray meets them.
 
-The unit is about a metre: x runs right, y up, z toward the camera; the floor is y = 0. A solid is a kind and a row of numbers.
+The unit is about a metre: x runs right, y up, z toward the camera; the floor is y = 0. A solid is a kind and a row of
+numbers.
 """
 
 import math

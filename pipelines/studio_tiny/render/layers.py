@@ -5,9 +5,13 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+#: The lamps of a set, in the order of the layers.
+SOFT, SUN, DOME, ACCENT, GLOW = range(5)
+LAMPS = 5
+
 
 class Layers(msgspec.Struct, frozen=True):
-    """What a traced set sends to the camera, linear; lamps are soft, sun, dome, accent, glow (`tracer`)."""
+    """What a traced set sends to the camera, linear; lamps are in the order above."""
 
     #: (height, width, pigments, lamps): the light from each pigment under each lamp, were the pigment white.
     direct: NDArray[Any]

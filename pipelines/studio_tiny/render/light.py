@@ -54,10 +54,18 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True):
         toward, across, up = _axes(self.azimuth, self.elevation)
         target = np.array(self.target)
         rows[1, :17] = [
-            *toward, math.radians(self.sun_blur), *across, *up, 1.0,
-            float(self.gobo_size > 0), float(target @ toward) + self.gobo_distance, max(self.gobo_size, 1e-6),
-            float(target @ across) + self.gobo_shift[0], float(target @ up) + self.gobo_shift[1], self.gobo_outside,
-        ]  # fmt: skip
+            *toward,
+            math.radians(self.sun_blur),
+            *across,
+            *up,
+            1.0,
+            float(self.gobo_size > 0),
+            float(target @ toward) + self.gobo_distance,
+            max(self.gobo_size, 1e-6),
+            float(target @ across) + self.gobo_shift[0],
+            float(target @ up) + self.gobo_shift[1],
+            self.gobo_outside,
+        ]
         return rows
 
 

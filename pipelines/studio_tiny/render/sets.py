@@ -70,9 +70,18 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
         for row, material in zip(rows, self.materials, strict=True):
             pigments = [*material.pigments, *[material.pigments[0]] * 5][:5]
             row[:] = [
-                material.texture, 1 / material.size, *material.shift, math.cos(material.turn), math.sin(material.turn),
-                material.bump, material.specular, material.roughness, material.glow, *pigments, material.metal,
-            ]  # fmt: skip
+                material.texture,
+                1 / material.size,
+                *material.shift,
+                math.cos(material.turn),
+                math.sin(material.turn),
+                material.bump,
+                material.specular,
+                material.roughness,
+                material.glow,
+                *pigments,
+                material.metal,
+            ]
         return rows
 
     def texture_stack(self) -> NDArray[Any]:
@@ -158,7 +167,18 @@ class Builder:
         if sky is not None and sky.shape[2] < len(self.pigments):
             sky = np.concatenate([sky, np.zeros((SIDE, SIDE, len(self.pigments) - sky.shape[2]), np.float32)], axis=2)
         return Set(
-            scene=self.scene, width=self.width, height=self.height, seed=self.seed, camera=self.camera, rig=self.rig,
-            solids=self.solids, materials=self.materials, pigments=self.pigments, textures=self.textures,
-            fields=self.fields, gobo=self.gobo, sky=sky, leaves=self.leaves,
-        )  # fmt: skip
+            scene=self.scene,
+            width=self.width,
+            height=self.height,
+            seed=self.seed,
+            camera=self.camera,
+            rig=self.rig,
+            solids=self.solids,
+            materials=self.materials,
+            pigments=self.pigments,
+            textures=self.textures,
+            fields=self.fields,
+            gobo=self.gobo,
+            sky=sky,
+            leaves=self.leaves,
+        )

@@ -54,7 +54,7 @@ def marble(rng: Rng) -> Field:
 
 
 def wood(rng: Rng, boards: int, colors: int) -> Field:
-    """Boards along the first axis: grain (1), gaps (2), and boards of a second and third paint (3, 4) if `colors` has them."""
+    """Boards along the first axis: grain (1), gaps (2); boards of a second and third paint (3, 4) for more `colors`."""
     x, y = grid()
     place = y * boards + rng.random()
     board = np.floor(place).astype(int)

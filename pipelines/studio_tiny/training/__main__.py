@@ -1,4 +1,4 @@
-"""`./scripts/train_studio_tiny`: make pictures, fit every part, write the pipeline folder; stop it and run it again at will."""
+"""Make pictures, fit every part, write the pipeline folder; stop it and run it again at will."""
 
 import argparse
 import math
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pipelines.studio_tiny.training import autoencoder, denoiser, parts
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.pictures import render_shards, write_shard
+from pipelines.studio_tiny.training.sheet import draw_sheet
 
 SEED = 0
 
@@ -49,7 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/train_studio_tiny", description=__doc__)
     for name, default in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=str(default))
-    train(Plan(**vars(parser.parse_args())))
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="only draw the contact sheet of the weights in --out")
+    arguments = vars(parser.parse_args())
+    sheet = arguments.pop("sheet")
+    plan = Plan(**arguments)
+    if sheet is None:
+        train(plan)
+    else:
+        draw_sheet(plan.out, sheet)
 
 
 def train(plan: Plan) -> None:
@@ -73,16 +81,13 @@ def train(plan: Plan) -> None:
         unet.float()
 
     coarse_pool = _pool(plan.work / "latents-2", vae, coarse)
-    denoiser.fit(
-        plan.work / "denoiser-coarse.pt", coarse_pool, plan.coarse_steps, plan.coarse_batch, plan.lr, SEED, plan.minutes, None,
-        _growth(coarse_pool, coarse_folder, plan), save,
-    )  # fmt: skip
+    grow = _growth(coarse_pool, coarse_folder, plan)
+    stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, None)
+    denoiser.fit(plan.work, coarse_pool, stage, SEED, plan.minutes, grow, save)
     fine = _rendered(fine_folder, plan.fine_sets, 1, plan.cores)
     fine_pool = _pool(plan.work / "latents-1", vae, fine)
-    denoiser.fit(
-        plan.work / "denoiser-fine.pt", fine_pool, plan.fine_steps, plan.fine_batch, plan.lr / 2, SEED, plan.minutes,
-        plan.work / "denoiser-coarse.pt", lambda step: None, save,
-    )  # fmt: skip
+    stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, "coarse")
+    denoiser.fit(plan.work, fine_pool, stage, SEED, plan.minutes, lambda step: None, save)
 
 
 def _rendered(folder: Path, sets: int, shrink: int, cores: int) -> list[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,45 +27,57 @@ _BLANK = 0.1
 _SIGNAL = 5.0
 
 
+class Stage(msgspec.Struct, frozen=True):
+    name: str
+    steps: int
+    batch: int
+    lr: float
+    #: The stage whose weights this one begins with; None: fresh ones.
+    after: str | None
+
+
 def fit(
-    checkpoint_path: Path,
+    work: Path,
     pool: Pool,
-    steps: int,
-    batch: int,
-    lr: float,
+    stage: Stage,
     seed: int,
     minutes: float,
-    start_from: Path | None,
     grow: Callable[[int], None],
     save: Callable[[Any, Any], None],
 ) -> None:
-    """Fit for `steps` in all, or until `minutes` have passed; `save` gets the averaged text encoder and UNet now and then.
+    """Fit a stage to its end, or until `minutes` have passed; `save` gets the averaged text encoder and UNet now and then.
 
-    Velocity prediction (Salimans and Ho 2022) with the weights of min-SNR. `grow` is called at every step and may add to the pool.
-    `start_from` is the checkpoint of an earlier stage, read if this stage has none of its own.
+    Velocity prediction (Salimans and Ho 2022) with the weights of min-SNR. `grow` is called at every step and may add to
+    the pool.
     """
     target = device()
     torch.manual_seed(seed)
     model = torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": parts.denoiser()}).to(target).train()
     average = copy.deepcopy(model).requires_grad_(False)
-    muon, adam = optimizers(model, lr)
-    checkpoint = Checkpoint(checkpoint_path, model=model, average=average, muon=muon, adam=adam)
+    muon, adam = optimizers(model, stage.lr)
+    kept = {"model": model, "average": average, "muon": muon, "adam": adam}
+    checkpoint = Checkpoint(work / f"denoiser-{stage.name}.pt", **kept)
     start = checkpoint.restore()
-    if start == 0 and start_from is not None:
-        Checkpoint(start_from, model=model, average=average, muon=muon, adam=adam).restore()
+    if start == 0 and stage.after is not None:
+        Checkpoint(work / f"denoiser-{stage.after}.pt", **kept).restore()
+    if start >= stage.steps:
+        return
     signal = parts.scheduler().alphas_cumprod.to(target)
     nothing = tokenize(parts.tokenizer(), [""])[0]
     rng = np.random.default_rng((seed, 3, start))
     torch.manual_seed(seed + start)
     deadline = time.monotonic() + minutes * 60
     smooth = math.nan
-    bar = tqdm(range(start, steps), desc="denoiser", initial=start, total=steps, mininterval=20)
+    step = start
+    bar = tqdm(
+        range(start, stage.steps), desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20
+    )
     for step in bar:
         grow(step)
         for group in (*muon.param_groups, *adam.param_groups):
-            group["lr"] = lr * pace(step, steps, warm=200, cool=0.3)
-        clean, tokens = pool.draw(batch, rng)
-        tokens = torch.where(torch.rand(batch, 1) < _BLANK, nothing, tokens).to(target)
+            group["lr"] = stage.lr * pace(step, stage.steps, warm=200, cool=0.3)
+        clean, tokens = pool.draw(stage.batch, rng)
+        tokens = torch.where(torch.rand(stage.batch, 1) < _BLANK, nothing, tokens).to(target)
         loss = _loss(model, clean.to(target).float(), tokens, signal)
         muon.zero_grad()
         adam.zero_grad()
@@ -79,8 +92,6 @@ def fit(
             save(average["text"], average["unet"])
         if time.monotonic() > deadline:
             break
-    else:
-        step = max(start, steps) - 1
     checkpoint.now(step + 1)
     save(average["text"], average["unet"])
 

@@ -46,7 +46,8 @@ def _orthogonal(matrix: Tensor) -> Tensor:
 
 def optimizers(model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     """Return Muon for the hidden weights of the model, AdamW for embeddings, biases, norms, and the first and last layers."""
-    hidden, others = [], []
+    hidden: list[Tensor] = []
+    others: list[Tensor] = []
     for name, weight in model.named_parameters():
         outer = "embed" in name or ".conv_in." in name or ".conv_out." in name
         (others if weight.ndim < 2 or outer else hidden).append(weight)

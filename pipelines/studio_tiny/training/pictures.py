@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.sizes import RATIOS, size_of
+from pipelines.aspect_ratios import RATIOS, size_of
 from pipelines.studio_tiny.render import bokeh, scenes, tracer
 from pipelines.studio_tiny.render.develop import develop, room
 from pipelines.studio_tiny.render.layers import Layers
