@@ -120,7 +120,9 @@ def _trace(
                     features[row, column, 3] += distance * share
                     features[row, column, 4] += index * share
                     continue
-                mx, my, mz = bumped(nx, ny, nz, du, dv)
+                # Far away the bumps are finer than a pixel and even out.
+                fade = 1.0 / (1.0 + (distance / 9.0) ** 2)
+                mx, my, mz = bumped(nx, ny, nz, du * fade, dv * fade)
                 if mx * dx + my * dy + mz * dz > -0.02:
                     mx, my, mz = nx, ny, nz
                 features[row, column, 0] += mx * share
