@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pipelines.studio_tiny.training import autoencoder, denoiser, parts
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.pictures import render_shards, write_shard
-from pipelines.studio_tiny.training.sheet import draw_sheet
+from pipelines.studio_tiny.training.sheet import draw_sheet, generated, rendered
 
 SEED = 0
 
@@ -50,14 +50,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/train_studio_tiny", description=__doc__)
     for name, default in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=str(default))
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="only draw the contact sheet of the weights in --out")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="only draw a sheet of what the weights in --out make")
+    parser.add_argument("--render-sheet", type=Path, metavar="PNG", help="only draw a sheet of renders")
     arguments = vars(parser.parse_args())
-    sheet = arguments.pop("sheet")
+    sheet, render_sheet = arguments.pop("sheet"), arguments.pop("render_sheet")
     plan = Plan(**arguments)
-    if sheet is None:
-        train(plan)
+    if render_sheet is not None:
+        draw_sheet(rendered, render_sheet)
+    elif sheet is not None:
+        draw_sheet(generated(plan.out), sheet)
     else:
-        draw_sheet(plan.out, sheet)
+        train(plan)
 
 
 def train(plan: Plan) -> None:

@@ -14,7 +14,7 @@ def _slab(b: Builder, material: int, thick: float) -> None:
     back = -0.6 - edge - 0.8 - b.uniform(0.4, 1.2)
     b.add(geometry.wall(b.material(b.pigment("wall", *PAINT, *DEEP)), back))
     b.add(geometry.floor(b.material(len(b.pigments) - 1), -1.2))
-    front(b, (0, b.uniform(0.12, 0.24), -0.25), 1.9, (0.35, 0.8), b.uniform(27, 34), b.uniform(0.015, 0.05))
+    front(b, (0, b.uniform(0.12, 0.24), -0.25), 1.9, (0.35, 0.8), b.uniform(27, 34), b.uniform(0.004, 0.022))
 
 
 def _props(b: Builder, count: int) -> None:
