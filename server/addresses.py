@@ -1,5 +1,6 @@
 """Addresses of the internet protocol: as they are written in settings, in headers and in links."""
 
+import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -32,3 +33,8 @@ def url_of(host: str, port: int) -> str:
     """Return where a server that listens on `host` is reached from this box: on a loopback address if it listens on all."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not a bind
     return f"http://[{reached.replace('%', '%25')}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
+def lan_url_of(host: str, port: int) -> str:
+    """Return where other boxes reach a server that listens on `host`: under this box's name if it listens on all."""
+    return url_of(socket.gethostname() if host in ("0.0.0.0", "::") else host, port)  # noqa: S104  not a bind

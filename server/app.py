@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,13 +28,14 @@ from server.api.views import Linker
 from server.clock import ago
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
-from server.ledger import request_log
+from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
 from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
+from server.webhooks.sender import WebhookSender
 from server.workflows.registry import WORKFLOWS, deliver
 
 log = logging.getLogger(__name__)
@@ -43,15 +45,28 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
+    settings: Settings,
+    models: ModelsFile,
+    database: Database,
+    hub: EventHub,
+    processes: Sequence[ProcessFactory],
+    own_url: str,
 ) -> ASGIApp:
-    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory."""
-    app = routes(settings, models, database, hub, processes)
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory.
+
+    `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
+    """
+    app = routes(settings, models, database, hub, processes, own_url)
     return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
 
 
 def routes(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
+    settings: Settings,
+    models: ModelsFile,
+    database: Database,
+    hub: EventHub,
+    processes: Sequence[ProcessFactory],
+    own_url: str,
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
@@ -65,12 +80,14 @@ def routes(
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
         ]
+        sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
             yield
         finally:
-            for task in beside:
+            for task in (*beside, sender):
                 task.cancel()
             await scheduler.stop()
+            await asyncio.wait([sender])
 
     def provide_scheduler(state: State) -> Scheduler:
         scheduler: Scheduler = state.scheduler
@@ -149,13 +166,27 @@ def routes(
 
 
 async def _forget(database: Database, days: int) -> None:
-    """Keep the request log and the idempotency keys to their spans, for as long as the server runs."""
+    """Keep the request log, the webhook deliveries and the idempotency keys to their spans while the server runs."""
+
+    def remove(connection: sqlite3.Connection) -> tuple[int, int, int]:
+        oldest = ago(timedelta(days=days))
+        return (
+            request_log.forget_before(connection, oldest),
+            webhooks.forget_before(connection, oldest),
+            job_ledger.forget_idempotency_keys(connection),
+        )
+
     while True:
         try:
-            rows = await database.write(lambda c: request_log.forget_before(c, ago(timedelta(days=days))))
-            keys = await database.write(job_ledger.forget_idempotency_keys)
+            rows, told, keys = await database.write(remove)
         except Exception:
             log.exception("What is past its time could not be removed")
         else:
-            log.info("Removed %d request-log rows older than %d days and %d idempotency keys", rows, days, keys)
+            log.info(
+                "Removed %d request-log rows and %d webhook deliveries older than %d days, and %d idempotency keys",
+                rows,
+                told,
+                days,
+                keys,
+            )
         await asyncio.sleep(FORGET_EVERY_S)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from server.addresses import url_of
+from server.addresses import lan_url_of, url_of
 from server.app import create_app
 from server.connection import Connection
 from server.data_folder import prepare_database
@@ -26,10 +26,11 @@ FIRST_CREDITS = 1000
 def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
     prepare_database(settings.database)
-    _welcome(settings, listening.getsockname()[1])
+    port = listening.getsockname()[1]
+    _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, processes)
+    app = create_app(settings, models, database, hub, processes, lan_url_of(settings.host, port))
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()

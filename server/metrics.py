@@ -29,3 +29,9 @@ requests_without_row = Counter(
     "Requests that have no row in the request log: of a flood, or because the database took none",
     ["why"],
 )
+webhook_tries = Counter(
+    "backlot_webhook_tries_total",
+    "Webhook requests sent, by outcome: delivered, failed (tried again later) or dead (given up)",
+    ["outcome"],
+)
+webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")

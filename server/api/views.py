@@ -10,6 +10,7 @@ from server.jobs import EventType, JobStatus, JobType
 from server.ledger.catalog import ArtifactKind, ArtifactRole, ArtifactRow, EntryRow, EntryStatus
 from server.ledger.events import EventRow
 from server.ledger.jobs import ClientEvents, EventsSince, JobDetail, JobSummary
+from server.ledger.webhooks import WebhookEvent
 
 
 class Linker(msgspec.Struct, frozen=True):
@@ -89,6 +90,16 @@ class ClientEventPage(msgspec.Struct, frozen=True):
     events: list[ClientEvent]
     #: The last event's cursor; if there is none, that of the client's latest event.
     latest_cursor: int
+
+
+class WebhookMessage(msgspec.Struct, frozen=True):
+    """What a webhook tells: a job of the client has ended."""
+
+    type: WebhookEvent
+    #: When the job ended.
+    timestamp: Time
+    #: The job as a read of it shows it, with links signed for this try.
+    data: JobView
 
 
 class EventPage(msgspec.Struct, frozen=True):

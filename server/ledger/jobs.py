@@ -1,4 +1,4 @@
-"""Jobs from their acceptance to their end. A job's end, its event and its refund are one transaction."""
+"""Jobs from their acceptance to their end. A job's end, its event, its refund and its webhook are one transaction."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
 from server.clock import Time, ago, now
 from server.jobs import EventType, Job, JobStatus, JobType, Plan
-from server.ledger import catalog, credits, events, request_log
+from server.ledger import catalog, credits, events, request_log, webhooks
+from server.ledger.webhooks import WebhookEvent
 
 IDEMPOTENCY_SPAN = timedelta(hours=24)
 
@@ -183,6 +184,7 @@ def succeed(connection: sqlite3.Connection, public_id: str, delivery: catalog.De
     for image in delivery.images:
         catalog.add(connection, row["client_id"], row["id"], image)
     events.add(connection, public_id, EventType.SUCCEEDED, delivery.message, with_artifacts=True)
+    webhooks.announce(connection, row["id"], WebhookEvent.SUCCEEDED)
     return True
 
 
@@ -196,6 +198,7 @@ def fail(
     refunded = credits.refund(connection, row["id"])
     details = {"reason": reason, "refunded": refunded, **(extra or {})}
     events.add(connection, public_id, EventType.FAILED, message, extra=details)
+    webhooks.announce(connection, row["id"], WebhookEvent.FAILED)
     return True
 
 

@@ -262,6 +262,49 @@ def m004_events_of_a_client(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m005_webhooks(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE webhooks (
+            client_id INTEGER PRIMARY KEY REFERENCES clients(id),
+            url TEXT NOT NULL,
+            -- A JSON array of the event types that the receiver wants.
+            events TEXT NOT NULL,
+            secret TEXT NOT NULL,
+            -- The secret before this one: for a day, deliveries are signed with both.
+            previous_secret TEXT,
+            set_at TEXT NOT NULL
+        ) STRICT;
+
+        -- The outbox: the transaction that ends a job writes its row.
+        CREATE TABLE webhook_deliveries (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            -- A job ends once.
+            job_id INTEGER NOT NULL UNIQUE REFERENCES jobs(id),
+            event TEXT NOT NULL CHECK (event IN ('job.succeeded', 'job.failed')),
+            state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+            -- Tries whose outcome is known.
+            tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+            tried_at TEXT,
+            -- The HTTP status of the last try; null if there was no answer.
+            status INTEGER,
+            -- What was wrong with the last try; null if nothing was.
+            error TEXT,
+            -- The next try of a pending delivery; null once it has ended.
+            due_at TEXT,
+            created_at TEXT NOT NULL,
+            CHECK ((state = 'pending') = (due_at IS NOT NULL))
+        ) STRICT;
+        CREATE INDEX webhook_deliveries_due ON webhook_deliveries (client_id, due_at) WHERE state = 'pending';
+        CREATE INDEX webhook_deliveries_by_time ON webhook_deliveries (created_at);
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""

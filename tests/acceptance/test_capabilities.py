@@ -22,7 +22,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
     """The method and path of every route of the application."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
     database = Database(settings.database)
-    app = routes(settings, ModelsFile(settings.models), database, EventHub(), [FakeGpu()])
+    app = routes(settings, ModelsFile(settings.models), database, EventHub(), [FakeGpu()], "http://backlot")
     yield {
         (method, route.path_format)
         for route in app.routes

@@ -30,7 +30,8 @@ def still_life(size: int = 256, grain: float = 2.0) -> Pixels:
     disc = (rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.2**2
     picture = np.where(disc[..., None], light * np.array([240.0, 240.0, 238.0]), picture)
     noise = np.random.default_rng(5).normal(0, grain, (size, size, 1))
-    return (picture + noise).clip(0, 255).astype(np.uint8)
+    pixels: Pixels = (picture + noise).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def distances(one: Pixels, other: Pixels) -> NDArray[np.float64]:
