@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.colors import Rgb
+from pipelines.colors import PaletteMode, Rgb
 
 
 class JobType(StrEnum):
@@ -63,6 +63,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     negative_prompt: str
     colors: tuple[Rgb, ...] = ()
+    palette: PaletteMode = PaletteMode.PROMPT
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,8 @@ _SIDE = 96
 def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     """Measure an image (height, width, 3) against its requested colours, by CIEDE2000 (Sharma, Wu and Dalal, 2005)."""
     luma = pixels @ np.array([0.2126, 0.7152, 0.0722])
-    dominant, shares = _dominant(pixels)
+    small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
+    dominant, shares = dominant_colors(rgb2lab(small).reshape(-1, 3))
     palette = tuple(_nearest(color, dominant, shares) for color in colors)
     return Evaluation(
         palette=palette,
@@ -38,13 +39,11 @@ def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     )
 
 
-def _dominant(pixels: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the dominant colours in CIELAB (n, 3) and their shares of the area (n,), largest first.
+def dominant_colors(lab: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the dominant colours of CIELAB points (points, 3), and their shares (n,), the largest first.
 
-    They are the centres of k-means, started by k-means++ with a fixed seed.
+    k-means++ with a fixed seed: the same points give the same colours.
     """
-    small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
-    lab = rgb2lab(small).reshape(-1, 3)
     centres, labels = kmeans2(lab, _CLUSTERS, minit="++", rng=np.random.default_rng(0), iter=20)
     counts = np.bincount(labels, minlength=_CLUSTERS)
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]

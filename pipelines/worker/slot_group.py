@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
 
 import msgspec
 import torch
 
 from pipelines import protocol
+from pipelines.colors import PaletteMode, hex_color
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
@@ -172,6 +175,7 @@ class SlotGroup:
 
     def _recipe(self, item: protocol.Item) -> Recipe:
         card, settings, pipeline = self.key.card, self.key.settings, self.model.pipeline
+        matched = item.palette is PaletteMode.MATCH
         return Recipe(
             model=card.name,
             revision=self.model.revision,
@@ -189,13 +193,21 @@ class SlotGroup:
             batch_size=self.key.batch_size,
             device=self._machine.device.type,
             device_name=self._machine.device_name,
-            versions=self._machine.versions,
+            versions={**self._machine.versions, **(_versions_that_match_colors() if matched else {})},
+            palette=item.palette,
+            colors=tuple(map(hex_color, item.colors)) if matched else (),
         )
 
 
 def cost_revision(model: LoadedModel) -> str:
     """Return what tells one cost of a step from another: the weights, and how the card says to run them."""
     return f"{model.revision} {cost_digest(model.card)}"
+
+
+@cache
+def _versions_that_match_colors() -> dict[str, str]:
+    """Return the versions of the libraries that the colours of a matched image depend on."""
+    return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}
 
 
 def _picture(denoised: Denoised) -> Picture:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines import protocol
+from pipelines.colors import parse_color
 from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
@@ -73,7 +74,16 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
     os.nice(10)
     process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
     process.follow(on_report, on_exit)
-    item = protocol.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
+    item = protocol.Item(
+        "replay",
+        recipe.seed,
+        recipe.prompt,
+        recipe.negative_prompt,
+        str(target),
+        colors=tuple(map(parse_color, recipe.colors)),
+        palette=recipe.palette,
+        deliver_flawed=True,
+    )
     process.send(
         protocol.Generate(
             card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True

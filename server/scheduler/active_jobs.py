@@ -173,6 +173,7 @@ class ActiveJobs:
             negative_prompt=generation.negative_prompt,
             path=str(self._file(image)),
             colors=generation.colors,
+            palette=generation.palette,
             evaluate=plan.evaluate,
             deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
         )

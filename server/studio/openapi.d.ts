@@ -95,6 +95,8 @@ export interface components {
             negative_prompt?: string | null;
             /** @description null is the configured default, fail unless the operator changed it */
             on_technical_failure?: components["schemas"]["FailureMode"] | null;
+            /** @description How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are moved onto them besides; null is the model's default */
+            palette?: components["schemas"]["PaletteMode"] | null;
             /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
             /** @description 1–2,000 characters that replace the model's own template; scene and mood are kept as data */
@@ -271,6 +273,8 @@ export interface components {
             negative_prompt?: string | null;
             /** @description null is the configured default, fail unless the operator changed it */
             on_technical_failure?: components["schemas"]["FailureMode"] | null;
+            /** @description How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are moved onto them besides; null is the model's default */
+            palette?: components["schemas"]["PaletteMode"] | null;
             /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
             /**
@@ -393,6 +397,12 @@ export interface components {
         Operations: {
             operations: components["schemas"]["OperationPrice"][];
         };
+        /**
+         * PaletteMode
+         * @description How requested colours reach an image.
+         * @enum {unknown}
+         */
+        PaletteMode: "match" | "prompt";
         /** Readiness */
         Readiness: {
             device: string | null;
@@ -479,6 +489,22 @@ export interface components {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
         };
+        /**
+         * WebhookEvent
+         * @description What a webhook tells.
+         * @enum {unknown}
+         */
+        WebhookEvent: "job.failed" | "job.succeeded";
+        /**
+         * WebhookMessage
+         * @description What a webhook tells: a job of the client has ended.
+         */
+        WebhookMessage: {
+            data: components["schemas"]["JobView"];
+            /** Format: date-time */
+            timestamp: string;
+            type: components["schemas"]["WebhookEvent"];
+        };
     };
     responses: never;
     parameters: never;
@@ -523,6 +549,7 @@ export type OpenAIErrorBody = components['schemas']['OpenAIErrorBody'];
 export type OpenAIModel = components['schemas']['OpenAIModel'];
 export type OperationPrice = components['schemas']['OperationPrice'];
 export type Operations = components['schemas']['Operations'];
+export type PaletteMode = components['schemas']['PaletteMode'];
 export type Readiness = components['schemas']['Readiness'];
 export type RenderPage = components['schemas']['RenderPage'];
 export type Totals = components['schemas']['Totals'];
@@ -533,5 +560,7 @@ export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type WebhookEvent = components['schemas']['WebhookEvent'];
+export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

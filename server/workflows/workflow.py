@@ -114,6 +114,7 @@ def plan(
             prompt=prompt.text,
             negative_prompt=prompt.negative,
             colors=tuple(parse_color(color) for color in spec.dominant_colors),
+            palette=spec.palette or card.sampling.palette,
         )
         for index in range(count)
     )
@@ -250,6 +251,7 @@ def _queue_full(scheduler: Scheduler) -> QueueFull:
 def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:
     meta: dict[str, Any] = msgspec.to_builtins(image.recipe)
     meta |= {"model_revision": image.recipe.revision, "timings": image.timings, "attempts": job.attempts}
+    meta["palette"] = image.recipe.palette
     del meta["revision"]
     if job.plan.understood is not None:
         meta["understood"] = job.plan.understood
