@@ -110,6 +110,28 @@ export interface components {
             scene_type: string;
             seed?: number | null;
         };
+        /**
+         * ClientEvent
+         * @description An event among those of all of a client's jobs.
+         */
+        ClientEvent: {
+            artifacts: components["schemas"]["Artifact"][];
+            /** Format: date-time */
+            created_at: string;
+            cursor: number;
+            event_type: components["schemas"]["EventType"];
+            extra: Record<string, unknown>;
+            job_public_id: string;
+            message: string;
+            seq: number;
+            stage: string | null;
+            visibility: string;
+        };
+        /** ClientEventPage */
+        ClientEventPage: {
+            events: components["schemas"]["ClientEvent"][];
+            latest_cursor: number;
+        };
         /** Day */
         Day: {
             credits: number;
@@ -304,6 +326,7 @@ export interface components {
             jobs: components["schemas"]["JobSummary"][];
             limit: number;
             offset: number;
+            total: number;
         };
         /**
          * JobStatus
@@ -425,6 +448,7 @@ export interface components {
             limit: number;
             offset: number;
             renders: Record<string, unknown>[];
+            total: number;
         };
         /**
          * Totals
@@ -519,6 +543,8 @@ export type ArtifactRole = components['schemas']['ArtifactRole'];
 export type BackgroundEntry = components['schemas']['BackgroundEntry'];
 export type BackgroundEntrySpec = components['schemas']['BackgroundEntrySpec'];
 export type BackgroundSpec = components['schemas']['BackgroundSpec'];
+export type ClientEvent = components['schemas']['ClientEvent'];
+export type ClientEventPage = components['schemas']['ClientEventPage'];
 export type Day = components['schemas']['Day'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
