@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.support.server import ROOT, Server
+from tests.support.server import ROOT, ServerWithoutGpu
 
 TYPES = ROOT / "server" / "studio" / "openapi.d.ts"
 GENERATOR = ROOT / "scripts" / "page" / "node_modules" / ".bin" / "openapi-typescript"
@@ -35,7 +35,7 @@ def types_of(document: dict[str, Any]) -> str:
 
 def main() -> None:
     with TemporaryDirectory() as data:
-        server = Server(Path(data), BACKLOT_LOG_LEVEL="ERROR")
+        server = ServerWithoutGpu(Path(data), BACKLOT_LOG_LEVEL="ERROR")
         server.start(wait_ready=False)
         try:
             TYPES.write_text(types_of(server.client.get("/schema").json()))
