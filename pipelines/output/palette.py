@@ -50,7 +50,7 @@ _SHADES = 8
 _SPARE = 8
 #: What counts when shades are grouped: the lightness of their region, their own colour, and their place (0–1).
 _REGION_LIGHTNESS = 0.5
-_OWN = 0.2
+_OWN = 0.12
 _PLACE = 8.0
 #: Groups are one material if their colours, brought to one lightness, are nearer than this. Lightness counts a little.
 _ALIKE = 12.0
