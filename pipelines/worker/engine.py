@@ -75,12 +75,17 @@ class Engine:
         while True:
             self._take_orders(wait=not self._busy)
             self._fill_slots()
-            if self._group is not None and len(self._group):
-                self._run(self._group, self._group.tick)
+            if self._running is not None:
+                self._run(self._running, self._running.tick)
+
+    @property
+    def _running(self) -> SlotGroup | None:
+        """The open slot group, if an image is in one of its slots."""
+        return self._group if self._group is not None and len(self._group) else None
 
     @property
     def _busy(self) -> bool:
-        return bool(self._waiting) or (self._group is not None and len(self._group) > 0)
+        return bool(self._waiting) or self._running is not None
 
     def _take_orders(self, wait: bool) -> None:
         """Take the orders that came in; if `wait`, at least one."""
@@ -89,7 +94,8 @@ class Engine:
             match order:
                 case Generate():
                     self._waiting.append(order)
-                    self._models.prefetch(order.card)
+                    if self._running is not None:
+                        self._models.prefetch(order.card)
                 case Cancel(image_id=image_id):
                     self._cancel(image_id)
                 case Pin(models=models):
@@ -115,7 +121,7 @@ class Engine:
         while self._waiting:
             order, group = self._waiting[0], self._group
             if group is None or not group.takes(order, self._key_of(order)):
-                if group is not None and len(group):
+                if self._running is not None:
                     return
                 # The old group refers to its model, which may have to be evicted.
                 group = self._group = None

@@ -489,6 +489,22 @@ export interface components {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
         };
+        /**
+         * WebhookEvent
+         * @description What a webhook tells.
+         * @enum {unknown}
+         */
+        WebhookEvent: "job.failed" | "job.succeeded";
+        /**
+         * WebhookMessage
+         * @description What a webhook tells: a job of the client has ended.
+         */
+        WebhookMessage: {
+            data: components["schemas"]["JobView"];
+            /** Format: date-time */
+            timestamp: string;
+            type: components["schemas"]["WebhookEvent"];
+        };
     };
     responses: never;
     parameters: never;
@@ -544,5 +560,7 @@ export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type WebhookEvent = components['schemas']['WebhookEvent'];
+export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -36,6 +36,7 @@ class Bars:
             console=console,
             # A redirected stdout is a script's: it must not get what belongs on the terminal, nor lose what is its own.
             redirect_stdout=sys.stdout.isatty(),
+            refresh_per_second=4,
             disable=not console.is_terminal,
         )
 
