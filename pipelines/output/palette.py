@@ -13,20 +13,18 @@
 The same pixels and colours give the same bytes, on any number of threads. Without torch: see `image_writer`.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.cluster.vq import kmeans2
 from scipy.ndimage import uniform_filter
 from scipy.optimize import linear_sum_assignment
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.segmentation import felzenszwalb
 
 from pipelines.colors import Rgb
-from pipelines.output.evaluation import dominant_colors
+from pipelines.output.evaluation import dominant_colors, k_means
 from pipelines.output.png import Pixels
 
 Floats = NDArray[np.float32]
@@ -136,9 +134,7 @@ def _placed(lab: Floats) -> Floats:
 def _materials(placed: Floats, regions: Labels, count: int) -> Labels:
     """Label the pixels (height, width) by material: at least `count` large ones if shades can be told apart."""
     lab, own = placed[..., :3], placed.reshape(-1, 5)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "One of the clusters is empty")  # so it is in an image of few colours
-        _, shades = kmeans2(own, _SHADES, minit="++", iter=6, rng=np.random.default_rng(0))
+    _, shades = k_means(own, _SHADES, 6)
     _, units = np.unique(regions.ravel() * _SHADES + shades, return_inverse=True)
     of_region = _means(lab, regions)[regions.ravel()] * (_REGION_LIGHTNESS, 1, 1)
     features = _means(np.hstack([of_region, own * _OWN]), units)
