@@ -1,5 +1,6 @@
 """Measuring an image: whether its colours are those asked for, and whether it is sharp."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,12 +43,23 @@ def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
 def dominant_colors(lab: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the dominant colours of CIELAB points (points, 3), and their shares (n,), the largest first.
 
-    k-means++ with a fixed seed: the same points give the same colours.
+    The same points give the same colours.
     """
-    centres, labels = kmeans2(lab, _CLUSTERS, minit="++", rng=np.random.default_rng(0), iter=20)
+    centres, labels = k_means(lab, _CLUSTERS, 20)
     counts = np.bincount(labels, minlength=_CLUSTERS)
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     return centres[order], counts[order] / len(labels)
+
+
+def k_means(points: NDArray[np.floating], count: int, rounds: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the centres (count, n) and the labels of points (points, n); k-means++ with a fixed seed.
+
+    Some clusters stay empty if there are fewer different points than clusters.
+    """
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")
+        centres, labels = kmeans2(points, count, minit="++", rng=np.random.default_rng(0), iter=rounds)
+    return centres, labels
 
 
 def _nearest(color: Rgb, dominant: NDArray[np.float64], shares: NDArray[np.float64]) -> Palette:

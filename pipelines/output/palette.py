@@ -13,20 +13,18 @@
 The same pixels and colours give the same bytes, on any number of threads. Without torch: see `image_writer`.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.cluster.vq import kmeans2
 from scipy.ndimage import uniform_filter
 from scipy.optimize import linear_sum_assignment
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.segmentation import felzenszwalb
 
 from pipelines.colors import Rgb
-from pipelines.output.evaluation import dominant_colors
+from pipelines.output.evaluation import dominant_colors, k_means
 from pipelines.output.png import Pixels
 
 Floats = NDArray[np.float32]
@@ -39,6 +37,8 @@ LIMIT = 120.0
 _SIDE = 96
 #: A colour is there if a dominant one is so near, in CIEDE2000.
 _THERE = 1.0
+#: Dominant colours are looked for in so many samples of the small copy, each of every fifth pixel.
+_SAMPLES, _SAMPLED = 3, 5
 #: How often the colours are aimed, at most, and how far an aim moves at once, in CIELAB units.
 _AIMS = 6
 _CORRECTION = 8.0
@@ -50,7 +50,7 @@ _SHADES = 8
 _SPARE = 8
 #: What counts when shades are grouped: the lightness of their region, their own colour, and their place (0–1).
 _REGION_LIGHTNESS = 0.5
-_OWN = 0.2
+_OWN = 0.12
 _PLACE = 8.0
 #: Groups are one material if their colours, brought to one lightness, are nearer than this. Lightness counts a little.
 _ALIKE = 12.0
@@ -107,11 +107,18 @@ def _small_copy(pixels: Pixels) -> Floats:
 
 
 def _gaps(lab: Floats, wanted: Floats) -> tuple[NDArray[np.float64], Floats]:
-    """Return each wanted colour's CIEDE2000 distance (n,) to the nearest dominant one, and that one (n, 3)."""
-    dominant, _ = dominant_colors(lab.reshape(-1, 3))
-    distances: NDArray[np.float64] = deltaE_ciede2000(wanted[:, None], dominant[None])
-    nearest: Floats = dominant[distances.argmin(axis=1)].astype(np.float32)
-    return distances.min(axis=1), nearest
+    """Return each wanted colour's CIEDE2000 distance (n,) to the nearest dominant one, and that one (n, 3).
+
+    Which colours dominate depends on where k-means starts. So it runs on several samples of the pixels, and the worst
+    distance counts.
+    """
+    flat, each = lab.reshape(-1, 3), np.arange(len(wanted))
+    found = [dominant_colors(flat[part::_SAMPLED])[0] for part in range(min(_SAMPLES, len(flat)))]
+    distances = [deltaE_ciede2000(wanted[:, None], dominant[None]) for dominant in found]
+    gaps = np.stack([distance.min(axis=1) for distance in distances])
+    nearest = np.stack([dominant[distance.argmin(axis=1)] for dominant, distance in zip(found, distances, strict=True)])
+    worst = gaps.argmax(axis=0)
+    return gaps[worst, each], nearest[worst, each].astype(np.float32)
 
 
 # Materials ------------------------------------------------------------------------------------------------------------
@@ -127,9 +134,7 @@ def _placed(lab: Floats) -> Floats:
 def _materials(placed: Floats, regions: Labels, count: int) -> Labels:
     """Label the pixels (height, width) by material: at least `count` large ones if shades can be told apart."""
     lab, own = placed[..., :3], placed.reshape(-1, 5)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "One of the clusters is empty")  # so it is in an image of few colours
-        _, shades = kmeans2(own, _SHADES, minit="++", iter=6, rng=np.random.default_rng(0))
+    _, shades = k_means(own, _SHADES, 6)
     _, units = np.unique(regions.ravel() * _SHADES + shades, return_inverse=True)
     of_region = _means(lab, regions)[regions.ravel()] * (_REGION_LIGHTNESS, 1, 1)
     features = _means(np.hstack([of_region, own * _OWN]), units)

@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 import diffusers
 import torch
@@ -76,7 +75,7 @@ class Engine:
             self._take_orders(wait=not self._busy)
             self._fill_slots()
             if self._running is not None:
-                self._run(self._running, self._running.tick)
+                self._tick(self._running)
 
     @property
     def _running(self) -> SlotGroup | None:
@@ -132,7 +131,7 @@ class Engine:
             if not group.free:
                 return
             self._waiting.popleft()
-            self._run(group, partial(group.enter, order))
+            group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
         """Open the slot group of an order; return None, having failed its image, if the model cannot be loaded."""
@@ -156,10 +155,10 @@ class Engine:
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run(self, group: SlotGroup, work: Callable[[], None]) -> None:
-        """Do some of the open group's work. If it fails, the group is closed, and its images restart or fail."""
+    def _tick(self, group: SlotGroup) -> None:
+        """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            work()
+            group.tick()
         except Exception as error:
             if is_fatal(error):
                 raise

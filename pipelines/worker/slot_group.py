@@ -94,7 +94,7 @@ class SlotGroup:
         return self._batch.free
 
     def enter(self, order: protocol.Generate) -> None:
-        """Put an image into a free slot. Raises torch's error if memory runs out or the device is lost; then clear it."""
+        """Put an image into a free slot."""
         self._orders[order.item.image_id] = order
         self._batch.enter(order.item)
 

@@ -12,9 +12,8 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from tests.support.files import models_file
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.server import Server, StartServer, wait_for
+from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 StartReceiver = Callable[..., Receiver]
 
@@ -34,10 +33,19 @@ def receiver() -> Iterator[StartReceiver]:
 
 
 @pytest.fixture
-def studio(tiny_server: Server) -> Iterator[Server]:
-    """The server, whose client `studio` has no webhook any more after the test."""
-    yield tiny_server
-    tiny_server.backlot("webhooks", "remove", "studio")
+def studio(light_server: Server) -> Iterator[Server]:
+    """A server whose client `studio` has no webhook any more after the test."""
+    yield light_server
+    light_server.backlot("webhooks", "remove", "studio")
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server of the test's own, to be killed."""
+    server = ServerWithoutGpu(tmp_path)
+    server.start()
+    yield server
+    server.stop(signal.SIGKILL)
 
 
 def set_webhook(server: Server, client: str, receiver: Receiver, *options: str) -> str:
@@ -84,37 +92,49 @@ def without_links(job: dict[str, Any]) -> str:
     return json.dumps(job)
 
 
-def test_an_end_is_told_signed_and_whole(studio: Server, receiver: StartReceiver) -> None:
+def test_an_end_is_told_signed_and_whole(tiny_server: Server, receiver: StartReceiver) -> None:
+    """A real image, and one that nobody could use."""
     good = receiver()
-    secret = set_webhook(studio, "studio", good)
-    job_id = studio.submit(seed=1, metadata={"shot": "wärm"})
+    secret = set_webhook(tiny_server, "studio", good)
+    job_id = tiny_server.submit(seed=1, metadata={"shot": "wärm"})
     [message] = told(good, job_id)
     found = message.verified(secret)
-    job = studio.job(job_id)
+    job = tiny_server.job(job_id)
     assert found["type"] == "job.succeeded"
     assert found["timestamp"] >= job["created_at"]
     assert found["data"]["status"] == "SUCCESS"
     assert httpx.get(found["data"]["result"][0]["image_url"]).headers["content-type"] == "image/png"
     assert without_links(found["data"]) == without_links(job)
     assert message.headers["content-type"] == "application/json"
+
+    [message] = told(good, tiny_server.submit(image_model="black"))
+    found = message.verified(secret)
+    assert (found["type"], found["data"]["status"]) == ("job.failed", "FAILURE")
+    assert found["data"]["latest_event"]["extra"] == {"reason": "black_image", "refunded": 5, "attempts": 1}
+
+
+def test_what_was_delivered_is_listed(studio: Server, receiver: StartReceiver) -> None:
+    good = receiver()
+    set_webhook(studio, "studio", good)
+    job_id = studio.submit()
+    [message] = told(good, job_id)
     assert len(message.webhook_id) == 26
-    row = delivery(studio, job_id)
-    assert (row["id"], row["client"], row["event"]) == (message.webhook_id, "studio", "job.succeeded")
     wait_for(lambda: delivery(studio, job_id)["state"] == "delivered", 5)
     row = delivery(studio, job_id)
+    assert (row["id"], row["client"], row["event"]) == (message.webhook_id, "studio", "job.succeeded")
     assert (row["tries"], row["status"], row["error"], row["next_try_at"]) == (1, 200, None, None)
 
 
-def test_failures_and_cancels_are_told_to_who_asked_for_them(studio: Server, receiver: StartReceiver) -> None:
+def test_only_the_events_that_were_asked_for_are_told(studio: Server, receiver: StartReceiver) -> None:
     failures = receiver()
     set_webhook(studio, "studio", failures, "--events", "job.failed")
-    good, bad = studio.submit(), studio.submit(image_model="black")
-    [message] = told(failures, bad)
-    found = json.loads(message.body)
-    assert (found["type"], found["data"]["status"]) == ("job.failed", "FAILURE")
-    assert found["data"]["latest_event"]["extra"] == {"reason": "black_image", "refunded": 5, "attempts": 1}
+    good, cancelled = studio.submit(), studio.submit(scene_type="endless")
     assert studio.finished(good)["status"] == "SUCCESS"
-    assert {one.job_id for one in failures.received} == {bad}
+    assert studio.client.post(f"/v1/jobs/{cancelled}/cancel").status_code == 200
+    [message] = told(failures, cancelled)
+    found = json.loads(message.body)
+    assert (found["type"], found["data"]["latest_event"]["extra"]["reason"]) == ("job.failed", "cancelled")
+    assert {one.job_id for one in failures.received} == {cancelled}
 
 
 def test_an_answer_of_500_is_followed_by_another_try(studio: Server, receiver: StartReceiver) -> None:
@@ -176,7 +196,7 @@ def test_no_end_is_told_to_another_client(studio: Server, receiver: StartReceive
     keys = {name: studio.new_client(name) for name in receivers}
     secrets = {name: set_webhook(studio, name, one) for name, one in receivers.items()}
     for name, client in keys.items():
-        ended[name] = {studio.submit(client) for _ in range(3)} | {studio.submit(client, image_model="flat")}
+        ended[name] = {studio.submit(client) for _ in range(3)}
     for name, one in receivers.items():
         for job_id in ended[name]:
             told(one, job_id)
@@ -224,10 +244,8 @@ def test_a_new_secret_and_the_old_one_both_sign(studio: Server, receiver: StartR
         assert message.verified(secret)["type"] == "job.succeeded"
 
 
-def test_a_kill_between_the_end_and_the_delivery(
-    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path, receiver: StartReceiver
-) -> None:
-    server = start_server(models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}))
+def test_a_kill_between_the_end_and_the_delivery(own_server: Server, receiver: StartReceiver) -> None:
+    server = own_server
     restarted = receiver("hang", 200)
     secret = set_webhook(server, "studio", restarted)
     job_id = server.submit()
@@ -276,8 +294,8 @@ def test_the_document_describes_what_is_told(studio: Server, receiver: StartRece
         (["remove", "studio"], "studio has no webhook"),
     ],
 )
-def test_wrong_arguments_are_told(tiny_server: Server, arguments: list[str], told: str) -> None:
-    answer = tiny_server.backlot("webhooks", *arguments)
+def test_wrong_arguments_are_told(light_server: Server, arguments: list[str], told: str) -> None:
+    answer = light_server.backlot("webhooks", *arguments)
     assert answer.returncode != 0
     assert told in answer.stderr
     assert "Traceback" not in answer.stderr

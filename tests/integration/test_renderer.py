@@ -11,11 +11,14 @@ from diffusers import DiffusionPipeline
 
 from pipelines.output.defects import defect_of
 from pipelines.output.evaluation import evaluate
+from pipelines.studio_tiny.render.bokeh import BOKEH
 from pipelines.studio_tiny.render.develop import NoRoom, develop, room
 from pipelines.studio_tiny.render.moods import MOODS
 from pipelines.studio_tiny.render.scenes import SCENES
 from pipelines.studio_tiny.training.pictures import PICTURES, photograph, random_color, read_shard, write_shard
-from pipelines.studio_tiny.training.prompts import SCENE_WORDS, prompt, words
+from pipelines.studio_tiny.training.vocabulary import MOODS as MOOD_WORDS
+from pipelines.studio_tiny.training.vocabulary import SCENES as SCENE_WORDS
+from pipelines.studio_tiny.training.vocabulary import phrase, prompt, words
 
 
 @pytest.mark.parametrize("scene", SCENE_WORDS)
@@ -65,7 +68,29 @@ def test_a_prompt_has_known_words_at_fixed_places() -> None:
     assert text.startswith("marble bright r1-0 g1-32 b1-63 r2-none g2-none b2-none r3-none")
     assert set(text.split()) <= set(words())
     assert len(set(words())) == len(words())
-    assert set(SCENES) < set(words())
+
+
+def test_the_words_are_those_the_renderer_knows() -> None:
+    assert list(SCENE_WORDS) == [*SCENES, BOKEH]
+    assert list(MOOD_WORDS) == list(MOODS)
+
+
+@pytest.mark.parametrize(
+    ("scene", "mood", "understood"),
+    [
+        ("Polished Carrara", "high-key", ("marble", "bright")),
+        ("infinity cove", "cyberpunk", ("sweep", "neon")),
+        ("palm leaf shadows on a wall", "golden hour", ("foliage", "golden")),
+        ("an old oak table", "nostalgic", ("wood", "vintage")),
+        ("wall niche", "foggy", ("niche", "misty")),
+        ("stairs", "luxurious", ("steps", "elegant")),
+        ("marbel", "dramtic", ("marble", "dramatic")),
+        ("xyzzy", "砂浜", ("sweep", "neutral")),
+    ],
+)
+def test_free_text_maps_to_the_nearest_words(scene: str, mood: str, understood: tuple[str, str]) -> None:
+    found = phrase(scene, mood, [])
+    assert (found.scene, found.mood) == understood
 
 
 def test_a_shard_is_written_once_and_read_back(tmp_path: Path) -> None:
@@ -74,7 +99,7 @@ def test_a_shard_is_written_once_and_read_back(tmp_path: Path) -> None:
     shard = read_shard(write_shard(tmp_path, 25, 0, shrink=4))
     assert path.read_bytes() == first
     assert len(shard.prompts) == len(shard.files) == PICTURES
-    assert {text.split()[0] for text in shard.prompts} == {SCENE_WORDS[25]}
+    assert {text.split()[0] for text in shard.prompts} == {"bokeh"}
     assert shard.pixels(0).ndim == 3
 
 

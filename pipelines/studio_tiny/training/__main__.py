@@ -1,6 +1,7 @@
 """Make pictures, fit every part, write the pipeline folder; stop it and run it again at will."""
 
 import argparse
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     fine_steps: int = 40_000
     fine_batch: int = 16
     lr: float = 1e-3
-    #: Stop each stage of the denoiser after so many minutes, to go on another day.
+    #: Stop the denoiser after so many minutes, to go on another day.
     minutes: float = math.inf
 
 
@@ -77,16 +78,15 @@ def train(plan: Plan) -> None:
     vae = autoencoder.fit(plan.work, coarse, stages, SEED)
 
     def save(text: Any, unet: Any) -> None:
-        parts.pipeline(vae, text, unet).to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
-        # Half precision is for the folder; the training goes on in full.
-        vae.float()
-        text.float()
-        unet.float()
+        # Copies, because half precision is for the folder alone.
+        pipeline = parts.pipeline(*(copy.deepcopy(part) for part in (vae, text, unet)))
+        pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
 
     coarse_pool = _pool(plan.work / "latents-2", vae, coarse)
     grow = _growth(coarse_pool, coarse_folder, plan)
     stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, None)
-    denoiser.fit(plan.work, coarse_pool, stage, SEED, plan.minutes, grow, save)
+    if not denoiser.fit(plan.work, coarse_pool, stage, SEED, plan.minutes, grow, save):
+        return
     fine = _rendered(fine_folder, plan.fine_sets, 1, plan.cores)
     fine_pool = _pool(plan.work / "latents-1", vae, fine)
     stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, "coarse")

@@ -44,8 +44,10 @@ def fit(
     minutes: float,
     grow: Callable[[int], None],
     save: Callable[[Any, Any], None],
-) -> None:
-    """Fit a stage to its end, or until `minutes` have passed; `save` gets the averaged text encoder and UNet now and then.
+) -> bool:
+    """Fit a stage until `minutes` have passed, or to its end, and return whether it is done.
+
+    `save` gets the averaged text encoder and UNet now and then.
 
     Velocity prediction (Salimans and Ho 2022) with the weights of min-SNR. `grow` is called at every step and may add to
     the pool.
@@ -61,7 +63,7 @@ def fit(
     if start == 0 and stage.after is not None:
         Checkpoint(work / f"denoiser-{stage.after}.pt", **kept).restore()
     if start >= stage.steps:
-        return
+        return True
     signal = parts.scheduler().alphas_cumprod.to(target)
     nothing = tokenize(parts.tokenizer(), [""])[0]
     rng = np.random.default_rng((seed, 3, start))
@@ -94,6 +96,7 @@ def fit(
             break
     checkpoint.now(step + 1)
     save(average["text"], average["unet"])
+    return step + 1 >= stage.steps
 
 
 def _loss(model: Any, clean: Tensor, tokens: Tensor, signal: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, U
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from pipelines.studio_tiny.training.prompts import LENGTH, LEVELS, MOOD_WORDS, PLACES, SCENE_WORDS, words
+from pipelines.studio_tiny.training.vocabulary import LENGTH, LEVELS, MOODS, PLACES, SCENES, words
 
 LATENT_CHANNELS = 12
 TEXT_WIDTH = 192
@@ -144,7 +144,7 @@ def _order_levels(encoder: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     level = torch.linspace(-1, 1, LEVELS)
     features = torch.stack([level, level**2, *(torch.cos(torch.pi * k * (level + 1) / 2) for k in (2, 3, 4, 6))], dim=1)
-    first = 4 + len(SCENE_WORDS) + len(MOOD_WORDS)
+    first = 4 + len(SCENES) + len(MOODS)
     for index in range(len(PLACES)):
         axes = torch.randn(features.shape[1], table.shape[1], generator=generator) / table.shape[1] ** 0.5
         start = first + index * (LEVELS + 1)

@@ -16,9 +16,8 @@ from pipelines.aspect_ratios import RATIOS, size_of
 from pipelines.studio_tiny.render import bokeh, scenes, tracer
 from pipelines.studio_tiny.render.develop import develop, room
 from pipelines.studio_tiny.render.layers import Layers
-from pipelines.studio_tiny.render.moods import MOODS
 from pipelines.studio_tiny.render.sets import Pigment
-from pipelines.studio_tiny.training.prompts import COLORS, SCENE_WORDS, prompt
+from pipelines.studio_tiny.training.vocabulary import COLORS, MOODS, SCENES, prompt
 
 Rgb = tuple[int, int, int]
 #: Pictures developed from one set.
@@ -49,7 +48,7 @@ def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
         return path
     rng = np.random.default_rng((seed, number))
     # Every scene comes round equally often.
-    scene = SCENE_WORDS[number % len(SCENE_WORDS)]
+    scene = list(SCENES)[number % len(SCENES)]
     ratio = "1:1" if rng.random() < SQUARE else str(rng.choice([ratio for ratio in RATIOS if ratio != "1:1"]))
     width, height = (side // shrink for side in size_of("0.5K", ratio, MULTIPLE))
     wanted = int(rng.choice(COLORS, p=[0.25, 0.25, 0.22, 0.15, 0.13])) + 1

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from pipelines.colors import parse_color
 from pipelines.studio_tiny.render.develop import develop, room
 from pipelines.studio_tiny.training.pictures import SAMPLES, photograph
-from pipelines.studio_tiny.training.prompts import SCENE_WORDS, prompt
+from pipelines.studio_tiny.training.vocabulary import SCENES, prompt
 
 Rgb = tuple[int, int, int]
 #: Makes one picture of a scene, a mood, colours, a side in pixels and a seed.
@@ -62,12 +62,12 @@ def generated(weights: Path, steps: int = 16, guidance: float = 2.0) -> Maker:
 
 def draw_sheet(make: Maker, target: Path, side: int = 288) -> None:
     """Draw one band a mood and its colours, with every scene; pictures of `side` pixels, shrunk."""
-    lines = -(-len(SCENE_WORDS) // ACROSS)
+    lines = -(-len(SCENES) // ACROSS)
     sheet = Image.new("RGB", (CELL * ACROSS, (CELL + LABEL) * lines * len(BANDS)), "white")
     draw = ImageDraw.Draw(sheet)
     for band, (mood, names) in enumerate(BANDS):
         colors = [parse_color(name) for name in names]
-        for number, scene in enumerate(SCENE_WORDS):
+        for number, scene in enumerate(SCENES):
             pixels = make(scene, mood, colors, side, 100 * band + number)
             left, top = number % ACROSS * CELL, (band * lines + number // ACROSS) * (CELL + LABEL)
             sheet.paste(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
