@@ -46,7 +46,9 @@ async def follow(
         found = await read()
         while not enough(found) and not hub.closing and (left := deadline - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), left)
+                # Not wait_for: in Python 3.11 that may swallow a cancel that comes together with the news.
+                async with asyncio.timeout(left):
+                    await news.wait()
             news.clear()
             found = await read()
     return found
@@ -69,7 +71,8 @@ async def stream(
                 return
             if not told:
                 try:
-                    await asyncio.wait_for(news.wait(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await news.wait()
                 except TimeoutError:
                     yield ServerSentEventMessage(comment="still here", data=None)
             # After a read that brought something there may be more, without news.
