@@ -214,9 +214,9 @@ class BatchFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Restarted(msgspec.Struct, frozen=True, tag=True):
-    """Memory ran out. The GPU process made room, and the images that were in slots begin again with the same seeds.
+    """Memory ran out. The GPU process made room or opened fewer slots, and the images that were in slots begin again with the same seeds.
 
-    The server need not send them again. It tells their followers, and fills only `batch_size` slots from now on.
+    The server need not send them again; it tells their followers, and fills only `batch_size` slots from now on.
     """
 
     #: In the order in which they had entered, and enter again.
