@@ -108,7 +108,7 @@ def words() -> list[str]:
 
 
 def _nearest(text: str, known: dict[str, tuple[str, ...]], default: str) -> str:
-    """The word whose longest synonym stands in the text; else the one with a synonym spelt most like a word of it."""
+    """Return the word whose longest synonym stands in the text; else the one with a synonym spelt most like a word of it."""
     wanted = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
     found = [
         (len(synonym), word) for word, synonyms in known.items() for synonym in synonyms if f" {synonym} " in wanted

@@ -46,7 +46,7 @@ async def list_events(
         int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
     ] = None,
 ) -> Response[Any]:
-    """As JSON, up to 1,000 at once, or as server-sent events whose ids are the cursors; those go on for ever.
+    """Return up to 1,000 events as JSON, or send server-sent events, whose ids are the cursors, for ever.
 
     Cursors ascend, with gaps. They stay the same when the server is restarted.
     """

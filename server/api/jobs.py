@@ -57,7 +57,7 @@ async def list_jobs(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Response[Any]:
-    """With `ids` the page has room for all of them unless `limit` says otherwise. Unknown ids are left out."""
+    """List the client's jobs. Without a `limit`, a page has room for all the `ids` asked for; unknown ids are left out."""
     if ids and "limit" not in request.query_params:
         limit = MOST
     client_id = request.user.client_id
@@ -86,7 +86,7 @@ async def read_job(
     linker: NamedDependency[Linker],
     wait: Annotated[float, QueryParameter(ge=0, le=60, description="Seconds to wait for the job's end")] = 0,
 ) -> JobView:
-    """As it is now, or, with `wait`, as it is when it has ended or the time is up."""
+    """Return the job as it is now; with `wait`, as it is when it has ended or the time is up."""
 
     async def read() -> JobView:
         return await _view(request.user, public_id, database, scheduler, linker)
@@ -129,7 +129,7 @@ async def read_events(
         int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
     ] = None,
 ) -> Response[Any]:
-    """As JSON, or as server-sent events with `Accept: text/event-stream`; a stream ends after the job's last event."""
+    """Return the events as JSON, or send them with `Accept: text/event-stream`; a stream ends after the job's last event."""
     client_id = request.user.client_id
 
     async def read(after: int) -> tuple[EventPage, bool]:
@@ -166,7 +166,7 @@ async def cancel_job(
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
 ) -> JobView:
-    """A waiting job ends at once, a running one at its next denoising step, which the answer waits for a few seconds."""
+    """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
 
     async def read() -> JobView:
         return await _view(request.user, public_id, database, scheduler, linker)

@@ -150,7 +150,7 @@ async def create_images(
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
 ) -> Response[Any]:
-    """Waits for the job. A client that goes away cancels it, and gets its credits back."""
+    """Wait for the job and return its images. If the client goes away first, cancel the job and give its credits back."""
     body = await request.body()
     wanted = _check(decode_body(body))
     record = record_of(request.scope)

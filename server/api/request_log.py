@@ -67,7 +67,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 def record_of(scope: Any) -> Record:
-    """The record of a request under way."""
+    """Return the record of a request under way."""
     record: Record = scope["backlot.record"]
     return record
 

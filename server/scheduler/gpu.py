@@ -35,7 +35,7 @@ class GpuState(StrEnum):
     LOADING = "loading"
     #: It imports torch and looks for its device.
     STARTING = "starting"
-    #: It has ended and is started again, perhaps after a pause.
+    #: It has ended, and the server starts another, perhaps after a pause.
     RESTARTING = "restarting"
     #: It was not started, or the server is stopping.
     STOPPED = "stopped"
@@ -257,7 +257,10 @@ class Gpu:
             metrics.model_loaded.labels(model).dec()
 
     def _leave_slots(self, image_ids: Iterable[str]) -> None:
-        """Only what leaves a slot is a sign of life. An image may be written while the next model hangs in its load."""
+        """Take images out of their slots, if they are in any, and note that as a sign of life.
+
+        An image that is written is none: the next model may hang in its load meanwhile.
+        """
         if self.groups.leave(image_ids):
             self._go_on()
 

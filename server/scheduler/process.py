@@ -84,7 +84,7 @@ class GpuProcess:
         return self._process.pid
 
     def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
-        """See Process. The reports are read in a thread of their own."""
+        """See Process. A thread named `reports`, one for each process, reads its reports."""
         loop = asyncio.get_running_loop()
 
         def post(report: Report | int) -> None:
@@ -95,7 +95,8 @@ class GpuProcess:
             else:
                 loop.call_soon_threadsafe(on_report, report)
 
-        threading.Thread(target=_follow, args=(self._pipe, self._process, post), daemon=True).start()
+        arguments = (self._pipe, self._process, post)
+        threading.Thread(target=_follow, args=arguments, name="reports", daemon=True).start()
 
     def send(self, order: Order) -> None:
         """See Process."""

@@ -102,7 +102,7 @@ def _keep_colors(vae: Any) -> None:
 
 
 def tokenizer() -> Any:
-    """Return a tokenizer with one token a word; the vocabulary is closed."""
+    """Return a tokenizer with one token per word; the vocabulary is closed."""
     listed = [_PAD, _START, _END, _UNKNOWN, *words()]
     inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(listed)}, unk_token=_UNKNOWN))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
