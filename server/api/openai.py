@@ -150,7 +150,10 @@ async def create_images(
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
 ) -> Response[Any]:
-    """Waits for the job. A client that goes away cancels it, and gets its credits back."""
+    """Waits for the job. A client that goes away cancels it, and gets its credits back.
+
+    So does a stop of the server, unless the request has an idempotency key, with which its repetition finds the job.
+    """
     body = await request.body()
     wanted = _check(decode_body(body))
     record = record_of(request.scope)
@@ -182,6 +185,9 @@ async def create_images(
             scheduler.cancel(job.job_id)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
+        # Clients try again by themselves. Without a key that makes another job, so this one is not to be paid for too.
+        if idempotency_key is None and scheduler.cancel(accepted.job_id):
+            raise ServerStopping(f"The server is stopping; job {accepted.job_id} was cancelled and nothing is charged")
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:
         event = ended.latest_event
