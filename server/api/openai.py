@@ -180,8 +180,8 @@ async def create_images(
         follow(hub, accepted.job_id, read, lambda found: found.summary.status.ended, _LONGER_THAN_ANY_JOB_S),
     )
     if ended is None:
-        # The job of a repeated request is for the client that made it.
-        if job is not None:
+        # The job of a repeated request is for the client that made it, and to be left alone if a repetition waits for it.
+        if job is not None and (idempotency_key is None or not hub.is_followed(job.job_id)):
             scheduler.cancel(job.job_id)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
@@ -256,6 +256,8 @@ async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetai
     finally:
         working.cancel()
         leaving.cancel()
+        # The work follows its job no more when this returns.
+        await asyncio.wait({working, leaving})
 
 
 async def _data(
