@@ -8,7 +8,8 @@ ApiError
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
 ├── Invalid 422             ├── GenerationFailed 500
 ├── QueueFull 503           ├── ServerStopping 503
-└── Busy 503                └── LedgerMissing 503
+├── Busy 503                ├── LedgerMissing 503
+└── DiskFull 503
 """
 
 from typing import ClassVar
@@ -154,6 +155,16 @@ class Busy(ApiError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "5"}
+
+
+class DiskFull(ApiError):
+    """The disk takes no more."""
+
+    status, code = 503, "DISK_FULL"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "60"}
 
 
 class LedgerMissing(ApiError):

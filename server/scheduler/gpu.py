@@ -121,6 +121,7 @@ class Gpu:
         metrics.worker_starts.inc()
         try:
             process = self._start_process()
+            process.follow(partial(self._reported, process), partial(self._ended, process))
         except OSError:
             log.exception("The GPU process could not be started")
             self._start_again()
@@ -130,7 +131,6 @@ class Gpu:
         seconds = self._limits.start_s
         message = f"the GPU process was not up after {seconds:g} s"
         self._watchdog.expect(seconds, FailureReason.START_TIMEOUT, message)
-        process.follow(partial(self._reported, process), partial(self._ended, process))
 
     async def stop(self) -> None:
         """End the process. What was in it stays in `in_flight`."""
