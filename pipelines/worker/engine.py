@@ -16,6 +16,7 @@ from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
 from pipelines.worker import cpu_tuning, device_memory, library_logs
+from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -158,7 +159,8 @@ class Engine:
     def _tick(self, group: SlotGroup) -> None:
         """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            group.tick()
+            with computing():
+                group.tick()
         except Exception as error:
             if is_fatal(error):
                 raise
