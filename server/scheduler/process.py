@@ -105,7 +105,9 @@ class GpuProcess:
                 loop.call_soon_threadsafe(on_report, report)
 
         try:
-            threading.Thread(target=_write, args=(self._pipe, self.pid, self._orders), name="orders", daemon=True).start()
+            threading.Thread(
+                target=_write, args=(self._pipe, self.pid, self._orders), name="orders", daemon=True
+            ).start()
             arguments = (self._pipe, self._process, self._orders, post)
             threading.Thread(target=_follow, args=arguments, name="reports", daemon=True).start()
         except RuntimeError as error:
