@@ -10,13 +10,13 @@ import uvicorn
 
 from server.addresses import lan_url_of, url_of
 from server.app import create_app
-from server.connection import Connection
 from server.data_folder import database_errors_explained, prepare_database
+from server.http_connection import Connection
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.database import Database, connect, transaction
 from server.models_watch import ModelsFile
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 

@@ -15,7 +15,7 @@ from server.api.views import ClientEventPage, Linker
 from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
-from server.scheduler.events import ANY_JOB, EventHub
+from server.scheduler.event_hub import ANY_JOB, EventHub
 
 #: Events in one answer at most; those that follow are after its `latest_cursor`.
 MOST_EVENTS = 1000

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request
 from litestar.response import ServerSentEventMessage
 
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from server.jobs import JobStatus
 from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 
 #: Jobs on a page at most.

@@ -28,7 +28,7 @@ from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.jobs import JobDetail
 from server.models_file import Models
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.validation import Problem, check

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from server import metrics
-from server.api.sampler import Sampler
+from server.api.log_flood import Sampler
 from server.ledger import request_log as requests
 from server.ledger.database import Database
 
