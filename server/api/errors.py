@@ -82,7 +82,7 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
     if isinstance(error, ApiError):
         record.error_code = error.code
         problems = error.problems if isinstance(error, Invalid) else []
-        return Parts(error.status, error.code, str(error), error.headers, problems, record.request_id)
+        return Parts(error.status, error.code, str(error), dict(error.headers), problems, record.request_id)
     if isinstance(error, HTTPException) and error.status_code < 500:
         headers = {name: value for name, value in (error.headers or {}).items() if name.lower() != "set-cookie"}
         record.error_code = _CODES.get(error.status_code, "BAD_REQUEST")

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
 from server.api import views
-from server.api.following import Told, follow, stream, wants_stream
+from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.openapi import errors
 from server.api.views import EventPage, JobPage, JobView, Linker, WholeJobPage
 from server.clock import as_text
@@ -110,9 +110,7 @@ def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobVi
     "/jobs/{public_id:str}/events",
     responses={
         **errors(404, 422),
-        200: ResponseSpec(
-            EventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
-        ),
+        200: event_page(EventPage),
     },
     summary="Follow a job",
     tags=["jobs"],
@@ -124,10 +122,8 @@ async def read_events(
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     since: Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last seq already known")] = 0,
-    wait: Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")] = 0,
-    last_event_id: Annotated[
-        int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
-    ] = None,
+    wait: Wait = 0,
+    last_event_id: LastEventId = None,
 ) -> Response[Any]:
     """Return the events as JSON, or send them with `Accept: text/event-stream`; a stream ends after the job's last event."""
     client_id = request.user.client_id
