@@ -5,7 +5,6 @@ and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the
 next image is sent before the last one is on disk, so no GPU waits for the disk.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
@@ -20,10 +19,11 @@ from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
-from server.scheduler.process import ProcessFactory
+from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
 from server.scheduler.recovery import Happened
@@ -43,14 +43,13 @@ class Scheduler:
         database: Database,
         hub: EventHub,
         deliver: Deliver,
-        processes: Sequence[ProcessFactory],
+        devices: Sequence[Device],
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
-        """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
+        """Take the devices that the server begins with; all of them serve one queue."""
         #: Why each model that could not be loaded could not.
         self.load_errors: dict[str, str] = {}
-        log_file = settings.logs / "gpu-process.log"
-        self.gpus = [Gpu(start, log_file, bounds, self._on_report, self._on_crash) for start in processes]
+        self.gpus = Pool(devices, bounds, self._on_report, self._on_crash)
         self._settings = settings
         self._models = models
         self._database = database
@@ -154,12 +153,11 @@ class Scheduler:
         for job, status in reversed(left):
             if status is JobStatus.IN_PROGRESS:
                 self._jobs.resume(job)
-        for gpu in self.gpus:
-            gpu.start()
+        self.gpus.start()
 
     async def stop(self) -> None:
         """End the GPU processes. What they were generating is generated after the next start."""
-        await asyncio.gather(*(gpu.stop() for gpu in self.gpus))
+        await self.gpus.stop()
         self._jobs.stop()
         await self._settlement.drain(self._bounds.stop_s)
 
@@ -169,8 +167,9 @@ class Scheduler:
         match report:
             case protocol.Started():
                 self._feeder.prepare(gpu)
-            case protocol.Loaded(model=model):
+            case protocol.Loaded(model=model, seconds=seconds):
                 self.load_errors.pop(model, None)
+                self._feeder.loaded(model, seconds)
             case protocol.LoadFailed(model=model, message=message):
                 self.load_errors[model] = message
             case protocol.StageReached():
@@ -182,6 +181,7 @@ class Scheduler:
             case protocol.Measured():
                 self._settlement.note_cost(self._batch_sizes.measured(gpu, report))
             case protocol.Generated(recipe=recipe, timings=timings):
+                metrics.device_images.labels(gpu.name).inc()
                 self._image_seconds = timings["denoising_s"] + timings["decoding_s"]
                 metrics.image_seconds.labels(recipe.model).observe(self._image_seconds)
                 self._jobs.generated(report)
@@ -191,8 +191,8 @@ class Scheduler:
                 self._jobs.lost(image_ids, Happened.BATCH_FAILED, reason, message)
             case protocol.Cancelled(image_id=image_id):
                 self._jobs.dropped(image_id)
-            case protocol.Loading() | protocol.Evicted() | protocol.LeftSlot():
-                # These concern the GPU alone, which has noted them.
+            case _:
+                # The rest concerns the GPU alone, which has noted it.
                 pass
         self._feeder.advance()
 

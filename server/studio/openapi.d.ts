@@ -140,6 +140,24 @@ export interface components {
             jobs: number;
         };
         /**
+         * DeviceStatus
+         * @description How one device is at one moment.
+         */
+        DeviceStatus: {
+            device_name: string | null;
+            differs_from: string[];
+            images_generated: number;
+            images_in_flight: number;
+            is_up: boolean;
+            memory_total_bytes: number | null;
+            memory_used_bytes: number | null;
+            models: string[];
+            name: string;
+            reason: string | null;
+            slots: number;
+            state: components["schemas"]["GpuState"];
+        };
+        /**
          * EntryStatus
          * @enum {unknown}
          */
@@ -429,6 +447,7 @@ export interface components {
         /** Readiness */
         Readiness: {
             device: string | null;
+            devices: components["schemas"]["DeviceStatus"][];
             gpu_process: components["schemas"]["GpuState"];
             load_errors: {
                 [key: string]: string;
@@ -546,6 +565,7 @@ export type BackgroundSpec = components['schemas']['BackgroundSpec'];
 export type ClientEvent = components['schemas']['ClientEvent'];
 export type ClientEventPage = components['schemas']['ClientEventPage'];
 export type Day = components['schemas']['Day'];
+export type DeviceStatus = components['schemas']['DeviceStatus'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];

@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from pipelines import protocol
 from server.__main__ import main
+from server.scheduler.devices import Device, local_devices
+from server.settings import Settings
 from tests.support.fake_process import FakeProcess
 
 
@@ -27,5 +31,10 @@ class QuickProcess(FakeProcess):
                 loop.call_soon(self.report, protocol.Cancelled(image_id))
 
 
+def quick_devices(settings: Settings) -> list[Device]:
+    """As many fakes as the settings name devices."""
+    return [msgspec.structs.replace(device, start=lambda: QuickProcess(pid=0)) for device in local_devices(settings)]
+
+
 if __name__ == "__main__":
-    main(lambda _: lambda: QuickProcess(pid=0))
+    main(quick_devices)
