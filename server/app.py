@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server.api import billing, catalog, events, health, jobs, openai, openapi, pages, workflows
+from server.api import admin, billing, catalog, events, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
 from server.api.auth import Authentication
 from server.api.capabilities import allowed
@@ -79,6 +79,7 @@ def routes(
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(scheduler.control.follow_command()),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
@@ -118,6 +119,7 @@ def routes(
             billing.list_transactions,
             billing.read_usage,
             model_routes.list_models,
+            *admin.ROUTES,
         ],
         guards=[allowed],
         middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
@@ -157,6 +159,7 @@ def routes(
         app,
         bodies={
             "/v1/images/generations": openai.ImagesBody,
+            **admin.BODIES,
             **{f"/v1/{workflow.job_type.operation}": workflow.spec for workflow in WORKFLOWS.values()},
         },
         never_found={"/v1/renders/{public_id}"},

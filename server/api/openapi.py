@@ -36,7 +36,7 @@ _DESCRIPTIONS = {
     402: "INSUFFICIENT_BALANCE: no job was made and nothing was taken",
     403: "FORBIDDEN: the key lacks the capability; OPERATION_DISABLED",
     404: "JOB_NOT_FOUND or RESOURCE_NOT_FOUND: unknown, or another client's",
-    409: "IDEMPOTENCY_CONFLICT or JOB_NOT_CANCELLABLE",
+    409: "IDEMPOTENCY_CONFLICT, JOB_NOT_CANCELLABLE or CONFLICT",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
     429: "RATE_LIMITED: wait as long as Retry-After says",
     503: "QUEUE_FULL, BUSY or DISK_FULL: nothing was charged; wait as long as Retry-After says",
@@ -112,8 +112,9 @@ def complete(app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found
     document.components.schemas.update(schemas)
     for route, body in bodies.items():
         content = {"application/json": OpenAPIMediaType(schema=_reference(body))}
-        for operation in _operations(paths[route]):
-            operation.request_body = RequestBody(content=content, required=True)
+        posted = paths[route].post
+        if posted is not None:
+            posted.request_body = RequestBody(content=content, required=True)
     for route in never_found:
         for operation in _operations(paths[route]):
             (operation.responses or {}).pop("200", None)
@@ -140,7 +141,7 @@ def _answers(app: Litestar) -> Iterator[Any]:
 
 
 def _operations(path: Any) -> list[Operation]:
-    return [operation for operation in (path.get, path.post) if operation is not None]
+    return [operation for operation in (path.get, path.post, path.delete) if operation is not None]
 
 
 def _operation_id(handler: HTTPRouteHandler, _: Method, __: list[Any]) -> str:
