@@ -16,7 +16,7 @@ export interface components {
             job_id: string;
             request_id: string;
             status: components["schemas"]["JobStatus"];
-            understood?: Record<string, unknown> | null;
+            understood?: components["schemas"]["Understood"] | null;
         };
         /**
          * ArchiveBody
@@ -62,6 +62,7 @@ export interface components {
             status: components["schemas"]["EntryStatus"];
             steps: number;
             thumbnail_url: string;
+            understood: components["schemas"]["Understood"] | null;
             width: number;
         };
         /** BackgroundEntrySpec */
@@ -196,7 +197,7 @@ export interface components {
             credits_cost: number;
             estimated_seconds: number;
             queue_position: number;
-            understood?: Record<string, unknown> | null;
+            understood?: components["schemas"]["Understood"] | null;
         };
         /** EventPage */
         EventPage: {
@@ -248,6 +249,7 @@ export interface components {
             status: components["schemas"]["EntryStatus"];
             steps: number;
             thumbnail_url: string;
+            understood: components["schemas"]["Understood"] | null;
             width: number;
         };
         /** ImageEntrySpec */
@@ -417,6 +419,7 @@ export interface components {
             name: string;
             steps: number;
             tiers: string[];
+            vocabulary: components["schemas"]["VocabularyView"] | null;
         };
         /** OpenAIError */
         OpenAIError: {
@@ -530,6 +533,15 @@ export interface components {
          * @enum {unknown}
          */
         TransactionStatus: "FAILED" | "PENDING" | "PURCHASED" | "REFUNDED" | "SUCCESS";
+        /**
+         * Understood
+         * @description What a model with a closed vocabulary made of a spec's free text.
+         */
+        Understood: {
+            colors_used: number;
+            mood: string | null;
+            scene: string | null;
+        };
         /** Usage */
         Usage: {
             by_day: components["schemas"]["Day"][];
@@ -547,6 +559,17 @@ export interface components {
         ValidationEnvelope: {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
+        };
+        /**
+         * VocabularyView
+         * @description The words that a model with a closed vocabulary knows. A spec's free text is taken for one of them, or for none.
+         */
+        VocabularyView: {
+            colors: number;
+            default_mood: string;
+            default_scene: string;
+            moods: string[];
+            scenes: string[];
         };
         /**
          * WebhookEvent
@@ -621,8 +644,10 @@ export type TransactionFilter = components['schemas']['TransactionFilter'];
 export type TransactionKind = components['schemas']['TransactionKind'];
 export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
+export type Understood = components['schemas']['Understood'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type VocabularyView = components['schemas']['VocabularyView'];
 export type WebhookEvent = components['schemas']['WebhookEvent'];
 export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;
