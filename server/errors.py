@@ -6,10 +6,10 @@ ApiError
 ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
 ├── JobNotFound 404         ├── ResourceNotFound 404
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
-├── Invalid 422             ├── GenerationFailed 500
-├── QueueFull 503           ├── ServerStopping 503
-├── Busy 503                ├── LedgerMissing 503
-└── DiskFull 503
+├── PriceTooHigh 409        ├── Invalid 422
+├── GenerationFailed 500    ├── QueueFull 503
+├── ServerStopping 503      ├── Busy 503
+├── LedgerMissing 503       └── DiskFull 503
 """
 
 from collections.abc import Mapping
@@ -111,6 +111,15 @@ class IdempotencyConflict(ApiError):
 
 class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"
+
+
+class PriceTooHigh(ApiError):
+    """It costs more than the client said it would pay."""
+
+    status, code = 409, "PRICE_TOO_HIGH"
+
+    def __init__(self, cost: int, most: int) -> None:
+        super().__init__(f"This costs {cost} credits, and the request allows {most}; nothing was made or charged")
 
 
 class GenerationFailed(ApiError):

@@ -259,6 +259,15 @@ export interface components {
             prompt: string;
             public_id: string;
         };
+        /**
+         * ImagePrice
+         * @description What one image of a model costs at a tier.
+         */
+        ImagePrice: {
+            credits_cost: number;
+            model: string;
+            resolution: string;
+        };
         /** Images */
         Images: {
             created: number;
@@ -447,12 +456,22 @@ export interface components {
             object?: "model";
             owned_by: string;
         };
-        /** OperationPrice */
+        /**
+         * OperationPrice
+         * @description What an operation costs: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up.
+         */
         OperationPrice: {
             credits_cost: number;
             enabled: boolean;
+            model_factors: {
+                [key: string]: number;
+            };
             name: string;
             op_class: string;
+            prices: components["schemas"]["ImagePrice"][];
+            tier_factors: {
+                [key: string]: number;
+            };
         };
         /** Operations */
         Operations: {
@@ -619,6 +638,7 @@ export type Health = components['schemas']['Health'];
 export type ImageData = components['schemas']['ImageData'];
 export type ImageEntry = components['schemas']['ImageEntry'];
 export type ImageEntrySpec = components['schemas']['ImageEntrySpec'];
+export type ImagePrice = components['schemas']['ImagePrice'];
 export type Images = components['schemas']['Images'];
 export type ImagesBody = components['schemas']['ImagesBody'];
 export type ImageSpec = components['schemas']['ImageSpec'];
