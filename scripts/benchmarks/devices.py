@@ -1,7 +1,7 @@
 """How the server scales with devices, on GPU processes whose step is a sleep; and what a decision costs with many devices.
 
-The first part sends jobs over HTTP and counts the ends that the ledger has on disk. The second drives the scheduler, on a real
-ledger, with processes that answer at once: every image is a decision, an order, a report and a settlement.
+The first part sends jobs over HTTP and counts the ends that the ledger has on disk. The second drives the scheduler, on a
+real ledger, with processes that answer at once: every image is a decision, an order, a report and a settlement.
 """
 
 import asyncio

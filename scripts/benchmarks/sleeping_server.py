@@ -1,24 +1,16 @@
 """`python -m benchmarks.sleeping_server`: the server with GPU processes that sleep, as many as the settings name devices."""
 
+import subprocess
 from functools import partial
-
-import msgspec
+from typing import Any
 
 from server.__main__ import main
-from server.scheduler.devices import Device, local_devices
-from server.scheduler.process import GpuProcess
-from server.settings import Settings
+from server.scheduler.devices import local_devices
 
 
-def sleeping_devices(settings: Settings) -> list[Device]:
-    return [
-        msgspec.structs.replace(
-            device,
-            start=partial(GpuProcess, "cpu", 0, settings.logs / "unused.log", module="benchmarks.sleeping_worker"),
-        )
-        for device in local_devices(settings)
-    ]
+def _sleeping(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*command[:2], "benchmarks.sleeping_worker", *command[3:]], **options)
 
 
 if __name__ == "__main__":
-    main(sleeping_devices)
+    main(partial(local_devices, start=_sleeping))

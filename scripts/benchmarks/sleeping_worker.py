@@ -1,4 +1,4 @@
-"""`python -m benchmarks.sleeping_worker FD …`: a GPU process whose denoising step is a sleep, and whose images are real files.
+"""`python -m benchmarks.sleeping_worker FD …`: a GPU process whose step is a sleep, and whose images are real files.
 
 It speaks the protocol over the pipe as the real one does, so everything but the model is the product's own.
 """

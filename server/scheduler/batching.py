@@ -125,9 +125,10 @@ def next_action(
 
     `elsewhere` are the models that other GPUs serve, and this one does not.
     """
-    group = groups.last
-    if not has_room(groups):
+    if queue.paused or not has_room(groups):
+        # The slots that are open while the queue is paused stay open for the images that may go on soon.
         return None
+    group = groups.last
     if group is None or group.closing:
         image = queue.next(now, gpu, elsewhere)
         return None if image is None else Open(image, batch_size_for(image.key, queue.waiting_for(image.key)))

@@ -1,13 +1,14 @@
 """The devices of this box: which there are, and how a GPU process is started on each."""
 
 import os
+import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 
 import msgspec
 
-from server.scheduler.process import GpuProcess, Process, ProcessFactory
+from server.scheduler.process import GpuProcess, Process, ProcessFactory, Started
 from server.settings import Settings
 
 #: The name of a device that its first GPU process chooses.
@@ -30,36 +31,39 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     others: Callable[[int], Sequence["Device"]] = _none
 
 
-def local_devices(settings: Settings) -> list[Device]:
-    """Return the devices that the settings name. Several on the CPU share its cores."""
+def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:
+    """Return the devices that the settings name. Several on the CPU share its cores. `start` is that of GpuProcess."""
     names = settings.local_devices
+    device = partial(_device, settings, start)
     if names == [AUTO]:
-        return [_auto(settings)]
+        return [_auto(settings, device)]
     cpus = names.count("cpu")
     if cpus > 1:
         numbers = count()
         names = [f"cpu:{next(numbers)}" if name == "cpu" else name for name in names]
     threads = max(1, len(os.sched_getaffinity(0)) // cpus) if cpus > 1 else None
-    return [_device(settings, name, first=index == 0, threads=threads) for index, name in enumerate(names)]
+    return [device(name, first=index == 0, threads=threads) for index, name in enumerate(names)]
 
 
-def _auto(settings: Settings) -> Device:
+def _auto(settings: Settings, device: Callable[..., Device]) -> Device:
     """Return the device that torch finds first, and with it, if no single one was asked for, all further GPUs."""
-    first = _device(settings, AUTO, first=True)
+    first = device(AUTO, first=True)
     if settings.device:
         return first
     return msgspec.structs.replace(
-        first, others=lambda gpus: [_device(settings, f"cuda:{index}", first=False) for index in range(1, gpus)]
+        first, others=lambda gpus: [device(f"cuda:{index}", first=False) for index in range(1, gpus)]
     )
 
 
-def _device(settings: Settings, name: str, *, first: bool, threads: int | None = None) -> Device:
+def _device(
+    settings: Settings, start: Callable[..., Started], name: str, *, first: bool, threads: int | None = None
+) -> Device:
     # Each process rotates a log file of its own.
     file = settings.logs / ("gpu-process.log" if first else f"gpu-process-{name.replace(':', '-')}.log")
     torch_name = "cpu" if name.startswith("cpu") else name
     return Device(
         name=name,
-        start=partial(GpuProcess, torch_name, settings.memory_gib, file, threads=threads),
+        start=partial(GpuProcess, torch_name, settings.memory_gib, file, threads=threads, start=start),
         log=str(file),
     )
 

@@ -44,7 +44,7 @@ class Feeder:
             return
         models = self._models.current
         gpu.pin(name for name, card in models.enabled.items() if card.is_pinned_on(gpu.name))
-        if not len(self._queue):
+        if not len(self._queue) and gpu.groups.current is None:
             own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
             for card in own or [models.default]:
                 gpu.load(card)

@@ -45,7 +45,7 @@ class Gpu:
         device: Device,
         bounds: Bounds,
         on_report: Callable[["Gpu", protocol.Report], None],
-        on_crash: Callable[["Gpu", Crash], None],
+        on_crash: Callable[[Crash], None],
     ) -> None:
         """Take the two functions that are told, on the event loop, what happens after this object has noted it."""
         self.place = device
@@ -63,6 +63,10 @@ class Gpu:
         self.groups = SlotGroups()
         #: The images sent that have not come to an end, in the order in which they were sent.
         self.in_flight: dict[str, None] = {}
+        #: What the weights of the models in memory take of it.
+        self.weight_bytes: dict[str, int] = {}
+        #: The model that is being loaded.
+        self.loading: str | None = None
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._bounds = bounds
@@ -72,8 +76,6 @@ class Gpu:
         self._watchdog = Watchdog(self._kill)
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
-        #: The model that is being loaded.
-        self._loading: str | None = None
         #: What the process said of why it ends.
         self._last_words: str | None = None
         self._restart: asyncio.TimerHandle | None = None
@@ -85,12 +87,17 @@ class Gpu:
 
     def serves(self, model: str) -> bool:
         """Whether the model is in memory, or on its way into it."""
-        return model in self.loaded or model == self._loading or any(group.key.model == model for group in self.groups)
+        return model in self.loaded or model == self.loading or any(group.key.model == model for group in self.groups)
 
     @property
     def is_up(self) -> bool:
         """Whether it takes orders."""
         return self.state in UP
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None if there is no process."""
+        return None if self._process is None else self._process.pid
 
     @property
     def device_name(self) -> str:
@@ -146,10 +153,13 @@ class Gpu:
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def load(self, card: ModelCard) -> None:
-        """Have this model in memory, unless the GPU is busy with images."""
-        if self.groups.current is None:
-            self._cards[card.name] = card
-            self._send(protocol.Load(card))
+        """Have this model in memory; while the GPU is busy with images it is only prefetched."""
+        self._cards[card.name] = card
+        self._send(protocol.Load(card))
+
+    def unload(self, model: str) -> None:
+        """Drop this model from memory, unless an image in this GPU needs it."""
+        self._send(protocol.Unload(model))
 
     def pin(self, models: Iterable[str]) -> None:
         """Never evict these models, and no others."""
@@ -206,17 +216,18 @@ class Gpu:
                 self.memory = report
             case protocol.Loading(model=model):
                 log.info("Loading %s on %s", model, self.name)
-                self._loading = model
+                self.loading = model
                 self._become(GpuState.LOADING)
                 self._watch_load(model)
             case protocol.Loaded(model=model):
                 log.info("Loaded %s on %s in %.1f s, revision %s", model, self.name, report.seconds, report.revision)
                 self._hold(model, report.revision)
-                self._loading = None
+                self.weight_bytes[model] = report.weight_bytes
+                self.loading = None
                 self._go_on()
             case protocol.LoadFailed(model=model):
                 log.error("%s could not be loaded on %s: %s", model, self.name, report.message)
-                self._loading = None
+                self.loading = None
                 self._go_on()
             case protocol.Evicted(model=model):
                 self._release(model)
@@ -247,6 +258,7 @@ class Gpu:
         self.loaded[model] = revision
 
     def _release(self, model: str) -> None:
+        self.weight_bytes.pop(model, None)
         if self.loaded.pop(model, None) is not None:
             metrics.model_loaded.labels(model).dec()
 
@@ -298,14 +310,14 @@ class Gpu:
         )
         self._watchdog.stop()
         self._process, self.device, self.memory = None, None, None
-        self._loading, self._last_words = None, None
+        self.loading, self._last_words = None, None
         for model in list(self.loaded):
             self._release(model)
         self.affinity = Affinity()
         self.groups = SlotGroups()
         self.in_flight.clear()
         self._start_again()
-        self._on_crash(self, crash)
+        self._on_crash(crash)
 
     def _crash(self, status: int) -> Crash:
         """Return what the end of the process means, told while it is still known what was in it."""
@@ -313,7 +325,7 @@ class Gpu:
         if verdict is None:
             ending = f"the GPU process ended with {_ending(status)}"
             verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
-        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self._loading, self.in_flight)
+        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self.loading, self.in_flight)
         return Crash(
             happened=happened,
             reason=verdict.reason,

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import overload
+from collections.abc import Iterable, Sequence
+from typing import Protocol, overload
 
 from pipelines import protocol
 from server.scheduler.bounds import Bounds
@@ -13,20 +13,20 @@ from server.scheduler.gpu import Crash, Gpu
 log = logging.getLogger(__name__)
 
 
+class Listener(Protocol):
+    """Is told what happens to GPUs, after they have noted it."""
+
+    def on_report(self, gpu: Gpu, report: protocol.Report) -> None: ...
+    def on_crash(self, crash: Crash) -> None: ...
+
+
 class Pool(Sequence[Gpu]):
     """Owns which GPUs there are. Each of them owns what it does."""
 
-    def __init__(
-        self,
-        devices: Iterable[Device],
-        bounds: Bounds,
-        on_report: Callable[[Gpu, protocol.Report], None],
-        on_crash: Callable[[Gpu, Crash], None],
-    ) -> None:
-        """Take the functions that are told what happens to any GPU."""
+    def __init__(self, devices: Iterable[Device], bounds: Bounds) -> None:
+        """Take the devices to begin with."""
         self._bounds = bounds
-        self._on_report = on_report
-        self._on_crash = on_crash
+        self._listener: Listener | None = None
         self._gpus = [self._gpu(device) for device in devices]
 
     @overload
@@ -39,8 +39,9 @@ class Pool(Sequence[Gpu]):
     def __len__(self) -> int:
         return len(self._gpus)
 
-    def start(self) -> None:
-        """Start a process on every GPU."""
+    def start(self, listener: Listener) -> None:
+        """Start a process on every GPU, and tell what happens to any of them."""
+        self._listener = listener
         for gpu in self._gpus:
             gpu.start()
 
@@ -58,7 +59,7 @@ class Pool(Sequence[Gpu]):
         gpu.start()
 
     def _gpu(self, device: Device) -> Gpu:
-        return Gpu(device, self._bounds, self._reported, self._on_crash)
+        return Gpu(device, self._bounds, self._reported, self._crashed)
 
     def _reported(self, gpu: Gpu, report: protocol.Report) -> None:
         if isinstance(report, protocol.DevicesFound):
@@ -66,7 +67,12 @@ class Pool(Sequence[Gpu]):
                 self.add(device)
         elif isinstance(report, protocol.Started):
             self._compare(gpu, report)
-        self._on_report(gpu, report)
+        if self._listener is not None:
+            self._listener.on_report(gpu, report)
+
+    def _crashed(self, crash: Crash) -> None:
+        if self._listener is not None:
+            self._listener.on_crash(crash)
 
     def _compare(self, gpu: Gpu, started: protocol.Started) -> None:
         """Say if two devices of one name compute other bits, so that a seed may give other bytes on them."""

@@ -45,6 +45,16 @@ class Process(Protocol):
         """Return whether the process ends within the time."""
 
 
+class Started(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    pid: int
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 #: Starts a GPU process. Raises OSError if the operating system refuses.
 ProcessFactory = Callable[[], Process]
 
@@ -60,12 +70,13 @@ class GpuProcess:
         *,
         threads: int | None = None,
         silent: bool = False,
-        module: str = "pipelines.worker",
+        start: Callable[..., Started] = subprocess.Popen,
     ) -> None:
-        """Start the process, which runs `module`. What it reports waits until it is followed.
+        """Start the process. What it reports waits until it is followed.
 
         It computes with so many CPU threads, unless OMP_NUM_THREADS says otherwise; None leaves it to torch, which takes one
-        for each core. It logs to the file and, unless `silent`, to the terminal. Raises OSError.
+        for each core. It logs to the file and, unless `silent`, to the terminal. `start` takes what `subprocess.Popen` takes.
+        Raises OSError.
         """
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if threads is not None:
@@ -74,11 +85,11 @@ class GpuProcess:
         #: The encoded orders that are not in the pipe yet, and None after the last.
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         with child:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [
                     sys.executable,
                     "-m",
-                    module,
+                    "pipelines.worker",
                     str(child.fileno()),
                     device,
                     str(memory_gib),
@@ -149,7 +160,7 @@ def _write(pipe: Connection, pid: int, orders: "SimpleQueue[bytes | None]") -> N
 
 def _follow(
     pipe: Connection,
-    process: "subprocess.Popen[bytes]",
+    process: Started,
     orders: "SimpleQueue[bytes | None]",
     post: Callable[[Report | int], None],
 ) -> None:

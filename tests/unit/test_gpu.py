@@ -30,7 +30,7 @@ class Told:
     def on_report(self, _: Gpu, report: protocol.Report) -> None:
         self.reports.append(report)
 
-    def on_crash(self, _: Gpu, crash: Crash) -> None:
+    def on_crash(self, crash: Crash) -> None:
         self.crashes.append(crash)
 
 
