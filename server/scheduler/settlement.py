@@ -156,6 +156,8 @@ class Settlement:
             if not ended:
                 return
             metrics.jobs_ended.labels(outcome).inc()
+            if outcome != "success":
+                metrics.credits_refunded.labels(outcome).inc(job.credits_cost)
             metrics.job_seconds.observe(time.monotonic() - submitted)
             level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
             log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
