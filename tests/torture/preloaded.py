@@ -75,7 +75,7 @@ def main() -> None:
             with running.pop(pid) as connection:
                 try:
                     connection.send(str(os.waitstatus_to_exitcode(status)).encode())
-                except BrokenPipeError:
+                except ConnectionError:
                     # The server that started it was killed.
                     continue
 
