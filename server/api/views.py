@@ -6,7 +6,7 @@ import msgspec
 
 from server.api.links import Links
 from server.clock import Time
-from server.jobs import EventType, JobStatus, JobType
+from server.jobs import EventType, JobStatus, JobType, Understood
 from server.ledger.catalog import ArtifactKind, ArtifactRole, ArtifactRow, EntryRow, EntryStatus
 from server.ledger.events import EventRow
 from server.ledger.jobs import ClientEvents, EventsSince, JobDetail, JobSummary
@@ -132,6 +132,7 @@ class BackgroundEntry(msgspec.Struct, frozen=True):
     description: str
     generation_job_public_id: str
     created_at: Time
+    understood: Understood | None
 
 
 class ImageEntry(msgspec.Struct, frozen=True):
@@ -142,6 +143,7 @@ class ImageEntry(msgspec.Struct, frozen=True):
     description: str
     generation_job_public_id: str
     created_at: Time
+    understood: Understood | None
 
 
 def artifact(row: ArtifactRow, linker: Linker) -> Artifact:
@@ -198,6 +200,7 @@ def background(row: EntryRow, linker: Linker) -> BackgroundEntry:
         description=row.description,
         generation_job_public_id=row.job,
         created_at=row.created_at,
+        understood=row.understood,
     )
 
 
@@ -210,4 +213,5 @@ def image(row: EntryRow, linker: Linker) -> ImageEntry:
         description=row.description,
         generation_job_public_id=row.job,
         created_at=row.created_at,
+        understood=row.understood,
     )

@@ -8,6 +8,7 @@ import msgspec
 from ulid import ULID
 
 from server.clock import Time, now
+from server.jobs import Understood
 
 
 class ArtifactKind(StrEnum):
@@ -72,6 +73,8 @@ class EntryRow(msgspec.Struct, frozen=True):
     spec: dict[str, Any]
     description: str
     created_at: Time
+    #: None if the model had no closed vocabulary.
+    understood: Understood | None
 
 
 def add(connection: sqlite3.Connection, client_id: int, job_id: int, image: NewImage) -> None:
@@ -131,7 +134,8 @@ def artifact_path(connection: sqlite3.Connection, public_id: str) -> str | None:
 
 
 _ENTRIES = (
-    "SELECT catalog.*, artifacts.public_id AS artifact, jobs.public_id AS job FROM catalog"
+    "SELECT catalog.*, artifacts.public_id AS artifact, jobs.public_id AS job,"
+    " json_extract(artifacts.meta, '$.understood') AS understood FROM catalog"
     " JOIN artifacts ON artifacts.id = catalog.artifact_id JOIN jobs ON jobs.id = catalog.job_id"
     " WHERE catalog.client_id = ? AND catalog.entry_type = ?"
 )
@@ -170,4 +174,5 @@ def _entry(row: sqlite3.Row) -> EntryRow:
         msgspec.json.decode(row["spec"]),
         row["description"],
         row["created_at"],
+        None if row["understood"] is None else msgspec.json.decode(row["understood"], type=Understood),
     )

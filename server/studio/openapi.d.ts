@@ -16,7 +16,7 @@ export interface components {
             job_id: string;
             request_id: string;
             status: components["schemas"]["JobStatus"];
-            understood?: Record<string, unknown> | null;
+            understood?: components["schemas"]["Understood"] | null;
         };
         /** Artifact */
         Artifact: {
@@ -46,6 +46,7 @@ export interface components {
             public_id: string;
             spec: components["schemas"]["BackgroundEntrySpec"];
             status: components["schemas"]["EntryStatus"];
+            understood: components["schemas"]["Understood"] | null;
         };
         /** BackgroundEntrySpec */
         BackgroundEntrySpec: {
@@ -169,7 +170,7 @@ export interface components {
             credits_cost: number;
             estimated_seconds: number;
             queue_position: number;
-            understood?: Record<string, unknown> | null;
+            understood?: components["schemas"]["Understood"] | null;
         };
         /** EventPage */
         EventPage: {
@@ -214,6 +215,7 @@ export interface components {
             public_id: string;
             spec: components["schemas"]["ImageEntrySpec"];
             status: components["schemas"]["EntryStatus"];
+            understood: components["schemas"]["Understood"] | null;
         };
         /** ImageEntrySpec */
         ImageEntrySpec: {
@@ -382,6 +384,7 @@ export interface components {
             name: string;
             steps: number;
             tiers: string[];
+            vocabulary: components["schemas"]["VocabularyView"] | null;
         };
         /** OpenAIError */
         OpenAIError: {
@@ -495,6 +498,15 @@ export interface components {
          * @enum {unknown}
          */
         TransactionStatus: "FAILED" | "PENDING" | "PURCHASED" | "REFUNDED" | "SUCCESS";
+        /**
+         * Understood
+         * @description What a model with a closed vocabulary made of a spec's free text.
+         */
+        Understood: {
+            colors_used: number;
+            mood: string | null;
+            scene: string | null;
+        };
         /** Usage */
         Usage: {
             by_day: components["schemas"]["Day"][];
@@ -512,6 +524,17 @@ export interface components {
         ValidationEnvelope: {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
+        };
+        /**
+         * VocabularyView
+         * @description The words that a model with a closed vocabulary knows. A spec's free text is taken for one of them, or for none.
+         */
+        VocabularyView: {
+            colors: number;
+            default_mood: string;
+            default_scene: string;
+            moods: string[];
+            scenes: string[];
         };
         /**
          * WebhookEvent
@@ -584,8 +607,10 @@ export type TransactionFilter = components['schemas']['TransactionFilter'];
 export type TransactionKind = components['schemas']['TransactionKind'];
 export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
+export type Understood = components['schemas']['Understood'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type VocabularyView = components['schemas']['VocabularyView'];
 export type WebhookEvent = components['schemas']['WebhookEvent'];
 export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;

@@ -16,7 +16,7 @@ from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
 from server import metrics
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, QueueFull
-from server.jobs import Generation, Job, JobType, Plan, image_path
+from server.jobs import Generation, Job, JobType, Plan, Understood, image_path
 from server.ledger import credits, jobs
 from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
 from server.ledger.clients import Caller
@@ -148,7 +148,8 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     balance: int
     queue_position: int
     estimated_seconds: float
-    understood: dict[str, Any] | None = None
+    #: Absent if the model has no closed vocabulary.
+    understood: Understood | None = None
 
 
 async def accept(
@@ -254,7 +255,7 @@ def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:
     meta["palette"] = image.recipe.palette
     del meta["revision"]
     if job.plan.understood is not None:
-        meta["understood"] = job.plan.understood
+        meta["understood"] = msgspec.to_builtins(job.plan.understood)
     if image.evaluation is not None:
         meta["eval"] = msgspec.to_builtins(image.evaluation)
     if image.defect is not None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from server.jobs import EventType, FailureMode, Generation, Plan
+from server.jobs import EventType, FailureMode, Generation, Plan, Understood
 from server.ledger import catalog, clients, credits, events, jobs
 from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
 from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
@@ -106,7 +106,7 @@ def test_a_job_delivers_all_of_its_images(connection: sqlite3.Connection) -> Non
 OLD_WORK = (
     '{"model":"m","width":512,"height":384,"steps":4,"guidance":1.5,"seed":9007199254740991,"prompt":"p \\"q\\"",'
     '"negative_prompt":"","colors":[[1,2,3]],"evaluate":true,"on_technical_failure":"retry","max_attempts":3,'
-    '"display_name":"d","understood":{"scene":"wood"}}'
+    '"display_name":"d","understood":{"scene":"wood","mood":"warm","colors_used":1}}'
 )
 
 
@@ -152,7 +152,7 @@ def test_jobs_and_backgrounds_of_an_earlier_version_are_taken_over(tmp_path: Pat
         on_technical_failure=FailureMode.RETRY,
         max_attempts=3,
         display_name="d",
-        understood={"scene": "wood"},
+        understood=Understood("wood", "warm", 1),
     )
     [entry] = catalog.entries(connection, client_id, EntryType.BACKGROUND, "wood", None, 50, 0)
     assert (entry.public_id, entry.artifact, entry.job, entry.status) == ("entry", "artifact", "job-2", "archived")
