@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from server import image_files
 from server.api import billing, catalog, events, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
 from server.api.auth import Authentication
@@ -79,6 +80,7 @@ def routes(
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(image_files.remove_leftovers(settings.images, database)),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:

@@ -127,6 +127,11 @@ def artifacts(connection: sqlite3.Connection, job_id: int) -> list[ArtifactRow]:
     ]
 
 
+def artifact_paths(connection: sqlite3.Connection) -> set[str]:
+    """Return where all artifacts are, relative to the images folder."""
+    return {row["path"] for row in connection.execute("SELECT path FROM artifacts")}
+
+
 def artifact_path(connection: sqlite3.Connection, public_id: str) -> str | None:
     """Return where an artifact's file is, relative to the images folder; None if there is no such artifact."""
     row = connection.execute("SELECT path FROM artifacts WHERE public_id = ?", (public_id,)).fetchone()
