@@ -1,46 +1,32 @@
-"""Image files that belong to nothing: what a process that was killed has left behind."""
+"""Takes removed images from the disk. The ledger lists their files until that is done, so that a crash leaves none behind."""
 
 import asyncio
 import logging
-import re
-import sqlite3
 from pathlib import Path
 
-from server.ledger import catalog, jobs
+from server.ledger import removals
 from server.ledger.database import Database
+from server.thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
 
-#: What `server.jobs.image_path` gives, and what the GPU process names a file until all of it is on disk.
-_NAME = re.compile(r"([0-9A-Z]{26})(-\d+)?\.(png|partial)")
+
+async def remove_listed(database: Database, images: Path, thumbnails: Thumbnails) -> None:
+    """Remove the files that the ledger lists, with their thumbnails. What cannot be removed stays on the list."""
+    paths = await database.read(removals.files)
+    gone = await asyncio.to_thread(_remove, paths, images, thumbnails)
+    if gone:
+        await database.write(lambda connection: removals.forget_files(connection, gone))
 
 
-def remove(file: Path) -> None:
-    """Remove an image if it is there, and what is left of a write of it that was cut short."""
-    file.unlink(missing_ok=True)
-    file.with_suffix(".partial").unlink(missing_ok=True)
-
-
-async def remove_leftovers(folder: Path, database: Database) -> None:
-    """Remove the files of jobs that have ended, if no artifact is kept there. Other files in the folder are left alone."""
-
-    def look(connection: sqlite3.Connection) -> list[Path]:
-        # Listed before the ledger is asked: a job that ends meanwhile is known by its artifacts then.
-        found = [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)]
-        kept = catalog.artifact_paths(connection)
-        active = {job.job_id for job, _ in jobs.unfinished(connection)}
-        return [file for file in found if str(file.relative_to(folder)) not in kept and file.name[:26] not in active]
-
-    try:
-        leftovers = await database.read(look)
-        await asyncio.to_thread(_remove_all, leftovers)
-    except OSError as error:
-        log.warning("What killed processes may have left in %s is still there: %s", folder, error)
-        return
-    if leftovers:
-        log.info("Removed %d image files that a killed process had left behind", len(leftovers))
-
-
-def _remove_all(files: list[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
+def _remove(paths: list[str], images: Path, thumbnails: Thumbnails) -> list[str]:
+    gone = []
+    for path in paths:
+        try:
+            (images / path).unlink(missing_ok=True)
+            thumbnails.forget(path)
+        except OSError as error:
+            log.warning("The removed image %s cannot be deleted: %s; it is tried again", images / path, error)
+        else:
+            gone.append(path)
+    return gone
