@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable, hold, prepare
 from server.keys import DamagedSecret
 from server.logs import log_to
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.printable import printable_lines
 from server.scheduler.devices import Device, local_devices, started_early
 from server.settings import Settings, SettingsError, read_settings
 

@@ -13,6 +13,7 @@ from logging.handlers import RotatingFileHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipelines.log_format import PrintableFormatter
 from pipelines.protocol import CannotStart, Report, encode
 from pipelines.worker.orders import Orders
 
@@ -56,14 +57,13 @@ def main() -> None:
 
 def _log_to(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[
-            RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3),
-            logging.StreamHandler(),
-        ],
-    )
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3),
+        logging.StreamHandler(),
+    ]
+    for handler in handlers:
+        handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
