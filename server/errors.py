@@ -6,10 +6,11 @@ ApiError
 ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
 ├── JobNotFound 404         ├── ResourceNotFound 404
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
-├── PriceTooHigh 409        ├── Invalid 422
-├── GenerationFailed 500    ├── QueueFull 503
-├── ServerStopping 503      ├── Busy 503
-├── LedgerMissing 503       └── DiskFull 503
+├── JobNotRetryable 409     ├── PriceTooHigh 409
+├── Invalid 422             ├── GenerationFailed 500
+├── QueueFull 503           ├── ServerStopping 503
+├── Busy 503                ├── LedgerMissing 503
+└── DiskFull 503
 """
 
 from collections.abc import Mapping
@@ -111,6 +112,10 @@ class IdempotencyConflict(ApiError):
 
 class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"
+
+
+class JobNotRetryable(ApiError):
+    status, code = 409, "JOB_NOT_RETRYABLE"
 
 
 class PriceTooHigh(ApiError):

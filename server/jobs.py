@@ -110,6 +110,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: That of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
+    #: One request waits for it, and nobody wants it if that goes away.
+    awaited: bool = False
 
 
 def image_path(job_id: str, index: int, count: int) -> str:

@@ -127,9 +127,12 @@ class Scheduler:
         """Return how much of a job is done, 0–1. It is 0 for a job that waits, and for one that has ended."""
         return self._jobs.progress(job_id)
 
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step."""
-        cancelled = self._jobs.cancel(job_id)
+    def cancel(self, job_id: str, *, client_gone: bool = False) -> bool:
+        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step.
+
+        `client_gone` says that the client that waited for it went away.
+        """
+        cancelled = self._jobs.cancel(job_id, client_gone=client_gone)
         self._feeder.advance()
         return cancelled
 
@@ -148,11 +151,14 @@ class Scheduler:
             self._batch_sizes.note(cost)
         left = await self._database.read(jobs.unfinished)
         for job, status in left:
-            if status is JobStatus.NOT_STARTED:
+            if status is JobStatus.NOT_STARTED or job.awaited:
                 self._jobs.submit(job)
+            if job.awaited:
+                # The connection that waited for it ended with the last run.
+                self._jobs.cancel(job.job_id, client_gone=True)
         # Each of these goes before all others, so the oldest comes last.
         for job, status in reversed(left):
-            if status is JobStatus.IN_PROGRESS:
+            if status is JobStatus.IN_PROGRESS and not job.awaited:
                 self._jobs.resume(job)
         for gpu in self.gpus:
             gpu.start()

@@ -127,11 +127,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One request for a workflow."""
 
     caller: Caller
-    #: As it was sent: what an idempotency key stands for.
+    #: Path and body, as they were sent: what an idempotency key stands for.
+    path: str
     body: bytes
     #: The decoded body.
     raw: Any
     idempotency_key: str | None
+    #: The request waits for the images, and nobody wants them if its client goes away.
+    awaited: bool = False
     #: The most it may cost; None if any price will do.
     most_credits: int | None
     #: Makes the row of the request log, as the request stands.
@@ -161,7 +164,7 @@ async def accept(
     if idempotency is not None:
         try:
             earlier = database.look_up(lambda connection: jobs.repeated(connection, client_id, idempotency))
-        except jobs.BodyDiffers:
+        except jobs.KeyUsed:
             raise _conflict(idempotency.key) from None
         if earlier is not None:
             return earlier, None
@@ -174,6 +177,7 @@ async def accept(
         credits_cost=cost,
         label=f"{workflow.label}: {resolved.display_name}",
         priority=submission.caller.priority,
+        awaited=submission.awaited,
     )
     images = len(resolved.generations)
     if not scheduler.reserve(images):
@@ -183,7 +187,7 @@ async def accept(
         accepted, job = await scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, idempotency))
     except jobs.BalanceTooLow as error:
         raise _too_expensive(error.cost, error.balance) from None
-    except jobs.BodyDiffers:
+    except jobs.KeyUsed:
         raise _conflict(idempotency.key if idempotency else "") from None
     finally:
         scheduler.release(images)
@@ -232,12 +236,12 @@ def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[
         return None, []
     if not 1 <= len(key) <= 255 or not all("!" <= character <= "~" for character in key):
         return None, [Problem(("header", IDEMPOTENCY_HEADER), "value_error", "It takes 1–255 visible ASCII characters")]
-    return jobs.Idempotency(key, hashlib.sha256(submission.body).digest()), []
+    return jobs.Idempotency(key, submission.path, hashlib.sha256(submission.body).digest()), []
 
 
 def _conflict(key: str) -> IdempotencyConflict:
     return IdempotencyConflict(
-        f"{IDEMPOTENCY_HEADER} {key!r} was used with another body in the last 24 hours; send a new key with a new body"
+        f"{IDEMPOTENCY_HEADER} {key!r} was used for another request in the last 24 hours; send a new key with a new request"
     )
 
 
