@@ -7,10 +7,10 @@ ApiError
 ├── JobNotFound 404         ├── ResourceNotFound 404
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
 ├── JobNotRetryable 409     ├── PriceTooHigh 409
-├── Invalid 422             ├── GenerationFailed 500
-├── QueueFull 503           ├── ServerStopping 503
-├── Busy 503                ├── LedgerMissing 503
-└── DiskFull 503
+├── Conflict 409            ├── Invalid 422
+├── GenerationFailed 500    ├── QueueFull 503
+├── ServerStopping 503      ├── Busy 503
+├── LedgerMissing 503       └── DiskFull 503
 """
 
 from collections.abc import Mapping
@@ -98,8 +98,8 @@ class LinkRefused(ApiError):
 class JobNotFound(ApiError):
     status, code = 404, "JOB_NOT_FOUND"
 
-    def __init__(self, public_id: str) -> None:
-        super().__init__(f"There is no job {public_id[:64]!r} among this client's jobs")
+    def __init__(self, public_id: str, among: str = "this client's jobs") -> None:
+        super().__init__(f"There is no job {public_id[:64]!r} among {among}")
 
 
 class ResourceNotFound(ApiError):
@@ -116,6 +116,12 @@ class JobNotCancellable(ApiError):
 
 class JobNotRetryable(ApiError):
     status, code = 409, "JOB_NOT_RETRYABLE"
+
+
+class Conflict(ApiError):
+    """What the operator orders does not fit how things are."""
+
+    status, code = 409, "CONFLICT"
 
 
 class PriceTooHigh(ApiError):

@@ -20,6 +20,7 @@ from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
+from server.scheduler.control import Control
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
@@ -61,6 +62,8 @@ class Scheduler:
         self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
         self._batch_sizes = BatchSizes(settings.memory_gib)
         self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, bounds.in_flight)
+        #: What the operator orders of the queue.
+        self.control = Control(database, self._queue, self._jobs, self._feeder)
         #: Images of jobs that are being committed.
         self._reserved = 0
         #: Seconds that the last image was in its slot, decoding included.
@@ -78,9 +81,13 @@ class Scheduler:
         return len(self._queue) + self._reserved
 
     @property
-    def is_full(self) -> bool:
-        """Whether the queue takes no more jobs."""
-        return self.backlog >= self._settings.queue_limit
+    def queue_limit(self) -> int:
+        """How many images may wait."""
+        return self._settings.queue_limit
+
+    def has_room(self, images: int) -> bool:
+        """Return whether the queue takes so many images more."""
+        return self.backlog + images <= self.queue_limit
 
     @property
     def retry_after(self) -> int:
@@ -96,8 +103,8 @@ class Scheduler:
         return position, round(rounds * self._image_seconds, 1)
 
     def reserve(self, images: int = 1) -> bool:
-        """Hold places in the queue while their job is being committed; False if the queue is full."""
-        if self.is_full:
+        """Hold places in the queue while their job is being committed; False if it has not so many."""
+        if not self.has_room(images):
             return False
         self._reserved += images
         return True
@@ -160,6 +167,7 @@ class Scheduler:
         for job, status in reversed(left):
             if status is JobStatus.IN_PROGRESS and not job.awaited:
                 self._jobs.resume(job)
+        await self.control.restore()
         for gpu in self.gpus:
             gpu.start()
 

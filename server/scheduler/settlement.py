@@ -117,14 +117,22 @@ class Settlement:
         files: Sequence[Path],
         submitted: float,
     ) -> None:
-        """End a job, give its credits back, and remove the files of its images."""
+        """Remove the files of a job's images, end it, and give its credits back.
+
+        The files go first: if the server is killed before the end is on disk, the job runs again and writes them anew. The
+        other way round they would stay, and belong to nobody.
+        """
+        for file in files:
+            try:
+                file.unlink(missing_ok=True)
+            except OSError:
+                log.exception("Job %s failed, and an image of it could not be removed", job.job_id)
         self._end(
             job,
             lambda connection: jobs.fail(connection, job.job_id, reason, message, extra),
             outcome=reason,
             message=message,
             submitted=submitted,
-            files=files,
         )
 
     async def drain(self, timeout_s: float) -> None:
@@ -145,7 +153,6 @@ class Settlement:
         outcome: str,
         message: str,
         submitted: float,
-        files: Sequence[Path] = (),
     ) -> None:
         # The first try is submitted here and now, so that it keeps its place among the other writes.
         first = self._database.submit(end)
@@ -159,8 +166,6 @@ class Settlement:
             metrics.job_seconds.observe(time.monotonic() - submitted)
             level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
             log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
-            for file in files:
-                file.unlink(missing_ok=True)
 
         self._track(settle())
 

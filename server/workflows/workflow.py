@@ -18,7 +18,8 @@ from server import metrics
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, PriceTooHigh, QueueFull
 from server.jobs import Generation, Job, JobType, Plan, Understood, image_path
 from server.ledger import credits, jobs
-from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
+from server.ledger.artifacts import ArtifactKind
+from server.ledger.catalog import EntryType, NewImage, Result
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.request_log import RequestRow
@@ -181,7 +182,7 @@ async def accept(
     )
     images = len(resolved.generations)
     if not scheduler.reserve(images):
-        raise _queue_full(scheduler)
+        raise _queue_full(scheduler, images)
     try:
         row = submission.row()
         accepted, job = await scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, idempotency))
@@ -207,9 +208,10 @@ async def estimate(
     balance = database.look_up(lambda connection: credits.balance(connection, client_id))
     if balance < cost:
         raise _too_expensive(cost, balance)
-    if scheduler.is_full:
-        raise _queue_full(scheduler)
-    position, seconds = scheduler.estimate(client_id, submission.caller.priority, len(resolved.generations))
+    images = len(resolved.generations)
+    if not scheduler.has_room(images):
+        raise _queue_full(scheduler, images)
+    position, seconds = scheduler.estimate(client_id, submission.caller.priority, images)
     return Estimate(cost, balance, position, seconds, resolved.understood)
 
 
@@ -249,8 +251,11 @@ def _too_expensive(cost: int, balance: int) -> InsufficientBalance:
     return InsufficientBalance(f"This costs {cost} credits and the balance is {balance}; ask the operator for more")
 
 
-def _queue_full(scheduler: Scheduler) -> QueueFull:
-    message = f"{scheduler.backlog} images are waiting, which is all the queue takes; nothing was charged"
+def _queue_full(scheduler: Scheduler, images: int) -> QueueFull:
+    message = (
+        f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for {images}"
+        " more; nothing was charged"
+    )
     return QueueFull(message, scheduler.retry_after)
 
 

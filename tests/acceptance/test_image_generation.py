@@ -1,8 +1,9 @@
 """`image-generation`: several images of one prompt in one job."""
 
+from pathlib import Path
 from typing import Any
 
-from tests.support.server import Server, wait_for
+from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 
 def submit(server: Server, client: Any = None, **spec: Any) -> dict[str, Any]:
@@ -76,3 +77,24 @@ def test_a_prompt_is_checked_like_any_field(tiny_server: Server) -> None:
         ["body", "prompt"],
         ["body", "scene_type"],
     ]
+
+
+def test_the_queue_never_takes_more_images_than_its_limit(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_QUEUE_LIMIT="10")
+    server.start(wait_ready=False)
+    try:
+        # Four are in slots and do not wait any more.
+        for _ in range(4):
+            server.submit(scene_type="endless")
+        wait_for(lambda: server.client.get("/v1/jobs", params={"status": "IN_PROGRESS"}).json()["total"] == 4, 5)
+        spec = {"prompt": "endless", "n": 4}
+        statuses = [server.client.post("/v1/image-generation", json=spec).status_code for _ in range(3)]
+        assert statuses == [202, 202, 503]
+        for dry_run, status in (("true", 200), ("false", 202)):
+            answer = server.client.post("/v1/image-generation", params={"dry_run": dry_run}, json={**spec, "n": 2})
+            assert answer.status_code == status
+        refused = server.client.post("/v1/image-generation", params={"dry_run": "true"}, json={**spec, "n": 1})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "QUEUE_FULL")
+        assert server.credits()["spent"] == 5 * 14
+    finally:
+        server.stop()
