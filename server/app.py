@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from server import leftovers
 from server.api import (
     admin,
     archive,
@@ -96,6 +97,7 @@ def routes(
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
             asyncio.create_task(scheduler.control.follow_command()),
+            asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:

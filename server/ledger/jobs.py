@@ -44,6 +44,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     #: One request waits for it, and nobody wants it if that goes away.
     awaited: bool = False
+    test: bool = False
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -111,6 +112,8 @@ def accept(
         plan=new.plan,
         priority=new.priority,
         awaited=new.awaited,
+        test=new.test,
+        credits_cost=new.credits_cost,
     )
     return accepted, job
 
@@ -150,8 +153,9 @@ def forget_idempotency_keys(connection: sqlite3.Connection) -> int:
 def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
     """Return every job that has not ended, oldest first."""
     rows = connection.execute(
-        "SELECT public_id, client_id, job_type, request, plan, attempts, priority, awaited, status FROM jobs"
-        " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY id"
+        "SELECT jobs.public_id, client_id, job_type, request, plan, attempts, priority, awaited, status, test, credits_cost"
+        " FROM jobs JOIN clients ON clients.id = client_id"
+        " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY jobs.id"
     ).fetchall()
     return [
         (
@@ -164,6 +168,8 @@ def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
                 attempts=row["attempts"],
                 priority=row["priority"],
                 awaited=bool(row["awaited"]),
+                test=bool(row["test"]),
+                credits_cost=row["credits_cost"],
             ),
             JobStatus(row["status"]),
         )

@@ -17,7 +17,7 @@ import msgspec
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost
 from pipelines.failure_reason import FailureReason
-from server import metrics
+from server import leftovers, metrics
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
@@ -117,22 +117,14 @@ class Settlement:
         files: Sequence[Path],
         submitted: float,
     ) -> None:
-        """Remove the files of a job's images, end it, and give its credits back.
-
-        The files go first: if the server is killed before the end is on disk, the job runs again and writes them anew. The
-        other way round they would stay, and belong to nobody.
-        """
-        for file in files:
-            try:
-                file.unlink(missing_ok=True)
-            except OSError:
-                log.exception("Job %s failed, and an image of it could not be removed", job.job_id)
+        """End a job, give its credits back, and remove the files of its images."""
         self._end(
             job,
             lambda connection: jobs.fail(connection, job.job_id, reason, message, extra),
             outcome=reason,
             message=message,
             submitted=submitted,
+            files=files,
         )
 
     async def drain(self, timeout_s: float) -> None:
@@ -153,6 +145,7 @@ class Settlement:
         outcome: str,
         message: str,
         submitted: float,
+        files: Sequence[Path] = (),
     ) -> None:
         # The first try is submitted here and now, so that it keeps its place among the other writes.
         first = self._database.submit(end)
@@ -163,9 +156,13 @@ class Settlement:
             if not ended:
                 return
             metrics.jobs_ended.labels(outcome).inc()
+            if outcome != "success":
+                metrics.credits_refunded.labels(outcome).inc(job.credits_cost)
             metrics.job_seconds.observe(time.monotonic() - submitted)
             level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
             log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
+            for file in files:
+                leftovers.remove(file)
 
         self._track(settle())
 

@@ -83,18 +83,23 @@ def test_the_queue_never_takes_more_images_than_its_limit(tmp_path: Path) -> Non
     server = ServerWithoutGpu(tmp_path, BACKLOT_QUEUE_LIMIT="10")
     server.start(wait_ready=False)
     try:
-        # Four are in slots and do not wait any more.
-        for _ in range(4):
-            server.submit(scene_type="endless")
-        wait_for(lambda: server.client.get("/v1/jobs", params={"status": "IN_PROGRESS"}).json()["total"] == 4, 5)
-        spec = {"prompt": "endless", "n": 4}
-        statuses = [server.client.post("/v1/image-generation", json=spec).status_code for _ in range(3)]
-        assert statuses == [202, 202, 503]
-        for dry_run, status in (("true", 200), ("false", 202)):
-            answer = server.client.post("/v1/image-generation", params={"dry_run": dry_run}, json={**spec, "n": 2})
-            assert answer.status_code == status
-        refused = server.client.post("/v1/image-generation", params={"dry_run": "true"}, json={**spec, "n": 1})
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "QUEUE_FULL")
-        assert server.credits()["spent"] == 5 * 14
+
+        def generate(n: int, **params: str) -> int:
+            spec = {"prompt": "endless", "n": n}
+            return server.client.post("/v1/image-generation", params=params, json=spec).status_code
+
+        first = server.submit(scene_type="endless")
+        wait_for(lambda: server.job(first)["status"] == "IN_PROGRESS", 5)
+        while generate(1) == 202:
+            pass
+        # Three places are free again.
+        waiting = server.client.get("/v1/jobs", params={"status": "NOT_STARTED", "limit": 3}).json()["jobs"]
+        for job in waiting:
+            assert server.client.post(f"/v1/jobs/{job['public_id']}/cancel").status_code == 200
+        spent = server.credits()["spent"]
+        assert (generate(4, dry_run="true"), generate(4)) == (503, 503)
+        assert (generate(3, dry_run="true"), generate(3)) == (200, 202)
+        assert (generate(1, dry_run="true"), generate(1)) == (503, 503)
+        assert server.credits()["spent"] == spent + 15
     finally:
         server.stop()
