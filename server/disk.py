@@ -1,0 +1,89 @@
+"""The room on the disk: below a limit nothing new is accepted, so that what was accepted can end, and be refunded."""
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+
+from server import metrics
+from server.errors import DiskFull
+from server.ledger.reserve import RESERVE_BYTES, Reserve
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+GIB = 1024**3
+LOOK_EVERY_S = 5.0
+#: Seconds after which nobody writes a `.partial` file any more.
+ABANDONED_S = 300.0
+
+
+class Disk:
+    """Knows whether there is room for new jobs, says each change once in the log, and keeps the ledger's reserve."""
+
+    def __init__(self, settings: Settings, reserve: Reserve) -> None:
+        self._folders = (settings.data, settings.images)
+        self._images = settings.images
+        self._least = settings.disk_free_gib * GIB
+        self._reserve = reserve
+        #: Why no job is accepted; None if there is room.
+        self.problem: str | None = None
+
+    def check(self) -> None:
+        """Raise DiskFull if there is too little room for a new job."""
+        if self.look() is not None:
+            raise DiskFull("The disk of the server is nearly full; nothing was made or charged. Tell the operator")
+
+    def look(self) -> str | None:
+        """Measure the room, and return why no job is accepted; None if there is room."""
+        free, folder = min((_free(folder), folder) for folder in self._folders)
+        metrics.disk_free_bytes.set(free)
+        before, self.problem = self.problem, self._judge(free, folder)
+        if before is None and self.problem is not None:
+            log.error("No new job is accepted: %s", self.problem)
+        elif before is not None and self.problem is None:
+            log.info("The disk has %.2f GiB free again; jobs are accepted", free / GIB)
+        return self.problem
+
+    async def watch(self) -> None:
+        """Look again and again; make room if there is little, and take the reserve back once there is enough."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.look() is not None:
+                await asyncio.to_thread(self.remove_partial_files, ABANDONED_S)
+                await asyncio.to_thread(self.take_reserve)
+
+    def take_reserve(self) -> None:
+        """Hold the ledger's reserve, if the disk has room for it beside what new jobs need."""
+        if not self._reserve.is_held and _free(self._folders[0]) >= self._least + 2 * RESERVE_BYTES:
+            self._reserve.hold()
+
+    def remove_partial_files(self, older_than_s: float) -> None:
+        """Remove what is left of images whose writing was cut short."""
+        oldest = time.time() - older_than_s
+        for path in self._images.rglob("*.partial"):
+            try:
+                if path.stat().st_mtime <= oldest:
+                    path.unlink()
+                    log.info("Removed %s, which was never finished", path)
+            except FileNotFoundError:
+                # Its writer has finished or removed it.
+                continue
+            except OSError as error:
+                log.warning("%s cannot be removed: %s", path, error.strerror)
+
+    def _judge(self, free: int, folder: Path) -> str | None:
+        if free < self._least:
+            return (
+                f"the disk with {folder.absolute()} has {free / GIB:.2f} GiB free, and BACKLOT_DISK_FREE_GIB is"
+                f" {self._least / GIB:g}; remove files, or lower that"
+            )
+        if not self._reserve.is_held:
+            return f"the disk with {folder.absolute()} has no room for the ledger's reserve; remove files"
+        return None
+
+
+def _free(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
