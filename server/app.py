@@ -40,11 +40,13 @@ from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
+from server.disk_room import DiskRoom
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
 from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
+from server.retention import Retention
 from server.scheduler.event_hub import EventHub
 from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
@@ -86,15 +88,21 @@ def routes(
     """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
+    disk = DiskRoom(settings, database.reserve)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         scheduler = Scheduler(settings, models, database, hub, deliver, processes)
         app.state.scheduler = scheduler
+        # No image is written yet, so whatever is partial now stays so.
+        disk.remove_partial_files(0)
+        disk.take_reserve()
         await scheduler.start()
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(disk.watch()),
+            asyncio.create_task(Retention(settings, database, thumbnails).run()),
             asyncio.create_task(scheduler.control.follow_command()),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
@@ -167,6 +175,7 @@ def routes(
             "models": Provide(lambda: models.current, sync_to_thread=False),
             "models_file": Provide(lambda: models, sync_to_thread=False),
             "database": Provide(lambda: database, sync_to_thread=False),
+            "disk": Provide(lambda: disk, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
             "thumbnails": Provide(lambda: thumbnails, sync_to_thread=False),

@@ -34,4 +34,6 @@ webhook_tries = Counter(
     "Webhook requests sent, by outcome: delivered, failed (tried again later) or dead (given up)",
     ["outcome"],
 )
+images_removed = Counter("backlot_images_removed_total", "Images removed: by their client, by age or by size", ["why"])
+disk_free_bytes = Gauge("backlot_disk_free_bytes", "Free bytes of the disk with the data folder")
 webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from sqlite3 import Connection
 
 from server import image_files, metrics
 from server.clock import ago
-from server.disk import GIB
+from server.disk_room import GIB
 from server.ledger import removals
 from server.ledger.database import Database
 from server.ledger.removals import Removed
@@ -59,12 +59,13 @@ class Retention:
         if not most:
             return
         while True:
-            size, count = await asyncio.to_thread(size_of, self._settings.images)
+            paths = await self._database.read(removals.kept_files)
+            size = await asyncio.to_thread(size_of, self._settings.images, paths)
             if size <= most:
                 self._told = False
                 return
             # As many as make the room that is missing, if all are of one size.
-            wanted = min(AT_ONCE, max(1, round((size - most) * count / size)))
+            wanted = min(AT_ONCE, max(1, round((size - most) * len(paths) / size)))
             why = f"the images took {size / GIB:.2f} GiB, and BACKLOT_DISK_GIB is {self._settings.disk_gib:g}"
             if not await self._remove(_oldest(wanted), "size", why):
                 if not self._told:
@@ -73,25 +74,23 @@ class Retention:
                 return
 
     async def _remove(self, remove: Callable[[Connection], list[Removed]], why: str, told: str) -> bool:
-        """Remove images with their files, and return whether there were any."""
+        """Remove images with their files; return whether there were any, and all files are gone."""
         removed = await self._database.write(remove)
         for image in removed:
             log.info("Removed image %s of job %s: %s", image.public_id, image.job, told)
         metrics.images_removed.labels(why).inc(len(removed))
-        await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
-        return bool(removed)
+        gone = await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
+        return bool(removed) and gone
 
 
 def _oldest(limit: int) -> Callable[[Connection], list[Removed]]:
     return lambda connection: removals.remove_oldest(connection, limit)
 
 
-def size_of(images: Path) -> tuple[int, int]:
-    """Return the bytes and the number of the images in a folder."""
-    sizes = [
-        (Path(folder) / name).stat().st_size
-        for folder, _, names in os.walk(images)
-        for name in names
-        if name.endswith(".png")
-    ]
-    return sum(sizes), len(sizes)
+def size_of(images: Path, paths: Iterable[str]) -> int:
+    """Return the bytes that these images take. One whose file is missing takes none."""
+    total = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            total += (images / path).stat().st_size
+    return total

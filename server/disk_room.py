@@ -19,7 +19,7 @@ LOOK_EVERY_S = 5.0
 ABANDONED_S = 300.0
 
 
-class Disk:
+class DiskRoom:
     """Knows whether there is room for new jobs, says each change once in the log, and keeps the ledger's reserve."""
 
     def __init__(self, settings: Settings, reserve: Reserve) -> None:
@@ -37,7 +37,7 @@ class Disk:
 
     def look(self) -> str | None:
         """Measure the room, and return why no job is accepted; None if there is room."""
-        free, folder = min((_free(folder), folder) for folder in self._folders)
+        free, folder = min((free_bytes(folder), folder) for folder in self._folders)
         metrics.disk_free_bytes.set(free)
         before, self.problem = self.problem, self._judge(free, folder)
         if before is None and self.problem is not None:
@@ -56,7 +56,7 @@ class Disk:
 
     def take_reserve(self) -> None:
         """Hold the ledger's reserve, if the disk has room for it beside what new jobs need."""
-        if not self._reserve.is_held and _free(self._folders[0]) >= self._least + 2 * RESERVE_BYTES:
+        if not self._reserve.is_held and free_bytes(self._folders[0]) >= self._least + 2 * RESERVE_BYTES:
             self._reserve.hold()
 
     def remove_partial_files(self, older_than_s: float) -> None:
@@ -84,6 +84,9 @@ class Disk:
         return None
 
 
-def _free(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
+    """Return the room on a folder's disk. A folder that is missing will be made on that of its parent."""
+    while not folder.exists():
+        folder = folder.parent
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
