@@ -165,6 +165,8 @@ class Step(msgspec.Struct, frozen=True):
     step: int
     #: Seconds since 1970 at its end.
     at: float
+    #: Images with equal numbers took this step together. The numbers ascend for as long as the process lives.
+    call: int = 0
 
 
 class Steps(msgspec.Struct, frozen=True, tag=True):

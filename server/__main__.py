@@ -8,12 +8,12 @@ from functools import partial
 
 import msgspec
 
+from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable, hold, prepare
 from server.keys import DamagedSecret
 from server.logs import log_to
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.printable import printable_lines
 from server.scheduler.process import GpuProcess, ProcessFactory, starting_with
 from server.settings import Settings, SettingsError, read_settings
 

@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from server import leftovers
 from server.api import (
     admin,
     archive,
@@ -94,16 +95,15 @@ def routes(
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         scheduler = Scheduler(settings, models, database, hub, deliver, processes)
         app.state.scheduler = scheduler
-        # No image is written yet, so whatever is partial now stays so.
-        disk.remove_partial_files(0)
         disk.take_reserve()
         await scheduler.start()
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
-            asyncio.create_task(disk.watch()),
+            asyncio.create_task(disk.watch(lambda: leftovers.remove_all(settings.images, database))),
             asyncio.create_task(Retention(settings, database, thumbnails).run()),
             asyncio.create_task(scheduler.control.follow_command()),
+            asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:

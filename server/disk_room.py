@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import os
-import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from server import metrics
 from server.errors import DiskFull
 from server.ledger.reserve import RESERVE_BYTES, Reserve
 from server.settings import Settings
@@ -15,8 +14,6 @@ log = logging.getLogger(__name__)
 
 GIB = 1024**3
 LOOK_EVERY_S = 5.0
-#: Seconds after which nobody writes a `.partial` file any more.
-ABANDONED_S = 300.0
 
 
 class DiskRoom:
@@ -24,7 +21,6 @@ class DiskRoom:
 
     def __init__(self, settings: Settings, reserve: Reserve) -> None:
         self._folders = (settings.data, settings.images)
-        self._images = settings.images
         self._least = settings.disk_free_gib * GIB
         self._reserve = reserve
         #: Why no job is accepted; None if there is room.
@@ -38,7 +34,6 @@ class DiskRoom:
     def look(self) -> str | None:
         """Measure the room, and return why no job is accepted; None if there is room."""
         free, folder = min((free_bytes(folder), folder) for folder in self._folders)
-        metrics.disk_free_bytes.set(free)
         before, self.problem = self.problem, self._judge(free, folder)
         if before is None and self.problem is not None:
             log.error("No new job is accepted: %s", self.problem)
@@ -46,32 +41,21 @@ class DiskRoom:
             log.info("The disk has %.2f GiB free again; jobs are accepted", free / GIB)
         return self.problem
 
-    async def watch(self) -> None:
-        """Look again and again; make room if there is little, and take the reserve back once there is enough."""
+    async def watch(self, make_room: Callable[[], Awaitable[None]]) -> None:
+        """Look again and again; make room once it gets little, and take the reserve back once there is enough."""
+        had_room = True
         while True:
+            has_room = self.look() is None
+            if had_room and not has_room:
+                await make_room()
+            had_room = has_room
+            await asyncio.to_thread(self.take_reserve)
             await asyncio.sleep(LOOK_EVERY_S)
-            if self.look() is not None:
-                await asyncio.to_thread(self.remove_partial_files, ABANDONED_S)
-                await asyncio.to_thread(self.take_reserve)
 
     def take_reserve(self) -> None:
         """Hold the ledger's reserve, if the disk has room for it beside what new jobs need."""
         if not self._reserve.is_held and free_bytes(self._folders[0]) >= self._least + 2 * RESERVE_BYTES:
             self._reserve.hold()
-
-    def remove_partial_files(self, older_than_s: float) -> None:
-        """Remove what is left of images whose writing was cut short."""
-        oldest = time.time() - older_than_s
-        for path in self._images.rglob("*.partial"):
-            try:
-                if path.stat().st_mtime <= oldest:
-                    path.unlink()
-                    log.info("Removed %s, which was never finished", path)
-            except FileNotFoundError:
-                # Its writer has finished or removed it.
-                continue
-            except OSError as error:
-                log.warning("%s cannot be removed: %s", path, error.strerror)
 
     def _judge(self, free: int, folder: Path) -> str | None:
         if free < self._least:

@@ -13,6 +13,7 @@ from logging.handlers import RotatingFileHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipelines.log_format import PrintableFormatter
 from pipelines.protocol import Report, encode
 from pipelines.worker.orders import Orders
 
@@ -51,14 +52,13 @@ def main() -> None:
 
 def _log_to(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[
-            RotatingFileHandler(folder / "gpu-process.log", maxBytes=10_000_000, backupCount=3),
-            logging.StreamHandler(),
-        ],
-    )
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(folder / "gpu-process.log", maxBytes=10_000_000, backupCount=3),
+        logging.StreamHandler(),
+    ]
+    for handler in handlers:
+        handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

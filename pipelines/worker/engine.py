@@ -22,7 +22,7 @@ from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
 from pipelines.worker.slot_group import GroupKey, Machine, SlotGroup
-from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
+from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory, still_convolves
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Engine:
         self._most: dict[tuple[str, int, int], int] = {}
 
     def serve(self) -> None:
-        """Follow orders for ever. Raises what torch raises if the device is lost."""
+        """Follow orders for ever. Raises what torch raises if the device is lost, or this process can no longer use it."""
         self._report(protocol.Started(str(self._machine.device), self._machine.device_name))
         while True:
             self._take_orders(wait=not self._busy)
@@ -192,6 +192,9 @@ class Engine:
             message = _why_nothing_helps(group.key, error)
             for order in lost:
                 self._report(protocol.Failed(order.item.image_id, FailureReason.OUT_OF_MEMORY, message, Fault.MACHINE))
+            if not still_convolves():
+                # Every later image would fail too. Another process can, and gets back what this one may have leaked.
+                raise error
             return
         if chosen is Remedy.EVICT:
             self._models.evict(idle)

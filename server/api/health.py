@@ -1,16 +1,21 @@
 """`/healthz`, `/readyz`, `/metrics`."""
 
+import asyncio
+import shutil
+
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from server import metrics, nvml
 from server.disk_room import DiskRoom
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.gpu import GpuState
 from server.scheduler.scheduler import Scheduler
+from server.settings import Settings
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -67,5 +72,14 @@ async def read_readiness(
 
 
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
-async def read_metrics() -> Response[bytes]:
+async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDependency[Settings]) -> Response[bytes]:
+    metrics.queue_oldest_seconds.set(scheduler.control.oldest_s)
+    metrics.queue_paused.set(scheduler.control.paused_at is not None)
+    metrics.disk_free.set(await asyncio.to_thread(_look_at_box, settings))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _look_at_box(settings: Settings) -> int:
+    """Note how the GPUs are, and return the bytes that are free on the disk."""
+    nvml.note_gpus()
+    return shutil.disk_usage(settings.data).free

@@ -16,6 +16,7 @@ from pipelines.model_card import ModelCard
 from server import metrics
 from server.scheduler.batching import SlotGroup, SlotGroups, suspects
 from server.scheduler.bounds import Bounds
+from server.scheduler.calls import Calls
 from server.scheduler.process import Process, ProcessFactory
 from server.scheduler.queue import Affinity
 from server.scheduler.recovery import Happened
@@ -96,6 +97,7 @@ class Gpu:
         self._on_crash = on_crash
         self._process: Process | None = None
         self._watchdog = Watchdog(self._kill)
+        self._calls = Calls()
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
         self._restart: asyncio.TimerHandle | None = None
@@ -230,6 +232,7 @@ class Gpu:
                 log.info("Loaded %s in %.1f s, revision %s", model, report.seconds, report.revision)
                 self._hold(model, report.revision)
                 self.weight_bytes[model] = report.weight_bytes
+                metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
                 self._go_on()
             case protocol.LoadFailed(model=model):
@@ -239,6 +242,8 @@ class Gpu:
             case protocol.Evicted(model=model):
                 self._release(model)
             case protocol.Steps():
+                if self.groups.current is not None:
+                    self._calls.note(report, self.groups.current)
                 self._go_on()
             case protocol.LeftSlot(image_id=image_id):
                 self._leave_slots([image_id])

@@ -114,6 +114,11 @@ class Queue:
         """Return how many images of this key wait."""
         return self._by_key[key]
 
+    @property
+    def oldest(self) -> float | None:
+        """Return when the image arrived that has waited longest; None if none waits. It looks at every image."""
+        return min((image.arrived for _, image in self._tickets.values()), default=None)
+
     def add(self, image: Waiting) -> None:
         """Add an image behind the others of its flow. Raises ValueError if it waits already."""
         self._put(next(self._next_ticket), image)

@@ -6,6 +6,7 @@ A workflow checks a spec, resolves it to a plan, and delivers the images of a jo
 
 import hashlib
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -163,6 +164,7 @@ async def accept(
 
     The first answer to an idempotency key holds whatever the operator has changed since. Raises ApiError.
     """
+    began = time.perf_counter()
     client_id = submission.caller.client_id
     idempotency, problems = _idempotency(submission)
     if idempotency is not None:
@@ -182,6 +184,7 @@ async def accept(
         credits_cost=cost,
         label=f"{workflow.label}: {resolved.display_name}",
         priority=submission.caller.priority,
+        test=submission.caller.test,
     )
     images = len(resolved.generations)
     if not scheduler.reserve(images):
@@ -196,6 +199,7 @@ async def accept(
     finally:
         scheduler.release(images)
     if job is not None:
+        metrics.dispatch_seconds.observe(time.perf_counter() - began)
         metrics.jobs_accepted.inc()
         metrics.credits_charged.inc(cost)
     return accepted, job
