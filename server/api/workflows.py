@@ -11,6 +11,7 @@ from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from server.api.openapi import errors
 from server.api.request_log import record_of
+from server.disk_room import DiskRoom
 from server.errors import Invalid, JobNotFound, JobNotRetryable
 from server.jobs import JobStatus
 from server.ledger import jobs
@@ -79,6 +80,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
         models: NamedDependency[Models],
         database: NamedDependency[Database],
         scheduler: NamedDependency[Scheduler],
+        disk: NamedDependency[DiskRoom],
         dry_run: DRY_RUN = False,
         idempotency_key: IDEMPOTENCY_KEY = None,
         max_credits: MAX_CREDITS = None,
@@ -94,7 +96,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
             most_credits=max_credits,
             row=record_of(request.scope).row,
         )
-        return await _answer(request, workflow, submission, models, database, scheduler, dry_run)
+        return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
 
     return generate
 
@@ -116,6 +118,7 @@ async def retry_job(
     models: NamedDependency[Models],
     database: NamedDependency[Database],
     scheduler: NamedDependency[Scheduler],
+    disk: NamedDependency[DiskRoom],
     dry_run: DRY_RUN = False,
     idempotency_key: IDEMPOTENCY_KEY = None,
     max_credits: MAX_CREDITS = None,
@@ -136,7 +139,8 @@ async def retry_job(
         most_credits=max_credits,
         row=record_of(request.scope).row,
     )
-    return await _answer(request, WORKFLOWS[failed.summary.job_type], submission, models, database, scheduler, dry_run)
+    workflow = WORKFLOWS[failed.summary.job_type]
+    return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
 
 
 async def _answer(
@@ -146,12 +150,13 @@ async def _answer(
     models: Models,
     database: Database,
     scheduler: Scheduler,
+    disk: DiskRoom,
     dry_run: bool,
 ) -> Response[Any]:
     if dry_run:
-        found = await workflows.estimate(workflow, submission, models, database, scheduler)
+        found = await workflows.estimate(workflow, submission, models, database, scheduler, disk)
         return Response(found, status_code=200)
-    accepted, job = await workflows.accept(workflow, submission, models, database, scheduler)
+    accepted, job = await workflows.accept(workflow, submission, models, database, scheduler, disk)
     record = record_of(request.scope)
     record.job_id = accepted.job_id
     # The job's transaction wrote the row of the request log too.

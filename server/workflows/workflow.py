@@ -16,6 +16,7 @@ from pipelines import protocol
 from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
 from server import metrics
+from server.disk_room import DiskRoom
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, PriceTooHigh, QueueFull
 from server.jobs import Generation, Job, JobType, Plan, Understood, image_path
 from server.ledger import credits, jobs
@@ -155,7 +156,12 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def accept(
-    workflow: Workflow[Any], submission: Submission, models: Models, database: Database, scheduler: Scheduler
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
 ) -> tuple[jobs.Accepted, Job | None]:
     """Make a job of a request: all or nothing, and durable when this returns. The job is None if the request was repeated.
 
@@ -172,6 +178,7 @@ async def accept(
         if earlier is not None:
             return earlier, None
     spec, resolved, cost = _prepare(workflow, submission, models, problems)
+    disk.check()
     new = jobs.NewJob(
         client_id=client_id,
         job_type=workflow.job_type,
@@ -203,12 +210,18 @@ async def accept(
 
 
 async def estimate(
-    workflow: Workflow[Any], submission: Submission, models: Models, database: Database, scheduler: Scheduler
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
 ) -> Estimate:
     """Check a request as `accept` does, and make nothing. Raises ApiError."""
     client_id = submission.caller.client_id
     _, problems = _idempotency(submission)
     _, resolved, cost = _prepare(workflow, submission, models, problems)
+    disk.check()
     balance = database.look_up(lambda connection: credits.balance(connection, client_id))
     if balance < cost:
         raise _too_expensive(cost, balance)
