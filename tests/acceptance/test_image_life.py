@@ -283,7 +283,7 @@ def test_a_file_leads_back_to_its_job(light_server: ServerWithoutGpu, client: ht
     file.write_bytes(httpx.get(entry["image_url"]).content)
     with Image.open(file) as image:
         texts: dict[str, str] = getattr(image, "text", {})
-    assert msgspec.json.decode(texts["backlot-origin"]) == {
+    assert msgspec.json.decode(str(texts["backlot-origin"]).encode()) == {
         "job": job_id,
         "display_name": "Warm marble",
         "scene_type": "marble",
