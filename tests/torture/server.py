@@ -1,4 +1,4 @@
-"""`python -m tests.torture.server`: the server, whose GPU processes are forked from the preloaded one at $TORTURE_SOCKET."""
+"""The server, whose GPU processes are forked from the preloaded one in $TORTURE_FOLDER."""
 
 import os
 from functools import partial
@@ -10,10 +10,11 @@ from server.settings import Settings
 from tests.torture.preloaded import ForkedProcess
 
 
-def forked_gpu(settings: Settings) -> ProcessFactory:
-    start = partial(ForkedProcess, Path(os.environ["TORTURE_SOCKET"]))
+def serve() -> None:
+    """Serve until it is told to stop."""
+    main(_forked_gpu)
+
+
+def _forked_gpu(settings: Settings) -> ProcessFactory:
+    start = partial(ForkedProcess.worker, Path(os.environ["TORTURE_FOLDER"]) / "worker")
     return partial(GpuProcess, settings.device, settings.memory_gib, settings.logs, silent=True, start=start)
-
-
-if __name__ == "__main__":
-    main(forked_gpu)
