@@ -21,6 +21,7 @@ from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
+from server.disk_room import DiskRoom
 from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts, jobs
@@ -147,6 +148,7 @@ async def create_images(
     settings: NamedDependency[Settings],
     database: NamedDependency[Database],
     scheduler: NamedDependency[Scheduler],
+    disk: NamedDependency[DiskRoom],
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
@@ -167,7 +169,7 @@ async def create_images(
         most_credits=max_credits,
         row=record.row,
     )
-    accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler)
+    accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler, disk)
     record.job_id = accepted.job_id
     record.written = job is not None
 

@@ -11,6 +11,7 @@ from litestar.params import HeaderParameter, QueryParameter
 
 from server.api.openapi import errors
 from server.api.request_log import record_of
+from server.disk_room import DiskRoom
 from server.errors import Invalid
 from server.ledger.clients import Caller
 from server.ledger.database import Database
@@ -72,6 +73,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
         models: NamedDependency[Models],
         database: NamedDependency[Database],
         scheduler: NamedDependency[Scheduler],
+        disk: NamedDependency[DiskRoom],
         dry_run: Annotated[
             bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
         ] = False,
@@ -90,9 +92,9 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
             row=record.row,
         )
         if dry_run:
-            found = await workflows.estimate(workflow, submission, models, database, scheduler)
+            found = await workflows.estimate(workflow, submission, models, database, scheduler, disk)
             return Response(found, status_code=200)
-        accepted, job = await workflows.accept(workflow, submission, models, database, scheduler)
+        accepted, job = await workflows.accept(workflow, submission, models, database, scheduler, disk)
         record.job_id = accepted.job_id
         # The job's transaction wrote the row of the request log too.
         record.written = job is not None

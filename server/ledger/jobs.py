@@ -42,6 +42,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     #: What the client's transactions call it.
     label: str
     priority: int = 0
+    test: bool = False
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -104,6 +105,8 @@ def accept(
         request=new.request,
         plan=new.plan,
         priority=new.priority,
+        test=new.test,
+        credits_cost=new.credits_cost,
     )
     return accepted, job
 
@@ -129,8 +132,9 @@ def forget_idempotency_keys(connection: sqlite3.Connection) -> int:
 def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
     """Return every job that has not ended, oldest first."""
     rows = connection.execute(
-        "SELECT public_id, client_id, job_type, request, plan, attempts, priority, status FROM jobs"
-        " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY id"
+        "SELECT jobs.public_id, client_id, job_type, request, plan, attempts, priority, status, test, credits_cost"
+        " FROM jobs JOIN clients ON clients.id = client_id"
+        " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY jobs.id"
     ).fetchall()
     return [
         (
@@ -142,6 +146,8 @@ def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
                 plan=msgspec.json.decode(row["plan"], type=Plan),
                 attempts=row["attempts"],
                 priority=row["priority"],
+                test=bool(row["test"]),
+                credits_cost=row["credits_cost"],
             ),
             JobStatus(row["status"]),
         )

@@ -14,6 +14,7 @@ import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
+from server import metrics
 from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
 from server.scheduler.gpu import Gpu
@@ -176,6 +177,9 @@ class ActiveJobs:
         before = job.attempts
         image.state = ImageState.IN_FLIGHT
         image.attempts += 1
+        if not job.in_progress:
+            labels = (job.accepted.plan.model, job.accepted.client_class)
+            metrics.job_wait_seconds.labels(*labels).observe(now - job.submitted)
         if not job.in_progress or job.attempts > before:
             job.in_progress = True
             self._settlement.start(job.accepted.job_id, job.attempts)

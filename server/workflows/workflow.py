@@ -6,6 +6,7 @@ A workflow checks a spec, resolves it to a plan, and delivers the images of a jo
 
 import hashlib
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from pipelines import protocol
 from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
 from server import metrics
+from server.disk_room import DiskRoom
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, PriceTooHigh, QueueFull
 from server.jobs import Generation, Job, JobType, Plan, Understood, image_path
 from server.ledger import credits, jobs
@@ -151,12 +153,18 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def accept(
-    workflow: Workflow[Any], submission: Submission, models: Models, database: Database, scheduler: Scheduler
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
 ) -> tuple[jobs.Accepted, Job | None]:
     """Make a job of a request: all or nothing, and durable when this returns. The job is None if the request was repeated.
 
     The first answer to an idempotency key holds whatever the operator has changed since. Raises ApiError.
     """
+    began = time.perf_counter()
     client_id = submission.caller.client_id
     idempotency, problems = _idempotency(submission)
     if idempotency is not None:
@@ -167,6 +175,7 @@ async def accept(
         if earlier is not None:
             return earlier, None
     spec, resolved, cost = _prepare(workflow, submission, models, problems)
+    disk.check()
     new = jobs.NewJob(
         client_id=client_id,
         job_type=workflow.job_type,
@@ -175,6 +184,7 @@ async def accept(
         credits_cost=cost,
         label=f"{workflow.label}: {resolved.display_name}",
         priority=submission.caller.priority,
+        test=submission.caller.test,
     )
     images = len(resolved.generations)
     if not scheduler.reserve(images):
@@ -189,18 +199,25 @@ async def accept(
     finally:
         scheduler.release(images)
     if job is not None:
+        metrics.dispatch_seconds.observe(time.perf_counter() - began)
         metrics.jobs_accepted.inc()
         metrics.credits_charged.inc(cost)
     return accepted, job
 
 
 async def estimate(
-    workflow: Workflow[Any], submission: Submission, models: Models, database: Database, scheduler: Scheduler
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
 ) -> Estimate:
     """Check a request as `accept` does, and make nothing. Raises ApiError."""
     client_id = submission.caller.client_id
     _, problems = _idempotency(submission)
     _, resolved, cost = _prepare(workflow, submission, models, problems)
+    disk.check()
     balance = database.look_up(lambda connection: credits.balance(connection, client_id))
     if balance < cost:
         raise _too_expensive(cost, balance)

@@ -5,16 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from server.__main__ import main
-from server.scheduler.process import GpuProcess, ProcessFactory
-from server.settings import Settings
+from server.scheduler.devices import local_devices
 from tests.torture.preloaded import ForkedProcess
 
 
 def serve() -> None:
     """Serve until it is told to stop."""
-    main(_forked_gpu)
-
-
-def _forked_gpu(settings: Settings) -> ProcessFactory:
     start = partial(ForkedProcess.worker, Path(os.environ["TORTURE_FOLDER"]) / "worker")
-    return partial(GpuProcess, settings.device, settings.memory_gib, settings.logs, silent=True, start=start)
+    main(partial(local_devices, start=start))
