@@ -132,6 +132,7 @@ def routes(
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
+            workflows.retry_job,
             events.list_events,
             catalog.list_backgrounds,
             catalog.read_background,

@@ -308,13 +308,19 @@ class ActiveJobs:
 
     # ── how a job ends ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a job and return whether it ends as cancelled. Images in a GPU process end at their next denoising step."""
+    def cancel(self, job_id: str, *, client_gone: bool = False) -> bool:
+        """Cancel a job and return whether it ends as cancelled. Images in a GPU process end at their next denoising step.
+
+        `client_gone` says that the client that waited for it went away.
+        """
         job = self._jobs.get(job_id)
         if job is None:
             return False
         message = f"Cancelled while {'running' if job.images_in(ImageState.IN_FLIGHT) else 'waiting'}"
-        self._withdraw(job, Ending(FailureReason.CANCELLED, message, {}))
+        ending = Ending(FailureReason.CANCELLED, message, {})
+        if client_gone:
+            ending = Ending(FailureReason.CANCELLED, f"{message}: its client went away", {"client_gone": True})
+        self._withdraw(job, ending)
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
 

@@ -1,12 +1,13 @@
 """`image-generation`: several images of one prompt in one job."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image
 
-from tests.support.server import Server, wait_for
+from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 
 def submit(server: Server, client: Any = None, **spec: Any) -> dict[str, Any]:
@@ -84,3 +85,29 @@ def test_a_prompt_is_checked_like_any_field(tiny_server: Server) -> None:
         ["body", "prompt"],
         ["body", "scene_type"],
     ]
+
+
+def test_the_queue_never_takes_more_images_than_its_limit(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_QUEUE_LIMIT="10")
+    server.start(wait_ready=False)
+    try:
+
+        def generate(n: int, **params: str) -> int:
+            spec = {"prompt": "endless", "n": n}
+            return server.client.post("/v1/image-generation", params=params, json=spec).status_code
+
+        first = server.submit(scene_type="endless")
+        wait_for(lambda: server.job(first)["status"] == "IN_PROGRESS", 5)
+        while generate(1) == 202:
+            pass
+        # Three places are free again.
+        waiting = server.client.get("/v1/jobs", params={"status": "NOT_STARTED", "limit": 3}).json()["jobs"]
+        for job in waiting:
+            assert server.client.post(f"/v1/jobs/{job['public_id']}/cancel").status_code == 200
+        spent = server.credits()["spent"]
+        assert (generate(4, dry_run="true"), generate(4)) == (503, 503)
+        assert (generate(3, dry_run="true"), generate(3)) == (200, 202)
+        assert (generate(1, dry_run="true"), generate(1)) == (503, 503)
+        assert server.credits()["spent"] == spent + 15
+    finally:
+        server.stop()
