@@ -46,8 +46,8 @@ from server.ledger import jobs as job_ledger
 from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
-from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.thumbnails import Thumbnails
@@ -65,14 +65,14 @@ def create_app(
     models: ModelsFile,
     database: Database,
     hub: EventHub,
-    processes: Sequence[ProcessFactory],
+    devices: Sequence[Device],
     own_url: str,
 ) -> ASGIApp:
-    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory.
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process on each device.
 
     `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
     """
-    app = routes(settings, models, database, hub, processes, own_url)
+    app = routes(settings, models, database, hub, devices, own_url)
     return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
 
 
@@ -81,7 +81,7 @@ def routes(
     models: ModelsFile,
     database: Database,
     hub: EventHub,
-    processes: Sequence[ProcessFactory],
+    devices: Sequence[Device],
     own_url: str,
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
@@ -90,7 +90,7 @@ def routes(
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, deliver, processes)
+        scheduler = Scheduler(settings, models, database, hub, deliver, devices)
         app.state.scheduler = scheduler
         await scheduler.start()
         beside = [

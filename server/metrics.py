@@ -1,6 +1,12 @@
 """What the operator watches, in Prometheus' text format at GET /metrics."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from server.scheduler.readiness import DeviceStatus
 
 jobs_accepted = Counter("backlot_jobs_accepted_total", "Jobs accepted and charged")
 jobs_ended = Counter(
@@ -24,8 +30,11 @@ job_wait_seconds = Histogram(
 queue_oldest_seconds = Gauge("backlot_queue_oldest_seconds", "Seconds that the oldest waiting image has waited")
 queue_paused = Gauge("backlot_queue_paused", "Whether the operator has paused the queue")
 queue_depth = Gauge("backlot_queue_jobs", "Images that wait for a GPU")
-running = Gauge("backlot_running_jobs", "Images in the GPU process")
-slots = Gauge("backlot_slots", "Slots of the denoiser that are open")
+running = Gauge("backlot_running_jobs", "Images in GPU processes", ["device"])
+slots = Gauge("backlot_slots", "Slots of the denoiser that are open", ["device"])
+device_up = Gauge("backlot_device_up", "Whether the device's GPU process takes orders", ["device"])
+device_images = Counter("backlot_device_images_total", "Images generated on the device", ["device"])
+device_memory = Gauge("backlot_device_memory_bytes", "Memory of the device in use", ["device"])
 image_seconds = Histogram(
     "backlot_image_seconds",
     "Seconds an image was in its slot, decoding included",
@@ -81,3 +90,14 @@ webhook_tries = Counter(
     ["outcome"],
 )
 webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")
+
+
+def note_devices(devices: "Sequence[DeviceStatus]") -> None:
+    """Set the gauges that have a row for each device. A device that is gone has none any more."""
+    for gauge in (running, slots, device_up, device_memory):
+        gauge.clear()
+    for device in devices:
+        running.labels(device.name).set(device.images_in_flight)
+        slots.labels(device.name).set(device.slots)
+        device_up.labels(device.name).set(device.is_up)
+        device_memory.labels(device.name).set(device.memory_used_bytes or 0)

@@ -85,7 +85,8 @@ class FakeProcess:
 
     def start(self) -> None:
         """Be up."""
-        self.report(protocol.Started("cpu", "a fake"))
+        self.report(protocol.DevicesFound(0))
+        self.report(protocol.Started("cpu", "a fake", "same bits"))
 
     def exit(self, status: int = -9) -> None:
         """Be gone."""

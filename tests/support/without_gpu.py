@@ -4,9 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server.__main__ import main
+from server.scheduler.devices import Device, local_devices
+from server.settings import Settings
 from tests.support.fake_process import FakeProcess
 
 
@@ -49,5 +53,10 @@ class QuickProcess(FakeProcess):
         self.report(protocol.Steps(tuple(done), steps))
 
 
+def quick_devices(settings: Settings) -> list[Device]:
+    """As many fakes as the settings name devices."""
+    return [msgspec.structs.replace(device, start=lambda: QuickProcess(pid=0)) for device in local_devices(settings)]
+
+
 if __name__ == "__main__":
-    main(lambda _: lambda: QuickProcess(pid=0))
+    main(quick_devices)

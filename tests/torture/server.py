@@ -5,15 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from server.__main__ import main
-from server.scheduler.process import GpuProcess, ProcessFactory
-from server.settings import Settings
+from server.scheduler.devices import local_devices
 from tests.torture.preloaded import ForkedProcess
 
-
-def forked_gpu(settings: Settings) -> ProcessFactory:
-    start = partial(ForkedProcess, Path(os.environ["TORTURE_SOCKET"]))
-    return partial(GpuProcess, settings.device, settings.memory_gib, settings.logs, silent=True, start=start)
-
-
 if __name__ == "__main__":
-    main(forked_gpu)
+    main(partial(local_devices, start=partial(ForkedProcess, Path(os.environ["TORTURE_SOCKET"]))))
