@@ -158,6 +158,7 @@ def routes(
             health.read_readiness,
             health.read_metrics,
             pages.studio_page,
+            pages.desk_page,
             pages.read_schema,
             pages.read_document,
             *pages.static_routers(),

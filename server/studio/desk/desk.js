@@ -7,6 +7,11 @@ import { enter, keyFromAddress, keptKey } from "./session.js";
 const root = document.getElementById("root");
 if (!root) throw new Error("The page has no #root");
 
+addEventListener("hashchange", () => {
+  const key = keyFromAddress();
+  if (key) void enter(key);
+});
+
 const key = keyFromAddress() || keptKey();
 if (key) void enter(key);
 render(html`<${Desk} />`, root);

@@ -25,7 +25,7 @@ const OneFailure = ({ failure: { job, log } }) => html`
     ${log.length > 0 &&
     html`
       <details>
-        <summary>${log.length} lines of the logs</summary>
+        <summary>${log.length === 1 ? "1 line" : `${log.length} lines`} of the logs</summary>
         <pre tabindex="0">${log.map((line) => `${line.file}: ${line.text}`).join("\n")}</pre>
       </details>
     `}

@@ -35,6 +35,14 @@ function Device({ device }) {
           ? device.models.map((model) => (model.bytes ? `${model.name} ${size(model.bytes)}` : model.name)).join(", ")
           : "No model in memory"}
       </p>
+      ${device.memory_used_bytes !== null &&
+      device.memory_total_bytes !== null &&
+      html`<p class="slots">
+        <meter min="0" max=${device.memory_total_bytes} high=${device.memory_total_bytes * 0.95} value=${device.memory_used_bytes} aria-label="Memory in use"></meter>
+        ${size(device.memory_used_bytes)} of ${size(device.memory_total_bytes)}
+      </p>`}
+      <p class="hint">${number(device.images_generated)} images since the start of the server</p>
+      ${device.reason && html`<p class="problem">${device.reason}</p>`}
       ${device.crashes > 0 && html`<p class="problem">Crashed ${device.crashes} times since its last image</p>`}
     </li>
   `;
@@ -71,13 +79,13 @@ function QueueRow({ row }) {
   const place = row.queue_position === null ? "runs" : number(row.queue_position + 1);
   return html`
     <tr>
-      <td class="number">${place}${row.front && html` <span class="flag" title="Moved to the front">front</span>`}</td>
+      <td class="number">${place}${row.front && html` <span class="badge" title="Moved to the front">front</span>`}</td>
       <td><span class="clip">${job.display_name}</span><small><code>${job.public_id}</code></small></td>
       <td>${job.client}</td>
       <td>${job.model}</td>
       <td class="number">${row.images_generated} of ${job.images}</td>
-      <td>${row.ending ? "ending" : html`<progress max="1" value=${row.progress} aria-label="Progress"></progress> ${percent(row.progress)}`}</td>
-      <td>${age(job.created_at)} ago</td>
+      <td class="whole">${row.ending ? "ending" : html`<progress max="1" value=${row.progress} aria-label="Progress"></progress> ${percent(row.progress)}`}</td>
+      <td class="whole">${age(job.created_at)} ago</td>
       <td class="actions">
         ${row.images_waiting > 0 &&
         html`<button type="button" class="small" onClick=${() => order(`jobs/${job.public_id}/front`)}>To front</button>`}

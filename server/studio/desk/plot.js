@@ -6,6 +6,7 @@ import { number } from "./words.js";
 const WIDTH = 960;
 const HEIGHT = 220;
 const LEFT = 56;
+const RIGHT = 16;
 const BELOW = 22;
 const ABOVE = 8;
 
@@ -15,7 +16,7 @@ const ABOVE = 8;
 export function Bars({ days, names, value, label }) {
   const totals = days.map((day) => names.reduce((sum, name) => sum + value(day, name), 0));
   const top = ceiling(Math.max(1, ...totals));
-  const wide = (WIDTH - LEFT) / days.length;
+  const wide = (WIDTH - LEFT - RIGHT) / days.length;
   /** @param {number} amount */
   const y = (amount) => ABOVE + (HEIGHT - ABOVE - BELOW) * (1 - amount / top);
   const lines = [0, top / 2, top].filter(Number.isInteger);
@@ -25,7 +26,7 @@ export function Bars({ days, names, value, label }) {
       <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`${label} a day: at most ${number(Math.max(...totals))}, on ${most}`}>
         ${lines.map(
           (amount) => html`
-            <line class="grid-line" x1=${LEFT} x2=${WIDTH} y1=${y(amount)} y2=${y(amount)} />
+            <line class="grid-line" x1=${LEFT} x2=${WIDTH - RIGHT} y1=${y(amount)} y2=${y(amount)} />
             <text class="tick" x=${LEFT - 8} y=${y(amount) + 4} text-anchor="end">${number(amount)}</text>
           `,
         )}
