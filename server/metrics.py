@@ -89,6 +89,7 @@ webhook_tries = Counter(
     "Webhook requests sent, by outcome: delivered, failed (tried again later) or dead (given up)",
     ["outcome"],
 )
+images_removed = Counter("backlot_images_removed_total", "Images removed: by their client, by age or by size", ["why"])
 webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")
 
 

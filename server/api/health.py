@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import metrics, nvml
+from server.disk_room import DiskRoom
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.gpu_state import GpuState
@@ -55,9 +56,10 @@ async def read_readiness(
     models_file: NamedDependency[ModelsFile],
     scheduler: NamedDependency[Scheduler],
     database: NamedDependency[Database],
+    disk: NamedDependency[DiskRoom],
 ) -> Response[Readiness]:
     gpus = scheduler.readiness()
-    reason = database.problem or gpus.reason
+    reason = database.problem or disk.look() or gpus.reason
     device = gpus.device
     body = Readiness(
         ready=reason is None,
