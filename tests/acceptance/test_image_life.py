@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from PIL import Image
 
@@ -273,6 +274,45 @@ def test_a_download_has_the_display_name(
 ) -> None:
     entry = made(light_server, client, display_name=name)
     assert httpx.get(entry["image_url"]).headers["content-disposition"] == header
+
+
+def test_a_file_leads_back_to_its_job(light_server: ServerWithoutGpu, client: httpx.Client, tmp_path: Path) -> None:
+    entry = made(light_server, client, display_name="Warm marble", mood="very warm")
+    job_id = entry["generation_job_public_id"]
+    file = tmp_path / "renamed by somebody.png"
+    file.write_bytes(httpx.get(entry["image_url"]).content)
+    with Image.open(file) as image:
+        texts: dict[str, str] = getattr(image, "text", {})
+    assert msgspec.json.decode(str(texts["backlot-origin"]).encode()) == {
+        "job": job_id,
+        "display_name": "Warm marble",
+        "scene_type": "marble",
+        "mood": "very warm",
+    }
+    assert texts["Title"] == "Warm marble"
+    for named in (str(file), entry["public_id"], job_id):
+        shown = light_server.backlot("jobs", "show", named, "--json")
+        assert shown.returncode == 0, shown.stderr
+        found = msgspec.json.decode(shown.stdout)
+        assert (found["job"]["public_id"], found["request"]["mood"]) == (job_id, "very warm")
+
+
+def test_a_file_without_an_origin_is_known_by_its_name(
+    light_server: ServerWithoutGpu, client: httpx.Client, tmp_path: Path
+) -> None:
+    entry = made(light_server, client)
+    for name in (entry["public_id"], entry["generation_job_public_id"], f"{entry['generation_job_public_id']}-2"):
+        file = tmp_path / f"{name}.png"
+        Image.new("RGB", (8, 8)).save(file)
+        shown = light_server.backlot("jobs", "show", str(file), "--json")
+        assert msgspec.json.decode(shown.stdout)["job"]["public_id"] == entry["generation_job_public_id"]
+    file = tmp_path / "holiday.png"
+    Image.new("RGB", (8, 8)).save(file)
+    for path, told in ((file, "there is no job 'holiday'"), (tmp_path / "no.png", "cannot be read as a PNG")):
+        refused = light_server.backlot("jobs", "show", str(path))
+        assert refused.returncode == 1
+        assert told in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
 
 
 def names(server: ServerWithoutGpu, client: httpx.Client) -> list[str]:
