@@ -6,10 +6,11 @@ import sys
 import click
 
 from pipelines.printable import printable_lines
-from server.data_folder import Unusable
+from server.data_folder import AlreadyRunning, Unusable
 from server.ledger.backup import DamagedCopy
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
 from server.ledger.credits import TooMuchTaken
+from server.ledger.database import DatabaseNewer
 from server.ledger.webhooks import NoSuchDelivery, NoWebhook
 from server.models_file import ModelsFileError
 from server.operator.clients import clients
@@ -28,7 +29,9 @@ from server.settings import SettingsError
 #: Errors whose message is all that the operator needs.
 _TOLD = (
     CommandError,
+    AlreadyRunning,
     DamagedCopy,
+    DatabaseNewer,
     SettingsError,
     ModelsFileError,
     Unusable,
