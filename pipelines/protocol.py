@@ -20,6 +20,7 @@ from pipelines.colors import PaletteMode, Rgb
 from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
+from pipelines.origin import Origin
 from pipelines.recipe import Recipe
 
 
@@ -56,6 +57,8 @@ class Item(msgspec.Struct, frozen=True):
     evaluate: bool = False
     #: Write the image even if a defect makes it unusable.
     deliver_flawed: bool = False
+    #: What to write into the PNG of where it comes from.
+    origin: Origin | None = None
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from server.api import (
     archive,
     billing,
     catalog,
+    client_wheels,
     events,
     health,
     images,
@@ -41,11 +42,13 @@ from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
+from server.disk_room import DiskRoom
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
 from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
+from server.retention import Retention
 from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
@@ -85,17 +88,21 @@ def routes(
     own_url: str,
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
-    links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
+    links = Links(load_secret(settings.links_key), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
+    disk = DiskRoom(settings, database.reserve)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         scheduler = Scheduler(settings, models, database, hub, deliver, devices)
         app.state.scheduler = scheduler
+        disk.take_reserve()
         await scheduler.start()
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(disk.watch(lambda: leftovers.remove_all(settings.images, database))),
+            asyncio.create_task(Retention(settings, database, thumbnails).run()),
             asyncio.create_task(scheduler.control.follow_command()),
             asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
@@ -131,6 +138,7 @@ def routes(
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
+            workflows.retry_job,
             events.list_events,
             catalog.list_backgrounds,
             catalog.read_background,
@@ -163,8 +171,11 @@ def routes(
             health.read_readiness,
             health.read_metrics,
             pages.studio_page,
+            pages.desk_page,
             pages.read_schema,
             pages.read_document,
+            client_wheels.list_wheels,
+            client_wheels.fetch_wheel,
             *pages.static_routers(),
         ],
         lifespan=[lifespan],
@@ -174,6 +185,7 @@ def routes(
             "models": Provide(lambda: models.current, sync_to_thread=False),
             "models_file": Provide(lambda: models, sync_to_thread=False),
             "database": Provide(lambda: database, sync_to_thread=False),
+            "disk": Provide(lambda: disk, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
             "thumbnails": Provide(lambda: thumbnails, sync_to_thread=False),

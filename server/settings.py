@@ -19,6 +19,9 @@ _TAKES = {
     "ray": "it takes auto, or the address of a cluster's head, such as 10.0.0.5:6379",
     "log_level": "it takes DEBUG, INFO, WARNING or ERROR",
     "memory_gib": "it takes a number of GiB, 0 for all there is",
+    "archive_days": "it takes a number of days, 0 to keep archived images",
+    "disk_gib": "it takes a number of GiB, 0 for no limit",
+    "disk_free_gib": "it takes a number of GiB",
 }
 #: Variables of the client, which may run in the same environment.
 _OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY"}
@@ -51,6 +54,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     read_limit: Annotated[int, Meta(ge=0)] = 6000
     #: How long a signed image link lives, in seconds.
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
+    #: Days after which archived images are removed; 0 keeps them.
+    archive_days: Annotated[float, Meta(ge=0)] = 0.0
+    #: What images may take, in GiB: above it the oldest are removed, archived ones first; 0 is no limit.
+    disk_gib: Annotated[float, Meta(ge=0)] = 0.0
+    #: Below so many free GiB no job is accepted.
+    disk_free_gib: Annotated[float, Meta(ge=0)] = 1.0
     #: Days that request-log rows are kept.
     log_days: Annotated[int, Meta(ge=1)] = 90
     #: `auto` takes every GPU, or the CPU if there is none; or a list, such as `cuda:0,cuda:1` or `cpu,cpu`.
@@ -92,6 +101,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def keys(self) -> Path:
         return self.data / "keys"
+
+    @property
+    def links_key(self) -> Path:
+        """The secret that image links are signed with."""
+        return self.keys / "links.key"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import metrics, nvml
+from server.disk_room import DiskRoom
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.gpu_state import GpuState
@@ -55,9 +56,10 @@ async def read_readiness(
     models_file: NamedDependency[ModelsFile],
     scheduler: NamedDependency[Scheduler],
     database: NamedDependency[Database],
+    disk: NamedDependency[DiskRoom],
 ) -> Response[Readiness]:
     gpus = scheduler.readiness()
-    reason = database.problem or gpus.reason
+    reason = database.problem or disk.look() or gpus.reason
     device = gpus.device
     body = Readiness(
         ready=reason is None,
@@ -76,7 +78,7 @@ async def read_readiness(
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
 async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDependency[Settings]) -> Response[bytes]:
     metrics.note_devices(scheduler.readiness().devices)
-    metrics.queue_depth.set(scheduler.backlog)
+    metrics.images_waiting.set(scheduler.backlog)
     metrics.queue_oldest_seconds.set(scheduler.control.oldest_s)
     metrics.queue_paused.set(scheduler.control.paused_at is not None)
     metrics.disk_free.set(await asyncio.to_thread(_look_at_box, settings))

@@ -78,9 +78,13 @@ class Scheduler:
         return len(self._queue) + self._reserved
 
     @property
-    def is_full(self) -> bool:
-        """Whether the queue takes no more jobs."""
-        return self.backlog >= self._settings.queue_limit
+    def queue_limit(self) -> int:
+        """How many images may wait."""
+        return self._settings.queue_limit
+
+    def has_room(self, images: int) -> bool:
+        """Return whether the queue takes so many images more."""
+        return self.backlog + images <= self.queue_limit
 
     @property
     def retry_after(self) -> int:
@@ -96,8 +100,8 @@ class Scheduler:
         return position, round(rounds * self._reports.image_seconds, 1)
 
     def reserve(self, images: int = 1) -> bool:
-        """Hold places in the queue while their job is being committed; False if the queue is full."""
-        if self.is_full:
+        """Hold places in the queue while their job is being committed; False if it has not so many."""
+        if not self.has_room(images):
             return False
         self._reserved += images
         return True
@@ -127,9 +131,12 @@ class Scheduler:
         """Return how much of a job is done, 0–1. It is 0 for a job that waits, and for one that has ended."""
         return self._jobs.progress(job_id)
 
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step."""
-        cancelled = self._jobs.cancel(job_id)
+    def cancel(self, job_id: str, *, client_gone: bool = False) -> bool:
+        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step.
+
+        `client_gone` says that the client that waited for it went away.
+        """
+        cancelled = self._jobs.cancel(job_id, client_gone=client_gone)
         self._feeder.advance()
         return cancelled
 
@@ -148,11 +155,14 @@ class Scheduler:
             self._batch_sizes.note(cost)
         left = await self._database.read(jobs.unfinished)
         for job, status in left:
-            if status is JobStatus.NOT_STARTED:
+            if status is JobStatus.NOT_STARTED or job.awaited:
                 self._jobs.submit(job)
+            if job.awaited:
+                # The connection that waited for it ended with the last run.
+                self._jobs.cancel(job.job_id, client_gone=True)
         # Each of these goes before all others, so the oldest comes last.
         for job, status in reversed(left):
-            if status is JobStatus.IN_PROGRESS:
+            if status is JobStatus.IN_PROGRESS and not job.awaited:
                 self._jobs.resume(job)
         await self.control.restore()
         self.gpus.start(self._reports)

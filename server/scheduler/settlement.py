@@ -21,7 +21,7 @@ from server import leftovers, metrics
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
-from server.ledger.database import Database
+from server.ledger.database import Database, DatabaseFull
 from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
@@ -172,6 +172,8 @@ class Settlement:
         while True:
             try:
                 return await attempt
+            except DatabaseFull as error:
+                log.warning("Job %s could not be ended: %s; trying again in %.1f s", job.job_id, error, pause)
             except Exception:
                 log.exception("Job %s could not be ended; trying again in %.1f s", job.job_id, pause)
             await asyncio.sleep(pause)
@@ -195,5 +197,7 @@ class Settlement:
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        # The ledger says itself, once, that the disk is full.
+        if error is not None and not isinstance(error, DatabaseFull):
             log.error("A write to the ledger failed", exc_info=error)

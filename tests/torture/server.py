@@ -1,4 +1,4 @@
-"""`python -m tests.torture.server`: the server, whose GPU processes are forked from the preloaded one at $TORTURE_SOCKET."""
+"""The server, whose GPU processes are forked from the preloaded one in $TORTURE_FOLDER."""
 
 import os
 from functools import partial
@@ -8,5 +8,8 @@ from server.__main__ import main
 from server.scheduler.devices import local_devices
 from tests.torture.preloaded import ForkedProcess
 
-if __name__ == "__main__":
-    main(partial(local_devices, start=partial(ForkedProcess, Path(os.environ["TORTURE_SOCKET"]))))
+
+def serve() -> None:
+    """Serve until it is told to stop."""
+    start = partial(ForkedProcess.worker, Path(os.environ["TORTURE_FOLDER"]) / "worker")
+    main(partial(local_devices, start=start))

@@ -18,6 +18,7 @@ SHARED = {
     "pipelines.failure_reason",
     "pipelines.log_format",
     "pipelines.model_card",
+    "pipelines.origin",
     "pipelines.output",
     "pipelines.output.whole_file",
     "pipelines.printable",
