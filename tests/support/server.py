@@ -21,8 +21,9 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
 
-    #: What the process runs.
+    #: What the process runs, and what runs it.
     module = "server"
+    under: tuple[str, ...] = ()
 
     def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
         self.data = data
@@ -59,7 +60,11 @@ class Server:
     def launch(self) -> subprocess.Popen[str]:
         """Start the process, and read its output through a pipe."""
         return subprocess.Popen(
-            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+            [*self.under, sys.executable, "-m", self.module],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def wait_ready(self) -> None:
