@@ -166,6 +166,7 @@ def routes(
             health.read_readiness,
             health.read_metrics,
             pages.studio_page,
+            pages.desk_page,
             pages.read_schema,
             pages.read_document,
             client_wheels.list_wheels,

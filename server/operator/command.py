@@ -22,6 +22,7 @@ from server.operator.keys import keys
 from server.operator.models import models
 from server.operator.replay import replay
 from server.operator.requests import requests
+from server.operator.top import top
 from server.operator.webhooks import webhooks
 from server.settings import SettingsError
 
@@ -49,7 +50,7 @@ def backlot() -> None:
     """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
 
 
-for group in (init, clients, keys, jobs, requests, webhooks, replay, models, database):
+for group in (init, clients, keys, jobs, top, requests, webhooks, replay, models, database):
     backlot.add_command(group)
 
 
