@@ -265,6 +265,16 @@ Report = (
     | Measured
 )
 
+#: Characters of a message that clients are told; the log has the rest.
+MOST_TOLD = 300
+
+
+def told(text: str) -> str:
+    """Return a message as clients are told it: on one line, and cut at MOST_TOLD characters."""
+    line, more = " ".join(text.split()), "… (more in the server's log)"
+    return line if len(line) <= MOST_TOLD else line[: MOST_TOLD - len(more)] + more
+
+
 _encoder = msgspec.msgpack.Encoder()
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 _reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)

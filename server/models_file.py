@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS
+from pipelines.card_check import problems_of
 from pipelines.model_card import FlatCard, ModelCard
+from pipelines.weight_files import stamp_of
 from server.jobs import FailureMode, JobType
 from server.validation import Problem, check
 
@@ -77,7 +79,8 @@ class ModelsFileError(Exception):
 def load_models(path: Path) -> Models:
     """Read and check a models file. Raises ModelsFileError; never returns a file half understood."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows begin a file with a byte order mark.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ModelsFileError(path, ["there is no such file; name another with BACKLOT_MODELS"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -133,6 +136,9 @@ def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> Mo
     if "name" in raw:
         problems.append(f"[{table}] name: a model's name is its table's; remove the key")
         return None
+    if "stamp" in raw:
+        problems.append(f"[{table}] stamp: the server works it out; remove the key")
+        return None
     values, found = check(raw, FlatCard)
     problems.extend(_tell(f"[{table}]", problem) for problem in found)
     if found:
@@ -159,15 +165,60 @@ def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> Mo
         problems.append(
             f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
         )
-    if weights.folder is not None:
-        folder = (base / weights.folder).resolve()
-        if card.enabled and not (folder / "model_index.json").is_file():
-            problems.append(
-                f"[{table}] folder = {weights.folder!r}: no diffusers model at {folder} (it has no model_index.json); "
-                "correct the path or set enabled = false"
-            )
-        weights = msgspec.structs.replace(weights, folder=str(folder))
-    return None if len(problems) > before else msgspec.structs.replace(card, weights=weights)
+    folder = None if weights.folder is None else _absolute(base, weights.folder)
+    if card.enabled:
+        problems.extend(f"[{table}] {problem}" for problem in _problems_with_files(card, folder))
+    if len(problems) > before:
+        return None
+    if folder is None:
+        return card
+    stamp = stamp_of(folder) if card.enabled else None
+    return msgspec.structs.replace(card, weights=msgspec.structs.replace(weights, folder=str(folder), stamp=stamp))
+
+
+def _absolute(base: Path, folder: str) -> Path:
+    """Return a card's folder as an absolute path: with its links followed, if it can be reached."""
+    try:
+        return (base / folder).resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A link loop, a name too long, or a NUL in it: why is told once the folder is looked into.
+        return base.absolute() / folder
+
+
+def _problems_with_files(card: ModelCard, folder: Path | None) -> list[str]:
+    """Return what is wrong with an enabled card as its pipeline would see it, and with its folder."""
+    if folder is None:
+        return list(problems_of(card, None))
+    key = f"folder = {_short(card.weights.folder)}"
+    remedy = "correct the path or set enabled = false"
+    try:
+        folder.stat()
+        if not (folder / "model_index.json").exists():
+            return [f"{key}: no diffusers model at {folder} ({_what_is_there(folder)}); {remedy}"]
+        problems = list(problems_of(card, folder))
+        stamp_of(folder)
+    except FileNotFoundError:
+        return [f"{key}: no diffusers model at {folder} (there is no such folder); {remedy}"]
+    except PermissionError as error:
+        return [
+            f"{key}: {error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
+        ]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return [f"{key}: it cannot be examined ({why}); {remedy}"]
+    return problems
+
+
+def _what_is_there(folder: Path) -> str:
+    """Return what a folder without model_index.json is like. Raises OSError."""
+    if folder.is_file():
+        return "it is a file; single-file checkpoints have to be converted to a diffusers folder"
+    single = next((path.name for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".ckpt")), None)
+    if single is None:
+        return "it has no model_index.json"
+    return (
+        f"it has no model_index.json, but {single}; a single-file checkpoint has to be converted to a diffusers folder"
+    )
 
 
 def _tell(table: str, problem: Problem) -> str:

@@ -26,6 +26,8 @@ class Denoised(msgspec.Struct, frozen=True):
     finite: bool
     #: Seconds by name: denoising_s, decoding_s.
     timings: dict[str, float]
+    #: The pipeline's safety checker made the image black.
+    blacked_out: bool = False
 
 
 class ImageFailed(msgspec.Struct, frozen=True):

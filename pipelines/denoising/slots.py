@@ -18,7 +18,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
-from pipelines.denoising.call import CallSettings, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
@@ -149,7 +149,7 @@ class Slots:
             "denoising_s": round(slot.last_step - slot.entered, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, timings)
+        return Denoised(slot.item, image, slot.finite, timings, blacked_out(output, 1)[0])
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""

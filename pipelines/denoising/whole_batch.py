@@ -8,7 +8,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Stepped, Watch
-from pipelines.denoising.call import CallSettings, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
 from pipelines.denoising.coroutine import pause
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
@@ -104,4 +104,8 @@ class WholeBatch:
             "decoding_s": round(time.perf_counter() - last_step, 4),
         }
         self._seconds_per_step = (last_step - started) / max(calls, 1)
-        return [Denoised(item, image, good, timings) for item, image, good in zip(items, images, finite, strict=False)]
+        black = blacked_out(output, len(items))
+        return [
+            Denoised(item, image, good, timings, made_black)
+            for item, image, good, made_black in zip(items, images, finite, black, strict=False)
+        ]

@@ -17,7 +17,8 @@ from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
 from pipelines.worker import cpu_tuning, device_memory, library_logs
-from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
+from pipelines.worker.hub import CannotLoad
+from pipelines.worker.loader import LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
@@ -168,7 +169,7 @@ class Engine:
             self._report(
                 protocol.BatchFailed(
                     FailureReason.PIPELINE_ERROR,
-                    f"{type(error).__name__}: {error}",
+                    protocol.told(f"{type(error).__name__}: {error}"),
                     tuple(order.item.image_id for order in lost),
                     group.key.card.name,
                 )
@@ -242,7 +243,7 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
             " max_batch it takes less, and a seed gives other bytes"
         )
-    return (
+    return protocol.told(
         f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"
         f" or free memory on the device ({type(error).__name__}: {error})"
     )
@@ -252,5 +253,5 @@ def _why_not_loaded(card: ModelCard, error: Exception) -> tuple[FailureReason, s
     if is_out_of_memory(error):
         return FailureReason.OUT_OF_MEMORY, f"{card.name} does not fit into memory ({type(error).__name__})"
     if isinstance(error, CannotLoad):
-        return FailureReason.MODEL_LOAD_FAILED, str(error)
-    return FailureReason.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}"
+        return FailureReason.MODEL_LOAD_FAILED, protocol.told(str(error))
+    return FailureReason.MODEL_LOAD_FAILED, protocol.told(f"{type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from pipelines.model_card import ModelCard
-from pipelines.worker.loader import CannotLoad, fetch
+from pipelines.worker.hub import CannotLoad, fetch
 
 log = logging.getLogger(__name__)
 

@@ -47,6 +47,16 @@ class GroupKey(msgspec.Struct, frozen=True):
     batch_size: int
 
 
+class _WrongSize(Exception):
+    """A pipeline made a picture of another size than it was asked for; to deliver it would make its recipe untrue."""
+
+    def __init__(self, key: GroupKey, width: int, height: int) -> None:
+        super().__init__(
+            f"{key.card.name} made {width} × {height} instead of {key.settings.width} × {key.settings.height};"
+            " correct its multiple_of"
+        )
+
+
 class SlotGroup:
     """An open slot group. Its batch lives as long as it does."""
 
@@ -122,7 +132,7 @@ class SlotGroup:
                 self._report_steps()
                 self._hand_over(outcome)
             case ImageFailed(item=item, error=error):
-                log.error("Image %s failed", item.image_id, exc_info=error)
+                log.error("Image %s of %s failed", item.image_id, self.key.card.name, exc_info=error)
                 forget_frames(error)
                 self.model.restore()
                 self._report_steps()
@@ -130,6 +140,10 @@ class SlotGroup:
 
     def _hand_over(self, denoised: Denoised) -> None:
         """Give a decoded image to the writer."""
+        height, width = denoised.image.shape[-2:]
+        if (width, height) != (self.key.settings.width, self.key.settings.height):
+            self._fail(denoised.item, _WrongSize(self.key, width, height))
+            return
         try:
             picture = _picture(denoised)
         except Exception as error:
@@ -141,7 +155,8 @@ class SlotGroup:
 
     def _fail(self, item: protocol.Item, error: Exception) -> None:
         reason = FailureReason.OUT_OF_MEMORY if is_out_of_memory(error) else FailureReason.PIPELINE_ERROR
-        self._report(protocol.Failed(item.image_id, reason, f"{type(error).__name__}: {error}", Fault.MACHINE))
+        message = protocol.told(f"{type(error).__name__}: {error}")
+        self._report(protocol.Failed(item.image_id, reason, message, Fault.MACHINE))
 
     def _report_steps(self) -> None:
         if self._steps:
@@ -203,4 +218,10 @@ def _picture(denoised: Denoised) -> Picture:
     image = denoised.image
     defect = None if torch.isfinite(image).all() else FailureReason.NAN_IMAGE
     pixels = (image.nan_to_num().clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
-    return Picture(denoised.item, pixels, defect if denoised.finite else FailureReason.NAN_LATENTS, denoised.timings)
+    return Picture(
+        denoised.item,
+        pixels,
+        defect if denoised.finite else FailureReason.NAN_LATENTS,
+        denoised.timings,
+        denoised.blacked_out,
+    )

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pipelines.model_card import ModelCard
-from pipelines.worker.loader import CannotLoad, NoDevice, choose_device
+from pipelines.worker.hub import CannotLoad
+from pipelines.worker.loader import NoDevice, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.prefetch import Prefetch
 from server.models_file import load_models

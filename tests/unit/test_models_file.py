@@ -1,5 +1,6 @@
 """models.toml: what is good loads, what is bad is told whole, and the shipped file is as it should be."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
 from server.workflows.prompts import of_scene
 from tests.support.server import ROOT
+from tests.support.weights import bare_folder
 
 CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
 
@@ -101,3 +103,63 @@ def test_what_is_no_colour(text: str) -> None:
 
 def test_colour_names() -> None:
     assert color_name((2, 1, 126)) == "navy"
+
+
+def card_of(folder: str) -> str:
+    return "default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', f'folder = "{folder}"')
+
+
+def test_a_folder_that_cannot_be_examined_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "sd.safetensors").write_bytes(b"-")
+    for folder, told in (
+        ("a", "symbolic link"),
+        ("n" * 300, "File name too long"),
+        (r"a\u0000b", "null byte"),
+        ("nowhere", "there is no such folder"),
+        ("single", "sd.safetensors; a single-file checkpoint has to be converted"),
+        ("single/sd.safetensors", "it is a file"),
+    ):
+        found = problems(path, card_of(folder))
+        assert told in found
+        assert "\n" not in found
+
+
+def test_a_folder_of_another_user(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "open" / "m")
+    path = tmp_path / "open" / "models.toml"
+    path.write_text(card_of("m"))
+    # For another user than this one: those above the folder are open, it is not.
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    folder.chmod(0o700 if os.geteuid() == 0 else 0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ModelsFileError, match="may not be read by this user; change its owner or mode"):
+            load_models(path)
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+    assert load_models(path).models["x"].weights.stamp is not None
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + ("default_model = 'x'\n[models.x]\n" + CARD).encode())
+    assert list(load_models(path).models) == ["x"]
+
+
+def test_a_card_changes_with_the_files_of_its_folder(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m")
+    path = tmp_path / "models.toml"
+    path.write_text(card_of("m"))
+    before = load_models(path)
+    assert load_models(path) == before
+    (folder / "unet" / "config.json").write_text("{ }")
+    assert load_models(path).models["x"].weights != before.models["x"].weights
+    assert "the server works it out" in problems(path, card_of("m") + 'stamp = "x"')
