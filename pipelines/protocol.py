@@ -54,6 +54,8 @@ class Item(msgspec.Struct, frozen=True):
     evaluate: bool = False
     #: Write the image even if a defect makes it unusable.
     deliver_flawed: bool = False
+    #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
+    brand_words: str = ""
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +184,8 @@ class Generated(msgspec.Struct, frozen=True, tag=True):
     evaluation: Evaluation | None
     #: Seconds by name: denoising_s, decoding_s, finishing_s.
     timings: dict[str, float]
+    #: Words of the prompt that the model's text encoder did not read, since the prompt was too long.
+    prompt_cut: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

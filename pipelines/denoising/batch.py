@@ -49,6 +49,10 @@ class Batch(Protocol):
         """Return the number of images in the batch."""
 
     @property
+    def items(self) -> list[Item]:
+        """The images in the batch, in the order in which they entered."""
+
+    @property
     def free(self) -> int:
         """How many images may enter now."""
 

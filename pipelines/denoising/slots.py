@@ -56,6 +56,10 @@ class Slots:
         return len(self._slots)
 
     @property
+    def items(self) -> list[Item]:
+        return [slot.item for slot in self._slots]
+
+    @property
     def free(self) -> int:
         return self._batch_size - len(self._slots)
 
@@ -81,7 +85,7 @@ class Slots:
         return True
 
     def clear(self) -> list[Item]:
-        items = [slot.item for slot in self._slots]
+        items = self.items
         for item in items:
             self.leave(item.image_id)
         return items

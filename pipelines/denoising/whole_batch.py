@@ -32,6 +32,10 @@ class WholeBatch:
         return len(self._items) - len(self._left)
 
     @property
+    def items(self) -> list[Item]:
+        return [item for item in self._items if item.image_id not in self._left]
+
+    @property
     def free(self) -> int:
         return 0 if self._call is not None else self._batch_size - len(self._items)
 
@@ -55,7 +59,7 @@ class WholeBatch:
         return True
 
     def clear(self) -> list[Item]:
-        items = [item for item in self._items if item.image_id not in self._left]
+        items = self.items
         call, self._call = self._call, None
         self._items, self._left = [], set()
         if call is not None and not call.dead:

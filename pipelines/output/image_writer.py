@@ -40,6 +40,8 @@ class Picture(msgspec.Struct, frozen=True):
     timings: dict[str, float]
     #: The pipeline's safety checker made the picture black.
     blacked_out: bool = False
+    #: Words of the prompt that were not read.
+    prompt_cut: str = ""
 
 
 class ImageWriter:
@@ -79,4 +81,4 @@ class ImageWriter:
             self._report(Failed(item.image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE))
             return
         timings = {**picture.timings, "finishing_s": round(time.perf_counter() - started, 4)}
-        self._report(Generated(item.image_id, recipe, defect, evaluation, timings))
+        self._report(Generated(item.image_id, recipe, defect, evaluation, timings, picture.prompt_cut))

@@ -16,8 +16,9 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
-from pipelines.worker import cpu_tuning, device_memory, library_logs
+from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.hub import CannotLoad
+from pipelines.worker.library_logs import LibraryLogs
 from pipelines.worker.loader import LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -38,7 +39,7 @@ class Engine:
         self, wanted_device: str, memory_limit: int | None, orders: Orders, report: Callable[[Report], None]
     ) -> None:
         """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
-        library_logs.quieten()
+        self._library_logs = LibraryLogs()
         self._orders, self._report = orders, report
         device = choose_device(wanted_device, torch.cuda.device_count())
         if device.type == "cuda":
@@ -154,7 +155,8 @@ class Engine:
     def _run(self, group: SlotGroup, work: Callable[[], None]) -> None:
         """Do some of the open group's work. If it fails, the group is closed, and its images restart or fail."""
         try:
-            work()
+            with self._library_logs.about(group.described):
+                work()
         except Exception as error:
             if is_fatal(error):
                 raise
@@ -220,7 +222,10 @@ class Engine:
         self._report(protocol.Loading(card.name))
         started = time.perf_counter()
         try:
-            model = self._models.load(card)
+            with self._library_logs.about(
+                lambda: card.name if for_image is None else f"{card.name}, image {for_image}"
+            ):
+                model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
                 raise

@@ -38,7 +38,7 @@ def fetch(card: ModelCard) -> Path:
         folder = DiffusionPipeline.download(
             weights.hub, revision=weights.revision, variant=weights.variant, use_safetensors=True
         )
-    except (OSError, ValueError, ImportError, AttributeError, KeyError, httpx.HTTPError, HfHubHTTPError) as error:
+    except Exception as error:
         log.exception("%s could not be fetched from %s", card.name, weights.hub)
         raise CannotLoad(f"{card.name} could not be fetched: {_why(card, error)}") from error
     return Path(folder)
@@ -57,7 +57,7 @@ def _why(card: ModelCard, error: Exception) -> str:
     except GatedRepoError:
         return f"{hub} is gated: accept its licence on the hub, and set HF_TOKEN to a token of the account that did"
     except RevisionNotFoundError:
-        return f"{hub} has no revision {revision!r}; correct or remove revision"
+        return f"{hub} has no revision {revision or 'main'!r}; correct or remove revision"
     except RepositoryNotFoundError:
         return f"the hub has no {hub}, or it is private; correct hub, or set HF_TOKEN to a token that may read it"
     except EntryNotFoundError:

@@ -11,6 +11,7 @@ from pipelines import protocol
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
+from pipelines.denoising.prompt_limit import fit_prompt
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.failure_reason import FailureReason, Fault
@@ -74,6 +75,8 @@ class SlotGroup:
         self._machine, self._writer, self._report = machine, writer, report
         self._isolated = isolated
         self._orders: dict[str, protocol.Generate] = {}
+        #: The words of each image's prompt that are not read.
+        self._cut: dict[str, str] = {}
         #: Steps that the server has not been told of, and when it last was told of some.
         self._steps: list[protocol.Step] = []
         self._steps_reported = 0.0
@@ -91,6 +94,10 @@ class SlotGroup:
         """Return the number of images in slots."""
         return len(self._batch)
 
+    def described(self) -> str:
+        """Return the model and the images in slots, for a log."""
+        return f"{self.key.card.name}, images {', '.join(item.image_id for item in self._batch.items)}"
+
     def takes(self, order: protocol.Generate, key: GroupKey) -> bool:
         """Whether an order of this key may enter, now or once a slot is free."""
         return key == self.key and not self._isolated and not order.isolated
@@ -102,8 +109,13 @@ class SlotGroup:
 
     def enter(self, order: protocol.Generate) -> None:
         """Put an image into a free slot. Raises torch's error if memory runs out or the device is lost; then clear it."""
-        self._orders[order.item.image_id] = order
-        self._batch.enter(order.item)
+        item, sampling = order.item, self.key.card.sampling
+        self._orders[item.image_id] = order
+        fitted = fit_prompt(self.model.pipeline, sampling.arguments, item.prompt, item.brand_words)
+        if fitted.cut:
+            log.warning("Image %s: %s does not read %r of its prompt", item.image_id, self.key.card.name, fitted.cut)
+        self._cut[item.image_id] = fitted.cut
+        self._batch.enter(msgspec.structs.replace(item, prompt=fitted.prompt))
 
     def leave(self, image_id: str) -> bool:
         """Drop an image from its slot; return False if it is in none."""
@@ -145,7 +157,7 @@ class SlotGroup:
             self._fail(denoised.item, _WrongSize(self.key, width, height))
             return
         try:
-            picture = _picture(denoised)
+            picture = _picture(denoised, self._cut.get(denoised.item.image_id, ""))
         except Exception as error:
             log.exception("Image %s could not be taken from its slot", denoised.item.image_id)
             self._fail(denoised.item, error)
@@ -213,7 +225,7 @@ def cost_revision(model: LoadedModel) -> str:
     return f"{model.revision} {cost_digest(model.card)}"
 
 
-def _picture(denoised: Denoised) -> Picture:
+def _picture(denoised: Denoised, prompt_cut: str) -> Picture:
     """Return the image in 8 bits, rounded as diffusers' own `numpy_to_pil` does, with the defect that hides in its floats."""
     image = denoised.image
     defect = None if torch.isfinite(image).all() else FailureReason.NAN_IMAGE
@@ -224,4 +236,5 @@ def _picture(denoised: Denoised) -> Picture:
         defect if denoised.finite else FailureReason.NAN_LATENTS,
         denoised.timings,
         denoised.blacked_out,
+        prompt_cut,
     )
