@@ -1,11 +1,22 @@
-"""Colours as a spec writes them: CSS names, `#rgb`, `#rrggbb`."""
+"""Colours as a spec writes them (CSS names, `#rgb`, `#rrggbb`), and how they reach an image."""
 
 import re
+from enum import StrEnum
 from functools import lru_cache
 
 from PIL.ImageColor import colormap
 
 Rgb = tuple[int, int, int]
+
+
+class PaletteMode(StrEnum):
+    """How requested colours reach an image."""
+
+    #: By words in the prompt, as far as the model follows them.
+    PROMPT = "prompt"
+    #: By words, and then the finished image's dominant colours are moved onto them; see output/palette.py.
+    MATCH = "match"
+
 
 _HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.ASCII)
 

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import Tier
+from pipelines.colors import PaletteMode
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Positive = Annotated[int, Meta(ge=1)]
@@ -45,7 +46,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the pipeline is called."""
+    """How the pipeline is called, and its images are finished."""
 
     steps: Annotated[int, Meta(ge=1, le=1000)]
     guidance: Annotated[float, Meta(ge=0, le=100)]
@@ -53,6 +54,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     guidance_argument: str = "guidance_scale"
     #: Further arguments of the pipeline's call, such as max_sequence_length.
     arguments: dict[str, Any] = {}
+    #: How requested colours reach the images of specs that do not say it.
+    palette: PaletteMode = PaletteMode.PROMPT
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -167,7 +170,7 @@ FlatCard = msgspec.defstruct(
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
 IN_REVISION = frozenset({"folder", "hub", "stamp", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
-IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance"}
+IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
 #: Fields that the digests of the first version's images were made of.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 

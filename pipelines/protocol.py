@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
-from pipelines.colors import Rgb
+from pipelines.colors import PaletteMode, Rgb
 from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
@@ -48,8 +48,9 @@ class Item(msgspec.Struct, frozen=True):
     negative_prompt: str
     #: The absolute path of the PNG to write. Missing folders are made.
     path: str
-    #: The colours that the image was asked to have, for its evaluation.
+    #: The colours that the image was asked to have, and how they reach it beside its prompt.
     colors: tuple[Rgb, ...] = ()
+    palette: PaletteMode = PaletteMode.PROMPT
     #: Measure the image's quality and report it.
     evaluate: bool = False
     #: Write the image even if a defect makes it unusable.

@@ -7,6 +7,8 @@ import msgspec
 from msgspec import Meta
 from PIL import Image
 
+from pipelines.colors import PaletteMode
+
 #: The key of the recipe's text chunk in a PNG.
 CHUNK = "backlot"
 
@@ -15,8 +17,11 @@ class NoRecipe(Exception):
     """The PNG was not made by Backlot, or was edited since; the message says which."""
 
 
-class Recipe(msgspec.Struct, frozen=True):
-    """Everything that is needed to make the same bytes again; it is stored in the PNG's text chunk."""
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that is needed to make the same bytes again; it is stored in the PNG's text chunk.
+
+    A field that a later version adds has a default and is left out if it has that, so older files stay the same.
+    """
 
     model: str
     revision: str
@@ -37,6 +42,9 @@ class Recipe(msgspec.Struct, frozen=True):
     device: str
     device_name: str
     versions: dict[str, str]
+    palette: PaletteMode = PaletteMode.PROMPT
+    #: The colours, as #rrggbb, that the finished image was matched to; it was not if it has a defect.
+    colors: tuple[Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")], ...] = ()
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,26 +1,24 @@
 """`python -m server`: run the server until it is told to stop."""
 
 import argparse
-import fcntl
-import logging
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
-from typing import IO
 
 import msgspec
 
+from server.data_folder import AlreadyRunning, Unusable, hold, prepare
 from server.keys import DamagedSecret
+from server.logs import log_to
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
+from server.printable import printable_lines
 from server.scheduler.process import GpuProcess, ProcessFactory, starting_with
 from server.settings import Settings, SettingsError, read_settings
 
-
-class AlreadyRunning(Exception):
-    """Another server has this data folder."""
+#: Seconds without a sign of a client after which its connection ends; sockets that are accepted inherit it.
+GONE_AFTER_S = 60
 
 
 class CannotListen(Exception):
@@ -31,7 +29,16 @@ class CannotStart(Exception):
     """The operating system refuses the GPU process."""
 
 
-def main() -> None:
+#: Errors whose message is all that an operator needs.
+_TOLD = (SettingsError, ModelsFileError, AlreadyRunning, Unusable, CannotListen, CannotStart, DamagedSecret)
+
+
+def real_gpu(settings: Settings) -> ProcessFactory:
+    """Return what starts the GPU processes of a server with these settings."""
+    return partial(GpuProcess, settings.device, settings.memory_gib, settings.logs)
+
+
+def main(gpu: Callable[[Settings], ProcessFactory] = real_gpu) -> None:
     parser = argparse.ArgumentParser(prog="./scripts/serve", description="Run the Backlot server.")
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for the whole LAN (BACKLOT_HOST)")
     parser.add_argument("--port", type=_port, help="port to listen on (BACKLOT_PORT)")
@@ -40,12 +47,12 @@ def main() -> None:
         settings = read_settings()
         settings = msgspec.structs.replace(
             settings,
-            host=arguments.host or settings.host,
+            host=(arguments.host or settings.host).removeprefix("[").removesuffix("]"),
             port=settings.port if arguments.port is None else arguments.port,
         )
-        serve(settings, partial(GpuProcess, settings.device, settings.memory_gib, settings.logs))
-    except (SettingsError, ModelsFileError, AlreadyRunning, CannotListen, CannotStart, DamagedSecret) as error:
-        sys.exit(f"backlot: {error}")
+        serve(settings, gpu(settings))
+    except _TOLD as error:
+        sys.exit(printable_lines(f"backlot: {error}"))
     except KeyboardInterrupt:
         # uvicorn has shut down in good order and raises the signal again.
         sys.exit(130)
@@ -61,14 +68,12 @@ def _port(text: str) -> int:
 def serve(settings: Settings, start_process: ProcessFactory) -> None:
     """Run until SIGTERM or SIGINT, with GPU processes that `start_process` starts.
 
-    Raises ModelsFileError, AlreadyRunning, CannotListen or CannotStart, all of them before anything is changed.
+    Raises ModelsFileError, AlreadyRunning, Unusable, CannotListen, CannotStart or DamagedSecret.
     """
     models = ModelsFile(settings.models)
-    for folder in (settings.data, settings.images, settings.logs):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = hold(settings.data)
-    with lock:
-        _log_to(settings)
+    prepare(settings)
+    with hold(settings.data):
+        log_to(settings.logs, settings.log_level)
         listening = _listen(settings.host, settings.port)
         # The GPU process takes seconds to import torch, so it starts first. If this process cannot start after all, the
         # GPU process sees that and ends too.
@@ -87,36 +92,20 @@ def _listen(host: str, port: int) -> socket.socket:
     """Bind the address. This comes before anything is made or shown: a server that cannot start prints no key."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        # `::` is every address of this box, those of IPv4 too.
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise CannotListen(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what is there, or choose another --host or --port"
+            f"cannot listen on {host}, port {port}: {error.strerror}; stop what is there, or choose another --host or --port"
         ) from error
-
-
-def hold(data: Path) -> IO[str]:
-    """Lock a data folder for as long as the returned file is open. Raises AlreadyRunning."""
-    lock = (data / "server.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise AlreadyRunning(
-            f"another server is running on the data folder {data.absolute()}; "
-            "stop it first, or set BACKLOT_DATA to another folder"
-        ) from None
-    return lock
-
-
-def _log_to(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[
-            RotatingFileHandler(settings.logs / "server.log", maxBytes=10_000_000, backupCount=5),
-            logging.StreamHandler(),
-        ],
-    )
+    # A client that is gone without a word, or takes no more bytes, is given up by the operating system.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_AFTER_S // 2)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_AFTER_S // 6)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER_S * 1000)
+    return listening
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,25 +13,29 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server.api import billing, catalog, health, jobs, openai, openapi, pages, workflows
+from server.api import billing, catalog, events, health, jobs, openai, openapi, pages, workflows
 from server.api import models as model_routes
-from server.api.auth import Authentication, rate_limit
+from server.api.auth import Authentication
+from server.api.capabilities import allowed
 from server.api.errors import error_response
 from server.api.head import HeadAsGet
 from server.api.links import Links
+from server.api.proxies import Proxies
 from server.api.query import check_query
+from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
-from server.ledger import request_log
+from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
 from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
+from server.webhooks.sender import WebhookSender
 from server.workflows.registry import WORKFLOWS, deliver
 
 log = logging.getLogger(__name__)
@@ -40,9 +45,30 @@ FORGET_EVERY_S = 6 * 3600.0
 
 
 def create_app(
-    settings: Settings, models: ModelsFile, database: Database, hub: EventHub, processes: Sequence[ProcessFactory]
+    settings: Settings,
+    models: ModelsFile,
+    database: Database,
+    hub: EventHub,
+    processes: Sequence[ProcessFactory],
+    own_url: str,
 ) -> ASGIApp:
-    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory."""
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory.
+
+    `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
+    """
+    app = routes(settings, models, database, hub, processes, own_url)
+    return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
+
+
+def routes(
+    settings: Settings,
+    models: ModelsFile,
+    database: Database,
+    hub: EventHub,
+    processes: Sequence[ProcessFactory],
+    own_url: str,
+) -> Litestar:
+    """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
 
     @asynccontextmanager
@@ -54,21 +80,23 @@ def create_app(
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
         ]
+        sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
             yield
         finally:
-            for task in beside:
+            for task in (*beside, sender):
                 task.cancel()
             await scheduler.stop()
+            await asyncio.wait([sender])
 
     def provide_scheduler(state: State) -> Scheduler:
         scheduler: Scheduler = state.scheduler
         return scheduler
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        return Linker(links, settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"))
+        # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
+        return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
 
-    limit = [rate_limit(settings.rate_limit).middleware] if settings.rate_limit else []
     v1 = Router(
         "/v1",
         route_handlers=[
@@ -78,6 +106,7 @@ def create_app(
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
+            events.list_events,
             catalog.list_backgrounds,
             catalog.read_background,
             catalog.list_images,
@@ -90,7 +119,8 @@ def create_app(
             billing.read_usage,
             model_routes.list_models,
         ],
-        middleware=[Authentication(), *limit],
+        guards=[allowed],
+        middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
         security=[{"key": []}],
     )
     app = Litestar(
@@ -120,7 +150,7 @@ def create_app(
         before_request=check_query,
         exception_handlers={Exception: error_response},
         request_max_body_size=MAX_BODY,
-        openapi_config=openapi.config(pages.swagger),
+        openapi_config=openapi.config(pages.swagger, settings.public_url),
         logging_config=None,
     )
     openapi.complete(
@@ -132,17 +162,31 @@ def create_app(
         never_found={"/v1/renders/{public_id}"},
         images={"/images/{name}"},
     )
-    return RequestLog(HeadAsGet(app), database)
+    return app
 
 
 async def _forget(database: Database, days: int) -> None:
-    """Keep the request log and the idempotency keys to their spans, for as long as the server runs."""
+    """Keep the request log, the webhook deliveries and the idempotency keys to their spans while the server runs."""
+
+    def remove(connection: sqlite3.Connection) -> tuple[int, int, int]:
+        oldest = ago(timedelta(days=days))
+        return (
+            request_log.forget_before(connection, oldest),
+            webhooks.forget_before(connection, oldest),
+            job_ledger.forget_idempotency_keys(connection),
+        )
+
     while True:
         try:
-            rows = await database.write(lambda c: request_log.forget_before(c, ago(timedelta(days=days))))
-            keys = await database.write(job_ledger.forget_idempotency_keys)
+            rows, told, keys = await database.write(remove)
         except Exception:
             log.exception("What is past its time could not be removed")
         else:
-            log.info("Removed %d request-log rows older than %d days and %d idempotency keys", rows, days, keys)
+            log.info(
+                "Removed %d request-log rows and %d webhook deliveries older than %d days, and %d idempotency keys",
+                rows,
+                told,
+                days,
+                keys,
+            )
         await asyncio.sleep(FORGET_EVERY_S)

@@ -1,5 +1,7 @@
 """Times as the wire writes them: UTC, microseconds, ending in `Z`; they sort as text."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -19,6 +21,10 @@ def ago(span: timedelta) -> str:
     return as_text(datetime.now(UTC) - span)
 
 
+def later(span: timedelta) -> str:
+    return as_text(datetime.now(UTC) + span)
+
+
 def as_text(moment: datetime) -> str:
     """A naive `moment` is taken as UTC; one beyond the years 1–9999 there is moved to their edge."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -27,3 +33,18 @@ def as_text(moment: datetime) -> str:
     except OverflowError:
         in_utc = datetime(1, 1, 1, tzinfo=UTC) if aware.year == 1 else datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     return in_utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+class ClockWatch:
+    """Notices that the wall clock was set back, by the steady clock that runs beside it."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._offset = wall() - steady()
+
+    def look(self) -> float:
+        """Return the seconds by which the wall clock was set back since the last look; 0 if it was not."""
+        offset = self._wall() - self._steady()
+        set_back, self._offset = self._offset - offset, offset
+        return max(0.0, set_back)

@@ -7,7 +7,8 @@ ApiError
 ├── JobNotFound 404         ├── ResourceNotFound 404
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
 ├── Invalid 422             ├── GenerationFailed 500
-└── QueueFull 503           └── ServerStopping 503
+├── QueueFull 503           ├── ServerStopping 503
+└── Busy 503                └── LedgerMissing 503
 """
 
 from typing import ClassVar
@@ -143,6 +144,26 @@ class QueueFull(ApiError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class Busy(ApiError):
+    """Another program keeps the database locked."""
+
+    status, code = 503, "BUSY"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class LedgerMissing(ApiError):
+    """The database was removed or replaced under the running server."""
+
+    status, code = 503, "DATABASE_MISSING"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "60"}
 
 
 class Invalid(ApiError):

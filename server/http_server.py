@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from server.addresses import lan_url_of, url_of
 from server.app import create_app
 from server.connection import Connection
+from server.data_folder import prepare_database
 from server.keys import new_client
 from server.ledger import clients
-from server.ledger.database import Database, connect, migrate, transaction
+from server.ledger.database import Database, connect, transaction
 from server.models_watch import ModelsFile
 from server.scheduler.events import EventHub
 from server.scheduler.process import ProcessFactory
@@ -22,12 +24,13 @@ FIRST_CREDITS = 1000
 
 
 def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT. Raises DamagedSecret."""
-    migrate(settings.database)
-    _welcome(settings, listening.getsockname()[1])
+    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
+    prepare_database(settings.database)
+    port = listening.getsockname()[1]
+    _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, processes)
+    app = create_app(settings, models, database, hub, processes, lan_url_of(settings.host, port))
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()
@@ -40,6 +43,8 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, proces
         timeout_keep_alive=75,
         log_config=None,
         access_log=False,
+        # The application looks at these headers itself.
+        proxy_headers=False,
         server_header=False,
         # A client that takes its answer slowly may not hold up a restart.
         timeout_graceful_shutdown=5,
@@ -67,8 +72,7 @@ class _HttpServer(uvicorn.Server):
 
 def _welcome(settings: Settings, port: int) -> None:
     """Say where the server is; on a first run make the first client and show its key, this once."""
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  not a bind
-    base = f"http://{shown}:{port}"
+    base = url_of(settings.host, port)
     connection = connect(settings.database)
     try:
         with transaction(connection):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.colors import Rgb
+from pipelines.colors import PaletteMode, Rgb
 
 
 class JobType(StrEnum):
@@ -65,6 +65,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     #: The end of the prompt that a model must read even if the prompt is too long for it.
     brand_words: str = ""
     colors: tuple[Rgb, ...] = ()
+    palette: PaletteMode = PaletteMode.PROMPT
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

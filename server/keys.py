@@ -6,6 +6,7 @@ A key has 160 random bits, so nobody can guess it, and a slow hash would protect
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 import sqlite3
 from pathlib import Path
@@ -56,18 +57,31 @@ def body_signature(secret: str, body: bytes) -> str:
 def load_secret(path: Path) -> bytes:
     """Return the server's own secret, 32 random bytes in a file that only its owner reads; the first call makes it.
 
-    Raises DamagedSecret if the file has other content.
+    Raises DamagedSecret if it cannot be read or made, or has other content.
     """
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(_SECRET_BYTES))
-        partial.replace(path)
-    secret = path.read_bytes()
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise DamagedSecret(
+            f"{path} cannot be used: {error.strerror}; give it to the user that runs the server, or move it away to have a"
+            " new one made, which ends all image links given out so far"
+        ) from error
     if len(secret) != _SECRET_BYTES:
         raise DamagedSecret(
             f"{path} has {len(secret)} bytes instead of {_SECRET_BYTES}; restore it, or delete it to have a new one made, "
             "which ends all image links given out so far"
         )
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    with partial.open("wb") as file:
+        file.write(secrets.token_bytes(_SECRET_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -24,3 +24,14 @@ model_loaded = Gauge("backlot_model_loaded", "GPUs that have the model in memory
 refused_requests = Counter(
     "backlot_refused_requests_total", "Requests that were broken, too slow or too large to reach a route", ["code"]
 )
+requests_without_row = Counter(
+    "backlot_requests_without_row_total",
+    "Requests that have no row in the request log: of a flood, or because the database took none",
+    ["why"],
+)
+webhook_tries = Counter(
+    "backlot_webhook_tries_total",
+    "Webhook requests sent, by outcome: delivered, failed (tried again later) or dead (given up)",
+    ["outcome"],
+)
+webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")

@@ -244,6 +244,7 @@ _REMEDIES = {
     "on_technical_failure": "fail, retry or deliver",
     "default_model": "the name of an enabled model",
     "vocabulary": "studio-tiny, or leave the key out",
+    "palette": "prompt or match",
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",
     "pinned": "true or false",

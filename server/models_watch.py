@@ -45,7 +45,9 @@ class ModelsFile:
             models = await asyncio.to_thread(load_models, self.path)
         except ModelsFileError as error:
             self.error = str(error)
-            log.error("The edit has no effect, the models stay as they were: %s", error)  # noqa: TRY400  told whole
+            log.error(  # noqa: TRY400  told whole
+                "The edit of %s has no effect, the models stay as they were: %s", self.path, "; ".join(error.problems)
+            )
             return
         self.error = None
         if models == self.current:

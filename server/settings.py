@@ -1,17 +1,25 @@
 """Settings, each from one environment variable."""
 
+import difflib
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from server.addresses import networks
+
 _TAKES = {
     "device": "it takes auto, cpu, cuda, or cuda:1 for the second GPU",
     "log_level": "it takes DEBUG, INFO, WARNING or ERROR",
+    "memory_gib": "it takes a number of GiB, 0 for all there is",
 }
+#: Variables of the client, which may run in the same environment.
+_OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY"}
 
 
 class SettingsError(Exception):
@@ -26,12 +34,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     models: Path = Path("models.toml")
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8700
-    #: How clients reach this server through a proxy, e.g. `https://backlot.studio.lan`.
+    #: How clients reach this server through a proxy, e.g. `https://studio.lan/backlot`.
     public_url: str = ""
+    #: Addresses and networks of the proxies whose `X-Forwarded-For`, `-Proto` and `-Host` count.
+    trusted_proxies: str = "127.0.0.1,::1"
     #: Images that may wait before a new job gets 503 QUEUE_FULL.
     queue_limit: Annotated[int, Meta(ge=1)] = 1000
-    #: Requests a minute and key; 0 switches the limit off.
+    #: Submissions a minute and key; 0 switches the limit off.
     rate_limit: Annotated[int, Meta(ge=0)] = 600
+    #: Reads a minute and key; 0 switches the limit off.
+    read_limit: Annotated[int, Meta(ge=0)] = 6000
     #: How long a signed image link lives, in seconds.
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
     #: Days that request-log rows are kept.
@@ -60,16 +72,60 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises SettingsError with the variable's name, its value and what it takes."""
+    """Return the settings. Raises SettingsError with the variable's name, its value and what it takes."""
     known = {f"BACKLOT_{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
+    for variable in sorted(environ):
+        if variable.startswith("BACKLOT_") and variable not in known.keys() | _OF_THE_CLIENT:
+            raise SettingsError(f"{variable} is no setting: {_nearest(variable, list(known))}")
     values: dict[str, Any] = {}
     for variable, field in known.items():
         text = environ.get(variable)
         if text is None:
             continue
         try:
-            values[field.name] = Path(text) if field.type is Path else msgspec.convert(text, field.type, strict=False)
-        except msgspec.ValidationError as error:
+            values[field.name] = _read(field, text)
+        except (msgspec.ValidationError, ValueError) as error:
             takes = _TAKES.get(field.name, str(error))
             raise SettingsError(f"{variable}={text!r} cannot be used: {takes}") from None
     return Settings(**values)
+
+
+def _nearest(variable: str, known: list[str]) -> str:
+    names = {name.removeprefix("BACKLOT_"): name for name in known}
+    near = difflib.get_close_matches(variable.removeprefix("BACKLOT_"), names, n=1)
+    return f"did you mean {names[near[0]]}?" if near else f"the settings are {', '.join(known)}"
+
+
+def _read(field: msgspec.structs.FieldInfo, text: str) -> Any:
+    """Return the value that a variable stands for. Raises ValueError or msgspec.ValidationError."""
+    if not text.strip():
+        default = f"have the default, {field.default}" if str(field.default) else "go without it"
+        raise ValueError(f"it is empty; unset it to {default}")
+    if field.type is Path:
+        if text.startswith("~"):
+            raise ValueError("nothing expands the ~ here; write the whole path, from the /")
+        return Path(text)
+    if field.name == "host":
+        # As in a URL: `[::1]` is `::1`.
+        return text.removeprefix("[").removesuffix("]")
+    value = msgspec.convert(text, field.type, strict=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it is no number that can be counted to")
+    if field.name == "trusted_proxies":
+        networks(text)
+    if field.name == "public_url":
+        return _public_url(text)
+    return value
+
+
+def _public_url(text: str) -> str:
+    """Return the URL without a slash at its end. Raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"it takes a whole URL, such as https://{text.split('://')[-1].strip('/') or 'studio.lan'}")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("it takes a scheme, a host, and perhaps a port and a path, but no more")
+    # Reading the port checks it.
+    if parts.port == 0:
+        raise ValueError("port 0 is no port that a client can reach")
+    return text.rstrip("/")

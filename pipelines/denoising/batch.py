@@ -61,7 +61,7 @@ class Batch(Protocol):
         """Seconds of a denoising step of a full batch; None until it was measured."""
 
     def enter(self, item: Item) -> None:
-        """Add an image, of which `free` must allow one. Raises torch's error if memory runs out or the device is lost."""
+        """Add an image, if `free` allows one; it takes part from the next `tick` on."""
 
     def leave(self, image_id: str) -> bool:
         """Drop an image; return False if it is not in the batch."""
@@ -70,4 +70,7 @@ class Batch(Protocol):
         """Drop every image and return them in the order in which they entered."""
 
     def tick(self) -> None:
-        """Do the next denoising step, and decode what is done. Raises what the denoiser raises; then clear it."""
+        """Begin the images that entered, do the next denoising step, and decode what is done.
+
+        Raises what the denoiser raises, and torch's error if memory runs out or the device is lost; then clear it.
+        """

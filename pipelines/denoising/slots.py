@@ -33,9 +33,9 @@ class _Slot:
 
     def __init__(self, item: Item, coroutine: greenlet) -> None:
         self.item, self.coroutine = item, coroutine
-        self.entered = self.last_step = time.perf_counter()
+        self.started = self.last_step = time.perf_counter()
         self.finite = True
-        #: The denoiser call that the coroutine waits for.
+        #: The denoiser call that the coroutine waits for; None before it begins.
         self.waiting: DenoiserCall | None = None
 
 
@@ -69,11 +69,7 @@ class Slots:
         return min(self._full_steps) if len(self._full_steps) == TIMED else self._denoiser.seconds_per_call
 
     def enter(self, item: Item) -> None:
-        """Encode the prompt and draw the noise; the image takes part from the next `tick` on."""
-        slot = _Slot(item, greenlet(self._generate))
-        self._slots.append(slot)
-        with torch.inference_mode():
-            self._resume(slot, slot)
+        self._slots.append(_Slot(item, greenlet(self._generate)))
 
     def leave(self, image_id: str) -> bool:
         slot = next((slot for slot in self._slots if slot.item.image_id == image_id), None)
@@ -91,10 +87,13 @@ class Slots:
         return items
 
     def tick(self) -> None:
-        timed = self.free == 0 and len(self._full_steps) < TIMED
-        compared = False
-        seconds = 0.0
         with torch.inference_mode():
+            for slot in [slot for slot in self._slots if slot.waiting is None]:
+                # Encode the prompt and draw the noise.
+                self._resume(slot, slot)
+            timed = self.free == 0 and len(self._full_steps) < TIMED
+            compared = False
+            seconds = 0.0
             for calls in self._joinable():
                 run = partial(self._denoiser.run, list(calls.values()))
                 results, took = self._denoiser.clocked(run) if timed else (run(), 0.0)
@@ -150,7 +149,7 @@ class Slots:
         output = self._pipeline_of_slot()(**arguments, callback_on_step_end=after_call)
         image = output.images[0].float().cpu()
         timings = {
-            "denoising_s": round(slot.last_step - slot.entered, 4),
+            "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
         return Denoised(slot.item, image, slot.finite, timings, blacked_out(output, 1)[0])

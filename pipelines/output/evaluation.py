@@ -1,5 +1,6 @@
 """Measuring an image: whether its colours are those asked for, and whether it is sharp."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,8 @@ _SIDE = 96
 def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     """Measure an image (height, width, 3) against its requested colours, by CIEDE2000 (Sharma, Wu and Dalal, 2005)."""
     luma = pixels @ np.array([0.2126, 0.7152, 0.0722])
-    dominant, shares = _dominant(pixels)
+    small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
+    dominant, shares = dominant_colors(rgb2lab(small).reshape(-1, 3))
     palette = tuple(_nearest(color, dominant, shares) for color in colors)
     return Evaluation(
         palette=palette,
@@ -38,17 +40,26 @@ def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     )
 
 
-def _dominant(pixels: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the dominant colours in CIELAB (n, 3) and their shares of the area (n,), largest first.
+def dominant_colors(lab: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the dominant colours of CIELAB points (points, 3), and their shares (n,), the largest first.
 
-    They are the centres of k-means, started by k-means++ with a fixed seed.
+    The same points give the same colours.
     """
-    small = resize(pixels, (_SIDE, _SIDE), anti_aliasing=True)
-    lab = rgb2lab(small).reshape(-1, 3)
-    centres, labels = kmeans2(lab, _CLUSTERS, minit="++", rng=np.random.default_rng(0), iter=20)
+    centres, labels = k_means(lab, _CLUSTERS, 20)
     counts = np.bincount(labels, minlength=_CLUSTERS)
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     return centres[order], counts[order] / len(labels)
+
+
+def k_means(points: NDArray[np.floating], count: int, rounds: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the centres (count, n) and the labels of points (points, n); k-means++ with a fixed seed.
+
+    Some clusters stay empty if there are fewer different points than clusters.
+    """
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")
+        centres, labels = kmeans2(points, count, minit="++", rng=np.random.default_rng(0), iter=rounds)
+    return centres, labels
 
 
 def _nearest(color: Rgb, dominant: NDArray[np.float64], shares: NDArray[np.float64]) -> Palette:

@@ -1,4 +1,4 @@
-"""From a decoded image to its file: check it, measure it, write it, in a thread beside the denoiser.
+"""From a decoded image to its file: check it, match its colours, measure it, write it, in a thread beside the denoiser.
 
 Nothing here may import torch: on a CPU that would keep a second team of OpenMP threads for this thread, and OpenMP, which
 then sees more threads than cores, would let them sleep at every barrier. A denoising step then takes 1.4 times as long.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipelines.colors import PaletteMode
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.output.defects import defect_of
 from pipelines.output.png import Pixels, write_png
@@ -67,10 +68,14 @@ class ImageWriter:
                 message = f"The image cannot be used: {why}"
                 self._report(Failed(item.image_id, defect, message, Fault.IMAGE))
                 return
+            # The imports are here because scikit-image would delay the first image after every start.
+            if item.palette is PaletteMode.MATCH and defect is None:
+                from pipelines.output.palette import match
+
+                pixels = match(pixels, item.colors)
             evaluation = None
             if item.evaluate:
                 self._report(StageReached((item.image_id,), Stage.EVALUATING))
-                # Imported only if it is used: scikit-image would delay the first image after every start.
                 from pipelines.output.evaluation import evaluate
 
                 evaluation = evaluate(pixels, item.colors)

@@ -1,4 +1,5 @@
-"""The embedded default model: its vocabulary, the renderer of its training pictures, its training, its weights.
+"""The embedded default model: its vocabulary and its weights, and how both were made.
 
 Only `vocabulary` is imported when the server runs; `weights/` is a diffusers folder loaded like any other model's.
+`render/` makes the pictures it learns from and `training/` fits it; both need the `train` extra.
 """

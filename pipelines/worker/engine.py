@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 import diffusers
 import torch
@@ -77,12 +76,17 @@ class Engine:
         while True:
             self._take_orders(wait=not self._busy)
             self._fill_slots()
-            if self._group is not None and len(self._group):
-                self._run(self._group, self._group.tick)
+            if self._running is not None:
+                self._tick(self._running)
+
+    @property
+    def _running(self) -> SlotGroup | None:
+        """The open slot group, if an image is in one of its slots."""
+        return self._group if self._group is not None and len(self._group) else None
 
     @property
     def _busy(self) -> bool:
-        return bool(self._waiting) or (self._group is not None and len(self._group) > 0)
+        return bool(self._waiting) or self._running is not None
 
     def _take_orders(self, wait: bool) -> None:
         """Take the orders that came in; if `wait`, at least one."""
@@ -91,7 +95,8 @@ class Engine:
             match order:
                 case Generate():
                     self._waiting.append(order)
-                    self._models.prefetch(order.card)
+                    if self._running is not None:
+                        self._models.prefetch(order.card)
                 case Cancel(image_id=image_id):
                     self._cancel(image_id)
                 case Pin(models=models):
@@ -117,7 +122,7 @@ class Engine:
         while self._waiting:
             order, group = self._waiting[0], self._group
             if group is None or not group.takes(order, self._key_of(order)):
-                if group is not None and len(group):
+                if self._running is not None:
                     return
                 # The old group refers to its model, which may have to be evicted.
                 group = self._group = None
@@ -128,7 +133,7 @@ class Engine:
             if not group.free:
                 return
             self._waiting.popleft()
-            self._run(group, partial(group.enter, order))
+            group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
         """Open the slot group of an order; return None, having failed its image, if the model cannot be loaded."""
@@ -152,11 +157,11 @@ class Engine:
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run(self, group: SlotGroup, work: Callable[[], None]) -> None:
-        """Do some of the open group's work. If it fails, the group is closed, and its images restart or fail."""
+    def _tick(self, group: SlotGroup) -> None:
+        """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
             with self._library_logs.about(group.described):
-                work()
+                group.tick()
         except Exception as error:
             if is_fatal(error):
                 raise

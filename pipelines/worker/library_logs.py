@@ -40,8 +40,8 @@ class LibraryLogs(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Name the subject of a library's record, once, whichever handlers it goes through; keep every record."""
         if self._subject is not None and record.name.partition(".")[0] in _LIBRARIES and not hasattr(record, "subject"):
-            record.subject = self._subject()
-            record.msg, record.args = f"{record.subject}: {record.getMessage()}", ()
+            record.__dict__["subject"] = subject = self._subject()
+            record.msg, record.args = f"{subject}: {record.getMessage()}", ()
         return True
 
 

@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
 
 import msgspec
 import torch
 
 from pipelines import protocol
+from pipelines.colors import PaletteMode, hex_color
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
@@ -108,10 +111,15 @@ class SlotGroup:
         return self._batch.free
 
     def enter(self, order: protocol.Generate) -> None:
-        """Put an image into a free slot. Raises torch's error if memory runs out or the device is lost; then clear it."""
+        """Put an image into a free slot; report it as failed if its prompt cannot be split into tokens."""
         item, sampling = order.item, self.key.card.sampling
         self._orders[item.image_id] = order
-        fitted = fit_prompt(self.model.pipeline, sampling.arguments, item.prompt, item.brand_words)
+        try:
+            fitted = fit_prompt(self.model.pipeline, sampling.arguments, item.prompt, item.brand_words)
+        except Exception as error:
+            log.exception("The prompt of image %s cannot be split into tokens by %s", item.image_id, self.key.card.name)
+            self._fail(item, error)
+            return
         if fitted.cut:
             log.warning("Image %s: %s does not read %r of its prompt", item.image_id, self.key.card.name, fitted.cut)
         self._cut[item.image_id] = fitted.cut
@@ -199,6 +207,7 @@ class SlotGroup:
 
     def _recipe(self, item: protocol.Item) -> Recipe:
         card, settings, pipeline = self.key.card, self.key.settings, self.model.pipeline
+        matched = item.palette is PaletteMode.MATCH
         return Recipe(
             model=card.name,
             revision=self.model.revision,
@@ -216,13 +225,21 @@ class SlotGroup:
             batch_size=self.key.batch_size,
             device=self._machine.device.type,
             device_name=self._machine.device_name,
-            versions=self._machine.versions,
+            versions={**self._machine.versions, **(_versions_that_match_colors() if matched else {})},
+            palette=item.palette,
+            colors=tuple(map(hex_color, item.colors)) if matched else (),
         )
 
 
 def cost_revision(model: LoadedModel) -> str:
     """Return what tells one cost of a step from another: the weights, and how the card says to run them."""
     return f"{model.revision} {cost_digest(model.card)}"
+
+
+@cache
+def _versions_that_match_colors() -> dict[str, str]:
+    """Return the versions of the libraries that the colours of a matched image depend on."""
+    return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}
 
 
 def _picture(denoised: Denoised, prompt_cut: str) -> Picture:

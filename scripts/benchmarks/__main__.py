@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import cold, dispatch, serving, simulate, swap, throughput
+from benchmarks import cold, dispatch, palette, serving, simulate, swap, throughput
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "simulate": simulate.main,
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "cold": cold.main,
     "serving": serving.main,
     "swap": swap.main,
+    "palette": palette.main,
 }
 
 

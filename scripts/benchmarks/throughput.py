@@ -65,9 +65,10 @@ def main() -> None:
             for job_id in jobs:
                 succeeded(server, job_id)
             ours.append(IMAGES / (time.perf_counter() - started))
-            shape = last["result"][0]["meta"]["batch_shape"]
+            size = last["result"][0]["meta"]["batch_shape"]
             print(
-                f"  round {round_}: bare {theirs[-1]:.3f}, server {ours[-1]:.3f} images/s at shape {shape}", flush=True
+                f"  round {round_}: bare {theirs[-1]:.3f}, server {ours[-1]:.3f} images/s at batch size {size}",
+                flush=True,
             )
     bare.close()
     ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))

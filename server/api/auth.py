@@ -1,20 +1,17 @@
-"""Who calls: bearer keys, capabilities, and the optional signature of the body."""
+"""Who calls: bearer keys, and the optional signature of the body."""
 
 import hmac
 from typing import Any
 
 from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.handlers.base import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
-from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from server.api.request_log import record_of
-from server.errors import BadSignature, Forbidden, Unauthorized
+from server.errors import BadSignature, Unauthorized
 from server.keys import body_signature, digest_of
 from server.ledger import clients
-from server.ledger.clients import Caller, Capability
+from server.ledger.clients import Caller
 from server.ledger.database import Database
 
 SIGNATURE_HEADER = "X-Shopify-Hmac-Sha256"
@@ -59,29 +56,3 @@ def _check_signature(caller: Caller, signature: str, body: bytes) -> None:
         raise BadSignature(
             f"{SIGNATURE_HEADER} is not the base64 HMAC-SHA256 of the raw body under this client's signing secret"
         )
-
-
-async def can_create(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard of every route that makes or changes something."""
-    _require(Capability.CREATE, connection)
-
-
-async def can_read(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard of every read."""
-    _require(Capability.READ, connection)
-
-
-def _require(capability: Capability, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    caller: Caller = connection.user
-    if capability not in caller.capabilities:
-        raise Forbidden(f"This key lacks the capability {capability}; it has {', '.join(sorted(caller.capabilities))}")
-
-
-def rate_limit(per_minute: int) -> RateLimitConfig:
-    """Litestar's limit, counted by key. Authentication has run by then, so nobody fills its store with made-up keys."""
-    return RateLimitConfig(rate_limit=("minute", per_minute), identifier_for_request=_key_of)
-
-
-def _key_of(request: Request[Any, Any, Any]) -> str:
-    caller: Caller = request.user
-    return str(caller.key_id)

@@ -12,7 +12,6 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import File
 
 from server.api import views
-from server.api.auth import can_read
 from server.api.jobs import Limit, Offset
 from server.api.links import Links
 from server.api.openapi import errors
@@ -33,6 +32,7 @@ class RenderPage(msgspec.Struct, frozen=True):
     limit: int
     offset: int
     count: int
+    total: int
 
 
 Status = Annotated[EntryStatus | None, QueryParameter()]
@@ -40,7 +40,6 @@ Status = Annotated[EntryStatus | None, QueryParameter()]
 
 @get(
     "/catalog/backgrounds",
-    guards=[can_read],
     responses=errors(422),
     summary="List backgrounds",
     tags=["catalog"],
@@ -66,7 +65,6 @@ async def list_backgrounds(
 
 @get(
     "/catalog/backgrounds/{public_id:str}",
-    guards=[can_read],
     responses=errors(404),
     summary="Read a background",
     tags=["catalog"],
@@ -82,7 +80,6 @@ async def read_background(
 
 @get(
     "/catalog/images",
-    guards=[can_read],
     responses=errors(422),
     summary="List images",
     tags=["catalog"],
@@ -105,7 +102,6 @@ async def list_images(
 
 @get(
     "/catalog/images/{public_id:str}",
-    guards=[can_read],
     responses=errors(404),
     summary="Read an image's entry",
     tags=["catalog"],
@@ -127,13 +123,13 @@ async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database
     return row
 
 
-@get("/renders", guards=[can_read], responses=errors(422), summary="List renders", tags=["catalog"])
+@get("/renders", responses=errors(422), summary="List renders", tags=["catalog"])
 async def list_renders(limit: Limit = 50, offset: Offset = 0) -> RenderPage:
     """Always empty: renders come from the compose and edit classes."""
-    return RenderPage([], limit, offset, 0)
+    return RenderPage([], limit, offset, 0, 0)
 
 
-@get("/renders/{public_id:str}", guards=[can_read], responses=errors(404), summary="Read a render", tags=["catalog"])
+@get("/renders/{public_id:str}", responses=errors(404), summary="Read a render", tags=["catalog"])
 async def read_render(public_id: FromPath[str]) -> RenderPage:
     """Always 404: a generator's image is a background of the catalogue."""
     raise ResourceNotFound(

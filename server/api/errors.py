@@ -5,10 +5,20 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, TooManyRequestsException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 
 from server.api.request_log import record_of
-from server.errors import ApiError, ErrorBody, ErrorDetail, ErrorEnvelope, Invalid, ValidationEnvelope
+from server.errors import (
+    ApiError,
+    Busy,
+    ErrorBody,
+    ErrorDetail,
+    ErrorEnvelope,
+    Invalid,
+    LedgerMissing,
+    ValidationEnvelope,
+)
+from server.ledger.database import DatabaseBusy, DatabaseMissing
 from server.validation import Problem, choices
 
 log = logging.getLogger(__name__)
@@ -62,14 +72,16 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
     if isinstance(error, ValidationException):
         found = [_problem(request, extra) for extra in _extra(error)]
         error = Invalid(found or [Problem(("query",), "missing", error.detail)])
+    if isinstance(error, DatabaseBusy):
+        error = Busy("The database is locked by another program; nothing was made or charged. Try again")
+    if isinstance(error, DatabaseMissing):
+        error = LedgerMissing("The database was removed or replaced; nothing was made or charged. Tell the operator")
     if isinstance(error, ApiError):
         record.error_code = error.code
         problems = error.problems if isinstance(error, Invalid) else []
         return Parts(error.status, error.code, str(error), error.headers, problems, record.request_id)
     if isinstance(error, HTTPException) and error.status_code < 500:
         headers = {name: value for name, value in (error.headers or {}).items() if name.lower() != "set-cookie"}
-        if isinstance(error, TooManyRequestsException):
-            headers["Retry-After"] = headers.get("RateLimit-Reset", "60")
         record.error_code = _CODES.get(error.status_code, "BAD_REQUEST")
         message = _message(request, error)
         return Parts(error.status_code, record.error_code, message, headers, [], record.request_id)

@@ -1,26 +1,48 @@
-"""Waiting for a job, on behalf of a request."""
+"""Waiting for news of a job, or of any, on behalf of a request."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.response import ServerSentEventMessage
 
 from server.scheduler.events import EventHub
 
 T = TypeVar("T")
 
+#: Seconds between signs of life on a quiet event stream.
+HEARTBEAT_S = 15.0
+#: Seconds that a stream lets news gather before it reads again.
+GATHER_S = 0.05
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An event for a stream: its id there, its kind, and what is told of it."""
+
+    id: int
+    kind: str
+    data: msgspec.Struct
+
+
+def wants_stream(request: Request[Any, Any, Any]) -> bool:
+    """Return whether the client accepts server-sent events."""
+    return "text/event-stream" in request.headers.get("Accept", "")
+
 
 async def follow(
-    hub: EventHub, job_id: str, read: Callable[[], Awaitable[T]], enough: Callable[[T], bool], patience_s: float
+    hub: EventHub, topic: str, read: Callable[[], Awaitable[T]], enough: Callable[[T], bool], patience_s: float
 ) -> T:
     """Read until what was read is enough, the time is up or the server stops; return what was read last.
 
-    Each read but the first comes after news of the job.
+    Each read but the first comes after news of the topic: a job, or ANY_JOB.
     """
     deadline = time.monotonic() + patience_s
     # Subscribed before the first read, so that nothing falls between the two.
-    with hub.subscribed(job_id) as news:
+    with hub.subscribed(topic) as news:
         found = await read()
         while not enough(found) and not hub.closing and (left := deadline - time.monotonic()) > 0:
             with suppress(TimeoutError):
@@ -28,3 +50,28 @@ async def follow(
             news.clear()
             found = await read()
     return found
+
+
+async def stream(
+    hub: EventHub, topic: str, since: int, read: Callable[[int], Awaitable[tuple[Sequence[Told], bool]]]
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield what `read` has after an id, and then what is new, until it says that this was the end or the server stops."""
+    # Subscribed before the first read, so that nothing falls between the two.
+    with hub.subscribed(topic) as news:
+        while not hub.closing:
+            told, ended = await read(since)
+            for event in told:
+                since = event.id
+                yield ServerSentEventMessage(
+                    data=msgspec.json.encode(event.data).decode(), event=event.kind, id=event.id
+                )
+            if ended:
+                return
+            if not told:
+                try:
+                    await asyncio.wait_for(news.wait(), HEARTBEAT_S)
+                except TimeoutError:
+                    yield ServerSentEventMessage(comment="still here", data=None)
+            # After a read that brought something there may be more, without news.
+            await asyncio.sleep(GATHER_S)
+            news.clear()

@@ -6,6 +6,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.gpu import GpuState
 from server.scheduler.scheduler import Scheduler
@@ -43,13 +44,16 @@ async def read_health() -> Health:
     responses={503: ResponseSpec(Readiness, generate_examples=False, description="Not yet, or no longer; says why")},
 )
 async def read_readiness(
-    models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
+    models_file: NamedDependency[ModelsFile],
+    scheduler: NamedDependency[Scheduler],
+    database: NamedDependency[Database],
 ) -> Response[Readiness]:
     gpus = scheduler.readiness()
+    reason = database.problem or gpus.reason
     device = gpus.device
     body = Readiness(
-        ready=gpus.reason is None,
-        reason=gpus.reason,
+        ready=reason is None,
+        reason=reason,
         models=gpus.loaded,
         gpu_process=gpus.state,
         device=None if device is None else f"{device.device} ({device.device_name})",
@@ -57,7 +61,7 @@ async def read_readiness(
         models_file_error=models_file.error,
         queue=scheduler.backlog,
     )
-    return Response(body, status_code=200 if gpus.reason is None else 503)
+    return Response(body, status_code=200 if reason is None else 503)
 
 
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])

@@ -1,24 +1,20 @@
 """`/v1/jobs`: list, read, follow, cancel."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
-from litestar.response import ServerSentEvent, ServerSentEventMessage
+from litestar.response import ServerSentEvent
 
 from server.api import views
-from server.api.auth import can_create, can_read
-from server.api.following import follow
+from server.api.following import Told, follow, stream, wants_stream
 from server.api.openapi import errors
-from server.api.views import EventPage, JobPage, JobView, Linker
+from server.api.views import EventPage, JobPage, JobView, Linker, WholeJobPage
 from server.clock import as_text
-from server.errors import JobNotCancellable, JobNotFound
+from server.errors import Busy, JobNotCancellable, JobNotFound
 from server.jobs import JobStatus
 from server.ledger import jobs
 from server.ledger.clients import Caller
@@ -26,54 +22,92 @@ from server.ledger.database import Database
 from server.scheduler.events import EventHub
 from server.scheduler.scheduler import Scheduler
 
-Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most, 1–200")]
+#: Jobs on a page at most.
+MOST = 200
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST, description="How many at most, 1–200")]
 Offset = Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="How many to pass over")]
 
 #: Seconds a cancel waits for the denoising step under way, so that its answer usually shows the end.
-CANCEL_PATIENCE_S = 5.0
-#: Seconds between signs of life on a quiet event stream.
-HEARTBEAT_S = 15.0
+CANCEL_PATIENCE_S = 3.5
 
 
-@get("/jobs", guards=[can_read], responses=errors(422), summary="List jobs, newest first", tags=["jobs"])
+@get(
+    "/jobs",
+    responses={
+        **errors(422),
+        200: ResponseSpec(
+            JobPage, generate_examples=False, description="With expand=result, each as GET /v1/jobs/… has it"
+        ),
+    },
+    summary="List jobs, newest first",
+    tags=["jobs"],
+)
 async def list_jobs(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
+    scheduler: NamedDependency[Scheduler],
+    linker: NamedDependency[Linker],
+    ids: Annotated[
+        list[str] | None, QueryParameter(max_items=MOST, description="Only these; may be given up to 200 times")
+    ] = None,
     job_type: Annotated[list[str] | None, QueryParameter(description="May be given more than once")] = None,
     status: Annotated[JobStatus | None, QueryParameter()] = None,
     created_after: Annotated[datetime | None, QueryParameter(description="Exclusive")] = None,
+    expand: Annotated[Literal["result"] | None, QueryParameter(description="Whole jobs instead of summaries")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
-) -> JobPage:
-    after = None if created_after is None else as_text(created_after)
+) -> Response[Any]:
+    """With `ids` the page has room for all of them unless `limit` says otherwise. Unknown ids are left out."""
+    if ids and "limit" not in request.query_params:
+        limit = MOST
     client_id = request.user.client_id
-    found = await database.read(
-        lambda connection: jobs.page(connection, client_id, job_type or [], status, after, limit, offset)
+    only = jobs.Filter(
+        ids=ids or (),
+        job_types=job_type or (),
+        status=status,
+        created_after=None if created_after is None else as_text(created_after),
     )
-    return JobPage(found, limit, offset, len(found))
+    if expand is None:
+        found, total = await database.read(lambda connection: jobs.page(connection, client_id, only, limit, offset))
+        return Response(JobPage(found, limit, offset, len(found), total))
+    whole, total = await database.read(
+        lambda connection: jobs.page_of_details(connection, client_id, only, limit, offset)
+    )
+    return Response(WholeJobPage([_whole(job, scheduler, linker) for job in whole], limit, offset, len(whole), total))
 
 
-@get("/jobs/{public_id:str}", guards=[can_read], responses=errors(404), summary="Read a job", tags=["jobs"])
+@get("/jobs/{public_id:str}", responses=errors(404, 422), summary="Read a job", tags=["jobs"])
 async def read_job(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
     database: NamedDependency[Database],
     scheduler: NamedDependency[Scheduler],
+    hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
+    wait: Annotated[float, QueryParameter(ge=0, le=60, description="Seconds to wait for the job's end")] = 0,
 ) -> JobView:
-    return await _view(request.user, public_id, database, scheduler, linker)
+    """As it is now, or, with `wait`, as it is when it has ended or the time is up."""
+
+    async def read() -> JobView:
+        return await _view(request.user, public_id, database, scheduler, linker)
+
+    return await follow(hub, public_id, read, lambda found: found.status.ended, wait)
 
 
 async def _view(caller: Caller, public_id: str, database: Database, scheduler: Scheduler, linker: Linker) -> JobView:
     found = await database.read(lambda connection: jobs.detail(connection, caller.client_id, public_id))
     if found is None:
         raise JobNotFound(public_id)
+    return _whole(found, scheduler, linker)
+
+
+def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobView:
+    public_id = found.summary.public_id
     return views.job(found, linker, scheduler.position(public_id), scheduler.progress(public_id))
 
 
 @get(
     "/jobs/{public_id:str}/events",
-    guards=[can_read],
     responses={
         **errors(404, 422),
         200: ResponseSpec(
@@ -104,38 +138,23 @@ async def read_events(
             raise JobNotFound(public_id)
         return views.event_page(public_id, found, linker), found.ended
 
-    if "text/event-stream" in request.headers.get("Accept", ""):
+    async def read_for_stream(after: int) -> tuple[list[Told], bool]:
+        page, ended = await read(after)
+        return [Told(event.seq, event.event_type, event) for event in page.events], ended
+
+    if wants_stream(request):
         await read(since)
-        return ServerSentEvent(_stream(hub, public_id, max(since, last_event_id or 0), read))
+        return ServerSentEvent(stream(hub, public_id, max(since, last_event_id or 0), read_for_stream))
     page, _ = await follow(
         hub, public_id, lambda: read(since), lambda found: bool(found[0].events) or found[1], patience_s=wait
     )
     return Response(page)
 
 
-async def _stream(hub: EventHub, public_id: str, since: int, read: Any) -> AsyncIterator[ServerSentEventMessage]:
-    with hub.subscribed(public_id) as news:
-        while not hub.closing:
-            page, ended = await read(since)
-            for event in page.events:
-                since = event.seq
-                yield ServerSentEventMessage(
-                    data=msgspec.json.encode(event).decode(), event=event.event_type, id=event.seq
-                )
-            if ended:
-                return
-            try:
-                await asyncio.wait_for(news.wait(), HEARTBEAT_S)
-            except TimeoutError:
-                yield ServerSentEventMessage(comment="still here", data=None)
-            news.clear()
-
-
 @post(
     "/jobs/{public_id:str}/cancel",
     status_code=200,
-    guards=[can_create],
-    responses=errors(404, 409),
+    responses=errors(404, 409, 503),
     summary="Cancel a job and get its credits back",
     tags=["jobs"],
 )
@@ -155,4 +174,9 @@ async def cancel_job(
     view = await read()
     if view.status.ended or not scheduler.cancel(public_id):
         raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
-    return await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
+    view = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
+    if not view.status.ended and database.locked_since is not None:
+        raise Busy(
+            "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
+        )
+    return view

@@ -6,7 +6,6 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
-from server.api.auth import can_read
 from server.api.openapi import errors
 from server.models_file import Models
 from server.models_watch import ModelsFile
@@ -42,7 +41,7 @@ class ModelList(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
-@get("/models", guards=[can_read], responses=errors(), summary="List models", tags=["models"])
+@get("/models", responses=errors(), summary="List models", tags=["models"])
 async def list_models(
     models: NamedDependency[Models], models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
 ) -> ModelList:

@@ -16,7 +16,6 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
 from pipelines.model_card import ModelCard
-from server.api.auth import can_create
 from server.api.errors import CLIENT_GONE, response_parts
 from server.api.following import follow
 from server.api.request_log import record_of
@@ -127,7 +126,6 @@ _STATUSES = (401, 402, 403, 409, 413, 422, 429, 500, 503)
 @post(
     "/images/generations",
     status_code=200,
-    guards=[can_create],
     exception_handlers={Exception: error_response},
     operation_id="createImages",
     summary="Generate images as OpenAI's clients ask for them",

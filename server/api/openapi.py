@@ -15,16 +15,21 @@ from litestar.openapi.spec import (
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
+    Parameter,
+    PathItem,
     Reference,
     RequestBody,
     Schema,
     SecurityScheme,
+    Server,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
+from server.api.views import WebhookMessage
 from server.errors import ErrorEnvelope, ValidationEnvelope
+from server.ledger.webhooks import WebhookEvent
 
 _DESCRIPTIONS = {
     401: "UNAUTHORIZED: no key or a bad one; BAD_SIGNATURE: the signature header does not fit the body",
@@ -34,7 +39,7 @@ _DESCRIPTIONS = {
     409: "IDEMPOTENCY_CONFLICT or JOB_NOT_CANCELLABLE",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
     429: "RATE_LIMITED: wait as long as Retry-After says",
-    503: "QUEUE_FULL: nothing was charged; wait as long as Retry-After says",
+    503: "QUEUE_FULL or BUSY: nothing was charged; wait as long as Retry-After says",
 }
 
 
@@ -50,17 +55,42 @@ def errors(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def config(page: OpenAPIRenderPlugin) -> OpenAPIConfig:
+def config(page: OpenAPIRenderPlugin, public_url: str) -> OpenAPIConfig:
     bearer = SecurityScheme(type="http", scheme="bearer", description="A key of `backlot clients add`: sk_live_…")
     return OpenAPIConfig(
         title="Backlot",
         version=version("backlot"),
         description="A local, GPU-backed generation server: background specs in, catalogue backgrounds out.",
         path="/openapi",
+        servers=[Server(url=public_url or "/")],
         render_plugins=[page],
         components=Components(security_schemes={"key": bearer}),
         use_handler_docstrings=True,
         operation_id_creator=_operation_id,
+        webhooks={event.value: PathItem(post=_webhook(event)) for event in WebhookEvent},
+    )
+
+
+def _webhook(event: WebhookEvent) -> Operation:
+    """Return what a receiver of such webhooks has to answer."""
+    headers = {
+        "webhook-id": "The same on every try of one message",
+        "webhook-timestamp": "The moment of this try in Unix seconds",
+        "webhook-signature": "`v1,` and a base64 HMAC-SHA256; several between spaces while a secret is changed",
+    }
+    return Operation(
+        operation_id="on" + event.title().replace(".", ""),
+        summary=f"Sent to the client's receiver, set by the operator: {event}",
+        tags=["webhooks"],
+        parameters=[
+            Parameter(name, "header", Schema(type=OpenAPIType.STRING), text, required=True)
+            for name, text in headers.items()
+        ],
+        request_body=RequestBody(
+            content={"application/json": OpenAPIMediaType(schema=_reference(WebhookMessage))}, required=True
+        ),
+        responses={"2XX": OpenAPIResponse(description="The message was taken; anything else is tried again")},
+        security=[],
     )
 
 
@@ -77,12 +107,11 @@ def complete(app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found
             (operation.responses or {}).pop("400", None)
     # msgspec knows more of its own types than Litestar does: bounds within `… | None`, formats, unknown fields. Its JSON
     # schemas are copied as they are.
-    known = [*bodies.values(), *_answers(app)]
+    known = [*bodies.values(), *_answers(app), WebhookMessage]
     _, schemas = msgspec.json.schema_components(known, ref_template="#/components/schemas/{name}")
     document.components.schemas.update(schemas)
     for route, body in bodies.items():
-        reference = Reference(ref=f"#/components/schemas/{body.__name__}")
-        content = {"application/json": OpenAPIMediaType(schema=reference)}
+        content = {"application/json": OpenAPIMediaType(schema=_reference(body))}
         for operation in _operations(paths[route]):
             operation.request_body = RequestBody(content=content, required=True)
     for route in never_found:
@@ -94,6 +123,10 @@ def complete(app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found
             (operation.responses or {})["200"] = OpenAPIResponse(
                 description="The image", content={"image/png": OpenAPIMediaType(schema=binary)}
             )
+
+
+def _reference(body: type[msgspec.Struct]) -> Reference:
+    return Reference(ref=f"#/components/schemas/{body.__name__}")
 
 
 def _answers(app: Litestar) -> Iterator[Any]:

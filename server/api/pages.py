@@ -27,12 +27,13 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+#: Relative links: a proxy may serve all of this under a path of its own.
 swagger = SwaggerRenderPlugin(
     path="/page",
-    js_url="/docs-assets/swagger-ui-bundle.js",
-    css_url="/docs-assets/swagger-ui.css",
-    standalone_preset_js_url="/docs-assets/swagger-ui-standalone-preset.js",
-    favicon="<link rel='icon' href='/static/icon.svg'>",
+    js_url="docs-assets/swagger-ui-bundle.js",
+    css_url="docs-assets/swagger-ui.css",
+    standalone_preset_js_url="docs-assets/swagger-ui-standalone-preset.js",
+    favicon="<link rel='icon' href='static/icon.svg'>",
 )
 
 

@@ -1,11 +1,14 @@
 """The request log: an ASGI layer outside Litestar that gives every request its ULID and every `/v1` request its row.
 
-A request that makes a job has its row written by the transaction that takes the credits. Every other row is written before
-the response's last byte leaves, so that a client that has its answer finds its row.
+A request that makes a job has its row written by the transaction that takes the credits. No other answer waits for its row:
+it is written in the background, in order. What a flood may write is bounded: so many rows wait for the disk at most, and only
+the first requests of each minute without a good key, or above the rate limit, have a row. The others are counted.
 """
 
+import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,10 +16,17 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from server import metrics
+from server.api.sampler import Sampler
 from server.ledger import request_log as requests
 from server.ledger.database import Database
 
 log = logging.getLogger(__name__)
+
+#: Rows that may wait for the disk at once.
+MOST_UNWRITTEN = 1000
+#: Rows a minute of requests without a good key, and as many of those above the rate limit.
+KEPT_A_MINUTE = 60
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -68,6 +78,12 @@ class RequestLog:
     def __init__(self, app: ASGIApp, database: Database) -> None:
         self.app = app
         self.database = database
+        self._unwritten = 0
+        self._samplers = {
+            code: Sampler(KEPT_A_MINUTE, partial(_tell, words))
+            for code, words in (("UNAUTHORIZED", "without a good key"), ("RATE_LIMITED", "above the rate limit"))
+        }
+        self._failures = Sampler(1, partial(log.warning, "%d more rows of the request log could not be written"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -104,7 +120,7 @@ class RequestLog:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 answered = True
                 if kept and routed:
-                    await self._write(record)
+                    self._write(record)
             await send(message)
 
         try:
@@ -112,14 +128,35 @@ class RequestLog:
         finally:
             # A stream whose reader left never sends its last part.
             if kept and record.error_code != "NOT_FOUND":
-                await self._write(record)
+                self._write(record)
 
-    async def _write(self, record: Record) -> None:
+    def _write(self, record: Record) -> None:
         if record.written:
             return
         record.written = True
+        for sampler in self._samplers.values():
+            sampler.look()
+        flood = self._samplers.get(record.error_code or "")
+        if flood is not None and not flood.take():
+            metrics.requests_without_row.labels("flood").inc()
+            return
+        if self._unwritten >= MOST_UNWRITTEN:
+            metrics.requests_without_row.labels("database").inc()
+            return
         row = record.row()
-        try:
-            await self.database.write(lambda connection: requests.insert(connection, row))
-        except Exception:
-            log.exception("The request log could not keep %s", record.request_id)
+        self._unwritten += 1
+        written = self.database.submit(lambda connection: requests.insert(connection, row))
+        written.add_done_callback(self._written)
+
+    def _written(self, written: "asyncio.Future[None]") -> None:
+        self._unwritten -= 1
+        error = None if written.cancelled() else written.exception()
+        if error is None:
+            return
+        metrics.requests_without_row.labels("database").inc()
+        if self._failures.take():
+            log.error("A row of the request log could not be written: %s", error)
+
+
+def _tell(words: str, held_back: int) -> None:
+    log.warning("In the last minute %d requests %s were not written to the request log", held_back, words)

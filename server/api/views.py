@@ -9,7 +9,8 @@ from server.clock import Time
 from server.jobs import EventType, JobStatus, JobType
 from server.ledger.catalog import ArtifactKind, ArtifactRole, ArtifactRow, EntryRow, EntryStatus
 from server.ledger.events import EventRow
-from server.ledger.jobs import EventsSince, JobDetail, JobSummary
+from server.ledger.jobs import ClientEvents, EventsSince, JobDetail, JobSummary
+from server.ledger.webhooks import WebhookEvent
 
 
 class Linker(msgspec.Struct, frozen=True):
@@ -49,6 +50,8 @@ class JobPage(msgspec.Struct, frozen=True):
     offset: int
     #: How many jobs this page has.
     count: int
+    #: How many there are on all pages.
+    total: int
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -63,6 +66,40 @@ class JobView(msgspec.Struct, frozen=True):
     queue_position: int | None
     #: 0–1.
     progress: float
+
+
+class WholeJobPage(msgspec.Struct, frozen=True):
+    jobs: list[JobView]
+    limit: int
+    offset: int
+    #: How many jobs this page has.
+    count: int
+    #: How many there are on all pages.
+    total: int
+
+
+class ClientEvent(JobEvent, frozen=True, kw_only=True):
+    """An event among those of all of a client's jobs."""
+
+    job_public_id: str
+    #: Its place among them.
+    cursor: int
+
+
+class ClientEventPage(msgspec.Struct, frozen=True):
+    events: list[ClientEvent]
+    #: The last event's cursor; if there is none, that of the client's latest event.
+    latest_cursor: int
+
+
+class WebhookMessage(msgspec.Struct, frozen=True):
+    """What a webhook tells: a job of the client has ended."""
+
+    type: WebhookEvent
+    #: When the job ended.
+    timestamp: Time
+    #: The job as a read of it shows it, with links signed for this try.
+    data: JobView
 
 
 class EventPage(msgspec.Struct, frozen=True):
@@ -142,6 +179,14 @@ def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: 
 def event_page(public_id: str, found: EventsSince, linker: Linker) -> EventPage:
     artifacts = [artifact(row, linker) for row in found.artifacts]
     return EventPage(public_id, [event(row, artifacts) for row in found.events], found.latest_seq)
+
+
+def client_event_page(found: ClientEvents, linker: Linker) -> ClientEventPage:
+    events = []
+    for row in found.events:
+        told = event(row.event, [artifact(made, linker) for made in row.artifacts])
+        events.append(ClientEvent(**msgspec.structs.asdict(told), job_public_id=row.job, cursor=row.event.cursor))
+    return ClientEventPage(events, found.latest_cursor)
 
 
 def background(row: EntryRow, linker: Linker) -> BackgroundEntry:

@@ -1,4 +1,4 @@
-"""The events of jobs. Their numbers ascend from 1 in each job, without gaps."""
+"""The events of jobs. Their numbers ascend from 1 in each job, without gaps; their cursors ascend over all jobs."""
 
 import sqlite3
 from typing import Any
@@ -10,6 +10,8 @@ from server.jobs import EventType
 
 
 class EventRow(msgspec.Struct, frozen=True):
+    #: Its place among the events of all jobs.
+    cursor: int
     seq: int
     event_type: EventType
     stage: str | None
@@ -33,16 +35,29 @@ def add(
 ) -> None:
     """Append an event of this moment, or else of now. A late report changes nothing: a job that has ended takes no more."""
     row = connection.execute(
-        "UPDATE jobs SET last_seq = last_seq + 1 WHERE public_id = ? AND (ended_at IS NULL OR ?) RETURNING id, last_seq",
+        "UPDATE jobs SET last_seq = last_seq + 1 WHERE public_id = ? AND (ended_at IS NULL OR ?)"
+        " RETURNING id, client_id, last_seq",
         (public_id, event_type in (EventType.SUCCEEDED, EventType.FAILED)),
     ).fetchone()
     if row is None:
         return
-    insert(connection, row["id"], row["last_seq"], event_type, message, stage, extra, with_artifacts, moment)
+    insert(
+        connection,
+        row["client_id"],
+        row["id"],
+        row["last_seq"],
+        event_type,
+        message,
+        stage,
+        extra,
+        with_artifacts,
+        moment,
+    )
 
 
 def insert(
     connection: sqlite3.Connection,
+    client_id: int,
     job_id: int,
     seq: int,
     event_type: EventType,
@@ -54,9 +69,10 @@ def insert(
 ) -> None:
     """Write an event whose number the caller has set in the job's row."""
     connection.execute(
-        "INSERT INTO events (job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events (client_id, job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            client_id,
             job_id,
             seq,
             event_type,
@@ -75,6 +91,24 @@ def since(connection: sqlite3.Connection, job_id: int, seq: int) -> list[EventRo
     return [_row(row) for row in rows]
 
 
+def of_client(
+    connection: sqlite3.Connection, client_id: int, cursor: int, limit: int
+) -> list[tuple[int, str, EventRow]]:
+    """Return the client's first events after `cursor`, ascending, each with the id and the public id of its job."""
+    rows = connection.execute(
+        "SELECT events.*, jobs.public_id FROM events JOIN jobs ON jobs.id = job_id"
+        " WHERE events.client_id = ? AND cursor > ? ORDER BY cursor LIMIT ?",
+        (client_id, cursor, limit),
+    )
+    return [(row["job_id"], row["public_id"], _row(row)) for row in rows]
+
+
+def latest_cursor(connection: sqlite3.Connection, client_id: int) -> int:
+    """Return the cursor of the client's last event; 0 if there is none."""
+    row = connection.execute("SELECT max(cursor) AS latest FROM events WHERE client_id = ?", (client_id,)).fetchone()
+    return int(row["latest"] or 0)
+
+
 def latest(connection: sqlite3.Connection, job_id: int) -> EventRow | None:
     row = connection.execute("SELECT * FROM events WHERE job_id = ? ORDER BY seq DESC LIMIT 1", (job_id,)).fetchone()
     return None if row is None else _row(row)
@@ -82,6 +116,7 @@ def latest(connection: sqlite3.Connection, job_id: int) -> EventRow | None:
 
 def _row(row: sqlite3.Row) -> EventRow:
     return EventRow(
+        row["cursor"],
         row["seq"],
         EventType(row["event_type"]),
         row["stage"],

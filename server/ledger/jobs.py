@@ -1,4 +1,4 @@
-"""Jobs from their acceptance to their end. A job's end, its event and its refund are one transaction."""
+"""Jobs from their acceptance to their end. A job's end, its event, its refund and its webhook are one transaction."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
 from server.clock import Time, ago, now
 from server.jobs import EventType, Job, JobStatus, JobType, Plan
-from server.ledger import catalog, credits, events, request_log
+from server.ledger import catalog, credits, events, request_log, webhooks
+from server.ledger.webhooks import WebhookEvent
 
 IDEMPOTENCY_SPAN = timedelta(hours=24)
 
@@ -86,7 +87,7 @@ def accept(
     ).fetchone()["id"]
     if not credits.charge(connection, new.client_id, job_id, new.credits_cost, new.label):
         raise BalanceTooLow(credits.balance(connection, new.client_id), new.credits_cost)
-    events.insert(connection, job_id, 1, EventType.QUEUED, "Waiting for the GPU")
+    events.insert(connection, new.client_id, job_id, 1, EventType.QUEUED, "Waiting for the GPU")
     request_log.insert(connection, msgspec.structs.replace(row, status=202, job_id=public_id, credits=new.credits_cost))
     accepted = Accepted(row.id, public_id, JobStatus.NOT_STARTED, new.credits_cost, new.plan.understood)
     if idempotency is not None:
@@ -183,6 +184,7 @@ def succeed(connection: sqlite3.Connection, public_id: str, delivery: catalog.De
     for image in delivery.images:
         catalog.add(connection, row["client_id"], row["id"], image)
     events.add(connection, public_id, EventType.SUCCEEDED, delivery.message, with_artifacts=True)
+    webhooks.announce(connection, row["id"], WebhookEvent.SUCCEEDED)
     return True
 
 
@@ -196,6 +198,7 @@ def fail(
     refunded = credits.refund(connection, row["id"])
     details = {"reason": reason, "refunded": refunded, **(extra or {})}
     events.add(connection, public_id, EventType.FAILED, message, extra=details)
+    webhooks.announce(connection, row["id"], WebhookEvent.FAILED)
     return True
 
 
@@ -234,29 +237,70 @@ class EventsSince(msgspec.Struct, frozen=True):
     ended: bool
 
 
+class ClientEvent(msgspec.Struct, frozen=True):
+    job: str
+    event: events.EventRow
+    #: The job's artifacts, if they belong to this event.
+    artifacts: list[catalog.ArtifactRow]
+
+
+class ClientEvents(msgspec.Struct, frozen=True):
+    """Events of all of a client's jobs after a cursor, as of one moment."""
+
+    events: list[ClientEvent]
+    #: The last one's cursor; if there is none, that of the client's latest event.
+    latest_cursor: int
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of a client's jobs to list; what is empty or None does not matter."""
+
+    ids: Sequence[str] = ()
+    job_types: Sequence[str] = ()
+    status: JobStatus | None = None
+    created_after: str | None = None
+
+
 def page(
-    connection: sqlite3.Connection,
-    client_id: int,
-    job_types: Sequence[str],
-    status: JobStatus | None,
-    created_after: str | None,
-    limit: int,
-    offset: int,
-) -> list[JobSummary]:
-    """Return a page of a client's jobs, newest first."""
-    where, values = ["client_id = ?"], [client_id, *job_types]
-    if job_types:
-        where.append(f"job_type IN ({', '.join('?' * len(job_types))})")
-    for condition, value in (("status = ?", status), ("created_at > ?", created_after)):
+    connection: sqlite3.Connection, client_id: int, only: Filter, limit: int, offset: int
+) -> tuple[list[JobSummary], int]:
+    """Return a page of a client's jobs, newest first, and how many there are on all pages."""
+    conditions: list[str] = ["client_id = ?"]
+    values: list[Any] = [client_id]
+    for column, choices in (("public_id", only.ids), ("job_type", only.job_types)):
+        if choices:
+            conditions.append(f"{column} IN ({', '.join('?' * len(choices))})")
+            values.extend(choices)
+    for condition, value in (("status = ?", only.status), ("created_at > ?", only.created_after)):
         if value is not None:
-            where.append(condition)
+            conditions.append(condition)
             values.append(value)
+    where = " AND ".join(conditions)
     rows = connection.execute(
-        "SELECT public_id, job_type, status, created_at FROM jobs"
-        f" WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ? OFFSET ?",
+        f"SELECT public_id, job_type, status, created_at FROM jobs WHERE {where} ORDER BY id DESC LIMIT ? OFFSET ?",
         (*values, limit, offset),
     )
-    return [_summary(row) for row in rows]
+    total = connection.execute(f"SELECT count(*) AS n FROM jobs WHERE {where}", values).fetchone()["n"]
+    return [_summary(row) for row in rows], int(total)
+
+
+def page_of_details(
+    connection: sqlite3.Connection, client_id: int, only: Filter, limit: int, offset: int
+) -> tuple[list[JobDetail], int]:
+    """Return the same page with whole jobs."""
+    summaries, total = page(connection, client_id, only, limit, offset)
+    found = [detail(connection, client_id, summary.public_id) for summary in summaries]
+    return [job for job in found if job is not None], total
+
+
+def events_of_client(connection: sqlite3.Connection, client_id: int, cursor: int, limit: int) -> ClientEvents:
+    """Return the first `limit` events of the client's jobs after `cursor`."""
+    found = [
+        ClientEvent(job, event, catalog.artifacts(connection, job_id) if event.with_artifacts else [])
+        for job_id, job, event in events.of_client(connection, client_id, cursor, limit)
+    ]
+    latest = found[-1].event.cursor if found else events.latest_cursor(connection, client_id)
+    return ClientEvents(found, latest)
 
 
 def detail(connection: sqlite3.Connection, client_id: int, public_id: str) -> JobDetail | None:

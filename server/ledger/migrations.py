@@ -228,6 +228,83 @@ def m003_plans_and_catalog(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m004_events_of_a_client(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- Events are numbered across all jobs too, so that a client can follow all of its jobs at once.
+        CREATE TABLE numbered_events (
+            -- A number is never given twice, whatever is deleted.
+            cursor INTEGER PRIMARY KEY AUTOINCREMENT,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            job_id INTEGER NOT NULL REFERENCES jobs(id),
+            seq INTEGER NOT NULL,
+            event_type TEXT NOT NULL CHECK (event_type IN ('queued', 'stage', 'succeeded', 'failed')),
+            stage TEXT,
+            message TEXT NOT NULL,
+            -- Whether the job's artifacts belong to this event.
+            with_artifacts INTEGER NOT NULL DEFAULT 0,
+            extra TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (job_id, seq)
+        ) STRICT;
+        -- By time, but for a job's own events, which keep their order even if the clock was set back between them.
+        INSERT INTO numbered_events
+            (client_id, job_id, seq, event_type, stage, message, with_artifacts, extra, created_at)
+            SELECT jobs.client_id, job_id, seq, event_type, stage, message, with_artifacts, extra, events.created_at
+            FROM events JOIN jobs ON jobs.id = job_id
+            ORDER BY max(events.created_at) OVER (PARTITION BY job_id ORDER BY seq), job_id, seq;
+        DROP TABLE events;
+        ALTER TABLE numbered_events RENAME TO events;
+        CREATE INDEX events_by_client ON events (client_id, cursor);
+        """,
+    )
+
+
+@migrations()
+def m005_webhooks(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE webhooks (
+            client_id INTEGER PRIMARY KEY REFERENCES clients(id),
+            url TEXT NOT NULL,
+            -- A JSON array of the event types that the receiver wants.
+            events TEXT NOT NULL,
+            secret TEXT NOT NULL,
+            -- The secret before this one: for a day, deliveries are signed with both.
+            previous_secret TEXT,
+            set_at TEXT NOT NULL
+        ) STRICT;
+
+        -- The outbox: the transaction that ends a job writes its row.
+        CREATE TABLE webhook_deliveries (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            -- A job ends once.
+            job_id INTEGER NOT NULL UNIQUE REFERENCES jobs(id),
+            event TEXT NOT NULL CHECK (event IN ('job.succeeded', 'job.failed')),
+            state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+            -- Tries whose outcome is known.
+            tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+            tried_at TEXT,
+            -- The HTTP status of the last try; null if there was no answer.
+            status INTEGER,
+            -- What was wrong with the last try; null if nothing was.
+            error TEXT,
+            -- The next try of a pending delivery; null once it has ended.
+            due_at TEXT,
+            created_at TEXT NOT NULL,
+            CHECK ((state = 'pending') = (due_at IS NOT NULL))
+        ) STRICT;
+        CREATE INDEX webhook_deliveries_due ON webhook_deliveries (client_id, due_at) WHERE state = 'pending';
+        CREATE INDEX webhook_deliveries_by_time ON webhook_deliveries (created_at);
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""

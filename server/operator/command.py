@@ -7,6 +7,7 @@ import click
 
 from server.ledger.backup import DamagedCopy
 from server.ledger.clients import ClientExists, NoSuchClient
+from server.ledger.webhooks import NoSuchDelivery, NoWebhook
 from server.models_file import ModelsFileError
 from server.operator.clients import clients
 from server.operator.database import database
@@ -15,6 +16,7 @@ from server.operator.keys import keys
 from server.operator.models import models
 from server.operator.replay import replay
 from server.operator.requests import requests
+from server.operator.webhooks import webhooks
 from server.printable import printable_lines
 from server.settings import SettingsError
 
@@ -26,6 +28,8 @@ _TOLD = (
     ModelsFileError,
     NoSuchClient,
     ClientExists,
+    NoWebhook,
+    NoSuchDelivery,
     sqlite3.Error,
 )
 
@@ -35,7 +39,7 @@ def backlot() -> None:
     """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
 
 
-for group in (clients, keys, requests, replay, models, database):
+for group in (clients, keys, requests, webhooks, replay, models, database):
     backlot.add_command(group)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines import protocol
+from pipelines.colors import parse_color
 from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
@@ -48,7 +49,16 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
 
 
 async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Path) -> Recipe:
-    item = protocol.Item("replay", recipe.seed, recipe.prompt, recipe.negative_prompt, str(target), deliver_flawed=True)
+    item = protocol.Item(
+        "replay",
+        recipe.seed,
+        recipe.prompt,
+        recipe.negative_prompt,
+        str(target),
+        colors=tuple(map(parse_color, recipe.colors)),
+        palette=recipe.palette,
+        deliver_flawed=True,
+    )
     order = protocol.Generate(
         card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
     )

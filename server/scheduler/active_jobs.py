@@ -174,6 +174,7 @@ class ActiveJobs:
             brand_words=generation.brand_words,
             path=str(self._file(image)),
             colors=generation.colors,
+            palette=generation.palette,
             evaluate=plan.evaluate,
             deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
         )

@@ -5,6 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: In place of a job: news of any.
+ANY_JOB = "any"
+
 
 class EventHub:
     """Subscribe *before* reading the ledger: what is written between the read and the wait has set the flag already."""
@@ -25,8 +28,9 @@ class EventHub:
                 del self._waiting[job_id]
 
     def publish(self, job_id: str) -> None:
-        for flag in self._waiting.get(job_id, ()):
-            flag.set()
+        for topic in (job_id, ANY_JOB):
+            for flag in self._waiting.get(topic, ()):
+                flag.set()
 
     def close(self) -> None:
         """Let every waiting request go; the server is stopping."""

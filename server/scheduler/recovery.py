@@ -86,17 +86,19 @@ def decide(case: Case, most_crashes: int) -> Decision:
             return Decision.FAIL
         case Case(happened=Happened.IMAGE_FAULT, mode=FailureMode.RETRY, attempts_left=True):
             return Decision.RETRY_NEXT_SEED
-        case Case(happened=Happened.BATCH_FAILED, shared=True, isolated=False):
-            return Decision.ISOLATE
-        case Case(happened=Happened.CRASHED | Happened.KILLED, suspect=False) if case.crashes < most_crashes:
-            return Decision.REQUEUE
-        case Case(happened=Happened.CRASHED | Happened.KILLED, shared=True, isolated=False) if (
-            case.crashes < most_crashes
-        ):
-            return Decision.ISOLATE
         case Case(happened=Happened.IMAGE_FAULT):
             return Decision.FAIL
-        case Case(mode=FailureMode.RETRY, attempts_left=True):
-            return Decision.RETRY_SAME_SEED
+        case Case(happened=Happened.CRASHED | Happened.KILLED) if case.crashes >= most_crashes:
+            return _answer(case)
+        case Case(happened=Happened.CRASHED | Happened.KILLED, suspect=False):
+            return Decision.REQUEUE
+        case Case(happened=Happened.BATCH_FAILED | Happened.CRASHED | Happened.KILLED, shared=True, isolated=False):
+            return Decision.ISOLATE
         case _:
-            return Decision.FAIL
+            return _answer(case)
+
+
+def _answer(case: Case) -> Decision:
+    """Return what becomes of an image that answers for what the machine did."""
+    retries = case.mode is FailureMode.RETRY and case.attempts_left
+    return Decision.RETRY_SAME_SEED if retries else Decision.FAIL

@@ -54,6 +54,7 @@ class Scheduler:
         self._settings = settings
         self._models = models
         self._database = database
+        self._hub = hub
         self._limits = limits
         self._queue = Queue()
         self._settlement = Settlement(database, hub, deliver)
@@ -111,6 +112,7 @@ class Scheduler:
         async def commit() -> tuple[T, Job | None]:
             answer, job = await self._database.write(write)
             if job is not None:
+                self._hub.publish(job.job_id)
                 self._jobs.submit(job)
                 self._feeder.advance()
             return answer, job

@@ -1,4 +1,4 @@
-/** The server's API as functions. Every failure is an ApiError, or Unreachable where nobody answered. */
+/** The server's API as functions. They throw ApiError for an error that the server tells, and Unreachable if nobody answers. */
 
 import { sameOrigin } from "./dom.js";
 
@@ -36,7 +36,7 @@ export class ApiError extends Error {
     this.code = body?.error?.code ?? "";
     /** @type {Detail[]} */
     this.detail = body?.detail ?? [];
-    /** Seconds, or 0 where the server names none. */
+    /** Seconds; 0 if the server names none. */
     this.retryAfter = Number(retryAfter) || 0;
   }
 }
@@ -62,7 +62,8 @@ export function useKey(value) {
 async function send(path, init = {}) {
   const headers = { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   try {
-    return await fetch(path, { cache: "no-store", ...init, headers });
+    // Relative to the page: a proxy may serve all of this under a path of its own.
+    return await fetch(new URL(path.slice(1), document.baseURI), { cache: "no-store", ...init, headers });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new Unreachable();
@@ -105,7 +106,7 @@ export async function price() {
 export const balance = async () => (await call("/v1/credits")).balance;
 
 /**
- * Newest first.
+ * Return backgrounds, newest first.
  * @param {number} limit
  * @param {number} offset
  * @returns {Promise<Background[]>}
@@ -119,7 +120,7 @@ export const backgrounds = (limit, offset) => call(`/v1/catalog/backgrounds?limi
 export const background = (id) => call(`/v1/catalog/backgrounds/${encodeURIComponent(id)}`);
 
 /**
- * Ids, newest first.
+ * Return the ids of jobs with this status, newest first.
  * @param {"NOT_STARTED" | "IN_PROGRESS"} status
  * @returns {Promise<string[]>}
  */
@@ -142,7 +143,7 @@ export const job = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
 export const cancel = (id) => call(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
 
 /**
- * The picture of a job that has ended well.
+ * Return the picture of a job that has ended well.
  * @param {{public_id: string, result: Artifact[]}} ended
  */
 export function pictureOf({ public_id, result }) {
@@ -152,7 +153,7 @@ export function pictureOf({ public_id, result }) {
 }
 
 /**
- * A fresh link to a job's picture.
+ * Return a fresh link to a job's picture.
  * @param {string} id
  */
 export async function pictureLink(id) {
@@ -160,7 +161,7 @@ export async function pictureLink(id) {
 }
 
 /**
- * A job's picture, as the PNG that is on the server.
+ * Return a job's picture: the PNG that is on the server.
  * @param {string} id
  */
 export async function picture(id) {
@@ -168,7 +169,7 @@ export async function picture(id) {
 }
 
 /**
- * Ask for a background. Sent again where nobody answers; the idempotency key sees to it that it is paid for once.
+ * Ask for a background. If nobody answers, the request is sent again; because of its idempotency key it is paid for once.
  * @param {Spec} spec
  * @returns {Promise<{job_id: string, credits_cost: number}>}
  */
@@ -186,7 +187,7 @@ export async function generate(spec) {
   return call("/v1/background-generator", init);
 }
 
-/** `crypto.randomUUID` is missing where the page came over plain HTTP from another machine. */
+/** Return a random id. `crypto.randomUUID` is missing if the page came over plain HTTP from another machine. */
 function randomId() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -194,13 +195,13 @@ function randomId() {
 
 // ── following a job ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Twice the server's heartbeat and some: a stream this quiet is broken, or a proxy holds it back. */
+/** More than twice the server's heartbeat: a stream that is quiet for so long is broken, or a proxy holds it back. */
 const SILENCE_MS = 35_000;
 
 let streamsWork = true;
 
 /**
- * Hand over a job's events after `since` until it has ended, over broken connections too.
+ * Hand over a job's events after `since` until it has ended. A broken connection is made again.
  * @param {string} id
  * @param {number} since
  * @param {(event: JobEvent) => void} onEvent
@@ -228,7 +229,7 @@ export async function follow(id, since, onEvent, signal) {
 }
 
 /**
- * Server-sent events by fetch, since EventSource cannot send the key.
+ * Yield a job's events as the server sends them: by fetch, since EventSource cannot send the key.
  * @param {string} id
  * @param {number} since
  * @param {AbortSignal} signal
@@ -260,7 +261,7 @@ async function* stream(id, since, signal) {
 }
 
 /**
- * The lines of a response as they come, some at a time. Each event of this server has its JSON on one `data:` line.
+ * Yield the lines of a response as they come, some at a time. The server puts the JSON of an event on one `data:` line.
  * @param {Response} response
  * @returns {AsyncGenerator<string[]>}
  */

@@ -1,13 +1,13 @@
 /** Small helpers for building the page. Nothing from the server is ever parsed as HTML. */
 
 /**
- * The element with this id.
+ * Return the element with this id.
  * @overload
  * @param {string} id
  * @returns {HTMLElement}
  */
 /**
- * The element with this id, which the page has made one of this kind.
+ * Return the element with this id, which is of this kind.
  * @template {HTMLElement} T
  * @overload
  * @param {string} id
@@ -44,7 +44,7 @@ export function el(tag, props = {}, ...children) {
 }
 
 /**
- * A small square of a colour.
+ * Make a small square of a colour.
  * @param {string} color  as CSS writes it
  */
 export function patch(color) {
@@ -54,7 +54,7 @@ export function patch(color) {
 }
 
 /**
- * Show a text, or hide the element where there is none.
+ * Show a text; hide the element if the text is empty.
  * @param {HTMLElement} node
  * @param {string} text
  */
@@ -64,7 +64,7 @@ export function tell(node, text) {
 }
 
 /**
- * Tell those who listen to the page rather than look at it.
+ * Tell a text to people who listen to the page with a screen reader.
  * @param {string} text
  */
 export function announce(text) {
@@ -72,7 +72,7 @@ export function announce(text) {
 }
 
 /**
- * An `img` whose signed link is renewed once when it does not load.
+ * Show a picture by its signed link. If it does not load, the link is renewed once.
  * @param {HTMLImageElement} image
  * @param {string} url
  * @param {() => Promise<string>} renew  reads a fresh link
@@ -91,7 +91,7 @@ export function show(image, url, renew, onLost = () => {}) {
 }
 
 /**
- * Links carry the name that the server knows itself by; the page uses the name it was reached by.
+ * Return a link without its host: it carries the name that the server knows itself by, which the browser may not reach.
  * @param {string} url
  */
 export function sameOrigin(url) {

@@ -16,7 +16,7 @@ let enabled = true;
 /** @type {number | null} */
 let balance = null;
 
-/** What the person typed cannot be sent at all. */
+/** Is thrown if what the person typed cannot be sent at all. */
 export class NotYet extends Error {
   /**
    * @param {string} field
@@ -124,7 +124,7 @@ function removeColor(row) {
   (near?.querySelector(/** @type {"input"} */ (".written")) ?? byId("add-color")).focus();
 }
 
-/** Labels follow the order, and there is no ninth. */
+/** Number the colours' labels in their order, and offer no ninth colour. */
 function numberColors() {
   byId("colors").querySelectorAll(".color").forEach((row, index) => {
     const labels = [`Pick colour ${index + 1}`, `Colour ${index + 1}`, `Remove colour ${index + 1}`];
@@ -134,7 +134,7 @@ function numberColors() {
 }
 
 /**
- * Several colours pasted at once become as many rows.
+ * Put several colours that are pasted at once into as many rows.
  * @param {ClipboardEvent} event
  * @param {HTMLElement} row
  */
@@ -160,7 +160,7 @@ function showSwatch(swatch, text) {
 const context = document.createElement("canvas").getContext("2d");
 
 /**
- * `#rrggbb` of a CSS colour; null where the browser knows none by that name.
+ * Return a CSS colour as `#rrggbb`; null if the browser knows none by that name.
  * @param {string} text
  */
 function hexOf(text) {
@@ -209,7 +209,7 @@ export function offerBalance(value) {
   showHints();
 }
 
-/** The sentences that follow what is chosen. */
+/** Write the sentences that depend on what is chosen. */
 function showHints() {
   const count = variations();
   const total = cost * count;
@@ -227,7 +227,7 @@ function showHints() {
 function priceText(count, total) {
   const sum = count === 1 ? plural(total, "credit") : `${count} × ${cost} = ${plural(total, "credit")}`;
   const short = balance !== null && total > balance;
-  return short ? `${sum}, and ${balance} are left: ask whoever runs the server for more` : sum;
+  return short ? `${sum}, and ${balance} are left: ask the operator for more` : sum;
 }
 
 function sizeText() {
@@ -254,7 +254,7 @@ const checkedValue = (name) => {
 const chosenRatio = () => checkedValue("aspect_ratio");
 const variations = () => Number(checkedValue("count"));
 
-/** The seed; null where the server is to draw one, NaN where what is written is no seed. */
+/** Return the seed; null if the server is to draw one, NaN if what is written is no seed. */
 function writtenSeed() {
   const text = input("seed").value.trim();
   if (text === "") return null;
@@ -262,7 +262,7 @@ function writtenSeed() {
 }
 
 /**
- * One spec for each variation. Throws NotYet.
+ * Return a spec for each variation. Throws NotYet.
  * @returns {Spec[]}
  */
 function specs() {
@@ -338,7 +338,7 @@ function check(name, value) {
 // ── what is wrong with it ────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Show an error at its field where it has one, else above the button.
+ * Show an error at its field if it has one, else above the button.
  * @param {unknown} error
  */
 export function showError(error) {
@@ -366,7 +366,7 @@ function showDetail(detail) {
 /**
  * @param {string} field
  * @param {string} message
- * @param {HTMLElement} [culprit]  where the field has more than one input
+ * @param {HTMLElement} [culprit]  the input that is wrong, if the field has several
  */
 function showProblem(field, message, culprit) {
   const box = /** @type {HTMLElement} */ (document.querySelector(`#spec [data-field="${field}"]`));

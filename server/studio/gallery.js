@@ -28,17 +28,17 @@ export function clear() {
   byId("empty").hidden = true;
 }
 
-/** Job ids in the order shown. */
+/** Return the job ids in the order shown. */
 export const shown = () => items.map((item) => item.generation_job_public_id);
 
-/** The next page, below what is there. */
+/** Load the next page, below what is there. */
 export const loadMore = () => queue(() => load(items.length, "append"));
 
-/** What is new, above what is there. */
+/** Load what is new, above what is there. */
 export const loadNewest = () => queue(() => load(0, "prepend"));
 
 /**
- * One load after the other, so that nothing is shown twice.
+ * Run one load after the other, so that nothing is shown twice.
  * @param {() => Promise<void>} work
  */
 function queue(work) {
@@ -95,7 +95,7 @@ function setRatio(tile, ratio) {
 }
 
 /**
- * The shape as the description tells it, so that nothing moves when the picture arrives; square where it does not.
+ * Return width ÷ height as the description tells them, so that nothing moves when the picture arrives; 1 if it does not.
  * @param {string} description
  */
 function sizeIn(description) {

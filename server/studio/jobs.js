@@ -18,7 +18,7 @@ const MOST_STREAMS = 2;
 /** How many jobs are read each second, at most: well below the rate limit of a key. */
 const READS_PER_TICK = 2;
 const TICK_MS = 1000;
-/** The same while nobody answers. */
+/** Milliseconds between reads while nobody answers. */
 const SILENT_TICK_MS = 5000;
 
 /** @type {Map<string, Entry>} */
@@ -58,7 +58,7 @@ export async function restore() {
  * Follow a job.
  * @param {string} id
  * @param {Spec} spec
- * @param {string} [before]  the job of the same order that it comes after; first of all where there is none
+ * @param {string} [before]  the job of the same order that it comes after; without it the card goes before all others
  */
 export function add(id, spec, before) {
   if (entries.has(id)) return;
@@ -83,7 +83,7 @@ const running = () => [...entries.values()].filter((entry) => !ended(entry));
 
 // ── hearing of them ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Give the streams to the jobs nearest their end; none while nobody looks. */
+/** Give the streams to the jobs nearest their end; give none while the page is hidden. */
 function assignStreams() {
   const order = running().sort((a, b) => Number(b.state === "running") - Number(a.state === "running"));
   const chosen = new Set(document.hidden ? [] : order.slice(0, MOST_STREAMS));
@@ -108,7 +108,7 @@ function stopStream(entry) {
   entry.stream = null;
 }
 
-/** Read, each second, the jobs not heard of for longest: those without a stream, and the places of those waiting. */
+/** Each second read the jobs not heard of for longest: those without a stream, and those that wait, for their places. */
 async function startTicking() {
   if (ticking) return;
   ticking = true;
@@ -202,7 +202,7 @@ function finish(entry, state, status) {
 }
 
 /**
- * The server will tell no more of this job to this key.
+ * End a card whose job the server will tell this key no more of.
  * @param {Entry} entry
  * @param {unknown} error
  */
@@ -266,7 +266,7 @@ function showPicture(entry, artifact) {
   show(image, artifact.image_url, () => api.pictureLink(entry.id));
 }
 
-/** The list's heading, its button, the streams and the window's title. */
+/** Show what depends on all jobs: the list's heading and button, the streams, the window's title. */
 function renderAll() {
   assignStreams();
   const left = running().length;
@@ -291,7 +291,7 @@ async function stop(entry) {
   try {
     applyJob(entry, await api.cancel(entry.id));
   } catch (error) {
-    // One that has just ended tells so by itself.
+    // A job that has just ended says so by its last event.
     if (error instanceof api.ApiError && error.code === "JOB_NOT_CANCELLABLE") return;
     entry.view.cancel.disabled = false;
     announce(explain(error));

@@ -95,6 +95,8 @@ export interface components {
             negative_prompt?: string | null;
             /** @description null is the configured default, fail unless the operator changed it */
             on_technical_failure?: components["schemas"]["FailureMode"] | null;
+            /** @description How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are moved onto them besides; null is the model's default */
+            palette?: components["schemas"]["PaletteMode"] | null;
             /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
             /** @description 1–2,000 characters that replace the model's own template; scene and mood are kept as data */
@@ -107,6 +109,28 @@ export interface components {
              */
             scene_type: string;
             seed?: number | null;
+        };
+        /**
+         * ClientEvent
+         * @description An event among those of all of a client's jobs.
+         */
+        ClientEvent: {
+            artifacts: components["schemas"]["Artifact"][];
+            /** Format: date-time */
+            created_at: string;
+            cursor: number;
+            event_type: components["schemas"]["EventType"];
+            extra: Record<string, unknown>;
+            job_public_id: string;
+            message: string;
+            seq: number;
+            stage: string | null;
+            visibility: string;
+        };
+        /** ClientEventPage */
+        ClientEventPage: {
+            events: components["schemas"]["ClientEvent"][];
+            latest_cursor: number;
         };
         /** Day */
         Day: {
@@ -271,6 +295,8 @@ export interface components {
             negative_prompt?: string | null;
             /** @description null is the configured default, fail unless the operator changed it */
             on_technical_failure?: components["schemas"]["FailureMode"] | null;
+            /** @description How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are moved onto them besides; null is the model's default */
+            palette?: components["schemas"]["PaletteMode"] | null;
             /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
             /**
@@ -300,6 +326,7 @@ export interface components {
             jobs: components["schemas"]["JobSummary"][];
             limit: number;
             offset: number;
+            total: number;
         };
         /**
          * JobStatus
@@ -393,6 +420,12 @@ export interface components {
         Operations: {
             operations: components["schemas"]["OperationPrice"][];
         };
+        /**
+         * PaletteMode
+         * @description How requested colours reach an image.
+         * @enum {unknown}
+         */
+        PaletteMode: "match" | "prompt";
         /** Readiness */
         Readiness: {
             device: string | null;
@@ -415,6 +448,7 @@ export interface components {
             limit: number;
             offset: number;
             renders: Record<string, unknown>[];
+            total: number;
         };
         /**
          * Totals
@@ -479,6 +513,22 @@ export interface components {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
         };
+        /**
+         * WebhookEvent
+         * @description What a webhook tells.
+         * @enum {unknown}
+         */
+        WebhookEvent: "job.failed" | "job.succeeded";
+        /**
+         * WebhookMessage
+         * @description What a webhook tells: a job of the client has ended.
+         */
+        WebhookMessage: {
+            data: components["schemas"]["JobView"];
+            /** Format: date-time */
+            timestamp: string;
+            type: components["schemas"]["WebhookEvent"];
+        };
     };
     responses: never;
     parameters: never;
@@ -493,6 +543,8 @@ export type ArtifactRole = components['schemas']['ArtifactRole'];
 export type BackgroundEntry = components['schemas']['BackgroundEntry'];
 export type BackgroundEntrySpec = components['schemas']['BackgroundEntrySpec'];
 export type BackgroundSpec = components['schemas']['BackgroundSpec'];
+export type ClientEvent = components['schemas']['ClientEvent'];
+export type ClientEventPage = components['schemas']['ClientEventPage'];
 export type Day = components['schemas']['Day'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
@@ -523,6 +575,7 @@ export type OpenAIErrorBody = components['schemas']['OpenAIErrorBody'];
 export type OpenAIModel = components['schemas']['OpenAIModel'];
 export type OperationPrice = components['schemas']['OperationPrice'];
 export type Operations = components['schemas']['Operations'];
+export type PaletteMode = components['schemas']['PaletteMode'];
 export type Readiness = components['schemas']['Readiness'];
 export type RenderPage = components['schemas']['RenderPage'];
 export type Totals = components['schemas']['Totals'];
@@ -533,5 +586,7 @@ export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
 export type Usage = components['schemas']['Usage'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type WebhookEvent = components['schemas']['WebhookEvent'];
+export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -11,7 +11,7 @@ import { explain, explainReadiness, nameOf } from "./words.js";
 /** @typedef {import("./api.js").Spec} Spec */
 
 const STORED = "backlot-key";
-/** How often readiness is read while there is none, and while there is. */
+/** Milliseconds between reads of the readiness, while the server is not ready and while it is. */
 const READINESS_MS = { missing: 3_000, there: 30_000 };
 
 /** What a newcomer may start from. @type {Spec[]} */
@@ -25,7 +25,7 @@ const IDEAS = [
 // ── the key ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * The key in a text: a key by itself, or a link that carries one.
+ * Return the key in a text: a key by itself, or a link that carries one.
  * @param {string} text
  */
 const keyIn = (text) => text.match(/sk_(live|test)_[\w-]+/)?.[0] ?? text.trim();
@@ -50,7 +50,7 @@ function attempt(work) {
   }
 }
 
-/** Take a key out of the address, so that it is not left in the history or shown to whoever looks on. */
+/** Take a key out of the address, so that it neither stays in the history nor on the screen. */
 function keyFromAddress() {
   const found = new URLSearchParams(location.hash.slice(1)).get("key");
   if (found) history.replaceState(null, "", location.pathname + location.search);
@@ -74,7 +74,7 @@ async function enter(key) {
     showBalance(balance);
   } catch (error) {
     leave(explain(error));
-    // A key that the server refuses is of no use; one that it could not be asked about may be.
+    // A key that the server refuses is of no use. If the server could not be asked, the key may be good.
     if (error instanceof api.ApiError && error.status === 401) stored.forget();
     return;
   }
@@ -85,7 +85,7 @@ async function enter(key) {
 }
 
 /**
- * Back to where a key is asked for.
+ * Go back to where a key is asked for.
  * @param {string} [why]
  */
 function leave(why = "") {
@@ -106,7 +106,7 @@ function showStudio(open) {
 }
 
 /**
- * A key may be revoked while the page is open.
+ * Show an error; leave if it says that the key was revoked while the page was open.
  * @param {unknown} error
  */
 function meet(error) {

@@ -13,7 +13,7 @@ import { explain } from "./words.js";
 let wiring = { onUse: () => {}, onAgain: async () => {}, neighbours: () => [] };
 /** @type {api.Job | null} */
 let job = null;
-/** The job last asked for: answers that come late for another one are not shown. */
+/** The job that was asked for last: a late answer for another one is not shown. */
 let wanted = "";
 
 const dialogBox = () => byId("viewer", HTMLDialogElement);
@@ -103,13 +103,13 @@ function turn(by) {
 
 // ── what can be done with it ─────────────────────────────────────────────────────────────────────────────────────────
 
-/** The job shown; the buttons that call this are there only while one is. */
+/** Return the job that is shown. Only buttons that are there while one is shown call this. */
 function shown() {
   if (!job) throw new Error("No picture is shown");
   return job;
 }
 
-/** The request, with everything that the server chose written out. */
+/** Return the request, with everything that the server chose written out. */
 function settings() {
   const { model, seed } = api.pictureOf(shown()).meta;
   return { ...shown().request, image_model: model, seed };
@@ -156,7 +156,7 @@ async function copySeed() {
 }
 
 /**
- * The clipboard API is missing where the page came over plain HTTP from another machine.
+ * Copy a text and say whether that worked. The clipboard API is missing if the page came over plain HTTP from another machine.
  * @param {string} text
  */
 async function copy(text) {

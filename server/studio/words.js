@@ -15,7 +15,7 @@ export const MOODS = [
 export const RATIOS = ["1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "21:9"];
 
 /**
- * Width divided by height.
+ * Return width divided by height.
  * @param {string | null | undefined} ratio
  */
 export function ratioOf(ratio) {
@@ -24,7 +24,7 @@ export function ratioOf(ratio) {
 }
 
 /**
- * What went wrong with a request, and what to do.
+ * Say what went wrong with a request, and what to do.
  * @param {unknown} error
  */
 export function explain(error) {
@@ -38,16 +38,16 @@ export function explain(error) {
     case "QUEUE_FULL":
       return `The queue is full; nothing was charged for what it could not take. Try again ${wait}, or wait for some jobs to end.`;
     case "OPERATION_DISABLED":
-      return "Generating backgrounds is switched off on this server at the moment. Whoever runs it can switch it on.";
+      return "Generating backgrounds is switched off on this server at the moment. The operator can switch it on.";
     case "FORBIDDEN":
-      return `This key may not do that: ${error.message}. Ask whoever runs the server for one that may.`;
+      return `This key may not do that: ${error.message}. Ask the operator for one that may.`;
     default:
       return error.status >= 500 ? `${error.message}. Nothing was charged; try again.` : error.message;
   }
 }
 
 /**
- * One problem of a 422, at its field.
+ * Say what is wrong with one field of a request.
  * @param {import("./api.js").Detail} detail
  */
 export function explainDetail({ loc, msg, type }) {
@@ -73,17 +73,17 @@ const REASONS = {
   worker_crashed: "The GPU process stopped. It is started again by itself; try once more.",
   start_timeout: "The GPU process did not start in time.",
   step_timeout: "It took too long and was stopped.",
-  write_timeout: "Saving the picture took too long. Whoever runs the server should look at its disk.",
-  pipeline_error: "The model could not make this picture. Whoever runs the server finds out why in its log.",
+  write_timeout: "Saving the picture took too long. The operator should look at the server's disk.",
+  pipeline_error: "The model could not make this picture. The operator finds out why in the server's log.",
   load_timeout: "The model took too long to load.",
-  model_load_failed: "The model could not be loaded. Whoever runs the server finds out why at /readyz.",
+  model_load_failed: "The model could not be loaded. The operator finds out why at /readyz.",
   model_removed: "That model is no longer offered.",
   server_restarted: "The server was restarted while this ran. Try once more.",
-  image_not_written: "The picture could not be saved. Whoever runs the server should look at its disk.",
+  image_not_written: "The picture could not be saved. The operator should look at the server's disk.",
 };
 
 /**
- * Why a job failed.
+ * Say why a job failed.
  * @param {import("./api.js").JobEvent} event
  */
 export function explainFailure({ extra, message }) {
@@ -92,7 +92,7 @@ export function explainFailure({ extra, message }) {
 }
 
 /**
- * What a job is doing.
+ * Say what a job is doing.
  * @param {import("./api.js").JobEvent} event
  */
 export function explainStage({ stage, message, extra }) {
@@ -111,7 +111,7 @@ export function explainStage({ stage, message, extra }) {
 }
 
 /**
- * Why nothing can be generated now; empty where it can.
+ * Say why nothing can be generated now; return an empty text if something can.
  * @param {import("./api.js").Readiness} state
  */
 export function explainReadiness(state) {
@@ -120,14 +120,14 @@ export function explainReadiness(state) {
   const failed = Object.entries(state.load_errors);
   if (failed.length) {
     const told = failed.map(([model, reason]) => `${model}: ${reason}`).join("; ");
-    return `The model could not be loaded. Whoever runs this server needs to look at it. (${told})`;
+    return `The model could not be loaded. The operator needs to look at it. (${told})`;
   }
   if (state.gpu_process === "restarting") return `The GPU process stopped and is being started again. ${wait}`;
   return `The model is being loaded … ${wait}`;
 }
 
 /**
- * The job's name until the server has coined one.
+ * Return the name by which a job goes until the server has coined one.
  * @param {import("./api.js").Spec} spec
  */
 export function nameOf(spec) {

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS
-from pipelines.colors import parse_color
+from pipelines.colors import PaletteMode, parse_color
 from pipelines.model_card import ModelCard
 from server.jobs import FailureMode
 from server.models_file import Models
@@ -27,6 +27,13 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         list[str],
         Meta(max_length=MAX_COLORS, description="CSS colour names, #rgb or #rrggbb", examples=[["navy", "#f4e9d8"]]),
     ] = []
+    palette: Annotated[
+        PaletteMode | None,
+        Meta(
+            description="How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are"
+            " moved onto them besides; null is the model's default"
+        ),
+    ] = None
     display_name: Annotated[str, Meta(max_length=MAX_TEXT, description="Empty: the server coins one")] = ""
     metadata: Annotated[dict[str, Any], Meta(description="Any JSON object up to 16 KiB; kept and echoed")] = {}
     image_model: Annotated[str | None, Meta(description="A model of GET /v1/models; null is the default")] = None

@@ -115,6 +115,7 @@ def plan(
             negative_prompt=prompt.negative,
             brand_words=prompt.brand_words,
             colors=tuple(parse_color(color) for color in spec.dominant_colors),
+            palette=spec.palette or card.sampling.palette,
         )
         for index in range(count)
     )
@@ -251,6 +252,7 @@ def _queue_full(scheduler: Scheduler) -> QueueFull:
 def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:
     meta: dict[str, Any] = msgspec.to_builtins(image.recipe)
     meta |= {"model_revision": image.recipe.revision, "timings": image.timings, "attempts": job.attempts}
+    meta["palette"] = image.recipe.palette
     del meta["revision"]
     if job.plan.understood is not None:
         meta["understood"] = job.plan.understood

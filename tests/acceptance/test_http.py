@@ -1,15 +1,18 @@
 """What clients send that they should not: every request has an answer in the envelope or a quiet close."""
 
+import http.client
 import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.support.raw import connect, read_answers, send
-from tests.support.server import SPEC, Server, wait_for
+from tests.support.server import SPEC, Server, ServerWithoutGpu
 
 BODY = json.dumps(SPEC).encode()
 
@@ -302,12 +305,47 @@ def test_an_unknown_query_parameter_names_the_nearest_and_charges_nothing(light_
     assert wrong["msg"] == "'DONE' is not one of NOT_STARTED, IN_PROGRESS, SUCCESS, FAILURE"
 
 
+@pytest.mark.slow
 def test_a_connection_is_kept_longer_than_a_minute(light_server: Server) -> None:
-    with connect(light_server.url, 100) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert connection.recv(1024).startswith(b"HTTP/1.1 200")
-        connection.settimeout(1)
-        with pytest.raises(TimeoutError):
-            connection.recv(1)
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: connection.recv(1024).startswith(b"HTTP/1.1 200"), 5)
+    connection = http.client.HTTPConnection(urlsplit(light_server.url).netloc, timeout=10)
+    connection.request("GET", "/healthz")
+    connection.getresponse().read()
+    same = connection.sock
+    time.sleep(65)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+    assert connection.sock is same
+    connection.close()
+
+
+def test_a_flood_without_a_key_leaves_few_rows_and_is_counted(light_server: Server) -> None:
+    with httpx.Client(base_url=light_server.url) as stranger:
+        for number in range(300):
+            assert stranger.get("/v1/jobs", headers={"Authorization": f"Bearer sk_live_{number}"}).status_code == 401
+    rows = json.loads(light_server.backlot("requests", "--limit", "1000", "--json").stdout)
+    # The flood may have begun in one minute and ended in the next.
+    assert 60 <= sum(row["status"] == 401 for row in rows) <= 180
+    lines = light_server.client.get("/metrics").text.splitlines()
+    counted = next(line for line in lines if line.startswith('backlot_requests_without_row_total{why="flood"}'))
+    assert float(counted.split()[-1]) >= 100
+
+
+def test_reads_and_submissions_are_limited_apart(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_RATE_LIMIT="3", BACKLOT_READ_LIMIT="5")
+    server.start(wait_ready=False)
+    try:
+        spec = {"scene_type": "endless", "mood": "dark"}
+        posts = [server.client.post("/v1/background-generator", json=spec) for _ in range(5)]
+        assert [post.status_code for post in posts] == [202, 202, 202, 429, 429]
+        assert posts[-1].json()["error"]["code"] == "RATE_LIMITED"
+        assert 1 <= int(posts[-1].headers["Retry-After"]) <= 60
+        assert posts[0].headers["RateLimit-Policy"] == "3; w=60"
+        assert [post.headers["RateLimit-Remaining"] for post in posts] == ["2", "1", "0", "0", "0"]
+        reads = [server.client.get("/v1/credits") for _ in range(6)]
+        assert [read.status_code for read in reads] == [200] * 5 + [429]
+        assert reads[0].json()["spent"] == 15
+        # Another key has its own count, and needs none for what is open.
+        assert server.new_client("other").get("/v1/credits").status_code == 200
+        assert server.client.get("/healthz").status_code == 200
+    finally:
+        server.stop()

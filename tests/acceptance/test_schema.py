@@ -20,7 +20,7 @@ def test_the_document_is_true(tiny_server: Server, mode: GenerationMode) -> None
     tiny_server.backlot("clients", "grant", "studio", "100000")
     schema = schemathesis.openapi.from_url(f"{tiny_server.url}/schema")
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 22
+    assert len(operations) == 23
     for operation in operations:
         _check(operation, mode, tiny_server)
 

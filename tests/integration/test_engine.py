@@ -135,7 +135,7 @@ def test_a_bad_edit_changes_nothing_and_is_told(engine: Server, edited: Path) ->
     assert "steps = 0" in engine.client.get("/readyz").json()["models_file_error"]
     assert engine.client.get("/readyz").status_code == 200
     assert engine.backlot("models", "check").returncode == 1
-    assert "The edit has no effect" in (engine.data / "logs" / "server.log").read_text()
+    assert "has no effect, the models stay as they were" in (engine.data / "logs" / "server.log").read_text()
     assert engine.finished(engine.submit())["result"][0]["meta"]["steps"] == 3
 
 

@@ -89,7 +89,7 @@ def test_images_share_slots_and_one_that_is_isolated_does_not(
 def test_a_cancel_reaches_an_image_that_waits_and_one_in_a_slot(
     process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
 ) -> None:
-    good = card("good", tiny_folders["good"], steps=1000)
+    good = card("good", tiny_folders["good"], steps=900)
     process.send(image(good, "running", 1), image(good, "waiting", 1), image(good, "other", 1, steps=3))
     process.wait(Steps)
     process.send(Cancel("waiting"), Cancel("running"), Cancel("unknown"))
@@ -109,12 +109,30 @@ def test_a_denoiser_call_that_fails_loses_only_the_images_in_slots(
     pipeline.save_pretrained(tmp_path / "broken", safe_serialization=True)
     broken = card("broken", tmp_path / "broken", slots=slots)
     good = card("good", tiny_folders["good"])
+    # The first image gives the others time to come in together.
+    process.send(image(good, "first", steps=100))
+    process.wait(Steps)
     process.send(image(broken, "a", 2), image(broken, "b", 2), image(broken, "c", 2), image(good, "d"))
     failed = process.wait(BatchFailed)
     assert (failed.reason, failed.image_ids, failed.model) == (FailureReason.PIPELINE_ERROR, ("a", "b"), "broken")
     assert "RuntimeError" in failed.message
     assert process.wait(BatchFailed).image_ids == ("c",)
     generated(process, "d")
+
+
+def test_an_error_of_torch_in_the_middle_of_an_image_fails_that_image_alone(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
+) -> None:
+    """The scheduler of these pipelines has no alpha for the first of 1,000 steps: torch raises an error in its coroutine."""
+    good = card("good", tiny_folders["good"])
+    process.send(image(good, "before", steps=100))
+    process.wait(Steps)
+    process.send(image(good, "a", steps=1000), image(good, "b", steps=1000), image(good, "after"))
+    for image_id in ("a", "b"):
+        failed = process.wait(Failed)
+        assert (failed.image_id, failed.reason) == (image_id, FailureReason.PIPELINE_ERROR)
+        assert "IndexError" in failed.message
+    generated(process, "before", "after")
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_images(

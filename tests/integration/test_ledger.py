@@ -12,26 +12,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from server.jobs import EventType, FailureMode, Generation, JobType, Plan
+from server.jobs import EventType, FailureMode, Generation, Plan
 from server.ledger import catalog, clients, credits, events, jobs
-from server.ledger import request_log as requests
 from server.ledger.catalog import ArtifactKind, Delivery, EntryType, NewImage
 from server.ledger.database import Database, connect, migrate, transaction
 from server.ledger.migrations import migrations
-from tests.support.files import request_row
-
-PLAN = Plan(
-    generations=(
-        Generation(
-            model="m", width=512, height=512, steps=4, guidance=1.0, seed=1, prompt="p", negative_prompt="", colors=()
-        ),
-    ),
-    evaluate=False,
-    on_technical_failure=FailureMode.FAIL,
-    max_attempts=3,
-    display_name="d",
-)
-REQUEST = {"scene_type": "marble", "mood": "warm", "dominant_colors": [], "metadata": {}}
+from tests.support.ledger import new_job, row
 
 
 def image(path: str) -> NewImage:
@@ -47,21 +33,6 @@ def image(path: str) -> NewImage:
 
 
 DELIVERY = Delivery([image("a.png"), image("b.png")], "done")
-
-
-def row(number: int) -> requests.RequestRow:
-    return request_row(f"request-{number}")
-
-
-def new_job(client_id: int, cost: int = 5) -> jobs.NewJob:
-    return jobs.NewJob(
-        client_id=client_id,
-        job_type=JobType.BACKGROUND_GENERATOR,
-        request=REQUEST,
-        plan=PLAN,
-        credits_cost=cost,
-        label="x",
-    )
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ FLAGS = [
 PICTURE_MS = 120_000
 
 pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists() and os.environ.get("BACKLOT_REQUIRE_BROWSER") != "1",
-    reason=f"there is no {CHROMIUM}; BACKLOT_REQUIRE_BROWSER=1 makes that a failure",
+    not CHROMIUM.exists() and os.environ.get("REQUIRE_BROWSER") != "1",
+    reason=f"there is no {CHROMIUM}; REQUIRE_BROWSER=1 makes that a failure",
 )
 
 

@@ -8,8 +8,8 @@ from tests.support.page_types import GENERATOR, TYPES, types_of
 from tests.support.server import Server
 
 pytestmark = pytest.mark.skipif(
-    not GENERATOR.exists() and os.environ.get("BACKLOT_REQUIRE_NODE") != "1",
-    reason="there is no Node.js here; BACKLOT_REQUIRE_NODE=1 makes that a failure",
+    not GENERATOR.exists() and os.environ.get("REQUIRE_NODE") != "1",
+    reason="there is no Node.js here; REQUIRE_NODE=1 makes that a failure",
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.support.server import ROOT, Server
+from tests.support.server import ROOT, ServerWithoutGpu
 
 TYPES = ROOT / "server" / "studio" / "openapi.d.ts"
 GENERATOR = ROOT / "scripts" / "page" / "node_modules" / ".bin" / "openapi-typescript"
@@ -25,17 +25,17 @@ OPTIONS = [
 
 
 def types_of(document: dict[str, Any]) -> str:
-    """Return the TypeScript declarations of the document's schemas; the page knows the paths itself."""
+    """Return the TypeScript declarations of the document's schemas; the page knows the paths itself, and receives no webhooks."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "openapi.json", Path(folder) / "openapi.d.ts"
-        source.write_text(json.dumps({**document, "paths": {}}))
+        source.write_text(json.dumps({**document, "paths": {}, "webhooks": {}}))
         subprocess.run([GENERATOR, source, "-o", target, *OPTIONS], check=True, capture_output=True)
         return target.read_text()
 
 
 def main() -> None:
     with TemporaryDirectory() as data:
-        server = Server(Path(data), BACKLOT_LOG_LEVEL="ERROR")
+        server = ServerWithoutGpu(Path(data), BACKLOT_LOG_LEVEL="ERROR")
         server.start(wait_ready=False)
         try:
             TYPES.write_text(types_of(server.client.get("/schema").json()))

@@ -32,6 +32,7 @@ class Server:
             "BACKLOT_MODELS": str(models),
             "BACKLOT_PORT": "0",
             "BACKLOT_RATE_LIMIT": "0",
+            "BACKLOT_READ_LIMIT": "0",
             **environment,
         }
         self.key = ""
@@ -47,7 +48,7 @@ class Server:
         for line in process.stdout or ():
             if found := re.search(r"sk_live_\w+", line):
                 self.key = found[0]
-            if found := re.search(r"(http://(?:[\d.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
+            if found := re.search(r"(http://(?:[\w.]+|\[[\da-f:]+\]):\d+)/(readyz| )", line):
                 self.url = found[1]
                 break
         else:

@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 from pipelines import protocol
-from server.__main__ import serve
-from server.settings import read_settings
+from server.__main__ import main
 from tests.support.fake_process import FakeProcess
 
 
 class QuickProcess(FakeProcess):
-    """Is up at once, and generates every image a moment after it was ordered."""
+    """Is up at once, and generates every image a moment after it was ordered, but for those whose prompt says `endless`."""
 
     def follow(self, on_report: Callable[[protocol.Report], None], on_exit: Callable[[int], None]) -> None:
         super().follow(on_report, on_exit)
@@ -18,9 +17,15 @@ class QuickProcess(FakeProcess):
 
     def send(self, order: protocol.Order) -> None:
         super().send(order)
-        if isinstance(order, protocol.Generate):
-            asyncio.get_running_loop().call_later(0.05, self.generate, order.item.image_id)
+        loop = asyncio.get_running_loop()
+        match order:
+            case protocol.Load(card=card):
+                loop.call_soon(self.report, protocol.Loaded(card.name, "revision", 0.0))
+            case protocol.Generate(item=item) if "endless" not in item.prompt:
+                loop.call_later(0.05, self.generate, item.image_id)
+            case protocol.Cancel(image_id=image_id):
+                loop.call_soon(self.report, protocol.Cancelled(image_id))
 
 
 if __name__ == "__main__":
-    serve(read_settings(), lambda: QuickProcess(pid=0))
+    main(lambda _: lambda: QuickProcess(pid=0))

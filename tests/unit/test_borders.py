@@ -52,3 +52,8 @@ def test_pipelines_never_import_the_server(path: Path) -> None:
     assert not {
         name for name in imported(path) if name.split(".")[0] in ("server", "litestar", "sqlite3", "sqlite_utils")
     }
+
+
+@pytest.mark.parametrize("path", modules("tests/unit"), ids=str)
+def test_unit_tests_start_no_process_and_no_server_and_need_no_torch(path: Path) -> None:
+    assert not set(imported(path)) & {"subprocess", "multiprocessing", "torch", "diffusers", "tests.support.tiny"}

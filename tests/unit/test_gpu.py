@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import protocol
+from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from server.scheduler.batching import SlotGroup
 from server.scheduler.gpu import TRANSITIONS, Crash, Gpu, GpuState, restart_pause
@@ -132,6 +133,22 @@ def test_a_crash_tells_what_was_in_the_process_and_leaves_nothing_there() -> Non
         assert crash.suspects == {"in-slot"}
         assert crash.message == "The GPU process ended with signal 9 (SIGKILL)"
         assert (gpu.device, gpu.loaded, list(gpu.groups), gpu.in_flight) == (None, {}, [], {})
+        await gpu.stop()
+
+    on_gpu(scene)
+
+
+def test_an_image_that_is_written_is_no_sign_of_life_of_a_load() -> None:
+    async def scene(gpu: Gpu, fake: FakeGpu, _: Told) -> None:
+        gpu.start()
+        fake.process.start()
+        slots = group()
+        gpu.groups.open(slots)
+        gpu.generate(slots, item("1"), isolated=False)
+        fake.process.report(protocol.LeftSlot("1"))
+        fake.process.report(protocol.Loading("b"))
+        fake.process.report(protocol.Failed("1", FailureReason.IMAGE_NOT_WRITTEN, "the disk is full", Fault.MACHINE))
+        assert gpu.state is GpuState.LOADING
         await gpu.stop()
 
     on_gpu(scene)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.colors import PaletteMode
 from pipelines.model_card import ModelCard
 from server.api.openai import nearest_size
 from server.errors import Invalid
@@ -69,6 +70,22 @@ def test_a_negative_prompt_is_refused_if_the_model_follows_none() -> None:
     found = models()
     plan = BACKGROUND_GENERATOR.resolve(BACKGROUND_GENERATOR.check(raw, found), found)
     assert plan.generations[0].negative_prompt == "people"
+
+
+@pytest.mark.parametrize(
+    ("of_card", "of_spec", "used"),
+    [("prompt", None, "prompt"), ("match", None, "match"), ("match", "prompt", "prompt")],
+)
+def test_the_palette_is_that_of_the_spec_or_else_of_the_card(of_card: str, of_spec: str | None, used: str) -> None:
+    found = models(palette=PaletteMode(of_card))
+    plan = BACKGROUND_GENERATOR.resolve(BACKGROUND_GENERATOR.check({**SPEC, "palette": of_spec}, found), found)
+    assert plan.generations[0].palette == used
+
+
+def test_a_palette_that_no_model_follows_is_refused() -> None:
+    with pytest.raises(Invalid) as refused:
+        BACKGROUND_GENERATOR.check({**SPEC, "palette": "steer"}, models())
+    assert refused.value.problems[0].message == "'steer' is not one of prompt, match"
 
 
 def test_an_enum_error_lists_the_values() -> None:

@@ -1,6 +1,6 @@
 """The parts of studio-tiny, as diffusers and transformers know them, with fresh weights.
 
-The autoencoder makes a 512 × 512 picture a 32 × 32 grid of 8 channels. The denoiser is thin where that grid is fine and
+The autoencoder makes a 512 × 512 picture a 32 × 32 grid of 12 channels. The denoiser is thin where that grid is fine and
 wide where it is coarse. It hears the text twice: pooled into the time embedding, which scales and shifts every block (FiLM,
 Perez et al. 2018), and by cross-attention at the lower levels.
 """
@@ -12,25 +12,25 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, U
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from pipelines.studio_tiny.vocabulary import LEVELS, MOODS, PLACES, SCENES, words
+from pipelines.studio_tiny.training.vocabulary import LENGTH, LEVELS, MOODS, PLACES, SCENES, words
 
-LATENT_CHANNELS = 8
-TEXT_WIDTH = 128
-_WIDTH = 32
+LATENT_CHANNELS = 12
+TEXT_WIDTH = 192
+_WIDTH = 40
 #: After an enlargement by repetition this kernel makes it bilinear.
 _SMOOTH = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
-#: Start, eleven words, end.
-PROMPT_LENGTH = 13
+#: Start, the words, end.
+PROMPT_LENGTH = LENGTH + 2
 _PAD, _START, _END, _UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 
 
 def core_autoencoder() -> Any:
-    """The autoencoder of half-size pictures: each 8 × 8 pixels become one place of the grid."""
+    """Return the autoencoder of half-size pictures: each 8 × 8 pixels become one place of the grid."""
     return _autoencoder(encoder_blocks=(0, 1, 2, 3), decoder_blocks=(4, 4, 4, 2))
 
 
 def autoencoder(core: Any | None = None) -> Any:
-    """Some 0.6 M parameters, with one level more than its core: each 16 × 16 pixels become one place of the grid.
+    """Return the autoencoder of full-size pictures, with one level more than its core: each 16 × 16 pixels become one place.
 
     No block at full size: it would take as long as all else together, and the level below draws edges as well.
     A core that was trained hands down its weights. Learning all levels at once took ten times as long and ended worse.
@@ -102,7 +102,7 @@ def _keep_colors(vae: Any) -> None:
 
 
 def tokenizer() -> Any:
-    """One token a word; the vocabulary is closed."""
+    """Return a tokenizer with one token a word; the vocabulary is closed."""
     listed = [_PAD, _START, _END, _UNKNOWN, *words()]
     inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(listed)}, unk_token=_UNKNOWN))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -120,7 +120,7 @@ def tokenizer() -> Any:
 
 
 def text_encoder() -> Any:
-    """One layer is enough for eleven words at fixed places."""
+    """Return the text encoder; one layer is enough for words at fixed places."""
     encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=4 + len(words()),
@@ -152,15 +152,15 @@ def _order_levels(encoder: Any) -> None:
 
 
 def denoiser() -> Any:
-    """Latents (batch, 8, height / 16, width / 16) and text (batch, 13, 128) to the velocity of the latents."""
+    """Return the UNet: latents (batch, 12, height / 16, width / 16) and text (batch, 19, 192) to the latents' velocity."""
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        block_out_channels=(64, 96, 160, 192),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(96, 192, 256),
         layers_per_block=1,
         norm_num_groups=16,
         cross_attention_dim=TEXT_WIDTH,
@@ -168,13 +168,12 @@ def denoiser() -> Any:
         attention_head_dim=4,
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
-        encoder_hid_dim=None,
         resnet_time_scale_shift="scale_shift",
     )
 
 
 def scheduler() -> Any:
-    """DDIM with a zero terminal SNR, so that very bright and very dark pictures are within reach (Lin et al. 2024)."""
+    """Return DDIM with a zero terminal SNR, so that very bright and very dark pictures are within reach (Lin et al. 2024)."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -189,7 +188,7 @@ def scheduler() -> Any:
 
 
 def pipeline(vae: Any, text: Any, unet: Any) -> Any:
-    """The parts as a stock StableDiffusionPipeline."""
+    """Return the parts as a stock StableDiffusionPipeline."""
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,

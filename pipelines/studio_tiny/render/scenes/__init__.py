@@ -1,0 +1,49 @@
+"""The scenes: each builds a set around an empty middle where a product may stand.
+
+A scene reads `builder.colors` and builds at least so many regions with a colour of their own, each large enough to be seen.
+"""
+
+from collections.abc import Callable
+
+from pipelines.studio_tiny.render.scenes import cloth, daylight, outdoors, studio, surfaces
+from pipelines.studio_tiny.render.sets import Builder, Set
+
+SCENES: dict[str, Callable[[Builder], None]] = {
+    "sweep": studio.sweep,
+    "podium": studio.podium,
+    "steps": studio.steps,
+    "arch": studio.arch,
+    "niche": studio.niche,
+    "shelf": studio.shelf,
+    "paper": studio.paper,
+    "mirror": studio.mirror,
+    "marble": surfaces.marble,
+    "wood": surfaces.wood,
+    "terrazzo": surfaces.terrazzo,
+    "concrete": surfaces.concrete,
+    "plaster": surfaces.plaster,
+    "tiles": surfaces.tiles,
+    "brick": surfaces.brick,
+    "metal": surfaces.metal,
+    "fabric": cloth.fabric,
+    "curtain": cloth.curtain,
+    "linen": cloth.linen,
+    "water": outdoors.water,
+    "sand": outdoors.sand,
+    "beach": outdoors.beach,
+    "sky": outdoors.sky,
+    "window": daylight.window,
+    "foliage": daylight.foliage,
+}
+
+#: Where leaves may reach into the frame.
+_LEAFY = ("podium", "arch", "niche", "plaster", "window", "shelf", "sand", "water", "steps")
+
+
+def build(scene: str, width: int, height: int, colors: int, seed: int) -> Set:
+    """Return a set of the scene with at least `colors` (1–5) regions of their own colour; the same seed, the same set."""
+    builder = Builder(scene, width, height, colors, seed)
+    SCENES[scene](builder)
+    if scene == "foliage" or (scene in _LEAFY and builder.chance(0.15)):
+        builder.hang_leaves()
+    return builder.built()

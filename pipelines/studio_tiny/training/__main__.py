@@ -1,0 +1,122 @@
+"""Make pictures, fit every part, write the pipeline folder; stop it and run it again at will."""
+
+import argparse
+import copy
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from tqdm import tqdm
+
+from pipelines.studio_tiny.training import autoencoder, denoiser, parts
+from pipelines.studio_tiny.training.latents import Pool
+from pipelines.studio_tiny.training.pictures import render_shards, write_shard
+from pipelines.studio_tiny.training.sheet import draw_sheet, generated, rendered
+
+SEED = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything."""
+
+    work: Path
+    out: Path
+    #: Processes that render, and threads of torch.
+    cores: int = 1
+    #: Sets of half-size pictures before the autoencoder is fitted, and at most.
+    first_sets: int = 400
+    coarse_sets: int = 4000
+    #: A set is added every so many steps.
+    steps_a_set: int = 25
+    #: Sets of full-size pictures.
+    fine_sets: int = 1600
+    core_steps: int = 1500
+    autoencoder_steps: int = 6000
+    #: On half-size pictures, where a sample costs a quarter; the composition is learnt here.
+    coarse_steps: int = 90_000
+    coarse_batch: int = 32
+    fine_steps: int = 40_000
+    fine_batch: int = 16
+    lr: float = 1e-3
+    #: Stop the denoiser after so many minutes, to go on another day.
+    minutes: float = math.inf
+
+
+def main() -> None:
+    defaults = msgspec.structs.asdict(Plan(work=Path("build/studio-tiny"), out=Path("build/studio-tiny/weights")))
+    parser = argparse.ArgumentParser(prog="./scripts/train_studio_tiny", description=__doc__)
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=str(default))
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="only draw a sheet of what the weights in --out make")
+    parser.add_argument("--render-sheet", type=Path, metavar="PNG", help="only draw a sheet of renders")
+    arguments = vars(parser.parse_args())
+    sheet, render_sheet = arguments.pop("sheet"), arguments.pop("render_sheet")
+    plan = Plan(**arguments)
+    if render_sheet is not None:
+        draw_sheet(rendered, render_sheet)
+    elif sheet is not None:
+        draw_sheet(generated(plan.out), sheet)
+    else:
+        train(plan)
+
+
+def train(plan: Plan) -> None:
+    """Run every stage that is not finished."""
+    torch.set_num_threads(plan.cores)
+    plan.work.mkdir(parents=True, exist_ok=True)
+    (plan.work / "PID").write_text(f"{os.getpid()}\n")
+    coarse_folder, fine_folder = plan.work / "pictures-2", plan.work / "pictures-1"
+    coarse = _rendered(coarse_folder, plan.first_sets, 2, plan.cores)
+    stages = (
+        autoencoder.Stage("core", plan.core_steps, 16, shrink=2, lr=2e-3),
+        autoencoder.Stage("autoencoder", plan.autoencoder_steps, 8, shrink=1, lr=1e-3),
+    )
+    vae = autoencoder.fit(plan.work, coarse, stages, SEED)
+
+    def save(text: Any, unet: Any) -> None:
+        # Copies, because half precision is for the folder alone.
+        pipeline = parts.pipeline(*(copy.deepcopy(part) for part in (vae, text, unet)))
+        pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
+
+    coarse_pool = _pool(plan.work / "latents-2", vae, coarse)
+    grow = _growth(coarse_pool, coarse_folder, plan)
+    stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, None)
+    if not denoiser.fit(plan.work, coarse_pool, stage, SEED, plan.minutes, grow, save):
+        return
+    fine = _rendered(fine_folder, plan.fine_sets, 1, plan.cores)
+    fine_pool = _pool(plan.work / "latents-1", vae, fine)
+    stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, "coarse")
+    denoiser.fit(plan.work, fine_pool, stage, SEED, plan.minutes, lambda step: None, save)
+
+
+def _rendered(folder: Path, sets: int, shrink: int, cores: int) -> list[Path]:
+    shards = render_shards(folder, sets, SEED, shrink, cores)
+    return list(tqdm(shards, desc=f"pictures 1/{shrink}", total=sets, unit="set", mininterval=20))
+
+
+def _pool(folder: Path, vae: Any, shards: list[Path]) -> Pool:
+    pool = Pool(folder, vae)
+    for shard in tqdm(shards, desc=folder.name, unit="set", mininterval=20):
+        pool.add(shard)
+    return pool
+
+
+def _growth(pool: Pool, folder: Path, plan: Plan) -> Callable[[int], None]:
+    """Return what adds a set every so many steps; after a restart it catches up."""
+    have = plan.first_sets
+
+    def grow(step: int) -> None:
+        nonlocal have
+        while have < min(plan.coarse_sets, plan.first_sets + step // plan.steps_a_set):
+            pool.add(write_shard(folder, have, SEED, 2))
+            have += 1
+
+    return grow
+
+
+if __name__ == "__main__":
+    main()

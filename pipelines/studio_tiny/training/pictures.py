@@ -1,0 +1,105 @@
+"""The training pictures: sets traced once, each developed in many moods and colours, kept as shards on disk."""
+
+import colorsys
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.aspect_ratios import RATIOS, size_of
+from pipelines.studio_tiny.render import bokeh, scenes, tracer
+from pipelines.studio_tiny.render.develop import develop, room
+from pipelines.studio_tiny.render.layers import Layers
+from pipelines.studio_tiny.render.sets import Pigment
+from pipelines.studio_tiny.training.vocabulary import COLORS, MOODS, SCENES, prompt
+
+Rgb = tuple[int, int, int]
+#: Pictures developed from one set.
+PICTURES = 16
+SAMPLES = 16
+#: Part of the sets that are square.
+SQUARE = 0.5
+#: Sides are multiples of this at the full size.
+MULTIPLE = 64
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """The pictures of one set."""
+
+    prompts: list[str]
+    #: JPEGs at a quality that keeps colours, all of one size.
+    files: list[bytes]
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Return one picture (height, width, 3)."""
+        return np.asarray(Image.open(io.BytesIO(self.files[index])))
+
+
+def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
+    """Trace set `number` and develop its pictures at 1/`shrink` of 512² pixels' sides, unless they are there already."""
+    path = folder / f"{number:06}.shard"
+    if path.exists():
+        return path
+    rng = np.random.default_rng((seed, number))
+    # Every scene comes round equally often.
+    scene = list(SCENES)[number % len(SCENES)]
+    ratio = "1:1" if rng.random() < SQUARE else str(rng.choice([ratio for ratio in RATIOS if ratio != "1:1"]))
+    width, height = (side // shrink for side in size_of("0.5K", ratio, MULTIPLE))
+    wanted = int(rng.choice(COLORS, p=[0.25, 0.25, 0.22, 0.15, 0.13])) + 1
+    layers, pigments = photograph(scene, width, height, wanted, int(rng.integers(2**31)), SAMPLES)
+    most = min(COLORS, room(layers, pigments))
+    prompts, files = [], []
+    for _ in range(PICTURES):
+        mood = str(rng.choice(list(MOODS)))
+        count = min(most, int(rng.choice(COLORS + 1, p=[0.08, 0.28, 0.26, 0.18, 0.10, 0.10])))
+        colors = [random_color(rng) for _ in range(count)]
+        pixels = develop(layers, pigments, mood, colors, int(rng.integers(2**31)))
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=97, subsampling=0)
+        prompts.append(prompt(scene, mood, colors))
+        files.append(buffer.getvalue())
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(msgspec.msgpack.encode(Shard(prompts, files)))
+    partial.replace(path)
+    return path
+
+
+def photograph(
+    scene: str, width: int, height: int, colors: int, seed: int, samples: int
+) -> tuple[Layers, list[Pigment]]:
+    """Return the layers of a scene's set with room for `colors` colours if it can have them, and its pigments."""
+    if scene == bokeh.BOKEH:
+        return bokeh.lights(width, height, colors, seed)
+    built = scenes.build(scene, width, height, colors, seed)
+    return tracer.trace(built, samples), built.pigments
+
+
+def read_shard(path: Path) -> Shard:
+    return msgspec.msgpack.decode(path.read_bytes(), type=Shard)
+
+
+def render_shards(folder: Path, count: int, seed: int, shrink: int, workers: int) -> Iterator[Path]:
+    """Write shards 0 … count - 1 in `workers` processes and yield each path, in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(
+            write_shard, *zip(*((folder, number, seed, shrink) for number in range(count)), strict=True)
+        )
+
+
+def random_color(rng: np.random.Generator) -> Rgb:
+    """Return any colour: strong ones, pastels, darks and greys alike."""
+    if rng.random() < 0.3:
+        red, green, blue = (int(channel) for channel in rng.integers(0, 256, 3))
+        return red, green, blue
+    saturation = float(rng.choice([rng.uniform(0, 0.15), rng.uniform(0.15, 0.5), rng.uniform(0.5, 1)]))
+    channels = colorsys.hsv_to_rgb(float(rng.random()), saturation, float(rng.uniform(0.12, 1)))
+    return round(channels[0] * 255), round(channels[1] * 255), round(channels[2] * 255)

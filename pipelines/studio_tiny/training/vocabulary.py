@@ -1,0 +1,180 @@
+"""The words of the model in training: 26 scenes, 13 moods, and up to five colours as quantised channels.
+
+A prompt has words at fixed places: scene, mood, then red, green and blue of five colours, the largest first; `none` fills
+the place of a colour that was not asked for. Each word of a colour says its place, so that even a bag of words is
+unambiguous. When this model's weights are shipped, this file takes the place of `pipelines/studio_tiny/vocabulary.py`.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+#: Levels a colour channel is quantised to.
+LEVELS = 64
+#: Colours that the model reads; further ones of a spec are left out.
+COLORS = 5
+
+SCENES: dict[str, tuple[str, ...]] = {
+    "sweep": (
+        "studio sweep", "sweep", "cyclorama", "cyc", "infinity cove", "infinity", "cove", "seamless", "seamless paper",
+        "paper roll", "studio", "backdrop", "gradient", "plain", "solid", "product shot", "packshot", "photo studio",
+    ),
+    "podium": (
+        "podium", "pedestal", "plinth", "stage", "stand", "display", "platform", "cylinder", "product stand", "award",
+        "exhibition", "geometric", "blocks",
+    ),
+    "steps": ("steps", "stairs", "staircase", "stairway", "step", "tiers", "tiered", "terrace", "terraced"),
+    "arch": ("arch", "arches", "archway", "portal", "doorway", "gate", "vault", "arcade"),
+    "niche": ("niche", "alcove", "recess", "cutout", "wall niche", "hollow", "round opening", "porthole"),
+    "shelf": ("shelf", "shelves", "ledge", "mantel", "mantelpiece", "bookshelf", "floating shelf", "sideboard", "console"),
+    "paper": (
+        "paper", "cut paper", "paper cut", "papercut", "layered paper", "origami", "cardboard", "collage", "layers",
+        "paper layers", "circles", "abstract shapes",
+    ),
+    "mirror": (
+        "mirror", "mirrored", "reflection", "reflective floor", "glowing panel", "light panel", "glossy floor", "showcase",
+        "acrylic", "glass", "lightbox", "glow", "glowing", "backlit",
+    ),
+    "marble": ("marble", "carrara", "calacatta", "onyx", "quartz", "travertine", "stone slab", "veined stone", "stone"),
+    "wood": (
+        "wood", "wooden", "planks", "plank", "timber", "oak", "walnut", "pine", "table", "tabletop", "floorboards",
+        "hardwood", "boards", "rustic", "barn", "parquet", "bamboo", "cedar", "deck", "butcher block", "end grain",
+    ),
+    "terrazzo": ("terrazzo", "granite", "stone chips", "speckled", "speckle", "pebbles", "confetti", "mosaic stone"),
+    "concrete": (
+        "concrete", "cement", "industrial", "loft", "brutalist", "warehouse", "urban", "garage", "parking", "bunker",
+    ),
+    "plaster": (
+        "plaster", "stucco", "lime wash", "limewash", "clay wall", "adobe", "wall", "textured wall", "venetian plaster",
+        "rough wall", "mediterranean", "clay",
+    ),
+    "tiles": (
+        "tiles", "tile", "tiled", "bathroom", "zellige", "ceramic", "subway tiles", "shower", "spa", "kitchen",
+        "checkerboard", "mosaic",
+    ),
+    "brick": ("brick", "bricks", "brick wall", "brickwork", "masonry", "exposed brick"),
+    "metal": (
+        "metal", "brushed metal", "steel", "stainless steel", "aluminium", "aluminum", "chrome", "metallic", "iron",
+        "copper", "brass", "titanium", "silver",
+    ),
+    "fabric": (
+        "fabric", "draped fabric", "drape", "draped", "silk", "satin", "velvet", "textile", "cloth", "folds", "sheets",
+        "bedding", "cashmere",
+    ),
+    "curtain": ("curtain", "curtains", "drapes", "drapery", "theatre", "theater", "hanging fabric", "veil"),
+    "linen": (
+        "linen", "woven", "weave", "canvas", "burlap", "cotton", "tablecloth", "gingham", "plaid", "tartan", "stripes",
+        "striped", "checked", "picnic", "wool", "knit", "rug", "carpet",
+    ),
+    "water": (
+        "water", "pool", "swimming pool", "ripples", "caustics", "poolside", "underwater", "aqua", "pond", "lagoon", "rain",
+    ),
+    "sand": ("sand", "dunes", "dune", "desert", "zen garden", "sandy", "sahara", "wellness", "pebble"),
+    "beach": (
+        "beach", "seaside", "sea", "ocean", "coast", "shore", "horizon", "beach horizon", "tropical", "island", "summer",
+        "waves", "lake", "landscape", "outdoor", "outdoors", "holiday",
+    ),
+    "sky": ("sky", "clouds", "cloud", "cloudy", "heaven", "heavenly", "sunset", "sunrise", "dawn", "dusk", "air"),
+    "window": (
+        "window", "window light", "sunlight", "sunlit", "morning light", "window shadow", "blinds", "interior", "room",
+        "living room", "bedroom", "loft window", "gobo", "apartment", "home", "office",
+    ),
+    "foliage": (
+        "foliage", "leaf shadows", "leaf shadow", "leaves", "leaf", "palm shadow", "palm", "plants", "plant", "jungle",
+        "garden", "botanical", "nature", "forest", "branches", "olive", "shadow", "shadows", "dappled light", "greenery",
+    ),
+    "bokeh": (
+        "bokeh", "lights", "blurred lights", "city lights", "night", "night city", "fairy lights", "sparkle", "glitter",
+        "christmas", "festive", "party", "defocused", "blur",
+    ),
+}  # fmt: skip
+
+MOODS: dict[str, tuple[str, ...]] = {
+    "neutral": ("neutral", "plain", "simple", "clean", "minimal", "minimalist", "balanced", "natural", "modern", "even"),
+    "bright": ("bright", "airy", "light", "high-key", "high key", "fresh", "sunny", "cheerful", "happy", "white", "day"),
+    "dark": ("dark", "low-key", "low key", "night", "black", "gloomy", "mysterious", "noir", "moody", "somber", "gothic"),
+    "warm": ("warm", "cozy", "cosy", "autumn", "autumnal", "homely", "inviting", "earthy", "rustic", "friendly"),
+    "cool": ("cool", "cold", "icy", "winter", "wintry", "frosty", "clinical", "crisp", "blue", "technical", "sterile"),
+    "dramatic": (
+        "dramatic", "bold", "intense", "cinematic", "contrast", "high contrast", "spotlight", "powerful", "epic",
+        "hard light", "strong",
+    ),
+    "soft": (
+        "soft", "gentle", "dreamy", "pastel", "delicate", "romantic", "serene", "tender", "quiet", "calm", "peaceful",
+        "feminine",
+    ),
+    "vivid": (
+        "vivid", "vibrant", "saturated", "colorful", "colourful", "energetic", "playful", "lively", "fun", "pop", "summery",
+    ),
+    "golden": ("golden", "golden hour", "sunset", "sunrise", "sun-kissed", "evening sun", "honey", "late afternoon", "amber"),
+    "misty": ("misty", "mist", "foggy", "fog", "hazy", "haze", "ethereal", "mystical", "smoky", "muted"),
+    "elegant": (
+        "elegant", "luxurious", "luxury", "premium", "sophisticated", "refined", "rich", "opulent", "classy", "exclusive",
+    ),
+    "neon": ("neon", "cyberpunk", "futuristic", "synthwave", "club", "electric", "sci-fi", "gaming", "rave", "retrowave"),
+    "vintage": ("vintage", "retro", "nostalgic", "faded", "film", "analog", "analogue", "old", "sepia", "antique"),
+}  # fmt: skip
+
+#: If nothing in the text is known.
+DEFAULT_SCENE = "sweep"
+DEFAULT_MOOD = "neutral"
+PLACES = tuple(f"{channel}{place}" for place in range(1, COLORS + 1) for channel in "rgb")
+#: Words of a prompt.
+LENGTH = 2 + len(PLACES)
+
+
+class Phrase(msgspec.Struct, frozen=True):
+    """A spec as the model reads it."""
+
+    scene: str
+    mood: str
+    colors_used: int
+    prompt: str
+
+
+def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
+    """Return the nearest words of the vocabulary, and the first five of `colors` (channels 0–255)."""
+    scene_word, mood_word = nearest_scene(scene_type), nearest_mood(mood)
+    return Phrase(scene_word, mood_word, len(colors[:COLORS]), prompt(scene_word, mood_word, colors))
+
+
+def prompt(scene: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> str:
+    """Return the prompt of words of the vocabulary."""
+    levels = [channel * LEVELS // 256 for color in colors[:COLORS] for channel in color]
+    named = [f"{place}-{levels[i] if i < len(levels) else 'none'}" for i, place in enumerate(PLACES)]
+    return " ".join([scene, mood, *named])
+
+
+@lru_cache(1024)
+def nearest_scene(text: str) -> str:
+    return _nearest(text, SCENES, DEFAULT_SCENE)
+
+
+@lru_cache(1024)
+def nearest_mood(text: str) -> str:
+    return _nearest(text, MOODS, DEFAULT_MOOD)
+
+
+def words() -> list[str]:
+    """Return every word a prompt can have, in a fixed order."""
+    levels = [*(str(level) for level in range(LEVELS)), "none"]
+    return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in levels)]
+
+
+def _nearest(text: str, known: dict[str, tuple[str, ...]], default: str) -> str:
+    """Return the word whose longest synonym stands in the text, else the one with the synonym spelt most like part of it."""
+    wanted = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
+    found = [
+        (len(synonym), word) for word, synonyms in known.items() for synonym in synonyms if f" {synonym} " in wanted
+    ]
+    if found:
+        return max(found, key=lambda match: match[0])[1]
+    owner = {synonym: word for word, synonyms in known.items() for synonym in synonyms}
+    for part in wanted.split():
+        near = difflib.get_close_matches(part, owner, n=1, cutoff=0.75)
+        if near:
+            return owner[near[0]]
+    return default

@@ -1,0 +1,62 @@
+"""Which capability each route asks of a key: one table. A route that is not in it answers nobody."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from server.errors import Forbidden
+from server.ledger.clients import Caller, Capability
+from server.workflows.registry import WORKFLOWS
+
+#: A method and a path, as the route declares it.
+Place = tuple[str, str]
+
+#: Routes that need a key, and what it must be able to do.
+RULES: dict[Place, Capability] = {
+    **{("POST", f"/v1/{workflow.job_type.operation}"): Capability.CREATE for workflow in WORKFLOWS.values()},
+    ("POST", "/v1/images/generations"): Capability.CREATE,
+    ("POST", "/v1/jobs/{public_id}/cancel"): Capability.CREATE,
+    ("GET", "/v1/jobs"): Capability.READ,
+    ("GET", "/v1/jobs/{public_id}"): Capability.READ,
+    ("GET", "/v1/jobs/{public_id}/events"): Capability.READ,
+    ("GET", "/v1/events"): Capability.READ,
+    ("GET", "/v1/catalog/backgrounds"): Capability.READ,
+    ("GET", "/v1/catalog/backgrounds/{public_id}"): Capability.READ,
+    ("GET", "/v1/catalog/images"): Capability.READ,
+    ("GET", "/v1/catalog/images/{public_id}"): Capability.READ,
+    ("GET", "/v1/renders"): Capability.READ,
+    ("GET", "/v1/renders/{public_id}"): Capability.READ,
+    ("GET", "/v1/operations"): Capability.READ,
+    ("GET", "/v1/credits"): Capability.READ,
+    ("GET", "/v1/transactions"): Capability.READ,
+    ("GET", "/v1/usage"): Capability.READ,
+    ("GET", "/v1/models"): Capability.READ,
+}
+
+#: Routes that anybody may ask. An image has its signature instead of a key.
+OPEN: set[Place] = {
+    ("GET", "/"),
+    ("GET", "/docs-assets/{file_path}"),
+    ("GET", "/healthz"),
+    ("GET", "/images/{name}"),
+    ("GET", "/metrics"),
+    ("GET", "/readyz"),
+    ("GET", "/schema"),
+    ("GET", "/schema/openapi.json"),
+    ("GET", "/static/{file_path}"),
+}
+
+
+async def allowed(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Raise Forbidden if the caller's key may not ask this route. It guards every route that needs a key."""
+    method = connection.scope.get("method")
+    if method == "OPTIONS":
+        # It says which methods there are, which the schema tells everybody.
+        return
+    caller: Caller = connection.user
+    capability = RULES.get((str(method), connection.scope["path_template"]))
+    if capability is None:
+        raise Forbidden("No key may ask this route, because the server has no rule for it")
+    if capability not in caller.capabilities:
+        raise Forbidden(f"This key lacks the capability {capability}; it has {', '.join(sorted(caller.capabilities))}")

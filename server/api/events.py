@@ -1,0 +1,64 @@
+"""`GET /v1/events`: what happens to all of a client's jobs."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response import ServerSentEvent
+
+from server.api import views
+from server.api.following import Told, follow, stream, wants_stream
+from server.api.openapi import errors
+from server.api.views import ClientEventPage, Linker
+from server.ledger import jobs
+from server.ledger.clients import Caller
+from server.ledger.database import Database
+from server.scheduler.events import ANY_JOB, EventHub
+
+#: Events in one answer at most; those that follow are after its `latest_cursor`.
+MOST_EVENTS = 1000
+
+
+@get(
+    "/events",
+    responses={
+        **errors(422),
+        200: ResponseSpec(
+            ClientEventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
+        ),
+    },
+    summary="Follow all jobs",
+    tags=["jobs"],
+)
+async def list_events(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    hub: NamedDependency[EventHub],
+    linker: NamedDependency[Linker],
+    since: Annotated[
+        int,
+        QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last cursor already known; 0 is the beginning"),
+    ] = 0,
+    wait: Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")] = 0,
+    last_event_id: Annotated[
+        int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
+    ] = None,
+) -> Response[Any]:
+    """As JSON, up to 1,000 at once, or as server-sent events whose ids are the cursors; those go on for ever.
+
+    Cursors ascend, with gaps. They stay the same when the server is restarted.
+    """
+    client_id = request.user.client_id
+
+    async def read(after: int) -> ClientEventPage:
+        found = await database.read(lambda connection: jobs.events_of_client(connection, client_id, after, MOST_EVENTS))
+        return views.client_event_page(found, linker)
+
+    async def read_for_stream(after: int) -> tuple[list[Told], bool]:
+        return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
+
+    if wants_stream(request):
+        return ServerSentEvent(stream(hub, ANY_JOB, max(since, last_event_id or 0), read_for_stream))
+    return Response(await follow(hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))

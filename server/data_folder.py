@@ -1,0 +1,120 @@
+"""The data folder when the server starts: made if it is not there, and tried before anything relies on it."""
+
+import fcntl
+import os
+import pwd
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from server.ledger.database import migrate
+from server.settings import Settings
+
+
+class Unusable(Exception):
+    """A file or folder cannot be used. The message names it, and says why and what to do."""
+
+
+class AlreadyRunning(Exception):
+    """Another server has this data folder."""
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders, and try to write to all that the server will write to. Raises Unusable."""
+    for folder in (settings.data, settings.images, settings.logs):
+        _try_folder(folder)
+    for file in ("server.log", "gpu-process.log"):
+        _try_file(settings.logs / file)
+
+
+def hold(data: Path) -> IO[str]:
+    """Lock a data folder for as long as the returned file is open. Raises AlreadyRunning and Unusable."""
+    path = data / "server.lock"
+    try:
+        lock = path.open("a+")
+    except OSError as error:
+        raise Unusable(explained(path, error)) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise AlreadyRunning(
+            f"another server is running on the data folder {data.absolute()}; "
+            "stop it first, or set BACKLOT_DATA to another folder"
+        ) from None
+    return lock
+
+
+def prepare_database(path: Path) -> None:
+    """Make the database, or bring it to the present schema. Raises Unusable."""
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        _try_file(file)
+    try:
+        migrate(path)
+    except OSError as error:
+        raise Unusable(explained(path, error)) from error
+    except sqlite3.OperationalError as error:
+        raise Unusable(
+            f"{path} cannot be written: {error}; if another program has it open, end that program, and see that the disk"
+            " has room"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise Unusable(
+            f"{path} is damaged or no database ({error}): restore a copy made with `backlot db backup`, or move it away to"
+            " begin with an empty ledger"
+        ) from error
+
+
+def explained(path: Path, error: OSError) -> str:
+    """Say what is wrong with a path, and what to do about it."""
+    culprit = Path(error.filename) if isinstance(error.filename, str) else path
+    if isinstance(error, PermissionError):
+        user = _name(os.geteuid())
+        return (
+            f"{path} cannot be used: {error.strerror}. {_owned(culprit)}; this runs as {user}:"
+            f" run it as the owner, or give it the folder with chown -R {user}"
+        )
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{path} cannot be used: a file is there instead of a folder; move it away"
+    if isinstance(error, IsADirectoryError):
+        return f"{path} cannot be used: a folder is there instead of a file; move it away"
+    return f"{path} cannot be used: {error.strerror}; mend that, or set BACKLOT_DATA to another folder"
+
+
+def _owned(path: Path) -> str:
+    """Say whose the path is; of one that cannot even be looked at, whose the nearest folder above it is."""
+    for found in (path, *path.absolute().parents):
+        try:
+            owner = found.stat().st_uid
+        except OSError:
+            continue
+        return f"{found} belongs to {_name(owner)}"
+    return "Nobody can say whose it is"
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def _try_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Unusable(explained(folder, error)) from error
+
+
+def _try_file(file: Path) -> None:
+    """Open the file to read and write, if there is one."""
+    try:
+        with file.open("r+b"):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise Unusable(explained(file, error)) from error

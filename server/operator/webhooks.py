@@ -1,0 +1,110 @@
+"""`backlot webhooks`: where the ends of a client's jobs are told, and what became of it."""
+
+import click
+import msgspec
+
+from server.ledger import clients
+from server.ledger import webhooks as ledger
+from server.ledger.webhooks import NoWebhook, WebhookEvent
+from server.operator.arguments import Name, Whole
+from server.operator.data_folder import reading, writing
+from server.operator.output import json_option, show, show_table
+from server.settings import read_settings
+from server.webhooks.signing import new_secret
+
+
+class Address(click.ParamType[str, str]):
+    """The URL of a receiver."""
+
+    name = "URL"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # Imported here: it takes longer than most commands run.
+        from server.webhooks.address import BadAddress, check
+
+        try:
+            check(value)
+        except BadAddress as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+class Events(click.ParamType[list[WebhookEvent], str]):
+    """Event types between commas."""
+
+    name = "events"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[WebhookEvent]:
+        events = []
+        for word in value.split(","):
+            try:
+                events.append(WebhookEvent(word.strip()))
+            except ValueError:
+                self.fail(f"{word.strip()!r} is no event; there are {', '.join(WebhookEvent)}", param, ctx)
+        return list(dict.fromkeys(events))
+
+
+@click.group()
+def webhooks() -> None:
+    """Where the ends of jobs are told, and what became of it."""
+
+
+@webhooks.command("set")
+@click.argument("name", metavar="CLIENT", type=Name())
+@click.argument("url", metavar="URL", type=Address())
+@click.option(
+    "--events", type=Events(), default=",".join(WebhookEvent), show_default=True, help="What to tell, between commas."
+)
+@json_option
+def set_(name: str, url: str, events: list[WebhookEvent], as_json: bool) -> None:
+    """Tell the ends of a client's jobs to URL; print the secret of its signatures, which is shown this once."""
+    secret = new_secret()
+    with writing(read_settings().database) as connection:
+        client = clients.named(connection, name)
+        ledger.put(connection, client.id, url, events, secret)
+    show({"client": name, "url": url, "events": events, "secret": secret}, secret, as_json=as_json)
+
+
+@webhooks.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the webhooks, with how much of what they tell is pending or was given up."""
+    with reading(read_settings().database) as connection:
+        rows = ledger.all_(connection)
+    show_table(msgspec.to_builtins(rows), as_json=as_json)
+
+
+@webhooks.command()
+@click.option("--client", metavar="NAME", type=Name(), help="Only this client's.")
+@click.option("--failed", is_flag=True, help="Only those given up, and those whose last try failed.")
+@click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
+@json_option
+def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
+    """Show what was told and what is to be told, newest first."""
+    with reading(read_settings().database) as connection:
+        client_id = None if client is None else clients.named(connection, client).id
+        rows = ledger.deliveries(connection, client_id, only_failed=failed, limit=limit)
+    show_table(msgspec.to_builtins(rows), as_json=as_json)
+
+
+@webhooks.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@json_option
+def resend(ids: tuple[str, ...], as_json: bool) -> None:
+    """Send deliveries again, with ten new tries; a running server begins within a second."""
+    with writing(read_settings().database) as connection:
+        for webhook_id in ids:
+            ledger.resend(connection, webhook_id)
+    show({"resent": ids}, f"{len(ids)} deliver{'y' if len(ids) == 1 else 'ies'} will be sent again", as_json=as_json)
+
+
+@webhooks.command()
+@click.argument("name", metavar="CLIENT", type=Name())
+@json_option
+def remove(name: str, as_json: bool) -> None:
+    """Remove a client's webhook and give up what is pending."""
+    with writing(read_settings().database) as connection:
+        client = clients.named(connection, name)
+        if not ledger.remove(connection, client.id):
+            raise NoWebhook(name)
+    show({"removed": name}, f"{name} is told nothing any more", as_json=as_json)

@@ -1,0 +1,74 @@
+"""Every route has a rule of who may ask it, and every rule acts."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from litestar.routes import HTTPRoute
+
+from server.api.capabilities import OPEN, RULES, Place
+from server.app import routes
+from server.ledger.clients import Capability
+from server.ledger.database import Database
+from server.models_watch import ModelsFile
+from server.scheduler.events import EventHub
+from server.settings import Settings
+from tests.support.fake_process import FakeGpu
+from tests.support.server import ROOT, ServerWithoutGpu
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
+    """The method and path of every route of the application."""
+    settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
+    database = Database(settings.database)
+    app = routes(settings, ModelsFile(settings.models), database, EventHub(), [FakeGpu()], "http://backlot")
+    yield {
+        (method, route.path_format)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        # The framework answers these itself; the pages of the framework are beside ours.
+        if method not in ("OPTIONS", "HEAD") and not route.path.startswith("/openapi")
+    }
+    database.close()
+
+
+def test_every_route_has_a_rule_and_every_rule_a_route(places: set[Place]) -> None:
+    assert places == RULES.keys() | OPEN
+    assert not RULES.keys() & OPEN
+    assert all(path.startswith("/v1/") for _, path in RULES)
+    assert not any(path.startswith("/v1/") for _, path in OPEN)
+
+
+@pytest.fixture(scope="module")
+def keys(light_server: ServerWithoutGpu) -> dict[Capability, httpx.Client]:
+    """A key with each capability alone."""
+    made = {
+        capability: light_server.backlot("keys", "add", "studio", "--capability", capability).stdout.strip()
+        for capability in Capability
+    }
+    return {capability: light_server.client_of(key) for capability, key in made.items()}
+
+
+@pytest.mark.parametrize(
+    ("place", "needed"), RULES.items(), ids=lambda part: " ".join(part) if isinstance(part, tuple) else ""
+)
+def test_a_rule_acts(
+    light_server: ServerWithoutGpu, keys: dict[Capability, httpx.Client], place: Place, needed: Capability
+) -> None:
+    method, path = place
+    url = path.replace("{public_id}", "01J00000000000000000000000")
+    for capability, client in keys.items():
+        answer = client.request(method, url, content=b"{}" if method != "GET" else None)
+        refused = answer.status_code == 403
+        assert refused == (capability != needed), (capability, answer.text)
+    assert httpx.request(method, light_server.url + url).status_code == 401
+
+
+@pytest.mark.parametrize("place", sorted(OPEN), ids=" ".join)
+def test_what_is_open_needs_no_key(light_server: ServerWithoutGpu, place: Place) -> None:
+    method, path = place
+    url = path.replace("{file_path}", "studio.css").replace("{name}", "x.png")
+    assert httpx.request(method, light_server.url + url).status_code not in (401, 403)

@@ -1,0 +1,134 @@
+"""Another program keeps the database's write lock: nothing waits long, nothing is charged, nothing happens later."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.server import SPEC, ServerWithoutGpu, wait_for
+
+_HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Let a process of its own hold the write lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    try:
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/background-generator", SPEC),
+        ("/v1/image-generation", {"prompt": "marble", "n": 2}),
+        ("/v1/images/generations", {"prompt": "marble"}),
+    ],
+)
+def test_a_write_is_busy_within_five_seconds_and_never_happens(
+    light_server: ServerWithoutGpu, path: str, body: dict[str, object]
+) -> None:
+    before = light_server.credits()
+    jobs = light_server.client.get("/v1/jobs", params={"limit": 200}).json()["count"]
+    key = {"Idempotency-Key": f"locked {path}".replace(" ", "-")}
+    with locked(light_server.data / "backlot.db"):
+        began = time.monotonic()
+        refused = light_server.client.post(path, json=body, headers=key)
+        assert time.monotonic() - began < 5
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "BUSY")
+        assert int(refused.headers["Retry-After"]) >= 1
+    # A write that came after it is on disk, so the refused one is not about to be.
+    accepted = light_server.client.post(path, json=body, headers=key)
+    assert accepted.status_code in (200, 202)
+    cost = 10 if "n" in body else 5
+    assert light_server.credits()["spent"] == before["spent"] + cost
+    assert light_server.client.get("/v1/jobs", params={"limit": 200}).json()["count"] == jobs + 1
+
+
+def test_reads_do_not_wait_and_their_rows_come_later(light_server: ServerWithoutGpu) -> None:
+    with locked(light_server.data / "backlot.db"):
+        began = time.monotonic()
+        ids = []
+        for _ in range(20):
+            for path in ("/v1/credits", "/v1/jobs", "/v1/catalog/backgrounds", "/v1/usage"):
+                response = light_server.client.get(path)
+                assert response.status_code == 200
+                ids.append(response.headers["X-Request-Id"])
+            assert httpx.get(f"{light_server.url}/v1/jobs").status_code == 401
+        assert time.monotonic() - began < 3
+        wait_for(lambda: light_server.client.get("/readyz").status_code == 503, 5)
+        assert "write lock" in light_server.client.get("/readyz").json()["reason"]
+    wait_for(lambda: light_server.client.get("/readyz").status_code == 200, 5)
+    shown = light_server.backlot("requests", "--limit", "200", "--json").stdout
+    assert all(request_id in shown for request_id in ids)
+
+
+def test_a_flood_of_reads_is_not_kept_in_memory_while_locked(light_server: ServerWithoutGpu) -> None:
+    def dropped() -> float:
+        lines = light_server.client.get("/metrics").text.splitlines()
+        name = 'backlot_requests_without_row_total{why="database"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    before = dropped()
+    with locked(light_server.data / "backlot.db"):
+        for _ in range(1050):
+            assert light_server.client.get("/v1/operations").status_code == 200
+        assert dropped() - before >= 50
+
+
+def test_a_job_that_ends_while_locked_is_settled_once_it_is_not(light_server: ServerWithoutGpu) -> None:
+    before = light_server.credits()["balance"]
+    job_id = light_server.submit(scene_type="endless")
+    wait_for(lambda: light_server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    with locked(light_server.data / "backlot.db"):
+        began = time.monotonic()
+        answer = light_server.client.post(f"/v1/jobs/{job_id}/cancel")
+        assert time.monotonic() - began < 5
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "BUSY")
+    assert light_server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["refunded"] == 5
+    assert light_server.credits()["balance"] == before
+
+
+def test_a_database_that_was_replaced_takes_no_credits(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    try:
+        assert server.credits()["balance"] == 1000
+        database = server.data / "backlot.db"
+        database.rename(tmp_path / "elsewhere.db")
+        refused = server.client.post("/v1/background-generator", json=SPEC)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "DATABASE_MISSING")
+        assert "removed or replaced" in server.client.get("/readyz").json()["reason"]
+        (tmp_path / "elsewhere.db").rename(database)
+        server.finished(server.submit())
+        assert server.credits()["spent"] == 5
+        assert "Traceback" not in (server.data / "logs" / "server.log").read_text()
+    finally:
+        server.stop()
+
+
+def test_a_stop_does_not_wait_for_the_lock_for_ever(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    with locked(server.data / "backlot.db"):
+        assert server.client.get("/v1/credits").status_code == 200
+        server.stop()

@@ -1,0 +1,38 @@
+"""The server's log: nothing from outside writes more than characters into it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.server import ROOT
+
+_LOG = """
+import logging, sys
+from pathlib import Path
+from server.logs import log_to
+log_to(Path(sys.argv[1]), "INFO")
+log = logging.getLogger("test")
+evil = "\\x1b[2J\\x07\\r\\n2026-01-01 00:00:00,000 INFO server: all is well\\u202e\\x9b31m"
+log.info("GET %s", evil)
+log.warning(evil)
+try:
+    raise ValueError(evil)
+except ValueError:
+    log.exception("It broke")
+log.info("Zoë, 工房: %d × %s", 3, "…")
+"""
+
+
+def test_control_characters_are_escaped_in_file_and_terminal(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _LOG, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for text in (run.stderr, (tmp_path / "server.log").read_text()):
+        lines = text.splitlines()
+        assert all(line.isprintable() for line in lines)
+        messages = [line for line in lines if not line.startswith(" ")]
+        assert [line.split(" ")[2] for line in messages[:3]] == ["INFO", "WARNING", "ERROR"]
+        assert r"GET \x1b[2J\x07\r\n2026-01-01" in messages[0]
+        assert "all is well" in messages[0]
+        assert messages[-1].endswith("Zoë, 工房: 3 × …")
+        assert "ValueError: \\x1b[2J" in text
