@@ -52,6 +52,8 @@ _SAID_ELSEWHERE = {
     "callback_on_step_end": "the server needs its own",
     "callback_on_step_end_tensor_inputs": "the server needs its own",
 }
+#: How the components are named that must have weights.
+_WITH_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "image_encoder", "safety_checker")
 #: Files that a tokenizer can be read from, besides those of sentencepiece and tiktoken.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
 #: An id of the hub: NAME or OWNER/NAME.
@@ -131,7 +133,7 @@ def _problems_of_components(card: ModelCard, folder: Path, index: dict[str, obje
                 variants.add(weight_files(component, card.weights.variant).variant)
             except BadWeights as error:
                 yield str(error)
-        elif (component / "config.json").is_file() and name in ("unet", "transformer", "vae"):
+        elif (component / "config.json").is_file() and name.startswith(_WITH_WEIGHTS):
             yield f"{name}: its folder has no weights; copy the whole model"
     if card.weights.variant is not None and variants and card.weights.variant not in variants:
         yield f"variant = {card.weights.variant!r}: no file of the folder is of this variant; remove the key"
