@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import httpx
 from diffusers import DiffusionPipeline
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
@@ -66,7 +65,9 @@ def _why(card: ModelCard, error: Exception) -> str:
         return f"HF_HUB_OFFLINE is set, and {hub} is not whole in the cache; unset it, or copy the cache of another box here"
     except HfHubHTTPError as told:
         return _of_status(hub, told.response.status_code if told.response is not None else 0)
-    except (httpx.HTTPError, OSError) as told:
+    except Exception as told:
+        # Whatever its client raises that is no answer: no route, no name, no time, no certificate.
+        log.exception("The hub could not be asked about %s", hub)
         return f"the hub cannot be reached ({type(told).__name__}), and {hub} is not whole in the cache; see to the network"
     return f"{hub}: {error}"
 
