@@ -24,11 +24,11 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     #: The pipeline raised an error while it generated the image.
     PIPELINE_ERROR = "pipeline_error"
-    #: The image was generated, but could not be written to disk.
+    #: The image was generated, but could not be matched to its colours, measured or written to disk.
     IMAGE_NOT_WRITTEN = "image_not_written"
     #: The GPU process ended unexpectedly while it worked on the image.
     WORKER_CRASHED = "worker_crashed"
-    #: The GPU process was not ready in time after its start.
+    #: The GPU process was not ready in time after its start. Only in the log: no image is in a process that is starting.
     START_TIMEOUT = "start_timeout"
     #: The model was not in memory within its load_timeout_s.
     LOAD_TIMEOUT = "load_timeout"

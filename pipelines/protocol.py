@@ -218,9 +218,10 @@ class BatchFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Restarted(msgspec.Struct, frozen=True, tag=True):
-    """Memory ran out; the GPU process mended that, and the images that were in slots begin again with the same seeds.
+    """Memory ran out. The GPU process made room or opened fewer slots, and begins the images that were in slots again.
 
-    Nothing is asked of the server. It should tell the followers of these images, and count on `batch_size` slots from now on.
+    Their seeds stay the same, and the server need not send them again. It tells their followers, and fills only `batch_size`
+    slots from now on.
     """
 
     #: In the order in which they had entered, and enter again.

@@ -31,7 +31,7 @@ from server.ledger import jobs as job_ledger
 from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings

@@ -5,6 +5,8 @@ import os
 import pwd
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -50,8 +52,15 @@ def prepare_database(path: Path) -> None:
     """Make the database, or bring it to the present schema. Raises Unusable."""
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         _try_file(file)
-    try:
+    with database_errors_explained(path):
         migrate(path)
+
+
+@contextmanager
+def database_errors_explained(path: Path) -> Iterator[None]:
+    """Raise Unusable in place of what SQLite and the operating system raise about the database."""
+    try:
+        yield
     except OSError as error:
         raise Unusable(explained(path, error)) from error
     except sqlite3.OperationalError as error:

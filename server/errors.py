@@ -8,9 +8,12 @@ ApiError
 ├── IdempotencyConflict 409 ├── JobNotCancellable 409
 ├── Invalid 422             ├── GenerationFailed 500
 ├── QueueFull 503           ├── ServerStopping 503
-└── Busy 503                └── LedgerMissing 503
+├── Busy 503                ├── LedgerMissing 503
+└── DiskFull 503
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import msgspec
@@ -45,10 +48,8 @@ class ValidationEnvelope(msgspec.Struct):
 class ApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {}
+    #: Sent with the response.
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class BadRequest(ApiError):
@@ -69,18 +70,12 @@ class HeadersTooLarge(ApiError):
 
 class Unauthorized(ApiError):
     status, code = 401, "UNAUTHORIZED"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": "Bearer"}
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
 
 class BadSignature(ApiError):
     status, code = 401, "BAD_SIGNATURE"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": "Bearer"}
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
 
 class InsufficientBalance(ApiError):
@@ -128,10 +123,7 @@ class ServerStopping(ApiError):
     """The server ends before the job of a request that waited for it."""
 
     status, code = 503, "SERVER_STOPPING"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": "5"}
+    headers = MappingProxyType({"Retry-After": "5"})
 
 
 class QueueFull(ApiError):
@@ -139,31 +131,28 @@ class QueueFull(ApiError):
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after)}
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class Busy(ApiError):
     """Another program keeps the database locked."""
 
     status, code = 503, "BUSY"
+    headers = MappingProxyType({"Retry-After": "5"})
 
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": "5"}
+
+class DiskFull(ApiError):
+    """The disk takes no more."""
+
+    status, code = 503, "DISK_FULL"
+    headers = MappingProxyType({"Retry-After": "60"})
 
 
 class LedgerMissing(ApiError):
     """The database was removed or replaced under the running server."""
 
     status, code = 503, "DATABASE_MISSING"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": "60"}
+    headers = MappingProxyType({"Retry-After": "60"})
 
 
 class Invalid(ApiError):

@@ -4,18 +4,19 @@ import gc
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 import uvicorn
 
 from server.addresses import lan_url_of, url_of
 from server.app import create_app
-from server.connection import Connection
-from server.data_folder import prepare_database
+from server.data_folder import database_errors_explained, prepare_database
+from server.http_connection import Connection
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.database import Database, connect, transaction
 from server.models_watch import ModelsFile
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 
@@ -73,15 +74,13 @@ class _HttpServer(uvicorn.Server):
 def _welcome(settings: Settings, port: int) -> None:
     """Say where the server is; on a first run make the first client and show its key, this once."""
     base = url_of(settings.host, port)
-    connection = connect(settings.database)
-    try:
+    with database_errors_explained(settings.database), closing(connect(settings.database)) as connection:
+        # Looked up before a transaction begins: a server that has clients starts although another program has the lock.
+        if clients.any_exists(connection):
+            print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
+            return
         with transaction(connection):
-            if clients.any_exists(connection):
-                print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
-                return
             key = new_client(connection, FIRST_CLIENT, FIRST_CREDITS, test=False)
-    finally:
-        connection.close()
     print(  # noqa: T201
         f"""
 Welcome to Backlot. This first start made the client "{FIRST_CLIENT}" with {FIRST_CREDITS} credits. Its key, shown this once:

@@ -45,7 +45,7 @@ class FailureMode(StrEnum):
     FAIL = "fail"
     #: Run again, up to the operation's `max_attempts`.
     RETRY = "retry"
-    #: Deliver the flawed image with the finding in its `meta`.
+    #: Deliver a flawed image with the finding in its `meta`. A run that broke has no image, so its job fails.
     DELIVER = "deliver"
 
 

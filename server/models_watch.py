@@ -18,7 +18,7 @@ class ModelsFile:
     """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ModelsFileError: a server does not start on a bad file."""
+        """Read the file. Raises ModelsFileError: a server does not start on a bad file."""
         self.path = path
         self._seen = self._stamp()
         self.current: Models = load_models(path)
@@ -72,7 +72,7 @@ class ModelsFile:
 
 
 def _changes(before: Models, after: Models) -> list[str]:
-    """What an edit was about: the cards and tables that are new, gone or other than they were."""
+    """Return what an edit changed: the cards and tables that are new, gone or other than they were."""
     changed = [name for name in {**before.models, **after.models} if before.models.get(name) != after.models.get(name)]
     for table in ("operations", "brands", "default_model"):
         if getattr(before, table) != getattr(after, table):

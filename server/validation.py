@@ -28,12 +28,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 @cache
 def _fields(of: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    """Fields by the name they are written under; working out their types takes longer than checking a spec."""
+    """Return the fields by the name they are written under; working out their types takes longer than checking a spec."""
     return {field.encode_name: field for field in msgspec.structs.fields(of)}
 
 
 def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list[Problem]]:
-    """The values that fit, by field name, and every problem found, in the order of the fields; unknown ones last."""
+    """Return the values that fit, by field name, and every problem found, in the order of the fields; unknown ones last."""
     if not isinstance(raw, dict):
         return {}, [Problem((), "object_type", f"Expected an object, got {_kind_of(raw)}", raw)]
     values: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
 
 
 def _element_type(expected: Any) -> Any:
-    """X of `list[X]`, `tuple[X, ...]`, and either of them `| None` or annotated; None elsewhere."""
+    """Return X of `list[X]`, `tuple[X, ...]`, and either of them `| None` or annotated; None for any other type."""
     origin, arguments = get_origin(expected), get_args(expected)
     if origin in (Union, UnionType):
         return next((found for found in map(_element_type, arguments) if found is not None), None)

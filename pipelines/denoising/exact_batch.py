@@ -1,7 +1,7 @@
 """Batch invariance: running a denoiser on a few rows so that it gives the bits of a larger batch.
 
 What a layer gives for a row may depend on how many rows there are, because a library computes a matrix product of 2 rows in
-another way than one of 8. This is true of few layers: on a CPU, of some that have one entry a row, which embed the timestep
+another way than one of 8. This is true of few layers: on a CPU, of some that have one entry per row, which embed the timestep
 and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Those that differ are padded to the
 larger one, and all others save their time. What is not a layer, such as the products of attention, is not tried here: the
 caller has to see whether the whole denoiser gives the same bits.
@@ -25,9 +25,10 @@ _MOST_PADDED = 0.05
 def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
     """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
 
-    These are all layers that have one entry a row, whose few numbers could agree by chance, and those that give other bits if
-    they run on the first `few` rows alone. They are None if padding would save too little, or if a layer could not be tried.
-    Each layer is tried on its real input while the call passes it, so no activations are kept. Raises what the call raises.
+    These are all layers that have one entry per row, whose few numbers could agree by chance, and those that give other bits
+    if they run on the first `few` rows alone. They are None if padding would save too little, or if a layer could not be
+    tried. Each layer is tried on its real input while the call passes it, so no activations are kept. Raises what the call
+    raises.
     """
     output: dict[torch.nn.Module, int] = {}
     padded_layers: dict[torch.nn.Module, None] = {}

@@ -93,12 +93,12 @@ def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -
 
 @lru_cache(1024)
 def nearest_scene(text: str) -> str:
-    return _nearest(text, SCENES, DEFAULT_SCENE)
+    return nearest_word(text, SCENES, DEFAULT_SCENE)
 
 
 @lru_cache(1024)
 def nearest_mood(text: str) -> str:
-    return _nearest(text, MOODS, DEFAULT_MOOD)
+    return nearest_word(text, MOODS, DEFAULT_MOOD)
 
 
 def words() -> list[str]:
@@ -107,8 +107,8 @@ def words() -> list[str]:
     return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in [*levels, "none"])]
 
 
-def _nearest(text: str, known: dict[str, tuple[str, ...]], default: str) -> str:
-    """The word whose longest synonym stands in the text; else the one with a synonym spelt most like a word of it."""
+def nearest_word(text: str, known: dict[str, tuple[str, ...]], default: str) -> str:
+    """Return the word whose longest synonym stands in the text; else the one with a synonym spelt most like a word of it."""
     wanted = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
     found = [
         (len(synonym), word) for word, synonyms in known.items() for synonym in synonyms if f" {synonym} " in wanted

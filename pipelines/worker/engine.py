@@ -16,6 +16,7 @@ from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
 from pipelines.worker import cpu_tuning, device_memory
+from pipelines.worker.default_dtype import computing
 from pipelines.worker.hub import CannotLoad
 from pipelines.worker.library_logs import LibraryLogs
 from pipelines.worker.loader import LoadedModel, choose_device
@@ -160,7 +161,7 @@ class Engine:
     def _tick(self, group: SlotGroup) -> None:
         """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            with self._library_logs.about(group.described):
+            with self._library_logs.about(group.described), computing():
                 group.tick()
         except Exception as error:
             if is_fatal(error):

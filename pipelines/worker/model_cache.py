@@ -10,7 +10,7 @@ import torch
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.device_memory import release_unused, total_bytes
-from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.loader import LoadedModel
 from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -35,6 +35,8 @@ class ModelCache:
         self._bytes: dict[str, int] = {}
         self._pinned: frozenset[str] = frozenset()
         self._prefetch: Prefetch | None = None
+        #: Memory ran out beside the model that works; a prefetched one would take what was just made free.
+        self._is_short = False
 
     def get(self, card: ModelCard) -> LoadedModel | None:
         """Return the model with this card if its weights are in memory; it is the most recently used one now."""
@@ -49,14 +51,14 @@ class ModelCache:
         self._pinned = frozenset(names)
 
     def prefetch(self, card: ModelCard) -> None:
-        """Begin to read the model's files into the page cache while another model works; `load` then finds them there."""
-        if self.get(card) is not None:
+        """Begin to build the model in host memory while another one works; `load` then takes it from there.
+
+        Nothing happens after models were evicted because memory was short, until another model is loaded.
+        """
+        if self._is_short or self.get(card) is not None:
             return
-        if self._prefetch is not None:
-            if self._prefetch.card.weights == card.weights:
-                return
-            self._prefetch.stop()
-        self._prefetch = Prefetch(card)
+        if self._prefetch is None or self._prefetch.card.weights != card.weights:
+            self._prefetch = Prefetch(card, traced=self._traced)
 
     def load(self, card: ModelCard) -> LoadedModel:
         """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
@@ -64,9 +66,8 @@ class ModelCache:
         Raises loader.CannotLoad, and torch's error if it does not fit.
         """
         # On a CPU host memory is the device's.
-        model = self._with_room(lambda: load(card, traced=self._traced))
-        # What was read ahead may leave the page cache from now on, and so be worth reading again.
-        self._prefetch = None
+        model = msgspec.structs.replace(self._with_room(lambda: self._built(card)), card=card)
+        self._is_short = False
         if card.name in self._models:
             # The card was edited: what it says now is another model.
             self._evict(card.name)
@@ -78,13 +79,29 @@ class ModelCache:
         return model
 
     def idle_beside(self, card: ModelCard) -> list[str]:
-        """Return the models in memory that are neither this one nor pinned."""
-        return [name for name in self._models if name != card.name and name not in self._pinned]
+        """Return the models, in memory or on their way into it, that are neither this one nor pinned."""
+        names = [name for name in self._models if name != card.name and name not in self._pinned]
+        if self._device.type == "cpu" and self._prefetch is not None and self._prefetch.card.name != card.name:
+            # A prefetched model takes the same memory.
+            names.append(self._prefetch.card.name)
+        return names
 
     def evict(self, names: Collection[str]) -> None:
-        """Drop these models, of `idle_beside`."""
+        """Drop these models, of `idle_beside`, because memory is short."""
+        self._is_short = True
+        if self._prefetch is not None and self._prefetch.card.name in names:
+            self._prefetch = None
         for name in names:
-            self._evict(name)
+            if name in self._models:
+                self._evict(name)
+        release_unused(self._device)
+
+    def _built(self, card: ModelCard) -> LoadedModel:
+        """Return the model in host memory, the prefetched one if there is one."""
+        prefetch, self._prefetch = self._prefetch, None
+        if prefetch is None or prefetch.card.weights != card.weights or prefetch.failed:
+            prefetch = Prefetch(card, traced=self._traced)
+        return prefetch.result()
 
     def _with_room(self, work: Callable[[], T]) -> T:
         """Return what `work` returns, evicting one model after the other for as long as memory runs out in it."""

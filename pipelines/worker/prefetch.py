@@ -1,52 +1,41 @@
-"""Reading a model's files ahead, while another model works.
+"""Building a model in host memory, in a thread, while another model works."""
 
-A thread downloads what is missing and reads the files, so that the kernel keeps them in its page cache. It uses no torch:
-diffusers and transformers set process-wide state while they build a model, which would change what runs beside them.
-"""
-
-import logging
 import threading
-from pathlib import Path
 
 from pipelines.model_card import ModelCard
-from pipelines.worker.hub import CannotLoad, fetch
-
-log = logging.getLogger(__name__)
-
-#: Bytes read at once.
-_BLOCK = 4 * 2**20
+from pipelines.worker.default_dtype import building
+from pipelines.worker.hub import fetch
+from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.torch_errors import forget_frames
 
 
 class Prefetch:
-    """The reading of one model's files, in a thread of its own."""
+    """A model on its way from disk, or from its hub, to host memory."""
 
-    def __init__(self, card: ModelCard) -> None:
-        """Begin to read."""
-        self.card = card
-        self.bytes_read = 0
-        self._stopped = threading.Event()
+    def __init__(self, card: ModelCard, *, traced: bool) -> None:
+        """Begin to read and build it; `traced` is as for loader.load."""
+        self.card, self._traced = card, traced
+        self._outcome: LoadedModel | BaseException | None = None
         self._thread = threading.Thread(target=self._read, name=f"prefetch-{card.name}", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Read no further; a download goes on until its end."""
-        self._stopped.set()
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended without a model; what stood in its way may be gone."""
+        return isinstance(self._outcome, BaseException)
 
-    def wait(self) -> None:
-        """Wait until everything is read, or cannot be."""
+    def result(self) -> LoadedModel:
+        """Wait for the model. Raises what reading it raised."""
         self._thread.join()
+        if isinstance(self._outcome, LoadedModel):
+            return self._outcome
+        raise self._outcome or RuntimeError(f"the thread that read {self.card.name} ended without a word")
 
     def _read(self) -> None:
         try:
-            for path in sorted(fetch(self.card).rglob("*")):
-                if path.is_file():
-                    self._read_file(path)
-        except (OSError, CannotLoad) as error:
-            # Loading the model will meet the same error, and report it.
-            log.warning("%s could not be prefetched: %s", self.card.name, error)
-
-    def _read_file(self, path: Path) -> None:
-        buffer = bytearray(_BLOCK)
-        with path.open("rb", buffering=0) as file:
-            while not self._stopped.is_set() and (count := file.readinto(buffer)):
-                self.bytes_read += count
+            fetch(self.card)
+            with building():
+                self._outcome = load(self.card, traced=self._traced)
+        except BaseException as error:  # noqa: BLE001  it is raised again when the model is wanted
+            forget_frames(error)
+            self._outcome = error

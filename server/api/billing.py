@@ -68,7 +68,7 @@ async def list_transactions(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> TransactionPage:
-    """Newest first; one item an operation, its delta net of the refund."""
+    """List the charges and grants, newest first: one item per operation, with its delta net of the refund."""
     client_id = request.user.client_id
     items, total = await database.read(
         lambda connection: credits.transactions(connection, client_id, kind, limit, offset)
@@ -83,7 +83,7 @@ async def read_usage(
     since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
     until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")] = None,
 ) -> Usage:
-    """From the request log; credits are net of refunds."""
+    """Sum up the request log; credits are net of refunds."""
     client_id = request.user.client_id
     start = "" if since is None else as_text(since)
     # Not until now: a clock that was set back would hide what was used before.

@@ -53,7 +53,7 @@ async def list_backgrounds(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> list[BackgroundEntry]:
-    """Newest first."""
+    """List the client's backgrounds, newest first."""
     client_id = request.user.client_id
     rows = await database.read(
         lambda connection: catalog.entries(
@@ -92,7 +92,7 @@ async def list_images(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> list[ImageEntry]:
-    """Newest first; an entry for each image of a job."""
+    """List the client's images, newest first: one entry for each image of a job."""
     client_id = request.user.client_id
     rows = await database.read(
         lambda connection: catalog.entries(connection, client_id, EntryType.IMAGE, None, status, limit, offset)
@@ -125,20 +125,20 @@ async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database
 
 @get("/renders", responses=errors(422), summary="List renders", tags=["catalog"])
 async def list_renders(limit: Limit = 50, offset: Offset = 0) -> RenderPage:
-    """Always empty: renders come from the compose and edit classes."""
+    """Return an empty page: renders come from the compose and edit classes, of which this server has none."""
     return RenderPage([], limit, offset, 0, 0)
 
 
 @get("/renders/{public_id:str}", responses=errors(404), summary="Read a render", tags=["catalog"])
 async def read_render(public_id: FromPath[str]) -> RenderPage:
-    """Always 404: a generator's image is a background of the catalogue."""
+    """Answer 404: a generator's image is in the catalogue."""
     raise ResourceNotFound(
         f"There is no render {public_id[:64]!r}; a generator's image is under /v1/catalog/backgrounds"
     )
 
 
 async def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Names every missing part of a link; Litestar's own check stops at the first it happens to look at."""
+    """Raise Invalid with every missing part of a link; Litestar's own check stops at the first it happens to look at."""
     missing = [part for part in ("expires", "signature") if part not in connection.query_params]
     if missing:
         message = "This part of the link is missing: use image_url as the job or the catalogue gives it"
@@ -165,7 +165,7 @@ async def fetch_image(
     expires: FromQuery[int],
     signature: FromQuery[str],
 ) -> Response[Any]:
-    """Needs no key."""
+    """Return the PNG. The link needs no key."""
     artifact = name.removesuffix(".png")
     links.check(artifact, expires, signature)
     path = await database.read(lambda connection: catalog.artifact_path(connection, artifact))

@@ -11,6 +11,7 @@ from server.api.request_log import record_of
 from server.errors import (
     ApiError,
     Busy,
+    DiskFull,
     ErrorBody,
     ErrorDetail,
     ErrorEnvelope,
@@ -18,7 +19,7 @@ from server.errors import (
     LedgerMissing,
     ValidationEnvelope,
 )
-from server.ledger.database import DatabaseBusy, DatabaseMissing
+from server.ledger.database import DatabaseBusy, DatabaseFull, DatabaseMissing
 from server.validation import Problem, choices
 
 log = logging.getLogger(__name__)
@@ -74,12 +75,14 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
         error = Invalid(found or [Problem(("query",), "missing", error.detail)])
     if isinstance(error, DatabaseBusy):
         error = Busy("The database is locked by another program; nothing was made or charged. Try again")
+    if isinstance(error, DatabaseFull):
+        error = DiskFull("The disk of the server is full; nothing was made or charged. Tell the operator")
     if isinstance(error, DatabaseMissing):
         error = LedgerMissing("The database was removed or replaced; nothing was made or charged. Tell the operator")
     if isinstance(error, ApiError):
         record.error_code = error.code
         problems = error.problems if isinstance(error, Invalid) else []
-        return Parts(error.status, error.code, str(error), error.headers, problems, record.request_id)
+        return Parts(error.status, error.code, str(error), dict(error.headers), problems, record.request_id)
     if isinstance(error, HTTPException) and error.status_code < 500:
         headers = {name: value for name, value in (error.headers or {}).items() if name.lower() != "set-cookie"}
         record.error_code = _CODES.get(error.status_code, "BAD_REQUEST")

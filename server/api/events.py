@@ -4,18 +4,17 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 
 from server.api import views
-from server.api.following import Told, follow, stream, wants_stream
+from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.openapi import errors
 from server.api.views import ClientEventPage, Linker
 from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
-from server.scheduler.events import ANY_JOB, EventHub
+from server.scheduler.event_hub import ANY_JOB, EventHub
 
 #: Events in one answer at most; those that follow are after its `latest_cursor`.
 MOST_EVENTS = 1000
@@ -25,9 +24,7 @@ MOST_EVENTS = 1000
     "/events",
     responses={
         **errors(422),
-        200: ResponseSpec(
-            ClientEventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
-        ),
+        200: event_page(ClientEventPage),
     },
     summary="Follow all jobs",
     tags=["jobs"],
@@ -41,12 +38,10 @@ async def list_events(
         int,
         QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last cursor already known; 0 is the beginning"),
     ] = 0,
-    wait: Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")] = 0,
-    last_event_id: Annotated[
-        int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
-    ] = None,
+    wait: Wait = 0,
+    last_event_id: LastEventId = None,
 ) -> Response[Any]:
-    """As JSON, up to 1,000 at once, or as server-sent events whose ids are the cursors; those go on for ever.
+    """Return up to 1,000 events as JSON, or send server-sent events, whose ids are the cursors, for ever.
 
     Cursors ascend, with gaps. They stay the same when the server is restarted.
     """

@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEventMessage
 
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
 
@@ -18,6 +20,19 @@ T = TypeVar("T")
 HEARTBEAT_S = 15.0
 #: Seconds that a stream lets news gather before it reads again.
 GATHER_S = 0.05
+
+
+Wait = Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")]
+LastEventId = Annotated[
+    int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
+]
+
+
+def event_page(page: type[msgspec.Struct]) -> ResponseSpec:
+    """Return what a route of events declares of its answer."""
+    return ResponseSpec(
+        page, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
+    )
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -46,7 +61,9 @@ async def follow(
         found = await read()
         while not enough(found) and not hub.closing and (left := deadline - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), left)
+                # Not wait_for: in Python 3.11 that may swallow a cancel that comes together with the news.
+                async with asyncio.timeout(left):
+                    await news.wait()
             news.clear()
             found = await read()
     return found
@@ -69,7 +86,8 @@ async def stream(
                 return
             if not told:
                 try:
-                    await asyncio.wait_for(news.wait(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await news.wait()
                 except TimeoutError:
                     yield ServerSentEventMessage(comment="still here", data=None)
             # After a read that brought something there may be more, without news.

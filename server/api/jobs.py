@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
 from server.api import views
-from server.api.following import Told, follow, stream, wants_stream
+from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.openapi import errors
 from server.api.views import EventPage, JobPage, JobView, Linker, WholeJobPage
 from server.clock import as_text
@@ -19,7 +19,7 @@ from server.jobs import JobStatus
 from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 
 #: Jobs on a page at most.
@@ -57,7 +57,7 @@ async def list_jobs(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Response[Any]:
-    """With `ids` the page has room for all of them unless `limit` says otherwise. Unknown ids are left out."""
+    """List the client's jobs. Without a `limit`, a page has room for all the `ids` asked for; unknown ids are left out."""
     if ids and "limit" not in request.query_params:
         limit = MOST
     client_id = request.user.client_id
@@ -86,7 +86,7 @@ async def read_job(
     linker: NamedDependency[Linker],
     wait: Annotated[float, QueryParameter(ge=0, le=60, description="Seconds to wait for the job's end")] = 0,
 ) -> JobView:
-    """As it is now, or, with `wait`, as it is when it has ended or the time is up."""
+    """Return the job as it is now; with `wait`, as it is when it has ended or the time is up."""
 
     async def read() -> JobView:
         return await _view(request.user, public_id, database, scheduler, linker)
@@ -110,9 +110,7 @@ def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobVi
     "/jobs/{public_id:str}/events",
     responses={
         **errors(404, 422),
-        200: ResponseSpec(
-            EventPage, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
-        ),
+        200: event_page(EventPage),
     },
     summary="Follow a job",
     tags=["jobs"],
@@ -124,12 +122,10 @@ async def read_events(
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     since: Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last seq already known")] = 0,
-    wait: Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")] = 0,
-    last_event_id: Annotated[
-        int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
-    ] = None,
+    wait: Wait = 0,
+    last_event_id: LastEventId = None,
 ) -> Response[Any]:
-    """As JSON, or as server-sent events with `Accept: text/event-stream`; a stream ends after the job's last event."""
+    """Return the events as JSON, or send them with `Accept: text/event-stream`; a stream ends after the job's last event."""
     client_id = request.user.client_id
 
     async def read(after: int) -> tuple[EventPage, bool]:
@@ -166,7 +162,7 @@ async def cancel_job(
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
 ) -> JobView:
-    """A waiting job ends at once, a running one at its next denoising step, which the answer waits for a few seconds."""
+    """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
 
     async def read() -> JobView:
         return await _view(request.user, public_id, database, scheduler, linker)

@@ -20,7 +20,7 @@ class Links:
         return f"{base}/images/{artifact}.png?expires={expires}&signature={self._sign(artifact, expires)}"
 
     def check(self, artifact: str, expires: int, signature: str) -> None:
-        """Raises LinkRefused if the signature does not belong to this link, or its time is over."""
+        """Raise LinkRefused if the signature does not belong to this link, or its time is over."""
         if not hmac.compare_digest(signature.encode(), self._sign(artifact, expires).encode()):
             raise LinkRefused("This image link was not made by this server; read the job again for a good one")
         if expires < time.time():

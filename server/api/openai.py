@@ -28,7 +28,7 @@ from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.jobs import JobDetail
 from server.models_file import Models
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.validation import Problem, check
@@ -150,7 +150,10 @@ async def create_images(
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
 ) -> Response[Any]:
-    """Waits for the job. A client that goes away cancels it, and gets its credits back."""
+    """Wait for the job and return its images. If the client goes away first, cancel the job and give its credits back.
+
+    A stop of the server does the same, unless the request has an idempotency key: then a repetition finds the job.
+    """
     body = await request.body()
     wanted = _check(decode_body(body))
     record = record_of(request.scope)
@@ -177,11 +180,14 @@ async def create_images(
         follow(hub, accepted.job_id, read, lambda found: found.summary.status.ended, _LONGER_THAN_ANY_JOB_S),
     )
     if ended is None:
-        # The job of a repeated request is for the client that made it.
-        if job is not None:
+        # The job of a repeated request is for the client that made it, and to be left alone if a repetition waits for it.
+        if job is not None and (idempotency_key is None or not hub.is_followed(job.job_id)):
             scheduler.cancel(job.job_id)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
+        # Clients try again by themselves. Without a key that makes another job, so this one is not to be paid for too.
+        if idempotency_key is None and scheduler.cancel(accepted.job_id):
+            raise ServerStopping(f"The server is stopping; job {accepted.job_id} was cancelled and nothing is charged")
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:
         event = ended.latest_event
@@ -250,6 +256,8 @@ async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetai
     finally:
         working.cancel()
         leaving.cancel()
+        # The work follows its job no more when this returns.
+        await asyncio.wait({working, leaving})
 
 
 async def _data(

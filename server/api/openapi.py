@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     409: "IDEMPOTENCY_CONFLICT or JOB_NOT_CANCELLABLE",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
     429: "RATE_LIMITED: wait as long as Retry-After says",
-    503: "QUEUE_FULL or BUSY: nothing was charged; wait as long as Retry-After says",
+    503: "QUEUE_FULL, BUSY or DISK_FULL: nothing was charged; wait as long as Retry-After says",
 }
 
 

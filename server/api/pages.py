@@ -44,7 +44,7 @@ def studio_page() -> File:
 
 @get("/schema", include_in_schema=False, sync_to_thread=False)
 def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
-    """The OpenAPI 3.1 document as JSON; a browser gets the page that shows it."""
+    """Return the OpenAPI 3.1 document as JSON; a browser gets the page that shows it."""
     schema = request.app.openapi_schema.to_schema()
     if "text/html" in request.headers.get("Accept", ""):
         return Response(swagger.render(request, schema), media_type="text/html")
@@ -53,7 +53,7 @@ def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
 
 @get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
 def read_document(request: Request[Any, Any, Any]) -> Response[Any]:
-    """The same document, whatever the client accepts."""
+    """Return the same document, whatever the client accepts."""
     return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
 
 

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from server import metrics
-from server.api.sampler import Sampler
+from server.api.log_flood import Sampler
 from server.ledger import request_log as requests
 from server.ledger.database import Database
 
@@ -67,7 +67,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 def record_of(scope: Any) -> Record:
-    """The record of a request under way."""
+    """Return the record of a request under way."""
     record: Record = scope["backlot.record"]
     return record
 

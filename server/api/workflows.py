@@ -66,7 +66,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
         ] = False,
         idempotency_key: IDEMPOTENCY_KEY = None,
     ) -> Response[Any]:
-        """Takes the price, logs the request and makes the job in one durable transaction; a 202 means it is on disk."""
+        """Take the price, log the request and make the job in one durable transaction; a 202 means it is on disk."""
         body = await request.body()
         record = record_of(request.scope)
         submission = Submission(

@@ -40,6 +40,10 @@ class DatabaseMissing(Exception):
     """The database's file was removed or replaced. What is written to the open file now would be lost with it."""
 
 
+class DatabaseFull(Exception):
+    """The disk takes no more. Nothing of this write is kept, and it will not happen later."""
+
+
 class Write(msgspec.Struct, frozen=True):
     """What to write, and whom to tell."""
 
@@ -132,7 +136,8 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction. What it raises is raised here, and nothing of it is kept.
 
-        Raises DatabaseBusy if another program has the write lock for PATIENCE_S.
+        Raises DatabaseBusy if another program has the write lock for PATIENCE_S, DatabaseFull if the disk is full, and
+        DatabaseMissing.
         """
         # Shielded: a caller that goes away neither undoes nor races with a write under way.
         return await asyncio.shield(self.submit(work, PATIENCE_S))
@@ -285,9 +290,12 @@ def _commit(connection: sqlite3.Connection, waiting: deque[Write]) -> list[Outco
                 connection.execute("SAVEPOINT member")
                 try:
                     outcomes.append((write.done, write.work(connection), None))
-                except BaseException as error:  # noqa: BLE001  the waiting caller gets it
+                except BaseException as error:
+                    if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+                        # SQLite has rolled back the whole group by itself, as it does if the disk is full.
+                        raise
                     connection.execute("ROLLBACK TO member")
-                    outcomes.append((write.done, None, error))
+                    outcomes.append((write.done, None, _told(error)))
                 connection.execute("RELEASE member")
     except sqlite3.Error as error:
         if not group and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
@@ -296,8 +304,15 @@ def _commit(connection: sqlite3.Connection, waiting: deque[Write]) -> list[Outco
         if not group:
             group = list(waiting)
             waiting.clear()
-        return [(write.done, None, error) for write in group]
+        return [(write.done, None, _told(error)) for write in group]
     return outcomes
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return what the waiting caller gets for an error of its write."""
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        return DatabaseFull("the disk with the database is full")
+    return error
 
 
 def _answer(outcomes: list[Outcome]) -> None:

@@ -26,7 +26,7 @@ def show(answer: object, text: str, *, as_json: bool) -> None:
 
 
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print one line a row under the names of its fields, or the rows as JSON."""
+    """Print one line per row under the names of its fields, or the rows as JSON."""
     if as_json:
         _print(_json(rows))
     elif not rows:
@@ -36,7 +36,7 @@ def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows under the names of their fields; one field a line if the terminal is too narrow for whole words."""
+    """Return the rows under the names of their fields; one field per line if the terminal is too narrow for whole words."""
     # Imported here: it takes longer than most commands run, and scripts read JSON.
     from rich.console import Console
     from rich.table import Table

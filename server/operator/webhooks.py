@@ -1,4 +1,4 @@
-"""`backlot webhooks`: where the ends of a client's jobs are told, and what became of it."""
+"""`backlot webhooks`: set which receiver is told when a client's jobs end, and see what became of the deliveries."""
 
 import click
 import msgspec
@@ -46,7 +46,7 @@ class Events(click.ParamType[list[WebhookEvent], str]):
 
 @click.group()
 def webhooks() -> None:
-    """Where the ends of jobs are told, and what became of it."""
+    """Tell receivers of the ends of jobs, and see what became of that."""
 
 
 @webhooks.command("set")
@@ -80,7 +80,7 @@ def list_(as_json: bool) -> None:
 @click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
 @json_option
 def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
-    """Show what was told and what is to be told, newest first."""
+    """Show the webhook deliveries, newest first."""
     with reading(read_settings().database) as connection:
         client_id = None if client is None else clients.named(connection, client).id
         rows = ledger.deliveries(connection, client_id, only_failed=failed, limit=limit)

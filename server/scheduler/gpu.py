@@ -35,7 +35,7 @@ class GpuState(StrEnum):
     LOADING = "loading"
     #: It imports torch and looks for its device.
     STARTING = "starting"
-    #: It has ended and is started again, perhaps after a pause.
+    #: It has ended, and the server starts another, perhaps after a pause.
     RESTARTING = "restarting"
     #: It was not started, or the server is stopping.
     STOPPED = "stopped"
@@ -121,6 +121,7 @@ class Gpu:
         metrics.worker_starts.inc()
         try:
             process = self._start_process()
+            process.follow(partial(self._reported, process), partial(self._ended, process))
         except OSError:
             log.exception("The GPU process could not be started")
             self._start_again()
@@ -130,7 +131,6 @@ class Gpu:
         seconds = self._limits.start_s
         message = f"the GPU process was not up after {seconds:g} s"
         self._watchdog.expect(seconds, FailureReason.START_TIMEOUT, message)
-        process.follow(partial(self._reported, process), partial(self._ended, process))
 
     async def stop(self) -> None:
         """End the process. What was in it stays in `in_flight`."""
@@ -257,7 +257,10 @@ class Gpu:
             metrics.model_loaded.labels(model).dec()
 
     def _leave_slots(self, image_ids: Iterable[str]) -> None:
-        """Only what leaves a slot is a sign of life. An image may be written while the next model hangs in its load."""
+        """Take images out of their slots, if they are in any, and note that as a sign of life.
+
+        An image that is written is none: the next model may hang in its load meanwhile.
+        """
         if self.groups.leave(image_ids):
             self._go_on()
 

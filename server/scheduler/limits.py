@@ -12,10 +12,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     write_s: float = 300.0
     #: What writes to the ledger may hold up a stop. A job whose end was not written by then runs again after the next start.
     stop_s: float = 20.0
-    #: The pause before a GPU process is started again after its second crash in a row; doubled for each further crash. After
-    #: the first crash there is none.
+    #: The pause before the server starts another GPU process after the second crash in a row; doubled for each further crash.
+    #: After the first crash there is none.
     restart_s: float = 1.0
-    #: The longest pause before a GPU process is started again.
+    #: The longest pause before the server starts another GPU process.
     restart_most_s: float = 60.0
     #: Images that may be in one GPU process at once, those being written included.
     in_flight: int = 256

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from pipelines.protocol import Order, Report, decode_report, encode
@@ -29,11 +30,14 @@ class Process(Protocol):
     def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
         """Call these on the running event loop: for every report, and last, once, with the exit status.
 
-        A negative status is the number of the signal that ended the process.
+        A negative status is the number of the signal that ended the process. Raises OSError.
         """
 
     def send(self, order: Order) -> None:
-        """Send an order. A process that has ended takes none; `on_exit` is told of its end."""
+        """Send an order, and do not wait until it is read: the process may hang.
+
+        A process that has ended takes none; `on_exit` is told of its end.
+        """
 
     def kill(self) -> None: ...
 
@@ -60,6 +64,8 @@ class GpuProcess:
         It logs to a file in `logs` and, unless `silent`, to the terminal. Raises OSError.
         """
         self._pipe, child = Pipe()
+        #: The encoded orders that are not in the pipe yet, and None after the last.
+        self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         with child:
             self._process = subprocess.Popen(
                 [
@@ -84,7 +90,10 @@ class GpuProcess:
         return self._process.pid
 
     def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
-        """See Process. The reports are read in a thread of their own."""
+        """See Process. Its reports are read by a thread named `reports`, and orders written by one named `orders`.
+
+        Raises OSError, and ends the process, if the operating system refuses a thread.
+        """
         loop = asyncio.get_running_loop()
 
         def post(report: Report | int) -> None:
@@ -95,14 +104,20 @@ class GpuProcess:
             else:
                 loop.call_soon_threadsafe(on_report, report)
 
-        threading.Thread(target=_follow, args=(self._pipe, self._process, post), daemon=True).start()
+        try:
+            threading.Thread(
+                target=_write, args=(self._pipe, self.pid, self._orders), name="orders", daemon=True
+            ).start()
+            arguments = (self._pipe, self._process, self._orders, post)
+            threading.Thread(target=_follow, args=arguments, name="reports", daemon=True).start()
+        except RuntimeError as error:
+            self.kill()
+            self._orders.put(None)
+            raise OSError(f"the GPU process {self.pid} cannot be followed: {error}") from error
 
     def send(self, order: Order) -> None:
         """See Process."""
-        try:
-            self._pipe.send_bytes(encode(order))
-        except OSError as error:
-            log.warning("The GPU process %d did not take %s: %s", self.pid, type(order).__name__, error)
+        self._orders.put(encode(order))
 
     def kill(self) -> None:
         self._process.kill()
@@ -116,7 +131,21 @@ class GpuProcess:
         return True
 
 
-def _follow(pipe: Connection, process: "subprocess.Popen[bytes]", post: Callable[[Report | int], None]) -> None:
+def _write(pipe: Connection, pid: int, orders: "SimpleQueue[bytes | None]") -> None:
+    """Write every order into the pipe. It takes some 200 KB of orders that are not read, and then lets the writer wait."""
+    try:
+        while (order := orders.get()) is not None:
+            pipe.send_bytes(order)
+    except OSError as error:
+        log.warning("The GPU process %d takes no more orders: %s", pid, error)
+
+
+def _follow(
+    pipe: Connection,
+    process: "subprocess.Popen[bytes]",
+    orders: "SimpleQueue[bytes | None]",
+    post: Callable[[Report | int], None],
+) -> None:
     """Post every report until the process ends, and then its exit status."""
     try:
         while True:
@@ -127,4 +156,6 @@ def _follow(pipe: Connection, process: "subprocess.Popen[bytes]", post: Callable
     except Exception:
         log.exception("The GPU process %d sent what cannot be read; it is ended", process.pid)
         process.kill()
-    post(process.wait())
+    status = process.wait()
+    orders.put(None)
+    post(status)

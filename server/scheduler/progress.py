@@ -1,4 +1,4 @@
-"""From what a GPU process says of images on their way to the progress of those images and the events of their jobs."""
+"""Turns what a GPU process reports of images in flight into their progress and the events of their jobs."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -45,4 +45,4 @@ def _reason(gpus: Sequence[Gpu], default_model: str, load_errors: Mapping[str, s
         return f"the GPU process is {state}"
     crashes = min(gpu.crashes for gpu in gpus)
     times = "once" if crashes == 1 else f"{crashes} times in a row"
-    return f"the GPU process crashed {times} and is started again; its log, {gpus[0].log_file}, says why"
+    return f"the GPU process crashed {times}, and the server starts it again; its log, {gpus[0].log_file}, says why"

@@ -19,7 +19,7 @@ from server.models_watch import ModelsFile
 from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
 from server.scheduler.limits import DEFAULT_LIMITS, Limits

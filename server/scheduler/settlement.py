@@ -22,7 +22,7 @@ from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Delivery
 from server.ledger.database import Database
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -70,8 +70,7 @@ const REASONS = {
   nan_latents: "The calculation broke down. Another seed usually helps.",
   nan_image: "The calculation broke down. Another seed usually helps.",
   out_of_memory: "The graphics card ran out of memory. A lower resolution may fit.",
-  worker_crashed: "The GPU process stopped. It is started again by itself; try once more.",
-  start_timeout: "The GPU process did not start in time.",
+  worker_crashed: "The GPU process stopped. The server restarts it; try once more.",
   step_timeout: "It took too long and was stopped.",
   write_timeout: "Saving the picture took too long. The operator should look at the server's disk.",
   pipeline_error: "The model could not make this picture. The operator finds out why in the server's log.",
@@ -79,7 +78,7 @@ const REASONS = {
   model_load_failed: "The model could not be loaded. The operator finds out why at /readyz.",
   model_removed: "That model is no longer offered.",
   server_restarted: "The server was restarted while this ran. Try once more.",
-  image_not_written: "The picture could not be saved. The operator should look at the server's disk.",
+  image_not_written: "The picture could not be finished or saved. The operator finds out why in the server's log.",
 };
 
 /**
@@ -122,7 +121,7 @@ export function explainReadiness(state) {
     const told = failed.map(([model, reason]) => `${model}: ${reason}`).join("; ");
     return `The model could not be loaded. The operator needs to look at it. (${told})`;
   }
-  if (state.gpu_process === "restarting") return `The GPU process stopped and is being started again. ${wait}`;
+  if (state.gpu_process === "restarting") return `The GPU process stopped, and the server is restarting it. ${wait}`;
   return `The model is being loaded … ${wait}`;
 }
 

@@ -1,1 +1,1 @@
-"""What a client may ask for: one module a workflow."""
+"""What a client may ask for: one module per workflow."""

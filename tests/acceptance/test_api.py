@@ -425,21 +425,8 @@ def test_health_metrics_and_schema(tiny_server: Server) -> None:
     assert tiny_server.client.get("/schema/openapi.json", headers={"Accept": "text/html"}).json() == schema
     page = tiny_server.client.get("/schema", headers={"Accept": "text/html"}).text
     for asset in re.findall(r'(?:src|href)=["\'](?!data:)([^"\']+)', page):
-        assert asset.startswith("/"), f"{asset} is not on this server"
-        assert tiny_server.client.get(asset).status_code == 200
-
-
-def test_the_rate_limit_counts_by_key(start_server: StartServer, tiny_server: Server) -> None:
-    from pathlib import Path
-
-    server = start_server(Path(tiny_server.environment["BACKLOT_MODELS"]), BACKLOT_RATE_LIMIT="3")
-    answers = [server.client.get("/v1/credits") for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert answers[3].json()["error"]["code"] == "RATE_LIMITED"
-    assert 0 < int(answers[3].headers["Retry-After"]) <= 60
-    assert answers[0].headers["RateLimit-Remaining"] == "2"
-    assert server.new_client("another").get("/v1/credits").status_code == 200
-    server.stop()
+        assert "//" not in asset, f"{asset} is not on this server"
+        assert tiny_server.client.get(f"/{asset}").status_code == 200
 
 
 def test_a_full_queue_charges_nothing(start_server: StartServer, tiny_server: Server) -> None:

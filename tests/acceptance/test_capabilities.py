@@ -11,7 +11,7 @@ from server.app import routes
 from server.ledger.clients import Capability
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.settings import Settings
 from tests.support.fake_process import FakeGpu
 from tests.support.server import ROOT, ServerWithoutGpu

@@ -91,7 +91,7 @@ def test_a_matched_palette_is_in_the_image_in_meta_and_in_its_replay(tiny_server
     assert (prompted["meta"]["palette"], matched["meta"]["palette"]) == ("prompt", "match")
     assert matched["meta"]["colors"] == ["#1f2a44", "#e8b4b8"]
     assert prompted["meta"]["eval"]["mean_delta_e"] > 10
-    assert matched["meta"]["eval"]["mean_delta_e"] < 4
+    assert matched["meta"]["eval"]["mean_delta_e"] < prompted["meta"]["eval"]["mean_delta_e"] / 2
     for artifact in (prompted, matched):
         image = tmp_path / f"{artifact['meta']['palette']}.png"
         image.write_bytes(httpx.get(artifact["image_url"]).content)

@@ -1,5 +1,6 @@
 """Another program keeps the database's write lock: nothing waits long, nothing is charged, nothing happens later."""
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.server import SPEC, ServerWithoutGpu, wait_for
+from tests.support.server import ROOT, SPEC, ServerWithoutGpu, wait_for
 
 _HOLD = """
 import sqlite3, sys
@@ -132,3 +133,31 @@ def test_a_stop_does_not_wait_for_the_lock_for_ever(tmp_path: Path) -> None:
     with locked(server.data / "backlot.db"):
         assert server.client.get("/v1/credits").status_code == 200
         server.stop()
+
+
+def test_a_start_waits_for_no_lock_that_it_does_not_need(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    waiting = server.submit(scene_type="endless")
+    server.stop()
+    with locked(server.data / "backlot.db"):
+        server.start(wait_ready=False)
+        server.client = server.client_of(server.key)
+        assert server.job(waiting)["status"] == "NOT_STARTED"
+        assert server.client.post("/v1/background-generator", json=SPEC).status_code == 503
+    wait_for(lambda: server.job(waiting)["status"] == "IN_PROGRESS", 5)
+    server.stop()
+
+
+def test_a_first_start_says_that_the_database_is_locked(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.data.mkdir()
+    sqlite3.connect(server.data / "backlot.db").close()
+    with locked(server.data / "backlot.db"):
+        started = subprocess.run(
+            [sys.executable, "-m", server.module], cwd=ROOT, env=server.environment, capture_output=True, text=True
+        )
+    assert started.returncode == 1
+    (line,) = started.stderr.strip().splitlines()
+    assert str(server.data / "backlot.db") in line
+    assert "end that program" in line

@@ -2,14 +2,16 @@
 
 import asyncio
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from PIL import Image
 
-from tests.support.server import Server, wait_for
+from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 
 @pytest.fixture
@@ -101,3 +103,58 @@ def test_a_client_that_goes_away_cancels_its_job(slow_server: Server) -> None:
     with pytest.raises(httpx.ReadTimeout):
         slow_server.client.post("/v1/images/generations", json={"prompt": "marble"}, timeout=1.5)
     wait_for(lambda: slow_server.credits()["refunded"] == before + 5, 30)
+
+
+def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: ServerWithoutGpu) -> None:
+    def post(seconds: float) -> httpx.Response:
+        with light_server.client_of(light_server.key) as client:
+            headers = {"Idempotency-Key": "left-alone"}
+            body = {"prompt": "endless and repeated"}
+            return client.post("/v1/images/generations", json=body, headers=headers, timeout=seconds)
+
+    def waiting() -> list[str]:
+        jobs = light_server.client.get("/v1/jobs", params={"status": "IN_PROGRESS"}).json()["jobs"]
+        return [job["public_id"] for job in jobs]
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(post, 3)
+        wait_for(lambda: waiting() != [], 10)
+        second = threads.submit(post, 30)
+        with pytest.raises(httpx.ReadTimeout):
+            first.result()
+        # The end of a connection is noticed before what comes later.
+        for _ in range(20):
+            light_server.credits()
+        [job_id] = waiting()
+        assert light_server.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
+        assert second.result().json()["error"]["code"] == "GENERATION_FAILED"
+
+
+def test_a_stop_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    key = {"Idempotency-Key": "again"}
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [
+            threads.submit(
+                server.client_of(server.key).post,
+                "/v1/images/generations",
+                json={"prompt": "endless"},
+                headers=headers,
+            )
+            for headers in ({}, key)
+        ]
+        wait_for(lambda: server.credits()["spent"] == 10, 10)
+        server.stop()
+        without, with_key = (answer.result() for answer in waiting)
+    server.start(wait_ready=False)
+    try:
+        for answer in (without, with_key):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVER_STOPPING")
+        assert server.credits()["refunded"] == 5
+        jobs = server.client.get("/v1/jobs").json()["jobs"]
+        assert sorted(job["status"] == "FAILURE" for job in jobs) == [False, True]
+        left = next(job["public_id"] for job in jobs if job["status"] != "FAILURE")
+        assert left in with_key.json()["error"]["message"]
+    finally:
+        server.stop()

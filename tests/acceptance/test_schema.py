@@ -11,24 +11,27 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance, unsupported_method
 
-from tests.support.server import Server
+from tests.support.server import ServerWithoutGpu
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_the_document_is_true(tiny_server: Server, mode: GenerationMode) -> None:
+def test_the_document_is_true(light_server: ServerWithoutGpu, mode: GenerationMode) -> None:
     # Every POST that is accepted makes a job; there must be credits and room for all of them.
-    tiny_server.backlot("clients", "grant", "studio", "100000")
-    schema = schemathesis.openapi.from_url(f"{tiny_server.url}/schema")
+    light_server.backlot("clients", "grant", "studio", "100000")
+    schema = schemathesis.openapi.from_url(f"{light_server.url}/schema")
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) == 23
     for operation in operations:
-        _check(operation, mode, tiny_server)
+        _check(operation, mode, light_server)
 
 
-def _check(operation: Any, mode: GenerationMode, server: Server) -> None:
+def _check(operation: Any, mode: GenerationMode, server: ServerWithoutGpu) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def send(case: Any) -> None:
+        if mode is GenerationMode.POSITIVE and "wait" in (case.query or {}):
+            # Nothing new comes while it waits.
+            case.query["wait"] = 0
         case.call_and_validate(
             headers={"Authorization": f"Bearer {server.key}"},
             excluded_checks=[
@@ -36,7 +39,7 @@ def _check(operation: Any, mode: GenerationMode, server: Server) -> None:
                 unsupported_method,
                 # Colours, models and tiers have rules that a schema cannot say.
                 positive_data_acceptance,
-                # Unknown query parameters are ignored, as HTTP clients expect.
+                # A query knows no null and no single strings: `ids=x` is a list of one.
                 negative_data_rejection,
             ],
         )

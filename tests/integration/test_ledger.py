@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from server.jobs import EventType, FailureMode, Generation, Plan
 from server.ledger import catalog, clients, credits, events, jobs
 from server.ledger.catalog import ArtifactKind, Delivery, EntryType, NewImage
-from server.ledger.database import Database, connect, migrate, transaction
+from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
 from server.ledger.migrations import migrations
 from tests.support.ledger import new_job, row
 
@@ -246,6 +246,28 @@ def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
     assert isinstance(failure, LookupError)
     assert last > first
     assert names == ["first", "last"]
+
+
+def test_a_full_disk_refuses_whole_writes_and_says_so(tmp_path: Path) -> None:
+    async def scene(database: Database) -> list[int | BaseException]:
+        client_id = await database.write(lambda connection: client(connection, 100))
+        # The limit stands for the end of the disk: SQLite answers both with the same error.
+        await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone())
+
+        def grant(connection: sqlite3.Connection, label: str) -> int:
+            credits.grant(connection, client_id, 1, label)
+            return credits.balance(connection, client_id)
+
+        large = [database.submit(lambda connection: grant(connection, "x" * 100_000)) for _ in range(3)]
+        outcomes = await asyncio.gather(*large, return_exceptions=True)
+        await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
+        return [*outcomes, await database.write(lambda connection: grant(connection, "small"))]
+
+    database = Database(tmp_path / "backlot.db")
+    *refused, balance = asyncio.run(scene(database))
+    database.close()
+    assert [type(outcome) for outcome in refused] == [DatabaseFull] * 3
+    assert balance == 101
 
 
 def test_migrations_apply_once_and_keep_the_data(tmp_path: Path) -> None:

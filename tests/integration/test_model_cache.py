@@ -1,7 +1,7 @@
 """Which models are in memory, which are evicted for which, and reading one while another one works."""
 
-import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from pipelines.model_card import ModelCard
+from pipelines.worker.default_dtype import computing
 from pipelines.worker.hub import CannotLoad
 from pipelines.worker.loader import NoDevice, choose_device
 from pipelines.worker.model_cache import ModelCache
-from pipelines.worker.prefetch import Prefetch
 from server.models_file import load_models
 from tests.support.files import models_file
 
@@ -94,6 +94,9 @@ def test_a_model_that_could_not_be_prefetched_is_read_when_it_is_wanted(card: Mo
     cache = ModelCache(torch.device("cpu"), None, lambda _: None)
     late = with_weights(card, folder=str(tmp_path / "late"))
     cache.prefetch(late)
+    for thread in threading.enumerate():
+        if thread.name == "prefetch-good":
+            thread.join()
     assert card.weights.folder is not None
     shutil.copytree(card.weights.folder, tmp_path / "late")
     assert cache.load(late).card == late
@@ -113,31 +116,33 @@ def test_idle_models_can_be_evicted(tiny_folders: dict[str, Path], tmp_path: Pat
     assert cache.idle_beside(c) == []
 
 
-def test_a_prefetch_reads_every_file(card: ModelCard, tmp_path: Path) -> None:
-    assert card.weights.folder is not None
-    folder = shutil.copytree(card.weights.folder, tmp_path / "model")
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    # A pipe is left alone: to open it would wait for a writer for ever.
-    os.mkfifo(folder / "pipe")
-    prefetch = Prefetch(with_weights(card, folder=str(folder)))
-    prefetch.wait()
-    assert prefetch.bytes_read == size
+def test_no_image_is_computed_under_another_models_default_dtype(card: ModelCard) -> None:
+    cache = ModelCache(torch.device("cpu"), None, lambda _: None)
+    seen = set()
+    for _ in range(3):
+        cache.prefetch(with_weights(card, dtype="bfloat16"))
+        while any(thread.name == "prefetch-good" for thread in threading.enumerate()):
+            with computing():
+                seen |= {torch.get_default_dtype() for _ in range(1000)}
+        cache.load(with_weights(card, dtype="float16"))
+    assert seen == {torch.float32}
+    assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_prefetch_of_a_model_that_is_not_there_reads_nothing(card: ModelCard, tmp_path: Path) -> None:
-    prefetch = Prefetch(with_weights(card, folder=str(tmp_path / "nowhere")))
-    prefetch.wait()
-    assert prefetch.bytes_read == 0
-
-
-def test_a_prefetch_that_is_stopped_reads_no_further(card: ModelCard, tmp_path: Path) -> None:
-    large = tmp_path / "large.safetensors"
-    with large.open("wb") as file:
-        file.truncate(2**40)
-    prefetch = Prefetch(with_weights(card, folder=str(tmp_path)))
-    prefetch.stop()
-    prefetch.wait()
-    assert prefetch.bytes_read < 2**40
+def test_a_prefetched_model_is_idle_on_a_cpu_and_is_not_prefetched_again(card: ModelCard) -> None:
+    cache = ModelCache(torch.device("cpu"), None, lambda _: None)
+    cache.load(card)
+    other = msgspec.structs.replace(card, name="next")
+    cache.prefetch(other)
+    assert cache.idle_beside(card) == ["next"]
+    cache.evict(["next"])
+    cache.prefetch(other)
+    assert cache.idle_beside(card) == []
+    # Once the other one was loaded, the first may be prefetched beside it.
+    cache.load(other)
+    cache.prefetch(msgspec.structs.replace(card, name="third"))
+    assert cache.idle_beside(other) == ["good", "third"]
+    cache.load(msgspec.structs.replace(card, name="third"))
 
 
 @pytest.mark.parametrize(

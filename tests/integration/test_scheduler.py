@@ -242,6 +242,21 @@ def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None
     play(Box(tmp_path), scene)
 
 
+def test_a_process_that_cannot_be_followed_is_replaced(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_id = await box.submit()
+        box.gpus[0].refuses_threads = True
+        box.process.exit()
+        await until(lambda: box.scheduler.gpus[0].crashes > 3)
+        box.gpus[0].refuses_threads = False
+        await until(lambda: box.scheduler.readiness().state is GpuState.STARTING)
+        box.up()
+        assert box.scheduler.readiness().reason == "the GPU process is ready"
+        await box.fails(job_id, "worker_crashed")
+
+    play(Box(tmp_path), scene)
+
+
 def test_reports_of_a_process_that_is_gone_are_not_heard(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         gone = box.process

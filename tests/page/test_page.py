@@ -229,8 +229,9 @@ def test_an_expired_link_is_read_again(page: Page, server: Server) -> None:
 def test_the_schema_page_shows_every_route_without_the_internet(page: Page, server: Server) -> None:
     watch = Watch(page)
     page.goto(f"{server.url}/schema")
-    described = server.client.get("/schema").json()["paths"]
-    expect(page.locator(".opblock")).to_have_count(sum(len(methods) for methods in described.values()))
+    document = server.client.get("/schema").json()
+    described = [*document["paths"].values(), *document["webhooks"].values()]
+    expect(page.locator(".opblock")).to_have_count(sum(len(methods) for methods in described))
     assert watch.errors == []
     assert all(url.startswith((server.url, "data:", "blob:")) for url in watch.requested)
 

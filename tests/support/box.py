@@ -14,7 +14,7 @@ from server.ledger.database import Database, connect, transaction
 from server.ledger.events import EventRow
 from server.models_file import load_models
 from server.models_watch import ModelsFile
-from server.scheduler.events import EventHub
+from server.scheduler.event_hub import EventHub
 from server.scheduler.limits import Limits
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings

@@ -14,8 +14,10 @@ from pipelines.recipe import Recipe
 class FakeProcess:
     """The server's end of a GPU process that is not there."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, refuses: bool = False) -> None:
+        """Take whether the operating system refuses the threads that would follow it."""
         self.pid = pid
+        self._refuses = refuses
         self.orders: list[protocol.Order] = []
         self.killed = False
         self._orders_of: Counter[str] = Counter()
@@ -26,6 +28,8 @@ class FakeProcess:
     # ── what the scheduler calls ─────────────────────────────────────────────────────────────────────────────────────
 
     def follow(self, on_report: Callable[[protocol.Report], None], on_exit: Callable[[int], None]) -> None:
+        if self._refuses:
+            raise OSError("can't start new thread")
         self._on_report, self._on_exit = on_report, on_exit
 
     def send(self, order: protocol.Order) -> None:
@@ -126,11 +130,13 @@ class FakeGpu:
         self.processes: list[FakeProcess] = []
         #: The operating system refuses to start a process.
         self.refuses = False
+        #: It starts processes, and refuses the threads that would follow them.
+        self.refuses_threads = False
 
     def __call__(self) -> FakeProcess:
         if self.refuses:
             raise OSError("Resource temporarily unavailable")
-        self.processes.append(FakeProcess(pid=len(self.processes)))
+        self.processes.append(FakeProcess(len(self.processes), refuses=self.refuses_threads))
         return self.processes[-1]
 
     @property

@@ -118,7 +118,9 @@ def emptied(folder: Path) -> None:
 
 
 def pointer(folder: Path) -> None:
-    (folder / "text_encoder/model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (folder / "text_encoder/model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
 
 
 def of_a_variant_only(folder: Path) -> None:
@@ -142,7 +144,9 @@ def without_vocabulary(folder: Path) -> None:
 
 
 def without_a_shard(folder: Path) -> None:
-    index = {"weight_map": {"weight": "diffusion_pytorch_model-00001-of-00002.safetensors", "other": "gone.safetensors"}}
+    index = {
+        "weight_map": {"weight": "diffusion_pytorch_model-00001-of-00002.safetensors", "other": "gone.safetensors"}
+    }
     (folder / UNET).rename(folder / "unet/diffusion_pytorch_model-00001-of-00002.safetensors")
     (folder / f"{UNET}.index.json").write_text(json.dumps(index))
 

@@ -31,16 +31,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     first_sets: int = 400
     coarse_sets: int = 4000
     #: A set is added every so many steps.
-    steps_a_set: int = 25
+    steps_a_set: int = 15
     #: Sets of full-size pictures.
     fine_sets: int = 1600
-    core_steps: int = 1500
-    autoencoder_steps: int = 6000
+    core_steps: int = 1000
+    autoencoder_steps: int = 4000
     #: On half-size pictures, where a sample costs a quarter; the composition is learnt here.
-    coarse_steps: int = 90_000
-    coarse_batch: int = 32
+    coarse_steps: int = 60_000
+    coarse_batch: int = 64
     fine_steps: int = 40_000
-    fine_batch: int = 16
+    fine_batch: int = 32
     lr: float = 1e-3
     #: Stop the denoiser after so many minutes, to go on another day.
     minutes: float = math.inf

@@ -16,7 +16,7 @@ from pipelines.studio_tiny.training.vocabulary import LENGTH, LEVELS, MOODS, PLA
 
 LATENT_CHANNELS = 12
 TEXT_WIDTH = 192
-_WIDTH = 40
+_WIDTH = 32
 #: After an enlargement by repetition this kernel makes it bilinear.
 _SMOOTH = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
 #: Start, the words, end.
@@ -102,7 +102,7 @@ def _keep_colors(vae: Any) -> None:
 
 
 def tokenizer() -> Any:
-    """Return a tokenizer with one token a word; the vocabulary is closed."""
+    """Return a tokenizer with one token per word; the vocabulary is closed."""
     listed = [_PAD, _START, _END, _UNKNOWN, *words()]
     inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(listed)}, unk_token=_UNKNOWN))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -157,10 +157,10 @@ def denoiser() -> Any:
         sample_size=32,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(96, 192, 256),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        block_out_channels=(64, 112, 176, 192),
         layers_per_block=1,
         norm_num_groups=16,
         cross_attention_dim=TEXT_WIDTH,

@@ -61,7 +61,7 @@ def generated(weights: Path, steps: int = 16, guidance: float = 2.0) -> Maker:
 
 
 def draw_sheet(make: Maker, target: Path, side: int = 288) -> None:
-    """Draw one band a mood and its colours, with every scene; pictures of `side` pixels, shrunk."""
+    """Draw one band per mood and its colours, with every scene; pictures of `side` pixels, shrunk."""
     lines = -(-len(SCENES) // ACROSS)
     sheet = Image.new("RGB", (CELL * ACROSS, (CELL + LABEL) * lines * len(BANDS)), "white")
     draw = ImageDraw.Draw(sheet)

@@ -5,12 +5,10 @@ the place of a colour that was not asked for. Each word of a colour says its pla
 unambiguous. When this model's weights are shipped, this file takes the place of `pipelines/studio_tiny/vocabulary.py`.
 """
 
-import difflib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-import msgspec
+from pipelines.studio_tiny.vocabulary import Phrase, nearest_word
 
 #: Levels a colour channel is quantised to.
 LEVELS = 64
@@ -126,15 +124,6 @@ PLACES = tuple(f"{channel}{place}" for place in range(1, COLORS + 1) for channel
 LENGTH = 2 + len(PLACES)
 
 
-class Phrase(msgspec.Struct, frozen=True):
-    """A spec as the model reads it."""
-
-    scene: str
-    mood: str
-    colors_used: int
-    prompt: str
-
-
 def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
     """Return the nearest words of the vocabulary, and the first five of `colors` (channels 0–255)."""
     scene_word, mood_word = nearest_scene(scene_type), nearest_mood(mood)
@@ -150,31 +139,15 @@ def prompt(scene: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> str
 
 @lru_cache(1024)
 def nearest_scene(text: str) -> str:
-    return _nearest(text, SCENES, DEFAULT_SCENE)
+    return nearest_word(text, SCENES, DEFAULT_SCENE)
 
 
 @lru_cache(1024)
 def nearest_mood(text: str) -> str:
-    return _nearest(text, MOODS, DEFAULT_MOOD)
+    return nearest_word(text, MOODS, DEFAULT_MOOD)
 
 
 def words() -> list[str]:
     """Return every word a prompt can have, in a fixed order."""
     levels = [*(str(level) for level in range(LEVELS)), "none"]
     return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in levels)]
-
-
-def _nearest(text: str, known: dict[str, tuple[str, ...]], default: str) -> str:
-    """Return the word whose longest synonym stands in the text, else the one with the synonym spelt most like part of it."""
-    wanted = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
-    found = [
-        (len(synonym), word) for word, synonyms in known.items() for synonym in synonyms if f" {synonym} " in wanted
-    ]
-    if found:
-        return max(found, key=lambda match: match[0])[1]
-    owner = {synonym: word for word, synonyms in known.items() for synonym in synonyms}
-    for part in wanted.split():
-        near = difflib.get_close_matches(part, owner, n=1, cutoff=0.75)
-        if near:
-            return owner[near[0]]
-    return default

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,15 @@ def test_refusals(tiny_server: Server, client: Client) -> None:
         other.submit(SPEC)
 
 
-def test_an_address_that_is_another_servers(tiny_server: Server) -> None:
-    with (
-        pytest.raises(UnexpectedAnswer, match="is the address right"),
-        Client(f"{tiny_server.url}/schema?", "key") as client,
-    ):
-        client.credits()
+def test_an_address_that_is_another_servers() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with (
+            pytest.raises(UnexpectedAnswer, match="is the address right"),
+            Client(f"http://127.0.0.1:{other.server_port}", "key") as client,
+        ):
+            client.credits()
+        other.shutdown()
     with pytest.raises(Unreachable), Client("http://127.0.0.1:1", "key", retries=Retries(total_s=0)) as client:
         client.credits()
 

@@ -135,21 +135,23 @@ def slow_server(
 
 
 def test_interrupted_generations_are_cancelled_and_refunded(slow_server: Server, tmp_path: Path) -> None:
-    balance = slow_server.credits()["balance"]
+    balance, images = slow_server.credits()["balance"], 8
     process = subprocess.Popen(
-        [sys.executable, "-m", "backlot_client", *MARBLE, "-n", "2", "-o", str(tmp_path)],
+        [sys.executable, "-m", "backlot_client", *MARBLE, "-n", str(images), "-o", str(tmp_path)],
         env=environment(slow_server),
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: slow_server.credits()["balance"] == balance - 10, 30)
+    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * images, 30)
     wait_for(lambda: "IN_PROGRESS" in statuses(slow_server), 30)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert sorted(errors.splitlines()) == [f"marble, warm #{n}: cancelled, its credits are back" for n in (1, 2)]
-    wait_for(lambda: slow_server.credits()["balance"] == balance, 30)
-    assert list(tmp_path.iterdir()) == []
+    cancelled = [line for line in errors.splitlines() if line.endswith(": cancelled, its credits are back")]
+    # The first ones may have been finished by then.
+    assert cancelled
+    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)), 30)
+    assert len(list(tmp_path.glob("*.png"))) == images - len(cancelled)
 
 
 def statuses(server: Server) -> list[str]:

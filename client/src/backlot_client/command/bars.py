@@ -1,4 +1,4 @@
-"""Live bars on a terminal, one for each picture on its way; nothing where standard error is no terminal."""
+"""Live bars on a terminal, one for each picture on its way; nothing if standard error is no terminal."""
 
 import sys
 

@@ -53,7 +53,8 @@ def fabric(b: Builder) -> None:
     """Draped cloth from above; silk or linen."""
     cloth = _cloth(b, min(4, b.colors))
     field = b.field(_folds(b))
-    height = b.uniform(0.45, 0.75)
+    # Stripes of several colours need light that shows them.
+    height = b.uniform(0.45, 0.75) * (1.0 if b.colors < 3 else 0.6)
     b.add(geometry.relief(cloth, (0, 0, 0), (1, 0, 0), (0, 0, -1), (1.3, 1.3), height, field))
     if b.colors >= 5:
         b.add(geometry.box(b.material(b.pigment("tray", *DEEP)), (0.45, 0, 0.3), (0.6, height + 0.05, 0.6), 0.4))

@@ -83,27 +83,26 @@ def sand(b: Builder) -> None:
 
 
 def _heavens(b: Builder, cloudy: float) -> None:
-    """Paint a sky: zenith (pigment 0), horizon (1), cloud (2)."""
+    """Paint a sky: zenith (pigment 0), horizon (1), clouds (2) and their undersides (3)."""
     _, y = noise.grid()
     up = 1 - y
-    low = np.exp(-up / b.uniform(0.12, 0.3))
+    # Each of the two keeps a band to itself, or neither would be seen as a colour.
+    turn = b.uniform(0.2, 0.45)
+    low = 1 - step(up, turn, turn + b.uniform(0.12, 0.3))
     shape = fractal(b.rng, 3.5, 9, octaves=7, gain=0.58) + 0.35 * fractal(b.rng, 2, 4, octaves=2)
     under = np.roll(shape, -9, axis=0)
-    cloud = step(shape, cloudy, cloudy + 1.3) * step(up, 0.02, 0.12)
-    shade = 0.35 * step(under - shape, -0.3, 0.8)
-    lit = cloud * (1 - shade)
+    cloud = step(shape, cloudy, cloudy + 0.8) * step(up, 0.02, 0.12)
+    shade = 0.6 * step(under - shape, -0.3, 0.8)
     rest = 1 - cloud
-    b.sky = np.stack([rest * (1 - low) + cloud * shade * 0.5, rest * low + cloud * shade * 0.5, lit], axis=2).astype(
-        np.float32
-    )
+    b.sky = np.stack([rest * (1 - low), rest * low, cloud * (1 - shade), cloud * shade], axis=2).astype(np.float32)
 
 
 def beach(b: Builder) -> None:
     """Sand, sea and sky."""
     zenith = b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fb8d8")
     b.tone(zenith, 1.45)
-    b.pigment("cloud", *WHITE)
-    _heavens(b, b.uniform(-0.2, 1.2))
+    b.tone(b.pigment("cloud", *WHITE), 0.72)
+    _heavens(b, b.uniform(0.0, 1.4))
     sea = b.pigment("sea", "#2f7f9f", "#3f9fb0", "#2a6a8c", "#5fb0b8")
     texture = b.texture(textures.water(b.rng, b.uniform(9, 14)))
     waves = b.material(
@@ -147,8 +146,8 @@ def sky(b: Builder) -> None:
     """Clouds, with nothing below or with a still floor that mirrors them."""
     b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fa8d8", "#e8b4a0")
     b.pigment("horizon", "#f0d8c0", "#e8e4dc", "#f4c8a8", "#dce8f0")
-    b.pigment("cloud", *WHITE, "#f8e4d8")
-    _heavens(b, b.uniform(-1.0, 0.3))
+    b.tone(b.pigment("cloud", *WHITE, "#f8e4d8"), 0.72)
+    _heavens(b, b.uniform(-0.6, 0.5))
     if b.colors >= 4 or b.chance(0.4):
         ground = b.pigment("floor", *PAINT)
         b.add(geometry.floor(b.material(ground, specular=0.25, roughness=0.04), 0.0, 300.0))

@@ -27,6 +27,10 @@ class EventHub:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
+    def is_followed(self, job_id: str) -> bool:
+        """Return whether a request waits for news of this job."""
+        return job_id in self._waiting
+
     def publish(self, job_id: str) -> None:
         for topic in (job_id, ANY_JOB):
             for flag in self._waiting.get(topic, ()):

@@ -1,6 +1,6 @@
 """A bound on what a flood may leave behind."""
 
-from server.api.sampler import Sampler
+from server.api.log_flood import Sampler
 
 
 def test_the_first_of_each_minute_are_kept_and_the_rest_is_told_once() -> None:
