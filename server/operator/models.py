@@ -57,27 +57,28 @@ def check(load: str | None, as_json: bool) -> None:
     path = settings.models
     try:
         file = load_models(path)
-    except ModelsFileError as error:
+        if file.problems:
+            raise ModelsFileError(path, file.problems, f"can be used, but not for {', '.join(file.unusable)}")
+        answer: dict[str, object] = {
+            "ok": True,
+            "problems": [],
+            "enabled": list(file.enabled),
+            "default": file.default_model,
+        }
+        text = f"{path} is good: {', '.join(file.enabled)} enabled, default {file.default_model}"
+        if load is not None:
+            # Imported here: asyncio takes longer to import than the check without it to run.
+            from server.operator.loading import load_alone
+
+            loaded = load_alone(settings, _card(file, load))
+            answer["loaded"] = {"name": load, "revision": loaded.revision, "seconds": loaded.seconds}
+            text += f"\n{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}"
+    except (ModelsFileError, CommandError) as error:
         if not as_json:
             raise
-        show({"ok": False, "problems": error.problems}, "", as_json=True)
+        problems = error.problems if isinstance(error, ModelsFileError) else [str(error)]
+        show({"ok": False, "problems": problems}, "", as_json=True)
         sys.exit(1)
-    enabled = list(file.enabled)
-    answer: dict[str, object] = {"ok": True, "problems": [], "enabled": enabled, "default": file.default_model}
-    text = f"{path} is good: {', '.join(enabled)} enabled, default {file.default_model}"
-    if load is not None:
-        # Imported here: asyncio takes longer to import than the check without it to run.
-        from server.operator.loading import load_alone
-
-        try:
-            loaded = load_alone(settings, _card(file, load))
-        except CommandError as error:
-            if not as_json:
-                raise
-            show({"ok": False, "problems": [str(error)]}, "", as_json=True)
-            sys.exit(1)
-        answer["loaded"] = {"name": load, "revision": loaded.revision, "seconds": loaded.seconds}
-        text += f"\n{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}"
     show(answer, text, as_json=as_json)
 
 

@@ -1,6 +1,7 @@
 """models.toml: what is good loads, what is bad is told whole, and the shipped file is as it should be."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pipelines.colors import color_name, parse_color
 from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
 from server.workflows.prompts import of_scene
+from tests.support.files import models_file
 from tests.support.server import ROOT
 from tests.support.weights import bare_folder
 
@@ -35,7 +37,8 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'y'\n[models.x]\n" + CARD, ["default_model = 'y'", "choose one of x"]),
         ("default_model = 'x'\n[models.x]\nenabled = false\n" + CARD, ["set enabled = true"]),
         ("default_model = 'x y'\n[models.'x y']\n" + CARD, ["[models.'x y']", "letters, digits"]),
-        ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder", "no diffusers model at /nowhere"]),
+        ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', "folder = '/nowhere'"), ["[models.x] folder = '/nowhere': no diffusers model at"]),
         ("default_model = 'x'\n[models.x]\nprompt = '{colour}'\n" + CARD, ["prompt = '{colour}'", "{colors}"]),
         ("default_model = 'x'\n[models.x]\n" + CARD + "[operations.paint]", ["[operations.paint]", "background-generator"]),
         (
@@ -164,3 +167,38 @@ def test_a_card_changes_with_the_files_of_its_folder(tmp_path: Path) -> None:
     (folder / "unet" / "config.json").write_text("{ }")
     assert load_models(path).models["x"].weights != before.models["x"].weights
     assert "the server works it out" in problems(path, card_of("m") + 'stamp = "x"')
+
+
+def two_models(path: Path) -> Path:
+    """Write a file with the models `a` and `b`, each of a folder beside it."""
+    return models_file(path / "models.toml", {name: bare_folder(path / name) for name in ("a", "b")})
+
+
+def test_a_model_with_damaged_files_takes_no_other_away(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    shutil.rmtree(tmp_path / "b" / "unet")
+    models = load_models(path)
+    assert list(models.enabled) == ["a", "b"]
+    assert list(models.unusable) == ["b"]
+    assert models.problems == [
+        "[models.b] unet: model_index.json names it, and there is no folder unet; copy the whole model"
+    ]
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(ModelsFileError, match="there is no such folder") as refused:
+        load_models(path)
+    assert len(refused.value.problems) == 2
+
+
+def test_a_model_that_becomes_unusable_stays_as_it_was(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    before = load_models(path)
+    shutil.rmtree(tmp_path / "b" / "unet")
+    path.write_text(
+        path.read_text().replace("steps = 3", "steps = 5")
+        + "[models.c]\nfolder = 'nowhere'\n"
+        + CARD.partition("\n")[2]
+    )
+    after = load_models(path).keeping(before)
+    assert {name: card.sampling.steps for name, card in after.models.items()} == {"a": 5, "b": 3, "c": 4}
+    # There is no former c.
+    assert list(after.unusable) == ["c"]
