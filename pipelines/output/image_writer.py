@@ -76,7 +76,7 @@ class ImageWriter:
             evaluation = None
             if item.evaluate:
                 self._report(StageReached((item.image_id,), Stage.EVALUATING))
-                from pipelines.output.evaluation import evaluate
+                from pipelines.output.measurement import evaluate
 
                 evaluation = evaluate(pixels, item.colors)
             write_png(Path(item.path), pixels, recipe)

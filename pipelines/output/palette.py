@@ -24,7 +24,7 @@ from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.segmentation import felzenszwalb
 
 from pipelines.colors import Rgb
-from pipelines.output.evaluation import dominant_colors, k_means
+from pipelines.output.measurement import dominant_colors, k_means
 from pipelines.output.png import Pixels
 
 Floats = NDArray[np.float32]

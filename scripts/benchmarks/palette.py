@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.server import succeeded
 from pipelines.colors import Rgb
-from pipelines.output.evaluation import evaluate
+from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
 from pipelines.output.png import Pixels
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES

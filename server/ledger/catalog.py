@@ -47,7 +47,7 @@ class NewImage(msgspec.Struct, frozen=True, kw_only=True):
     description: str
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True):
     """What to keep of a job that went well."""
 
     images: list[NewImage]

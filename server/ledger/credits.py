@@ -10,7 +10,7 @@ from server.clock import Time, now
 from server.jobs import JobStatus
 
 
-class EntryKind(StrEnum):
+class LedgerEntryKind(StrEnum):
     GRANT = "grant"
     CHARGE = "charge"
     REFUND = "refund"
@@ -29,7 +29,7 @@ def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: st
     """Give a client credits. Raises ValueError if `amount` is not above 0."""
     if amount <= 0:
         raise ValueError(f"a grant of {amount} credits: it must be above 0")
-    _enter(connection, client_id, EntryKind.GRANT, amount, None, label)
+    _enter(connection, client_id, LedgerEntryKind.GRANT, amount, None, label)
 
 
 def charge(connection: sqlite3.Connection, client_id: int, job_id: int, amount: int, label: str) -> bool:
@@ -39,7 +39,7 @@ def charge(connection: sqlite3.Connection, client_id: int, job_id: int, amount: 
     """
     if balance(connection, client_id) < amount:
         return False
-    _enter(connection, client_id, EntryKind.CHARGE, -amount, job_id, label)
+    _enter(connection, client_id, LedgerEntryKind.CHARGE, -amount, job_id, label)
     return True
 
 
@@ -52,7 +52,7 @@ def refund(connection: sqlite3.Connection, job_id: int) -> int:
         return 0
     refunded = connection.execute("SELECT 1 FROM entries WHERE job_id = ? AND kind = 'refund'", (job_id,)).fetchone()
     if refunded is None:
-        _enter(connection, row["client_id"], EntryKind.REFUND, -row["amount"], job_id, row["label"])
+        _enter(connection, row["client_id"], LedgerEntryKind.REFUND, -row["amount"], job_id, row["label"])
     return -int(row["amount"])
 
 
@@ -103,10 +103,10 @@ class Transaction(msgspec.Struct, frozen=True):
     created_at: Time
 
 
-_KINDS: dict[TransactionFilter | None, tuple[EntryKind, ...]] = {
-    TransactionFilter.SPEND: (EntryKind.CHARGE,),
-    TransactionFilter.PURCHASES: (EntryKind.GRANT,),
-    None: (EntryKind.CHARGE, EntryKind.GRANT),
+_KINDS: dict[TransactionFilter | None, tuple[LedgerEntryKind, ...]] = {
+    TransactionFilter.SPEND: (LedgerEntryKind.CHARGE,),
+    TransactionFilter.PURCHASES: (LedgerEntryKind.GRANT,),
+    None: (LedgerEntryKind.CHARGE, LedgerEntryKind.GRANT),
 }
 
 
@@ -131,7 +131,7 @@ def transactions(
 
 def _transaction(row: sqlite3.Row) -> Transaction:
     label, amount, created_at = row["label"], row["amount"], row["created_at"]
-    if row["kind"] == EntryKind.GRANT:
+    if row["kind"] == LedgerEntryKind.GRANT:
         return Transaction(
             row["public_id"], TransactionKind.PACK, label, amount, TransactionStatus.PURCHASED, created_at
         )
@@ -149,7 +149,7 @@ def _status(job: JobStatus, *, refunded: bool) -> TransactionStatus:
 
 
 def _enter(
-    connection: sqlite3.Connection, client_id: int, kind: EntryKind, amount: int, job_id: int | None, label: str
+    connection: sqlite3.Connection, client_id: int, kind: LedgerEntryKind, amount: int, job_id: int | None, label: str
 ) -> None:
     connection.execute(
         "INSERT INTO entries (public_id, client_id, kind, amount, job_id, label, created_at)"

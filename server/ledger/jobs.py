@@ -168,7 +168,7 @@ def put_back(connection: sqlite3.Connection, public_id: str, attempts: int) -> N
     events.add(connection, public_id, EventType.STAGE, message, stage=Stage.RETRYING, extra=extra)
 
 
-def requeue(connection: sqlite3.Connection, job: Job, message: str, extra: dict[str, Any]) -> None:
+def run_again(connection: sqlite3.Connection, job: Job, message: str, extra: dict[str, Any]) -> None:
     """Keep what the next run will use: the attempts counted so far, and perhaps other seeds."""
     connection.execute(
         "UPDATE jobs SET plan = ?, attempts = ? WHERE public_id = ?", (_text(job.plan), job.attempts, job.job_id)
@@ -176,14 +176,14 @@ def requeue(connection: sqlite3.Connection, job: Job, message: str, extra: dict[
     events.add(connection, job.job_id, EventType.STAGE, message, stage=Stage.RETRYING, extra=extra)
 
 
-def succeed(connection: sqlite3.Connection, public_id: str, delivery: catalog.Delivery) -> bool:
+def succeed(connection: sqlite3.Connection, public_id: str, result: catalog.Result) -> bool:
     """End the job with what it delivers; return False, and do nothing, if it had ended already."""
     row = _end(connection, public_id, JobStatus.SUCCESS)
     if row is None:
         return False
-    for image in delivery.images:
+    for image in result.images:
         catalog.add(connection, row["client_id"], row["id"], image)
-    events.add(connection, public_id, EventType.SUCCEEDED, delivery.message, with_artifacts=True)
+    events.add(connection, public_id, EventType.SUCCEEDED, result.message, with_artifacts=True)
     webhooks.announce(connection, row["id"], WebhookEvent.SUCCEEDED)
     return True
 

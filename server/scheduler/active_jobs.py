@@ -54,7 +54,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     #: 0–1.
     progress: float = 0.0
     #: What the GPU process said when it was on disk.
-    generated: protocol.Generated | None = None
+    report: protocol.Generated | None = None
 
     def named_in(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Return an event's `extra`, which names the image if its job has several."""
@@ -151,7 +151,7 @@ class ActiveJobs:
             self._end_if_over(job)
             return
         extra = {"reason": FailureReason.SERVER_RESTARTED, "attempts": attempts}
-        self._settlement.requeue(accepted, "The server was restarted; this runs again", extra)
+        self._settlement.run_again(accepted, "The server was restarted; this runs again", extra)
         self._enqueue(list(reversed(job.images)), self._queue.put_back)
 
     def begin(self, waiting: Waiting, now: float, gpu: Affinity) -> protocol.Item:
@@ -211,7 +211,7 @@ class ActiveJobs:
         image = self._images[report.image_id]
         image.state = ImageState.GENERATED
         image.progress = 1.0
-        image.generated = report
+        image.report = report
         self._end_if_over(image.job)
 
     def dropped(self, image_id: str) -> None:
@@ -283,7 +283,7 @@ class ActiveJobs:
         plan = msgspec.structs.replace(job.accepted.plan, generations=generations)
         job.accepted = msgspec.structs.replace(job.accepted, plan=plan, attempts=job.attempts)
         extra = {"reason": reason, "attempts": image.attempts, "seed": image.generation.seed}
-        self._settlement.requeue(job.accepted, message, image.named_in(extra))
+        self._settlement.run_again(job.accepted, message, image.named_in(extra))
         self._enqueue([image], self._queue.put_back)
 
     # ── how a job ends ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,7 +344,7 @@ class ActiveJobs:
     def _end_if_over(self, job: ActiveJob) -> None:
         """End a job if all of its images are generated, or if it fails and none of them is in a GPU process."""
         accepted = msgspec.structs.replace(job.accepted, attempts=job.attempts)
-        reports = [image.generated for image in job.images if image.generated is not None]
+        reports = [image.report for image in job.images if image.report is not None]
         if accepted.job_id not in self._jobs or job.images_in(ImageState.IN_FLIGHT):
             return
         if job.ending is not None:

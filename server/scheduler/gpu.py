@@ -15,7 +15,7 @@ from pipelines.failure_reason import FailureReason
 from pipelines.model_card import ModelCard
 from server import metrics
 from server.scheduler.batching import SlotGroup, SlotGroups, suspects
-from server.scheduler.limits import Limits
+from server.scheduler.bounds import Bounds
 from server.scheduler.process import Process, ProcessFactory
 from server.scheduler.queue import Affinity
 from server.scheduler.recovery import Happened
@@ -71,7 +71,7 @@ class Gpu:
         self,
         start_process: ProcessFactory,
         log_file: Path,
-        limits: Limits,
+        bounds: Bounds,
         on_report: Callable[["Gpu", protocol.Report], None],
         on_crash: Callable[["Gpu", Crash], None],
     ) -> None:
@@ -87,7 +87,7 @@ class Gpu:
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._start_process = start_process
-        self._limits = limits
+        self._bounds = bounds
         self._on_report = on_report
         self._on_crash = on_crash
         self._process: Process | None = None
@@ -128,7 +128,7 @@ class Gpu:
             return
         log.info("The GPU process %d was started", process.pid)
         self._process = process
-        seconds = self._limits.start_s
+        seconds = self._bounds.start_s
         message = f"the GPU process was not up after {seconds:g} s"
         self._watchdog.expect(seconds, FailureReason.START_TIMEOUT, message)
 
@@ -156,7 +156,7 @@ class Gpu:
     def _start_again(self) -> None:
         self.crashes += 1
         self._become(GpuState.RESTARTING)
-        self._restart = asyncio.get_running_loop().call_later(restart_pause(self.crashes, self._limits), self.start)
+        self._restart = asyncio.get_running_loop().call_later(restart_pause(self.crashes, self._bounds), self.start)
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +231,7 @@ class Gpu:
                 self._go_on()
             case protocol.LeftSlot(image_id=image_id):
                 self._leave_slots([image_id])
-                self._watchdog.expect_written(image_id, self._limits.write_s)
+                self._watchdog.expect_written(image_id, self._bounds.write_s)
             case protocol.Generated(image_id=image_id):
                 self.crashes = 0
                 self._leave([image_id])
@@ -284,7 +284,7 @@ class Gpu:
 
     def _watch_load(self, model: str) -> None:
         card = self._cards.get(model)
-        seconds = self._limits.start_s if card is None else card.limits.load_timeout_s
+        seconds = self._bounds.start_s if card is None else card.limits.load_timeout_s
         message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message)
 
@@ -321,12 +321,12 @@ class Gpu:
         )
 
 
-def restart_pause(crashes: int, limits: Limits) -> float:
+def restart_pause(crashes: int, bounds: Bounds) -> float:
     """Return the seconds until the next start after so many crashes in a row: none at first, then doubled each time."""
     if crashes <= 1:
         return 0.0
     # The exponent is bounded, since a process may fail to start for days.
-    return min(limits.restart_s * 2.0 ** min(crashes - 2, 32), limits.restart_most_s)
+    return min(bounds.restart_s * 2.0 ** min(crashes - 2, 32), bounds.restart_most_s)
 
 
 def _ending(status: int) -> str:

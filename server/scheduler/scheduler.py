@@ -19,10 +19,10 @@ from server.models_watch import ModelsFile
 from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
+from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
-from server.scheduler.limits import DEFAULT_LIMITS, Limits
 from server.scheduler.process import ProcessFactory
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
@@ -44,23 +44,23 @@ class Scheduler:
         hub: EventHub,
         deliver: Deliver,
         processes: Sequence[ProcessFactory],
-        limits: Limits = DEFAULT_LIMITS,
+        bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
         """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
         #: Why each model that cannot be loaded cannot.
         self.load_errors = _unusable(models)
         log_file = settings.logs / "gpu-process.log"
-        self.gpus = [Gpu(start, log_file, limits, self._on_report, self._on_crash) for start in processes]
+        self.gpus = [Gpu(start, log_file, bounds, self._on_report, self._on_crash) for start in processes]
         self._settings = settings
         self._models = models
         self._database = database
         self._hub = hub
-        self._limits = limits
+        self._bounds = bounds
         self._queue = Queue()
         self._settlement = Settlement(database, hub, deliver)
-        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, limits.crashes)
+        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
         self._batch_sizes = BatchSizes(settings.memory_gib)
-        self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, limits.in_flight)
+        self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, bounds.in_flight)
         #: Images of jobs that are being committed.
         self._reserved = 0
         #: Seconds that the last image was in its slot, decoding included.
@@ -161,7 +161,7 @@ class Scheduler:
         """End the GPU processes. What they were generating is generated after the next start."""
         await asyncio.gather(*(gpu.stop() for gpu in self.gpus))
         self._jobs.stop()
-        await self._settlement.drain(self._limits.stop_s)
+        await self._settlement.drain(self._bounds.stop_s)
 
     # ── what GPUs tell ───────────────────────────────────────────────────────────────────────────────────────────────
 

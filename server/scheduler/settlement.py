@@ -20,7 +20,7 @@ from pipelines.failure_reason import FailureReason
 from server import metrics
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
-from server.ledger.catalog import Delivery
+from server.ledger.catalog import Result
 from server.ledger.database import Database
 from server.scheduler.event_hub import EventHub
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: Returns what to keep of a job's images, from the job and what the GPU process said of each of them.
-Deliver = Callable[[Job, Sequence[protocol.Generated]], Delivery]
+Deliver = Callable[[Job, Sequence[protocol.Generated]], Result]
 
 #: Seconds before the end of a job is tried again: the first pause, which is doubled each time, and the longest one.
 FIRST_PAUSE_S = 0.5
@@ -85,9 +85,9 @@ class Settlement:
         if told:
             self._write(add, {event.job_id for event in told})
 
-    def requeue(self, job: Job, message: str, extra: dict[str, Any]) -> None:
+    def run_again(self, job: Job, message: str, extra: dict[str, Any]) -> None:
         """Keep the plan and the attempts with which a job runs again."""
-        self._write(lambda connection: jobs.requeue(connection, job, message, extra), [job.job_id])
+        self._write(lambda connection: jobs.run_again(connection, job, message, extra), [job.job_id])
 
     def put_back(self, job_id: str, attempts: int) -> None:
         """Let a job wait for the next start of the server."""
@@ -99,10 +99,10 @@ class Settlement:
 
     def succeed(self, job: Job, images: Sequence[protocol.Generated], submitted: float) -> None:
         """End a job with its images. `submitted` is when it came to this server, on the monotonic clock."""
-        delivery = self._deliver(job, images)
+        result = self._deliver(job, images)
         self._end(
             job,
-            lambda connection: jobs.succeed(connection, job.job_id, delivery),
+            lambda connection: jobs.succeed(connection, job.job_id, result),
             outcome="success",
             message="success",
             submitted=submitted,

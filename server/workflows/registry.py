@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines import protocol
 from server.jobs import Job, JobType
-from server.ledger.catalog import Delivery
+from server.ledger.catalog import Result
 from server.workflows.background import BACKGROUND_GENERATOR
 from server.workflows.image import IMAGE_GENERATION
 from server.workflows.workflow import Workflow
@@ -15,6 +15,6 @@ WORKFLOWS: dict[JobType, Workflow[Any]] = {
 }
 
 
-def deliver(job: Job, images: Sequence[protocol.Generated]) -> Delivery:
+def deliver(job: Job, images: Sequence[protocol.Generated]) -> Result:
     """Return what to keep of a job's images, by its workflow."""
     return WORKFLOWS[job.job_type].deliver(job, images)

@@ -18,7 +18,7 @@ from server import metrics
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, QueueFull
 from server.jobs import Generation, Job, JobType, Plan, image_path
 from server.ledger import credits, jobs
-from server.ledger.catalog import ArtifactKind, Delivery, EntryType, NewImage
+from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.request_log import RequestRow
@@ -71,7 +71,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             raise Invalid([*others, *located])
         return self.spec(**values)
 
-    def deliver(self, job: Job, images: Sequence[protocol.Generated]) -> Delivery:
+    def deliver(self, job: Job, images: Sequence[protocol.Generated]) -> Result:
         """Return what to keep of the images of a job, which come in the order of its generations."""
         kept = [
             NewImage(
@@ -85,7 +85,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             )
             for index, image in enumerate(images)
         ]
-        return Delivery(kept, self.delivered)
+        return Result(kept, self.delivered)
 
 
 def price(operation: Operation, plan: Plan) -> int:

@@ -13,7 +13,7 @@ from tests.support.server import ROOT
     [
         "server.http_server, server.__main__",
         "server.operator.command, server.operator.regeneration",
-        "pipelines.output.image_writer, pipelines.output.evaluation",
+        "pipelines.output.image_writer, pipelines.output.measurement",
     ],
 )
 def test_no_torch(modules: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from server.jobs import EventType, FailureMode, Generation, Plan
 from server.ledger import catalog, clients, credits, events, jobs
-from server.ledger.catalog import ArtifactKind, Delivery, EntryType, NewImage
+from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
 from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
 from server.ledger.migrations import migrations
 from tests.support.ledger import new_job, row
@@ -32,7 +32,7 @@ def image(path: str) -> NewImage:
     )
 
 
-DELIVERY = Delivery([image("a.png"), image("b.png")], "done")
+DELIVERY = Result([image("a.png"), image("b.png")], "done")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from pipelines.output.defects import defect_of
-from pipelines.output.evaluation import evaluate
+from pipelines.output.measurement import evaluate
 from pipelines.studio_tiny.render.bokeh import BOKEH
 from pipelines.studio_tiny.render.develop import NoRoom, develop, room
 from pipelines.studio_tiny.render.moods import MOODS

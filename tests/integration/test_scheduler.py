@@ -221,7 +221,7 @@ def test_an_image_that_is_there_at_every_crash_ends_in_time(tmp_path: Path) -> N
             await box.fails(in_slot, "worker_crashed")
         await box.fails(written, "worker_crashed")
 
-    play(Box(tmp_path, limits=msgspec.structs.replace(QUICK, crashes=3)), scene)
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, crashes=3)), scene)
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_start_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         await until(lambda: len(box.gpus[0].processes) == 2)
         await until(lambda: box.process.killed)
 
-    play(Box(tmp_path, limits=msgspec.structs.replace(QUICK, start_s=0.05)), scene)
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, start_s=0.05)), scene)
 
 
 def test_a_step_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_an_image_that_is_never_written_answers_for_itself(tmp_path: Path) -> No
         assert box.process.ids == [f"{in_slot}-0"]
         assert not box.process.ordered[0].isolated
 
-    play(Box(tmp_path, limits=msgspec.structs.replace(QUICK, write_s=0.1)), scene)
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, write_s=0.1)), scene)
 
 
 def test_a_process_with_nothing_to_do_is_left_alone(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_process_with_nothing_to_do_is_left_alone(tmp_path: Path) -> None:
             tmp_path,
             step_timeout_s=0.05,
             load_timeout_s=0.05,
-            limits=msgspec.structs.replace(QUICK, start_s=0.05, write_s=0.05),
+            bounds=msgspec.structs.replace(QUICK, start_s=0.05, write_s=0.05),
         ),
         scene,
     )

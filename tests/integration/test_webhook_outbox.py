@@ -9,7 +9,7 @@ import pytest
 
 from server.clock import ago, later
 from server.ledger import clients, jobs, webhooks
-from server.ledger.catalog import Delivery
+from server.ledger.catalog import Result
 from server.ledger.database import connect, migrate, transaction
 from server.ledger.webhooks import DeliveryState, NoSuchDelivery, NoWebhook, WebhookEvent
 from tests.support.ledger import accepted_job, ended_job
@@ -38,12 +38,12 @@ def test_an_end_and_its_delivery_are_one_transaction(connection: sqlite3.Connect
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
     job_id = accepted_job(connection, client_id)
     with pytest.raises(ZeroDivisionError), transaction(connection):
-        jobs.succeed(connection, job_id, Delivery([], "done"))
+        jobs.succeed(connection, job_id, Result([], "done"))
         1 / 0  # noqa: B018
     assert states(connection) == {}
     assert jobs.fail(connection, job_id, "cancelled", "m")
     assert not jobs.fail(connection, job_id, "cancelled", "m")
-    assert not jobs.succeed(connection, job_id, Delivery([], "done"))
+    assert not jobs.succeed(connection, job_id, Result([], "done"))
     [due] = webhooks.due(connection, 10)
     assert (due.job_id, due.event, due.tries, due.url, due.secrets) == (
         job_id,

@@ -14,8 +14,8 @@ from server.ledger.database import Database, connect, transaction
 from server.ledger.events import EventRow
 from server.models_file import load_models
 from server.models_watch import ModelsFile
+from server.scheduler.bounds import Bounds
 from server.scheduler.event_hub import EventHub
-from server.scheduler.limits import Limits
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.workflows.registry import WORKFLOWS, deliver
@@ -24,13 +24,13 @@ from tests.support.files import models_file, request_row
 
 PRICE = 5
 #: A crash is followed by the next start at once, and nothing is waited for.
-QUICK = Limits(restart_s=0.01, restart_most_s=0.01)
+QUICK = Bounds(restart_s=0.01, restart_most_s=0.01)
 
 
 class Box:
     """One server without HTTP: its data folder, its models `a` and `b`, its GPUs."""
 
-    def __init__(self, folder: Path, gpus: int = 1, limits: Limits = QUICK, **card: Any) -> None:
+    def __init__(self, folder: Path, gpus: int = 1, bounds: Bounds = QUICK, **card: Any) -> None:
         """Take what the cards of both models say beside the usual. Without more, a GPU has one slot."""
         folders = {name: folder / name for name in ("a", "b")}
         for model in folders.values():
@@ -46,11 +46,11 @@ class Box:
             credits.grant(self.connection, self.client, 10_000)
         self.gpus = [FakeGpu() for _ in range(gpus)]
         self.hub = EventHub()
-        self.limits = limits
+        self.bounds = bounds
         self.scheduler = self.make_scheduler()
 
     def make_scheduler(self) -> Scheduler:
-        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, self.gpus, self.limits)
+        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, self.gpus, self.bounds)
 
     @property
     def process(self) -> FakeProcess:

@@ -4,7 +4,7 @@ import sqlite3
 
 from server.jobs import FailureMode, Generation, JobType, Plan
 from server.ledger import jobs, request_log
-from server.ledger.catalog import Delivery
+from server.ledger.catalog import Result
 from tests.support.files import request_row
 
 PLAN = Plan(
@@ -47,7 +47,7 @@ def ended_job(connection: sqlite3.Connection, client_id: int, *, success: bool =
     """Make a job that costs nothing, end it, and return its id."""
     job_id = accepted_job(connection, client_id)
     ended = (
-        jobs.succeed(connection, job_id, Delivery([], "done"))
+        jobs.succeed(connection, job_id, Result([], "done"))
         if success
         else jobs.fail(connection, job_id, "black_image", "m")
     )

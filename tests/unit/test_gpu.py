@@ -10,8 +10,8 @@ from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from server.scheduler.batching import SlotGroup
+from server.scheduler.bounds import Bounds
 from server.scheduler.gpu import TRANSITIONS, Crash, Gpu, GpuState, restart_pause
-from server.scheduler.limits import Limits
 from server.scheduler.queue import BatchKey
 from server.scheduler.recovery import Happened
 from tests.support.fake_process import FakeGpu
@@ -38,7 +38,7 @@ def on_gpu(scene: Callable[[Gpu, FakeGpu, Told], Awaitable[None]]) -> None:
 
     async def run() -> None:
         fake, told = FakeGpu(), Told()
-        await scene(Gpu(fake, Path("gpu-process.log"), Limits(), told.on_report, told.on_crash), fake, told)
+        await scene(Gpu(fake, Path("gpu-process.log"), Bounds(), told.on_report, told.on_crash), fake, told)
 
     asyncio.run(run())
 
@@ -155,6 +155,6 @@ def test_an_image_that_is_written_is_no_sign_of_life_of_a_load() -> None:
 
 
 def test_the_pause_before_another_start_is_doubled_up_to_the_longest() -> None:
-    limits = Limits(restart_s=1.0, restart_most_s=60.0)
-    assert [restart_pause(crashes, limits) for crashes in range(1, 10)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert restart_pause(10_000, limits) == 60
+    bounds = Bounds(restart_s=1.0, restart_most_s=60.0)
+    assert [restart_pause(crashes, bounds) for crashes in range(1, 10)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert restart_pause(10_000, bounds) == 60

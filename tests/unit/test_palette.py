@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
 from pipelines.colors import Rgb
-from pipelines.output.evaluation import evaluate
+from pipelines.output.measurement import evaluate
 from pipelines.output.palette import LIMIT, match
 from pipelines.output.png import Pixels
 

@@ -1,9 +1,9 @@
-"""The scheduler's limits of time and number, in one place, so that a test or a small box can set others."""
+"""The scheduler's bounds on time and number, in one place, so that a test or a small box can set others."""
 
 import msgspec
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in seconds. A model's own limits, for a step and for its load, are on its card."""
 
     #: What a GPU process has to import torch and to find its device.
@@ -23,4 +23,4 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int = 5
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_BOUNDS = Bounds()
