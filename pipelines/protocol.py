@@ -4,8 +4,8 @@
     GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, StageReached, Steps, LeftSlot, Generated,
                              Failed, Cancelled, BatchFailed, Restarted, Measured
 
-The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled or
-BatchFailed. Pixels do not travel: the GPU process writes the file that an order names.
+The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
+BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
 
 Images share a batch in *slots*. A *slot group* is a number of slots for one model, size, number of steps and guidance; the
 GPU process has at most one open and opens the next one when that is empty.
@@ -132,10 +132,13 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
-    """A model could not be loaded. Each image that was ordered of it is reported as Failed besides."""
+    """A model could not be loaded. The images that waited for it are dropped; the server decides what becomes of them."""
 
     model: str
+    reason: FailureReason
     message: str
+    #: In the order in which they were sent.
+    image_ids: tuple[str, ...] = ()
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS
-from pipelines.card_check import problems_of
+from pipelines.card_check import problems_of, problems_of_files
+from pipelines.hub.cache import cached_folder
 from pipelines.model_card import FlatCard, ModelCard
 from pipelines.weight_files import stamp_of
 from server.jobs import FailureMode, JobType
@@ -206,11 +207,23 @@ def _with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
     """
     weights = card.weights
     if weights.folder is None:
-        return card, list(problems_of(card, None)) if card.enabled else []
+        return _with_cache(card) if card.enabled else (card, [])
     folder = _absolute(base, weights.folder)
     problems, stamp = _examine(card, folder) if card.enabled else ([], None)
     placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp)
     return msgspec.structs.replace(card, weights=placed), problems
+
+
+def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
+    """Return a hub's card, stamped with the commit of its files if they are all here, and what is wrong with it."""
+    try:
+        folder = cached_folder(card.weights)
+        if folder is None or any(problems_of_files(card, folder)):
+            return card, list(problems_of(card, None))
+        stamped = msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, stamp=folder.name))
+        return stamped, list(problems_of(card, folder))
+    except (OSError, ValueError) as error:
+        return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
 
 
 def _absolute(base: Path, folder: str) -> Path:

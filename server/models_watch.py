@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
+from pipelines.model_card import ModelCard
 from server.models_file import Models, ModelsFileError, load_models
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,14 @@ class ModelsFile:
                 await self._look(changed)
             except Exception:
                 log.exception("%s could not be looked at", self.path)
+
+    def arrived(self, card: ModelCard, commit: str) -> None:
+        """Note that the files of a hub's model are on this box now, unless its card says something else by now."""
+        present = self.current.models.get(card.name)
+        if present is None or present.weights != card.weights:
+            return
+        stamped = msgspec.structs.replace(present, weights=msgspec.structs.replace(present.weights, stamp=commit))
+        self.current = msgspec.structs.replace(self.current, models={**self.current.models, card.name: stamped})
 
     async def _look(self, changed: Callable[[], None]) -> None:
         stamp = await asyncio.to_thread(self._stamp)

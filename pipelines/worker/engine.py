@@ -17,9 +17,8 @@ from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
 from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.hub import CannotLoad
 from pipelines.worker.library_logs import LibraryLogs
-from pipelines.worker.loader import LoadedModel, choose_device
+from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
@@ -129,7 +128,6 @@ class Engine:
                 group = self._group = None
                 group = self._group = self._open_group(order)
                 if group is None:
-                    self._waiting.popleft()
                     continue
             if not group.free:
                 return
@@ -137,13 +135,13 @@ class Engine:
             group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
-        """Open the slot group of an order; return None, having failed its image, if the model cannot be loaded."""
+        """Open the slot group of an order; return None, having dropped all orders of its model, if that cannot be loaded."""
         device_memory.release_unused(self._machine.device)
         model = self._models.get(order.card)
         if model is None:
             waiting = tuple(other.item.image_id for other in self._waiting if other.card == order.card)
             self._report(protocol.StageReached(waiting, Stage.LOADING))
-            model = self._load(order.card, for_image=order.item.image_id)
+            model = self._load(order.card)
         if model is None:
             return None
         return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
@@ -220,26 +218,23 @@ class Engine:
 
     # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _load(self, card: ModelCard, for_image: str | None = None) -> LoadedModel | None:
-        """Have a model in memory; if it cannot be loaded, fail the image that it was for. Needs that no group is open."""
+    def _load(self, card: ModelCard) -> LoadedModel | None:
+        """Have a model in memory; if it cannot be loaded, drop the orders that wait for it. Needs that no group is open."""
         model = self._models.get(card)
         if model is not None:
             return model
         self._report(protocol.Loading(card.name))
+        waiting = tuple(order.item.image_id for order in self._waiting if order.card == card)
         started = time.perf_counter()
         try:
-            with self._library_logs.about(
-                lambda: card.name if for_image is None else f"{card.name}, image {for_image}"
-            ):
+            with self._library_logs.about(lambda: ", ".join((card.name, *waiting[:1]))):
                 model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
                 raise
-            log.exception("%s could not be loaded", card.name)
-            reason, message = _why_not_loaded(card, error)
-            self._report(protocol.LoadFailed(card.name, message))
-            if for_image is not None:
-                self._report(protocol.Failed(for_image, reason, message, Fault.MACHINE))
+            log.exception("%s could not be loaded for the images %s", card.name, ", ".join(waiting) or "(none)")
+            self._waiting = deque(order for order in self._waiting if order.card != card)
+            self._report(protocol.LoadFailed(card.name, *_why_not_loaded(card, error), waiting))
             return None
         # What did not fit beside other models, or with other weights, may fit now.
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}

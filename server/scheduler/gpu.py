@@ -221,9 +221,10 @@ class Gpu:
                 self._hold(model, report.revision)
                 self._loading = None
                 self._go_on()
-            case protocol.LoadFailed(model=model):
+            case protocol.LoadFailed(model=model, image_ids=image_ids):
                 log.error("%s could not be loaded: %s", model, report.message)
                 self._loading = None
+                self._leave(image_ids)
                 self._go_on()
             case protocol.Evicted(model=model):
                 self._release(model)

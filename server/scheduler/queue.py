@@ -13,7 +13,7 @@ A decision costs time in the number of flows and their batch keys, and in the lo
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from itertools import count
 from math import ceil, inf
 
@@ -104,6 +104,11 @@ class Queue:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    @property
+    def waiting(self) -> Mapping[BatchKey, int]:
+        """How many images wait, by their key."""
+        return self._by_key
+
     def waiting_for(self, key: BatchKey) -> int:
         """Return how many images of this key wait."""
         return self._by_key[key]
@@ -156,21 +161,24 @@ class Queue:
             before += min(len(flow.tickets), ceil(ahead) + int(tie))
         return before
 
-    def next(self, now: float, gpu: Affinity) -> Waiting | None:
-        """Return the image that opens the next slots of this GPU, and leave it in the queue."""
-        due = self._most_due(lambda _: True)
+    def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
+        """Return the image that opens the next slots of this GPU, and leave it in the queue.
+
+        It is of none of the models in `elsewhere`, which this GPU leaves in the queue.
+        """
+        due = self._most_due(lambda key: key.model not in elsewhere)
         if due is None or not gpu.loaded or due.key.model in gpu.loaded or not self._may_wait(due, now, gpu):
             return due
-        return self._most_due(lambda key: key.model in gpu.loaded) or due
+        return self._most_due(lambda key: key.model in gpu.loaded and key.model not in elsewhere) or due
 
-    def next_for(self, key: BatchKey, now: float, gpu: Affinity) -> Waiting | None:
+    def next_for(self, key: BatchKey, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
         """Return the image that may enter open slots of this key, and leave it in the queue.
 
         Return None if no image of this key waits, or if the slots must make way for another key.
         """
-        if not self._by_key[key]:
+        if key not in self._by_key:
             return None
-        due = self._most_due(lambda _: True)
+        due = self._most_due(lambda other: other == key or other.model not in elsewhere)
         if due is None or due.key == key or self._may_wait(due, now, gpu):
             return self._most_due(lambda other: other == key)
         return None

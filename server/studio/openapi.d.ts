@@ -140,6 +140,16 @@ export interface components {
             jobs: number;
         };
         /**
+         * DownloadView
+         * @description A model on its way from a hub.
+         */
+        DownloadView: {
+            bytes?: number | null;
+            bytes_per_s?: number | null;
+            model: string;
+            total_bytes?: number | null;
+        };
+        /**
          * EntryStatus
          * @enum {unknown}
          */
@@ -429,6 +439,7 @@ export interface components {
         /** Readiness */
         Readiness: {
             device: string | null;
+            downloads: components["schemas"]["DownloadView"][];
             gpu_process: components["schemas"]["GpuState"];
             load_errors: {
                 [key: string]: string;
@@ -546,6 +557,7 @@ export type BackgroundSpec = components['schemas']['BackgroundSpec'];
 export type ClientEvent = components['schemas']['ClientEvent'];
 export type ClientEventPage = components['schemas']['ClientEventPage'];
 export type Day = components['schemas']['Day'];
+export type DownloadView = components['schemas']['DownloadView'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
