@@ -117,6 +117,9 @@ def next_action(
 
     `elsewhere` are the models that this GPU leaves in the queue.
     """
+    if queue.paused:
+        # The slots that are open stay open for the images that may go on soon.
+        return None
     group = groups.last
     if group is None or group.closing:
         if groups.following is not None:

@@ -41,7 +41,8 @@ class Feeder:
             return
         models = self._models.current
         gpu.pin(name for name, card in models.enabled.items() if card.pinned)
-        if not len(self._queue) and models.default_model not in self._loads.held:
+        at_hand = not len(self._queue) and gpu.groups.current is None
+        if at_hand and models.default_model not in self._loads.held:
             gpu.load(models.default)
 
     def models_changed(self) -> None:
