@@ -261,7 +261,7 @@ def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None]:
         denied = f"{error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
         return [f"{key}: {denied}"], None
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         return [f"{key}: it cannot be examined ({why}); {remedy}"], None
 
 

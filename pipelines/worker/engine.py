@@ -17,7 +17,7 @@ from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.library_logs import LibraryLogs
+from pipelines.worker.library_logs import about, keep_library_logs
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -38,7 +38,7 @@ class Engine:
         self, wanted_device: str, memory_limit: int | None, orders: Orders, report: Callable[[Report], None]
     ) -> None:
         """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
-        self._library_logs = LibraryLogs()
+        keep_library_logs()
         self._orders, self._report = orders, report
         device = choose_device(wanted_device, torch.cuda.device_count())
         if device.type == "cuda":
@@ -96,14 +96,16 @@ class Engine:
                 case Generate():
                     self._waiting.append(order)
                     if self._running is not None:
-                        self._models.prefetch(order.card)
+                        with about(f"{order.card.name}, {order.item.image_id}"):
+                            self._models.prefetch(order.card)
                 case Cancel(image_id=image_id):
                     self._cancel(image_id)
                 case Pin(models=models):
                     self._models.pin(models)
                 case Load(card=card):
                     if self._busy:
-                        self._models.prefetch(card)
+                        with about(card.name):
+                            self._models.prefetch(card)
                     else:
                         self._group = None
                         self._load(card)
@@ -161,7 +163,7 @@ class Engine:
     def _tick(self, group: SlotGroup) -> None:
         """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            with self._library_logs.about(group.described), computing():
+            with about(group.described), computing():
                 group.tick()
         except Exception as error:
             if is_fatal(error):
@@ -232,7 +234,7 @@ class Engine:
         waiting = tuple(order.item.image_id for order in self._waiting if order.card == card)
         started = time.perf_counter()
         try:
-            with self._library_logs.about(lambda: ", ".join((card.name, *waiting[:1]))):
+            with about(", ".join((card.name, *waiting[:1]))):
                 model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
