@@ -65,9 +65,10 @@ def test_a_change_anywhere_in_a_large_file_s_ends_is_seen(tmp_path: Path) -> Non
     assert first_difference(*found) == "weights"
 
 
-def test_a_model_that_one_side_has_not_fetched_yet_is_no_difference() -> None:
-    assert first_difference({}, {"x": "1"}) is None
+def test_a_box_without_the_weights_differs_and_a_server_without_them_compares_nothing() -> None:
     assert digests(Weights(hub="nobody/nothing-that-is-in-a-cache")) == {}
+    assert first_difference({}, {"x": "1"}) is None
+    assert first_difference({"x": "1"}, {}) == "x"
 
 
 def test_boxes_are_the_nodes_that_are_alive_and_lend_something() -> None:
