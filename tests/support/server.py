@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support.files import models_file
+from tests.support.weights import bare_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SPEC = {"scene_type": "marble", "mood": "warm"}
@@ -22,8 +23,9 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
 
-    #: What the process runs.
+    #: What the process runs, and what runs it.
     module = "server"
+    under: tuple[str, ...] = ()
 
     def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
         self.data = data
@@ -60,7 +62,11 @@ class Server:
     def launch(self) -> subprocess.Popen[str]:
         """Start the process, and read its output through a pipe."""
         return subprocess.Popen(
-            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+            [*self.under, sys.executable, "-m", self.module],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def wait_ready(self) -> None:
@@ -149,9 +155,7 @@ class ServerWithoutGpu(Server):
 
         `extra` is put at the file's end, in the card of `closed`.
         """
-        model = folder / "model"
-        model.mkdir()
-        (model / "model_index.json").write_text("{}")
+        model = bare_folder(folder / "model")
         models = models_file(
             folder / "models.toml", {"fake": model, "closed": model}, f'vocabulary = "studio-tiny"\n{extra}'
         )
