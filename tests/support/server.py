@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support.files import models_file
+from tests.support.weights import bare_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SPEC = {"scene_type": "marble", "mood": "warm"}
@@ -154,9 +155,7 @@ class ServerWithoutGpu(Server):
 
         `extra` is put at the file's end, in the card of `closed`.
         """
-        model = folder / "model"
-        model.mkdir()
-        (model / "model_index.json").write_text("{}")
+        model = bare_folder(folder / "model")
         models = models_file(
             folder / "models.toml", {"fake": model, "closed": model}, f'vocabulary = "studio-tiny"\n{extra}'
         )
