@@ -2,7 +2,8 @@
 
     server → GPU process     Load, Unload, Pin, Generate, Cancel
     GPU process → server     DevicesFound, Started, CannotStart, MemoryUsed, Loading, Loaded, LoadFailed, Evicted,
-                             StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed, Restarted, Measured
+                             StageReached, Steps, Previewed, LeftSlot, Generated, Failed,
+                             Cancelled, BatchFailed, Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled or
 BatchFailed. Pixels do not travel: the GPU process writes the file that an order names.
@@ -58,6 +59,8 @@ class Item(msgspec.Struct, frozen=True):
     deliver_flawed: bool = False
     #: What to write into the PNG of where it comes from.
     origin: Origin | None = None
+    #: The absolute path of the WebP to write previews to, one over the other; None if nobody wants any.
+    preview_path: str | None = None
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,6 +205,15 @@ class Steps(msgspec.Struct, frozen=True, tag=True):
     steps: int
 
 
+class Previewed(msgspec.Struct, frozen=True, tag=True):
+    """A preview of an image is on disk at the path that its order named. It comes before the image's end."""
+
+    image_id: str
+    #: After which step, of how many.
+    step: int
+    steps: int
+
+
 class LeftSlot(msgspec.Struct, frozen=True, tag=True):
     """An image left its slot; it is checked and written while the slots go on."""
 
@@ -296,6 +308,7 @@ Report = (
     | Evicted
     | StageReached
     | Steps
+    | Previewed
     | LeftSlot
     | Generated
     | Failed

@@ -11,6 +11,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from pipelines.denoising.joining import Findings
+from pipelines.denoising.latent_colors import LatentColors
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.model_card import ModelCard
 from pipelines.worker.cpu_tuning import tune_decoder
@@ -41,6 +42,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
     pipeline: Any
     #: They hold for these weights only: other weights need another LoadedModel.
     findings: Findings
+    colors: LatentColors = msgspec.field(default_factory=LatentColors)
 
     def restore(self) -> None:
         """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""

@@ -69,6 +69,7 @@ OPEN: set[Place] = {
     ("GET", "/healthz"),
     ("GET", "/images/{name}"),
     ("GET", "/metrics"),
+    ("GET", "/previews/{name}"),
     ("GET", "/readyz"),
     ("GET", "/schema"),
     ("GET", "/schema/openapi.json"),

@@ -51,8 +51,10 @@ class Scheduler:
         self._hub = hub
         self._bounds = bounds
         self._queue = Queue()
-        self._settlement = Settlement(database, hub, deliver)
-        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
+        self._settlement = Settlement(database, hub, deliver, settings.previews)
+        self._jobs = ActiveJobs(
+            self._queue, self.gpus, self._settlement, settings.images, settings.previews, models, bounds.crashes
+        )
         self._batch_sizes = BatchSizes(settings.memory_gib)
         self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, bounds.in_flight)
         self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes)
