@@ -17,7 +17,9 @@ ENOUGH = 8
 #: Pixels of a coloured field's side, and how many bumps each field has along it.
 _FIELD = 128
 _BUMPS = (1, 2, 3, 5, 8, 16)
+#: How much weights are drawn to 0, for each feature in its own scale, and at least.
 _RIDGE = 1e-3
+_TINY = 1e-9
 
 
 class LatentColors:
@@ -87,8 +89,10 @@ class LatentColors:
     def _fitted(self, features: int) -> torch.Tensor:
         if features not in self._weights:
             squares, products = self._sums[features]
-            ridge = _RIDGE * squares.diagonal().mean() * torch.eye(len(squares)).double()
-            self._weights[features] = torch.linalg.solve(squares + ridge, products).float()
+            ridge = _RIDGE * squares.diagonal() + _TINY
+            # The mean colour is free.
+            ridge[-1] = 0.0
+            self._weights[features] = torch.linalg.solve(squares + ridge.diag(), products).float()
         return self._weights[features]
 
 
