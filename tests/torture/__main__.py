@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 from tests.support.files import models_file
 from tests.support.receiver import Receiver
-from tests.support.server import ROOT, Server, wait_for
+from tests.support.server import ROOT, Server, free_port, wait_for
 from tests.torture.blows import Blows, newest_child
 from tests.torture.invariants import Broken, check
 from tests.torture.load import Clients, Follower, Submission, submissions
@@ -40,7 +39,9 @@ CREDITS = 1_000_000
 #: Denoising steps of the tiny model: about a tenth of a second an image.
 STEPS = 8
 #: Long enough for a busy machine, so that only processes that were frozen exceed it.
-STEP_TIMEOUT_S = 8
+STEP_TIMEOUT_S = 20
+#: How long the jobs of a round may take; only a job that is lost takes so long.
+ROUND_S = 900
 
 
 class ForkedServer(Server):
@@ -81,11 +82,11 @@ class Torture:
             self.blows.deal(rng)
         wait()
         self.sent += new
-        wait_for(self._all_ended, 180)
+        wait_for(self._all_ended, ROUND_S)
         for submission in new:
             if (again := self.clients.send(submission)) != submission.answer:
                 raise Broken(f"{submission.key} was answered {submission.answer}, and later {again}")
-        wait_for(self._all_followed, 30)
+        wait_for(self._all_followed, 120)
         check(self.server.data, self.sent, new, self.follower.events)
 
     def ends(self) -> Counter[str]:
@@ -143,13 +144,11 @@ def _server(folder: Path, cold: bool) -> Server:
         max_batch=2,
         reproducible="true",
     )
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
     kind = Server if cold else ForkedServer
     return kind(
         folder / "data",
         toml,
-        BACKLOT_PORT=str(port),
+        BACKLOT_PORT=str(free_port()),
         BACKLOT_DEVICE="cpu",
         OMP_NUM_THREADS="1",
         TORTURE_FOLDER=str(folder),
