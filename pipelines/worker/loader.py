@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline
 
 from pipelines.card_check import problems_of
 from pipelines.denoising.joining import Findings
+from pipelines.denoising.latent_colors import LatentColors
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard
@@ -42,6 +43,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
     pipeline: Any
     #: They hold for these weights only: other weights need another LoadedModel.
     findings: Findings
+    colors: LatentColors = msgspec.field(default_factory=LatentColors)
 
     def restore(self) -> None:
         """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""

@@ -268,7 +268,7 @@ class Gpu:
                 log.warning("%s: %s", report.model, report.message)
                 self.groups.resize(report.image_ids, report.batch_size)
                 self._go_on()
-            case protocol.StageReached() | protocol.Measured():
+            case protocol.StageReached() | protocol.Previewed() | protocol.Measured():
                 pass
 
     def _hold(self, model: str, revision: str) -> None:

@@ -39,7 +39,7 @@ export interface components {
          * ArtifactKind
          * @enum {unknown}
          */
-        ArtifactKind: "catalog_image" | "image";
+        ArtifactKind: "catalog_image" | "image" | "preview";
         /**
          * ArtifactRole
          * @enum {unknown}
