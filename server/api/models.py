@@ -12,6 +12,15 @@ from server.models_watch import ModelsFile
 from server.scheduler.scheduler import Scheduler
 
 
+class LoraView(msgspec.Struct, frozen=True):
+    """A LoRA that a spec may name for a model."""
+
+    name: str
+    #: Words that are added to the prompts of its images.
+    prompt: str
+    licence: str
+
+
 class ModelView(msgspec.Struct, frozen=True):
     name: str
     default: bool
@@ -21,6 +30,7 @@ class ModelView(msgspec.Struct, frozen=True):
     #: In memory at this moment; another one is loaded when a job asks for it.
     loaded: bool
     licence: str
+    loras: list[LoraView]
 
 
 class OpenAIModel(msgspec.Struct, frozen=True):
@@ -56,6 +66,7 @@ async def list_models(
                 steps=card.sampling.steps,
                 loaded=name in loaded,
                 licence=card.licence,
+                loras=[LoraView(lora, table.prompt, table.licence) for lora, table in models.loras_of(name).items()],
             )
             for name, card in models.enabled.items()
         ],

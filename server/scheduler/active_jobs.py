@@ -195,7 +195,14 @@ class ActiveJobs:
             return
         for image in images:
             accepted, generation = image.job.accepted, image.generation
-            key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
+            key = BatchKey(
+                generation.model,
+                generation.width,
+                generation.height,
+                generation.steps,
+                generation.guidance,
+                generation.loras,
+            )
             moment = time.monotonic()
             image.state = ImageState.WAITING
             put(Waiting(image.image_id, accepted.client_id, key, moment, image.isolated, accepted.priority))
