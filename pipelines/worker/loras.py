@@ -39,7 +39,7 @@ class Loras:
         self._findings: OrderedDict[tuple[tuple[str, float], ...], Findings] = OrderedDict()
 
     def apply(self, loras: Sequence[Lora]) -> tuple[Findings, tuple[AppliedLora, ...]]:
-        """Let exactly these LoRAs act from the next call on; return the findings about the denoiser with them, and what to tell.
+        """Let exactly these LoRAs act from the next call on; return the findings with them, and what a recipe tells.
 
         Raises LoraUnusable, and torch's error if memory runs out; then none acts.
         """
