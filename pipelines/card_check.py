@@ -76,7 +76,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         present = index.get("scheduler")
         if scheduler is None and isinstance(present, list) and len(present) == 2:
             scheduler = present[1]
-        yield from _problems_of_components(card, folder, index)
+        yield from problems_of_files(card, folder)
     known = class_names("schedulers") if card.weights.scheduler is not None else []
     if card.weights.scheduler is not None and card.weights.scheduler not in known:
         near = did_you_mean(card.weights.scheduler, known)
@@ -115,10 +115,13 @@ def _problems_of_kind(pipeline: object) -> Iterator[str]:
         yield f"model_index.json: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
 
 
-def _problems_of_components(card: ModelCard, folder: Path, index: dict[str, object]) -> Iterator[str]:
-    """Yield what is wrong with the files of each component: a tokenizer without files, weights that are cut off …"""
+def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the files of each component: a tokenizer without files, weights that are cut off …
+
+    Raises OSError or ValueError if the folder cannot be examined.
+    """
     variants = set()
-    for name, value in index.items():
+    for name, value in _read_json(folder / "model_index.json").items():
         if not isinstance(value, list) or len(value) != 2 or value[0] is None:
             continue
         component = folder / name

@@ -14,12 +14,12 @@ from diffusers import DiffusionPipeline
 
 from pipelines.card_check import problems_of
 from pipelines.denoising.joining import Findings
+from pipelines.hub.cache import cached_folder
 from pipelines.lora import AppliedLora, Lora
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
-from pipelines.worker.hub import CannotLoad, fetch
 from pipelines.worker.loras import Loras
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ _BLOCK = 2**20
 
 #: What diffusers and transformers raise if a part without weights is not there, or not whole.
 _UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
+
+
+class CannotLoad(Exception):
+    """A model cannot be used; the message says what to change."""
 
 
 class NoDevice(Exception):
@@ -87,7 +91,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 
     Raises CannotLoad; errors of memory pass through.
     """
-    folder = fetch(card)
+    folder = _folder_of(card)
     try:
         _refuse(card, problems_of(card, folder))
         before = stamp_of(folder)
@@ -113,6 +117,15 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     loras = Loras(pipeline, traced=traced)
     findings, _ = loras.apply(())
     return LoadedModel(card, revision, pipeline, loras, findings)
+
+
+def _folder_of(card: ModelCard) -> Path:
+    """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
+    weights = card.weights
+    folder = cached_folder(weights) if weights.folder is None else Path(weights.folder)
+    if folder is None:
+        raise CannotLoad(f"{card.name} is not on this box yet; download it with: backlot models fetch {card.name}")
+    return folder
 
 
 def _refuse(card: ModelCard, problems: Iterable[str]) -> None:

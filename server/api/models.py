@@ -6,6 +6,7 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
+from pipelines.studio_tiny.vocabulary import COLORS, MOOD_VOCABULARY, SCENE_VOCABULARY
 from server.api.openapi import errors
 from server.models_file import Models
 from server.models_watch import ModelsFile
@@ -21,6 +22,18 @@ class LoraView(msgspec.Struct, frozen=True):
     licence: str
 
 
+class VocabularyView(msgspec.Struct, frozen=True):
+    """The words that a model with a closed vocabulary knows. A spec's free text is taken for one of them, or for none."""
+
+    scenes: list[str]
+    moods: list[str]
+    #: Used if a text means none of them.
+    default_scene: str
+    default_mood: str
+    #: The most colours that the model reads.
+    colors: int
+
+
 class ModelView(msgspec.Struct, frozen=True):
     name: str
     default: bool
@@ -31,6 +44,8 @@ class ModelView(msgspec.Struct, frozen=True):
     loaded: bool
     licence: str
     loras: list[LoraView]
+    #: Null if any words do.
+    vocabulary: VocabularyView | None
 
 
 class OpenAIModel(msgspec.Struct, frozen=True):
@@ -51,6 +66,15 @@ class ModelList(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
+STUDIO_TINY = VocabularyView(
+    scenes=list(SCENE_VOCABULARY.words),
+    moods=list(MOOD_VOCABULARY.words),
+    default_scene=SCENE_VOCABULARY.default,
+    default_mood=MOOD_VOCABULARY.default,
+    colors=COLORS,
+)
+
+
 @get("/models", responses=errors(), summary="List models", tags=["models"])
 async def list_models(
     models: NamedDependency[Models], models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
@@ -67,6 +91,7 @@ async def list_models(
                 loaded=name in loaded,
                 licence=card.licence,
                 loras=[LoraView(lora, table.prompt, table.licence) for lora, table in models.loras_of(name).items()],
+                vocabulary=None if card.wording.vocabulary is None else STUDIO_TINY,
             )
             for name, card in models.enabled.items()
         ],

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
@@ -59,6 +60,10 @@ def main() -> None:
         if select.select([listening], [], [], 0.02)[0]:
             connection, _ = listening.accept()
             arguments, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+            if not fds:
+                # The server was killed before it could ask for anything.
+                connection.close()
+                continue
             pid = os.fork()
             if pid == 0:
                 listening.close()
@@ -66,18 +71,20 @@ def main() -> None:
                     other.close()
                 _work(fds[0], msgspec.json.decode(arguments, type=list[str]))
             os.close(fds[0])
-            connection.send(str(pid).encode())
+            _tell(connection, pid)
             running[pid] = connection
         while running:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
             with running.pop(pid) as connection:
-                try:
-                    connection.send(str(os.waitstatus_to_exitcode(status)).encode())
-                except BrokenPipeError:
-                    # The server that started it was killed.
-                    continue
+                _tell(connection, os.waitstatus_to_exitcode(status))
+
+
+def _tell(connection: socket.socket, number: int) -> None:
+    """Tell a server, unless it was killed meanwhile."""
+    with suppress(ConnectionError):
+        connection.send(str(number).encode())
 
 
 def _import_all() -> None:
