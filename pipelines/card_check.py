@@ -66,7 +66,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     Raises OSError or ValueError if the folder cannot be examined.
     """
     hub = card.weights.hub
-    if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96):
+    if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96 or ".." in hub or "--" in hub):
         yield f"hub = {hub!r}: {_hub_hint(hub)}"
     pipeline, scheduler = None, card.weights.scheduler
     if folder is not None:
@@ -122,7 +122,7 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
     """
     variants = set()
     for name, value in _read_json(folder / "model_index.json").items():
-        if not isinstance(value, list) or len(value) != 2 or value[0] is None:
+        if name.startswith("_") or not isinstance(value, list) or len(value) != 2 or value[0] is None:
             continue
         component = folder / name
         if not component.is_dir():

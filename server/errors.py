@@ -5,11 +5,13 @@ ApiError
 ├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
 ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
 ├── JobNotFound 404         ├── ResourceNotFound 404
-├── IdempotencyConflict 409 ├── JobNotCancellable 409  ├── Conflict 409
-├── PriceTooHigh 409        ├── Invalid 422
+├── IdempotencyConflict 409 ├── JobNotCancellable 409
+├── JobNotRetryable 409     ├── PriceTooHigh 409
+├── Conflict 409            ├── Invalid 422
 ├── GenerationFailed 500    ├── QueueFull 503
 ├── ServerStopping 503      ├── Busy 503
-├── LedgerMissing 503       └── DiskFull 503
+├── TooManyConnections 503  ├── LedgerMissing 503
+└── DiskFull 503
 """
 
 from collections.abc import Mapping
@@ -68,6 +70,13 @@ class HeadersTooLarge(ApiError):
     status, code = 431, "HEADERS_TOO_LARGE"
 
 
+class TooManyConnections(ApiError):
+    """Every connection that there is room for is busy."""
+
+    status, code = 503, "TOO_MANY_CONNECTIONS"
+    headers = MappingProxyType({"Retry-After": "5"})
+
+
 class Unauthorized(ApiError):
     status, code = 401, "UNAUTHORIZED"
     headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
@@ -111,6 +120,10 @@ class IdempotencyConflict(ApiError):
 
 class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"
+
+
+class JobNotRetryable(ApiError):
+    status, code = 409, "JOB_NOT_RETRYABLE"
 
 
 class Conflict(ApiError):

@@ -10,32 +10,34 @@ import uvicorn
 
 from server.addresses import lan_url_of, url_of
 from server.app import create_app
+from server.connection_limit import connection_limit
 from server.data_folder import database_errors_explained, prepare_database
 from server.http_connection import Connection
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.database import Database, connect, transaction
 from server.models_watch import ModelsFile
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
-from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"
 FIRST_CREDITS = 1000
 
 
-def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
+def run(settings: Settings, models: ModelsFile, listening: socket.socket, devices: Sequence[Device]) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable, DatabaseNewer and DamagedSecret."""
     prepare_database(settings.database)
     port = listening.getsockname()[1]
     _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, processes, lan_url_of(settings.host, port))
+    app = create_app(settings, models, database, hub, devices, lan_url_of(settings.host, port))
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    Connection.most_connections = connection_limit()
     config = uvicorn.Config(
         app,
         http=Connection,

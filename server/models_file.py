@@ -310,7 +310,7 @@ def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None]:
         denied = f"{error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
         return [f"{key}: {denied}"], None
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         return [f"{key}: it cannot be examined ({why}); {remedy}"], None
 
 
@@ -354,7 +354,7 @@ _REMEDIES = {
     "palette": "prompt or match",
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",
-    "pinned": "true or false",
+    "pinned": 'true, false, or a list of devices such as ["cuda:1"]',
     "reproducible": "true or false",
     "slots": "true or false",
     "enabled": "true or false",

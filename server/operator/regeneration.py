@@ -12,6 +12,7 @@ from pipelines import protocol
 from pipelines.colors import parse_color
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
+from pipelines.origin import Origin, read_origin
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
@@ -51,11 +52,18 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
     loras = tuple(Lora(lora.name, models.loras[lora.name].file, lora.weight) for lora in recipe.loras)
     with TemporaryDirectory(prefix="backlot-replay-") as folder:
         again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, loras, recipe, again))
+        made = asyncio.run(_make(settings, card, loras, recipe, read_origin(image), again))
         return _compare(image, recipe, again, made)
 
 
-async def _make(settings: Settings, card: ModelCard, loras: tuple[Lora, ...], recipe: Recipe, target: Path) -> Recipe:
+async def _make(
+    settings: Settings,
+    card: ModelCard,
+    loras: tuple[Lora, ...],
+    recipe: Recipe,
+    origin: Origin | None,
+    target: Path,
+) -> Recipe:
     item = protocol.Item(
         "replay",
         recipe.seed,
@@ -65,6 +73,7 @@ async def _make(settings: Settings, card: ModelCard, loras: tuple[Lora, ...], re
         colors=tuple(map(parse_color, recipe.colors)),
         palette=recipe.palette,
         deliver_flawed=True,
+        origin=origin,
     )
     order = protocol.Generate(
         card,
@@ -85,7 +94,7 @@ def _recipe_in(report: protocol.Report) -> Recipe | None:
     match report:
         case protocol.Generated(recipe=recipe):
             return recipe
-        case protocol.Failed() | protocol.BatchFailed():
+        case protocol.Failed() | protocol.BatchFailed() | protocol.LoadFailed():
             raise CommandError(f"{report.reason}: {report.message}")
         case _:
             return None

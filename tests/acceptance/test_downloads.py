@@ -69,7 +69,7 @@ def test_other_models_serve_while_one_is_downloaded(server: ServerWithoutGpu, hu
     told = next(event for event in events(server, job_id) if event["stage"] == "loading")
     assert told["message"].startswith("Downloading m: ")
     assert told["extra"].keys() == {"model", "bytes", "total_bytes", "bytes_per_s"}
-    assert downloads(server) == []
+    wait_for(lambda: downloads(server) == [], 5)
     log = (server.data / "logs" / "server.log").read_text()
     assert "Downloading m from org/model" in log
     assert "m is on this box" in log
@@ -99,7 +99,7 @@ def test_a_download_ends_with_its_card(server: ServerWithoutGpu, hub: Hub) -> No
     toml.write_text(toml.read_text().replace(CARD, ""))
     job = server.finished(job_id, timeout_s=15)
     assert job["latest_event"]["extra"]["reason"] == "model_removed"
-    assert downloads(server) == []
+    wait_for(lambda: downloads(server) == [], 5)
 
 
 def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(server: ServerWithoutGpu, hub: Hub) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,8 +23,9 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
 
-    #: What the process runs.
+    #: What the process runs, and what runs it.
     module = "server"
+    under: tuple[str, ...] = ()
 
     def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
         self.data = data
@@ -42,9 +44,7 @@ class Server:
 
     def start(self, wait_ready: bool = True) -> None:
         """Start the process and wait for its address, and until a model can serve if `wait_ready`."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
-        )
+        process = self.launch()
         self._running = process
         for line in process.stdout or ():
             if found := re.search(r"sk_live_\w+", line):
@@ -58,6 +58,16 @@ class Server:
         self.client = self.client_of(self.key)
         if wait_ready:
             self.wait_ready()
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Start the process, and read its output through a pipe."""
+        return subprocess.Popen(
+            [*self.under, sys.executable, "-m", self.module],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def wait_ready(self) -> None:
         """Wait until a model can serve."""
@@ -150,6 +160,13 @@ class ServerWithoutGpu(Server):
             folder / "models.toml", {"fake": model, "closed": model}, f'vocabulary = "studio-tiny"\n{extra}'
         )
         super().__init__(folder / "data", models, **environment)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+    return port
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
