@@ -52,8 +52,10 @@ class Scheduler:
         self._hub = hub
         self._bounds = bounds
         self._queue = Queue()
-        self._settlement = Settlement(database, hub, deliver)
-        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
+        self._settlement = Settlement(database, hub, deliver, settings.previews)
+        self._jobs = ActiveJobs(
+            self._queue, self.gpus, self._settlement, settings.images, settings.previews, models, bounds.crashes
+        )
         self._batch_sizes = BatchSizes(settings.memory_gib)
         self.loads = ModelLoads(models, self._jobs, self._settlement, bounds, self._try_models)
         self._feeder = Feeder(
