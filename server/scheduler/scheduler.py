@@ -20,6 +20,7 @@ from server.scheduler.control import Control
 from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
+from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
@@ -63,7 +64,8 @@ class Scheduler:
         )
         self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         #: What the operator orders of the queue.
-        self.control = Control(database, self._queue, self._jobs, self._feeder)
+        kept_cancels = KeptCancels(settings.data / "cancelled.txt")
+        self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: Images of jobs that are being committed.
         self._reserved = 0
 
