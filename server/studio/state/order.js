@@ -1,0 +1,89 @@
+/** Sending what the form asks for: the price is checked against what was shown, then each picture is asked for. */
+
+import * as calls from "../api/calls.js";
+import { ApiError } from "../api/http.js";
+import { signal } from "../view.js";
+import { explain } from "../words.js";
+import { draft, requests, seed, workflow } from "./draft.js";
+import * as estimates from "./estimate.js";
+import { addJob } from "./jobs.js";
+import { meet, readCreditsSoon } from "./session.js";
+import { announce } from "./toasts.js";
+
+/** @typedef {import("../api/types.js").Request} Request */
+
+/** Is thrown if an order is not sent, with what to do about it. */
+export class NotSent extends Error {
+  /**
+   * @param {string} message
+   * @param {string} [field]  of the form, if one is at fault
+   */
+  constructor(message, field = "") {
+    super(message);
+    this.field = field;
+  }
+}
+
+/** How many of an order are on their way, while it is being sent. @type {import("../vendor/signals.js").Signal<null | {sent: number, of: number}>} */
+export const sending = signal(null);
+
+/**
+ * Send the draft for the price that is shown. Throws NotSent, ApiError and Unreachable; nothing was sent if it is the first.
+ */
+export async function sendDraft() {
+  if (sending.value) return;
+  if (Number.isNaN(seed.value)) {
+    throw new NotSent(`A whole number from 0 to ${Number.MAX_SAFE_INTEGER}, or nothing.`, "seed");
+  }
+  const shown = estimates.total.value;
+  sending.value = { sent: 0, of: draft.value.count };
+  try {
+    const { credits_cost, balance } = await estimates.askNow();
+    const cost = credits_cost * draft.value.count;
+    if (cost > shown) {
+      throw new NotSent(`The price has changed: it is ${cost} credits now, not ${shown}. Press again if you agree.`);
+    }
+    if (cost > balance) {
+      throw new NotSent(`Not enough credits: this costs ${cost} and you have ${balance}. Ask the operator for more.`);
+    }
+    await sendAll(workflow.value, requests());
+  } finally {
+    sending.value = null;
+  }
+}
+
+/**
+ * @param {calls.Workflow} workflow
+ * @param {Request[]} specs
+ */
+export async function sendAll(workflow, specs) {
+  let sent = 0;
+  try {
+    for (const spec of specs) {
+      const { job_id } = await calls.generate(workflow, spec);
+      addJob(job_id, spec);
+      sent += 1;
+      sending.value = sending.value && { sent, of: specs.length };
+    }
+    announce(specs.length === 1 ? "Your picture is on the way" : `${sent} pictures are on the way`);
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) return meet(error);
+    throw sent ? new NotSent(`${sent} of ${specs.length} are on the way. ${explain(error)}`) : error;
+  } finally {
+    if (sent) readCreditsSoon();
+  }
+}
+
+/**
+ * Ask for one picture, for the price that was shown. Throws NotSent, ApiError and Unreachable.
+ * @param {calls.Workflow} workflow
+ * @param {Request} spec
+ * @param {number | null} shown  null if none was
+ */
+export async function sendOne(workflow, spec, shown) {
+  const { credits_cost } = await calls.estimate(workflow, spec);
+  if (shown !== null && credits_cost > shown) {
+    throw new NotSent(`The price has changed: it is ${credits_cost} credits now, not ${shown}. Press again if you agree.`);
+  }
+  await sendAll(workflow, [spec]);
+}
