@@ -13,7 +13,20 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server.api import billing, catalog, events, health, jobs, openai, openapi, pages, workflows
+from server.api import (
+    archive,
+    billing,
+    catalog,
+    events,
+    health,
+    images,
+    jobs,
+    openai,
+    openapi,
+    pages,
+    renders,
+    workflows,
+)
 from server.api import models as model_routes
 from server.api.auth import Authentication
 from server.api.capabilities import allowed
@@ -35,6 +48,7 @@ from server.scheduler.event_hub import EventHub
 from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
+from server.thumbnails import Thumbnails
 from server.webhooks.sender import WebhookSender
 from server.workflows.registry import WORKFLOWS, deliver
 
@@ -70,6 +84,7 @@ def routes(
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
+    thumbnails = Thumbnails(settings.images, settings.thumbnails)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -88,6 +103,7 @@ def routes(
                 task.cancel()
             await scheduler.stop()
             await asyncio.wait([sender])
+            thumbnails.close()
 
     def provide_scheduler(state: State) -> Scheduler:
         scheduler: Scheduler = state.scheduler
@@ -111,8 +127,13 @@ def routes(
             catalog.read_background,
             catalog.list_images,
             catalog.read_image,
-            catalog.list_renders,
-            catalog.read_render,
+            catalog.change_background,
+            catalog.change_image,
+            catalog.delete_background,
+            catalog.delete_image,
+            archive.download_archive,
+            renders.list_renders,
+            renders.read_render,
             billing.list_operations,
             billing.read_credits,
             billing.list_transactions,
@@ -126,7 +147,8 @@ def routes(
     app = Litestar(
         route_handlers=[
             v1,
-            catalog.fetch_image,
+            images.fetch_image,
+            images.fetch_thumbnail,
             health.read_health,
             health.read_readiness,
             health.read_metrics,
@@ -144,6 +166,7 @@ def routes(
             "database": Provide(lambda: database, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
+            "thumbnails": Provide(lambda: thumbnails, sync_to_thread=False),
             "scheduler": Provide(provide_scheduler, sync_to_thread=False),
             "linker": Provide(provide_linker, sync_to_thread=False),
         },
@@ -157,10 +180,17 @@ def routes(
         app,
         bodies={
             "/v1/images/generations": openai.ImagesBody,
+            "/v1/catalog/archive.zip": archive.ArchiveBody,
+            "/v1/catalog/backgrounds/{public_id}": catalog.EntryChange,
+            "/v1/catalog/images/{public_id}": catalog.EntryChange,
             **{f"/v1/{workflow.job_type.operation}": workflow.spec for workflow in WORKFLOWS.values()},
         },
         never_found={"/v1/renders/{public_id}"},
-        images={"/images/{name}"},
+        files={
+            "/images/{name}": "image/png",
+            "/thumbnails/{name}": "image/webp",
+            "/v1/catalog/archive.zip": "application/zip",
+        },
     )
     return app
 

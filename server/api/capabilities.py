@@ -25,6 +25,12 @@ RULES: dict[Place, Capability] = {
     ("GET", "/v1/catalog/backgrounds/{public_id}"): Capability.READ,
     ("GET", "/v1/catalog/images"): Capability.READ,
     ("GET", "/v1/catalog/images/{public_id}"): Capability.READ,
+    **{
+        (method, f"/v1/catalog/{part}/{{public_id}}"): Capability.CREATE
+        for method in ("PATCH", "DELETE")
+        for part in ("backgrounds", "images")
+    },
+    ("POST", "/v1/catalog/archive.zip"): Capability.READ,
     ("GET", "/v1/renders"): Capability.READ,
     ("GET", "/v1/renders/{public_id}"): Capability.READ,
     ("GET", "/v1/operations"): Capability.READ,
@@ -45,6 +51,7 @@ OPEN: set[Place] = {
     ("GET", "/schema"),
     ("GET", "/schema/openapi.json"),
     ("GET", "/static/{file_path}"),
+    ("GET", "/thumbnails/{name}"),
 }
 
 

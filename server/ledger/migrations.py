@@ -305,6 +305,33 @@ def m005_webhooks(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m006_image_life(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        ALTER TABLE catalog ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0 CHECK (favourite IN (0, 1));
+        -- Since when it is archived; entries that were archived before this are counted from now.
+        ALTER TABLE catalog ADD COLUMN archived_at TEXT;
+        UPDATE catalog SET archived_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') WHERE status = 'archived';
+        CREATE INDEX catalog_by_job ON catalog (job_id);
+        CREATE INDEX catalog_archived ON catalog (archived_at) WHERE archived_at IS NOT NULL;
+
+        -- An image that was removed leaves its artifact, with all it takes to make it again.
+        ALTER TABLE artifacts ADD COLUMN removed_at TEXT;
+        -- A picture has one id: its artifact takes that of its entry. Links made before this are no longer good.
+        UPDATE artifacts SET public_id = (SELECT public_id FROM catalog WHERE artifact_id = artifacts.id)
+            WHERE id IN (SELECT artifact_id FROM catalog);
+
+        -- Files of removed images that are still on disk.
+        CREATE TABLE removed_files (
+            -- Relative to the images folder.
+            path TEXT PRIMARY KEY
+        ) STRICT, WITHOUT ROWID;
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""

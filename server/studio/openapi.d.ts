@@ -18,12 +18,21 @@ export interface components {
             status: components["schemas"]["JobStatus"];
             understood?: Record<string, unknown> | null;
         };
+        /**
+         * ArchiveBody
+         * @description Which entries to put into an archive, of whatever part of the catalogue.
+         */
+        ArchiveBody: {
+            /** @description 1–500 entries */
+            public_ids: string[];
+        };
         /** Artifact */
         Artifact: {
-            image_url: string;
+            image_url: string | null;
             kind: components["schemas"]["ArtifactKind"];
             label: string;
             meta: Record<string, unknown>;
+            public_id: string;
             role: components["schemas"]["ArtifactRole"];
         };
         /**
@@ -41,11 +50,19 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             description: string;
+            favourite: boolean;
             generation_job_public_id: string;
+            guidance: number;
+            height: number;
             image_url: string;
+            model: string;
             public_id: string;
+            seed: number;
             spec: components["schemas"]["BackgroundEntrySpec"];
             status: components["schemas"]["EntryStatus"];
+            steps: number;
+            thumbnail_url: string;
+            width: number;
         };
         /** BackgroundEntrySpec */
         BackgroundEntrySpec: {
@@ -140,6 +157,16 @@ export interface components {
             jobs: number;
         };
         /**
+         * EntryChange
+         * @description What to change of an entry. What is left out stays as it is.
+         */
+        EntryChange: {
+            /** @description 1–200 characters after trimming */
+            display_name?: string;
+            favourite?: boolean;
+            status?: components["schemas"]["EntryStatus"];
+        };
+        /**
          * EntryStatus
          * @enum {unknown}
          */
@@ -209,11 +236,19 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             description: string;
+            favourite: boolean;
             generation_job_public_id: string;
+            guidance: number;
+            height: number;
             image_url: string;
+            model: string;
             public_id: string;
+            seed: number;
             spec: components["schemas"]["ImageEntrySpec"];
             status: components["schemas"]["EntryStatus"];
+            steps: number;
+            thumbnail_url: string;
+            width: number;
         };
         /** ImageEntrySpec */
         ImageEntrySpec: {
@@ -537,6 +572,7 @@ export interface components {
     pathItems: never;
 }
 export type Accepted = components['schemas']['Accepted'];
+export type ArchiveBody = components['schemas']['ArchiveBody'];
 export type Artifact = components['schemas']['Artifact'];
 export type ArtifactKind = components['schemas']['ArtifactKind'];
 export type ArtifactRole = components['schemas']['ArtifactRole'];
@@ -546,6 +582,7 @@ export type BackgroundSpec = components['schemas']['BackgroundSpec'];
 export type ClientEvent = components['schemas']['ClientEvent'];
 export type ClientEventPage = components['schemas']['ClientEventPage'];
 export type Day = components['schemas']['Day'];
+export type EntryChange = components['schemas']['EntryChange'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];

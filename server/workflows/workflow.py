@@ -18,7 +18,8 @@ from server import metrics
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, QueueFull
 from server.jobs import Generation, Job, JobType, Plan, image_path
 from server.ledger import credits, jobs
-from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
+from server.ledger.artifacts import ArtifactKind
+from server.ledger.catalog import EntryType, NewImage, Result
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.request_log import RequestRow

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from server.jobs import EventType, FailureMode, Generation, Plan
-from server.ledger import catalog, clients, credits, events, jobs
-from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
+from server.ledger import artifacts, catalog, clients, credits, events, jobs
+from server.ledger.artifacts import ArtifactKind, ImageFile
+from server.ledger.catalog import EntryType, Filter, NewImage, Result
 from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
 from server.ledger.migrations import migrations
 from tests.support.ledger import new_job, row
@@ -94,9 +95,11 @@ def test_a_job_delivers_all_of_its_images(connection: sqlite3.Connection) -> Non
     assert jobs.succeed(connection, accepted.job_id, DELIVERY)
     found = jobs.detail(connection, client_id, accepted.job_id)
     assert found is not None
-    assert [catalog.artifact_path(connection, artifact.public_id) for artifact in found.artifacts] == ["a.png", "b.png"]
-    entries = catalog.entries(connection, client_id, EntryType.IMAGE, None, None, 50, 0)
-    assert [entry.artifact for entry in entries] == [artifact.public_id for artifact in reversed(found.artifacts)]
+    files = [artifacts.image_file(connection, artifact.public_id) for artifact in found.artifacts]
+    assert [None if file is None else file.path for file in files] == ["a.png", "b.png"]
+    entries, total = catalog.page(connection, client_id, EntryType.IMAGE, Filter(), 50, 0)
+    assert total == 2
+    assert [entry.public_id for entry in entries] == [artifact.public_id for artifact in reversed(found.artifacts)]
     assert {entry.job for entry in entries} == {accepted.job_id}
     assert catalog.entry(connection, client_id, EntryType.IMAGE, entries[0].public_id) == entries[0]
     assert catalog.entry(connection, client_id, EntryType.BACKGROUND, entries[0].public_id) is None
@@ -154,8 +157,10 @@ def test_jobs_and_backgrounds_of_an_earlier_version_are_taken_over(tmp_path: Pat
         display_name="d",
         understood={"scene": "wood"},
     )
-    [entry] = catalog.entries(connection, client_id, EntryType.BACKGROUND, "wood", None, 50, 0)
-    assert (entry.public_id, entry.artifact, entry.job, entry.status) == ("entry", "artifact", "job-2", "archived")
+    [entry], _ = catalog.page(connection, client_id, EntryType.BACKGROUND, Filter(scene_type="wood"), 50, 0)
+    assert (entry.public_id, entry.job, entry.status) == ("entry", "job-2", "archived")
+    # A picture has one id since then.
+    assert artifacts.image_file(connection, "entry") == ImageFile("a.png", "l")
     connection.close()
 
 

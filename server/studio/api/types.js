@@ -37,9 +37,7 @@
  * @typedef {"backgrounds" | "images"} Kind  a part of the catalogue
  * @typedef {{public_id: string, display_name: string, scene_type?: string, mood?: string, dominant_colors?: string[],
  *   prompt?: string, metadata: {studio?: Variation}}} EntrySpec
- * @typedef {{kind: Kind, public_id: string, image_url: string, thumbnail_url: string, status: "active" | "archived",
- *   favourite: boolean, width: number, height: number, seed: number, model: string, spec: EntrySpec, description: string,
- *   generation_job_public_id: string, created_at: string}} Entry
+ * @typedef {Omit<import("../openapi.js").BackgroundEntry, "spec"> & {kind: Kind, spec: EntrySpec}} Entry
  */
 
 export {};

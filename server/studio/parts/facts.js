@@ -16,8 +16,7 @@ import { Measured } from "./measured.js";
  * @param {Entry} entry
  * @param {Job} job
  */
-export const artifactOf = ({ public_id, seed }, job) =>
-  job.result.find((made) => made.image_url?.includes(public_id)) ?? job.result.find((made) => made.meta.seed === seed);
+export const artifactOf = ({ public_id }, job) => job.result.find((made) => made.public_id === public_id);
 
 /** @param {{entry: Entry, job: Job | null}} props */
 export function Facts({ entry, job }) {
