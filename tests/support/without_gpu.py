@@ -1,15 +1,20 @@
 """`python -m tests.support.without_gpu`: the server, with a GPU process that is a fake."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from pipelines import protocol
+from pipelines.failure_reason import Fault, FailureReason
 from server.__main__ import main
 from tests.support.fake_process import FakeProcess
 
 
 class QuickProcess(FakeProcess):
-    """Is up at once, and generates every image a moment after it was ordered, but for those whose prompt says `endless`."""
+    """Is up at once, and generates every image a moment after it was ordered.
+
+    An image whose prompt says `endless` stays at half of its steps; one whose prompt says `broken` comes out black.
+    """
 
     def follow(self, on_report: Callable[[protocol.Report], None], on_exit: Callable[[int], None]) -> None:
         super().follow(on_report, on_exit)
@@ -21,10 +26,19 @@ class QuickProcess(FakeProcess):
         match order:
             case protocol.Load(card=card):
                 loop.call_soon(self.report, protocol.Loaded(card.name, "revision", 0.0))
-            case protocol.Generate(item=item) if "endless" not in item.prompt:
+            case protocol.Generate(item=item) if "endless" in item.prompt:
+                loop.call_soon(self._half, order)
+            case protocol.Generate(item=item) if "broken" in item.prompt:
+                black = protocol.Failed(item.image_id, FailureReason.BLACK_IMAGE, "It is black", Fault.IMAGE)
+                loop.call_later(0.05, self.report, black)
+            case protocol.Generate(item=item):
                 loop.call_later(0.05, self.generate, item.image_id)
             case protocol.Cancel(image_id=image_id):
                 loop.call_soon(self.report, protocol.Cancelled(image_id))
+
+    def _half(self, order: protocol.Generate) -> None:
+        step = protocol.Step(order.item.image_id, max(1, order.steps // 2), time.time())
+        self.report(protocol.Steps((step,), order.steps))
 
 
 if __name__ == "__main__":
