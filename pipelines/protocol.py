@@ -1,6 +1,6 @@
 """The messages between the server and the GPU process: msgspec Structs, sent as msgpack over one pipe.
 
-    server → GPU process     Load, Pin, Generate, Cancel
+    server → GPU process     Load, Unload, Pin, Generate, Cancel
     GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, StageReached, Steps, LeftSlot, Generated,
                              Failed, Cancelled, BatchFailed, Restarted, Measured
 
@@ -66,6 +66,12 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     card: ModelCard
 
 
+class Unload(msgspec.Struct, frozen=True, tag=True):
+    """Drop this model from memory, a pinned one too, unless an image needs it. Evicted reports that it left."""
+
+    model: str
+
+
 class Pin(msgspec.Struct, frozen=True, tag=True):
     """Never evict these models; any other model may be evicted."""
 
@@ -100,7 +106,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
     image_id: str
 
 
-Order = Load | Pin | Generate | Cancel
+Order = Load | Unload | Pin | Generate | Cancel
 
 
 # ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,6 +133,8 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
     model: str
     revision: str
     seconds: float
+    #: What its parameters and buffers take of the device's memory.
+    weight_bytes: int = 0
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
@@ -137,7 +145,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
-    """A model left memory: another one needed the room, or its card names other weights now."""
+    """A model left memory: another one needed the room, its card names other weights now, or it was to be unloaded."""
 
     model: str
 

@@ -13,7 +13,9 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from server import leftovers
 from server.api import (
+    admin,
     archive,
     billing,
     catalog,
@@ -94,6 +96,8 @@ def routes(
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(scheduler.control.follow_command()),
+            asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
@@ -139,6 +143,7 @@ def routes(
             billing.list_transactions,
             billing.read_usage,
             model_routes.list_models,
+            *admin.ROUTES,
         ],
         guards=[allowed],
         middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
@@ -180,6 +185,7 @@ def routes(
         app,
         bodies={
             "/v1/images/generations": openai.ImagesBody,
+            **admin.BODIES,
             "/v1/catalog/archive.zip": archive.ArchiveBody,
             "/v1/catalog/backgrounds/{public_id}": catalog.EntryChange,
             "/v1/catalog/images/{public_id}": catalog.EntryChange,

@@ -13,6 +13,9 @@ from typing import IO
 from server.ledger.database import migrate
 from server.settings import Settings
 
+#: The file in the data folder that a running server holds open and locked.
+LOCK = "server.lock"
+
 
 class Unusable(Exception):
     """A file or folder cannot be used. The message names it, and says why and what to do."""
@@ -32,7 +35,7 @@ def prepare(settings: Settings) -> None:
 
 def hold(data: Path) -> IO[str]:
     """Lock a data folder for as long as the returned file is open. Raises AlreadyRunning and Unusable."""
-    path = data / "server.lock"
+    path = data / LOCK
     try:
         lock = path.open("a+")
     except OSError as error:

@@ -12,19 +12,25 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pipelines.aspect_ratios import TIERS
+from pipelines.aspect_ratios import TIERS, Tier
 from pipelines.model_card import FlatCard, ModelCard
 from server.jobs import FailureMode, JobType
-from server.validation import Problem, check
+from server.validation import Problem, check, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+Factor = Annotated[float, Meta(ge=0, le=1000)]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one image of an operation costs, and the defaults of specs that leave a field out."""
 
     credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
+    #: What the price is multiplied by for some models and tiers; for all others it is as it is.
+    model_factors: dict[str, Factor] = {}
+    tier_factors: dict[Tier, Factor] = {}
     enabled: bool = True
     eval_enabled: bool = False
     on_technical_failure: FailureMode = FailureMode.FAIL
@@ -99,6 +105,11 @@ def load_models(path: Path) -> Models:
             problems.append(f"[operations.{name}]: there is no such operation; there are {', '.join(by_name)}")
         elif (operation := _table(f"operations.{name}", table, Operation, problems)) is not None:
             operations[by_name[name]] = operation
+            problems += [
+                f"[operations.{name}] model_factors: {unknown('model', model, list(top.get('models', {})))}"
+                for model in operation.model_factors
+                if model not in top.get("models", {})
+            ]
     brands = {
         name: brand
         for name, table in top.get("brands", {}).items()
@@ -190,6 +201,8 @@ _REMEDIES = {
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
     "credits_cost": "whole credits, 0–1000000",
+    "model_factors": "a table of a model's name = a number 0–1000",
+    "tier_factors": f"a table of a tier, {', '.join(TIERS)} in quotes, = a number 0–1000",
     "on_technical_failure": "fail, retry or deliver",
     "default_model": "the name of an enabled model",
     "vocabulary": "studio-tiny, or leave the key out",

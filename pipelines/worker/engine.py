@@ -14,7 +14,7 @@ from pipelines.denoising.call import CallSettings
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
-from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
+from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory, library_logs
 from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
@@ -22,7 +22,7 @@ from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
 from pipelines.worker.slot_group import GroupKey, Machine, SlotGroup
-from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
+from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory, still_convolves
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Engine:
         self._most: dict[tuple[str, int, int], int] = {}
 
     def serve(self) -> None:
-        """Follow orders for ever. Raises what torch raises if the device is lost."""
+        """Follow orders for ever. Raises what torch raises if the device is lost, or this process can no longer use it."""
         self._report(protocol.Started(str(self._machine.device), self._machine.device_name))
         while True:
             self._take_orders(wait=not self._busy)
@@ -106,6 +106,8 @@ class Engine:
                     else:
                         self._group = None
                         self._load(card)
+                case Unload(model=model):
+                    self._unload(model)
 
     def _cancel(self, image_id: str) -> None:
         waiting = next((order for order in self._waiting if order.item.image_id == image_id), None)
@@ -190,6 +192,9 @@ class Engine:
             message = _why_nothing_helps(group.key, error)
             for order in lost:
                 self._report(protocol.Failed(order.item.image_id, FailureReason.OUT_OF_MEMORY, message, Fault.MACHINE))
+            if not still_convolves():
+                # Every later image would fail too. Another process can, and gets back what this one may have leaked.
+                raise error
             return
         if chosen is Remedy.EVICT:
             self._models.evict(idle)
@@ -238,8 +243,20 @@ class Engine:
             return None
         # What did not fit beside other models, or with other weights, may fit now.
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
-        self._report(protocol.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
+        seconds = round(time.perf_counter() - started, 3)
+        self._report(protocol.Loaded(card.name, model.revision, seconds, self._models.bytes_of(card.name)))
         return model
+
+    def _unload(self, name: str) -> None:
+        """Drop a model from memory, unless an image needs it."""
+        if any(order.card.name == name for order in self._waiting):
+            return
+        if self._group is not None and self._group.key.card.name == name:
+            if self._running is not None:
+                return
+            # The group refers to its model.
+            self._group = None
+        self._models.unload(name)
 
 
 def _why_nothing_helps(key: GroupKey, error: Exception) -> str:

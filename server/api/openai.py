@@ -20,7 +20,7 @@ from server.api.errors import CLIENT_GONE, response_parts
 from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
-from server.api.workflows import IDEMPOTENCY_KEY, decode_body
+from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
 from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts, jobs
@@ -150,6 +150,7 @@ async def create_images(
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
+    max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
     """Wait for the job and return its images. If the client goes away first, cancel the job and give its credits back.
 
@@ -163,6 +164,7 @@ async def create_images(
         body=body,
         raw=_spec(wanted, models),
         idempotency_key=idempotency_key,
+        most_credits=max_credits,
         row=record.row,
     )
     accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler)

@@ -6,7 +6,7 @@ import msgspec
 
 from server.api.links import LinkKind, Links
 from server.clock import Time
-from server.jobs import EventType, JobStatus, JobType
+from server.jobs import EventType, JobStatus, JobType, Understood
 from server.ledger.artifacts import ArtifactKind, ArtifactRole, ArtifactRow
 from server.ledger.catalog import EntryRow, EntryStatus
 from server.ledger.events import EventRow
@@ -149,6 +149,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     generation_job_public_id: str
     created_at: Time
+    #: How free text was mapped; null if the model has no closed vocabulary.
+    understood: Understood | None
 
 
 class BackgroundEntry(Entry, frozen=True, kw_only=True):
@@ -214,6 +216,7 @@ def image(row: EntryRow, linker: Linker) -> ImageEntry:
 
 
 def _common(row: EntryRow, linker: Linker) -> dict[str, Any]:
+    understood = row.meta.get("understood")
     return {
         "public_id": row.public_id,
         "image_url": linker.image(row.public_id),
@@ -224,4 +227,5 @@ def _common(row: EntryRow, linker: Linker) -> dict[str, Any]:
         "description": row.description,
         "generation_job_public_id": row.job,
         "created_at": row.created_at,
+        "understood": None if understood is None else msgspec.convert(understood, Understood),
     }

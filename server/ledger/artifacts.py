@@ -78,3 +78,8 @@ def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | No
         (public_id,),
     ).fetchone()
     return None if row is None else ImageFile(row["path"], row["display_name"])
+
+
+def paths(connection: sqlite3.Connection) -> set[str]:
+    """Return where the files of all artifacts are, relative to the images folder."""
+    return {row["path"] for row in connection.execute("SELECT path FROM artifacts")}

@@ -11,7 +11,7 @@ from ulid import ULID
 from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
 from server.clock import Time, ago, now
-from server.jobs import EventType, Job, JobStatus, JobType, Plan
+from server.jobs import EventType, Job, JobStatus, JobType, Plan, Understood
 from server.ledger import artifacts, catalog, credits, events, request_log, webhooks
 from server.ledger.artifacts import ArtifactRow
 from server.ledger.webhooks import WebhookEvent
@@ -28,8 +28,8 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     job_id: str
     status: JobStatus
     credits_cost: int
-    #: How free text was mapped, if the model has a closed vocabulary.
-    understood: dict[str, Any] | None = None
+    #: Absent if the model has no closed vocabulary.
+    understood: Understood | None = None
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
     # A version with other columns may have measured them.
     migrate(settings.database)
     found: dict[str, list[batch_costs.CostRow]] = {}
-    with reading(settings.database) as connection:
+    with reading(settings) as connection:
         for cost in batch_costs.all_(connection):
             found.setdefault(cost.model, []).append(cost)
     return found

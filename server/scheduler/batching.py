@@ -109,6 +109,9 @@ def next_action(
     groups: SlotGroups, queue: Queue, gpu: Affinity, now: float, batch_size_for: BatchSizeFor, ahead: int = AHEAD
 ) -> Open | Enter | Close | None:
     """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action."""
+    if queue.paused:
+        # The slots that are open stay open for the images that may go on soon.
+        return None
     group = groups.last
     if group is None or group.closing:
         if groups.following is not None:

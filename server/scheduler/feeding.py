@@ -38,7 +38,7 @@ class Feeder:
             return
         models = self._models.current
         gpu.pin(name for name, card in models.enabled.items() if card.pinned)
-        if not len(self._queue):
+        if not len(self._queue) and gpu.groups.current is None:
             gpu.load(models.default)
 
     def models_changed(self) -> None:

@@ -20,6 +20,7 @@ from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
+from server.scheduler.control import Control
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
@@ -61,6 +62,8 @@ class Scheduler:
         self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
         self._batch_sizes = BatchSizes(settings.memory_gib)
         self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, bounds.in_flight)
+        #: What the operator orders of the queue.
+        self.control = Control(database, self._queue, self._jobs, self._feeder)
         #: Images of jobs that are being committed.
         self._reserved = 0
         #: Seconds that the last image was in its slot, decoding included.
@@ -154,6 +157,7 @@ class Scheduler:
         for job, status in reversed(left):
             if status is JobStatus.IN_PROGRESS:
                 self._jobs.resume(job)
+        await self.control.restore()
         for gpu in self.gpus:
             gpu.start()
 

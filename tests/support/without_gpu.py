@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from pipelines import protocol
-from pipelines.failure_reason import Fault, FailureReason
+from pipelines.failure_reason import FailureReason, Fault
 from server.__main__ import main
 from tests.support.fake_process import FakeProcess
 
@@ -13,7 +13,7 @@ from tests.support.fake_process import FakeProcess
 class QuickProcess(FakeProcess):
     """Is up at once, and generates every image a moment after it was ordered.
 
-    An image whose prompt says `endless` stays at half of its steps; one whose prompt says `broken` comes out black.
+    One whose prompt says `endless` stays at half of its steps, and one whose prompt says `broken` fails.
     """
 
     def follow(self, on_report: Callable[[protocol.Report], None], on_exit: Callable[[int], None]) -> None:
@@ -26,11 +26,14 @@ class QuickProcess(FakeProcess):
         match order:
             case protocol.Load(card=card):
                 loop.call_soon(self.report, protocol.Loaded(card.name, "revision", 0.0))
+            case protocol.Unload(model=model):
+                loop.call_soon(self.report, protocol.Evicted(model))
             case protocol.Generate(item=item) if "endless" in item.prompt:
                 loop.call_soon(self._half, order)
             case protocol.Generate(item=item) if "broken" in item.prompt:
-                black = protocol.Failed(item.image_id, FailureReason.BLACK_IMAGE, "It is black", Fault.IMAGE)
-                loop.call_later(0.05, self.report, black)
+                message = "the fake breaks as asked"
+                failed = protocol.Failed(item.image_id, FailureReason.PIPELINE_ERROR, message, Fault.MACHINE)
+                loop.call_later(0.05, self.report, failed)
             case protocol.Generate(item=item):
                 loop.call_later(0.05, self.generate, item.image_id)
             case protocol.Cancel(image_id=image_id):

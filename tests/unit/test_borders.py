@@ -20,6 +20,7 @@ SHARED = {
     "pipelines.protocol",
     "pipelines.recipe",
     "pipelines.studio_tiny",
+    "pipelines.studio_tiny.meaning",
     "pipelines.studio_tiny.vocabulary",
 }
 
