@@ -38,6 +38,8 @@ export function explain(error) {
       return `Not enough credits. ${error.message}. Nothing was taken.`;
     case "RATE_LIMITED":
       return `That was too many requests with this key at once. Try again ${wait}.`;
+    case "PRICE_TOO_HIGH":
+      return `The price has changed. ${error.message}. Nothing was taken; press again if you agree.`;
     case "DISK_FULL":
       return `The server's disk is full; nothing was charged. Try again ${wait}, and tell the operator.`;
     case "QUEUE_FULL":

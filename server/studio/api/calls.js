@@ -60,10 +60,11 @@ export const estimate = (workflow, spec) => write("POST", `/v1/${workflow}?dry_r
  * Ask for pictures. If nobody answers, the request is sent again; because of its idempotency key it is paid for once.
  * @param {Workflow} workflow
  * @param {Request} spec
+ * @param {number} most  credits that it may cost
  * @returns {Promise<import("./types.js").Accepted>}
  */
-export async function generate(workflow, spec) {
-  const headers = { "Idempotency-Key": randomId() };
+export async function generate(workflow, spec, most) {
+  const headers = { "Idempotency-Key": randomId(), "Max-Credits": String(most) };
   for (const pause of TRIES_AFTER_MS) {
     try {
       return await write("POST", `/v1/${workflow}`, spec, headers);

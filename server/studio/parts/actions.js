@@ -75,24 +75,26 @@ function Vary({ entry, job }) {
   const [isSending, setSending] = useState(false);
   const workflow = entry.kind === "images" ? "image-generation" : "background-generator";
   const request = job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) };
-  useEffect(() => {
+  const readCost = () => {
     setCost(null);
     if (request) calls.estimate(workflow, request).then((found) => setCost(found.credits_cost), () => setCost(null));
-  }, [job?.public_id]);
+  };
+  useEffect(readCost, [job?.public_id]);
   const onClick = async () => {
-    if (!request) return;
+    if (!request || cost === null) return;
     setSending(true);
     try {
       await sendOne(workflow, request, cost);
       tell("One more is on its way: it is in the row behind this picture.");
     } catch (error) {
-      tell(error instanceof NotSent ? error.message : explain(error), { wrong: true });
+      if (error instanceof NotSent) readCost();
+      tell(explain(error), { wrong: true });
     } finally {
       setSending(false);
     }
   };
   return html`
-    <button type="button" disabled=${!request || isSending} title="The same settings with another seed" onClick=${onClick}>
+    <button type="button" disabled=${cost === null || isSending} title="The same settings with another seed" onClick=${onClick}>
       <${Icon} name="vary" />Vary ${cost !== null && html`<small>${plural(cost, "credit")}</small>`}
     </button>
   `;

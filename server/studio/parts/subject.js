@@ -11,6 +11,7 @@ const MOST_PROMPT = 4000;
 
 export function Scene() {
   const { scene, mood } = draft.value;
+  const { scenes, moods } = chosenModel.value?.vocabulary ?? { scenes: SCENES, moods: MOODS };
   return html`
     <${Field} name="scene_type" label="Scene">
       <input
@@ -20,7 +21,7 @@ export function Scene() {
         autocomplete="off"
         placeholder="marble, wood, beach …"
       />
-      <datalist id="scenes">${SCENES.map((word) => html`<option value=${word} />`)}</datalist>
+      <datalist id="scenes">${scenes.map((word) => html`<option value=${word} />`)}</datalist>
     <//>
     <${Field} name="mood" label="Mood" hint=${html`<${Understood} />`}>
       <input
@@ -30,7 +31,7 @@ export function Scene() {
         autocomplete="off"
         placeholder="warm, soft, dramatic …"
       />
-      <datalist id="moods">${MOODS.map((word) => html`<option value=${word} />`)}</datalist>
+      <datalist id="moods">${moods.map((word) => html`<option value=${word} />`)}</datalist>
     <//>
   `;
 }
@@ -49,12 +50,21 @@ export const Own = () => html`
 /** Say how a model with a closed vocabulary understands what is written, before it is paid for. */
 function Understood() {
   const found = estimate.value?.understood;
-  const model = chosenModel.value?.name ?? "The model";
-  if (!found) return null;
+  const { name = "The model", vocabulary = null } = chosenModel.value ?? {};
+  if (!found || !vocabulary) return null;
   const { scene, mood } = found;
-  if (!scene && !mood) return html`<strong>${model} knows none of these words.</strong> It would make a plain studio sweep.`;
-  if (!scene) return html`<strong>${model} knows no such scene.</strong> It would make a plain studio sweep, ${mood}.`;
-  if (!mood) return html`${model} would make <b>${scene}</b>; <strong>it knows no such mood.</strong>`;
-  const isAsWritten = scene === draft.value.scene.trim().toLowerCase() && mood === draft.value.mood.trim().toLowerCase();
-  return isAsWritten ? null : html`${model} understands: <b>${scene}, ${mood}</b>`;
+  const scenery = scene ?? vocabulary.default_scene;
+  const feeling = mood ?? vocabulary.default_mood;
+  if (scene && mood) return isAsWritten(scene, mood) ? null : html`${name} understands: <b>${scene}, ${mood}</b>`;
+  const unknown = [!scene && "scene", !mood && "mood"].filter(Boolean).join(" and ");
+  return html`<strong>${name} knows no such ${unknown}.</strong> It would make: <b>${scenery}, ${feeling}</b>`;
+}
+
+/**
+ * @param {string} scene
+ * @param {string} mood
+ */
+function isAsWritten(scene, mood) {
+  const { way, scene: itsScene, mood: itsMood } = draft.value;
+  return way === "scene" && scene === itsScene.trim().toLowerCase() && mood === itsMood.trim().toLowerCase();
 }

@@ -3,7 +3,7 @@
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { computed, effect, signal } from "../view.js";
-import { draft, request, seed, workflow } from "./draft.js";
+import { chosenModel, chosenTier, draft, request, seed, workflow } from "./draft.js";
 import { operations, phase } from "./session.js";
 
 /** @typedef {import("../api/types.js").Estimate} Estimate */
@@ -20,8 +20,15 @@ export const estimate = signal(null);
 
 const operation = computed(() => operations.value.find((offered) => offered.name === workflow.value));
 export const isEnabled = computed(() => operation.value?.enabled ?? false);
+/** What the list of prices says of the chosen model and tier; the estimate knows better. */
+const listed = computed(() => {
+  const [model, tier] = [chosenModel.value?.name, chosenTier.value];
+  return operation.value?.prices.find((price) => price.model === model && price.resolution === tier);
+});
 /** Credits for one picture. */
-export const price = computed(() => estimate.value?.credits_cost ?? operation.value?.credits_cost ?? 0);
+export const price = computed(
+  () => estimate.value?.credits_cost ?? listed.value?.credits_cost ?? operation.value?.credits_cost ?? 0,
+);
 export const total = computed(() => price.value * draft.value.count);
 
 let timer = 0;

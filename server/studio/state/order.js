@@ -40,27 +40,33 @@ export async function sendDraft() {
   try {
     const { credits_cost, balance } = await estimates.askNow();
     const cost = credits_cost * draft.value.count;
-    if (cost > shown) {
-      throw new NotSent(`The price has changed: it is ${cost} credits now, not ${shown}. Press again if you agree.`);
-    }
+    if (cost > shown) throw new NotSent(priceChanged(cost, shown));
     if (cost > balance) {
       throw new NotSent(`Not enough credits: this costs ${cost} and you have ${balance}. Ask the operator for more.`);
     }
-    await sendAll(workflow.value, requests());
+    await sendAll(workflow.value, requests(), credits_cost);
   } finally {
     sending.value = null;
   }
 }
 
 /**
+ * @param {number} cost
+ * @param {number} shown
+ */
+const priceChanged = (cost, shown) =>
+  `The price has changed: it is ${cost} credits now, not ${shown}. Nothing was sent; press again if you agree.`;
+
+/**
  * @param {calls.Workflow} workflow
  * @param {Request[]} specs
+ * @param {number} price  the most that each may cost: the server refuses what has become dearer
  */
-export async function sendAll(workflow, specs) {
+async function sendAll(workflow, specs, price) {
   let sent = 0;
   try {
     for (const spec of specs) {
-      const { job_id } = await calls.generate(workflow, spec);
+      const { job_id } = await calls.generate(workflow, spec, price);
       addJob(job_id, spec);
       sent += 1;
       sending.value = sending.value && { sent, of: specs.length };
@@ -78,12 +84,10 @@ export async function sendAll(workflow, specs) {
  * Ask for one picture, for the price that was shown. Throws NotSent, ApiError and Unreachable.
  * @param {calls.Workflow} workflow
  * @param {Request} spec
- * @param {number | null} shown  null if none was
+ * @param {number} shown
  */
 export async function sendOne(workflow, spec, shown) {
   const { credits_cost } = await calls.estimate(workflow, spec);
-  if (shown !== null && credits_cost > shown) {
-    throw new NotSent(`The price has changed: it is ${credits_cost} credits now, not ${shown}. Press again if you agree.`);
-  }
-  await sendAll(workflow, [spec]);
+  if (credits_cost > shown) throw new NotSent(priceChanged(credits_cost, shown));
+  await sendAll(workflow, [spec], shown);
 }
