@@ -87,15 +87,16 @@ function Adder() {
     write(found ? "" : text);
     return found !== null;
   };
-  /** @param {KeyboardEvent} event */
+  /** @param {KeyboardEvent & {currentTarget: HTMLInputElement}} event */
   const onKeyDown = (event) => {
-    if (event.key === "Backspace" && !written) setColors(draft.value.colors.slice(0, -1));
+    const text = event.currentTarget.value;
+    if (event.key === "Backspace" && !text) setColors(draft.value.colors.slice(0, -1));
     if (event.key !== "Enter" && event.key !== ",") return;
     // Enter in an empty field sends the form, as it does in the others.
-    if (event.key === "Enter" && !written.trim()) return;
+    if (event.key === "Enter" && !text.trim()) return;
     event.preventDefault();
     clear(FIELD);
-    add(written);
+    add(text);
   };
   /** @param {{currentTarget: HTMLInputElement}} event */
   const onInput = ({ currentTarget: { value } }) => {
@@ -115,7 +116,7 @@ function Adder() {
         placeholder="navy, #1f3a5f, or several"
         onInput=${onInput}
         onKeyDown=${onKeyDown}
-        onBlur=${() => add(written)}
+        onBlur=${(/** @type {{currentTarget: HTMLInputElement}} */ event) => add(event.currentTarget.value)}
       />
       <label class="picker" title="Pick a colour">
         <span class="unseen">Pick a colour</span>
