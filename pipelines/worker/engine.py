@@ -17,6 +17,7 @@ from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory, library_logs
 from pipelines.worker.default_dtype import computing
+from pipelines.worker.fingerprint import fingerprint
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -39,7 +40,9 @@ class Engine:
         """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
         library_logs.quieten()
         self._orders, self._report = orders, report
-        device = choose_device(wanted_device, torch.cuda.device_count())
+        gpus = torch.cuda.device_count()
+        report(protocol.DevicesFound(gpus))
+        device = choose_device(wanted_device, gpus)
         if device.type == "cuda":
             # A box may have several; this makes it the one that is meant by everything that names none.
             torch.cuda.set_device(device)
@@ -71,12 +74,18 @@ class Engine:
 
     def serve(self) -> None:
         """Follow orders for ever. Raises what torch raises if the device is lost, or this process can no longer use it."""
-        self._report(protocol.Started(str(self._machine.device), self._machine.device_name))
+        device = self._machine.device
+        self._report(protocol.Started(str(device), self._machine.device_name, fingerprint(device)))
+        self._report_memory()
         while True:
             self._take_orders(wait=not self._busy)
             self._fill_slots()
             if self._running is not None:
                 self._tick(self._running)
+
+    def _report_memory(self) -> None:
+        device = self._machine.device
+        self._report(protocol.MemoryUsed(device_memory.total_bytes(device), device_memory.used_bytes(device)))
 
     @property
     def _running(self) -> SlotGroup | None:
@@ -146,6 +155,7 @@ class Engine:
             model = self._load(order.card, for_image=order.item.image_id)
         if model is None:
             return None
+        self._report_memory()
         return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
 
     def _key_of(self, order: Generate) -> GroupKey:
@@ -245,6 +255,7 @@ class Engine:
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
         seconds = round(time.perf_counter() - started, 3)
         self._report(protocol.Loaded(card.name, model.revision, seconds, self._models.bytes_of(card.name)))
+        self._report_memory()
         return model
 
     def _unload(self, name: str) -> None:

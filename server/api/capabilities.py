@@ -17,6 +17,7 @@ RULES: dict[Place, Capability] = {
     **{("POST", f"/v1/{workflow.job_type.operation}"): Capability.CREATE for workflow in WORKFLOWS.values()},
     ("POST", "/v1/images/generations"): Capability.CREATE,
     ("POST", "/v1/jobs/{public_id}/cancel"): Capability.CREATE,
+    ("POST", "/v1/jobs/{public_id}/retry"): Capability.CREATE,
     ("GET", "/v1/jobs"): Capability.READ,
     ("GET", "/v1/jobs/{public_id}"): Capability.READ,
     ("GET", "/v1/jobs/{public_id}/events"): Capability.READ,
@@ -64,6 +65,9 @@ RULES: dict[Place, Capability] = {
 #: Routes that anybody may ask. An image has its signature instead of a key.
 OPEN: set[Place] = {
     ("GET", "/"),
+    ("GET", "/desk"),
+    ("GET", "/client"),
+    ("GET", "/client/{name}"),
     ("GET", "/docs-assets/{file_path}"),
     ("GET", "/healthz"),
     ("GET", "/images/{name}"),

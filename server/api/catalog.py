@@ -12,7 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from pipelines.colors import Rgb, parse_color
-from server import image_files
+from server import image_files, metrics
 from server.api import views
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
@@ -284,6 +284,7 @@ async def _delete(
     )
     if not removed:
         raise _unknown(entry_type, public_id)
+    metrics.images_removed.labels("client").inc()
     await image_files.remove_listed(database, settings.images, thumbnails)
 
 

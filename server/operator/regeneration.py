@@ -13,6 +13,7 @@ from PIL import Image
 from pipelines import protocol
 from pipelines.colors import parse_color
 from pipelines.model_card import ModelCard
+from pipelines.origin import Origin, read_origin
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
@@ -48,11 +49,11 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
         )
     with TemporaryDirectory(prefix="backlot-replay-") as folder:
         again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, recipe, again))
+        made = asyncio.run(_make(settings, card, recipe, read_origin(image), again))
         return _compare(image, recipe, again, made)
 
 
-async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Path) -> Recipe:
+async def _make(settings: Settings, card: ModelCard, recipe: Recipe, origin: Origin | None, target: Path) -> Recipe:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Recipe] = loop.create_future()
 
@@ -67,12 +68,14 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
 
     def on_exit(status: int) -> None:
         if not done.done():
-            done.set_exception(CommandError(f"the GPU process ended with status {status}; its log in {logs} says why"))
+            done.set_exception(
+                CommandError(f"the GPU process ended with status {status}; its log, {log_file}, says why")
+            )
 
     # The server's own work comes first, and its log is not for what happens here.
-    logs = settings.logs / "replay"
+    log_file = settings.logs / "replay" / "gpu-process.log"
     os.nice(10)
-    process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
+    process = GpuProcess(settings.local_devices[0], settings.memory_gib, log_file, silent=True)
     process.follow(on_report, on_exit)
     item = protocol.Item(
         "replay",
@@ -83,6 +86,7 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
         colors=tuple(map(parse_color, recipe.colors)),
         palette=recipe.palette,
         deliver_flawed=True,
+        origin=origin,
     )
     process.send(
         protocol.Generate(

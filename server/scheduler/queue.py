@@ -7,7 +7,8 @@ can neither save up a claim nor be starved. Within a flow the oldest image goes 
 
 Images of one batch key share slots; another key needs other slots, and another model must perhaps be loaded first. While a
 GPU serves one key, images of that key go before an image that is more due but of another key. Once that one has waited for
-the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever.
+the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever. Images of a model that other
+GPUs serve soon enough, which `placement` decides, are none of a GPU's business.
 
 What the operator moved to the front goes before all of this: before every flow, and past every patience.
 
@@ -15,7 +16,7 @@ A decision costs time in the number of flows and their batch keys, and in the lo
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import count
 from math import ceil, inf
 
@@ -110,9 +111,19 @@ class Queue:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    @property
+    def waiting(self) -> Mapping[BatchKey, int]:
+        """How many images wait, by their key."""
+        return self._by_key
+
     def waiting_for(self, key: BatchKey) -> int:
         """Return how many images of this key wait."""
         return self._by_key[key]
+
+    @property
+    def oldest(self) -> float | None:
+        """Return when the image arrived that has waited longest; None if none waits. It looks at every image."""
+        return min((image.arrived for _, image in self._tickets.values()), default=None)
 
     def add(self, image: Waiting) -> None:
         """Add an image behind the others of its flow. Raises ValueError if it waits already."""
@@ -176,23 +187,26 @@ class Queue:
             before += min(len(flow.tickets), ceil(ahead) + int(tie))
         return before
 
-    def next(self, now: float, gpu: Affinity) -> Waiting | None:
-        """Return the image that opens the next slots of this GPU, and leave it in the queue. A paused queue gives none."""
+    def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
+        """Return the image that opens the next slots of this GPU, and leave it in the queue. A paused queue gives none.
+
+        It is of none of the models in `elsewhere`, which other GPUs serve.
+        """
         if self.paused:
             return None
-        due = self._most_due(lambda _: True)
+        due = self._most_due(lambda key: key.model not in elsewhere)
         if due is None or not gpu.loaded or due.key.model in gpu.loaded or not self._may_wait(due, now, gpu):
             return due
-        return self._most_due(lambda key: key.model in gpu.loaded) or due
+        return self._most_due(lambda key: key.model in gpu.loaded and key.model not in elsewhere) or due
 
-    def next_for(self, key: BatchKey, now: float, gpu: Affinity) -> Waiting | None:
+    def next_for(self, key: BatchKey, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
         """Return the image that may enter open slots of this key, and leave it in the queue.
 
         Return None if no image of this key waits, or if the slots must make way for another key, or while it is paused.
         """
-        if self.paused or not self._by_key[key]:
+        if self.paused or key not in self._by_key:
             return None
-        due = self._most_due(lambda _: True)
+        due = self._most_due(lambda other: other == key or other.model not in elsewhere)
         if due is None or due.key == key or self._may_wait(due, now, gpu):
             return self._most_due(lambda other: other == key)
         return None

@@ -146,16 +146,6 @@ def test_models(tiny_server: Server, tmp_path: Path) -> None:
     assert json.loads(as_json.stdout)["ok"] is False
 
 
-def test_a_backup_is_whole(tiny_server: Server, tmp_path: Path) -> None:
-    tiny_server.finished(tiny_server.submit())
-    target = tmp_path / "copy.db"
-    assert tiny_server.backlot("db", "backup", str(target)).returncode == 0
-    connection = sqlite3.connect(target)
-    assert connection.execute("SELECT count(*) FROM jobs WHERE status = 'SUCCESS'").fetchone()[0] >= 1
-    connection.close()
-    assert "exists already" in tiny_server.backlot("db", "backup", str(target)).stderr
-
-
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [

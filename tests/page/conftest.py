@@ -49,7 +49,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerWithoutGp
     server.stop()
 
 
-@pytest.fixture(scope="session")
+# Its event loop ends with the tests here: others run loops of their own in this thread.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists() and os.environ.get("REQUIRE_BROWSER") != "1":
         pytest.skip(f"there is no {CHROMIUM}; REQUIRE_BROWSER=1 makes that a failure")

@@ -77,7 +77,7 @@ class Clients:
             # 409: it had ended.
             assert response.status_code in (200, 409), response.text
 
-    def _persist(self, method: str, path: str, timeout_s: float = 120, **request: Any) -> httpx.Response:
+    def _persist(self, method: str, path: str, timeout_s: float = 600, **request: Any) -> httpx.Response:
         """Send a request until the server answers it."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -133,8 +133,8 @@ def submissions(rng: random.Random, name: str, jobs: int) -> list[Submission]:
                 "image_model": rng.choice(["good", "good", "other"]),
                 "on_technical_failure": rng.choice(["fail", "retry"]),
             },
-            at=rng.uniform(0, 1.5),
-            cancel_after=rng.uniform(0, 1.5) if rng.random() < 0.2 else None,
+            at=rng.uniform(0, 1.0),
+            cancel_after=rng.uniform(0, 1.0) if rng.random() < 0.2 else None,
         )
         for number in range(jobs)
     ]

@@ -107,11 +107,11 @@ def _standing(name: str, models: Models, scheduler: Scheduler) -> ModelStanding:
         name=name,
         state=_state(name, models, scheduler),
         default=name == models.default_model,
-        pinned=card.pinned,
+        pinned=bool(card.pinned),
         source=card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
         licence=card.licence,
         tiers=list(card.limits.tiers),
-        devices=[gpu.device.device for gpu in holding if gpu.device is not None],
+        devices=[gpu.name for gpu in holding],
         bytes=max((gpu.weight_bytes[name] for gpu in holding), default=None),
         error=scheduler.load_errors.get(name),
     )
