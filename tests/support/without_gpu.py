@@ -35,8 +35,6 @@ class QuickProcess(FakeProcess):
                 loop.call_soon(self.report, protocol.Loaded(card.name, "revision", 0.0))
             case protocol.Unload(model=model):
                 loop.call_soon(self.report, protocol.Evicted(model))
-            case protocol.Generate(item=item) if "endless" in item.prompt:
-                loop.call_soon(self._half, order)
             case protocol.Generate(item=item) if "broken" in item.prompt:
                 message = "the fake breaks as asked"
                 failed = protocol.Failed(item.image_id, FailureReason.PIPELINE_ERROR, message, Fault.MACHINE)
