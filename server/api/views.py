@@ -70,6 +70,8 @@ class JobView(msgspec.Struct, frozen=True):
     latest_event: JobEvent | None
     #: Images that go before this job's next one, 0 is next; null if none of its images waits.
     queue_position: int | None
+    #: A guess from the last images, until that next one is there; null if none of its images waits.
+    estimated_seconds: float | None
     #: 0–1.
     progress: float
 
@@ -179,7 +181,9 @@ def event(row: EventRow, artifacts: list[Artifact]) -> JobEvent:
     )
 
 
-def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: float) -> JobView:
+def job(
+    found: JobDetail, linker: Linker, queue_position: int | None, estimated_seconds: float | None, progress: float
+) -> JobView:
     result = [artifact(row, linker) for row in found.artifacts]
     return JobView(
         public_id=found.summary.public_id,
@@ -190,6 +194,7 @@ def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: 
         result=result,
         latest_event=None if found.latest_event is None else event(found.latest_event, result),
         queue_position=queue_position,
+        estimated_seconds=estimated_seconds,
         progress=1.0 if found.summary.status is JobStatus.SUCCESS else progress,
     )
 

@@ -46,7 +46,7 @@ def test_a_running_job_says_how_far_it_is_and_a_waiting_one_its_place(
             running = page.locator(".making.running").first
             expect(running).to_contain_text("Step 1 of 3")
             assert float(running.locator("progress").get_attribute("value") or 0) > 20
-            expect(page.locator(".making.waiting").last).to_contain_text("ahead in the queue")
+            expect(page.locator(".making.waiting").last).to_contain_text(" ahead, about")
             expect(page).to_have_title("(12) Backlot")
             heading = page.get_by_role("heading", name="Catalogue").bounding_box()
             assert heading, "the row of what is being made pushes the catalogue out of sight"

@@ -2,7 +2,7 @@
 
 import { colorsIn } from "../logic/colors.js";
 import { MOST_COLORS, change, chosenModel, draft } from "../state/draft.js";
-import { estimate } from "../state/estimate.js";
+import { understood } from "../state/estimate.js";
 import { clear, show } from "../state/problems.js";
 import { html, useState } from "../view.js";
 import { Icon } from "./icon.js";
@@ -17,7 +17,7 @@ const setColors = (colors) => change({ colors: colors.slice(0, MOST_COLORS) });
 
 export function Colors() {
   const { colors } = draft.value;
-  const used = estimate.value?.understood?.colors_used ?? colors.length;
+  const used = understood.value?.colors_used ?? colors.length;
   const isFull = colors.length >= MOST_COLORS;
   return html`
     <${FieldSet} name=${FIELD} legend="Colours" hint=${left(colors, used)}>

@@ -3,7 +3,7 @@
 import { ofThisHost } from "../api/http.js";
 import { cancel, left, tasks } from "../state/jobs.js";
 import { html, useEffect } from "../view.js";
-import { isVariation, nameOf, numberText, plural, ratioOf } from "../words.js";
+import { isVariation, nameOf, numberText, plural, ratioOf, roughly } from "../words.js";
 import { Icon } from "./icon.js";
 
 /** @typedef {import("../state/jobs.js").Task} Task */
@@ -38,10 +38,10 @@ function cancelAll() {
 
 /** @param {{task: Task}} props */
 function Making({ task }) {
-  const { state, told, progress, position, preview } = task.standing.value;
+  const { state, told, progress, position, seconds, preview } = task.standing.value;
   const { aspect_ratio, metadata, n } = task.request;
   const name = nameOf(task.request);
-  const text = state === "waiting" && position !== null ? placeText(position) : told || "Waiting for its turn";
+  const text = state === "waiting" && position !== null ? placeText(position, seconds) : told || "Waiting for its turn";
   const percent = Math.round(100 * progress);
   return html`
     <li class=${`making ${state}`}>
@@ -72,5 +72,11 @@ function Making({ task }) {
   `;
 }
 
-/** @param {number} position */
-const placeText = (position) => (position === 0 ? "Next in the queue" : `${position.toLocaleString()} ahead in the queue`);
+/**
+ * @param {number} position
+ * @param {number | null} seconds
+ */
+function placeText(position, seconds) {
+  const place = position === 0 ? "Next in the queue" : `${position.toLocaleString()} ahead`;
+  return seconds === null ? place : `${place}, about ${roughly(seconds)}`;
+}

@@ -1,7 +1,7 @@
 /** What the picture shows: a scene and a mood, or a prompt in own words; and what the model makes of it. */
 
 import { change, chosenModel, draft } from "../state/draft.js";
-import { estimate } from "../state/estimate.js";
+import { understood } from "../state/estimate.js";
 import { html } from "../view.js";
 import { MOODS, SCENES } from "../words.js";
 import { Field, text } from "./field.js";
@@ -49,7 +49,7 @@ export const Own = () => html`
 
 /** Say how a model with a closed vocabulary understands what is written, before it is paid for. */
 function Understood() {
-  const found = estimate.value?.understood;
+  const found = understood.value;
   const { name = "The model", vocabulary = null } = chosenModel.value ?? {};
   if (!found || !vocabulary) return null;
   const { scene, mood } = found;

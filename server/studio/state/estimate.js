@@ -2,7 +2,7 @@
 
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
-import { computed, effect, signal } from "../view.js";
+import { batch, computed, effect, signal } from "../view.js";
 import { chosenModel, chosenTier, draft, request, seed, workflow } from "./draft.js";
 import { operations, phase } from "./session.js";
 
@@ -15,8 +15,10 @@ const OLD_AFTER_MS = 20_000;
 /** Stand in for what is not written yet: neither changes the price. */
 const ANY = { scene_type: "studio sweep", mood: "neutral", prompt: "a backdrop" };
 
-/** The latest answer; null if there is none for a draft like this one. @type {import("../vendor/signals.js").Signal<Estimate | null>} */
+/** The latest answer, which may be for the draft of a moment ago. @type {import("../vendor/signals.js").Signal<Estimate | null>} */
 export const estimate = signal(null);
+/** What the latest answer was an answer to. */
+const answered = signal("");
 
 const operation = computed(() => operations.value.find((offered) => offered.name === workflow.value));
 export const isEnabled = computed(() => operation.value?.enabled ?? false);
@@ -37,6 +39,11 @@ let latest = 0;
 /** What the answer depends on: neither the seed nor how many change the price of one. */
 const question = computed(() => JSON.stringify([workflow.value, request()]));
 
+/** How the draft is understood; null if that is not known, or if the model has no closed vocabulary. */
+export const understood = computed(() =>
+  answered.value === question.value ? (estimate.value?.understood ?? null) : null,
+);
+
 effect(() => {
   question.value;
   if (phase.value === "open") askIn(SETTLED_MS);
@@ -55,17 +62,29 @@ export function refreshSoon() {
 
 async function refresh() {
   const mine = ++latest;
+  const asked = question.value;
   const wanted = request();
   const isComplete = workflow.value === "image-generation" ? wanted.prompt?.trim() : wanted.scene_type && wanted.mood;
   try {
     const filled = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== "" && value !== null));
     const found = await calls.estimate(workflow.value, { ...standIns(), ...filled });
-    if (mine === latest) estimate.value = isComplete ? found : { ...found, understood: null };
+    if (mine === latest) take(isComplete ? found : { ...found, understood: null }, asked);
   } catch (error) {
     // What is wrong with a draft is said when it is sent; until then somebody may be in the middle of a word.
     if (mine === latest && error instanceof ApiError) estimate.value = null;
   }
   if (mine === latest && phase.value === "open" && !document.hidden) askIn(OLD_AFTER_MS);
+}
+
+/**
+ * @param {Estimate} found
+ * @param {string} asked
+ */
+function take(found, asked) {
+  batch(() => {
+    estimate.value = found;
+    answered.value = asked;
+  });
 }
 
 function standIns() {
@@ -81,7 +100,8 @@ document.addEventListener("visibilitychange", refreshSoon);
  */
 export async function askNow() {
   latest += 1;
+  const asked = question.value;
   const found = await calls.estimate(workflow.value, { ...request(), seed: Number.isNaN(seed.value) ? null : seed.value });
-  estimate.value = found;
+  take(found, asked);
   return found;
 }

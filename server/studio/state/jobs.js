@@ -12,7 +12,8 @@ import { announce, tell } from "./toasts.js";
  * @typedef {import("../api/types.js").JobEvent} JobEvent
  * @typedef {import("../api/types.js").Request} Request
  * @typedef {"waiting" | "running" | "cancelling" | "done"} State
- * @typedef {{state: State, told: string, progress: number, position: number | null, preview: string}} Standing
+ * @typedef {{state: State, told: string, progress: number, position: number | null, seconds: number | null,
+ *   preview: string}} Standing
  *   `told` says what it does; `preview` is a link to a picture of how far it has come, if there is one
  * @typedef {{id: string, request: Request, seq: number, standing: import("../vendor/signals.js").Signal<Standing>}} Task
  * @typedef {{id: string, request: Request, why: string, at: string}} Failure
@@ -73,7 +74,7 @@ function taskOf(job) {
  */
 function newTask(id, request) {
   /** @type {Standing} */
-  const standing = { state: "waiting", told: "", progress: 0, position: null, preview: "" };
+  const standing = { state: "waiting", told: "", progress: 0, position: null, seconds: null, preview: "" };
   return { id, request, seq: 0, standing: signal(standing) };
 }
 
@@ -109,6 +110,7 @@ function update(task, job) {
   const { state } = task.standing.value;
   set(task, {
     position: job.queue_position,
+    seconds: job.estimated_seconds,
     ...(job.status === "IN_PROGRESS" && state === "waiting" && job.queue_position === null && { state: "running" }),
     progress: Math.max(job.progress, task.standing.value.progress),
   });
