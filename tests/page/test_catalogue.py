@@ -175,9 +175,11 @@ def test_five_thousand_pictures(page: Page, studio: ServerWithoutGpu, new_client
     assert page.locator(".tile").count() < 120
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     last = page.locator(".tile[aria-posinset='5000']")
-    while last.count() == 0:
+    for _ in range(150):
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
         page.wait_for_timeout(100)
+        if last.count():
+            break
     assert page.locator(".tile").count() < 120
     last.locator(".open").click()
     dialog = page.get_by_role("dialog")

@@ -12,7 +12,7 @@ def test_variations_are_told_apart_and_one_is_cancelled(
     key = new_client("varied", 100)
     enter(page, studio, key)
     describe(page, "endless beach", "bright")
-    page.get_by_label("Seed").fill("7")
+    page.locator("#seed").fill("7")
     page.get_by_role("group", name="How many").get_by_role("radio", name="5").check()
     generate(page)
     cards = page.locator(".making")

@@ -19,7 +19,7 @@ def test_a_background_from_the_form_to_the_catalogue_and_back(page: Page, server
         page.get_by_label("Add a colour").fill(color)
         page.keyboard.press("Enter")
     page.get_by_role("radio", name="3:2").check()
-    page.get_by_label("Seed").fill("424242")
+    page.locator("#seed").fill("424242")
     page.get_by_text("More options").click()
     page.get_by_label("Name", exact=True).fill("Slab by the window")
     page.get_by_label("Measure colours and sharpness").check()
@@ -38,7 +38,7 @@ def test_a_background_from_the_form_to_the_catalogue_and_back(page: Page, server
     expect(dialog.get_by_text("#000080 asked")).to_be_visible()
     dialog.get_by_role("button", name="Use as it was").click()
     expect(page.locator("#scene_type")).to_have_value("marble")
-    expect(page.get_by_label("Seed")).to_have_value("424242")
+    expect(page.locator("#seed")).to_have_value("424242")
 
 
 def test_the_schema_page_shows_every_route_without_the_internet(page: Page, server: Server) -> None:

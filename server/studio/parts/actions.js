@@ -24,8 +24,8 @@ export function Actions({ entry, job }) {
   const isArchived = entry.status === "archived";
   const larger = job && largerTier(entry.model, job.request.resolution);
   /** @param {() => void} work */
-  const andClose = (work) => () => {
-    closePicture();
+  const andClose = (work) => async () => {
+    await closePicture();
     work();
   };
   /** @param {Partial<import("../api/types.js").Request>} changes */

@@ -27,7 +27,7 @@ export function Catalogue() {
       <div class="toolbar">
         <div class="heading">
           <h2 id="catalogue-title">
-            ${filters.value.archived ? "Archive" : "Catalogue"}
+            ${filters.value.archived ? "Archive " : "Catalogue "}
             ${isRead.value && html`<span class="count">${total.value.toLocaleString()}</span>`}
           </h2>
         </div>

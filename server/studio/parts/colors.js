@@ -20,7 +20,7 @@ export function Colors() {
   const used = understood.value?.colors_used ?? colors.length;
   const isFull = colors.length >= MOST_COLORS;
   return html`
-    <${FieldSet} name=${FIELD} legend="Colours" hint=${left(colors, used)}>
+    <${FieldSet} name=${FIELD} legend="Colours" aside=${readText()} hint=${left(colors, used)}>
       ${colors.length > 0 &&
       html`<ul class="chips" aria-label="Chosen colours">
         ${colors.map((color, index) => html`<${Chip} key=${index} color=${color} index=${index} used=${index < used} />`)}
@@ -28,6 +28,12 @@ export function Colors() {
       ${!isFull && html`<${Adder} />`}
     <//>
   `;
+}
+
+/** Say how many colours the model reads, if it does not read all that may be given. */
+function readText() {
+  const most = chosenModel.value?.vocabulary?.colors ?? MOST_COLORS;
+  return most < MOST_COLORS ? `up to ${most} are used` : "";
 }
 
 /**

@@ -29,11 +29,11 @@ function Dialog({ ids }) {
   /** @param {Event} event */
   const onCancel = (event) => {
     event.preventDefault();
-    closePicture();
+    void closePicture();
   };
   const [one, other] = found.map((entry) => entryWith(entry.public_id) ?? entry);
   return html`
-    <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel}>
+    <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
       <div class="heading">
         <h2 id="compare-title">Compare</h2>
         <${Zooms} />

@@ -19,9 +19,10 @@ narrow.addEventListener("change", () => void (isNarrow.value = narrow.matches));
 /** Whether the sheet is open; without one the form is always there. */
 const isOpen = signal(false);
 
-/** Bring the form into sight, with its first field under the cursor. */
+/** Bring the form into sight; beside the pictures with its first field under the cursor. */
 export function openComposer() {
   isOpen.value = true;
+  if (isNarrow.value) return;
   requestAnimationFrame(() => {
     const first = document.querySelector(draft.value.way === "scene" ? "#scene_type" : "#prompt");
     if (first instanceof HTMLElement) first.focus();

@@ -2,7 +2,7 @@
 
 import { ofThisHost } from "../api/http.js";
 import { cancel, left, tasks } from "../state/jobs.js";
-import { html, useEffect } from "../view.js";
+import { html, useEffect, useState } from "../view.js";
 import { isVariation, nameOf, numberText, plural, ratioOf, roughly } from "../words.js";
 import { Icon } from "./icon.js";
 
@@ -39,6 +39,8 @@ function cancelAll() {
 /** @param {{task: Task}} props */
 function Making({ task }) {
   const { state, told, progress, position, seconds, preview } = task.standing.value;
+  // The preview of a picture that is finished is gone.
+  const [lost, lose] = useState("");
   const { aspect_ratio, metadata, n } = task.request;
   const name = nameOf(task.request);
   const text = state === "waiting" && position !== null ? placeText(position, seconds) : told || "Waiting for its turn";
@@ -46,7 +48,7 @@ function Making({ task }) {
   return html`
     <li class=${`making ${state}`}>
       <div class="frame" style=${{ "--ratio": ratioOf(aspect_ratio) }}>
-        ${preview && html`<img src=${ofThisHost(preview)} alt="" />`}
+        ${preview && preview !== lost && html`<img src=${ofThisHost(preview)} alt="" onError=${() => lose(preview)} />`}
         ${n !== undefined && n > 1 && html`<span class="mark">× ${n}</span>`}
       </div>
       <div class="about">

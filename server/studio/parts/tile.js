@@ -56,6 +56,7 @@ export function Tile({ entry, box, index, count, isActive }) {
       aria-setsize=${count}
       aria-posinset=${index + 1}
       data-index=${index}
+      data-id=${id}
       style=${{ transform: `translate(${box.left}px, ${box.top}px)`, width: `${box.width}px` }}
       onKeyDown=${onKeyDown}
     >

@@ -28,15 +28,16 @@ export function Viewer() {
 function Dialog({ id }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const { entry, job, problem } = usePicture(id);
+  const shown = useRef(id);
+  shown.current = id;
   useEffect(() => {
-    const before = document.activeElement;
     dialog.current?.showModal();
-    return () => void (before instanceof HTMLElement && before.isConnected && before.focus());
+    return () => focusTile(shown.current);
   }, []);
   /** @param {Event} event */
   const onCancel = (event) => {
     event.preventDefault();
-    closePicture();
+    void closePicture();
   };
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
@@ -46,7 +47,7 @@ function Dialog({ id }) {
     if (event.key.toLowerCase() === "f" && entry) void favour([entry], !entry.favourite);
   };
   return html`
-    <dialog class="viewer" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onKeyDown=${onKeyDown}>
+    <dialog class="viewer" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
       ${entry ? html`<${Stage} entry=${entry} />` : html`<div class="stage"><p class="missing">${problem}</p></div>`}
       <${Turns} id=${id} />
       <div class="facts" tabindex="-1">
@@ -62,6 +63,16 @@ function Dialog({ id }) {
       <${Toasts} />
     </dialog>
   `;
+}
+
+/**
+ * Come back to where a picture stands in the catalogue, if it is in sight there and nothing else was gone to.
+ * @param {string} id
+ */
+function focusTile(id) {
+  if (document.activeElement !== document.body) return;
+  const button = document.querySelector(`[data-id="${CSS.escape(id)}"] .open`);
+  if (button instanceof HTMLElement) button.focus();
 }
 
 /**

@@ -75,11 +75,13 @@ export const openPicture = (id) => move({ picture: id, compare: [] }, address.va
 /** @param {string[]} ids  two */
 export const openComparison = (ids) => move({ compare: ids, picture: "" }, address.value.picture ? "replace" : "push");
 
-/** Close what is open, as Back does. */
-export function closePicture() {
+/** Close what is open, as Back does; return when that has happened. */
+export async function closePicture() {
   if (!address.value.picture && !address.value.compare.length) return;
-  if (history.state?.depth > 0) history.back();
-  else move({ picture: "", compare: [] }, "replace");
+  if (!(history.state?.depth > 0)) return move({ picture: "", compare: [] }, "replace");
+  const closed = new Promise((resolve) => addEventListener("popstate", resolve, { once: true }));
+  history.back();
+  await closed;
 }
 
 /** @param {Partial<Filters>} part */

@@ -4,7 +4,7 @@ import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { batch, computed, effect, signal } from "../view.js";
 import { chosenModel, chosenTier, draft, request, seed, workflow } from "./draft.js";
-import { operations, phase } from "./session.js";
+import { credits, operations, phase, readCreditsSoon } from "./session.js";
 
 /** @typedef {import("../api/types.js").Estimate} Estimate */
 
@@ -85,6 +85,8 @@ function take(found, asked) {
     estimate.value = found;
     answered.value = asked;
   });
+  // Somebody else has spent, or the operator has given.
+  if (found.balance !== credits.value?.balance) readCreditsSoon();
 }
 
 function standIns() {
