@@ -32,6 +32,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A local diffusers folder, absolute; or else a hub id.
     folder: str | None = None
     hub: str | None = None
+    #: Changes if a file of the folder is written, see weight_files.stamp_of. Of a hub id it is the commit of the files
+    #: on this box; None if they are not here. The server sets it when it reads models.toml; there it is no key.
+    stamp: str | None = None
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -133,6 +136,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return self.pinned if isinstance(self.pinned, bool) else device in self.pinned
 
     @property
+    def is_on_this_box(self) -> bool:
+        """Whether the model's files need not be downloaded, as far as the server knew when it read models.toml."""
+        return self.weights.hub is None or self.weights.stamp is not None
+
+    @property
     def follows_negative_prompts(self) -> bool:
         """Whether a negative prompt changes the image: only classifier-free guidance reads one."""
         return self.wording.vocabulary is None and self.sampling.guidance > 1
@@ -169,7 +177,7 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "revision"})
+IN_REVISION = frozenset({"folder", "hub", "stamp", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
 #: Fields that the digests of the first version's images were made of.

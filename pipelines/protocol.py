@@ -4,8 +4,8 @@
     GPU process → server     DevicesFound, Started, CannotStart, MemoryUsed, Loading, Loaded, LoadFailed, Evicted,
                              StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed, Restarted, Measured
 
-The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled or
-BatchFailed. Pixels do not travel: the GPU process writes the file that an order names.
+The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
+BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
 
 Images share a batch in *slots*. A *slot group* is a number of slots for one model, size, number of steps and guidance; the
 GPU process has at most one open and opens the next one when that is empty.
@@ -56,6 +56,8 @@ class Item(msgspec.Struct, frozen=True):
     evaluate: bool = False
     #: Write the image even if a defect makes it unusable.
     deliver_flawed: bool = False
+    #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
+    brand_words: str = ""
     #: What to write into the PNG of where it comes from.
     origin: Origin | None = None
 
@@ -163,10 +165,13 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
-    """A model could not be loaded. Each image that was ordered of it is reported as Failed besides."""
+    """A model could not be loaded. The images that waited for it are dropped; the server decides what becomes of them."""
 
     model: str
+    reason: FailureReason
     message: str
+    #: In the order in which they were sent.
+    image_ids: tuple[str, ...] = ()
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
@@ -218,6 +223,8 @@ class Generated(msgspec.Struct, frozen=True, tag=True):
     evaluation: Evaluation | None
     #: Seconds by name: denoising_s, decoding_s, finishing_s.
     timings: dict[str, float]
+    #: Words of the prompt that the model's text encoder did not read, since the prompt was too long.
+    prompt_cut: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -304,6 +311,16 @@ Report = (
     | Restarted
     | Measured
 )
+
+#: Characters of a message that clients are told; the log has the rest.
+MOST_TOLD = 300
+
+
+def told(text: str) -> str:
+    """Return a message as clients are told it: on one line, and cut at MOST_TOLD characters."""
+    line, more = " ".join(text.split()), "… (more in the server's log)"
+    return line if len(line) <= MOST_TOLD else line[: MOST_TOLD - len(more)] + more
+
 
 _encoder = msgspec.msgpack.Encoder()
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

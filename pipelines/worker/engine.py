@@ -15,9 +15,10 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
-from pipelines.worker import cpu_tuning, device_memory, library_logs
+from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
 from pipelines.worker.fingerprint import fingerprint
+from pipelines.worker.library_logs import about, keep_library_logs
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -38,7 +39,7 @@ class Engine:
         self, wanted_device: str, memory_limit: int | None, orders: Orders, report: Callable[[Report], None]
     ) -> None:
         """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
-        library_logs.quieten()
+        keep_library_logs()
         self._orders, self._report = orders, report
         gpus = torch.cuda.device_count()
         report(protocol.DevicesFound(gpus))
@@ -104,14 +105,16 @@ class Engine:
                 case Generate():
                     self._waiting.append(order)
                     if self._running is not None:
-                        self._models.prefetch(order.card)
+                        with about(f"{order.card.name}, {order.item.image_id}"):
+                            self._models.prefetch(order.card)
                 case Cancel(image_id=image_id):
                     self._cancel(image_id)
                 case Pin(models=models):
                     self._models.pin(models)
                 case Load(card=card):
                     if self._busy:
-                        self._models.prefetch(card)
+                        with about(card.name):
+                            self._models.prefetch(card)
                     else:
                         self._group = None
                         self._load(card)
@@ -138,7 +141,6 @@ class Engine:
                 group = self._group = None
                 group = self._group = self._open_group(order)
                 if group is None:
-                    self._waiting.popleft()
                     continue
             if not group.free:
                 return
@@ -146,13 +148,13 @@ class Engine:
             group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
-        """Open the slot group of an order; return None, having failed its image, if the model cannot be loaded."""
+        """Open the slot group of an order; return None, having dropped all orders of its model, if that cannot be loaded."""
         device_memory.release_unused(self._machine.device)
         model = self._models.get(order.card)
         if model is None:
             waiting = tuple(other.item.image_id for other in self._waiting if other.card == order.card)
             self._report(protocol.StageReached(waiting, Stage.LOADING))
-            model = self._load(order.card, for_image=order.item.image_id)
+            model = self._load(order.card)
         if model is None:
             return None
         self._report_memory()
@@ -171,7 +173,7 @@ class Engine:
     def _tick(self, group: SlotGroup) -> None:
         """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            with computing():
+            with about(group.described), computing():
                 group.tick()
         except Exception as error:
             if is_fatal(error):
@@ -187,7 +189,7 @@ class Engine:
             self._report(
                 protocol.BatchFailed(
                     FailureReason.PIPELINE_ERROR,
-                    f"{type(error).__name__}: {error}",
+                    protocol.told(f"{type(error).__name__}: {error}"),
                     tuple(order.item.image_id for order in lost),
                     group.key.card.name,
                 )
@@ -233,23 +235,23 @@ class Engine:
 
     # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _load(self, card: ModelCard, for_image: str | None = None) -> LoadedModel | None:
-        """Have a model in memory; if it cannot be loaded, fail the image that it was for. Needs that no group is open."""
+    def _load(self, card: ModelCard) -> LoadedModel | None:
+        """Have a model in memory; if it cannot be loaded, drop the orders that wait for it. Needs that no group is open."""
         model = self._models.get(card)
         if model is not None:
             return model
         self._report(protocol.Loading(card.name))
+        waiting = tuple(order.item.image_id for order in self._waiting if order.card == card)
         started = time.perf_counter()
         try:
-            model = self._models.load(card)
+            with about(", ".join((card.name, *waiting[:1]))):
+                model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
                 raise
-            log.exception("%s could not be loaded", card.name)
-            reason, message = _why_not_loaded(card, error)
-            self._report(protocol.LoadFailed(card.name, message))
-            if for_image is not None:
-                self._report(protocol.Failed(for_image, reason, message, Fault.MACHINE))
+            log.exception("%s could not be loaded for the images %s", card.name, ", ".join(waiting) or "(none)")
+            self._waiting = deque(order for order in self._waiting if order.card != card)
+            self._report(protocol.LoadFailed(card.name, *_why_not_loaded(card, error), waiting))
             return None
         # What did not fit beside other models, or with other weights, may fit now.
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
@@ -277,7 +279,7 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
             " max_batch it takes less, and a seed gives other bytes"
         )
-    return (
+    return protocol.told(
         f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"
         f" or free memory on the device ({type(error).__name__}: {error})"
     )
@@ -287,5 +289,5 @@ def _why_not_loaded(card: ModelCard, error: Exception) -> tuple[FailureReason, s
     if is_out_of_memory(error):
         return FailureReason.OUT_OF_MEMORY, f"{card.name} does not fit into memory ({type(error).__name__})"
     if isinstance(error, CannotLoad):
-        return FailureReason.MODEL_LOAD_FAILED, str(error)
-    return FailureReason.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}"
+        return FailureReason.MODEL_LOAD_FAILED, protocol.told(str(error))
+    return FailureReason.MODEL_LOAD_FAILED, protocol.told(f"{type(error).__name__}: {error}")

@@ -1,21 +1,25 @@
 """Building a model in host memory, in a thread, while another model works."""
 
 import threading
+from contextvars import copy_context
+from functools import partial
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.default_dtype import building
-from pipelines.worker.loader import LoadedModel, fetch, load
+from pipelines.worker.loader import LoadedModel, load
 from pipelines.worker.torch_errors import forget_frames
 
 
 class Prefetch:
-    """A model on its way from disk, or from its hub, to host memory."""
+    """A model on its way from disk to host memory."""
 
     def __init__(self, card: ModelCard, *, traced: bool) -> None:
         """Begin to read and build it; `traced` is as for loader.load."""
         self.card, self._traced = card, traced
         self._outcome: LoadedModel | BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name=f"prefetch-{card.name}", daemon=True)
+        # In the context of whoever began it, so that the log says for which image.
+        read = partial(copy_context().run, self._read)
+        self._thread = threading.Thread(target=read, name=f"prefetch-{card.name}", daemon=True)
         self._thread.start()
 
     @property
@@ -32,7 +36,6 @@ class Prefetch:
 
     def _read(self) -> None:
         try:
-            fetch(self.card)
             with building():
                 self._outcome = load(self.card, traced=self._traced)
         except BaseException as error:  # noqa: BLE001  it is raised again when the model is wanted

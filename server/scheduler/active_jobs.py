@@ -190,6 +190,7 @@ class ActiveJobs:
             seed=generation.seed,
             prompt=generation.prompt,
             negative_prompt=generation.negative_prompt,
+            brand_words=generation.brand_words,
             path=str(self._file(image)),
             colors=generation.colors,
             palette=generation.palette,
@@ -323,6 +324,17 @@ class ActiveJobs:
         self._withdraw(job, ending)
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
+
+    def waiting_for(self, model: str) -> list[Image]:
+        """Return the images that wait for a GPU with this model, in no order."""
+        waiting = (image for job in self._jobs.values() for image in job.images_in(ImageState.WAITING))
+        return [image for image in waiting if image.generation.model == model]
+
+    def give_up(self, image_ids: Sequence[str], reason: FailureReason, message: str) -> None:
+        """Let the jobs of waiting images fail: their model cannot be loaded."""
+        for image_id in image_ids:
+            self._queue.remove(image_id)
+        self.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
 
     def models_changed(self) -> None:
         """Let the jobs fail that have images waiting for a model that models.toml has no more."""

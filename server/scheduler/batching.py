@@ -123,7 +123,7 @@ def next_action(
 ) -> Open | Enter | Close | None:
     """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action.
 
-    `elsewhere` are the models that other GPUs serve, and this one does not.
+    `elsewhere` are the models that this GPU leaves in the queue.
     """
     if queue.paused or not has_room(groups):
         # The slots that are open while the queue is paused stay open for the images that may go on soon.

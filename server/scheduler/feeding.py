@@ -8,6 +8,7 @@ from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.batching import Close, Enter, Open, SlotGroup, has_room, next_action
 from server.scheduler.gpu import Gpu
+from server.scheduler.model_loads import ModelLoads
 from server.scheduler.placement import Served, left_to_others
 from server.scheduler.queue import BatchKey, Queue
 
@@ -22,6 +23,7 @@ class Feeder:
         jobs: ActiveJobs,
         batch_sizes: BatchSizes,
         models: ModelsFile,
+        loads: ModelLoads,
         most_in_flight: int,
     ) -> None:
         """Take how many images may be in one GPU process at once."""
@@ -30,6 +32,7 @@ class Feeder:
         self._jobs = jobs
         self._batch_sizes = batch_sizes
         self._models = models
+        self._loads = loads
         self._most_in_flight = most_in_flight
         #: Seconds that the last load of each model took.
         self._load_s: dict[str, float] = {}
@@ -47,7 +50,8 @@ class Feeder:
         if not len(self._queue) and gpu.groups.current is None:
             own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
             for card in own or [models.default]:
-                gpu.load(card)
+                if card.name not in self._loads.held:
+                    gpu.load(card)
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml: nothing more enters slot groups whose card is another one now."""
@@ -58,6 +62,7 @@ class Feeder:
 
     def advance(self) -> None:
         """Send what may be sent, to one GPU after the other, until there is nothing left to do."""
+        self._loads.want({self._models.current.default_model} | {key.model for key in self._queue.waiting})
         if not len(self._queue):
             return
         now = time.monotonic()
@@ -96,9 +101,11 @@ class Feeder:
         return gpu.is_up and has_room(gpu.groups) and len(gpu.in_flight) < self._most_in_flight
 
     def _elsewhere(self, gpu: Gpu) -> frozenset[str]:
-        """Return the models that images wait for and that this GPU leaves to others."""
+        """Return the models that this GPU leaves in the queue: to others, or until they may be loaded."""
         others = {key.model for key in self._queue.waiting if not gpu.serves(key.model)}
-        return left_to_others({model: self._served(model) for model in others}, is_empty=not gpu.loaded)
+        return self._loads.held | left_to_others(
+            {model: self._served(model) for model in others}, is_empty=not gpu.loaded
+        )
 
     def _served(self, model: str) -> Served:
         serving = [gpu for gpu in self._gpus if gpu.is_up and gpu.serves(model)]

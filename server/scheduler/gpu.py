@@ -228,9 +228,10 @@ class Gpu:
                 metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
                 self._go_on()
-            case protocol.LoadFailed(model=model):
+            case protocol.LoadFailed(model=model, image_ids=image_ids):
                 log.error("%s could not be loaded on %s: %s", model, self.name, report.message)
                 self.loading = None
+                self._leave(image_ids)
                 self._go_on()
             case protocol.Evicted(model=model):
                 self._release(model)

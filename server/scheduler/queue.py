@@ -190,7 +190,7 @@ class Queue:
     def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
         """Return the image that opens the next slots of this GPU, and leave it in the queue. A paused queue gives none.
 
-        It is of none of the models in `elsewhere`, which other GPUs serve.
+        It is of none of the models in `elsewhere`, which this GPU leaves in the queue.
         """
         if self.paused:
             return None

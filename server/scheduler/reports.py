@@ -7,6 +7,7 @@ from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
+from server.scheduler.model_loads import ModelLoads
 from server.scheduler.recovery import Happened
 from server.scheduler.settlement import Settlement
 
@@ -14,13 +15,19 @@ from server.scheduler.settlement import Settlement
 class Reports:
     """Hears every GPU, after that GPU has noted what concerns it alone."""
 
-    def __init__(self, jobs: ActiveJobs, feeder: Feeder, settlement: Settlement, batch_sizes: BatchSizes) -> None:
+    def __init__(
+        self,
+        jobs: ActiveJobs,
+        feeder: Feeder,
+        settlement: Settlement,
+        batch_sizes: BatchSizes,
+        loads: ModelLoads,
+    ) -> None:
         self._jobs = jobs
         self._feeder = feeder
         self._settlement = settlement
         self._batch_sizes = batch_sizes
-        #: Why each model that could not be loaded could not.
-        self.load_errors: dict[str, str] = {}
+        self._loads = loads
         #: Seconds that the last image was in its slot, decoding included.
         self.image_seconds = 1.0
 
@@ -30,10 +37,10 @@ class Reports:
             case protocol.Started():
                 self._feeder.prepare(gpu)
             case protocol.Loaded(model=model, seconds=seconds):
-                self.load_errors.pop(model, None)
+                self._loads.loaded(model)
                 self._feeder.loaded(model, seconds)
-            case protocol.LoadFailed(model=model, message=message):
-                self.load_errors[model] = message
+            case protocol.LoadFailed():
+                self._loads.failed(report)
             case protocol.StageReached():
                 self._settlement.tell(progress.reached(self._jobs, report))
             case protocol.Steps():

@@ -20,6 +20,7 @@ from server.scheduler.control import Control
 from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
+from server.scheduler.model_loads import ModelLoads
 from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
@@ -54,8 +55,11 @@ class Scheduler:
         self._settlement = Settlement(database, hub, deliver)
         self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
         self._batch_sizes = BatchSizes(settings.memory_gib)
-        self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, bounds.in_flight)
-        self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes)
+        self.loads = ModelLoads(models, self._jobs, self._settlement, bounds, self._try_models)
+        self._feeder = Feeder(
+            self.gpus, self._queue, self._jobs, self._batch_sizes, models, self.loads, bounds.in_flight
+        )
+        self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         #: What the operator orders of the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder)
         #: Images of jobs that are being committed.
@@ -65,12 +69,7 @@ class Scheduler:
 
     def readiness(self) -> Readiness:
         """Return what the GPUs can do now."""
-        return readiness(self.gpus, self._models.current.default_model, self.load_errors)
-
-    @property
-    def load_errors(self) -> dict[str, str]:
-        """Why each model that could not be loaded could not."""
-        return self._reports.load_errors
+        return readiness(self.gpus, self._models.current.default_model, self.loads)
 
     @property
     def backlog(self) -> int:
@@ -151,8 +150,11 @@ class Scheduler:
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
-        self.load_errors.clear()
+        self.loads.models_changed()
         self._jobs.models_changed()
+        self._try_models()
+
+    def _try_models(self) -> None:
         self._feeder.models_changed()
         self._feeder.advance()
 
@@ -178,6 +180,7 @@ class Scheduler:
 
     async def stop(self) -> None:
         """End the GPU processes. What they were generating is generated after the next start."""
+        await self.loads.stop()
         await self.gpus.stop()
         self._jobs.stop()
         await self._settlement.drain(self._bounds.stop_s)

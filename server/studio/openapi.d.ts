@@ -239,6 +239,16 @@ export interface components {
             total_bytes: number;
         };
         /**
+         * DownloadView
+         * @description A model on its way from a hub.
+         */
+        DownloadView: {
+            bytes?: number | null;
+            bytes_per_s?: number | null;
+            model: string;
+            total_bytes?: number | null;
+        };
+        /**
          * EntryChange
          * @description What to change of an entry. What is left out stays as it is.
          */
@@ -602,7 +612,7 @@ export interface components {
          * ModelState
          * @enum {unknown}
          */
-        ModelState: "disabled" | "failed" | "idle" | "loaded" | "loading";
+        ModelState: "disabled" | "downloading" | "failed" | "idle" | "loaded" | "loading";
         /** ModelView */
         ModelView: {
             default: boolean;
@@ -723,6 +733,7 @@ export interface components {
         Readiness: {
             device: string | null;
             devices: components["schemas"]["DeviceStatus"][];
+            downloads: components["schemas"]["DownloadView"][];
             gpu_process: components["schemas"]["GpuState"];
             load_errors: {
                 [key: string]: string;
@@ -920,6 +931,7 @@ export type DeviceList = components['schemas']['DeviceList'];
 export type DeviceStatus = components['schemas']['DeviceStatus'];
 export type DeviceView = components['schemas']['DeviceView'];
 export type Disk = components['schemas']['Disk'];
+export type DownloadView = components['schemas']['DownloadView'];
 export type EntryChange = components['schemas']['EntryChange'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];

@@ -107,6 +107,7 @@ export function explainStage({ stage, message, extra }, image) {
   const which = image ? `Picture ${image}: ` : "";
   switch (stage) {
     case "loading":
+      if (extra.total_bytes) return message;
       return `Loading the model ${extra.model ?? ""} …`;
     case "denoising":
       return `${which}${image ? "step" : "Step"} ${extra.step} of ${extra.steps}`;
@@ -128,6 +129,7 @@ export function explainStage({ stage, message, extra }, image) {
 export function explainReadiness(state) {
   if (state.ready) return "";
   const wait = "What you ask for now waits in the queue until it can be made.";
+  if (state.downloads.length) return `${state.reason}. ${wait}`;
   const failed = Object.entries(state.load_errors);
   if (failed.length) {
     const told = failed.map(([model, reason]) => `${model}: ${reason}`).join("; ");

@@ -13,9 +13,13 @@ SHARED = {
     "pipelines",
     "pipelines.aspect_ratios",
     "pipelines.batch_choice",
+    "pipelines.card_check",
     "pipelines.colors",
     "pipelines.evaluation",
     "pipelines.failure_reason",
+    "pipelines.hub",
+    "pipelines.hub.cache",
+    "pipelines.hub.messages",
     "pipelines.log_format",
     "pipelines.model_card",
     "pipelines.origin",
@@ -25,6 +29,7 @@ SHARED = {
     "pipelines.studio_tiny",
     "pipelines.studio_tiny.meaning",
     "pipelines.studio_tiny.vocabulary",
+    "pipelines.weight_files",
 }
 
 

@@ -18,6 +18,8 @@ class ModelState(StrEnum):
     LOADED = "loaded"
     #: On its way into the memory of a device.
     LOADING = "loading"
+    #: Its files are on their way from a hub.
+    DOWNLOADING = "downloading"
     #: It could not be loaded.
     FAILED = "failed"
     #: Not in memory; a job loads it.
@@ -66,6 +68,8 @@ async def load_model(
     _known(name, models)
     if name not in models.enabled:
         raise Conflict(f"{name} is switched off in models.toml; enable it there first")
+    if not models.enabled[name].is_on_this_box:
+        raise Conflict(f"{name} is not on this box yet; its first job downloads it, or backlot models fetch {name}")
     up = [gpu for gpu in scheduler.gpus if gpu.is_up]
     if not up:
         raise Conflict("No GPU process is up; GET /v1/admin/devices says what they do")
@@ -113,7 +117,7 @@ def _standing(name: str, models: Models, scheduler: Scheduler) -> ModelStanding:
         tiers=list(card.limits.tiers),
         devices=[gpu.name for gpu in holding],
         bytes=max((gpu.weight_bytes[name] for gpu in holding), default=None),
-        error=scheduler.load_errors.get(name),
+        error=scheduler.loads.errors.get(name),
     )
 
 
@@ -124,4 +128,6 @@ def _state(name: str, models: Models, scheduler: Scheduler) -> ModelState:
         return ModelState.LOADED
     if any(gpu.loading == name for gpu in scheduler.gpus):
         return ModelState.LOADING
-    return ModelState.FAILED if name in scheduler.load_errors else ModelState.IDLE
+    if name in scheduler.loads.downloads:
+        return ModelState.DOWNLOADING
+    return ModelState.FAILED if name in scheduler.loads.errors else ModelState.IDLE
