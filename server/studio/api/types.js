@@ -21,7 +21,8 @@
  *   eval?: Evaluation}} Meta
  * @typedef {{dominant: {color: string, share: number}[], sharpness: number, contrast: number, clipped_black: number,
  *   clipped_white: number, palette: {requested: string, nearest: string, delta_e: number, share: number}[]}} Evaluation
- * @typedef {{step?: number, steps?: number, model?: string, reason?: string, refunded?: number, image?: number}} Extra
+ * @typedef {{step?: number, steps?: number, model?: string, reason?: string, refunded?: number, image?: number,
+ *   total_bytes?: number}} Extra
  *
  * @typedef {Omit<import("../openapi.js").Artifact, "meta"> & {meta: Meta}} Artifact
  * @typedef {Omit<import("../openapi.js").JobEvent, "artifacts" | "extra"> & {artifacts: Artifact[], extra: Extra}} JobEvent
