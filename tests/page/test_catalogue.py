@@ -162,7 +162,8 @@ def test_an_expired_link_is_read_again(page: Page, studio: ServerWithoutGpu, key
     page.route("**/thumbnails/**", refuse_first)
     page.route("**/images/**", refuse_first)
     enter(page, studio, key)
-    page.wait_for_function("[...document.querySelectorAll('.tile img')].filter((i) => i.naturalWidth).length === 3")
+    loaded = "[...document.querySelectorAll('.tile img')].filter((image) => image.naturalWidth).length"
+    wait_for(lambda: page.evaluate(loaded) == 3, 10)
     assert refused
 
 

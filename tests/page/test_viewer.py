@@ -31,7 +31,7 @@ def test_a_picture_has_an_address_and_back_closes_it(
     enter(page, studio, key)
     open_picture(page, "Second")
     address = page.url
-    assert re.search(r"\?picture=[0-9A-Z]{26}$", address)
+    assert re.search(r"#picture=[0-9A-Z]{26}$", address)
     page.go_back()
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.locator(".open:focus")).to_have_attribute("aria-label", re.compile("^Second"))
@@ -115,5 +115,5 @@ def test_rename_favourite_download_and_delete(page: Page, studio: ServerWithoutG
 
 
 def test_an_unknown_address_says_so(page: Page, studio: ServerWithoutGpu, key: str) -> None:
-    enter(page, studio, key, "?picture=01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    page.goto(f"{studio.url}/#key={key}&picture=01ARZ3NDEKTSV4RRFFQ69G5FAV")
     expect(page.get_by_role("dialog")).to_contain_text("There is no image '01ARZ3NDEKTSV4RRFFQ69G5FAV'")

@@ -18,10 +18,8 @@ export function Account({ onClose }) {
   const balance = credits.value?.balance;
   useEffect(() => void read().then(show, (error) => say(explain(error))), [balance]);
   useEffect(() => closeOutside(box.current?.parentElement ?? null, true, onClose), []);
-  /** @param {KeyboardEvent} event */
-  const onKeyDown = (event) => void (event.key === "Escape" && onClose());
   return html`
-    <section class="panel-menu account" ref=${box} aria-label="Credits" onKeyDown=${onKeyDown}>
+    <section class="panel-menu account" ref=${box} aria-label="Credits">
       ${problem && html`<p class="problem">${problem}</p>`}
       ${spending && html`<${Summary} ...${spending} />`}
       <h2>Latest</h2>

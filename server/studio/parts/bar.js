@@ -15,7 +15,7 @@ export function Bar() {
   const isOpen = phase.value === "open";
   return html`
     <header class="bar">
-      <a class="skip" href="#pictures">Skip to the pictures</a>
+      <a class="skip" href="#pictures" onClick=${skip}>Skip to the pictures</a>
       <p class="brand"><img src="static/icon.svg" alt="" width="24" height="24" />Backlot</p>
       ${isOpen && html`<${Search} />`}
       <div class="bar-end">
@@ -27,6 +27,12 @@ export function Bar() {
       </div>
     </header>
   `;
+}
+
+/** Go to the pictures; the address behind the `#` is the page's own. @param {Event} event */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("pictures")?.focus();
 }
 
 function Search() {
@@ -69,8 +75,10 @@ function Balance() {
     open(false);
     button.current?.focus();
   };
+  /** @param {KeyboardEvent} event */
+  const onKeyDown = (event) => void (isOpen && event.key === "Escape" && close());
   return html`
-    <div class="menu">
+    <div class="menu" onKeyDown=${onKeyDown}>
       <button
         type="button"
         class="quiet"

@@ -4,7 +4,7 @@ import { NO_FILTERS, filter, filters } from "../state/address.js";
 import { entries, isRead, problem, readAgain, total } from "../state/catalogue.js";
 import { fill } from "../state/draft.js";
 import { tasks } from "../state/jobs.js";
-import { selected } from "../state/selection.js";
+import { isSelecting } from "../state/selection.js";
 import { html } from "../view.js";
 import { nameOf } from "../words.js";
 import { openComposer } from "./composer.js";
@@ -31,7 +31,7 @@ export function Catalogue() {
             ${isRead.value && html`<span class="count">${total.value.toLocaleString()}</span>`}
           </h2>
         </div>
-        ${selected.value.size ? html`<${SelectionBar} />` : html`<${Filters} />`}
+        ${isSelecting.value ? html`<${SelectionBar} />` : html`<${Filters} />`}
       </div>
       ${problem.value &&
       html`<p class="problem" role="alert">

@@ -33,7 +33,7 @@ function Dialog({ ids }) {
   };
   const [one, other] = found.map((entry) => entryWith(entry.public_id) ?? entry);
   return html`
-    <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
+    <dialog class="compare" tabindex="-1" autofocus ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
       <div class="heading">
         <h2 id="compare-title">Compare</h2>
         <${Zooms} />

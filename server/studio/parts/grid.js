@@ -24,7 +24,7 @@ const AHEAD = 2;
  */
 const roomOf = (width) => ({
   width,
-  target: width < 500 ? 150 : width < 900 ? 190 : 230,
+  target: width < 500 ? 200 : width < 900 ? 190 : 230,
   gap: width < 500 ? 10 : 16,
   caption: CAPTION,
 });

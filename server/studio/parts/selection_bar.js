@@ -3,7 +3,7 @@
 import * as calls from "../api/calls.js";
 import { filters, openComparison } from "../state/address.js";
 import { entries, total } from "../state/catalogue.js";
-import { MOST_ARCHIVED, favour, move, remove, selectAll, selectNone, selectedEntries } from "../state/selection.js";
+import { MOST_ARCHIVED, favour, move, remove, selectAll, selectedEntries, stopSelecting } from "../state/selection.js";
 import { tell } from "../state/toasts.js";
 import { html, useState } from "../view.js";
 import { explain, plural } from "../words.js";
@@ -13,7 +13,8 @@ import { save } from "./save.js";
 export function SelectionBar() {
   const chosen = selectedEntries.value;
   const isArchive = filters.value.archived;
-  const areFavourites = chosen.every((entry) => entry.favourite);
+  const isNone = chosen.length === 0;
+  const areFavourites = !isNone && chosen.every((entry) => entry.favourite);
   const ids = chosen.map((entry) => entry.public_id);
   return html`
     <div class="filters selection" role="toolbar" aria-label="With the selected pictures">
@@ -30,14 +31,14 @@ export function SelectionBar() {
         <${Icon} name="compare" />Compare
       </button>
       <${Zip} ids=${ids} />
-      <button type="button" class="small" onClick=${() => void favour(chosen, !areFavourites)}>
+      <button type="button" class="small" disabled=${isNone} onClick=${() => void favour(chosen, !areFavourites)}>
         <${Icon} name="star" />${areFavourites ? "No favourites" : "Favourite"}
       </button>
-      <button type="button" class="small" onClick=${() => void move(chosen, isArchive ? "active" : "archived")}>
+      <button type="button" class="small" disabled=${isNone} onClick=${() => void move(chosen, isArchive ? "active" : "archived")}>
         <${Icon} name="archive" />${isArchive ? "Back to the catalogue" : "Archive"}
       </button>
-      <button type="button" class="small" onClick=${() => remove(chosen)}><${Icon} name="trash" />Delete</button>
-      <button type="button" class="small quiet" onClick=${selectNone}>Done</button>
+      <button type="button" class="small" disabled=${isNone} onClick=${() => remove(chosen)}><${Icon} name="trash" />Delete</button>
+      <button type="button" class="small quiet" onClick=${stopSelecting}>Done</button>
     </div>
   `;
 }
@@ -46,6 +47,7 @@ export function SelectionBar() {
 function Zip({ ids }) {
   const [isBusy, setBusy] = useState(false);
   const isTooMany = ids.length > MOST_ARCHIVED;
+  const isNone = ids.length === 0;
   const onClick = async () => {
     setBusy(true);
     try {
@@ -60,7 +62,7 @@ function Zip({ ids }) {
     <button
       type="button"
       class="small"
-      disabled=${isBusy || isTooMany}
+      disabled=${isBusy || isTooMany || isNone}
       title=${isTooMany ? `At most ${MOST_ARCHIVED} at once` : "The pictures and a table of their settings"}
       onClick=${onClick}
     >

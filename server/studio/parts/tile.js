@@ -2,7 +2,7 @@
 
 import { openPicture } from "../state/address.js";
 import { unseen } from "../state/catalogue.js";
-import { favour, remove, selected, toggle } from "../state/selection.js";
+import { favour, isSelecting, remove, selected, toggle } from "../state/selection.js";
 import { html } from "../view.js";
 import { isVariation, numberText, numbered } from "../words.js";
 import { Icon } from "./icon.js";
@@ -36,7 +36,7 @@ export function Tile({ entry, box, index, count, isActive }) {
   const tab = isActive ? 0 : -1;
   /** @param {MouseEvent} event */
   const onOpen = (event) => {
-    if (event.shiftKey || event.ctrlKey || event.metaKey || selected.value.size) toggle(id, event.shiftKey);
+    if (event.shiftKey || event.ctrlKey || event.metaKey || isSelecting.value) toggle(id, event.shiftKey);
     else openPicture(id);
   };
   /** @param {KeyboardEvent} event */

@@ -47,7 +47,7 @@ function Dialog({ id }) {
     if (event.key.toLowerCase() === "f" && entry) void favour([entry], !entry.favourite);
   };
   return html`
-    <dialog class="viewer" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
+    <dialog class="viewer" tabindex="-1" autofocus ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
       ${entry ? html`<${Stage} entry=${entry} />` : html`<div class="stage"><p class="missing">${problem}</p></div>`}
       <${Turns} id=${id} />
       <div class="facts" tabindex="-1">

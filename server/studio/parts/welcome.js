@@ -13,7 +13,7 @@ export function Welcome() {
     void enter(keyIn(input.current?.value ?? ""));
   };
   return html`
-    <main class="welcome" id="pictures">
+    <main class="welcome" id="pictures" tabindex="-1">
       <h1>Backgrounds for your catalogue, made on this studio's own machine</h1>
       <form onSubmit=${onSubmit} novalidate aria-busy=${isEntering}>
         <label for="key">Your key</label>

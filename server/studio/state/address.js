@@ -1,4 +1,8 @@
-/** The page's address: which picture is open, which two are compared, and what the catalogue shows. Back goes back in it. */
+/**
+ * The page's address: which picture is open, which two are compared, and what the catalogue shows. Back goes back in it.
+ *
+ * All of it is behind the `#`, which stays in the browser: nobody's searches are in a log of the server or of a proxy.
+ */
 
 import { computed, signal } from "../view.js";
 
@@ -23,7 +27,7 @@ export const NO_FILTERS = {
 
 /** @returns {Address} */
 function read() {
-  const query = new URLSearchParams(location.search);
+  const query = new URLSearchParams(location.hash.slice(1));
   /** @param {string} name */
   const text = (name) => query.get(name) ?? "";
   const kind = text("kind");
@@ -53,7 +57,7 @@ function written({ picture, compare, filters: { favourite, archived, ...texts } 
   if (archived) query.set("archived", "yes");
   if (picture) query.set("picture", picture);
   const text = query.toString() + (compare.length === 2 ? `${query.size ? "&" : ""}compare=${compare.join(",")}` : "");
-  return location.pathname + (text && `?${text}`);
+  return location.pathname + location.search + (text && `#${text}`);
 }
 
 /**
@@ -91,7 +95,7 @@ export const filter = (part) => move({ filters: { ...address.value.filters, ...p
  * Return the link to a picture that works for everybody with this client's key.
  * @param {string} id
  */
-export const linkTo = (id) => `${location.origin}${location.pathname}?picture=${id}`;
+export const linkTo = (id) => `${location.origin}${location.pathname}#picture=${id}`;
 
 addEventListener("popstate", () => {
   address.value = read();

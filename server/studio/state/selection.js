@@ -14,6 +14,9 @@ export const MOST_ARCHIVED = 500;
 /** @type {import("../vendor/signals.js").Signal<ReadonlySet<string>>} */
 export const selected = signal(new Set());
 export const selectedEntries = computed(() => entries.value.filter((entry) => selected.value.has(entry.public_id)));
+/** Whether a press on a picture selects it instead of opening it. */
+const isAsked = signal(false);
+export const isSelecting = computed(() => isAsked.value || selected.value.size > 0);
 /** Where the next range begins. */
 let anchor = "";
 
@@ -37,8 +40,14 @@ export function selectAll() {
   selected.value = new Set(entries.value.map((entry) => entry.public_id));
 }
 
-export function selectNone() {
+/** Begin to select: where no pointer hovers, pictures show no box to tick before. */
+export function startSelecting() {
+  isAsked.value = true;
+}
+
+export function stopSelecting() {
   anchor = "";
+  isAsked.value = false;
   selected.value = new Set();
 }
 

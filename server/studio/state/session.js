@@ -41,9 +41,13 @@ export const keyIn = (text) => text.match(/sk_(live|test)_[\w-]+/)?.[0] ?? text.
 
 /** Take a key out of the address, so that it neither stays in the history nor on the screen. */
 export function keyFromAddress() {
-  const found = new URLSearchParams(location.hash.slice(1)).get("key");
-  if (found) history.replaceState(history.state, "", location.pathname + location.search);
-  return found ?? "";
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const found = parts.get("key");
+  if (!found) return "";
+  parts.delete("key");
+  const rest = parts.toString();
+  history.replaceState(history.state, "", location.pathname + location.search + (rest && `#${rest}`));
+  return found;
 }
 
 export const keptKey = () => kept("key", "");
