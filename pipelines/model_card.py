@@ -63,6 +63,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
     slots: bool = True
+    #: Every how many steps clients see a preview; `auto` as often as costs next to nothing.
+    preview: Literal["auto", "off"] | Annotated[int, Meta(ge=1, le=1000)] = "auto"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,8 +1,9 @@
 """The messages between the server and the GPU process: msgspec Structs, sent as msgpack over one pipe.
 
     server → GPU process     Load, Unload, Pin, Generate, Cancel
-    GPU process → server     DevicesFound, Started, CannotStart, MemoryUsed, Loading, Loaded, LoadFailed, Evicted,
-                             StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed, Restarted, Measured
+    GPU process → server     DevicesFound, Started, CannotStart, DeviceLost, MemoryUsed, Loading, Loaded, LoadFailed,
+                             Refused, Evicted, StageReached, Steps, Previewed, LeftSlot, Generated, Failed, Cancelled,
+                             BatchFailed, Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
 BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
@@ -60,6 +61,8 @@ class Item(msgspec.Struct, frozen=True):
     brand_words: str = ""
     #: What to write into the PNG of where it comes from.
     origin: Origin | None = None
+    #: The absolute path of the WebP to write previews to, one over the other; None if nobody wants any.
+    preview_path: str | None = None
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,6 +143,23 @@ class CannotStart(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
+class DeviceLost(msgspec.Struct, frozen=True, tag=True):
+    """The box that the GPU process was on is gone, which no image is to blame for; the last of the reports.
+
+    The server's end of a GPU process on another box reports this, and Refused.
+    """
+
+    message: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The device's box has other weights of this model than the server; these images were not begun there."""
+
+    model: str
+    message: str
+    image_ids: tuple[str, ...]
+
+
 class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
     """How much of the device's memory is in use, after a start, a load, and whenever slots open."""
 
@@ -204,6 +224,15 @@ class Steps(msgspec.Struct, frozen=True, tag=True):
 
     done: tuple[Step, ...]
     #: How many steps each of these images takes.
+    steps: int
+
+
+class Previewed(msgspec.Struct, frozen=True, tag=True):
+    """A preview of an image is on disk at the path that its order named. It comes before the image's end."""
+
+    image_id: str
+    #: After which step, of how many.
+    step: int
     steps: int
 
 
@@ -296,6 +325,8 @@ Report = (
     DevicesFound
     | Started
     | CannotStart
+    | DeviceLost
+    | Refused
     | MemoryUsed
     | Loading
     | Loaded
@@ -303,6 +334,7 @@ Report = (
     | Evicted
     | StageReached
     | Steps
+    | Previewed
     | LeftSlot
     | Generated
     | Failed

@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server import leftovers
+from server import leftovers, previews
 from server.api import (
     admin,
     archive,
@@ -97,6 +97,7 @@ def routes(
         scheduler = Scheduler(settings, models, database, hub, deliver, devices)
         app.state.scheduler = scheduler
         disk.take_reserve()
+        previews.remove_all(settings.previews)
         await scheduler.start()
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
@@ -106,6 +107,11 @@ def routes(
             asyncio.create_task(scheduler.control.follow_command()),
             asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
+        if settings.ray:
+            # Imported only here: without the setting nothing of Ray is.
+            from server.cluster.membership import Membership
+
+            beside.append(asyncio.create_task(Membership(settings).keep(scheduler.gpus)))
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
             yield
@@ -162,6 +168,7 @@ def routes(
             v1,
             images.fetch_image,
             images.fetch_thumbnail,
+            images.fetch_preview,
             health.read_health,
             health.read_readiness,
             health.read_metrics,
@@ -207,6 +214,7 @@ def routes(
         files={
             "/images/{name}": "image/png",
             "/thumbnails/{name}": "image/webp",
+            "/previews/{name}": "image/webp",
             "/v1/catalog/archive.zip": "application/zip",
         },
     )

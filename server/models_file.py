@@ -296,6 +296,7 @@ _REMEDIES = {
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
+    "preview": "auto, off, or every how many steps, 1–1000",
     "credits_cost": "whole credits, 0–1000000",
     "model_factors": "a table of a model's name = a number 0–1000",
     "tier_factors": f"a table of a tier, {', '.join(TIERS)} in quotes, = a number 0–1000",

@@ -21,6 +21,7 @@ from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
 from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
+from pipelines.denoising.forecast import forecast
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
 from pipelines.denoising.tensor_tree import join, part, signature
 from pipelines.protocol import Item
@@ -35,6 +36,8 @@ class _Slot:
         self.item, self.coroutine = item, coroutine
         self.started = self.last_step = time.perf_counter()
         self.finite = True
+        #: After its last step.
+        self.latents: torch.Tensor | None = None
         #: The denoiser call that the coroutine waits for; None before it begins.
         self.waiting: DenoiserCall | None = None
 
@@ -141,8 +144,9 @@ class Slots:
                 # This waits for the device, so that the time is true.
                 slot.finite = bool(torch.isfinite(tensors["latents"]).all())
             slot.last_step = time.perf_counter()
+            before, slot.latents = slot.latents, tensors["latents"]
             if done is not None:
-                self._watch(Stepped(slot.item, done))
+                self._watch(Stepped(slot.item, done, partial(forecast, pipeline.scheduler, call, before, slot.latents)))
             return tensors
 
         arguments = call_arguments(self._model, self._settings, [slot.item])
@@ -152,7 +156,7 @@ class Slots:
             "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, timings, blacked_out(output, 1)[0])
+        return Denoised(slot.item, image, slot.finite, slot.latents, timings, blacked_out(output, 1)[0])
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""

@@ -1,6 +1,7 @@
 """A batch without slots: one stock pipeline call for all its images, for pipelines whose denoiser slots do not know."""
 
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from greenlet import GreenletExit, greenlet
 from pipelines.denoising.batch import Denoised, Stepped, Watch
 from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
 from pipelines.denoising.coroutine import pause
+from pipelines.denoising.forecast import forecast
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 
@@ -86,17 +88,20 @@ class WholeBatch:
         started = last_step = time.perf_counter()
         calls = 0
         finite = [True] * self._batch_size
+        latents: torch.Tensor | None = None
 
         def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            nonlocal last_step, calls
+            nonlocal last_step, calls, latents
             done = steps_done(pipeline, call, self._settings.steps)
             if done == self._settings.steps:
                 # This waits for the device, so that the time is true.
                 finite[:] = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
             last_step, calls = time.perf_counter(), calls + 1
-            for item in items:
+            before, latents = latents, tensors["latents"]
+            for row, item in enumerate(items):
                 if done is not None and item.image_id not in self._left:
-                    self._watch(Stepped(item, done))
+                    own = partial(forecast, pipeline.scheduler, call, _row(before, row), _row(latents, row))
+                    self._watch(Stepped(item, done, own))
             pause()
             return tensors
 
@@ -110,6 +115,11 @@ class WholeBatch:
         self._seconds_per_step = (last_step - started) / max(calls, 1)
         black = blacked_out(output, len(items))
         return [
-            Denoised(item, image, good, timings, made_black)
-            for item, image, good, made_black in zip(items, images, finite, black, strict=False)
+            Denoised(item, image, good, _row(latents, row), timings, made_black)
+            for row, (item, image, good, made_black) in enumerate(zip(items, images, finite, black, strict=False))
         ]
+
+
+def _row(latents: torch.Tensor | None, row: int) -> torch.Tensor | None:
+    """Return the latents of one image of a batch, with a batch dimension of 1."""
+    return None if latents is None else latents[row : row + 1]

@@ -14,20 +14,16 @@ from diffusers import DiffusionPipeline
 
 from pipelines.card_check import problems_of
 from pipelines.denoising.joining import Findings
+from pipelines.denoising.latent_colors import LatentColors
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard
+from pipelines.weight_digests import contents
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
 
 log = logging.getLogger(__name__)
-
-#: Files up to this size are hashed whole; of larger ones, evenly spaced blocks from one end to the other.
-_WHOLE = 64 * 2**20
-_BLOCKS = 32
-_BLOCK = 2**20
-
 
 #: What diffusers and transformers raise if a part without weights is not there, or not whole.
 _UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
@@ -47,6 +43,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
     pipeline: Any
     #: They hold for these weights only: other weights need another LoadedModel.
     findings: Findings
+    colors: LatentColors = msgspec.field(default_factory=LatentColors)
 
     def restore(self) -> None:
         """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""
@@ -158,11 +155,6 @@ def revision_of(card: ModelCard, folder: Path) -> str:
     for path in files_of(folder):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode(errors="surrogateescape"))
-        with path.open("rb") as file:
-            if size <= _WHOLE:
-                digest.update(file.read())
-                continue
-            for block in range(_BLOCKS + 1):
-                file.seek(block * (size - _BLOCK) // _BLOCKS)
-                digest.update(file.read(_BLOCK))
+        for block in contents(path):
+            digest.update(block)
     return digest.hexdigest()[:16]

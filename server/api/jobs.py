@@ -177,7 +177,10 @@ async def cancel_job(
     if view.status.ended or not scheduler.cancel(public_id):
         raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
     view = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
-    if not view.status.ended and database.locked_since is not None:
+    if view.status.ended:
+        return view
+    await scheduler.control.keep_cancel(public_id)
+    if database.locked_since is not None:
         raise Busy(
             "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
         )

@@ -18,6 +18,7 @@ from pipelines.origin import Origin
 from server import metrics
 from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
+from server.previews import preview_file
 from server.scheduler.gpu import Gpu
 from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
 from server.scheduler.recovery import Case, Decision, Happened, decide
@@ -55,6 +56,8 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     crashes: int = 0
     #: 0–1.
     progress: float = 0.0
+    #: The step of a preview that is on disk and was not told of; None if there is none.
+    preview: int | None = None
     #: What the GPU process said when it was on disk.
     report: protocol.Generated | None = None
 
@@ -104,14 +107,16 @@ class ActiveJobs:
         gpus: Sequence[Gpu],
         settlement: Settlement,
         images: Path,
+        previews: Path,
         models: ModelsFile,
         most_crashes: int,
     ) -> None:
-        """Take the folder of the images, and at how many crashes an image answers for them."""
+        """Take the folders of images and previews, and at how many crashes an image answers for them."""
         self._queue = queue
         self._gpus = gpus
         self._settlement = settlement
         self._folder = images
+        self._previews = previews
         self._models = models
         self._most_crashes = most_crashes
         self._jobs: dict[str, ActiveJob] = {}
@@ -197,12 +202,13 @@ class ActiveJobs:
             evaluate=plan.evaluate,
             deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
             origin=_origin(job.accepted),
+            preview_path=str(preview_file(self._previews, image.image_id)),
         )
 
     def _add(self, accepted: Job) -> ActiveJob:
         job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
         for index, generation in enumerate(accepted.plan.generations):
-            image_id = f"{accepted.job_id}-{index}"
+            image_id = accepted.image_id(index)
             image = Image(image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts)
             job.images.append(image)
             self._images[image_id] = image
@@ -224,6 +230,15 @@ class ActiveJobs:
     def _file(self, image: Image) -> Path:
         path = image_path(image.job.accepted.job_id, image.index, len(image.job.images))
         return (self._folder / path).absolute()
+
+    def previewed(self, image_id: str, step: int) -> None:
+        """Note a preview, to be told of with the image's next step."""
+        image = self._images.get(image_id)
+        if image is not None and image.state is ImageState.IN_FLIGHT:
+            image.preview = step
+        else:
+            # It was written while the image was cancelled.
+            preview_file(self._previews, image_id).unlink(missing_ok=True)
 
     # ── how a run ends ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,7 +275,8 @@ class ActiveJobs:
         for image in images:
             image.state = ImageState.IDLE
             image.progress = 0.0
-            image.crashes += happened in (Happened.CRASHED, Happened.KILLED)
+            image.preview = None
+            image.crashes += happened in (Happened.CRASHED, Happened.KILLED, Happened.DEVICE_LOST)
         # An image that runs again goes before all others of its client, so the oldest one is put back last.
         for image in reversed(images):
             plan = image.job.accepted.plan

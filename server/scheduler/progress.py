@@ -27,6 +27,9 @@ def denoised(jobs: ActiveJobs, report: protocol.Steps) -> list[StageEvent]:
             image.progress = DENOISED * done.step / report.steps
             moment = as_text(datetime.fromtimestamp(done.at, UTC))
             extra = {"step": done.step, "steps": report.steps}
+            if image.preview is not None:
+                # It may be a step or two behind; told with the next step, steps only ascend.
+                extra["preview"], image.preview = image.preview, None
             events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
     return events
 
@@ -49,6 +52,7 @@ def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
     events = []
     for image in jobs.in_flight(report.image_ids):
         image.progress = 0.0
+        image.preview = None
         extra = {"reason": report.reason, "attempts": image.attempts, "seed": image.generation.seed}
         events.append(_event(image, Stage.RETRYING, report.message, extra))
     return events

@@ -20,6 +20,7 @@ from server.scheduler.control import Control
 from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
+from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
@@ -52,8 +53,10 @@ class Scheduler:
         self._hub = hub
         self._bounds = bounds
         self._queue = Queue()
-        self._settlement = Settlement(database, hub, deliver)
-        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
+        self._settlement = Settlement(database, hub, deliver, settings.previews)
+        self._jobs = ActiveJobs(
+            self._queue, self.gpus, self._settlement, settings.images, settings.previews, models, bounds.crashes
+        )
         self._batch_sizes = BatchSizes(settings.memory_gib)
         self.loads = ModelLoads(models, self._jobs, self._settlement, bounds, self._try_models)
         self._feeder = Feeder(
@@ -61,7 +64,8 @@ class Scheduler:
         )
         self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         #: What the operator orders of the queue.
-        self.control = Control(database, self._queue, self._jobs, self._feeder)
+        kept_cancels = KeptCancels(settings.data / "cancelled.txt")
+        self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: Images of jobs that are being committed.
         self._reserved = 0
 

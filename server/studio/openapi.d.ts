@@ -39,7 +39,7 @@ export interface components {
          * ArtifactKind
          * @enum {unknown}
          */
-        ArtifactKind: "catalog_image" | "image";
+        ArtifactKind: "catalog_image" | "image" | "preview";
         /**
          * ArtifactRole
          * @enum {unknown}
@@ -208,6 +208,9 @@ export interface components {
             models: string[];
             name: string;
             reason: string | null;
+            refused: {
+                [key: string]: string;
+            };
             slots: number;
             state: components["schemas"]["GpuState"];
         };

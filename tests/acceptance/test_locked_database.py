@@ -1,9 +1,11 @@
 """Another program keeps the database's write lock: nothing waits long, nothing is charged, nothing happens later."""
 
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -39,6 +41,40 @@ def test_a_write_is_busy_within_five_seconds_and_never_happens(
     cost = 10 if "n" in body else 5
     assert light_server.credits()["spent"] == before["spent"] + cost
     assert light_server.client.get("/v1/jobs", params={"limit": 200}).json()["count"] == jobs + 1
+
+
+def test_every_other_write_is_busy_too(light_server: ServerWithoutGpu) -> None:
+    key = light_server.backlot(
+        "keys", "add", "studio", *(f"--capability={name}" for name in ("admin", "jobs:create", "jobs:read"))
+    ).stdout.strip()
+    light_server.finished(light_server.submit())
+    failed = light_server.submit(scene_type="endless")
+    light_server.client.post(f"/v1/jobs/{failed}/cancel")
+    light_server.finished(failed)
+    entry = light_server.client.get("/v1/catalog/backgrounds").json()[0]["public_id"]
+    writes: list[tuple[str, str, object]] = [
+        ("PATCH", f"/v1/catalog/backgrounds/{entry}", {"favourite": True}),
+        ("DELETE", f"/v1/catalog/backgrounds/{entry}", None),
+        ("POST", f"/v1/jobs/{failed}/retry", None),
+        ("POST", "/v1/admin/queue/pause", None),
+        ("POST", "/v1/admin/queue/resume", None),
+        ("POST", "/v1/admin/clients", {"name": "busy", "credits": 5}),
+        ("POST", "/v1/admin/clients/studio/grants", {"credits": 5, "note": "busy"}),
+        ("POST", "/v1/admin/keys", {"client": "studio"}),
+    ]
+    before = light_server.credits()
+    with (
+        locked(light_server.data / "backlot.db"),
+        light_server.client_of(key) as client,
+        ThreadPoolExecutor(len(writes)) as threads,
+    ):
+        began = time.monotonic()
+        answers = list(threads.map(lambda write: client.request(write[0], write[1], json=write[2]), writes))
+        assert time.monotonic() - began < 5
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [(503, "BUSY")] * len(writes)
+    assert light_server.credits() == before
+    assert light_server.client.get(f"/v1/catalog/backgrounds/{entry}").json()["favourite"] is False
+    assert "busy" not in light_server.backlot("clients", "list").stdout
 
 
 def test_reads_do_not_wait_and_their_rows_come_later(light_server: ServerWithoutGpu) -> None:
@@ -83,6 +119,43 @@ def test_a_job_that_ends_while_locked_is_settled_once_it_is_not(light_server: Se
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "BUSY")
     assert light_server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["refunded"] == 5
     assert light_server.credits()["balance"] == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_cancel_holds_if_the_server_ends_before_the_lock(tmp_path: Path, how: signal.Signals) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    job_id = server.submit(scene_type="endless")
+    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    with locked(server.data / "backlot.db"):
+        assert server.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 503
+        server.stop(how)
+        # A start under the lock knows it too.
+        server.start(wait_ready=False)
+        server.client = server.client_of(server.key)
+        assert server.client.post("/v1/background-generator", json=SPEC).status_code == 503
+    try:
+        assert server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["reason"] == "cancelled"
+        assert server.credits() == {"balance": 1000, "granted": 1000, "spent": 5, "refunded": 5}
+        wait_for(lambda: not (server.data / "cancelled.txt").exists(), 5)
+    finally:
+        server.stop()
+
+
+def test_a_cancel_of_a_job_that_runs_on_holds_over_a_kill(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    job_id = server.submit(scene_type="endless and deaf")
+    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    answer = server.client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "IN_PROGRESS")
+    server.stop(signal.SIGKILL)
+    server.start(wait_ready=False)
+    try:
+        assert server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["reason"] == "cancelled"
+        assert server.credits()["refunded"] == 5
+    finally:
+        server.stop()
 
 
 def test_a_database_that_was_replaced_takes_no_credits(tmp_path: Path) -> None:
