@@ -84,6 +84,7 @@ const REASONS = {
   pipeline_error: "The model could not make this picture. The operator finds out why in the server's log.",
   load_timeout: "The model took too long to load.",
   model_load_failed: "The model could not be loaded. The operator finds out why at /readyz.",
+  lora_unusable: "A LoRA that it names does not fit the model.",
   model_removed: "That model is no longer offered.",
   server_restarted: "The server was restarted while this ran. Try once more.",
   image_not_written: "The picture could not be finished or saved. The operator finds out why in the server's log.",
