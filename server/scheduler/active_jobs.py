@@ -221,7 +221,14 @@ class ActiveJobs:
             return
         for image in images:
             accepted, generation = image.job.accepted, image.generation
-            key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
+            key = BatchKey(
+                generation.model,
+                generation.width,
+                generation.height,
+                generation.steps,
+                generation.guidance,
+                generation.loras,
+            )
             moment = time.monotonic()
             image.state = ImageState.WAITING
             priority, front = accepted.priority, image.job.front
@@ -341,16 +348,21 @@ class ActiveJobs:
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
 
-    def waiting_for(self, model: str) -> list[Image]:
-        """Return the images that wait for a GPU with this model, in no order."""
-        waiting = (image for job in self._jobs.values() for image in job.images_in(ImageState.WAITING))
-        return [image for image in waiting if image.generation.model == model]
+    def waiting_for(self, model: str) -> list[str]:
+        """Return the ids of the jobs that have images waiting for a GPU with this model."""
+        return [
+            job_id
+            for job_id, job in self._jobs.items()
+            if job.accepted.plan.model == model and job.images_in(ImageState.WAITING)
+        ]
 
-    def give_up(self, image_ids: Sequence[str], reason: FailureReason, message: str) -> None:
-        """Let the jobs of waiting images fail: their model cannot be loaded."""
-        for image_id in image_ids:
-            self._queue.remove(image_id)
-        self.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
+    def give_up(self, model: str, reason: FailureReason, message: str) -> None:
+        """Let the jobs fail that have images waiting for a model that cannot be loaded."""
+        for job_id in self.waiting_for(model):
+            waiting = [image.image_id for image in self._jobs[job_id].images_in(ImageState.WAITING)]
+            for image_id in waiting:
+                self._queue.remove(image_id)
+            self.lost(waiting, Happened.LOAD_GIVEN_UP, reason, message)
 
     def models_changed(self) -> None:
         """Let the jobs fail that have images waiting for a model that models.toml has no more."""
