@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import Tier
 from pipelines.colors import PaletteMode
+from pipelines.lora import LoraWeight
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Positive = Annotated[int, Meta(ge=1)]
@@ -54,6 +55,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     guidance_argument: str = "guidance_scale"
     #: Further arguments of the pipeline's call, such as max_sequence_length.
     arguments: dict[str, Any] = {}
+    #: LoRAs of models.toml that every image gets, and how strongly each acts.
+    loras: dict[str, LoraWeight] = {}
     #: How requested colours reach the images of specs that do not say it.
     palette: PaletteMode = PaletteMode.PROMPT
 
@@ -181,7 +184,7 @@ FlatCard = msgspec.defstruct(
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
 IN_REVISION = frozenset({"folder", "hub", "stamp", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
-IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
+IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras"}
 #: Fields that the digests of the first version's images were made of.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 

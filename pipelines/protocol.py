@@ -19,6 +19,7 @@ import msgspec
 from pipelines.colors import PaletteMode, Rgb
 from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.origin import Origin
 from pipelines.recipe import Recipe
@@ -103,6 +104,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     item: Item
     #: Share the slot group with no other image.
     isolated: bool = False
+    #: In the order of their names.
+    loras: tuple[Lora, ...] = ()
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):

@@ -221,7 +221,14 @@ class ActiveJobs:
             return
         for image in images:
             accepted, generation = image.job.accepted, image.generation
-            key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
+            key = BatchKey(
+                generation.model,
+                generation.width,
+                generation.height,
+                generation.steps,
+                generation.guidance,
+                generation.loras,
+            )
             moment = time.monotonic()
             image.state = ImageState.WAITING
             priority, front = accepted.priority, image.job.front

@@ -17,6 +17,7 @@ SHARED = {
     "pipelines.colors",
     "pipelines.evaluation",
     "pipelines.failure_reason",
+    "pipelines.lora",
     "pipelines.hub",
     "pipelines.hub.cache",
     "pipelines.hub.messages",
