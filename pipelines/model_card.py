@@ -32,6 +32,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A local diffusers folder, absolute; or else a hub id.
     folder: str | None = None
     hub: str | None = None
+    #: Changes if a file of the folder is written, see weight_files.stamp_of. The server sets it when it reads models.toml;
+    #: there it is no key.
+    stamp: str | None = None
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -165,7 +168,7 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "revision"})
+IN_REVISION = frozenset({"folder", "hub", "stamp", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
 #: Fields that the digests of the first version's images were made of.

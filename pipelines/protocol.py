@@ -55,6 +55,8 @@ class Item(msgspec.Struct, frozen=True):
     evaluate: bool = False
     #: Write the image even if a defect makes it unusable.
     deliver_flawed: bool = False
+    #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
+    brand_words: str = ""
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -183,6 +185,8 @@ class Generated(msgspec.Struct, frozen=True, tag=True):
     evaluation: Evaluation | None
     #: Seconds by name: denoising_s, decoding_s, finishing_s.
     timings: dict[str, float]
+    #: Words of the prompt that the model's text encoder did not read, since the prompt was too long.
+    prompt_cut: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -266,6 +270,16 @@ Report = (
     | Restarted
     | Measured
 )
+
+#: Characters of a message that clients are told; the log has the rest.
+MOST_TOLD = 300
+
+
+def told(text: str) -> str:
+    """Return a message as clients are told it: on one line, and cut at MOST_TOLD characters."""
+    line, more = " ".join(text.split()), "… (more in the server's log)"
+    return line if len(line) <= MOST_TOLD else line[: MOST_TOLD - len(more)] + more
+
 
 _encoder = msgspec.msgpack.Encoder()
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -62,6 +62,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     prompt: str
     negative_prompt: str
+    #: The end of the prompt that a model must read even if the prompt is too long for it.
+    brand_words: str = ""
     colors: tuple[Rgb, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
 

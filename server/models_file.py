@@ -1,7 +1,7 @@
 """`models.toml`: the models a client may name, the price of an operation, the brands.
 
-The file is checked as a whole before any of it is used. Every problem found is told at once, each with its table, key,
-value and the way out.
+The file's text is checked as a whole before any of it is used. Every problem found is told at once, each with its table, key,
+value and the way out. A card that only its own files or its pipeline contradict makes that one model unusable, and no other.
 """
 
 import re
@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS
+from pipelines.card_check import problems_of
 from pipelines.model_card import FlatCard, ModelCard
+from pipelines.weight_files import stamp_of
 from server.jobs import FailureMode, JobType
 from server.validation import Problem, check
 
@@ -46,6 +48,8 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelCard]
     operations: dict[JobType, Operation]
     brands: dict[str, Brand]
+    #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
+    unusable: dict[str, list[str]] = {}
 
     @property
     def enabled(self) -> dict[str, ModelCard]:
@@ -54,6 +58,22 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def default(self) -> ModelCard:
         return self.models[self.default_model]
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that makes models unusable, in the order of the file."""
+        return [problem for problems in self.unusable.values() for problem in problems]
+
+    def keeping(self, before: "Models") -> "Models":
+        """Return these models, but each unusable one as it was `before`, if it was usable then."""
+        kept = {name: card for name, card in before.enabled.items() if name not in before.unusable}
+        return msgspec.structs.replace(
+            self,
+            models={
+                name: kept.get(name, card) if name in self.unusable else card for name, card in self.models.items()
+            },
+            unusable={name: problems for name, problems in self.unusable.items() if name not in kept},
+        )
 
 
 class _Tables(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,18 +86,22 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelsFileError(Exception):
-    """models.toml cannot be used; `problems` holds every reason, in the order of the file."""
+    """models.toml cannot be used; `problems` holds every reason."""
 
-    def __init__(self, path: Path, problems: list[str]) -> None:
+    def __init__(self, path: Path, problems: list[str], verdict: str = "cannot be used") -> None:
         self.path = path
         self.problems = problems
-        super().__init__("\n".join([f"{path} cannot be used:", *(f"  - {problem}" for problem in problems)]))
+        super().__init__("\n".join([f"{path} {verdict}:", *(f"  - {problem}" for problem in problems)]))
 
 
 def load_models(path: Path) -> Models:
-    """Read and check a models file. Raises ModelsFileError; never returns a file half understood."""
+    """Read and check a models file.
+
+    Raises ModelsFileError if its text is bad, or if it leaves no model that could be used.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows begin a file with a byte order mark.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ModelsFileError(path, ["there is no such file; name another with BACKLOT_MODELS"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -87,10 +111,10 @@ def load_models(path: Path) -> Models:
 
     top, found = check(raw, _Tables)
     problems = [_tell("the top level", problem) for problem in found]
-    models = {
+    cards = {
         name: card
         for name, table in top.get("models", {}).items()
-        if (card := _card(name, table, path.parent, problems)) is not None
+        if (card := _card(name, table, problems)) is not None
     }
     operations = {job_type: Operation() for job_type in JobType}
     by_name = {job_type.operation: job_type for job_type in JobType}
@@ -105,7 +129,7 @@ def load_models(path: Path) -> Models:
         if (brand := _table(f"brands.{name}", table, Brand, problems)) is not None
     }
     default = top.get("default_model")
-    on = [name for name, card in models.items() if card.enabled]
+    on = [name for name, card in cards.items() if card.enabled]
     if default is not None and not problems and default not in on:
         problems.append(
             f"default_model = {default!r} is not an enabled model; "
@@ -113,7 +137,17 @@ def load_models(path: Path) -> Models:
         )
     if problems:
         raise ModelsFileError(path, problems)
-    return Models(default_model=top["default_model"], models=models, operations=operations, brands=brands)
+    models = {}
+    unusable = {}
+    for name, card in cards.items():
+        models[name], found_wrong = _with_files(card, path.parent)
+        if found_wrong:
+            unusable[name] = [f"[models.{name}] {problem}" for problem in found_wrong]
+    if len(unusable) == len(on):
+        raise ModelsFileError(path, [problem for found_wrong in unusable.values() for problem in found_wrong])
+    return Models(
+        default_model=top["default_model"], models=models, operations=operations, brands=brands, unusable=unusable
+    )
 
 
 def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -> T | None:
@@ -122,7 +156,7 @@ def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -
     return None if found else into(**values)
 
 
-def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> ModelCard | None:
+def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | None:
     table = f"models.{name}"
     if not _NAME.fullmatch(name):
         problems.append(
@@ -132,6 +166,9 @@ def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> Mo
         return None
     if "name" in raw:
         problems.append(f"[{table}] name: a model's name is its table's; remove the key")
+        return None
+    if "stamp" in raw:
+        problems.append(f"[{table}] stamp: the server works it out; remove the key")
         return None
     values, found = check(raw, FlatCard)
     problems.extend(_tell(f"[{table}]", problem) for problem in found)
@@ -159,15 +196,61 @@ def _card(name: str, raw: dict[str, Any], base: Path, problems: list[str]) -> Mo
         problems.append(
             f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
         )
-    if weights.folder is not None:
-        folder = (base / weights.folder).resolve()
-        if card.enabled and not (folder / "model_index.json").is_file():
-            problems.append(
-                f"[{table}] folder = {weights.folder!r}: no diffusers model at {folder} (it has no model_index.json); "
-                "correct the path or set enabled = false"
-            )
-        weights = msgspec.structs.replace(weights, folder=str(folder))
-    return None if len(problems) > before else msgspec.structs.replace(card, weights=weights)
+    return card if len(problems) == before else None
+
+
+def _with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
+    """Return the card with its folder absolute and stamped, and what is wrong with it beside its files and its pipeline.
+
+    Nobody looks at the files of a model that is not enabled.
+    """
+    weights = card.weights
+    if weights.folder is None:
+        return card, list(problems_of(card, None)) if card.enabled else []
+    folder = _absolute(base, weights.folder)
+    problems, stamp = _examine(card, folder) if card.enabled else ([], None)
+    placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp)
+    return msgspec.structs.replace(card, weights=placed), problems
+
+
+def _absolute(base: Path, folder: str) -> Path:
+    """Return a card's folder as an absolute path: with its links followed, if it can be reached."""
+    try:
+        return (base / folder).resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A link loop, a name too long, or a NUL in it: why is told once the folder is looked into.
+        return base.absolute() / folder
+
+
+def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None]:
+    """Return what is wrong with a card as its pipeline would see it and with its folder, and the folder's stamp."""
+    key = f"folder = {_short(card.weights.folder)}"
+    remedy = "correct the path or set enabled = false"
+    try:
+        folder.stat()
+        if not (folder / "model_index.json").exists():
+            return [f"{key}: no diffusers model at {folder} ({_what_is_there(folder)}); {remedy}"], None
+        return list(problems_of(card, folder)), stamp_of(folder)
+    except FileNotFoundError:
+        return [f"{key}: no diffusers model at {folder} (there is no such folder); {remedy}"], None
+    except PermissionError as error:
+        denied = f"{error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
+        return [f"{key}: {denied}"], None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return [f"{key}: it cannot be examined ({why}); {remedy}"], None
+
+
+def _what_is_there(folder: Path) -> str:
+    """Return what a folder without model_index.json is like. Raises OSError."""
+    if folder.is_file():
+        return "it is a file; single-file checkpoints have to be converted to a diffusers folder"
+    single = next((path.name for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".ckpt")), None)
+    if single is None:
+        return "it has no model_index.json"
+    return (
+        f"it has no model_index.json, but {single}; a single-file checkpoint has to be converted to a diffusers folder"
+    )
 
 
 def _tell(table: str, problem: Problem) -> str:

@@ -15,7 +15,10 @@ LOOK_EVERY_S = 1.0
 
 
 class ModelsFile:
-    """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why."""
+    """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why.
+
+    A model that an edit, or a change of its files, would make unusable stays as it was, and the rest of the edit counts.
+    """
 
     def __init__(self, path: Path) -> None:
         """Read the file. Raises ModelsFileError: a server does not start on a bad file."""
@@ -24,11 +27,12 @@ class ModelsFile:
         self.current: Models = load_models(path)
         #: When the present models were taken up, in seconds since 1970.
         self.taken_up_at = int(time.time())
-        #: What is wrong with the file as it is now; None if it is in use.
-        self.error: str | None = None
+        #: What is wrong with the file as it is now; None if all of it is in use.
+        self.error: str | None = _told(self.current)
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` after every good edit, until cancelled."""
+        self._log_problems(self.current)
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
@@ -49,7 +53,9 @@ class ModelsFile:
                 "The edit of %s has no effect, the models stay as they were: %s", self.path, "; ".join(error.problems)
             )
             return
-        self.error = None
+        self.error = _told(models)
+        self._log_problems(models)
+        models = models.keeping(self.current)
         if models == self.current:
             return
         before, self.current = self.current, models
@@ -63,12 +69,20 @@ class ModelsFile:
         )
         changed()
 
+    def _log_problems(self, models: Models) -> None:
+        for problem in models.problems:
+            log.error("%s: %s", self.path, problem)
+
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
             status = self.path.stat()
         except OSError:
             return None
         return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _told(models: Models) -> str | None:
+    return "\n".join(models.problems) or None
 
 
 def _changes(before: Models, after: Models) -> list[str]:

@@ -26,6 +26,8 @@ class Denoised(msgspec.Struct, frozen=True):
     finite: bool
     #: Seconds by name: denoising_s, decoding_s.
     timings: dict[str, float]
+    #: The pipeline's safety checker made the image black.
+    blacked_out: bool = False
 
 
 class ImageFailed(msgspec.Struct, frozen=True):
@@ -45,6 +47,10 @@ class Batch(Protocol):
 
     def __len__(self) -> int:
         """Return the number of images in the batch."""
+
+    @property
+    def items(self) -> list[Item]:
+        """The images in the batch, in the order in which they entered."""
 
     @property
     def free(self) -> int:

@@ -41,6 +41,12 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
     return arguments
 
 
+def blacked_out(output: Any, images: int) -> list[bool]:
+    """Return which images of a pipeline's output its safety checker made black; most pipelines have none."""
+    found: Any = getattr(output, "nsfw_content_detected", None)
+    return [bool(flag) for flag in found] if found else [False] * images
+
+
 def steps_done(pipeline: Any, call: int, steps: int) -> int | None:
     """Return how many of `steps` are done after denoiser call `call`, counted from 0; None if no step ends with it.
 

@@ -18,7 +18,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
-from pipelines.denoising.call import CallSettings, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
@@ -56,6 +56,10 @@ class Slots:
         return len(self._slots)
 
     @property
+    def items(self) -> list[Item]:
+        return [slot.item for slot in self._slots]
+
+    @property
     def free(self) -> int:
         return self._batch_size - len(self._slots)
 
@@ -77,7 +81,7 @@ class Slots:
         return True
 
     def clear(self) -> list[Item]:
-        items = [slot.item for slot in self._slots]
+        items = self.items
         for item in items:
             self.leave(item.image_id)
         return items
@@ -148,7 +152,7 @@ class Slots:
             "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, timings)
+        return Denoised(slot.item, image, slot.finite, timings, blacked_out(output, 1)[0])
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""

@@ -8,7 +8,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Stepped, Watch
-from pipelines.denoising.call import CallSettings, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
 from pipelines.denoising.coroutine import pause
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
@@ -30,6 +30,10 @@ class WholeBatch:
 
     def __len__(self) -> int:
         return len(self._items) - len(self._left)
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for item in self._items if item.image_id not in self._left]
 
     @property
     def free(self) -> int:
@@ -55,7 +59,7 @@ class WholeBatch:
         return True
 
     def clear(self) -> list[Item]:
-        items = [item for item in self._items if item.image_id not in self._left]
+        items = self.items
         call, self._call = self._call, None
         self._items, self._left = [], set()
         if call is not None and not call.dead:
@@ -104,4 +108,8 @@ class WholeBatch:
             "decoding_s": round(time.perf_counter() - last_step, 4),
         }
         self._seconds_per_step = (last_step - started) / max(calls, 1)
-        return [Denoised(item, image, good, timings) for item, image, good in zip(items, images, finite, strict=False)]
+        black = blacked_out(output, len(items))
+        return [
+            Denoised(item, image, good, timings, made_black)
+            for item, image, good, made_black in zip(items, images, finite, black, strict=False)
+        ]

@@ -16,7 +16,7 @@ from pipelines.colors import PaletteMode
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.output.defects import defect_of
 from pipelines.output.png import Pixels, write_png
-from pipelines.protocol import Failed, Generated, Item, Report, Stage, StageReached
+from pipelines.protocol import Failed, Generated, Item, Report, Stage, StageReached, told
 from pipelines.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,10 @@ class Picture(msgspec.Struct, frozen=True):
     defect: FailureReason | None
     #: Seconds by name.
     timings: dict[str, float]
+    #: The pipeline's safety checker made the picture black.
+    blacked_out: bool = False
+    #: Words of the prompt that were not read.
+    prompt_cut: str = ""
 
 
 class ImageWriter:
@@ -58,7 +62,10 @@ class ImageWriter:
         try:
             defect = picture.defect or defect_of(pixels)
             if defect is not None and not item.deliver_flawed:
-                message = f"The image cannot be used: {_DEFECTS[defect]}"
+                why = _DEFECTS[defect]
+                if picture.blacked_out:
+                    why = "the model's safety checker made it black; another seed or prompt may pass it"
+                message = f"The image cannot be used: {why}"
                 self._report(Failed(item.image_id, defect, message, Fault.IMAGE))
                 return
             # The imports are here because scikit-image would delay the first image after every start.
@@ -75,8 +82,8 @@ class ImageWriter:
             write_png(Path(item.path), pixels, recipe)
         except Exception as error:
             log.exception("Image %s could not be finished", item.image_id)
-            message = f"The image could not be finished: {type(error).__name__}: {error}"
+            message = told(f"The image could not be finished: {type(error).__name__}: {error}")
             self._report(Failed(item.image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE))
             return
         timings = {**picture.timings, "finishing_s": round(time.perf_counter() - started, 4)}
-        self._report(Generated(item.image_id, recipe, defect, evaluation, timings))
+        self._report(Generated(item.image_id, recipe, defect, evaluation, timings, picture.prompt_cut))

@@ -15,9 +15,11 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
-from pipelines.worker import cpu_tuning, device_memory, library_logs
+from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
+from pipelines.worker.hub import CannotLoad
+from pipelines.worker.library_logs import LibraryLogs
+from pipelines.worker.loader import LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
@@ -37,7 +39,7 @@ class Engine:
         self, wanted_device: str, memory_limit: int | None, orders: Orders, report: Callable[[Report], None]
     ) -> None:
         """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
-        library_logs.quieten()
+        self._library_logs = LibraryLogs()
         self._orders, self._report = orders, report
         device = choose_device(wanted_device, torch.cuda.device_count())
         if device.type == "cuda":
@@ -159,7 +161,7 @@ class Engine:
     def _tick(self, group: SlotGroup) -> None:
         """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            with computing():
+            with self._library_logs.about(group.described), computing():
                 group.tick()
         except Exception as error:
             if is_fatal(error):
@@ -175,7 +177,7 @@ class Engine:
             self._report(
                 protocol.BatchFailed(
                     FailureReason.PIPELINE_ERROR,
-                    f"{type(error).__name__}: {error}",
+                    protocol.told(f"{type(error).__name__}: {error}"),
                     tuple(order.item.image_id for order in lost),
                     group.key.card.name,
                 )
@@ -226,7 +228,10 @@ class Engine:
         self._report(protocol.Loading(card.name))
         started = time.perf_counter()
         try:
-            model = self._models.load(card)
+            with self._library_logs.about(
+                lambda: card.name if for_image is None else f"{card.name}, image {for_image}"
+            ):
+                model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
                 raise
@@ -249,7 +254,7 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
             " max_batch it takes less, and a seed gives other bytes"
         )
-    return (
+    return protocol.told(
         f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"
         f" or free memory on the device ({type(error).__name__}: {error})"
     )
@@ -259,5 +264,5 @@ def _why_not_loaded(card: ModelCard, error: Exception) -> tuple[FailureReason, s
     if is_out_of_memory(error):
         return FailureReason.OUT_OF_MEMORY, f"{card.name} does not fit into memory ({type(error).__name__})"
     if isinstance(error, CannotLoad):
-        return FailureReason.MODEL_LOAD_FAILED, str(error)
-    return FailureReason.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}"
+        return FailureReason.MODEL_LOAD_FAILED, protocol.told(str(error))
+    return FailureReason.MODEL_LOAD_FAILED, protocol.told(f"{type(error).__name__}: {error}")

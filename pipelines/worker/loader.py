@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import msgspec
 import torch
 from diffusers import DiffusionPipeline
 
+from pipelines.card_check import problems_of
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.model_card import ModelCard
+from pipelines.weight_files import BadWeights, files_of, stamp_of
+from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
+from pipelines.worker.hub import CannotLoad, fetch
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +29,8 @@ _BLOCKS = 32
 _BLOCK = 2**20
 
 
-#: What diffusers raises if a model is not there, or not whole.
-_UNREADABLE = (OSError, ValueError, ImportError, AttributeError, KeyError)
-
-
-class CannotLoad(Exception):
-    """A model cannot be used; the message says what to change."""
+#: What diffusers and transformers raise if a part without weights is not there, or not whole.
+_UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
 
 
 class NoDevice(Exception):
@@ -69,43 +71,27 @@ def choose_device(wanted: str, gpus: int) -> torch.device:
     return torch.device("cuda", index)
 
 
-def fetch(card: ModelCard) -> Path:
-    """Return the folder of the model's files; those of a hub id are downloaded first if need be. Raises CannotLoad."""
-    if card.weights.folder is not None:
-        return Path(card.weights.folder)
-    source = _source(card)
-    try:
-        folder = DiffusionPipeline.download(
-            source, revision=card.weights.revision, variant=card.weights.variant, use_safetensors=True
-        )
-    except _UNREADABLE as error:
-        raise CannotLoad(f"{card.name} could not be fetched from {source!r}: {error}") from error
-    return Path(folder)
-
-
 def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     """Read the card's weights in its dtype into host memory; if `traced`, its denoiser calls may be traced.
 
     Raises CannotLoad; errors of memory pass through.
     """
-    source = _source(card)
+    folder = fetch(card)
     try:
-        pipeline = DiffusionPipeline.from_pretrained(
-            source,
-            revision=card.weights.revision,
-            variant=card.weights.variant,
-            dtype=getattr(torch, card.weights.dtype),
-            # Weights as pickles can run code.
-            use_safetensors=True,
-        )
-    except _UNREADABLE as error:
-        raise CannotLoad(f"{card.name} could not be read from {source!r}: {error}") from error
-    if card.weights.scheduler is not None:
-        pipeline.scheduler = _scheduler(card, pipeline.scheduler)
-    elif card.weights.scheduler_options:
-        pipeline.scheduler = type(pipeline.scheduler).from_config(
-            pipeline.scheduler.config, **card.weights.scheduler_options
-        )
+        _refuse(card, problems_of(card, folder))
+        before = stamp_of(folder)
+        components = load_components(card, folder)
+        revision = revision_of(card, folder)
+        pipeline = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **components)
+        if card.weights.scheduler is not None or card.weights.scheduler_options:
+            pipeline.scheduler = _scheduler(card, pipeline.scheduler)
+        changed = stamp_of(folder) != before
+    except (BadWeights, *_UNREADABLE) as error:
+        raise CannotLoad(f"{card.name} could not be read from {folder}: {error}") from error
+    if changed:
+        # The revision might tell of other bytes than those in memory.
+        raise CannotLoad(f"{card.name}: files in {folder} were written while they were read; load it again afterwards")
+    _refuse(card, _problems_of_size(card, pipeline))
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
@@ -113,38 +99,52 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         vae.enable_slicing()
     if vae is not None:
         tune_decoder(vae)
-    return LoadedModel(card, revision_of(card), pipeline, Findings(TracedCalls() if traced else None))
+    return LoadedModel(card, revision, pipeline, Findings(TracedCalls() if traced else None))
 
 
-def _source(card: ModelCard) -> str:
-    source = card.weights.folder or card.weights.hub
-    if source is None:
-        raise CannotLoad(f"the card of {card.name} names neither folder nor hub")
-    return source
+def _refuse(card: ModelCard, problems: Iterable[str]) -> None:
+    """Raise CannotLoad if there are problems."""
+    if told := list(problems):
+        raise CannotLoad(f"{card.name} cannot be used: {'; '.join(told)}")
+
+
+def _problems_of_size(card: ModelCard, pipeline: Any) -> Iterator[str]:
+    """Yield what is wrong with the card's multiple_of: a pipeline rounds a size that it cannot make, and `meta` would lie."""
+    processor: Any = getattr(pipeline, "image_processor", None)
+    # The processor's factor counts the packing of latents in as well; the denoiser cuts them into patches.
+    factor = getattr(getattr(processor, "config", None), "vae_scale_factor", 1)
+    denoiser: Any = getattr(pipeline, "transformer", None)
+    patch = getattr(getattr(denoiser, "config", None), "patch_size", None)
+    if isinstance(patch, int):
+        factor = math.lcm(factor, getattr(pipeline, "vae_scale_factor", 1) * patch)
+    multiple = card.limits.multiple_of
+    if multiple % factor:
+        yield (
+            f"multiple_of = {multiple}: {type(pipeline).__name__} makes multiples of {factor} only;"
+            f" write multiple_of = {math.lcm(multiple, factor) if math.lcm(multiple, factor) <= 256 else factor}"
+        )
 
 
 def _scheduler(card: ModelCard, present: Any) -> Any:
-    kind = getattr(diffusers, card.weights.scheduler or "", None)
-    if kind is None or not hasattr(kind, "from_config"):
-        raise CannotLoad(
-            f"scheduler = {card.weights.scheduler!r} of {card.name} is not a scheduler of diffusers {diffusers.__version__}"
-        )
+    """Return the card's scheduler, or the present one with the card's options."""
+    name = card.weights.scheduler
+    kind: Any = type(present) if name is None else getattr(diffusers, name)
     return kind.from_config(present.config, **card.weights.scheduler_options)
 
 
-def revision_of(card: ModelCard) -> str:
-    """Return what tells one set of weights from another.
+def revision_of(card: ModelCard, folder: Path) -> str:
+    """Return what tells the weights in a folder from others.
 
-    For a hub id this is its commit if that is known, else the revision as the card writes it. For a folder it is 16 hex
-    digits of the SHA-256 over its files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count.
+    For a hub id this is the commit that its files were downloaded as. For a folder it is 16 hex digits of the SHA-256 over
+    its files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count. Raises OSError.
     """
     if card.weights.folder is None:
-        return _hub_commit(card.weights.hub or "", card.weights.revision) or card.weights.revision or "main"
-    folder = Path(card.weights.folder)
+        # The hub's cache keeps the files of a commit in a folder of its name.
+        return folder.name
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+    for path in files_of(folder):
         size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode(errors="surrogateescape"))
         with path.open("rb") as file:
             if size <= _WHOLE:
                 digest.update(file.read())
@@ -153,11 +153,3 @@ def revision_of(card: ModelCard) -> str:
                 file.seek(block * (size - _BLOCK) // _BLOCKS)
                 digest.update(file.read(_BLOCK))
     return digest.hexdigest()[:16]
-
-
-def _hub_commit(hub: str, revision: str | None) -> str | None:
-    """Return the commit that a hub revision stood for when it was loaded: the name of its snapshot in the local cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(hub, "model_index.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else None

@@ -4,7 +4,8 @@ import threading
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.default_dtype import building
-from pipelines.worker.loader import LoadedModel, fetch, load
+from pipelines.worker.hub import fetch
+from pipelines.worker.loader import LoadedModel, load
 from pipelines.worker.torch_errors import forget_frames
 
 

@@ -14,6 +14,7 @@ from pipelines.colors import PaletteMode, hex_color
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
+from pipelines.denoising.prompt_limit import fit_prompt
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.failure_reason import FailureReason, Fault
@@ -50,6 +51,16 @@ class GroupKey(msgspec.Struct, frozen=True):
     batch_size: int
 
 
+class _WrongSize(Exception):
+    """A pipeline made a picture of another size than it was asked for; to deliver it would make its recipe untrue."""
+
+    def __init__(self, key: GroupKey, width: int, height: int) -> None:
+        super().__init__(
+            f"{key.card.name} made {width} × {height} instead of {key.settings.width} × {key.settings.height};"
+            " correct its multiple_of"
+        )
+
+
 class SlotGroup:
     """An open slot group. Its batch lives as long as it does."""
 
@@ -67,6 +78,8 @@ class SlotGroup:
         self._machine, self._writer, self._report = machine, writer, report
         self._isolated = isolated
         self._orders: dict[str, protocol.Generate] = {}
+        #: The words of each image's prompt that are not read.
+        self._cut: dict[str, str] = {}
         #: Steps that the server has not been told of, and when it last was told of some.
         self._steps: list[protocol.Step] = []
         self._steps_reported = 0.0
@@ -84,6 +97,10 @@ class SlotGroup:
         """Return the number of images in slots."""
         return len(self._batch)
 
+    def described(self) -> str:
+        """Return the model and the images in slots, for a log."""
+        return f"{self.key.card.name}, images {', '.join(item.image_id for item in self._batch.items)}"
+
     def takes(self, order: protocol.Generate, key: GroupKey) -> bool:
         """Whether an order of this key may enter, now or once a slot is free."""
         return key == self.key and not self._isolated and not order.isolated
@@ -94,9 +111,19 @@ class SlotGroup:
         return self._batch.free
 
     def enter(self, order: protocol.Generate) -> None:
-        """Put an image into a free slot."""
-        self._orders[order.item.image_id] = order
-        self._batch.enter(order.item)
+        """Put an image into a free slot; report it as failed if its prompt cannot be split into tokens."""
+        item, sampling = order.item, self.key.card.sampling
+        self._orders[item.image_id] = order
+        try:
+            fitted = fit_prompt(self.model.pipeline, sampling.arguments, item.prompt, item.brand_words)
+        except Exception as error:
+            log.exception("The prompt of image %s cannot be split into tokens by %s", item.image_id, self.key.card.name)
+            self._fail(item, error)
+            return
+        if fitted.cut:
+            log.warning("Image %s: %s does not read %r of its prompt", item.image_id, self.key.card.name, fitted.cut)
+        self._cut[item.image_id] = fitted.cut
+        self._batch.enter(msgspec.structs.replace(item, prompt=fitted.prompt))
 
     def leave(self, image_id: str) -> bool:
         """Drop an image from its slot; return False if it is in none."""
@@ -125,7 +152,7 @@ class SlotGroup:
                 self._report_steps()
                 self._hand_over(outcome)
             case ImageFailed(item=item, error=error):
-                log.error("Image %s failed", item.image_id, exc_info=error)
+                log.error("Image %s of %s failed", item.image_id, self.key.card.name, exc_info=error)
                 forget_frames(error)
                 self.model.restore()
                 self._report_steps()
@@ -133,8 +160,12 @@ class SlotGroup:
 
     def _hand_over(self, denoised: Denoised) -> None:
         """Give a decoded image to the writer."""
+        height, width = denoised.image.shape[-2:]
+        if (width, height) != (self.key.settings.width, self.key.settings.height):
+            self._fail(denoised.item, _WrongSize(self.key, width, height))
+            return
         try:
-            picture = _picture(denoised)
+            picture = _picture(denoised, self._cut.get(denoised.item.image_id, ""))
         except Exception as error:
             log.exception("Image %s could not be taken from its slot", denoised.item.image_id)
             self._fail(denoised.item, error)
@@ -144,7 +175,8 @@ class SlotGroup:
 
     def _fail(self, item: protocol.Item, error: Exception) -> None:
         reason = FailureReason.OUT_OF_MEMORY if is_out_of_memory(error) else FailureReason.PIPELINE_ERROR
-        self._report(protocol.Failed(item.image_id, reason, f"{type(error).__name__}: {error}", Fault.MACHINE))
+        message = protocol.told(f"{type(error).__name__}: {error}")
+        self._report(protocol.Failed(item.image_id, reason, message, Fault.MACHINE))
 
     def _report_steps(self) -> None:
         if self._steps:
@@ -210,9 +242,16 @@ def _versions_that_match_colors() -> dict[str, str]:
     return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}
 
 
-def _picture(denoised: Denoised) -> Picture:
+def _picture(denoised: Denoised, prompt_cut: str) -> Picture:
     """Return the image in 8 bits, rounded as diffusers' own `numpy_to_pil` does, with the defect that hides in its floats."""
     image = denoised.image
     defect = None if torch.isfinite(image).all() else FailureReason.NAN_IMAGE
     pixels = (image.nan_to_num().clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
-    return Picture(denoised.item, pixels, defect if denoised.finite else FailureReason.NAN_LATENTS, denoised.timings)
+    return Picture(
+        denoised.item,
+        pixels,
+        defect if denoised.finite else FailureReason.NAN_LATENTS,
+        denoised.timings,
+        denoised.blacked_out,
+        prompt_cut,
+    )

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 import click
 import msgspec
 
+from pipelines.model_card import ModelCard
 from server.ledger import batch_costs
 from server.ledger.database import migrate
-from server.models_file import ModelsFileError, load_models
+from server.models_file import Models, ModelsFileError, load_models
 from server.operator.data_folder import reading
+from server.operator.errors import CommandError
 from server.operator.output import json_option, show, show_table
 from server.settings import Settings, read_settings
+from server.validation import unknown
 
 
 @click.group()
@@ -46,20 +49,63 @@ def list_(as_json: bool) -> None:
 
 
 @models.command()
+@click.option("--load", metavar="NAME", help="Load this model too, in a GPU process of its own.")
 @json_option
-def check(as_json: bool) -> None:
+def check(load: str | None, as_json: bool) -> None:
     """Check models.toml and tell every problem."""
-    path = read_settings().models
+    settings = read_settings()
+    path = settings.models
     try:
         file = load_models(path)
-    except ModelsFileError as error:
+        if file.problems:
+            raise ModelsFileError(path, file.problems, f"can be used, but not for {', '.join(file.unusable)}")
+        answer: dict[str, object] = {
+            "ok": True,
+            "problems": [],
+            "enabled": list(file.enabled),
+            "default": file.default_model,
+        }
+        text = f"{path} is good: {', '.join(file.enabled)} enabled, default {file.default_model}"
+        if load is not None:
+            # Imported here: asyncio takes longer to import than the check without it to run.
+            from server.operator.loading import load_alone
+
+            loaded = load_alone(settings, _card(file, load))
+            answer["loaded"] = {"name": load, "revision": loaded.revision, "seconds": loaded.seconds}
+            text += f"\n{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}"
+    except (ModelsFileError, CommandError) as error:
         if not as_json:
             raise
-        show({"ok": False, "problems": error.problems}, "", as_json=True)
+        problems = error.problems if isinstance(error, ModelsFileError) else [str(error)]
+        show({"ok": False, "problems": problems}, "", as_json=True)
         sys.exit(1)
-    enabled = list(file.enabled)
-    answer = {"ok": True, "problems": [], "enabled": enabled, "default": file.default_model}
-    show(answer, f"{path} is good: {', '.join(enabled)} enabled, default {file.default_model}", as_json=as_json)
+    show(answer, text, as_json=as_json)
+
+
+@models.command()
+@click.argument("name", metavar="NAME")
+@json_option
+def reload(name: str, as_json: bool) -> None:
+    """Have a running server take up the changed files of a model's folder."""
+    path = read_settings().models
+    card = _card(load_models(path), name)
+    if card.weights.folder is None:
+        raise CommandError(
+            f"{name} comes from the hub, whose files do not change within a commit; write the new commit as its revision"
+        )
+    if not card.enabled:
+        raise CommandError(f"{name} is not enabled, so no server has it in memory")
+    # A server reads models.toml again whenever it is saved, and looks at the files of every folder then.
+    path.touch()
+    answer = {"name": name, "stamp": card.weights.stamp}
+    show(answer, f"{name}: its next image uses the files as they are now", as_json=as_json)
+
+
+def _card(file: Models, name: str) -> ModelCard:
+    card = file.models.get(name)
+    if card is None:
+        raise CommandError(unknown("model", name, list(file.models)))
+    return card
 
 
 def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:

@@ -1,8 +1,6 @@
 """Make an image again from the recipe in its own PNG, in a GPU process of its own, and compare the two."""
 
 import asyncio
-import logging
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +14,8 @@ from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
-from server.scheduler.process import GpuProcess
+from server.operator.gpu_process import ask
 from server.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,27 +49,6 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
 
 
 async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Path) -> Recipe:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Recipe] = loop.create_future()
-
-    def on_report(report: protocol.Report) -> None:
-        match report:
-            case protocol.Generated():
-                done.set_result(report.recipe)
-            case protocol.Failed() | protocol.BatchFailed():
-                done.set_exception(CommandError(f"{report.reason}: {report.message}"))
-            case _:
-                log.debug("%s", report)
-
-    def on_exit(status: int) -> None:
-        if not done.done():
-            done.set_exception(CommandError(f"the GPU process ended with status {status}; its log in {logs} says why"))
-
-    # The server's own work comes first, and its log is not for what happens here.
-    logs = settings.logs / "replay"
-    os.nice(10)
-    process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
-    process.follow(on_report, on_exit)
     item = protocol.Item(
         "replay",
         recipe.seed,
@@ -84,16 +59,21 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
         palette=recipe.palette,
         deliver_flawed=True,
     )
-    process.send(
-        protocol.Generate(
-            card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
-        )
+    order = protocol.Generate(
+        card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
     )
-    try:
-        return await done
-    finally:
-        process.kill()
-        await asyncio.to_thread(process.wait, 10)
+    return await ask(settings, "replay", order, _recipe_in)
+
+
+def _recipe_in(report: protocol.Report) -> Recipe | None:
+    """Return the recipe of the image, once it is generated. Raises CommandError if it cannot be."""
+    match report:
+        case protocol.Generated(recipe=recipe):
+            return recipe
+        case protocol.Failed() | protocol.BatchFailed():
+            raise CommandError(f"{report.reason}: {report.message}")
+        case _:
+            return None
 
 
 def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparison:

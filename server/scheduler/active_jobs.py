@@ -171,6 +171,7 @@ class ActiveJobs:
             seed=generation.seed,
             prompt=generation.prompt,
             negative_prompt=generation.negative_prompt,
+            brand_words=generation.brand_words,
             path=str(self._file(image)),
             colors=generation.colors,
             palette=generation.palette,

@@ -47,8 +47,8 @@ class Scheduler:
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
         """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
-        #: Why each model that could not be loaded could not.
-        self.load_errors: dict[str, str] = {}
+        #: Why each model that cannot be loaded cannot.
+        self.load_errors = _unusable(models)
         log_file = settings.logs / "gpu-process.log"
         self.gpus = [Gpu(start, log_file, bounds, self._on_report, self._on_crash) for start in processes]
         self._settings = settings
@@ -135,7 +135,7 @@ class Scheduler:
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
-        self.load_errors.clear()
+        self.load_errors = _unusable(self._models)
         self._jobs.models_changed()
         self._feeder.models_changed()
         self._feeder.advance()
@@ -199,3 +199,7 @@ class Scheduler:
     def _on_crash(self, gpu: Gpu, crash: Crash) -> None:
         self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
         self._feeder.advance()
+
+
+def _unusable(models: ModelsFile) -> dict[str, str]:
+    return {name: protocol.told("; ".join(problems)) for name, problems in models.current.unusable.items()}

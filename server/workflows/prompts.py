@@ -16,6 +16,8 @@ class Prompt(msgspec.Struct, frozen=True):
     negative: str
     #: How free text was understood, if the model has a closed vocabulary: {"scene": …, "mood": …, "colors_used": …}.
     understood: dict[str, Any] | None = None
+    #: The end of `text` that the model must read even if the whole is too long for it.
+    brand_words: str = ""
 
 
 def of_scene(card: ModelCard, brand: Brand, scene: str, mood: str, colors: Sequence[Rgb], negative: str = "") -> Prompt:
@@ -25,7 +27,11 @@ def of_scene(card: ModelCard, brand: Brand, scene: str, mood: str, colors: Seque
     text = card.wording.prompt.format(scene=scene, mood=mood, colors=_in_words(colors))
     # A template with an empty colour list leaves dangling separators behind.
     parts = [part.strip() for part in text.split(",")]
-    return Prompt(_joined(*parts, brand.prompt), _joined(card.wording.negative_prompt, brand.negative_prompt, negative))
+    return Prompt(
+        _joined(*parts, brand.prompt),
+        _joined(card.wording.negative_prompt, brand.negative_prompt, negative),
+        brand_words=brand.prompt,
+    )
 
 
 def of_text(card: ModelCard, brand: Brand, text: str, colors: Sequence[Rgb], negative: str = "") -> Prompt:
@@ -35,6 +41,7 @@ def of_text(card: ModelCard, brand: Brand, text: str, colors: Sequence[Rgb], neg
     return Prompt(
         _joined(text, _in_words(colors), brand.prompt),
         _joined(card.wording.negative_prompt, brand.negative_prompt, negative),
+        brand_words=brand.prompt,
     )
 
 

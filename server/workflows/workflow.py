@@ -113,6 +113,7 @@ def plan(
             seed=(first + index) % 2**53,
             prompt=prompt.text,
             negative_prompt=prompt.negative,
+            brand_words=prompt.brand_words,
             colors=tuple(parse_color(color) for color in spec.dominant_colors),
             palette=spec.palette or card.sampling.palette,
         )
@@ -255,6 +256,8 @@ def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:
     del meta["revision"]
     if job.plan.understood is not None:
         meta["understood"] = job.plan.understood
+    if image.prompt_cut:
+        meta["prompt_cut"] = image.prompt_cut
     if image.evaluation is not None:
         meta["eval"] = msgspec.to_builtins(image.evaluation)
     if image.defect is not None:

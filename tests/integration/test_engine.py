@@ -1,6 +1,7 @@
 """Exact seeds, replays, edits of models.toml while the server runs, and memory that runs out."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,3 +219,23 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     assert lost["latest_event"]["extra"]["refunded"] == 5
     assert server.finished(server.submit())["status"] == "SUCCESS"
     server.stop()
+
+
+def test_an_edit_with_a_damaged_model_takes_up_the_rest(
+    engine: Server, edited: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(tiny_folders["good"], tmp_path / "damaged")
+    shutil.rmtree(damaged / "unet")
+    models_file(edited, {"good": tiny_folders["good"], "damaged": damaged}, steps=4, reproducible="true")
+    wait_for(lambda: names(engine) == ["good", "damaged"], 10)
+    ready = engine.client.get("/readyz")
+    told = "unet: model_index.json names it, and there is no folder unet"
+    assert ready.status_code == 200
+    assert told in ready.json()["load_errors"]["damaged"]
+    assert told in ready.json()["models_file_error"]
+    assert told in (engine.data / "logs" / "server.log").read_text()
+    checked = engine.backlot("models", "check")
+    assert checked.returncode == 1
+    assert "can be used, but not for damaged:" in checked.stderr
+    assert told in json.loads(engine.backlot("models", "check", "--json").stdout)["problems"][0]
+    assert engine.finished(engine.submit())["result"][0]["meta"]["steps"] == 4

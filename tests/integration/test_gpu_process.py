@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from diffusers import UNet2DConditionModel
 
@@ -225,3 +226,29 @@ def test_an_image_that_does_not_fit_even_alone_fails_alone(
     assert (failed.image_id, failed.reason) == ("large", FailureReason.OUT_OF_MEMORY)
     assert "4096 × 4096" in failed.message
     generated(small_process, "small")
+
+
+# ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_words_that_are_not_read_are_told_and_the_brand_s_are_kept(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
+) -> None:
+    order = image(card("good", tiny_folders["good"]), "a")
+    long = msgspec.structs.replace(order.item, prompt="marble " * 20 + "warm, navy wood", brand_words="navy wood")
+    process.send(msgspec.structs.replace(order, item=long))
+    report = generated(process, "a")["a"]
+    assert report.recipe.prompt == "marble " * 10 + "marble, navy wood"
+    assert report.prompt_cut == "marble " * 9 + "warm"
+
+
+def test_a_safety_checker_is_named_as_the_cause_of_a_black_image(
+    process: GpuProcess, image: Orders, tmp_path: Path
+) -> None:
+    tiny.checked_pipeline().save_pretrained(tmp_path / "checked", safe_serialization=True)
+    order = image(card("checked", tmp_path / "checked"), "a")
+    item = msgspec.structs.replace(order.item, deliver_flawed=False)
+    process.send(msgspec.structs.replace(order, item=item))
+    failed = process.wait(Failed)
+    assert failed.reason is FailureReason.BLACK_IMAGE
+    assert "the model's safety checker made it black" in failed.message

@@ -11,7 +11,8 @@ import torch
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.loader import CannotLoad, NoDevice, choose_device
+from pipelines.worker.hub import CannotLoad
+from pipelines.worker.loader import NoDevice, choose_device
 from pipelines.worker.model_cache import ModelCache
 from server.models_file import load_models
 from tests.support.files import models_file

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import sqlite3
 import struct
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import ROOT, Server
+from tests.support.files import models_file
+from tests.support.server import ROOT, Server, StartServer, wait_for
 
 
 def test_clients(tiny_server: Server) -> None:
@@ -141,6 +143,38 @@ def test_models(tiny_server: Server, tmp_path: Path) -> None:
     assert told.returncode == as_json.returncode == 1
     assert "default_model = 1" in told.stderr
     assert json.loads(as_json.stdout)["ok"] is False
+
+
+def test_a_model_is_loaded_to_check_it(tiny_server: Server, tmp_path: Path) -> None:
+    good = tiny_server.backlot("models", "check", "--load", "good", "--json")
+    assert good.returncode == 0, good.stderr
+    revision = json.loads(good.stdout)["loaded"]["revision"]
+    job = tiny_server.finished(tiny_server.submit())
+    assert job["result"][0]["meta"]["model_revision"] == revision
+    unknown = tiny_server.backlot("models", "check", "--load", "goood")
+    assert "did you mean 'good'?" in unknown.stderr
+    assert unknown.returncode == 1
+
+
+def test_changed_files_are_taken_up_by_reload(
+    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folders["good"], tmp_path / "m")
+    server = start_server(models_file(tmp_path / "models.toml", {"m": folder}))
+    before = server.finished(server.submit(seed=1))["result"][0]["meta"]
+    # The same shapes with other values, written over the file that the model was read from.
+    file = "unet/diffusion_pytorch_model.safetensors"
+    (folder / file).write_bytes((tiny_folders["good"] / file).read_bytes()[:-400] + bytes(400))
+    unchanged = server.finished(server.submit(seed=1))["result"][0]["meta"]
+    assert unchanged["model_revision"] == before["model_revision"]
+    told = server.backlot("models", "reload", "m")
+    assert told.returncode == 0, told.stderr
+    wait_for(lambda: "m; enabled: m" in (server.data / "logs" / "server.log").read_text(), 10)
+    after = server.finished(server.submit(seed=1))["result"][0]["meta"]
+    assert after["model_revision"] != before["model_revision"]
+    refused = server.backlot("models", "reload", "n")
+    assert (refused.returncode, "Unknown model 'n'" in refused.stderr) == (1, True)
+    server.stop()
 
 
 def test_a_backup_is_whole(tiny_server: Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A real GPU process, spoken to in its protocol as the server does."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,13 +18,18 @@ T = TypeVar("T", bound=Report)
 class GpuProcess:
     """`python -m pipelines.worker` on the CPU, from here to the end of the with block."""
 
-    def __init__(self, logs: Path, memory_gib: float = 0) -> None:
+    def __init__(self, logs: Path, memory_gib: float = 0, **environment: str) -> None:
         """Start it; 0 GiB is no limit."""
         self._pipe, child = Pipe()
         with child:
             command = [sys.executable, "-m", "pipelines.worker", str(child.fileno()), "cpu", str(memory_gib), str(logs)]
             self._process = subprocess.Popen(
-                command, cwd=ROOT, pass_fds=[child.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                pass_fds=[child.fileno()],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
         #: Every report so far, oldest first.
         self.reports: list[Report] = []

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.support.files import models_file
+from tests.support.weights import bare_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SPEC = {"scene_type": "marble", "mood": "warm"}
@@ -141,9 +142,7 @@ class ServerWithoutGpu(Server):
 
     def __init__(self, folder: Path, **environment: str) -> None:
         """Make the models file and the data folder in `folder`."""
-        model = folder / "model"
-        model.mkdir()
-        (model / "model_index.json").write_text("{}")
+        model = bare_folder(folder / "model")
         super().__init__(folder / "data", models_file(folder / "models.toml", {"fake": model}), **environment)
 
 

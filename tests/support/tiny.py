@@ -28,8 +28,11 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -102,6 +105,25 @@ def unet_pipeline(vae_levels: int = 5) -> Any:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+
+
+def checked_pipeline() -> Any:
+    """A StableDiffusionPipeline whose safety checker objects to every image."""
+    plain = unet_pipeline()
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(vision_config={**vision, "image_size": 32, "patch_size": 16}, text_config=vision, projection_dim=16)
+    )
+    with torch.no_grad():
+        # No similarity is below these thresholds.
+        checker.concept_embeds_weights.fill_(-2.0)
+    return StableDiffusionPipeline(
+        **{
+            **plain.components,
+            "safety_checker": checker,
+            "feature_extractor": CLIPImageProcessor(size=32, crop_size=32),
+        }
     )
 
 

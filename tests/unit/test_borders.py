@@ -13,6 +13,7 @@ SHARED = {
     "pipelines",
     "pipelines.aspect_ratios",
     "pipelines.batch_choice",
+    "pipelines.card_check",
     "pipelines.colors",
     "pipelines.evaluation",
     "pipelines.failure_reason",
@@ -21,6 +22,7 @@ SHARED = {
     "pipelines.recipe",
     "pipelines.studio_tiny",
     "pipelines.studio_tiny.vocabulary",
+    "pipelines.weight_files",
 }
 
 

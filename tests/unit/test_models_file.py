@@ -1,5 +1,7 @@
 """models.toml: what is good loads, what is bad is told whole, and the shipped file is as it should be."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ from pipelines.colors import color_name, parse_color
 from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
 from server.workflows.prompts import of_scene
+from tests.support.files import models_file
 from tests.support.server import ROOT
+from tests.support.weights import bare_folder
 
 CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
 
@@ -33,7 +37,8 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'y'\n[models.x]\n" + CARD, ["default_model = 'y'", "choose one of x"]),
         ("default_model = 'x'\n[models.x]\nenabled = false\n" + CARD, ["set enabled = true"]),
         ("default_model = 'x y'\n[models.'x y']\n" + CARD, ["[models.'x y']", "letters, digits"]),
-        ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder", "no diffusers model at /nowhere"]),
+        ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', "folder = '/nowhere'"), ["[models.x] folder = '/nowhere': no diffusers model at"]),
         ("default_model = 'x'\n[models.x]\nprompt = '{colour}'\n" + CARD, ["prompt = '{colour}'", "{colors}"]),
         ("default_model = 'x'\n[models.x]\n" + CARD + "[operations.paint]", ["[operations.paint]", "background-generator"]),
         (
@@ -102,3 +107,98 @@ def test_what_is_no_colour(text: str) -> None:
 
 def test_colour_names() -> None:
     assert color_name((2, 1, 126)) == "navy"
+
+
+def card_of(folder: str) -> str:
+    return "default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', f'folder = "{folder}"')
+
+
+def test_a_folder_that_cannot_be_examined_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "sd.safetensors").write_bytes(b"-")
+    for folder, told in (
+        ("a", "symbolic link"),
+        ("n" * 300, "File name too long"),
+        (r"a\u0000b", "null byte"),
+        ("nowhere", "there is no such folder"),
+        ("single", "sd.safetensors; a single-file checkpoint has to be converted"),
+        ("single/sd.safetensors", "it is a file"),
+    ):
+        found = problems(path, card_of(folder))
+        assert told in found
+        assert "\n" not in found
+
+
+def test_a_folder_of_another_user(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "open" / "m")
+    path = tmp_path / "open" / "models.toml"
+    path.write_text(card_of("m"))
+    # For another user than this one: those above the folder are open, it is not.
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    folder.chmod(0o700 if os.geteuid() == 0 else 0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ModelsFileError, match="may not be read by this user; change its owner or mode"):
+            load_models(path)
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+    assert load_models(path).models["x"].weights.stamp is not None
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + ("default_model = 'x'\n[models.x]\n" + CARD).encode())
+    assert list(load_models(path).models) == ["x"]
+
+
+def test_a_card_changes_with_the_files_of_its_folder(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m")
+    path = tmp_path / "models.toml"
+    path.write_text(card_of("m"))
+    before = load_models(path)
+    assert load_models(path) == before
+    (folder / "unet" / "config.json").write_text("{ }")
+    assert load_models(path).models["x"].weights != before.models["x"].weights
+    assert "the server works it out" in problems(path, card_of("m") + 'stamp = "x"')
+
+
+def two_models(path: Path) -> Path:
+    """Write a file with the models `a` and `b`, each of a folder beside it."""
+    return models_file(path / "models.toml", {name: bare_folder(path / name) for name in ("a", "b")})
+
+
+def test_a_model_with_damaged_files_takes_no_other_away(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    shutil.rmtree(tmp_path / "b" / "unet")
+    models = load_models(path)
+    assert list(models.enabled) == ["a", "b"]
+    assert list(models.unusable) == ["b"]
+    assert models.problems == [
+        "[models.b] unet: model_index.json names it, and there is no folder unet; copy the whole model"
+    ]
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(ModelsFileError, match="there is no such folder") as refused:
+        load_models(path)
+    assert len(refused.value.problems) == 2
+
+
+def test_a_model_that_becomes_unusable_stays_as_it_was(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    before = load_models(path)
+    shutil.rmtree(tmp_path / "b" / "unet")
+    path.write_text(
+        path.read_text().replace("steps = 3", "steps = 5")
+        + "[models.c]\nfolder = 'nowhere'\n"
+        + CARD.partition("\n")[2]
+    )
+    after = load_models(path).keeping(before)
+    assert {name: card.sampling.steps for name, card in after.models.items()} == {"a": 5, "b": 3, "c": 4}
+    # There is no former c.
+    assert list(after.unusable) == ["c"]

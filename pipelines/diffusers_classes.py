@@ -1,0 +1,57 @@
+"""What the classes of the installed diffusers take, read from its source: so a card can be checked without torch."""
+
+import ast
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+#: The folders of diffusers' source that a class is looked for in.
+Part = Literal["pipelines", "schedulers"]
+
+_CLASS = re.compile(rb"^class (\w+)", re.MULTILINE)
+
+
+def class_names(part: Part) -> list[str]:
+    """Return the names of the pipelines, or of the schedulers, sorted."""
+    suffix = "Pipeline" if part == "pipelines" else "Scheduler"
+    found = {name.decode() for path in _files(part) for name in _CLASS.findall(path.read_bytes())}
+    return sorted(name for name in found if name.endswith(suffix))
+
+
+@cache
+def parameters(part: Part, class_name: str, method: str) -> tuple[str, ...] | None:
+    """Return what a method takes by name, without `self`; None if diffusers has no such class, or the class no such method.
+
+    A method that the class inherits from another class of the same part is found as well.
+    """
+    found = _class(part, class_name)
+    if found is None:
+        return None
+    for member in found.body:
+        if isinstance(member, ast.FunctionDef) and member.name == method:
+            taken = (*member.args.posonlyargs, *member.args.args, *member.args.kwonlyargs)
+            return tuple(argument.arg for argument in taken[1:])
+    bases = (base.id for base in found.bases if isinstance(base, ast.Name) and base.id != class_name)
+    return next((inherited for base in bases if (inherited := parameters(part, base, method)) is not None), None)
+
+
+@cache
+def _class(part: Part, name: str) -> ast.ClassDef | None:
+    """Return the definition of a class. Only the file that holds it is parsed: all of them would take seconds."""
+    start = re.compile(rb"^class %s\b" % re.escape(name.encode()), re.MULTILINE)
+    for path in _files(part):
+        source = path.read_bytes()
+        if f"class {name}".encode() in source and start.search(source):
+            body = ast.parse(source).body
+            return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    return None
+
+
+@cache
+def _files(part: Part) -> tuple[Path, ...]:
+    spec = importlib.util.find_spec("diffusers")
+    if spec is None or not spec.submodule_search_locations:
+        return ()
+    return tuple(sorted((Path(spec.submodule_search_locations[0]) / part).rglob("*.py")))

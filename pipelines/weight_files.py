@@ -1,0 +1,159 @@
+"""The weight files of a diffusers folder: which ones a component is read from, and what is wrong with them as files.
+
+Everything here reads file names, sizes and headers only, and needs no torch.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+#: What a folder of diffusers, and one of transformers, calls the weights of a component.
+_STEMS = ("diffusion_pytorch_model", "model")
+#: How a Git LFS pointer begins, which stands in for a file that was never downloaded.
+_LFS_POINTER = b"version https://git-lfs"
+#: safetensors itself refuses a longer header.
+_LONGEST_HEADER = 100_000_000
+
+
+class BadWeights(Exception):
+    """A component cannot be read from its files; the message names the file and the way out."""
+
+
+class WeightFiles(msgspec.Struct, frozen=True):
+    """The files that one component is read from."""
+
+    files: tuple[Path, ...]
+    #: The variant that was found: the wanted one, or None if the component has only plain files.
+    variant: str | None
+    #: Key → file name, if the weights are in several files.
+    index: dict[str, str]
+
+    def holding(self, key: str) -> str:
+        """Return the name of the file that holds a key, or should; of all files if none of them is known to."""
+        return self.index.get(key) or ", ".join(path.name for path in self.files)
+
+
+def weight_files(component: Path, variant: str | None) -> WeightFiles:
+    """Return the safetensors files that diffusers would read a component from. Raises BadWeights if they are not whole.
+
+    A component without files of the variant is read from its plain files, as diffusers does.
+    """
+    names = {path.name for path in component.iterdir()}
+    for wanted in dict.fromkeys((variant, None)):
+        for stem in _STEMS:
+            single = f"{stem}.{wanted}.safetensors" if wanted else f"{stem}.safetensors"
+            indices = [f"{stem}.safetensors.index.{wanted}.json"] if wanted else []
+            indices.append(f"{single}.index.json")
+            # If there are both, diffusers reads the shards and transformers the single file.
+            for name in [single, *indices] if stem == "model" else [*indices, single]:
+                if name not in names:
+                    continue
+                index = {} if name == single else _read_index(component / name)
+                files = tuple(component / file for file in sorted(set(index.values()) or {single}))
+                for file in files:
+                    _check_file(file)
+                return WeightFiles(files, wanted, index)
+    raise BadWeights(_why_none(component, sorted(names), variant))
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    try:
+        index = json.loads(path.read_bytes())["weight_map"]
+        return {str(key): str(file) for key, file in index.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadWeights(f"{_place(path)} is not an index of shards ({error!r}); copy it again") from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise BadWeights if a safetensors file is not there, or is not as long as its header says."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(64)
+            if start.startswith(_LFS_POINTER):
+                raise BadWeights(
+                    f"{_place(path)} is a Git LFS pointer, not the weights; run git lfs pull in the folder it came from"
+                )
+            length = struct.unpack("<Q", start[:8])[0] if size >= 8 else 0
+            if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+                raise BadWeights(f"{_place(path)} is no safetensors file, or is cut off ({size} bytes); copy it again")
+            file.seek(8)
+            header = json.loads(file.read(length))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    except FileNotFoundError as error:
+        raise BadWeights(f"{_place(path)} is missing, which its index names; copy it again") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise BadWeights(f"{_place(path)} has {size} bytes, and its header says {expected}; copy it again")
+    if not ends:
+        raise BadWeights(f"{_place(path)} holds no weights; copy it again")
+
+
+def _why_none(component: Path, names: list[str], variant: str | None) -> str:
+    safe = [name for name in names if name.endswith(".safetensors")]
+    others = sorted({part for name in safe for stem in _STEMS if (part := _variant_of(name, stem))})
+    pickles = [name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth"))]
+    wanted = f"no safetensors weights of variant {variant!r}" if variant else "no safetensors weights"
+    if others:
+        found, way_out = f"only of variant {', '.join(others)}", f"set variant = {others[0]!r}"
+    elif pickles:
+        found, way_out = f"only {pickles[0]}", "pickles can run code and are not read; convert it to safetensors"
+    else:
+        found, way_out = f"only {', '.join(names[:3])}" if names else "an empty folder", "copy the weights into it"
+    return f"{component.name} has {wanted}, {found}; {way_out}"
+
+
+def _variant_of(name: str, stem: str) -> str | None:
+    """Return `fp16` of `model.fp16.safetensors` and of `model.fp16-00001-of-00002.safetensors`."""
+    if not name.startswith(f"{stem}."):
+        return None
+    variant = name.removeprefix(f"{stem}.").removesuffix("safetensors").rstrip(".").split("-")[0]
+    return variant or None
+
+
+def _place(path: Path) -> str:
+    """Return a file's name with its component's folder, which tells it from those of the other components."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder in a fixed order, through links to folders too; hidden files do not count.
+
+    Raises OSError if a part of it cannot be examined.
+    """
+    yield from sorted(_walk(folder, frozenset()))
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        # A link to a folder above this one: everything in it was seen.
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _walk(path, above | {here})
+        elif path.is_file() and not path.name.startswith("."):
+            yield path
+
+
+def stamp_of(folder: Path) -> str:
+    """Return 16 hex digits that change if a file below the folder is written, replaced, added or removed.
+
+    Copying the folder changes them too. Raises OSError.
+    """
+    digest = hashlib.sha256()
+    for path in files_of(folder):
+        status = path.stat()
+        digest.update(
+            f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}\0".encode(
+                errors="surrogateescape"
+            )
+        )
+    return digest.hexdigest()[:16]

@@ -1,0 +1,107 @@
+"""The parts of a pipeline that have weights, read one by one, so that no weight can be missing or left over unnoticed.
+
+`from_pretrained` of diffusers and of transformers fills a weight that its file lacks with random numbers, and only warns.
+"""
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from pipelines.model_card import ModelCard
+from pipelines.weight_files import BadWeights, WeightFiles, weight_files
+from pipelines.worker.torch_errors import is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+#: Keys that files have beside the weights of a class that does not use them: buffers that are worked out anew, and heads
+#: for other tasks.
+_HARMLESS = re.compile(
+    r"(^|\.)(position_ids|inv_freq|num_batches_tracked)$|^(lm_head|text_projection|logit_scale|vision_model|visual_projection)(\.|$)"
+)
+#: Keys that a message names.
+_NAMED = 3
+
+
+def load_components(card: ModelCard, folder: Path) -> dict[str, Any]:
+    """Return the components with weights by name, in host memory and in the card's dtype.
+
+    Raises BadWeights if one of them is not given all of its weights, or has files with weights of something else.
+    """
+    index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
+    found: dict[str, Any] = {}
+    for name, value in index.items():
+        kind = _class_of(value)
+        # What is kept beside model_index.json itself, or has no weights, is left to diffusers.
+        if kind is not None and (folder / name).is_dir():
+            found[name] = _load(kind, folder / name, card)
+    return found
+
+
+def _class_of(value: object) -> Any:
+    """Return the class that an entry of model_index.json names, if it is one with weights; else None."""
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
+        return None
+    library, name = value
+    modules = {"diffusers": diffusers, "transformers": transformers}
+    kind = getattr(modules.get(library) or getattr(diffusers.pipelines, library, None), name, None)
+    if isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin | transformers.PreTrainedModel):
+        return kind
+    return None
+
+
+def _load(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
+    files = weight_files(folder, card.weights.variant)
+    dtype = "dtype" if issubclass(kind, transformers.PreTrainedModel) else "torch_dtype"
+    try:
+        module, told = kind.from_pretrained(
+            folder,
+            **{dtype: getattr(torch, card.weights.dtype)},
+            # transformers takes a variant of None for a part of the name.
+            **({"variant": files.variant} if files.variant else {}),
+            # Weights as pickles can run code.
+            use_safetensors=True,
+            # Weights that are mapped from their files would change, or end the process, as soon as somebody writes there.
+            disable_mmap=True,
+            low_cpu_mem_usage=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise BadWeights(f"{folder.name} cannot be read ({type(error).__name__}: {error})") from error
+    # A shard that lacks what its index promises is found only here.
+    empty = {name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta}
+    _check(folder.name, files, set(told["missing_keys"]) | empty, set(told["unexpected_keys"]))
+    return module
+
+
+def _check(name: str, files: WeightFiles, missing: set[str], unexpected: set[str]) -> None:
+    """Raise BadWeights if keys are missing or left over. A file of other prefixes has both; harmless ones are logged."""
+    harmless = {key for key in unexpected if _HARMLESS.search(key)}
+    left_over = unexpected - harmless
+    if harmless:
+        log.info("%s: %s of %s are not used, and need not be", name, _listed(harmless), _names(files, harmless))
+    told = []
+    if missing:
+        told.append(f"{_names(files, missing)} lacks {_listed(missing)}")
+    if left_over:
+        told.append(f"{_names(files, left_over)} holds {_listed(left_over)}, which {name} does not have")
+    if told:
+        log.error("%s: missing: %s; left over: %s", name, sorted(missing), sorted(left_over))
+        raise BadWeights(f"{name}: {'; '.join(told)}")
+
+
+def _names(files: WeightFiles, keys: set[str]) -> str:
+    return ", ".join(sorted({files.holding(key) for key in keys})[:_NAMED])
+
+
+def _listed(keys: set[str]) -> str:
+    """Return `a, b, c and 7 more`."""
+    first = sorted(keys)[:_NAMED]
+    return ", ".join(first) + (f" and {len(keys) - len(first)} more" if len(keys) > len(first) else "")

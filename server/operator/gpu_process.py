@@ -1,0 +1,53 @@
+"""A GPU process of a command's own, for one order."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from pipelines.protocol import Order, Report
+from server.operator.errors import CommandError
+from server.scheduler.process import GpuProcess
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+async def ask(settings: Settings, purpose: str, order: Order, answer: Callable[[Report], T | None]) -> T:
+    """Return the first answer that a new GPU process gives to an order; its log goes to a folder named for the purpose.
+
+    `answer` returns None for a report that is not the answer yet. Raises CommandError, as `answer` may.
+    """
+    done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def on_report(report: Report) -> None:
+        if done.done():
+            return
+        try:
+            found = answer(report)
+        except CommandError as error:
+            done.set_exception(error)
+            return
+        if found is None:
+            log.debug("%s", report)
+        else:
+            done.set_result(found)
+
+    def on_exit(status: int) -> None:
+        if not done.done():
+            done.set_exception(CommandError(f"the GPU process ended with status {status}; its log in {logs} says why"))
+
+    # The server's own work comes first, and its log is not for what happens here.
+    logs = settings.logs / purpose
+    os.nice(10)
+    process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
+    process.follow(on_report, on_exit)
+    process.send(order)
+    try:
+        return await done
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)

@@ -1,0 +1,28 @@
+"""A folder of a diffusers model that can be looked at but not loaded: real file formats, tiny contents, no torch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+
+def bare_folder(folder: Path, pipeline: str = "StableDiffusionPipeline", scheduler: str = "DDIMScheduler") -> Path:
+    """Write model_index.json and the files that it names."""
+    components: dict[str, list[str | None]] = {
+        "scheduler": ["diffusers", scheduler],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "safety_checker": [None, None],
+    }
+    for name, (library, _) in components.items():
+        if library is not None:
+            (folder / name).mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, **components}))
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    (folder / "tokenizer" / "tokenizer.json").write_text("{}")
+    for name, stem in (("text_encoder", "model"), ("unet", "diffusion_pytorch_model")):
+        (folder / name / "config.json").write_text("{}")
+        save_file({"weight": np.zeros(1000, np.float32)}, folder / name / f"{stem}.safetensors")
+    return folder

@@ -1,0 +1,187 @@
+"""Cards that contradict their pipeline or ask what it does not have, and folders that cannot be used: told without torch."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.card_check import problems_of
+from pipelines.diffusers_classes import class_names, parameters
+from pipelines.model_card import ModelCard
+from tests.support.weights import bare_folder
+
+
+def problems(folder: Path | None, **card: Any) -> str:
+    values = {"licence": "l", "tiers": ("1K",), "steps": 2, "guidance": 2.0, **card}
+    return "\n".join(problems_of(ModelCard.from_flat(name="x", **values), folder))
+
+
+def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
+    assert problems(bare_folder(tmp_path / "m")) == ""
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"scheduler": "EulerDiscreteSchedular"}, "did you mean 'EulerDiscreteScheduler'?"),
+        ({"scheduler": "UNet2DConditionModel"}, "diffusers has no such scheduler"),
+        (
+            {"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"use_karras_sigma": True}},
+            "scheduler_options.use_karras_sigma: EulerDiscreteScheduler has no such option; did you mean 'use_karras_sigmas'?",
+        ),
+        ({"scheduler_options": {"use_karras_sigmas": True}}, "DDIMScheduler has no such option"),
+        ({"arguments": {"guidance_rescal": 0.5}}, "takes no such argument; did you mean 'guidance_rescale'?"),
+        ({"arguments": {"num_inference_steps": 9}}, "the card's steps says it"),
+        ({"arguments": {"timesteps": [9]}}, "the card's steps says it"),
+        ({"arguments": {"height": 64}}, "the spec's resolution and aspect_ratio say it"),
+        ({"arguments": {"guidance_scale": 9}}, "the card's guidance says it"),
+        ({"arguments": {"eta": 1.0}, "scheduler": "EulerDiscreteScheduler"}, "arguments.eta: EulerDiscreteScheduler does not use"),
+        ({"guidance_argument": "cfg"}, "StableDiffusionPipeline takes no such argument; it takes guidance_scale"),
+        ({"guidance_argument": "guidance_scal"}, "did you mean 'guidance_scale'?"),
+        ({"guidance_argument": "height"}, "that is not guidance"),
+        ({"variant": "fp16"}, "no file of the folder is of this variant"),
+    ],
+)  # fmt: skip
+def test_what_a_card_asks_in_vain_is_refused(tmp_path: Path, card: dict[str, Any], told: str) -> None:
+    assert told in problems(bare_folder(tmp_path / "m"), **card)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"use_karras_sigmas": True}},
+        {"arguments": {"guidance_rescale": 0.5, "clip_skip": 1, "eta": 1.0}},
+        {"negative_prompt": "clutter"},
+    ],
+)
+def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str, Any]) -> None:
+    assert problems(bare_folder(tmp_path / "m"), **card) == ""
+
+
+def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m", pipeline="FluxPipeline")
+    assert "only with guidance_argument = 'true_cfg_scale'" in problems(folder, negative_prompt="clutter")
+    assert problems(folder, negative_prompt="clutter", guidance_argument="true_cfg_scale") == ""
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "told"),
+    [
+        ("StableDiffusionInpaintPipeline", "paints into a picture"),
+        ("StableDiffusionXLImg2ImgPipeline", "changes a picture"),
+        ("StableDiffusionXLControlNetPipeline", "follows a control picture"),
+        ("WanPipeline", "makes films"),
+        ("QwenImageEditPipeline", "needs more than words"),
+        ("StableDiffusionUpscalePipeline", "text-to-image"),
+        ("StableDiffusionPipelin", "did you mean 'StableDiffusionPipeline'?"),
+        (["own", "OwnPipeline"], "brings code of its own"),
+    ],
+)
+def test_a_pipeline_of_another_kind_is_refused(tmp_path: Path, pipeline: Any, told: str) -> None:
+    assert told in problems(bare_folder(tmp_path / "m", pipeline=pipeline))
+
+
+@pytest.mark.parametrize(
+    ("hub", "told"),
+    [
+        ("https://huggingface.co/org/name/tree/main", "write hub = 'org/name'"),
+        ("huggingface.co/org/name", "write hub = 'org/name'"),
+        ("/models/sdxl", "write folder"),
+        ("a/b/c", "write folder"),
+        ("my model", "looks like org/name"),
+        ("org/name", ""),
+        ("name", ""),
+    ],
+)
+def test_what_is_no_hub_id(hub: str, told: str) -> None:
+    found = problems(None, hub=hub)
+    assert (told in found) if told else (found == "")
+
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+def cut(folder: Path) -> None:
+    (folder / UNET).write_bytes((folder / UNET).read_bytes()[:-100])
+
+
+def cut_in_the_header(folder: Path) -> None:
+    (folder / UNET).write_bytes((folder / UNET).read_bytes()[:20])
+
+
+def emptied(folder: Path) -> None:
+    (folder / "text_encoder/model.safetensors").write_bytes(b"")
+
+
+def pointer(folder: Path) -> None:
+    (folder / "text_encoder/model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
+
+
+def of_a_variant_only(folder: Path) -> None:
+    (folder / UNET).rename((folder / UNET).with_suffix(".fp16.safetensors"))
+
+
+def as_a_pickle_only(folder: Path) -> None:
+    (folder / UNET).rename((folder / UNET).with_suffix(".bin"))
+
+
+def without_weights(folder: Path) -> None:
+    (folder / UNET).unlink()
+
+
+def without_tokenizer(folder: Path) -> None:
+    shutil.rmtree(folder / "tokenizer")
+
+
+def without_vocabulary(folder: Path) -> None:
+    (folder / "tokenizer/tokenizer.json").rename(folder / "tokenizer/tokenizer_config.json")
+
+
+def without_a_shard(folder: Path) -> None:
+    index = {
+        "weight_map": {"weight": "diffusion_pytorch_model-00001-of-00002.safetensors", "other": "gone.safetensors"}
+    }
+    (folder / UNET).rename(folder / "unet/diffusion_pytorch_model-00001-of-00002.safetensors")
+    (folder / f"{UNET}.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (cut, f"{UNET} has 3980 bytes, and its header says 4080"),
+        (cut_in_the_header, f"{UNET} is no safetensors file, or is cut off (20 bytes)"),
+        (emptied, "text_encoder/model.safetensors is no safetensors file, or is cut off (0 bytes)"),
+        (pointer, "text_encoder/model.safetensors is a Git LFS pointer"),
+        (of_a_variant_only, "set variant = 'fp16'"),
+        (as_a_pickle_only, "convert it to safetensors"),
+        (without_weights, "unet: its folder has no weights"),
+        (without_tokenizer, "there is no folder tokenizer"),
+        (without_vocabulary, "no vocabulary"),
+        (without_a_shard, "unet/gone.safetensors is missing"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, damage: Callable[[Path], None], told: str) -> None:
+    folder = bare_folder(tmp_path / "m")
+    damage(folder)
+    assert told in problems(folder)
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m")
+    shutil.move(folder / "unet", tmp_path / "elsewhere")
+    (folder / "unet").symlink_to(tmp_path / "elsewhere")
+    assert problems(folder) == ""
+    os.truncate(tmp_path / "elsewhere" / "diffusion_pytorch_model.safetensors", 100)
+    assert "unet/diffusion_pytorch_model.safetensors" in problems(folder)
+
+
+def test_diffusers_source_is_understood() -> None:
+    assert "FlowMatchEulerDiscreteScheduler" in class_names("schedulers")
+    assert "max_sequence_length" in (parameters("pipelines", "FluxPipeline", "__call__") or ())
+    assert parameters("pipelines", "NoSuchPipeline", "__call__") is None
