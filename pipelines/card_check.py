@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipelines.diffusers_classes import class_names, parameters
+from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights, weight_files
 
 #: What Backlot passes to every call.
-_NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type", "callback_on_step_end")
+_NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
+#: How a pipeline tells of its steps; the first ones of diffusers do so by `callback`.
+_CALLBACKS = ("callback_on_step_end", "callback")
 #: A pipeline that takes one of these changes a picture, follows one, or makes films.
 _OTHER_KINDS = {
     "mask_image": "paints into a picture",
@@ -68,15 +71,21 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     hub = card.weights.hub
     if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96):
         yield f"hub = {hub!r}: {_hub_hint(hub)}"
-    pipeline, scheduler = None, card.weights.scheduler
+    pipeline: object = card.weights.pipeline
+    scheduler = card.weights.scheduler
     if folder is not None:
         index = _read_json(folder / "model_index.json")
-        pipeline = index.get("_class_name")
-        yield from _problems_of_kind(pipeline)
+        own = index.get("_class_name")
+        if pipeline is not None and pipeline != own:
+            yield f"pipeline = {pipeline!r}: the folder says {own!r}; remove the key"
+        pipeline = own
+        yield from _problems_of_kind("model_index.json", pipeline)
         present = index.get("scheduler")
         if scheduler is None and isinstance(present, list) and len(present) == 2:
             scheduler = present[1]
         yield from _problems_of_components(card, folder, index)
+    elif pipeline is not None:
+        yield from _problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
     known = class_names("schedulers") if card.weights.scheduler is not None else []
     if card.weights.scheduler is not None and card.weights.scheduler not in known:
         near = did_you_mean(card.weights.scheduler, known)
@@ -96,23 +105,34 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _problems_of_kind(pipeline: object) -> Iterator[str]:
+def pipeline_of(folder: Path) -> str | None:
+    """Return the class that a folder's model_index.json names; None if it brings a class of its own.
+
+    Raises OSError or ValueError if that cannot be read.
+    """
+    name = _read_json(folder / "model_index.json").get("_class_name")
+    return name if isinstance(name, str) else None
+
+
+def _problems_of_kind(place: str, pipeline: object) -> Iterator[str]:
     if not isinstance(pipeline, str):
-        yield "model_index.json: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
+        yield f"{place}: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
         return
     taken = parameters("pipelines", pipeline, "__call__")
     if taken is None:
         near = did_you_mean(pipeline, class_names("pipelines"))
-        yield f"model_index.json: the installed diffusers has no {pipeline}{near}"
+        yield f"{place}: the installed diffusers has no {pipeline}{near}"
         return
     other = next((what for name, what in _OTHER_KINDS.items() if name in taken), None)
     lacking = [name for name in _NEEDED if name not in taken]
+    if not set(_CALLBACKS) & set(taken):
+        lacking.append(_CALLBACKS[0])
     if other is None and _OTHER_NAMES.search(pipeline):
         other = "needs more than words, or makes no picture"
     if other is not None:
-        yield f"model_index.json: {pipeline} {other}; backgrounds need a text-to-image pipeline"
+        yield f"{place}: {pipeline} {other}; backgrounds need a text-to-image pipeline"
     elif lacking:
-        yield f"model_index.json: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
+        yield f"{place}: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
 
 
 def _problems_of_components(card: ModelCard, folder: Path, index: dict[str, object]) -> Iterator[str]:
@@ -166,12 +186,13 @@ def _problems_of_call(card: ModelCard, pipeline: object, scheduler: object) -> I
         if name not in taken and name not in _SAID_ELSEWHERE:
             yield f"arguments.{name}: {pipeline} takes no such argument{did_you_mean(name, taken)}"
     if card.wording.negative_prompt.strip():
-        # Such a pipeline reads a negative prompt only if its second guidance is on.
-        second = "true_cfg_scale"
         if "negative_prompt" not in taken:
             yield f"negative_prompt: {pipeline} takes none; remove the key"
-        elif second in taken and guidance != second and second not in card.sampling.arguments:
-            yield f"negative_prompt: {pipeline} uses it only with guidance_argument = {second!r}; set that or remove the key"
+        elif SECOND_GUIDANCE in taken and guidance != SECOND_GUIDANCE and SECOND_GUIDANCE not in card.sampling.arguments:
+            yield (
+                f"negative_prompt: {pipeline} uses it only with guidance_argument = {SECOND_GUIDANCE!r};"
+                " set that or remove the key"
+            )
     step = parameters("schedulers", scheduler, "step") if isinstance(scheduler, str) else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"

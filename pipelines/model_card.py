@@ -35,6 +35,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Changes if a file of the folder is written, see weight_files.stamp_of. The server sets it when it reads models.toml;
     #: there it is no key.
     stamp: str | None = None
+    #: The class of diffusers that runs the model. A folder says it itself, and the server sets it; a hub id's files may not
+    #: be here yet.
+    pipeline: str | None = None
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -131,11 +134,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         }
         return cls(**groups, **values)
 
-    @property
-    def follows_negative_prompts(self) -> bool:
-        """Whether a negative prompt changes the image: only classifier-free guidance reads one."""
-        return self.wording.vocabulary is None and self.sampling.guidance > 1
-
 
 def _names(struct: type[msgspec.Struct]) -> list[str]:
     return [field.name for field in msgspec.structs.fields(struct)]
@@ -168,7 +166,7 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "stamp", "revision"})
+IN_REVISION = frozenset({"folder", "hub", "stamp", "pipeline", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
 #: Fields that the digests of the first version's images were made of.

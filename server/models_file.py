@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS
-from pipelines.card_check import problems_of
+from pipelines.card_check import pipeline_of, problems_of
 from pipelines.model_card import FlatCard, ModelCard
 from pipelines.weight_files import stamp_of
 from server.jobs import FailureMode, JobType
@@ -208,8 +208,8 @@ def _with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
     if weights.folder is None:
         return card, list(problems_of(card, None)) if card.enabled else []
     folder = _absolute(base, weights.folder)
-    problems, stamp = _examine(card, folder) if card.enabled else ([], None)
-    placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp)
+    problems, pipeline, stamp = _examine(card, folder) if card.enabled else ([], weights.pipeline, None)
+    placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp, pipeline=pipeline)
     return msgspec.structs.replace(card, weights=placed), problems
 
 
@@ -222,23 +222,23 @@ def _absolute(base: Path, folder: str) -> Path:
         return base.absolute() / folder
 
 
-def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None]:
-    """Return what is wrong with a card as its pipeline would see it and with its folder, and the folder's stamp."""
+def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None, str | None]:
+    """Return what is wrong with a card as its pipeline would see it and with its folder, that pipeline, and the folder's stamp."""
     key = f"folder = {_short(card.weights.folder)}"
     remedy = "correct the path or set enabled = false"
     try:
         folder.stat()
         if not (folder / "model_index.json").exists():
-            return [f"{key}: no diffusers model at {folder} ({_what_is_there(folder)}); {remedy}"], None
-        return list(problems_of(card, folder)), stamp_of(folder)
+            return [f"{key}: no diffusers model at {folder} ({_what_is_there(folder)}); {remedy}"], None, None
+        return list(problems_of(card, folder)), pipeline_of(folder), stamp_of(folder)
     except FileNotFoundError:
-        return [f"{key}: no diffusers model at {folder} (there is no such folder); {remedy}"], None
+        return [f"{key}: no diffusers model at {folder} (there is no such folder); {remedy}"], None, None
     except PermissionError as error:
         denied = f"{error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
-        return [f"{key}: {denied}"], None
+        return [f"{key}: {denied}"], None, None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        return [f"{key}: it cannot be examined ({why}); {remedy}"], None
+        return [f"{key}: it cannot be examined ({why}); {remedy}"], None, None
 
 
 def _what_is_there(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """What a pipeline is called with for a batch of images, and which step each of its denoiser calls ends."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -41,10 +41,44 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
     return arguments
 
 
-def blacked_out(output: Any, images: int) -> list[bool]:
-    """Return which images of a pipeline's output its safety checker made black; most pipelines have none."""
+class Pictures(msgspec.Struct, frozen=True):
+    """What a pipeline's call returned."""
+
+    #: (images, 3, height, width), 0–1, on the device.
+    images: torch.Tensor
+    #: Which of them the pipeline's safety checker made black; most pipelines have none.
+    blacked_out: list[bool]
+
+
+def run_call(
+    pipeline: Any,
+    model: LoadedModel,
+    settings: CallSettings,
+    items: Sequence[Item],
+    after_call: Callable[[int | None, torch.Tensor], None],
+) -> Pictures:
+    """Call a pipeline for these images, and `after_call` with the step that a denoiser call ended, if any, and the latents.
+
+    `pipeline` is the model's, or a copy of it.
+    """
+    arguments = call_arguments(model, settings, items)
+    if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
+
+        def on_call_end(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            after_call(steps_done(pipeline, call, settings.steps), tensors["latents"])
+            return tensors
+
+        arguments["callback_on_step_end"] = on_call_end
+    else:
+        # The first pipelines of diffusers, such as PixArt's, count steps, and do so themselves.
+        arguments["callback"] = lambda step, _, latents: after_call(step + 1, latents)
+    if "resolutions" in vars(pipeline):
+        # Kandinsky 5 makes the one of these that is nearest in shape, whatever size it is asked for.
+        pipeline.resolutions = [(settings.width, settings.height)]
+    output = pipeline(**arguments)
+    images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
-    return [bool(flag) for flag in found] if found else [False] * images
+    return Pictures(images, [bool(flag) for flag in found] if found else [False] * len(items))
 
 
 def steps_done(pipeline: Any, call: int, steps: int) -> int | None:

@@ -18,7 +18,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
-from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
@@ -135,24 +135,21 @@ class Slots:
     def _generate(self, slot: _Slot) -> Denoised:
         """Run the stock call for one image, in its coroutine."""
 
-        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            done = steps_done(pipeline, call, self._settings.steps)
-            if done == self._settings.steps:
+        def after_call(step: int | None, latents: torch.Tensor) -> None:
+            if step == self._settings.steps:
                 # This waits for the device, so that the time is true.
-                slot.finite = bool(torch.isfinite(tensors["latents"]).all())
+                slot.finite = bool(torch.isfinite(latents).all())
             slot.last_step = time.perf_counter()
-            if done is not None:
-                self._watch(Stepped(slot.item, done))
-            return tensors
+            if step is not None:
+                self._watch(Stepped(slot.item, step))
 
-        arguments = call_arguments(self._model, self._settings, [slot.item])
-        output = self._pipeline_of_slot()(**arguments, callback_on_step_end=after_call)
-        image = output.images[0].float().cpu()
+        made = run_call(self._pipeline_of_slot(), self._model, self._settings, [slot.item], after_call)
+        image = made.images[0].float().cpu()
         timings = {
             "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, timings, blacked_out(output, 1)[0])
+        return Denoised(slot.item, image, slot.finite, timings, made.blacked_out[0])
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""

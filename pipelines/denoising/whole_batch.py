@@ -8,7 +8,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Stepped, Watch
-from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
@@ -87,29 +87,25 @@ class WholeBatch:
         calls = 0
         finite = [True] * self._batch_size
 
-        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def after_call(step: int | None, latents: torch.Tensor) -> None:
             nonlocal last_step, calls
-            done = steps_done(pipeline, call, self._settings.steps)
-            if done == self._settings.steps:
+            if step == self._settings.steps:
                 # This waits for the device, so that the time is true.
-                finite[:] = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
+                finite[:] = torch.isfinite(latents).flatten(1).all(1).tolist()
             last_step, calls = time.perf_counter(), calls + 1
             for item in items:
-                if done is not None and item.image_id not in self._left:
-                    self._watch(Stepped(item, done))
+                if step is not None and item.image_id not in self._left:
+                    self._watch(Stepped(item, step))
             pause()
-            return tensors
 
-        arguments = call_arguments(self._model, self._settings, [*items, *padding])
-        output = self._model.pipeline(**arguments, callback_on_step_end=after_call)
-        images = output.images[: len(items)].float().cpu()
+        made = run_call(self._model.pipeline, self._model, self._settings, [*items, *padding], after_call)
+        images = made.images[: len(items)].float().cpu()
         timings = {
             "denoising_s": round(last_step - started, 4),
             "decoding_s": round(time.perf_counter() - last_step, 4),
         }
         self._seconds_per_step = (last_step - started) / max(calls, 1)
-        black = blacked_out(output, len(items))
         return [
             Denoised(item, image, good, timings, made_black)
-            for item, image, good, made_black in zip(items, images, finite, black, strict=False)
+            for item, image, good, made_black in zip(items, images, finite, made.blacked_out, strict=False)
         ]

@@ -29,6 +29,8 @@ _BLOCKS = 32
 _BLOCK = 2**20
 
 
+#: Pipelines whose parts do not show that they round sizes.
+_SIZE_FACTORS = {"QwenImage21Pipeline": 32}
 #: What diffusers and transformers raise if a part without weights is not there, or not whole.
 _UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
 
@@ -91,7 +93,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     if changed:
         # The revision might tell of other bytes than those in memory.
         raise CannotLoad(f"{card.name}: files in {folder} were written while they were read; load it again afterwards")
-    _refuse(card, _problems_of_size(card, pipeline))
+    _refuse(card, _problems_of_sampling(card, pipeline))
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
@@ -108,21 +110,35 @@ def _refuse(card: ModelCard, problems: Iterable[str]) -> None:
         raise CannotLoad(f"{card.name} cannot be used: {'; '.join(told)}")
 
 
-def _problems_of_size(card: ModelCard, pipeline: Any) -> Iterator[str]:
-    """Yield what is wrong with the card's multiple_of: a pipeline rounds a size that it cannot make, and `meta` would lie."""
-    processor: Any = getattr(pipeline, "image_processor", None)
-    # The processor's factor counts the packing of latents in as well; the denoiser cuts them into patches.
-    factor = getattr(getattr(processor, "config", None), "vae_scale_factor", 1)
-    denoiser: Any = getattr(pipeline, "transformer", None)
-    patch = getattr(getattr(denoiser, "config", None), "patch_size", None)
-    if isinstance(patch, int):
-        factor = math.lcm(factor, getattr(pipeline, "vae_scale_factor", 1) * patch)
+def _problems_of_sampling(card: ModelCard, pipeline: Any) -> Iterator[str]:
+    """Yield sizes and steps of the card that the pipeline would not keep to, so that `meta` would lie."""
+    factor = _size_factor(pipeline)
     multiple = card.limits.multiple_of
     if multiple % factor:
         yield (
             f"multiple_of = {multiple}: {type(pipeline).__name__} makes multiples of {factor} only;"
             f" write multiple_of = {math.lcm(multiple, factor) if math.lcm(multiple, factor) <= 256 else factor}"
         )
+    sigmas: Any = getattr(pipeline.config, "sample_sigmas", None)
+    if sigmas and len(sigmas) != card.sampling.steps:
+        yield f"steps = {card.sampling.steps}: the model's own schedule has {len(sigmas)}; write steps = {len(sigmas)}"
+
+
+def _size_factor(pipeline: Any) -> int:
+    """Return the number that a pipeline's widths and heights are multiples of; it rounds others without a word."""
+    if type(pipeline).__name__ in _SIZE_FACTORS:
+        return _SIZE_FACTORS[type(pipeline).__name__]
+    processor: Any = getattr(pipeline, "image_processor", None)
+    # The processor's factor counts the packing of latents in as well; the denoiser cuts them into patches.
+    factor: int = getattr(getattr(processor, "config", None), "vae_scale_factor", 1)
+    denoiser: Any = getattr(pipeline, "transformer", None)
+    patch = getattr(getattr(denoiser, "config", None), "patch_size", None)
+    if isinstance(patch, list | tuple):
+        # Of a film: frames, height and width.
+        patch = patch[-1]
+    if isinstance(patch, int):
+        factor = math.lcm(factor, getattr(pipeline, "vae_scale_factor", factor) * patch)
+    return factor
 
 
 def _scheduler(card: ModelCard, present: Any) -> Any:

@@ -17,6 +17,7 @@ SHARED = {
     "pipelines.colors",
     "pipelines.evaluation",
     "pipelines.failure_reason",
+    "pipelines.guidance",
     "pipelines.model_card",
     "pipelines.protocol",
     "pipelines.recipe",
