@@ -83,7 +83,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         present = index.get("scheduler")
         if scheduler is None and isinstance(present, list) and len(present) == 2:
             scheduler = present[1]
-        yield from _problems_of_components(card, folder, index)
+        yield from problems_of_files(card, folder)
     elif pipeline is not None:
         yield from _problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
     known = class_names("schedulers") if card.weights.scheduler is not None else []
@@ -135,10 +135,13 @@ def _problems_of_kind(place: str, pipeline: object) -> Iterator[str]:
         yield f"{place}: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
 
 
-def _problems_of_components(card: ModelCard, folder: Path, index: dict[str, object]) -> Iterator[str]:
-    """Yield what is wrong with the files of each component: a tokenizer without files, weights that are cut off …"""
+def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the files of each component: a tokenizer without files, weights that are cut off …
+
+    Raises OSError or ValueError if the folder cannot be examined.
+    """
     variants = set()
-    for name, value in index.items():
+    for name, value in _read_json(folder / "model_index.json").items():
         if not isinstance(value, list) or len(value) != 2 or value[0] is None:
             continue
         component = folder / name
@@ -188,7 +191,9 @@ def _problems_of_call(card: ModelCard, pipeline: object, scheduler: object) -> I
     if card.wording.negative_prompt.strip():
         if "negative_prompt" not in taken:
             yield f"negative_prompt: {pipeline} takes none; remove the key"
-        elif SECOND_GUIDANCE in taken and guidance != SECOND_GUIDANCE and SECOND_GUIDANCE not in card.sampling.arguments:
+        elif (
+            SECOND_GUIDANCE in taken and guidance != SECOND_GUIDANCE and SECOND_GUIDANCE not in card.sampling.arguments
+        ):
             yield (
                 f"negative_prompt: {pipeline} uses it only with guidance_argument = {SECOND_GUIDANCE!r};"
                 " set that or remove the key"

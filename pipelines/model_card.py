@@ -32,8 +32,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A local diffusers folder, absolute; or else a hub id.
     folder: str | None = None
     hub: str | None = None
-    #: Changes if a file of the folder is written, see weight_files.stamp_of. The server sets it when it reads models.toml;
-    #: there it is no key.
+    #: Changes if a file of the folder is written, see weight_files.stamp_of. Of a hub id it is the commit of the files
+    #: on this box; None if they are not here. The server sets it when it reads models.toml; there it is no key.
     stamp: str | None = None
     #: The class of diffusers that runs the model. A folder says it itself, and the server sets it; a hub id's files may not
     #: be here yet.
@@ -133,6 +133,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
             for group in _GROUPS
         }
         return cls(**groups, **values)
+
+    @property
+    def is_on_this_box(self) -> bool:
+        """Whether the model's files need not be downloaded, as far as the server knew when it read models.toml."""
+        return self.weights.hub is None or self.weights.stamp is not None
 
 
 def _names(struct: type[msgspec.Struct]) -> list[str]:

@@ -1,11 +1,11 @@
 """The messages between the server and the GPU process: msgspec Structs, sent as msgpack over one pipe.
 
-    server → GPU process     Load, Pin, Generate, Cancel
+    server → GPU process     Load, Unload, Pin, Generate, Cancel
     GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, StageReached, Steps, LeftSlot, Generated,
                              Failed, Cancelled, BatchFailed, Restarted, Measured
 
-The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled or
-BatchFailed. Pixels do not travel: the GPU process writes the file that an order names.
+The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
+BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
 
 Images share a batch in *slots*. A *slot group* is a number of slots for one model, size, number of steps and guidance; the
 GPU process has at most one open and opens the next one when that is empty.
@@ -68,6 +68,12 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     card: ModelCard
 
 
+class Unload(msgspec.Struct, frozen=True, tag=True):
+    """Drop this model from memory, a pinned one too, unless an image needs it. Evicted reports that it left."""
+
+    model: str
+
+
 class Pin(msgspec.Struct, frozen=True, tag=True):
     """Never evict these models; any other model may be evicted."""
 
@@ -102,7 +108,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
     image_id: str
 
 
-Order = Load | Pin | Generate | Cancel
+Order = Load | Unload | Pin | Generate | Cancel
 
 
 # ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,17 +135,22 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
     model: str
     revision: str
     seconds: float
+    #: What its parameters and buffers take of the device's memory.
+    weight_bytes: int = 0
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
-    """A model could not be loaded. Each image that was ordered of it is reported as Failed besides."""
+    """A model could not be loaded. The images that waited for it are dropped; the server decides what becomes of them."""
 
     model: str
+    reason: FailureReason
     message: str
+    #: In the order in which they were sent.
+    image_ids: tuple[str, ...] = ()
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
-    """A model left memory: another one needed the room, or its card names other weights now."""
+    """A model left memory: another one needed the room, its card names other weights now, or it was to be unloaded."""
 
     model: str
 

@@ -6,7 +6,7 @@ Everything here reads file names, sizes and headers only, and needs no torch.
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -43,6 +43,29 @@ def weight_files(component: Path, variant: str | None) -> WeightFiles:
     A component without files of the variant is read from its plain files, as diffusers does.
     """
     names = {path.name for path in component.iterdir()}
+    found = find_weights(names, variant)
+    if found is None:
+        raise BadWeights(why_no_weights(component.name, names, variant))
+    index = read_index(component / found.name) if found.is_index else {}
+    files = tuple(component / file for file in sorted(set(index.values()) or {found.name}))
+    for file in files:
+        _check_file(file)
+    return WeightFiles(files, found.variant, index)
+
+
+class FoundWeights(msgspec.Struct, frozen=True):
+    """The file that a component's weights are found by: the weights themselves, or an index of shards."""
+
+    name: str
+    variant: str | None
+
+    @property
+    def is_index(self) -> bool:
+        return self.name.endswith(".json")
+
+
+def find_weights(names: Collection[str], variant: str | None) -> FoundWeights | None:
+    """Return what a component is read from among these files of it, as diffusers chooses; None if nothing is safetensors."""
     for wanted in dict.fromkeys((variant, None)):
         for stem in _STEMS:
             single = f"{stem}.{wanted}.safetensors" if wanted else f"{stem}.safetensors"
@@ -50,17 +73,13 @@ def weight_files(component: Path, variant: str | None) -> WeightFiles:
             indices.append(f"{single}.index.json")
             # If there are both, diffusers reads the shards and transformers the single file.
             for name in [single, *indices] if stem == "model" else [*indices, single]:
-                if name not in names:
-                    continue
-                index = {} if name == single else _read_index(component / name)
-                files = tuple(component / file for file in sorted(set(index.values()) or {single}))
-                for file in files:
-                    _check_file(file)
-                return WeightFiles(files, wanted, index)
-    raise BadWeights(_why_none(component, sorted(names), variant))
+                if name in names:
+                    return FoundWeights(name, wanted)
+    return None
 
 
-def _read_index(path: Path) -> dict[str, str]:
+def read_index(path: Path) -> dict[str, str]:
+    """Return key → file name of an index of shards. Raises BadWeights."""
     try:
         index = json.loads(path.read_bytes())["weight_map"]
         return {str(key): str(file) for key, file in index.items()}
@@ -95,7 +114,9 @@ def _check_file(path: Path) -> None:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
 
 
-def _why_none(component: Path, names: list[str], variant: str | None) -> str:
+def why_no_weights(component: str, files: Collection[str], variant: str | None) -> str:
+    """Return what is wrong with a component in whose files nothing was found."""
+    names = sorted(files)
     safe = [name for name in names if name.endswith(".safetensors")]
     others = sorted({part for name in safe for stem in _STEMS if (part := _variant_of(name, stem))})
     pickles = [name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth"))]
@@ -106,7 +127,7 @@ def _why_none(component: Path, names: list[str], variant: str | None) -> str:
         found, way_out = f"only {pickles[0]}", "pickles can run code and are not read; convert it to safetensors"
     else:
         found, way_out = f"only {', '.join(names[:3])}" if names else "an empty folder", "copy the weights into it"
-    return f"{component.name} has {wanted}, {found}; {way_out}"
+    return f"{component} has {wanted}, {found}; {way_out}"
 
 
 def _variant_of(name: str, stem: str) -> str | None:

@@ -13,7 +13,22 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server.api import billing, catalog, events, health, jobs, openai, openapi, pages, workflows
+from server import leftovers
+from server.api import (
+    admin,
+    archive,
+    billing,
+    catalog,
+    events,
+    health,
+    images,
+    jobs,
+    openai,
+    openapi,
+    pages,
+    renders,
+    workflows,
+)
 from server.api import models as model_routes
 from server.api.auth import Authentication
 from server.api.capabilities import allowed
@@ -35,6 +50,7 @@ from server.scheduler.event_hub import EventHub
 from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
+from server.thumbnails import Thumbnails
 from server.webhooks.sender import WebhookSender
 from server.workflows.registry import WORKFLOWS, deliver
 
@@ -70,6 +86,7 @@ def routes(
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
+    thumbnails = Thumbnails(settings.images, settings.thumbnails)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -79,6 +96,8 @@ def routes(
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(scheduler.control.follow_command()),
+            asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
@@ -88,6 +107,7 @@ def routes(
                 task.cancel()
             await scheduler.stop()
             await asyncio.wait([sender])
+            thumbnails.close()
 
     def provide_scheduler(state: State) -> Scheduler:
         scheduler: Scheduler = state.scheduler
@@ -111,13 +131,19 @@ def routes(
             catalog.read_background,
             catalog.list_images,
             catalog.read_image,
-            catalog.list_renders,
-            catalog.read_render,
+            catalog.change_background,
+            catalog.change_image,
+            catalog.delete_background,
+            catalog.delete_image,
+            archive.download_archive,
+            renders.list_renders,
+            renders.read_render,
             billing.list_operations,
             billing.read_credits,
             billing.list_transactions,
             billing.read_usage,
             model_routes.list_models,
+            *admin.ROUTES,
         ],
         guards=[allowed],
         middleware=[Authentication(), RateLimit(settings.rate_limit, settings.read_limit)],
@@ -126,7 +152,8 @@ def routes(
     app = Litestar(
         route_handlers=[
             v1,
-            catalog.fetch_image,
+            images.fetch_image,
+            images.fetch_thumbnail,
             health.read_health,
             health.read_readiness,
             health.read_metrics,
@@ -144,6 +171,7 @@ def routes(
             "database": Provide(lambda: database, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
+            "thumbnails": Provide(lambda: thumbnails, sync_to_thread=False),
             "scheduler": Provide(provide_scheduler, sync_to_thread=False),
             "linker": Provide(provide_linker, sync_to_thread=False),
         },
@@ -157,10 +185,18 @@ def routes(
         app,
         bodies={
             "/v1/images/generations": openai.ImagesBody,
+            **admin.BODIES,
+            "/v1/catalog/archive.zip": archive.ArchiveBody,
+            "/v1/catalog/backgrounds/{public_id}": catalog.EntryChange,
+            "/v1/catalog/images/{public_id}": catalog.EntryChange,
             **{f"/v1/{workflow.job_type.operation}": workflow.spec for workflow in WORKFLOWS.values()},
         },
         never_found={"/v1/renders/{public_id}"},
-        images={"/images/{name}"},
+        files={
+            "/images/{name}": "image/png",
+            "/thumbnails/{name}": "image/webp",
+            "/v1/catalog/archive.zip": "application/zip",
+        },
     )
     return app
 

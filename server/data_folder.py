@@ -13,6 +13,9 @@ from typing import IO
 from server.ledger.database import migrate
 from server.settings import Settings
 
+#: The file in the data folder that a running server holds open and locked.
+LOCK = "server.lock"
+
 
 class Unusable(Exception):
     """A file or folder cannot be used. The message names it, and says why and what to do."""
@@ -24,7 +27,7 @@ class AlreadyRunning(Exception):
 
 def prepare(settings: Settings) -> None:
     """Make the folders, and try to write to all that the server will write to. Raises Unusable."""
-    for folder in (settings.data, settings.images, settings.logs):
+    for folder in (settings.data, settings.images, settings.thumbnails, settings.logs):
         _try_folder(folder)
     for file in ("server.log", "gpu-process.log"):
         _try_file(settings.logs / file)
@@ -32,7 +35,7 @@ def prepare(settings: Settings) -> None:
 
 def hold(data: Path) -> IO[str]:
     """Lock a data folder for as long as the returned file is open. Raises AlreadyRunning and Unusable."""
-    path = data / "server.lock"
+    path = data / LOCK
     try:
         lock = path.open("a+")
     except OSError as error:

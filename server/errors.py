@@ -5,11 +5,11 @@ ApiError
 ├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
 ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
 ├── JobNotFound 404         ├── ResourceNotFound 404
-├── IdempotencyConflict 409 ├── JobNotCancellable 409
-├── Invalid 422             ├── GenerationFailed 500
-├── QueueFull 503           ├── ServerStopping 503
-├── Busy 503                ├── LedgerMissing 503
-└── DiskFull 503
+├── IdempotencyConflict 409 ├── JobNotCancellable 409  ├── Conflict 409
+├── PriceTooHigh 409        ├── Invalid 422
+├── GenerationFailed 500    ├── QueueFull 503
+├── ServerStopping 503      ├── Busy 503
+├── LedgerMissing 503       └── DiskFull 503
 """
 
 from collections.abc import Mapping
@@ -97,8 +97,8 @@ class LinkRefused(ApiError):
 class JobNotFound(ApiError):
     status, code = 404, "JOB_NOT_FOUND"
 
-    def __init__(self, public_id: str) -> None:
-        super().__init__(f"There is no job {public_id[:64]!r} among this client's jobs")
+    def __init__(self, public_id: str, among: str = "this client's jobs") -> None:
+        super().__init__(f"There is no job {public_id[:64]!r} among {among}")
 
 
 class ResourceNotFound(ApiError):
@@ -111,6 +111,21 @@ class IdempotencyConflict(ApiError):
 
 class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"
+
+
+class Conflict(ApiError):
+    """What the operator orders does not fit how things are."""
+
+    status, code = 409, "CONFLICT"
+
+
+class PriceTooHigh(ApiError):
+    """It costs more than the client said it would pay."""
+
+    status, code = 409, "PRICE_TOO_HIGH"
+
+    def __init__(self, cost: int, most: int) -> None:
+        super().__init__(f"This costs {cost} credits, and the request allows {most}; nothing was made or charged")
 
 
 class GenerationFailed(ApiError):

@@ -49,6 +49,16 @@ class FailureMode(StrEnum):
     DELIVER = "deliver"
 
 
+class Understood(msgspec.Struct, frozen=True):
+    """What a model with a closed vocabulary made of a spec's free text."""
+
+    #: Words of the vocabulary; null if the text means none of them, and the vocabulary's default is used.
+    scene: str | None
+    mood: str | None
+    #: How many of the spec's colours the model reads; it leaves out those after them.
+    colors_used: int
+
+
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One image to generate, with nothing left open."""
 
@@ -80,8 +90,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     #: Runs that each generation may take.
     max_attempts: int
     display_name: str
-    #: How free text was mapped, if the model has a closed vocabulary.
-    understood: dict[str, Any] | None = None
+    #: None if the model has no closed vocabulary.
+    understood: Understood | None = None
 
     @property
     def model(self) -> str:

@@ -12,10 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from server.ledger import clients, credits
-from server.ledger.clients import Capability
-
-#: What a key may do unless the operator says otherwise.
-CLIENT = (Capability.CREATE, Capability.READ)
+from server.ledger.clients import KeyTerms
 
 _SECRET_BYTES = 32
 
@@ -37,11 +34,11 @@ def new_key(
     client_id: int,
     *,
     test: bool,
-    capabilities: tuple[Capability, ...] = CLIENT,
-    priority: int = 0,
+    terms: KeyTerms = KeyTerms(),  # noqa: B008  immutable
 ) -> str:
+    """Make a key for a client and return it."""
     key = f"sk_{'test' if test else 'live'}_{base64.b32encode(secrets.token_bytes(20)).decode().lower()}"
-    clients.add_key(connection, client_id, digest_of(key), key[:14], capabilities, priority)
+    clients.add_key(connection, client_id, digest_of(key), key[: clients.HINT], terms)
     return key
 
 

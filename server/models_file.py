@@ -12,21 +12,28 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pipelines.aspect_ratios import TIERS
-from pipelines.card_check import pipeline_of, problems_of
+from pipelines.aspect_ratios import TIERS, Tier
+from pipelines.card_check import pipeline_of, problems_of, problems_of_files
+from pipelines.hub.cache import cached_folder
 from pipelines.model_card import FlatCard, ModelCard
 from pipelines.weight_files import stamp_of
 from server.jobs import FailureMode, JobType
-from server.validation import Problem, check
+from server.validation import Problem, check, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+Factor = Annotated[float, Meta(ge=0, le=1000)]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one image of an operation costs, and the defaults of specs that leave a field out."""
 
     credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
+    #: What the price is multiplied by for some models and tiers; for all others it is as it is.
+    model_factors: dict[str, Factor] = {}
+    tier_factors: dict[Tier, Factor] = {}
     enabled: bool = True
     eval_enabled: bool = False
     on_technical_failure: FailureMode = FailureMode.FAIL
@@ -123,6 +130,11 @@ def load_models(path: Path) -> Models:
             problems.append(f"[operations.{name}]: there is no such operation; there are {', '.join(by_name)}")
         elif (operation := _table(f"operations.{name}", table, Operation, problems)) is not None:
             operations[by_name[name]] = operation
+            problems += [
+                f"[operations.{name}] model_factors: {unknown('model', model, list(top.get('models', {})))}"
+                for model in operation.model_factors
+                if model not in top.get("models", {})
+            ]
     brands = {
         name: brand
         for name, table in top.get("brands", {}).items()
@@ -206,11 +218,23 @@ def _with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
     """
     weights = card.weights
     if weights.folder is None:
-        return card, list(problems_of(card, None)) if card.enabled else []
+        return _with_cache(card) if card.enabled else (card, [])
     folder = _absolute(base, weights.folder)
     problems, pipeline, stamp = _examine(card, folder) if card.enabled else ([], weights.pipeline, None)
     placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp, pipeline=pipeline)
     return msgspec.structs.replace(card, weights=placed), problems
+
+
+def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
+    """Return a hub's card, stamped with the commit of its files if they are all here, and what is wrong with it."""
+    try:
+        folder = cached_folder(card.weights)
+        if folder is None or any(problems_of_files(card, folder)):
+            return card, list(problems_of(card, None))
+        here = msgspec.structs.replace(card.weights, stamp=folder.name, pipeline=pipeline_of(folder))
+        return msgspec.structs.replace(card, weights=here), list(problems_of(card, folder))
+    except (OSError, ValueError) as error:
+        return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
 
 
 def _absolute(base: Path, folder: str) -> Path:
@@ -273,6 +297,8 @@ _REMEDIES = {
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
     "credits_cost": "whole credits, 0–1000000",
+    "model_factors": "a table of a model's name = a number 0–1000",
+    "tier_factors": f"a table of a tier, {', '.join(TIERS)} in quotes, = a number 0–1000",
     "on_technical_failure": "fail, retry or deliver",
     "default_model": "the name of an enabled model",
     "vocabulary": "studio-tiny, or leave the key out",

@@ -6,17 +6,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
+from pipelines.model_card import ModelCard
 from server.models_file import Models, ModelsFileError, load_models
 
 log = logging.getLogger(__name__)
 
 #: Seconds between looks at the file.
 LOOK_EVERY_S = 1.0
+#: Seconds before an edit acts that takes an enabled model away. The jobs that wait for it fail then, and a file may be saved
+#: in two parts, the first of them valid in itself.
+REMOVAL_WAIT_S = 3.0
 
 
 class ModelsFile:
     """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why.
 
+    One that takes an enabled model away acts after REMOVAL_WAIT_S, unless the file is saved again meanwhile.
     A model that an edit, or a change of its files, would make unusable stays as it was, and the rest of the edit counts.
     """
 
@@ -24,6 +31,8 @@ class ModelsFile:
         """Read the file. Raises ModelsFileError: a server does not start on a bad file."""
         self.path = path
         self._seen = self._stamp()
+        #: When the file that was seen last acts, in seconds on the monotonic clock, if it takes a model away.
+        self._acts_at: float | None = None
         self.current: Models = load_models(path)
         #: When the present models were taken up, in seconds since 1970.
         self.taken_up_at = int(time.time())
@@ -40,15 +49,24 @@ class ModelsFile:
             except Exception:
                 log.exception("%s could not be looked at", self.path)
 
+    def arrived(self, card: ModelCard, commit: str) -> None:
+        """Note that the files of a hub's model are on this box now, unless its card says something else by now."""
+        present = self.current.models.get(card.name)
+        if present is None or present.weights != card.weights:
+            return
+        stamped = msgspec.structs.replace(present, weights=msgspec.structs.replace(present.weights, stamp=commit))
+        self.current = msgspec.structs.replace(self.current, models={**self.current.models, card.name: stamped})
+
     async def _look(self, changed: Callable[[], None]) -> None:
         stamp = await asyncio.to_thread(self._stamp)
-        if stamp == self._seen:
+        if stamp != self._seen:
+            self._seen, self._acts_at = stamp, None
+        elif self._acts_at is None or time.monotonic() < self._acts_at:
             return
-        self._seen = stamp
         try:
             models = await asyncio.to_thread(load_models, self.path)
         except ModelsFileError as error:
-            self.error = str(error)
+            self.error, self._acts_at = str(error), None
             log.error(  # noqa: TRY400  told whole
                 "The edit of %s has no effect, the models stay as they were: %s", self.path, "; ".join(error.problems)
             )
@@ -56,7 +74,15 @@ class ModelsFile:
         self.error = _told(models)
         self._log_problems(models)
         models = models.keeping(self.current)
+        gone = sorted(self.current.enabled.keys() - models.enabled.keys())
+        if gone and self._acts_at is None:
+            self._acts_at = time.monotonic() + REMOVAL_WAIT_S
+            log.info("The edit of %s takes away %s; it acts in %g s", self.path, ", ".join(gone), REMOVAL_WAIT_S)
+            return
+        self._acts_at = None
         if models == self.current:
+            # Nothing else changed, but whoever saves the file may have mended what stood in a model's way.
+            changed()
             return
         before, self.current = self.current, models
         self.taken_up_at = int(time.time())

@@ -63,6 +63,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "images"
 
     @property
+    def thumbnails(self) -> Path:
+        return self.data / "thumbnails"
+
+    @property
     def logs(self) -> Path:
         return self.data / "logs"
 

@@ -78,9 +78,10 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
     try:
         msgspec.convert(value, expected, strict=True)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
+        message, _, path = str(error).replace("`key` in `$", "`$").partition(" - at `$")
         if message.startswith("Invalid enum value"):
-            message = f"{str(value)[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
+            sent = message.removeprefix("Invalid enum value ").strip("'")
+            message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
             return [Problem((*loc, *_path(path)), "enum", message, value)]
         return [Problem((*loc, *_path(path)), _kind(message), message, value)]
     except RecursionError:

@@ -1,7 +1,6 @@
 """A batch without slots: one stock pipeline call for all its images, for pipelines whose denoiser slots do not know."""
 
 import time
-from typing import Any
 
 import msgspec
 import torch

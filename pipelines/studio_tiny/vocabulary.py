@@ -4,12 +4,12 @@ A prompt has eleven words at fixed places: scene, mood, then red, green and blue
 of a colour that was not asked for. Each word of a colour says its place, so that even a bag of words is unambiguous.
 """
 
-import difflib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
+
+from pipelines.studio_tiny.meaning import ClosedVocabulary
 
 #: Levels a colour channel is quantised to.
 LEVELS = 32
@@ -19,7 +19,7 @@ COLORS = 3
 SCENES: dict[str, tuple[str, ...]] = {
     "sweep": (
         "studio sweep", "sweep", "cyclorama", "cyc", "infinity cove", "infinity", "cove", "seamless", "seamless paper",
-        "paper roll", "studio", "backdrop", "gradient", "plain", "solid", "product shot", "packshot", "photo studio",
+        "paper roll", "studio", "backdrop", "gradient", "plain", "solid", "packshot",
     ),
     "marble": ("marble", "stone", "carrara", "calacatta", "onyx", "quartz", "granite", "travertine", "stone slab"),
     "wood": (
@@ -35,8 +35,8 @@ SCENES: dict[str, tuple[str, ...]] = {
         "brick", "garage",
     ),
     "bokeh": (
-        "bokeh", "lights", "blurred lights", "city lights", "night", "night city", "fairy lights", "sparkle", "glitter",
-        "christmas", "festive", "party", "defocused", "blur",
+        "bokeh", "blurred lights", "city lights", "night", "night city", "fairy lights", "string lights", "sparkle",
+        "glitter", "christmas", "festive", "party", "defocused", "blur",
     ),
     "beach": (
         "beach", "seaside", "sea", "ocean", "coast", "shore", "horizon", "sand", "beach horizon", "tropical", "island",
@@ -63,27 +63,26 @@ MOODS: dict[str, tuple[str, ...]] = {
     "vivid": ("vivid", "vibrant", "saturated", "colorful", "colourful", "energetic", "playful", "lively", "fun", "pop"),
 }  # fmt: skip
 
-#: Where nothing in the text is known.
-DEFAULT_SCENE = "sweep"
-DEFAULT_MOOD = "neutral"
+SCENE_VOCABULARY = ClosedVocabulary(SCENES, default="sweep")
+MOOD_VOCABULARY = ClosedVocabulary(MOODS, default="neutral")
 PLACES = tuple(f"{channel}{place}" for place in range(1, COLORS + 1) for channel in "rgb")
 
 
 class Phrase(msgspec.Struct, frozen=True):
     """A spec as the model reads it."""
 
-    scene: str
-    mood: str
+    #: The words that were meant; None if the text means none, and the vocabulary's default is in the prompt.
+    scene: str | None
+    mood: str | None
     colors_used: int
     prompt: str
 
 
 def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
-    """The nearest words of the vocabulary; of `colors` (channels 0–255) the first three."""
-    scene_word = nearest_scene(scene_type)
-    mood_word = nearest_mood(mood)
+    """Return the words of the vocabulary that are meant, and the first three of `colors` (channels 0–255)."""
+    scene_word, mood_word = scene_meant(scene_type), mood_meant(mood)
     used = colors[:COLORS]
-    words = [scene_word, mood_word]
+    words = [scene_word or SCENE_VOCABULARY.default, mood_word or MOOD_VOCABULARY.default]
     levels = [channel * LEVELS // 256 for color in used for channel in color]
     words += [
         f"{place}-{levels[index]}" if index < len(levels) else f"{place}-none" for index, place in enumerate(PLACES)
@@ -92,32 +91,16 @@ def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -
 
 
 @lru_cache(1024)
-def nearest_scene(text: str) -> str:
-    return nearest_word(text, SCENES, DEFAULT_SCENE)
+def scene_meant(text: str) -> str | None:
+    return SCENE_VOCABULARY.meant(text)
 
 
 @lru_cache(1024)
-def nearest_mood(text: str) -> str:
-    return nearest_word(text, MOODS, DEFAULT_MOOD)
+def mood_meant(text: str) -> str | None:
+    return MOOD_VOCABULARY.meant(text)
 
 
 def words() -> list[str]:
-    """Every word a prompt can have, in a fixed order."""
+    """Return every word a prompt can have, in a fixed order."""
     levels = [str(level) for level in range(LEVELS)]
     return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in [*levels, "none"])]
-
-
-def nearest_word(text: str, known: dict[str, tuple[str, ...]], default: str) -> str:
-    """Return the word whose longest synonym stands in the text; else the one with a synonym spelt most like a word of it."""
-    wanted = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
-    found = [
-        (len(synonym), word) for word, synonyms in known.items() for synonym in synonyms if f" {synonym} " in wanted
-    ]
-    if found:
-        return max(found, key=lambda match: match[0])[1]
-    owner = {synonym: word for word, synonyms in known.items() for synonym in synonyms}
-    for part in wanted.split():
-        near = difflib.get_close_matches(part, owner, n=1, cutoff=0.75)
-        if near:
-            return owner[near[0]]
-    return default

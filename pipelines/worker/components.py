@@ -66,8 +66,6 @@ def _load(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
             **({"variant": files.variant} if files.variant else {}),
             # Weights as pickles can run code.
             use_safetensors=True,
-            # Weights that are mapped from their files would change, or end the process, as soon as somebody writes there.
-            disable_mmap=True,
             low_cpu_mem_usage=True,
             output_loading_info=True,
         )
@@ -78,7 +76,19 @@ def _load(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
     # A shard that lacks what its index promises is found only here.
     empty = {name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta}
     _check(folder.name, files, set(told["missing_keys"]) | empty, set(told["unexpected_keys"]))
+    _copy_from_files(module)
     return module
+
+
+def _copy_from_files(module: torch.nn.Module) -> None:
+    """Give a module weights of its own.
+
+    Those that are read are mapped from their files, and would change, or end the process, as soon as somebody writes there.
+    To let the libraries read the files without mapping them takes three times as long and twice the memory
+    (docs/decisions/weights.md).
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _check(name: str, files: WeightFiles, missing: set[str], unexpected: set[str]) -> None:

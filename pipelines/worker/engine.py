@@ -14,17 +14,16 @@ from pipelines.denoising.call import CallSettings
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
-from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage
+from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.hub import CannotLoad
 from pipelines.worker.library_logs import LibraryLogs
-from pipelines.worker.loader import LoadedModel, choose_device
+from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
 from pipelines.worker.slot_group import GroupKey, Machine, SlotGroup
-from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
+from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory, still_convolves
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Engine:
         self._most: dict[tuple[str, int, int], int] = {}
 
     def serve(self) -> None:
-        """Follow orders for ever. Raises what torch raises if the device is lost."""
+        """Follow orders for ever. Raises what torch raises if the device is lost, or this process can no longer use it."""
         self._report(protocol.Started(str(self._machine.device), self._machine.device_name))
         while True:
             self._take_orders(wait=not self._busy)
@@ -108,6 +107,8 @@ class Engine:
                     else:
                         self._group = None
                         self._load(card)
+                case Unload(model=model):
+                    self._unload(model)
 
     def _cancel(self, image_id: str) -> None:
         waiting = next((order for order in self._waiting if order.item.image_id == image_id), None)
@@ -129,7 +130,6 @@ class Engine:
                 group = self._group = None
                 group = self._group = self._open_group(order)
                 if group is None:
-                    self._waiting.popleft()
                     continue
             if not group.free:
                 return
@@ -137,13 +137,13 @@ class Engine:
             group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
-        """Open the slot group of an order; return None, having failed its image, if the model cannot be loaded."""
+        """Open the slot group of an order; return None, having dropped all orders of its model, if that cannot be loaded."""
         device_memory.release_unused(self._machine.device)
         model = self._models.get(order.card)
         if model is None:
             waiting = tuple(other.item.image_id for other in self._waiting if other.card == order.card)
             self._report(protocol.StageReached(waiting, Stage.LOADING))
-            model = self._load(order.card, for_image=order.item.image_id)
+            model = self._load(order.card)
         if model is None:
             return None
         return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
@@ -192,6 +192,9 @@ class Engine:
             message = _why_nothing_helps(group.key, error)
             for order in lost:
                 self._report(protocol.Failed(order.item.image_id, FailureReason.OUT_OF_MEMORY, message, Fault.MACHINE))
+            if not still_convolves():
+                # Every later image would fail too. Another process can, and gets back what this one may have leaked.
+                raise error
             return
         if chosen is Remedy.EVICT:
             self._models.evict(idle)
@@ -220,31 +223,40 @@ class Engine:
 
     # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _load(self, card: ModelCard, for_image: str | None = None) -> LoadedModel | None:
-        """Have a model in memory; if it cannot be loaded, fail the image that it was for. Needs that no group is open."""
+    def _load(self, card: ModelCard) -> LoadedModel | None:
+        """Have a model in memory; if it cannot be loaded, drop the orders that wait for it. Needs that no group is open."""
         model = self._models.get(card)
         if model is not None:
             return model
         self._report(protocol.Loading(card.name))
+        waiting = tuple(order.item.image_id for order in self._waiting if order.card == card)
         started = time.perf_counter()
         try:
-            with self._library_logs.about(
-                lambda: card.name if for_image is None else f"{card.name}, image {for_image}"
-            ):
+            with self._library_logs.about(lambda: ", ".join((card.name, *waiting[:1]))):
                 model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
                 raise
-            log.exception("%s could not be loaded", card.name)
-            reason, message = _why_not_loaded(card, error)
-            self._report(protocol.LoadFailed(card.name, message))
-            if for_image is not None:
-                self._report(protocol.Failed(for_image, reason, message, Fault.MACHINE))
+            log.exception("%s could not be loaded for the images %s", card.name, ", ".join(waiting) or "(none)")
+            self._waiting = deque(order for order in self._waiting if order.card != card)
+            self._report(protocol.LoadFailed(card.name, *_why_not_loaded(card, error), waiting))
             return None
         # What did not fit beside other models, or with other weights, may fit now.
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
-        self._report(protocol.Loaded(card.name, model.revision, round(time.perf_counter() - started, 3)))
+        seconds = round(time.perf_counter() - started, 3)
+        self._report(protocol.Loaded(card.name, model.revision, seconds, self._models.bytes_of(card.name)))
         return model
+
+    def _unload(self, name: str) -> None:
+        """Drop a model from memory, unless an image needs it."""
+        if any(order.card.name == name for order in self._waiting):
+            return
+        if self._group is not None and self._group.key.card.name == name:
+            if self._running is not None:
+                return
+            # The group refers to its model.
+            self._group = None
+        self._models.unload(name)
 
 
 def _why_nothing_helps(key: GroupKey, error: Exception) -> str:

@@ -15,11 +15,11 @@ from diffusers import DiffusionPipeline
 from pipelines.card_check import problems_of
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
+from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
-from pipelines.worker.hub import CannotLoad, fetch
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ _BLOCK = 2**20
 _SIZE_FACTORS = {"QwenImage21Pipeline": 32}
 #: What diffusers and transformers raise if a part without weights is not there, or not whole.
 _UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
+
+
+class CannotLoad(Exception):
+    """A model cannot be used; the message says what to change."""
 
 
 class NoDevice(Exception):
@@ -78,7 +82,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 
     Raises CannotLoad; errors of memory pass through.
     """
-    folder = fetch(card)
+    folder = _folder_of(card)
     try:
         _refuse(card, problems_of(card, folder))
         before = stamp_of(folder)
@@ -102,6 +106,15 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     if vae is not None:
         tune_decoder(vae)
     return LoadedModel(card, revision, pipeline, Findings(TracedCalls() if traced else None))
+
+
+def _folder_of(card: ModelCard) -> Path:
+    """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
+    weights = card.weights
+    folder = cached_folder(weights) if weights.folder is None else Path(weights.folder)
+    if folder is None:
+        raise CannotLoad(f"{card.name} is not on this box yet; download it with: backlot models fetch {card.name}")
+    return folder
 
 
 def _refuse(card: ModelCard, problems: Iterable[str]) -> None:

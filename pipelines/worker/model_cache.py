@@ -78,6 +78,17 @@ class ModelCache:
         self._models[card.name], self._bytes[card.name] = model, size
         return model
 
+    def bytes_of(self, name: str) -> int:
+        """Return what a model in memory takes of it."""
+        return self._bytes[name]
+
+    def unload(self, name: str) -> None:
+        """Drop a model that no image needs, a pinned or prefetched one too; nothing happens if it is not there."""
+        if self._prefetch is not None and self._prefetch.card.name == name:
+            self._prefetch = None
+        if name in self._models:
+            self._evict(name)
+
     def idle_beside(self, card: ModelCard) -> list[str]:
         """Return the models, in memory or on their way into it, that are neither this one nor pinned."""
         names = [name for name in self._models if name != card.name and name not in self._pinned]

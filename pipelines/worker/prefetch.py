@@ -4,13 +4,12 @@ import threading
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.default_dtype import building
-from pipelines.worker.hub import fetch
 from pipelines.worker.loader import LoadedModel, load
 from pipelines.worker.torch_errors import forget_frames
 
 
 class Prefetch:
-    """A model on its way from disk, or from its hub, to host memory."""
+    """A model on its way from disk to host memory."""
 
     def __init__(self, card: ModelCard, *, traced: bool) -> None:
         """Begin to read and build it; `traced` is as for loader.load."""
@@ -33,7 +32,6 @@ class Prefetch:
 
     def _read(self) -> None:
         try:
-            fetch(self.card)
             with building():
                 self._outcome = load(self.card, traced=self._traced)
         except BaseException as error:  # noqa: BLE001  it is raised again when the model is wanted

@@ -1,6 +1,9 @@
 """What an error of torch means for the images and for the process."""
 
+import itertools
 import traceback
+
+import torch
 
 #: What CUDA, cuBLAS, cuDNN, oneDNN and torch's CPU allocator say when memory runs out, in lower case.
 _NO_MEMORY = (
@@ -13,6 +16,8 @@ _NO_MEMORY = (
     "cublas_status_not_initialized",
     "unable to find an engine to execute this computation",
 )
+
+_unseen_widths = itertools.count(1009)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -29,6 +34,20 @@ def is_fatal(error: BaseException) -> bool:
     """Return whether the device is lost: after most errors of CUDA, above all those of kernels, only errors follow."""
     broken = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
     return broken and not is_out_of_memory(error)
+
+
+def still_convolves() -> bool:
+    """Return whether the CPU's library of convolutions, oneDNN, still makes new ones.
+
+    Once it found no memory for the code of one, it may make none any more in this process, however much memory is free.
+    """
+    # It keeps those that it has made, so only a size that it has never seen shows this.
+    width = next(_unseen_widths)
+    try:
+        torch.nn.functional.conv2d(torch.zeros(1, 8, 3, width), torch.zeros(8, 8, 3, 3))
+    except RuntimeError:
+        return False
+    return True
 
 
 def forget_frames(error: BaseException | None) -> None:

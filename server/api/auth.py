@@ -43,10 +43,10 @@ def _identify(request: Request[Any, Any, Any], database: Database) -> Caller:
     if scheme.lower() != "bearer" or not key:
         raise Unauthorized("The Authorization header must read: Bearer sk_live_…")
     digest = digest_of(key)
-    caller = database.look_up(lambda connection: clients.caller(connection, digest))
-    if caller is None:
-        raise Unauthorized("This key is unknown or was revoked; ask the operator for another one")
-    return caller
+    try:
+        return database.look_up(lambda connection: clients.caller(connection, digest))
+    except clients.KeyRefused as error:
+        raise Unauthorized(str(error)) from None
 
 
 def _check_signature(caller: Caller, signature: str, body: bytes) -> None:

@@ -18,14 +18,30 @@ from server.ledger.credits import Totals, Transaction, TransactionFilter
 from server.ledger.database import Database
 from server.ledger.reports import Usage
 from server.models_file import Models
+from server.workflows.prices import price_of_image
 from server.workflows.registry import WORKFLOWS
 
 
+class ImagePrice(msgspec.Struct, frozen=True):
+    """What one image of a model costs at a tier."""
+
+    model: str
+    resolution: str
+    credits_cost: int
+
+
 class OperationPrice(msgspec.Struct, frozen=True):
+    """What an operation costs: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up."""
+
     name: str
     op_class: str
     credits_cost: int
     enabled: bool
+    #: By name; 1 for those that are not here.
+    model_factors: dict[str, float]
+    tier_factors: dict[str, float]
+    #: What that comes to, for each model and tier that a client may name.
+    prices: list[ImagePrice]
 
 
 class Operations(msgspec.Struct, frozen=True):
@@ -41,16 +57,24 @@ class TransactionPage(msgspec.Struct, frozen=True):
 
 @get("/operations", responses=errors(), summary="List operations and prices", tags=["billing"])
 async def list_operations(models: NamedDependency[Models]) -> Operations:
-    return Operations(
-        [
-            OperationPrice(
-                job_type.operation,
-                WORKFLOWS[job_type].op_class,
-                models.operations[job_type].credits_cost,
-                models.operations[job_type].enabled,
-            )
-            for job_type in JobType
-        ]
+    return Operations([_price(job_type, models) for job_type in JobType])
+
+
+def _price(job_type: JobType, models: Models) -> OperationPrice:
+    operation = models.operations[job_type]
+    enabled = models.enabled
+    return OperationPrice(
+        name=job_type.operation,
+        op_class=WORKFLOWS[job_type].op_class,
+        credits_cost=operation.credits_cost,
+        enabled=operation.enabled,
+        model_factors={name: factor for name, factor in operation.model_factors.items() if name in enabled},
+        tier_factors={str(tier): factor for tier, factor in operation.tier_factors.items()},
+        prices=[
+            ImagePrice(name, tier, price_of_image(operation, name, tier))
+            for name, card in enabled.items()
+            for tier in card.limits.tiers
+        ],
     )
 
 

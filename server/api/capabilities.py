@@ -25,6 +25,12 @@ RULES: dict[Place, Capability] = {
     ("GET", "/v1/catalog/backgrounds/{public_id}"): Capability.READ,
     ("GET", "/v1/catalog/images"): Capability.READ,
     ("GET", "/v1/catalog/images/{public_id}"): Capability.READ,
+    **{
+        (method, f"/v1/catalog/{part}/{{public_id}}"): Capability.CREATE
+        for method in ("PATCH", "DELETE")
+        for part in ("backgrounds", "images")
+    },
+    ("POST", "/v1/catalog/archive.zip"): Capability.READ,
     ("GET", "/v1/renders"): Capability.READ,
     ("GET", "/v1/renders/{public_id}"): Capability.READ,
     ("GET", "/v1/operations"): Capability.READ,
@@ -32,6 +38,27 @@ RULES: dict[Place, Capability] = {
     ("GET", "/v1/transactions"): Capability.READ,
     ("GET", "/v1/usage"): Capability.READ,
     ("GET", "/v1/models"): Capability.READ,
+    ("GET", "/v1/admin/devices"): Capability.ADMIN,
+    ("GET", "/v1/admin/models"): Capability.ADMIN,
+    ("POST", "/v1/admin/models/{name}/load"): Capability.ADMIN,
+    ("POST", "/v1/admin/models/{name}/unload"): Capability.ADMIN,
+    ("GET", "/v1/admin/queue"): Capability.ADMIN,
+    ("POST", "/v1/admin/queue/pause"): Capability.ADMIN,
+    ("POST", "/v1/admin/queue/resume"): Capability.ADMIN,
+    ("POST", "/v1/admin/jobs/{public_id}/cancel"): Capability.ADMIN,
+    ("POST", "/v1/admin/jobs/{public_id}/front"): Capability.ADMIN,
+    ("GET", "/v1/admin/clients"): Capability.ADMIN,
+    ("POST", "/v1/admin/clients"): Capability.ADMIN,
+    ("POST", "/v1/admin/clients/{name}/grants"): Capability.ADMIN,
+    ("POST", "/v1/admin/clients/{name}/disable"): Capability.ADMIN,
+    ("POST", "/v1/admin/clients/{name}/enable"): Capability.ADMIN,
+    ("GET", "/v1/admin/keys"): Capability.ADMIN,
+    ("POST", "/v1/admin/keys"): Capability.ADMIN,
+    ("DELETE", "/v1/admin/keys/{key}"): Capability.ADMIN,
+    ("GET", "/v1/admin/usage"): Capability.ADMIN,
+    ("GET", "/v1/admin/requests"): Capability.ADMIN,
+    ("GET", "/v1/admin/failures"): Capability.ADMIN,
+    ("GET", "/v1/admin/disk"): Capability.ADMIN,
 }
 
 #: Routes that anybody may ask. An image has its signature instead of a key.
@@ -45,6 +72,7 @@ OPEN: set[Place] = {
     ("GET", "/schema"),
     ("GET", "/schema/openapi.json"),
     ("GET", "/static/{file_path}"),
+    ("GET", "/thumbnails/{name}"),
 }
 
 

@@ -1,46 +1,70 @@
-"""`/v1/catalog` and `/v1/renders`, and the images behind signed links."""
+"""`/v1/catalog`: list, read, change and remove what a client keeps."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get
-from litestar.connection import ASGIConnection
+from litestar import Request, Response, delete, get, patch
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, FromQuery, QueryParameter
-from litestar.response import File
+from litestar.params import FromPath, QueryParameter
+from msgspec import UNSET, Meta, UnsetType
 
+from server import image_files
 from server.api import views
 from server.api.jobs import Limit, Offset
-from server.api.links import Links
 from server.api.openapi import errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
-from server.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
-from server.ledger import catalog
-from server.ledger.catalog import EntryRow, EntryStatus, EntryType
+from server.api.workflows import decode_body
+from server.clock import as_text
+from server.errors import Invalid, ResourceNotFound
+from server.ledger import catalog, removals
+from server.ledger.catalog import Change, EntryRow, EntryStatus, EntryType, Filter
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.settings import Settings
-from server.validation import Problem
+from server.thumbnails import Thumbnails
+from server.validation import check
+from server.workflows.spec import MAX_TEXT, length_problem
+
+TOTAL = "X-Total-Count"
+_TOTAL_HEADER = ResponseHeader(
+    name=TOTAL, documentation_only=True, description="How many entries there are on all pages", required=True
+)
 
 
-class RenderPage(msgspec.Struct, frozen=True):
-    """Results of the compose and edit classes, of which this server has none: a generator's image is in the catalogue."""
+class EntryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of an entry. What is left out stays as it is."""
 
-    renders: list[dict[str, Any]]
-    limit: int
-    offset: int
-    count: int
-    total: int
+    status: EntryStatus | UnsetType = UNSET
+    display_name: Annotated[str, Meta(description="1–200 characters after trimming")] | UnsetType = UNSET
+    favourite: bool | UnsetType = UNSET
 
 
+SceneType = Annotated[str | None, QueryParameter(description="As the spec wrote it")]
 Status = Annotated[EntryStatus | None, QueryParameter()]
+Favourite = Annotated[bool | None, QueryParameter(description="Only favourites, or only others")]
+Search = Annotated[
+    str | None,
+    QueryParameter(
+        max_length=MAX_TEXT,
+        description="Words that are all in the name, the scene, the mood or the prompt, in any case",
+    ),
+]
+Model = Annotated[str | None, QueryParameter(description="The name of the model that made it")]
+OfJob = Annotated[str | None, QueryParameter(description="The public id of the job that made it")]
+After = Annotated[datetime | None, QueryParameter(description="Exclusive")]
+Before = Annotated[datetime | None, QueryParameter(description="Exclusive")]
 
 
 @get(
     "/catalog/backgrounds",
-    responses=errors(422),
+    responses={
+        **errors(422),
+        200: ResponseSpec(list[BackgroundEntry], generate_examples=False, description="A page of them"),
+    },
+    response_headers=[_TOTAL_HEADER],
     summary="List backgrounds",
     tags=["catalog"],
 )
@@ -48,27 +72,71 @@ async def list_backgrounds(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
     linker: NamedDependency[Linker],
-    scene_type: Annotated[str | None, QueryParameter(description="As the spec wrote it")] = None,
+    scene_type: SceneType = None,
     status: Status = None,
+    favourite: Favourite = None,
+    q: Search = None,
+    model: Model = None,
+    job: OfJob = None,
+    created_after: After = None,
+    created_before: Before = None,
     limit: Limit = 50,
     offset: Offset = 0,
-) -> list[BackgroundEntry]:
+) -> Response[list[BackgroundEntry]]:
     """List the client's backgrounds, newest first."""
-    client_id = request.user.client_id
-    rows = await database.read(
-        lambda connection: catalog.entries(
-            connection, client_id, EntryType.BACKGROUND, scene_type, status, limit, offset
-        )
+    only = Filter(
+        scene_type=scene_type,
+        status=status,
+        favourite=favourite,
+        model=model,
+        job=job,
+        created_after=_time(created_after),
+        created_before=_time(created_before),
+        words=(q or "").split(),
     )
-    return [views.background(row, linker) for row in rows]
+    rows, total = await _page(request.user, EntryType.BACKGROUND, only, limit, offset, database)
+    return Response([views.background(row, linker) for row in rows], headers={TOTAL: str(total)})
 
 
 @get(
-    "/catalog/backgrounds/{public_id:str}",
-    responses=errors(404),
-    summary="Read a background",
+    "/catalog/images",
+    responses={
+        **errors(422),
+        200: ResponseSpec(list[ImageEntry], generate_examples=False, description="A page of them"),
+    },
+    response_headers=[_TOTAL_HEADER],
+    summary="List images",
     tags=["catalog"],
 )
+async def list_images(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    linker: NamedDependency[Linker],
+    status: Status = None,
+    favourite: Favourite = None,
+    q: Search = None,
+    model: Model = None,
+    job: OfJob = None,
+    created_after: After = None,
+    created_before: Before = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Response[list[ImageEntry]]:
+    """List the client's images, newest first: one entry for each image of a job."""
+    only = Filter(
+        status=status,
+        favourite=favourite,
+        model=model,
+        job=job,
+        created_after=_time(created_after),
+        created_before=_time(created_before),
+        words=(q or "").split(),
+    )
+    rows, total = await _page(request.user, EntryType.IMAGE, only, limit, offset, database)
+    return Response([views.image(row, linker) for row in rows], headers={TOTAL: str(total)})
+
+
+@get("/catalog/backgrounds/{public_id:str}", responses=errors(404), summary="Read a background", tags=["catalog"])
 async def read_background(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -78,34 +146,7 @@ async def read_background(
     return views.background(await _entry(request.user, EntryType.BACKGROUND, public_id, database), linker)
 
 
-@get(
-    "/catalog/images",
-    responses=errors(422),
-    summary="List images",
-    tags=["catalog"],
-)
-async def list_images(
-    request: Request[Caller, Any, Any],
-    database: NamedDependency[Database],
-    linker: NamedDependency[Linker],
-    status: Status = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
-) -> list[ImageEntry]:
-    """List the client's images, newest first: one entry for each image of a job."""
-    client_id = request.user.client_id
-    rows = await database.read(
-        lambda connection: catalog.entries(connection, client_id, EntryType.IMAGE, None, status, limit, offset)
-    )
-    return [views.image(row, linker) for row in rows]
-
-
-@get(
-    "/catalog/images/{public_id:str}",
-    responses=errors(404),
-    summary="Read an image's entry",
-    tags=["catalog"],
-)
+@get("/catalog/images/{public_id:str}", responses=errors(404), summary="Read an image's entry", tags=["catalog"])
 async def read_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -115,66 +156,123 @@ async def read_image(
     return views.image(await _entry(request.user, EntryType.IMAGE, public_id, database), linker)
 
 
+@patch(
+    "/catalog/backgrounds/{public_id:str}",
+    responses=errors(404, 413, 422, 503),
+    summary="Rename, archive or favour a background",
+    tags=["catalog"],
+)
+async def change_background(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    linker: NamedDependency[Linker],
+) -> BackgroundEntry:
+    return views.background(await _change(request, EntryType.BACKGROUND, public_id, database), linker)
+
+
+@patch(
+    "/catalog/images/{public_id:str}",
+    responses=errors(404, 413, 422, 503),
+    summary="Rename, archive or favour an image",
+    tags=["catalog"],
+)
+async def change_image(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    linker: NamedDependency[Linker],
+) -> ImageEntry:
+    return views.image(await _change(request, EntryType.IMAGE, public_id, database), linker)
+
+
+@delete(
+    "/catalog/backgrounds/{public_id:str}",
+    responses=errors(404, 503),
+    summary="Remove a background and its file",
+    tags=["catalog"],
+)
+async def delete_background(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    thumbnails: NamedDependency[Thumbnails],
+) -> None:
+    """Remove the entry and its file. Its job keeps all it takes to make the image again; credits do not move."""
+    await _delete(request.user, EntryType.BACKGROUND, public_id, database, settings, thumbnails)
+
+
+@delete(
+    "/catalog/images/{public_id:str}",
+    responses=errors(404, 503),
+    summary="Remove an image and its file",
+    tags=["catalog"],
+)
+async def delete_image(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    thumbnails: NamedDependency[Thumbnails],
+) -> None:
+    """Remove the entry and its file. Its job keeps all it takes to make the image again; credits do not move."""
+    await _delete(request.user, EntryType.IMAGE, public_id, database, settings, thumbnails)
+
+
+async def _page(
+    caller: Caller, entry_type: EntryType, only: Filter, limit: int, offset: int, database: Database
+) -> tuple[list[EntryRow], int]:
+    return await database.read(
+        lambda connection: catalog.page(connection, caller.client_id, entry_type, only, limit, offset)
+    )
+
+
 async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database: Database) -> EntryRow:
     """Return the caller's entry. Raises ResourceNotFound."""
     row = await database.read(lambda connection: catalog.entry(connection, caller.client_id, entry_type, public_id))
     if row is None:
-        raise ResourceNotFound(f"There is no {entry_type} {public_id[:64]!r} in this client's catalogue")
+        raise _unknown(entry_type, public_id)
     return row
 
 
-@get("/renders", responses=errors(422), summary="List renders", tags=["catalog"])
-async def list_renders(limit: Limit = 50, offset: Offset = 0) -> RenderPage:
-    """Return an empty page: renders come from the compose and edit classes, of which this server has none."""
-    return RenderPage([], limit, offset, 0, 0)
+async def _change(
+    request: Request[Caller, Any, Any], entry_type: EntryType, public_id: str, database: Database
+) -> EntryRow:
+    """Change the caller's entry as the body says, and return it. Raises Invalid and ResourceNotFound."""
+    values, problems = check(decode_body(await request.body()), EntryChange)
+    if "display_name" in values:
+        values["display_name"] = values["display_name"].strip()
+        problems += length_problem("display_name", values["display_name"], MAX_TEXT)
+    if problems:
+        raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
+    client_id, wanted = request.user.client_id, Change(**values)
+    row = await database.write(lambda connection: catalog.change(connection, client_id, entry_type, public_id, wanted))
+    if row is None:
+        raise _unknown(entry_type, public_id)
+    return row
 
 
-@get("/renders/{public_id:str}", responses=errors(404), summary="Read a render", tags=["catalog"])
-async def read_render(public_id: FromPath[str]) -> RenderPage:
-    """Answer 404: a generator's image is in the catalogue."""
-    raise ResourceNotFound(
-        f"There is no render {public_id[:64]!r}; a generator's image is under /v1/catalog/backgrounds"
+async def _delete(
+    caller: Caller,
+    entry_type: EntryType,
+    public_id: str,
+    database: Database,
+    settings: Settings,
+    thumbnails: Thumbnails,
+) -> None:
+    """Remove the caller's entry and its file. Raises ResourceNotFound."""
+    removed = await database.write(
+        lambda connection: removals.remove(connection, caller.client_id, entry_type, public_id)
     )
+    if not removed:
+        raise _unknown(entry_type, public_id)
+    await image_files.remove_listed(database, settings.images, thumbnails)
 
 
-async def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Raise Invalid with every missing part of a link; Litestar's own check stops at the first it happens to look at."""
-    missing = [part for part in ("expires", "signature") if part not in connection.query_params]
-    if missing:
-        message = "This part of the link is missing: use image_url as the job or the catalogue gives it"
-        raise Invalid([Problem(("query", part), "missing", message) for part in missing])
+def _unknown(entry_type: EntryType, public_id: str) -> ResourceNotFound:
+    return ResourceNotFound(f"There is no {entry_type} {public_id[:64]!r} in this client's catalogue")
 
 
-@get(
-    "/images/{name:str}",
-    guards=[link_is_whole],
-    summary="Fetch an image by its signed link",
-    tags=["catalog"],
-    media_type="image/png",
-    responses={
-        403: ResponseSpec(ErrorEnvelope, generate_examples=False, description="The link is not good, or no longer"),
-        404: ResponseSpec(ErrorEnvelope, generate_examples=False, description="There is no such image"),
-        422: ResponseSpec(ValidationEnvelope, generate_examples=False, description="A part of the link is missing"),
-    },
-)
-async def fetch_image(
-    name: FromPath[str],
-    links: NamedDependency[Links],
-    database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    expires: FromQuery[int],
-    signature: FromQuery[str],
-) -> Response[Any]:
-    """Return the PNG. The link needs no key."""
-    artifact = name.removesuffix(".png")
-    links.check(artifact, expires, signature)
-    path = await database.read(lambda connection: catalog.artifact_path(connection, artifact))
-    if path is None or not (settings.images / path).is_file():
-        raise ResourceNotFound(f"The image {name!r} is no longer on this server")
-    return File(
-        settings.images / path,
-        filename=name,
-        content_disposition_type="inline",
-        media_type="image/png",
-        headers={"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"},
-    )
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else as_text(moment)

@@ -16,6 +16,16 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
+class DownloadView(msgspec.Struct, frozen=True):
+    """A model on its way from a hub."""
+
+    model: str
+    #: All three are null until the hub has answered. Bytes of earlier downloads are among `bytes`.
+    bytes: int | None = None
+    total_bytes: int | None = None
+    bytes_per_s: float | None = None
+
+
 class Readiness(msgspec.Struct, frozen=True):
     ready: bool
     #: Why not; null if ready.
@@ -27,6 +37,8 @@ class Readiness(msgspec.Struct, frozen=True):
     device: str | None
     #: What stood in the way of each model that could not be loaded.
     load_errors: dict[str, str]
+    #: The models that are being downloaded.
+    downloads: list[DownloadView]
     #: Why the last edit of models.toml has no effect; null if it has.
     models_file_error: str | None
     queue: int
@@ -57,7 +69,13 @@ async def read_readiness(
         models=gpus.loaded,
         gpu_process=gpus.state,
         device=None if device is None else f"{device.device} ({device.device_name})",
-        load_errors=scheduler.load_errors,
+        load_errors=scheduler.loads.errors,
+        downloads=[
+            DownloadView(name)
+            if (at := running.progress) is None
+            else DownloadView(name, at.done_bytes, at.total_bytes, at.bytes_per_s)
+            for name, running in scheduler.loads.downloads.items()
+        ],
         models_file_error=models_file.error,
         queue=scheduler.backlog,
     )

@@ -1,10 +1,22 @@
-"""Signed image links: a link gives access to one image without a key, until it expires."""
+"""Signed image links: a link gives access to one file without a key, until it expires."""
 
 import base64
 import hmac
 import time
+from enum import StrEnum
 
 from server.errors import LinkRefused
+
+
+class LinkKind(StrEnum):
+    """What a link leads to; the first part of its path."""
+
+    IMAGE = "images"
+    THUMBNAIL = "thumbnails"
+
+    @property
+    def suffix(self) -> str:
+        return ".png" if self is LinkKind.IMAGE else ".webp"
 
 
 class Links:
@@ -14,18 +26,22 @@ class Links:
         self._secret = secret
         self._lifetime_s = lifetime_s
 
-    def url(self, base: str, artifact: str) -> str:
-        """Return an absolute link to the artifact's PNG. Links made in the same minute are equal, so that browsers cache."""
+    def url(self, base: str, kind: LinkKind, artifact: str) -> str:
+        """Return an absolute link to a file of an artifact. Links of the same minute are equal, so that browsers cache."""
         expires = (int(time.time()) // 60 + 1) * 60 + self._lifetime_s
-        return f"{base}/images/{artifact}.png?expires={expires}&signature={self._sign(artifact, expires)}"
+        signature = self._sign(kind, artifact, expires)
+        return f"{base}/{kind}/{artifact}{kind.suffix}?expires={expires}&signature={signature}"
 
-    def check(self, artifact: str, expires: int, signature: str) -> None:
-        """Raise LinkRefused if the signature does not belong to this link, or its time is over."""
-        if not hmac.compare_digest(signature.encode(), self._sign(artifact, expires).encode()):
+    def check(self, kind: LinkKind, name: str, expires: int, signature: str) -> str:
+        """Return the artifact of a link's file name. Raises LinkRefused if the signature is not good, or the time is over."""
+        artifact = name.removesuffix(kind.suffix)
+        if not hmac.compare_digest(signature.encode(), self._sign(kind, artifact, expires).encode()):
             raise LinkRefused("This image link was not made by this server; read the job again for a good one")
         if expires < time.time():
             raise LinkRefused("This image link has expired; read the job or the catalogue again for a new one")
+        return artifact
 
-    def _sign(self, artifact: str, expires: int) -> str:
-        digest = hmac.digest(self._secret, f"{artifact}.{expires}".encode(), "sha256")
+    def _sign(self, kind: LinkKind, artifact: str, expires: int) -> str:
+        of = artifact if kind is LinkKind.IMAGE else f"{kind}/{artifact}"
+        digest = hmac.digest(self._secret, f"{of}.{expires}".encode(), "sha256")
         return base64.urlsafe_b64encode(digest[:24]).decode()

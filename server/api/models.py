@@ -6,10 +6,23 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
+from pipelines.studio_tiny.vocabulary import COLORS, MOOD_VOCABULARY, SCENE_VOCABULARY
 from server.api.openapi import errors
 from server.models_file import Models
 from server.models_watch import ModelsFile
 from server.scheduler.scheduler import Scheduler
+
+
+class VocabularyView(msgspec.Struct, frozen=True):
+    """The words that a model with a closed vocabulary knows. A spec's free text is taken for one of them, or for none."""
+
+    scenes: list[str]
+    moods: list[str]
+    #: Used if a text means none of them.
+    default_scene: str
+    default_mood: str
+    #: The most colours that the model reads.
+    colors: int
 
 
 class ModelView(msgspec.Struct, frozen=True):
@@ -21,6 +34,8 @@ class ModelView(msgspec.Struct, frozen=True):
     #: In memory at this moment; another one is loaded when a job asks for it.
     loaded: bool
     licence: str
+    #: Null if any words do.
+    vocabulary: VocabularyView | None
 
 
 class OpenAIModel(msgspec.Struct, frozen=True):
@@ -41,6 +56,15 @@ class ModelList(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
+STUDIO_TINY = VocabularyView(
+    scenes=list(SCENE_VOCABULARY.words),
+    moods=list(MOOD_VOCABULARY.words),
+    default_scene=SCENE_VOCABULARY.default,
+    default_mood=MOOD_VOCABULARY.default,
+    colors=COLORS,
+)
+
+
 @get("/models", responses=errors(), summary="List models", tags=["models"])
 async def list_models(
     models: NamedDependency[Models], models_file: NamedDependency[ModelsFile], scheduler: NamedDependency[Scheduler]
@@ -56,6 +80,7 @@ async def list_models(
                 steps=card.sampling.steps,
                 loaded=name in loaded,
                 licence=card.licence,
+                vocabulary=None if card.wording.vocabulary is None else STUDIO_TINY,
             )
             for name, card in models.enabled.items()
         ],

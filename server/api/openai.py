@@ -20,10 +20,11 @@ from server.api.errors import CLIENT_GONE, response_parts
 from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
-from server.api.workflows import IDEMPOTENCY_KEY, decode_body
+from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
 from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
 from server.jobs import JobStatus
-from server.ledger import catalog, jobs
+from server.ledger import artifacts, jobs
+from server.ledger.artifacts import ArtifactRow
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.jobs import JobDetail
@@ -149,6 +150,7 @@ async def create_images(
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
+    max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
     """Wait for the job and return its images. If the client goes away first, cancel the job and give its credits back.
 
@@ -162,6 +164,7 @@ async def create_images(
         body=body,
         raw=_spec(wanted, models),
         idempotency_key=idempotency_key,
+        most_credits=max_credits,
         row=record.row,
     )
     accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler)
@@ -261,13 +264,13 @@ async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetai
 
 
 async def _data(
-    artifact: catalog.ArtifactRow, wanted: ImagesBody, linker: Linker, settings: Settings, database: Database
+    artifact: ArtifactRow, wanted: ImagesBody, linker: Linker, settings: Settings, database: Database
 ) -> ImageData:
     prompt = str(artifact.meta["prompt"])
     if wanted.response_format != "b64_json":
-        return ImageData(prompt, url=linker.url(artifact.public_id))
-    path = await database.read(lambda connection: catalog.artifact_path(connection, artifact.public_id))
-    if path is None:
+        return ImageData(prompt, url=linker.image(artifact.public_id))
+    file = await database.read(lambda connection: artifacts.image_file(connection, artifact.public_id))
+    if file is None:
         raise GenerationFailed("An image was removed before it could be sent")
-    png = await asyncio.to_thread(Path(settings.images / path).read_bytes)
+    png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)
     return ImageData(prompt, b64_json=base64.b64encode(png).decode())

@@ -36,7 +36,7 @@ _DESCRIPTIONS = {
     402: "INSUFFICIENT_BALANCE: no job was made and nothing was taken",
     403: "FORBIDDEN: the key lacks the capability; OPERATION_DISABLED",
     404: "JOB_NOT_FOUND or RESOURCE_NOT_FOUND: unknown, or another client's",
-    409: "IDEMPOTENCY_CONFLICT or JOB_NOT_CANCELLABLE",
+    409: "IDEMPOTENCY_CONFLICT, PRICE_TOO_HIGH, JOB_NOT_CANCELLABLE or CONFLICT: nothing was made or charged",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
     429: "RATE_LIMITED: wait as long as Retry-After says",
     503: "QUEUE_FULL, BUSY or DISK_FULL: nothing was charged; wait as long as Retry-After says",
@@ -94,11 +94,13 @@ def _webhook(event: WebhookEvent) -> Operation:
     )
 
 
-def complete(app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found: set[str], images: set[str]) -> None:
+def complete(
+    app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found: set[str], files: dict[str, str]
+) -> None:
     """Add what Litestar does not know.
 
     A wrong parameter is a 422 here, not a 400. The routes of `bodies` decode their bodies themselves, as the given type.
-    Those of `never_found` have no 200, and those of `images` answer with a PNG.
+    Those of `never_found` have no 200, and those of `files` answer with a file of the given media type.
     """
     document = app.openapi_schema
     paths = document.paths or {}
@@ -112,16 +114,16 @@ def complete(app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found
     document.components.schemas.update(schemas)
     for route, body in bodies.items():
         content = {"application/json": OpenAPIMediaType(schema=_reference(body))}
-        for operation in _operations(paths[route]):
+        for operation in filter(None, (paths[route].post, paths[route].patch)):
             operation.request_body = RequestBody(content=content, required=True)
     for route in never_found:
         for operation in _operations(paths[route]):
             (operation.responses or {}).pop("200", None)
     binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-    for route in images:
+    for route, media_type in files.items():
         for operation in _operations(paths[route]):
             (operation.responses or {})["200"] = OpenAPIResponse(
-                description="The image", content={"image/png": OpenAPIMediaType(schema=binary)}
+                description="The file", content={media_type: OpenAPIMediaType(schema=binary)}
             )
 
 
@@ -140,7 +142,7 @@ def _answers(app: Litestar) -> Iterator[Any]:
 
 
 def _operations(path: Any) -> list[Operation]:
-    return [operation for operation in (path.get, path.post) if operation is not None]
+    return [operation for operation in (path.get, path.post, path.patch, path.delete) if operation is not None]
 
 
 def _operation_id(handler: HTTPRouteHandler, _: Method, __: list[Any]) -> str:

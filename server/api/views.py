@@ -4,10 +4,11 @@ from typing import Any
 
 import msgspec
 
-from server.api.links import Links
+from server.api.links import LinkKind, Links
 from server.clock import Time
-from server.jobs import EventType, JobStatus, JobType
-from server.ledger.catalog import ArtifactKind, ArtifactRole, ArtifactRow, EntryRow, EntryStatus
+from server.jobs import EventType, JobStatus, JobType, Understood
+from server.ledger.artifacts import ArtifactKind, ArtifactRole, ArtifactRow
+from server.ledger.catalog import EntryRow, EntryStatus
 from server.ledger.events import EventRow
 from server.ledger.jobs import ClientEvents, EventsSince, JobDetail, JobSummary
 from server.ledger.webhooks import WebhookEvent
@@ -19,13 +20,18 @@ class Linker(msgspec.Struct, frozen=True):
     links: Links
     base: str
 
-    def url(self, artifact: str) -> str:
-        return self.links.url(self.base, artifact)
+    def image(self, artifact: str) -> str:
+        return self.links.url(self.base, LinkKind.IMAGE, artifact)
+
+    def thumbnail(self, artifact: str) -> str:
+        return self.links.url(self.base, LinkKind.THUMBNAIL, artifact)
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    #: A signed link that works without a key until it expires.
-    image_url: str
+    #: That of its catalogue entry too.
+    public_id: str
+    #: A signed link that works without a key until it expires; null once the image was removed.
+    image_url: str | None
     kind: ArtifactKind
     role: ArtifactRole
     label: str
@@ -124,28 +130,40 @@ class ImageEntrySpec(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
 
 
-class BackgroundEntry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What entries of both parts of the catalogue have."""
+
     public_id: str
     image_url: str
+    #: A signed link to a WebP whose longest side is 384 pixels at most.
+    thumbnail_url: str
     status: EntryStatus
+    favourite: bool
+    #: Pixels.
+    width: int
+    height: int
+    model: str
+    seed: int
+    steps: int
+    guidance: float
+    description: str
+    generation_job_public_id: str
+    created_at: Time
+    #: How free text was mapped; null if the model has no closed vocabulary.
+    understood: Understood | None
+
+
+class BackgroundEntry(Entry, frozen=True, kw_only=True):
     spec: BackgroundEntrySpec
-    description: str
-    generation_job_public_id: str
-    created_at: Time
 
 
-class ImageEntry(msgspec.Struct, frozen=True):
-    public_id: str
-    image_url: str
-    status: EntryStatus
+class ImageEntry(Entry, frozen=True, kw_only=True):
     spec: ImageEntrySpec
-    description: str
-    generation_job_public_id: str
-    created_at: Time
 
 
 def artifact(row: ArtifactRow, linker: Linker) -> Artifact:
-    return Artifact(linker.url(row.public_id), row.kind, row.role, row.label, row.meta)
+    link = None if row.removed else linker.image(row.public_id)
+    return Artifact(row.public_id, link, row.kind, row.role, row.label, row.meta)
 
 
 def event(row: EventRow, artifacts: list[Artifact]) -> JobEvent:
@@ -190,24 +208,24 @@ def client_event_page(found: ClientEvents, linker: Linker) -> ClientEventPage:
 
 
 def background(row: EntryRow, linker: Linker) -> BackgroundEntry:
-    return BackgroundEntry(
-        public_id=row.public_id,
-        image_url=linker.url(row.artifact),
-        status=row.status,
-        spec=BackgroundEntrySpec(public_id=row.public_id, **row.spec),
-        description=row.description,
-        generation_job_public_id=row.job,
-        created_at=row.created_at,
-    )
+    return BackgroundEntry(spec=BackgroundEntrySpec(public_id=row.public_id, **row.spec), **_common(row, linker))
 
 
 def image(row: EntryRow, linker: Linker) -> ImageEntry:
-    return ImageEntry(
-        public_id=row.public_id,
-        image_url=linker.url(row.artifact),
-        status=row.status,
-        spec=ImageEntrySpec(public_id=row.public_id, **row.spec),
-        description=row.description,
-        generation_job_public_id=row.job,
-        created_at=row.created_at,
-    )
+    return ImageEntry(spec=ImageEntrySpec(public_id=row.public_id, **row.spec), **_common(row, linker))
+
+
+def _common(row: EntryRow, linker: Linker) -> dict[str, Any]:
+    understood = row.meta.get("understood")
+    return {
+        "public_id": row.public_id,
+        "image_url": linker.image(row.public_id),
+        "thumbnail_url": linker.thumbnail(row.public_id),
+        "status": row.status,
+        "favourite": row.favourite,
+        **{name: row.meta[name] for name in ("width", "height", "model", "seed", "steps", "guidance")},
+        "description": row.description,
+        "generation_job_public_id": row.job,
+        "created_at": row.created_at,
+        "understood": None if understood is None else msgspec.convert(understood, Understood),
+    }

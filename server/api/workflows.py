@@ -32,6 +32,17 @@ IDEMPOTENCY_KEY = Annotated[
 ]
 
 
+MAX_CREDITS = Annotated[
+    int | None,
+    HeaderParameter(
+        name="Max-Credits",
+        ge=0,
+        le=2**53 - 1,
+        description="The most the client will pay, such as the price that it has shown; a higher one is 409 PRICE_TOO_HIGH",
+    ),
+]
+
+
 def decode_body(body: bytes) -> Any:
     """Return the body's JSON. Raises Invalid of kind `json_invalid`."""
     try:
@@ -65,6 +76,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
             bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
         ] = False,
         idempotency_key: IDEMPOTENCY_KEY = None,
+        max_credits: MAX_CREDITS = None,
     ) -> Response[Any]:
         """Take the price, log the request and make the job in one durable transaction; a 202 means it is on disk."""
         body = await request.body()
@@ -74,6 +86,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
             body=body,
             raw=decode_body(body),
             idempotency_key=idempotency_key,
+            most_credits=max_credits,
             row=record.row,
         )
         if dry_run:

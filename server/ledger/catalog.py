@@ -1,6 +1,7 @@
-"""Artifacts, the images that jobs made, and the catalogue, whose entries are what clients keep of them."""
+"""The catalogue, whose entries are what clients keep of the images that jobs made."""
 
 import sqlite3
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -8,16 +9,8 @@ import msgspec
 from ulid import ULID
 
 from server.clock import Time, now
-
-
-class ArtifactKind(StrEnum):
-    CATALOG_IMAGE = "catalog_image"
-    IMAGE = "image"
-
-
-class ArtifactRole(StrEnum):
-    INTERMEDIATE = "intermediate"
-    FINAL = "final"
+from server.ledger import artifacts
+from server.ledger.artifacts import ArtifactKind
 
 
 class EntryType(StrEnum):
@@ -44,6 +37,7 @@ class NewImage(msgspec.Struct, frozen=True, kw_only=True):
     entry_type: EntryType
     #: What the entry shows of the spec.
     spec: dict[str, Any]
+    #: It begins with the entry's name.
     description: str
 
 
@@ -55,119 +49,180 @@ class Result(msgspec.Struct, frozen=True):
     message: str
 
 
-class ArtifactRow(msgspec.Struct, frozen=True):
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
+    #: The public id of its artifact too.
     public_id: str
-    kind: ArtifactKind
-    role: ArtifactRole
-    label: str
-    meta: dict[str, Any]
-
-
-class EntryRow(msgspec.Struct, frozen=True):
-    public_id: str
-    #: Public ids of the entry's artifact and of the job that made it.
-    artifact: str
+    entry_type: EntryType
+    #: The public id of the job that made it.
     job: str
     status: EntryStatus
+    favourite: bool
     spec: dict[str, Any]
     description: str
+    #: That of its artifact.
+    meta: dict[str, Any]
+    #: Where its image is, relative to the images folder.
+    path: str
     created_at: Time
 
 
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of a client's entries of one type to list; what is None or empty does not matter."""
+
+    scene_type: str | None = None
+    status: EntryStatus | None = None
+    favourite: bool | None = None
+    model: str | None = None
+    #: The public id of a job.
+    job: str | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+    #: Each of them must be in the name, the scene, the mood or a prompt, in upper or lower case.
+    words: Sequence[str] = ()
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change of an entry; None leaves it as it is."""
+
+    status: EntryStatus | None = None
+    display_name: str | None = None
+    favourite: bool | None = None
+
+
 def add(connection: sqlite3.Connection, client_id: int, job_id: int, image: NewImage) -> None:
-    """Keep a job's image as a final artifact and as an active entry."""
-    moment = now()
-    artifact = connection.execute(
-        "INSERT INTO artifacts (public_id, job_id, path, kind, role, label, meta, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        (
-            str(ULID()),
-            job_id,
-            image.path,
-            image.kind,
-            ArtifactRole.FINAL,
-            image.label,
-            msgspec.json.encode(image.meta).decode(),
-            moment,
-        ),
-    ).fetchone()["id"]
+    """Keep a job's image as a final artifact and as an active entry, under one public id."""
+    public_id = str(ULID())
+    artifact = artifacts.add(connection, job_id, public_id, image.path, image.kind, image.label, image.meta)
     connection.execute(
         "INSERT INTO catalog"
         " (public_id, client_id, job_id, artifact_id, entry_type, status, scene_type, spec, description, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            str(ULID()),
+            public_id,
             client_id,
             job_id,
             artifact,
             image.entry_type,
             EntryStatus.ACTIVE,
             image.spec.get("scene_type"),
-            msgspec.json.encode(image.spec).decode(),
+            _text(image.spec),
             image.description,
-            moment,
+            now(),
         ),
     )
 
 
-def artifacts(connection: sqlite3.Connection, job_id: int) -> list[ArtifactRow]:
-    """Return a job's artifacts in the order they were kept."""
-    return [
-        ArtifactRow(
-            row["public_id"],
-            ArtifactKind(row["kind"]),
-            ArtifactRole(row["role"]),
-            row["label"],
-            msgspec.json.decode(row["meta"]),
-        )
-        for row in connection.execute("SELECT * FROM artifacts WHERE job_id = ? ORDER BY id", (job_id,))
-    ]
+def change(
+    connection: sqlite3.Connection, client_id: int, entry_type: EntryType, public_id: str, wanted: Change
+) -> EntryRow | None:
+    """Change the client's entry and return it; None if it is unknown, of another type or another client's."""
+    found = entry(connection, client_id, entry_type, public_id)
+    if found is None:
+        return None
+    name = found.spec["display_name"]
+    new_name = name if wanted.display_name is None else wanted.display_name
+    status = wanted.status or found.status
+    connection.execute(
+        "UPDATE catalog SET status = :status, favourite = coalesce(:favourite, favourite), spec = :spec,"
+        " description = :description,"
+        " archived_at = CASE WHEN :status = 'archived' THEN coalesce(archived_at, :now) END"
+        " WHERE public_id = :public_id",
+        {
+            "status": status,
+            "favourite": wanted.favourite,
+            "spec": _text({**found.spec, "display_name": new_name}),
+            "description": new_name + found.description.removeprefix(name),
+            "now": now(),
+            "public_id": public_id,
+        },
+    )
+    return entry(connection, client_id, entry_type, public_id)
 
 
-def artifact_path(connection: sqlite3.Connection, public_id: str) -> str | None:
-    """Return where an artifact's file is, relative to the images folder; None if there is no such artifact."""
-    row = connection.execute("SELECT path FROM artifacts WHERE public_id = ?", (public_id,)).fetchone()
-    return None if row is None else str(row["path"])
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-
-_ENTRIES = (
-    "SELECT catalog.*, artifacts.public_id AS artifact, jobs.public_id AS job FROM catalog"
-    " JOIN artifacts ON artifacts.id = catalog.artifact_id JOIN jobs ON jobs.id = catalog.job_id"
-    " WHERE catalog.client_id = ? AND catalog.entry_type = ?"
+_FROM = (
+    " FROM catalog JOIN artifacts ON artifacts.id = catalog.artifact_id JOIN jobs ON jobs.id = catalog.job_id"
+    " WHERE catalog.client_id = ?"
+)
+_ENTRIES = f"SELECT catalog.*, artifacts.meta, artifacts.path, jobs.public_id AS job{_FROM}"
+#: What a search looks in: only there are words that people wrote, or that were made of them.
+_TEXTS = (
+    "json_extract(catalog.spec, '$.display_name')",
+    "json_extract(catalog.spec, '$.scene_type')",
+    "json_extract(catalog.spec, '$.mood')",
+    "json_extract(catalog.spec, '$.prompt')",
+    "json_extract(artifacts.meta, '$.prompt')",
 )
 
 
-def entries(
-    connection: sqlite3.Connection,
-    client_id: int,
-    entry_type: EntryType,
-    scene_type: str | None,
-    status: EntryStatus | None,
-    limit: int,
-    offset: int,
-) -> list[EntryRow]:
-    """Return a page of a client's entries of one type, newest first."""
+def page(
+    connection: sqlite3.Connection, client_id: int, entry_type: EntryType, only: Filter, limit: int, offset: int
+) -> tuple[list[EntryRow], int]:
+    """Return a page of a client's entries of one type, newest first, and how many there are on all pages."""
+    conditions, values = _conditions(entry_type, only)
+    # SQLite's own lower() knows ASCII alone.
+    connection.create_function("casefold", 1, str.casefold, deterministic=True)
+    where = "".join(f" AND {condition}" for condition in conditions)
     rows = connection.execute(
-        f"{_ENTRIES} AND (? IS NULL OR catalog.scene_type = ?) AND (? IS NULL OR catalog.status = ?)"
-        " ORDER BY catalog.id DESC LIMIT ? OFFSET ?",
-        (client_id, entry_type, scene_type, scene_type, status, status, limit, offset),
+        f"{_ENTRIES}{where} ORDER BY catalog.id DESC LIMIT ? OFFSET ?", (client_id, *values, limit, offset)
     )
-    return [_entry(row) for row in rows]
+    total = connection.execute(f"SELECT count(*) AS n{_FROM}{where}", (client_id, *values)).fetchone()["n"]
+    return [_entry(row) for row in rows], int(total)
 
 
 def entry(connection: sqlite3.Connection, client_id: int, entry_type: EntryType, public_id: str) -> EntryRow | None:
     """Return the client's entry; None if it is unknown, of another type or another client's."""
-    row = connection.execute(f"{_ENTRIES} AND catalog.public_id = ?", (client_id, entry_type, public_id)).fetchone()
+    row = connection.execute(
+        f"{_ENTRIES} AND catalog.entry_type = ? AND catalog.public_id = ?", (client_id, entry_type, public_id)
+    ).fetchone()
     return None if row is None else _entry(row)
+
+
+def entries(connection: sqlite3.Connection, client_id: int, public_ids: Sequence[str]) -> list[EntryRow]:
+    """Return those of these entries that are the client's, of whatever type, in the order of their ids' list."""
+    marks = ", ".join("?" * len(public_ids))
+    rows = connection.execute(f"{_ENTRIES} AND catalog.public_id IN ({marks})", (client_id, *public_ids))
+    found = {row["public_id"]: _entry(row) for row in rows}
+    return [found[public_id] for public_id in dict.fromkeys(public_ids) if public_id in found]
+
+
+def _conditions(entry_type: EntryType, only: Filter) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = ["catalog.entry_type = ?"]
+    values: list[Any] = [entry_type]
+    for condition, value in (
+        ("catalog.scene_type = ?", only.scene_type),
+        ("catalog.status = ?", only.status),
+        ("catalog.favourite = ?", only.favourite),
+        ("json_extract(artifacts.meta, '$.model') = ?", only.model),
+        ("jobs.public_id = ?", only.job),
+        ("catalog.created_at > ?", only.created_after),
+        ("catalog.created_at < ?", only.created_before),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    text = " || char(10) || ".join(f"coalesce({part}, '')" for part in _TEXTS)
+    for word in only.words:
+        conditions.append(f"instr(casefold({text}), ?)")
+        values.append(word.casefold())
+    return conditions, values
 
 
 def _entry(row: sqlite3.Row) -> EntryRow:
     return EntryRow(
-        row["public_id"],
-        row["artifact"],
-        row["job"],
-        EntryStatus(row["status"]),
-        msgspec.json.decode(row["spec"]),
-        row["description"],
-        row["created_at"],
+        public_id=row["public_id"],
+        entry_type=EntryType(row["entry_type"]),
+        job=row["job"],
+        status=EntryStatus(row["status"]),
+        favourite=bool(row["favourite"]),
+        spec=msgspec.json.decode(row["spec"]),
+        description=row["description"],
+        meta=msgspec.json.decode(row["meta"]),
+        path=row["path"],
+        created_at=row["created_at"],
     )
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,13 +1,15 @@
 """Clients and their keys."""
 
 import sqlite3
-from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 from ulid import ULID
 
 from server.clock import now
+
+#: Characters of a key that are kept in the clear.
+HINT = 14
 
 
 class Capability(StrEnum):
@@ -16,6 +18,10 @@ class Capability(StrEnum):
     CREATE = "jobs:create"
     READ = "jobs:read"
     ADMIN = "admin"
+
+
+#: What a key may do unless the operator says otherwise.
+CLIENT = (Capability.CREATE, Capability.READ)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -27,6 +33,8 @@ class Caller(msgspec.Struct, frozen=True):
     capabilities: frozenset[str]
     signing_secret: str | None
     priority: int
+    #: An `sk_test_` key.
+    test: bool
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -43,6 +51,15 @@ class NoSuchClient(Exception):
 class ClientExists(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is a client {name!r} already; choose another name, or grant it credits")
+
+
+class NoSuchKey(Exception):
+    def __init__(self, which: str) -> None:
+        super().__init__(f"no key to revoke is known as {which!r}; `backlot keys list` shows them")
+
+
+class KeyRefused(Exception):
+    """A key is not good, or no longer; the message says why."""
 
 
 def any_exists(connection: sqlite3.Connection) -> bool:
@@ -72,31 +89,54 @@ def set_signing_secret(connection: sqlite3.Connection, client_id: int, secret: s
     connection.execute("UPDATE clients SET signing_secret = ? WHERE id = ?", (secret, client_id))
 
 
-def add_key(
-    connection: sqlite3.Connection,
-    client_id: int,
-    digest: bytes,
-    hint: str,
-    capabilities: Sequence[Capability],
-    priority: int,
-) -> None:
+def set_disabled(connection: sqlite3.Connection, client_id: int, *, disabled: bool) -> None:
+    """Refuse the keys of a client from now on, or take them again. Its jobs go on either way."""
+    connection.execute("UPDATE clients SET disabled_at = ? WHERE id = ?", (now() if disabled else None, client_id))
+
+
+class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key may do, for how long, and what it is for."""
+
+    capabilities: tuple[Capability, ...] = CLIENT
+    #: −4 to 4; each step doubles the client's share of the GPU.
+    priority: int = 0
+    label: str = ""
+    #: As the wire writes times; None is never.
+    expires_at: str | None = None
+
+
+def add_key(connection: sqlite3.Connection, client_id: int, digest: bytes, hint: str, terms: KeyTerms) -> None:
     """Keep a key by its SHA-256 `digest`; `hint` is its beginning, by which people tell keys apart."""
     connection.execute(
-        "INSERT INTO keys (client_id, hash, hint, capabilities, priority, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (client_id, digest, hint, " ".join(capabilities), priority, now()),
+        "INSERT INTO keys (client_id, hash, hint, capabilities, priority, label, expires_at, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            client_id,
+            digest,
+            hint,
+            " ".join(terms.capabilities),
+            terms.priority,
+            terms.label,
+            terms.expires_at,
+            now(),
+        ),
     )
 
 
-def caller(connection: sqlite3.Connection, digest: bytes) -> Caller | None:
-    """Return who holds the key with this digest; None if it is unknown or revoked."""
+def caller(connection: sqlite3.Connection, digest: bytes) -> Caller:
+    """Return who holds the key with this digest. Raises KeyRefused if it is unknown, revoked, expired or disabled."""
     row = connection.execute(
-        "SELECT keys.id AS key_id, keys.capabilities, keys.priority,"
-        " clients.id AS client_id, clients.name, clients.signing_secret"
-        " FROM keys JOIN clients ON clients.id = keys.client_id WHERE keys.hash = ? AND keys.revoked_at IS NULL",
+        "SELECT keys.id AS key_id, keys.capabilities, keys.priority, keys.revoked_at, keys.expires_at,"
+        " clients.id AS client_id, clients.name, clients.signing_secret, clients.test, clients.disabled_at"
+        " FROM keys JOIN clients ON clients.id = keys.client_id WHERE keys.hash = ?",
         (digest,),
     ).fetchone()
-    if row is None:
-        return None
+    if row is None or row["revoked_at"] is not None:
+        raise KeyRefused("This key is unknown or was revoked; ask the operator for another one")
+    if row["expires_at"] is not None and row["expires_at"] <= now():
+        raise KeyRefused(f"This key expired at {row['expires_at']}; ask the operator for another one")
+    if row["disabled_at"] is not None:
+        raise KeyRefused("The client of this key is disabled; ask the operator to enable it")
     return Caller(
         row["client_id"],
         row["key_id"],
@@ -104,13 +144,29 @@ def caller(connection: sqlite3.Connection, digest: bytes) -> Caller | None:
         frozenset(row["capabilities"].split()),
         row["signing_secret"],
         row["priority"],
+        bool(row["test"]),
     )
 
 
-def revoke_keys(connection: sqlite3.Connection, which: str) -> int:
-    """Revoke the key with this hint, or all keys of the client of this name; return how many were revoked."""
-    return connection.execute(
-        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL"
-        " AND (hint = ? OR client_id = (SELECT id FROM clients WHERE name = ?))",
-        (now(), which, which),
+def revoke_key(connection: sqlite3.Connection, key: str) -> None:
+    """Revoke a key. Raises NoSuchKey.
+
+    A whole key is as good as its first characters, so that it can be pasted from wherever it leaked.
+    """
+    revoked = connection.execute(
+        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND hint = ?", (now(), key[:HINT])
     ).rowcount
+    if not revoked:
+        raise NoSuchKey(key[:HINT])
+
+
+def revoke_keys_of(connection: sqlite3.Connection, name: str) -> int:
+    """Revoke all keys of the client of this name and return how many were revoked. Raises NoSuchKey."""
+    revoked = connection.execute(
+        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL"
+        " AND client_id = (SELECT id FROM clients WHERE name = ?)",
+        (now(), name),
+    ).rowcount
+    if not revoked:
+        raise NoSuchKey(name)
+    return revoked

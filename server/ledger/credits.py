@@ -9,6 +9,9 @@ from ulid import ULID
 from server.clock import Time, now
 from server.jobs import JobStatus
 
+#: Of one grant: far above any balance, and a sum of them is within SQLite's 64 bits.
+MOST_CREDITS = 10**12
+
 
 class LedgerEntryKind(StrEnum):
     GRANT = "grant"
@@ -25,10 +28,23 @@ class Totals(msgspec.Struct, frozen=True):
     refunded: int
 
 
+class TooMuchTaken(Exception):
+    """More credits were to be taken back than the client has."""
+
+    def __init__(self, name: str, balance: int, amount: int) -> None:
+        super().__init__(f"{name} has {balance} credits, so {amount} cannot be taken back; take {balance} at most")
+
+
 def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: str = "Credit pack") -> None:
-    """Give a client credits. Raises ValueError if `amount` is not above 0."""
-    if amount <= 0:
-        raise ValueError(f"a grant of {amount} credits: it must be above 0")
+    """Give a client credits, or take some back if `amount` is negative: `granted` sums up both.
+
+    Must run in a transaction begun IMMEDIATE. Raises ValueError if `amount` is 0, and TooMuchTaken.
+    """
+    if amount == 0:
+        raise ValueError("a grant of 0 credits: it gives or takes at least 1")
+    row = connection.execute("SELECT name, balance FROM clients WHERE id = ?", (client_id,)).fetchone()
+    if row["balance"] + amount < 0:
+        raise TooMuchTaken(row["name"], row["balance"], -amount)
     _enter(connection, client_id, LedgerEntryKind.GRANT, amount, None, label)
 
 

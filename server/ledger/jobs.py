@@ -11,8 +11,9 @@ from ulid import ULID
 from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
 from server.clock import Time, ago, now
-from server.jobs import EventType, Job, JobStatus, JobType, Plan
-from server.ledger import catalog, credits, events, request_log, webhooks
+from server.jobs import EventType, Job, JobStatus, JobType, Plan, Understood
+from server.ledger import artifacts, catalog, credits, events, request_log, webhooks
+from server.ledger.artifacts import ArtifactRow
 from server.ledger.webhooks import WebhookEvent
 
 IDEMPOTENCY_SPAN = timedelta(hours=24)
@@ -27,8 +28,8 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     job_id: str
     status: JobStatus
     credits_cost: int
-    #: How free text was mapped, if the model has a closed vocabulary.
-    understood: dict[str, Any] | None = None
+    #: Absent if the model has no closed vocabulary.
+    understood: Understood | None = None
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,7 +225,7 @@ class JobSummary(msgspec.Struct, frozen=True):
 class JobDetail(msgspec.Struct, frozen=True):
     summary: JobSummary
     request: dict[str, Any]
-    artifacts: list[catalog.ArtifactRow]
+    artifacts: list[ArtifactRow]
     latest_event: events.EventRow | None
 
 
@@ -232,7 +233,7 @@ class EventsSince(msgspec.Struct, frozen=True):
     """The events of a job after a number, as of one moment."""
 
     events: list[events.EventRow]
-    artifacts: list[catalog.ArtifactRow]
+    artifacts: list[ArtifactRow]
     latest_seq: int
     ended: bool
 
@@ -241,7 +242,7 @@ class ClientEvent(msgspec.Struct, frozen=True):
     job: str
     event: events.EventRow
     #: The job's artifacts, if they belong to this event.
-    artifacts: list[catalog.ArtifactRow]
+    artifacts: list[ArtifactRow]
 
 
 class ClientEvents(msgspec.Struct, frozen=True):
@@ -296,7 +297,7 @@ def page_of_details(
 def events_of_client(connection: sqlite3.Connection, client_id: int, cursor: int, limit: int) -> ClientEvents:
     """Return the first `limit` events of the client's jobs after `cursor`."""
     found = [
-        ClientEvent(job, event, catalog.artifacts(connection, job_id) if event.with_artifacts else [])
+        ClientEvent(job, event, artifacts.of_job(connection, job_id) if event.with_artifacts else [])
         for job_id, job, event in events.of_client(connection, client_id, cursor, limit)
     ]
     latest = found[-1].event.cursor if found else events.latest_cursor(connection, client_id)
@@ -311,7 +312,7 @@ def detail(connection: sqlite3.Connection, client_id: int, public_id: str) -> Jo
     return JobDetail(
         _summary(row),
         msgspec.json.decode(row["request"]),
-        catalog.artifacts(connection, row["id"]),
+        artifacts.of_job(connection, row["id"]),
         events.latest(connection, row["id"]),
     )
 
@@ -322,8 +323,8 @@ def events_since(connection: sqlite3.Connection, client_id: int, public_id: str,
     if row is None:
         return None
     found = events.since(connection, row["id"], seq)
-    artifacts = catalog.artifacts(connection, row["id"]) if any(event.with_artifacts for event in found) else []
-    return EventsSince(found, artifacts, row["last_seq"], row["ended_at"] is not None)
+    made = artifacts.of_job(connection, row["id"]) if any(event.with_artifacts for event in found) else []
+    return EventsSince(found, made, row["last_seq"], row["ended_at"] is not None)
 
 
 def _row(connection: sqlite3.Connection, client_id: int, public_id: str) -> sqlite3.Row | None:

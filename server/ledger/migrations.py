@@ -305,6 +305,94 @@ def m005_webhooks(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m006_image_life(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        ALTER TABLE catalog ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0 CHECK (favourite IN (0, 1));
+        -- Since when it is archived; entries that were archived before this are counted from now.
+        ALTER TABLE catalog ADD COLUMN archived_at TEXT;
+        UPDATE catalog SET archived_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') WHERE status = 'archived';
+        CREATE INDEX catalog_by_job ON catalog (job_id);
+        CREATE INDEX catalog_archived ON catalog (archived_at) WHERE archived_at IS NOT NULL;
+
+        -- An image that was removed leaves its artifact, with all it takes to make it again.
+        ALTER TABLE artifacts ADD COLUMN removed_at TEXT;
+        -- A picture has one id: its artifact takes that of its entry. Links made before this are no longer good.
+        UPDATE artifacts SET public_id = (SELECT public_id FROM catalog WHERE artifact_id = artifacts.id)
+            WHERE id IN (SELECT artifact_id FROM catalog);
+
+        -- Files of removed images that are still on disk.
+        CREATE TABLE removed_files (
+            -- Relative to the images folder.
+            path TEXT PRIMARY KEY
+        ) STRICT, WITHOUT ROWID;
+        """,
+    )
+
+
+@migrations()
+def m008_operator(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- The keys of a client that is disabled are refused.
+        ALTER TABLE clients ADD COLUMN disabled_at TEXT;
+        -- What a key is for, in the operator's words; and when it stops to be good, null if never.
+        ALTER TABLE keys ADD COLUMN label TEXT NOT NULL DEFAULT '';
+        ALTER TABLE keys ADD COLUMN expires_at TEXT;
+
+        -- Jobs moved to the front have a place: the highest goes first. Null is the place that fairness gives.
+        ALTER TABLE jobs ADD COLUMN front INTEGER;
+        -- When the operator's command asked for the job's end; a running server looks for it.
+        ALTER TABLE jobs ADD COLUMN cancel_requested_at TEXT;
+        CREATE INDEX jobs_to_cancel ON jobs (id)
+            WHERE cancel_requested_at IS NOT NULL AND status IN ('NOT_STARTED', 'IN_PROGRESS');
+        CREATE INDEX jobs_by_end ON jobs (ended_at);
+
+        -- One row while the operator has paused the queue.
+        CREATE TABLE queue_pause (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            paused_at TEXT NOT NULL
+        ) STRICT;
+
+        -- A grant may be negative now: credits taken back.
+        DROP TRIGGER entries_move_the_balance;
+        DROP TRIGGER entries_are_never_changed;
+        DROP TRIGGER entries_are_never_deleted;
+        CREATE TABLE signed_entries (
+            id INTEGER PRIMARY KEY,
+            public_id TEXT NOT NULL UNIQUE,
+            client_id INTEGER NOT NULL REFERENCES clients(id),
+            kind TEXT NOT NULL CHECK (kind IN ('grant', 'charge', 'refund')),
+            amount INTEGER NOT NULL,
+            job_id INTEGER REFERENCES jobs(id),
+            label TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            -- A job is charged at most once and refunded at most once; a grant belongs to no job.
+            UNIQUE (job_id, kind),
+            CHECK ((kind = 'grant') = (job_id IS NULL)),
+            CHECK (CASE kind WHEN 'charge' THEN amount <= 0 WHEN 'refund' THEN amount >= 0 ELSE 1 END)
+        ) STRICT;
+        INSERT INTO signed_entries
+            SELECT id, public_id, client_id, kind, amount, job_id, label, created_at FROM entries;
+        DROP TABLE entries;
+        ALTER TABLE signed_entries RENAME TO entries;
+        CREATE INDEX entries_by_client ON entries (client_id, id);
+        CREATE TRIGGER entries_move_the_balance AFTER INSERT ON entries BEGIN
+            UPDATE clients SET balance = balance + NEW.amount WHERE id = NEW.client_id;
+        END;
+        CREATE TRIGGER entries_are_never_changed BEFORE UPDATE ON entries BEGIN
+            SELECT RAISE(ABORT, 'ledger entries are append-only');
+        END;
+        CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries BEGIN
+            SELECT RAISE(ABORT, 'ledger entries are append-only');
+        END;
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""

@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from server.clock import Date, Time
+from server.jobs import JobStatus
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -57,6 +58,8 @@ class ClientReport(msgspec.Struct, frozen=True):
     test: bool
     balance: int
     created_at: Time
+    #: Since when its keys are refused; null if they are not.
+    disabled_at: Time | None
     #: Keys that were not revoked.
     keys: int
     jobs: int
@@ -65,37 +68,35 @@ class ClientReport(msgspec.Struct, frozen=True):
 def clients(connection: sqlite3.Connection) -> list[ClientReport]:
     """Return every client, by name."""
     rows = connection.execute(
-        "SELECT name, test, balance, clients.created_at,"
+        "SELECT name, test, balance, clients.created_at, disabled_at,"
         " (SELECT count(*) FROM keys WHERE client_id = clients.id AND revoked_at IS NULL) AS keys,"
         " (SELECT count(*) FROM jobs WHERE client_id = clients.id) AS jobs FROM clients ORDER BY name"
     )
-    return [
-        ClientReport(row["name"], bool(row["test"]), row["balance"], row["created_at"], row["keys"], row["jobs"])
-        for row in rows
-    ]
+    return [ClientReport(name, bool(test), *rest) for name, test, *rest in rows]
 
 
 class KeyReport(msgspec.Struct, frozen=True):
     #: The key's beginning.
     key: str
     client: str
+    #: What it is for, in the operator's words.
+    label: str
     capabilities: list[str]
     priority: int
     created_at: Time
+    #: When it stops to be good; null if never.
+    expires_at: Time | None
     revoked_at: Time | None
 
 
 def keys(connection: sqlite3.Connection) -> list[KeyReport]:
     """Return every key, oldest first."""
     rows = connection.execute(
-        "SELECT hint, name, capabilities, priority, keys.created_at, revoked_at"
+        "SELECT hint, name, label, capabilities, priority, keys.created_at, expires_at, revoked_at"
         " FROM keys JOIN clients ON clients.id = client_id ORDER BY keys.id"
     )
     return [
-        KeyReport(
-            row["hint"], row["name"], row["capabilities"].split(), row["priority"], row["created_at"], row["revoked_at"]
-        )
-        for row in rows
+        KeyReport(hint, client, label, capabilities.split(), *rest) for hint, client, label, capabilities, *rest in rows
     ]
 
 
@@ -103,11 +104,17 @@ class RequestReport(msgspec.Struct, frozen=True):
     id: str
     created_at: Time
     client: str | None
+    #: The beginning of the key it came with.
+    key: str | None
     method: str
     route: str
     status: int
     error_code: str | None
     job_id: str | None
+    #: How the job that it made stands.
+    job_status: JobStatus | None
+    #: Why that job failed.
+    reason: str | None
     credits: int
     duration_ms: float
     remote: str
@@ -115,15 +122,26 @@ class RequestReport(msgspec.Struct, frozen=True):
 
 
 def requests(
-    connection: sqlite3.Connection, client: str | None, *, only_failed: bool, limit: int
+    connection: sqlite3.Connection, client: str | None, *, only_failed: bool, limit: int, offset: int = 0
 ) -> list[RequestReport]:
-    """Return rows of the request log, newest first; failed are those of status 400 and above."""
+    """Return rows of the request log, newest first. Failed are those of status 400 and above, and those whose job failed."""
     rows = connection.execute(
-        "SELECT request_logs.id, request_logs.created_at, clients.name AS client, method, route, status, error_code,"
-        " job_id, credits, duration_ms, remote, user_agent"
-        " FROM request_logs LEFT JOIN clients ON clients.id = client_id"
-        " WHERE (:client IS NULL OR clients.name = :client) AND (NOT :only_failed OR status >= 400)"
-        " ORDER BY request_logs.created_at DESC LIMIT :limit",
-        {"client": client, "only_failed": only_failed, "limit": limit},
+        "SELECT request_logs.id, request_logs.created_at, clients.name AS client, keys.hint AS key, method, route,"
+        " request_logs.status, error_code, request_logs.job_id, jobs.status AS job_status, CASE jobs.status"
+        " WHEN 'FAILURE' THEN (SELECT json_extract(extra, '$.reason') FROM events"
+        " WHERE events.job_id = jobs.id AND seq = jobs.last_seq) END AS reason,"
+        " credits, duration_ms, remote, user_agent"
+        " FROM request_logs LEFT JOIN clients ON clients.id = request_logs.client_id"
+        " LEFT JOIN keys ON keys.id = request_logs.key_id"
+        " LEFT JOIN jobs ON jobs.public_id = request_logs.job_id"
+        " WHERE (:client IS NULL OR clients.name = :client)"
+        " AND (NOT :only_failed OR request_logs.status >= 400 OR jobs.status = 'FAILURE')"
+        " ORDER BY request_logs.created_at DESC LIMIT :limit OFFSET :offset",
+        {"client": client, "only_failed": only_failed, "limit": limit, "offset": offset},
     )
-    return [RequestReport(*row) for row in rows]
+    return [
+        RequestReport(
+            **{**dict(row), "job_status": None if row["job_status"] is None else JobStatus(row["job_status"])}
+        )
+        for row in rows
+    ]

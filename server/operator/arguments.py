@@ -1,9 +1,8 @@
-"""The kinds of argument that several commands take."""
+"""The kinds of argument that commands take."""
+
+from datetime import UTC, datetime, timedelta
 
 import click
-
-#: Far above any balance, and a sum of them is within SQLite's 64 bits.
-MOST_CREDITS = 10**12
 
 
 class Whole(click.ParamType[int, str]):
@@ -11,9 +10,11 @@ class Whole(click.ParamType[int, str]):
 
     name = "whole number"
 
-    def __init__(self, least: int, most: int) -> None:
+    def __init__(self, least: int, most: int, *, zero: bool = True) -> None:
+        """Take whether it may be 0."""
         self.least = least
         self.most = most
+        self.zero = zero
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         return "N"
@@ -21,8 +22,36 @@ class Whole(click.ParamType[int, str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         digits = value.removeprefix("-")
         if not (digits.isascii() and digits.isdigit()) or not self.least <= int(value) <= self.most:
-            self.fail(f"{value!r} is not a whole number {self.least}–{self.most}", param, ctx)
+            self.fail(f"{value!r} is not a whole number from {self.least} to {self.most}", param, ctx)
+        if int(value) == 0 and not self.zero:
+            self.fail("it cannot be 0", param, ctx)
         return int(value)
+
+
+class Moment(click.ParamType[datetime, str]):
+    """A time to come: a date, a date with a time, or days from now, as `30d`."""
+
+    name = "time"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "WHEN"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = _moment(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: write 2027-01-31, 2027-01-31T18:00Z or 30d for 30 days", param, ctx)
+        if moment <= datetime.now(UTC):
+            self.fail(f"{value!r} is over already", param, ctx)
+        return moment
+
+
+def _moment(text: str) -> datetime:
+    """Return the time that a text means; one that names no zone is UTC's. Raises ValueError and OverflowError."""
+    if text.endswith("d") and text[:-1].isdigit():
+        return datetime.now(UTC) + timedelta(days=int(text[:-1]))
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Name(click.ParamType[str, str]):

@@ -8,7 +8,8 @@ import msgspec
 from server.keys import new_client
 from server.ledger import clients as client_ledger
 from server.ledger import credits, reports
-from server.operator.arguments import MOST_CREDITS, Name, Whole
+from server.ledger.credits import MOST_CREDITS
+from server.operator.arguments import Name, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -26,7 +27,7 @@ def clients() -> None:
 @json_option
 def add(name: str, credits_: int, test: bool, as_json: bool) -> None:
     """Make a client and print its key, which is shown this once."""
-    with writing(read_settings().database) as connection:
+    with writing(read_settings()) as connection:
         key = new_client(connection, name, credits_, test=test)
     show({"name": name, "key": key, "credits": credits_}, key, as_json=as_json)
 
@@ -35,22 +36,46 @@ def add(name: str, credits_: int, test: bool, as_json: bool) -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the clients with their balances, keys and jobs."""
-    with reading(read_settings().database) as connection:
+    with reading(read_settings()) as connection:
         rows = reports.clients(connection)
     show_table(msgspec.to_builtins(rows), as_json=as_json)
 
 
-@clients.command(context_settings={"ignore_unknown_options": True})  # so that -5 is told to be no number of credits
+@clients.command(context_settings={"ignore_unknown_options": True})  # so that -5 is no option
 @click.argument("name", type=Name())
-@click.argument("credits_", metavar="N", type=Whole(1, MOST_CREDITS))
+@click.argument("credits_", metavar="N", type=Whole(-MOST_CREDITS, MOST_CREDITS, zero=False))
+@click.option("--note", default="", help="What the client's transactions call it.")
 @json_option
-def grant(name: str, credits_: int, as_json: bool) -> None:
-    """Give a client N credits."""
-    with writing(read_settings().database) as connection:
+def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
+    """Give a client N credits; a negative N takes credits back, as many as it has at most."""
+    usual = "Credit pack" if credits_ > 0 else "Credits taken back"
+    with writing(read_settings()) as connection:
         client = client_ledger.named(connection, name)
-        credits.grant(connection, client.id, credits_)
+        credits.grant(connection, client.id, credits_, note.strip() or usual)
         balance = credits.totals(connection, client.id).balance
     show({"name": name, "balance": balance}, f"{name} has {balance} credits", as_json=as_json)
+
+
+@clients.command()
+@click.argument("name", type=Name())
+@json_option
+def disable(name: str, as_json: bool) -> None:
+    """Refuse all keys of a client until it is enabled; its jobs go on, and its credits stay."""
+    _set_disabled(name, as_json, disabled=True)
+
+
+@clients.command()
+@click.argument("name", type=Name())
+@json_option
+def enable(name: str, as_json: bool) -> None:
+    """Take the keys of a client again."""
+    _set_disabled(name, as_json, disabled=False)
+
+
+def _set_disabled(name: str, as_json: bool, *, disabled: bool) -> None:
+    with writing(read_settings()) as connection:
+        client_ledger.set_disabled(connection, client_ledger.named(connection, name).id, disabled=disabled)
+    show({"name": name, "disabled": disabled}, f"{name} is {'dis' if disabled else 'en'}abled", as_json=as_json)
 
 
 @clients.command()
@@ -59,7 +84,7 @@ def grant(name: str, credits_: int, as_json: bool) -> None:
 def secret(name: str, as_json: bool) -> None:
     """Make a new signing secret for a client and print it."""
     new = secrets.token_urlsafe(32)
-    with writing(read_settings().database) as connection:
+    with writing(read_settings()) as connection:
         client = client_ledger.named(connection, name)
         client_ledger.set_signing_secret(connection, client.id, new)
     show({"name": name, "signing_secret": new}, new, as_json=as_json)

@@ -5,13 +5,17 @@ import sys
 
 import click
 
+from server.data_folder import Unusable
 from server.ledger.backup import DamagedCopy
-from server.ledger.clients import ClientExists, NoSuchClient
+from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
+from server.ledger.credits import TooMuchTaken
 from server.ledger.webhooks import NoSuchDelivery, NoWebhook
 from server.models_file import ModelsFileError
 from server.operator.clients import clients
 from server.operator.database import database
 from server.operator.errors import CommandError
+from server.operator.init import init
+from server.operator.jobs import jobs
 from server.operator.keys import keys
 from server.operator.models import models
 from server.operator.replay import replay
@@ -26,7 +30,10 @@ _TOLD = (
     DamagedCopy,
     SettingsError,
     ModelsFileError,
+    Unusable,
     NoSuchClient,
+    NoSuchKey,
+    TooMuchTaken,
     ClientExists,
     NoWebhook,
     NoSuchDelivery,
@@ -39,7 +46,7 @@ def backlot() -> None:
     """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
 
 
-for group in (clients, keys, requests, webhooks, replay, models, database):
+for group in (init, clients, keys, jobs, requests, webhooks, replay, models, database):
     backlot.add_command(group)
 
 

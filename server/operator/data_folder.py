@@ -1,28 +1,62 @@
 """The ledger in the data folder, opened by a command whether or not the server is running."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from server.ledger.database import connect, migrate, transaction
 from server.operator.errors import CommandError
+from server.operator.running_servers import data_folders_in_use
+from server.printable import printable
+from server.settings import Settings
 
 
 @contextmanager
-def reading(database: Path) -> Iterator[sqlite3.Connection]:
+def reading(settings: Settings) -> Iterator[sqlite3.Connection]:
     """Open the ledger to read it. Raises CommandError if there is none."""
-    if not database.exists():
+    _look_for_it(settings)
+    try:
+        with closing(connect(settings.database, read_only=True)) as connection:
+            yield connection
+    except sqlite3.OperationalError as error:
+        if "no such" not in str(error):
+            raise
         raise CommandError(
-            f"there is no database at {database}; start the server once, or set BACKLOT_DATA to its data folder"
-        )
-    with closing(connect(database, read_only=True)) as connection:
-        yield connection
+            f"{settings.database} was written by an older version ({error}); start the server, which brings it up to date"
+        ) from error
 
 
 @contextmanager
-def writing(database: Path) -> Iterator[sqlite3.Connection]:
-    """Run one durable transaction; a ledger that is not there yet is made."""
-    migrate(database)
-    with closing(connect(database)) as connection, transaction(connection):
+def writing(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """Run one durable transaction, and say on the error output in which folder. Raises CommandError if there is no ledger."""
+    with writing_quietly(settings) as connection:
         yield connection
+    used = settings.database.absolute()
+    print(printable(f"backlot: changed {used}{_elsewhere(settings)}"), file=sys.stderr)
+
+
+@contextmanager
+def writing_quietly(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """Run one durable transaction, as a part of a command that has said in which folder."""
+    _look_for_it(settings)
+    migrate(settings.database)
+    with closing(connect(settings.database)) as connection, transaction(connection):
+        yield connection
+
+
+def _look_for_it(settings: Settings) -> None:
+    if not settings.database.exists():
+        raise CommandError(
+            f"there is no database at {settings.database.absolute()}{_elsewhere(settings)}; set BACKLOT_DATA to the server's"
+            " data folder, start the server once, or make one with `backlot init`"
+        )
+
+
+def _elsewhere(settings: Settings) -> str:
+    """Return what to add if no server runs on this data folder, but on others."""
+    used = data_folders_in_use()
+    if not used or settings.data.resolve() in used:
+        return ""
+    servers = "the server on this box runs" if len(used) == 1 else "the servers on this box run"
+    return f", but {servers} on {', '.join(map(str, used))}"

@@ -25,6 +25,6 @@ def backup(target: Path, as_json: bool) -> None:
         raise CommandError(f"{target} exists already; name a new file")
     if not target.absolute().parent.is_dir():
         raise CommandError(f"there is no folder {target.parent} for the copy; make it first")
-    with reading(read_settings().database) as connection:
+    with reading(read_settings()) as connection:
         back_up(connection, target)
     show({"file": str(target), "bytes": target.stat().st_size}, f"{target} is a good copy", as_json=as_json)

@@ -1,14 +1,16 @@
 """`backlot keys`: the keys by which clients are known."""
 
+from datetime import datetime
+
 import click
 import msgspec
 
-from server.keys import CLIENT, new_key
+from server.clock import as_text
+from server.keys import new_key
 from server.ledger import clients, reports
-from server.ledger.clients import Capability
-from server.operator.arguments import Name, Whole
+from server.ledger.clients import CLIENT, Capability, KeyTerms
+from server.operator.arguments import Moment, Name, Whole
 from server.operator.data_folder import reading, writing
-from server.operator.errors import CommandError
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 
@@ -35,21 +37,31 @@ def keys() -> None:
     show_default=True,
     help="May be given more than once.",
 )
+@click.option("--label", default="", help="What it is for.")
+@click.option("--expires", type=Moment(), help="When it stops to be good: a date, a time, or 30d for 30 days.")
 @json_option
-def add(name: str, priority: int, capabilities: tuple[str, ...], as_json: bool) -> None:
+def add(
+    name: str, priority: int, capabilities: tuple[str, ...], label: str, expires: datetime | None, as_json: bool
+) -> None:
     """Make another key for a client and print it, this once."""
-    with writing(read_settings().database) as connection:
+    terms = KeyTerms(
+        capabilities=tuple(map(Capability, dict.fromkeys(capabilities))),
+        priority=priority,
+        label=label.strip(),
+        expires_at=None if expires is None else as_text(expires),
+    )
+    with writing(read_settings()) as connection:
         client = clients.named(connection, name)
-        allowed = tuple(map(Capability, capabilities))
-        key = new_key(connection, client.id, test=client.test, capabilities=allowed, priority=priority)
-    show({"name": name, "key": key, "capabilities": capabilities}, key, as_json=as_json)
+        key = new_key(connection, client.id, test=client.test, terms=terms)
+    answer = {"name": name, "key": key, "capabilities": terms.capabilities, "expires_at": terms.expires_at}
+    show(answer, key, as_json=as_json)
 
 
 @keys.command("list")
 @json_option
 def list_(as_json: bool) -> None:
     """List the keys by their first characters."""
-    with reading(read_settings().database) as connection:
+    with reading(read_settings()) as connection:
         rows = reports.keys(connection)
     show_table(msgspec.to_builtins(rows), as_json=as_json)
 
@@ -59,10 +71,10 @@ def list_(as_json: bool) -> None:
 @json_option
 def revoke(which: str, as_json: bool) -> None:
     """Revoke a key, or all keys of a client."""
-    # A whole key is as good as its first characters, so that it can be pasted from wherever it leaked.
-    hint = which[:14] if which.startswith("sk_") else which
-    with writing(read_settings().database) as connection:
-        revoked = clients.revoke_keys(connection, hint)
-    if not revoked:
-        raise CommandError(f"no key to revoke is known as {hint!r}; `backlot keys list` shows them")
+    with writing(read_settings()) as connection:
+        revoked = 1
+        if which.startswith("sk_"):
+            clients.revoke_key(connection, which)
+        else:
+            revoked = clients.revoke_keys_of(connection, which)
     show({"revoked": revoked}, f"{revoked} key{'s'[: revoked > 1]} revoked", as_json=as_json)

@@ -85,14 +85,26 @@ def check(load: str | None, as_json: bool) -> None:
 @models.command()
 @click.argument("name", metavar="NAME")
 @json_option
+def fetch(name: str, as_json: bool) -> None:
+    """Download a hub's model to this box, or go on where a download was cut off."""
+    # Imported here: asyncio takes longer to import than most commands run.
+    from server.operator.fetching import fetch_alone
+
+    card = _card(load_models(read_settings().models), name)
+    if card.weights.hub is None:
+        raise CommandError(f"{name} is the folder {card.weights.folder} on this box; there is nothing to download")
+    done = fetch_alone(card)
+    answer = {"name": name, "folder": done.folder, "bytes": done.total_bytes}
+    show(answer, f"{name}: {done.total_bytes / 1e6:.1f} MB in {done.folder}", as_json=as_json)
+
+
+@models.command()
+@click.argument("name", metavar="NAME")
+@json_option
 def reload(name: str, as_json: bool) -> None:
-    """Have a running server take up the changed files of a model's folder."""
+    """Have a running server take up the changed files of a model's folder, or what was fetched from its hub."""
     path = read_settings().models
     card = _card(load_models(path), name)
-    if card.weights.folder is None:
-        raise CommandError(
-            f"{name} comes from the hub, whose files do not change within a commit; write the new commit as its revision"
-        )
     if not card.enabled:
         raise CommandError(f"{name} is not enabled, so no server has it in memory")
     # A server reads models.toml again whenever it is saved, and looks at the files of every folder then.
@@ -115,7 +127,7 @@ def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
     # A version with other columns may have measured them.
     migrate(settings.database)
     found: dict[str, list[batch_costs.CostRow]] = {}
-    with reading(settings.database) as connection:
+    with reading(settings) as connection:
         for cost in batch_costs.all_(connection):
             found.setdefault(cost.model, []).append(cost)
     return found

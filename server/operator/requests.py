@@ -12,11 +12,11 @@ from server.settings import read_settings
 
 @click.command()
 @click.option("--client", metavar="NAME", type=Name(), help="Only this client's.")
-@click.option("--failed", is_flag=True, help="Only those with status 400 and above.")
+@click.option("--failed", is_flag=True, help="Only those with status 400 and above, and those whose job failed.")
 @click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
 @json_option
 def requests(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the request log, newest first."""
-    with reading(read_settings().database) as connection:
+    with reading(read_settings()) as connection:
         rows = reports.requests(connection, client, only_failed=failed, limit=limit)
     show_table(msgspec.to_builtins(rows), as_json=as_json)

@@ -59,7 +59,7 @@ def webhooks() -> None:
 def set_(name: str, url: str, events: list[WebhookEvent], as_json: bool) -> None:
     """Tell the ends of a client's jobs to URL; print the secret of its signatures, which is shown this once."""
     secret = new_secret()
-    with writing(read_settings().database) as connection:
+    with writing(read_settings()) as connection:
         client = clients.named(connection, name)
         ledger.put(connection, client.id, url, events, secret)
     show({"client": name, "url": url, "events": events, "secret": secret}, secret, as_json=as_json)
@@ -69,7 +69,7 @@ def set_(name: str, url: str, events: list[WebhookEvent], as_json: bool) -> None
 @json_option
 def list_(as_json: bool) -> None:
     """List the webhooks, with how much of what they tell is pending or was given up."""
-    with reading(read_settings().database) as connection:
+    with reading(read_settings()) as connection:
         rows = ledger.all_(connection)
     show_table(msgspec.to_builtins(rows), as_json=as_json)
 
@@ -81,7 +81,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the webhook deliveries, newest first."""
-    with reading(read_settings().database) as connection:
+    with reading(read_settings()) as connection:
         client_id = None if client is None else clients.named(connection, client).id
         rows = ledger.deliveries(connection, client_id, only_failed=failed, limit=limit)
     show_table(msgspec.to_builtins(rows), as_json=as_json)
@@ -92,7 +92,7 @@ def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> N
 @json_option
 def resend(ids: tuple[str, ...], as_json: bool) -> None:
     """Send deliveries again, with ten new tries; a running server begins within a second."""
-    with writing(read_settings().database) as connection:
+    with writing(read_settings()) as connection:
         for webhook_id in ids:
             ledger.resend(connection, webhook_id)
     show({"resent": ids}, f"{len(ids)} deliver{'y' if len(ids) == 1 else 'ies'} will be sent again", as_json=as_json)
@@ -103,7 +103,7 @@ def resend(ids: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def remove(name: str, as_json: bool) -> None:
     """Remove a client's webhook and give up what is pending."""
-    with writing(read_settings().database) as connection:
+    with writing(read_settings()) as connection:
         client = clients.named(connection, name)
         if not ledger.remove(connection, client.id):
             raise NoWebhook(name)

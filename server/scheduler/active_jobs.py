@@ -5,7 +5,7 @@ it is cancelled or when one of its images fails for good; its other images are t
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class ActiveJob(msgspec.Struct, eq=False):
     images: list[Image] = []
     #: One of its images was sent to a GPU process.
     in_progress: bool = False
+    #: The operator moved it before all others.
+    front: bool = False
     #: Why it fails, which it does as soon as none of its images is in a GPU process. The first reason stays.
     ending: Ending | None = None
 
@@ -112,6 +114,9 @@ class ActiveJobs:
         self._most_crashes = most_crashes
         self._jobs: dict[str, ActiveJob] = {}
         self._images: dict[str, Image] = {}
+
+    def __iter__(self) -> Iterator[ActiveJob]:
+        return iter(self._jobs.values())
 
     def in_flight(self, image_ids: Iterable[str]) -> list[Image]:
         """Return those of these images that are in a GPU process. Its reports of progress may come late."""
@@ -153,6 +158,15 @@ class ActiveJobs:
         extra = {"reason": FailureReason.SERVER_RESTARTED, "attempts": attempts}
         self._settlement.run_again(accepted, "The server was restarted; this runs again", extra)
         self._enqueue(list(reversed(job.images)), self._queue.put_back)
+
+    def move_to_front(self, job_id: str) -> bool:
+        """Let a job go before all others, its images that run again included; return False if it has ended."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return False
+        job.front = True
+        self._queue.move_to_front([image.image_id for image in job.images])
+        return True
 
     def begin(self, waiting: Waiting, now: float, gpu: Affinity) -> protocol.Item:
         """Take an image from the queue for a GPU, and return what to order of its process."""
@@ -198,7 +212,8 @@ class ActiveJobs:
             key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
             moment = time.monotonic()
             image.state = ImageState.WAITING
-            put(Waiting(image.image_id, accepted.client_id, key, moment, image.isolated, accepted.priority))
+            priority, front = accepted.priority, image.job.front
+            put(Waiting(image.image_id, accepted.client_id, key, moment, image.isolated, priority, front))
 
     def _file(self, image: Image) -> Path:
         path = image_path(image.job.accepted.job_id, image.index, len(image.job.images))
@@ -297,6 +312,17 @@ class ActiveJobs:
         self._withdraw(job, Ending(FailureReason.CANCELLED, message, {}))
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
+
+    def waiting_for(self, model: str) -> list[Image]:
+        """Return the images that wait for a GPU with this model, in no order."""
+        waiting = (image for job in self._jobs.values() for image in job.images_in(ImageState.WAITING))
+        return [image for image in waiting if image.generation.model == model]
+
+    def give_up(self, image_ids: Sequence[str], reason: FailureReason, message: str) -> None:
+        """Let the jobs of waiting images fail: their model cannot be loaded."""
+        for image_id in image_ids:
+            self._queue.remove(image_id)
+        self.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
 
     def models_changed(self) -> None:
         """Let the jobs fail that have images waiting for a model that models.toml has no more."""

@@ -5,7 +5,7 @@ image is sent ahead of the open slots, so that a slot that frees is filled at on
 group is sent early, so that its model can be read meanwhile.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 
 import msgspec
 
@@ -106,22 +106,33 @@ BatchSizeFor = Callable[[BatchKey, int], int]
 
 
 def next_action(
-    groups: SlotGroups, queue: Queue, gpu: Affinity, now: float, batch_size_for: BatchSizeFor, ahead: int = AHEAD
+    groups: SlotGroups,
+    queue: Queue,
+    gpu: Affinity,
+    now: float,
+    batch_size_for: BatchSizeFor,
+    elsewhere: Set[str] = frozenset(),
 ) -> Open | Enter | Close | None:
-    """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action."""
+    """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action.
+
+    `elsewhere` are the models that this GPU leaves in the queue.
+    """
+    if queue.paused:
+        # The slots that are open stay open for the images that may go on soon.
+        return None
     group = groups.last
     if group is None or group.closing:
         if groups.following is not None:
             return None
-        image = queue.next(now, gpu)
+        image = queue.next(now, gpu, elsewhere)
         return None if image is None else Open(image, batch_size_for(image.key, queue.waiting_for(image.key)))
-    room = ahead if group is groups.following else group.batch_size + ahead
+    room = AHEAD if group is groups.following else group.batch_size + AHEAD
     if len(group.images) >= room:
         return None
-    image = queue.next_for(group.key, now, gpu)
+    image = queue.next_for(group.key, now, gpu, elsewhere)
     if image is None or image.isolated:
-        # What waits needs other slots. If nothing waits, the group stays open for what may come.
-        return Close(group) if len(queue) else None
+        # What waits needs other slots. If nothing waits for this GPU, the group stays open for what may come.
+        return Close(group) if any(key.model not in elsewhere for key in queue.waiting) else None
     best = batch_size_for(group.key, len(group.images) + queue.waiting_for(group.key))
     if best > group.batch_size:
         # More slots are worth opening, once these are empty.

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from server.downloading import SILENCE_S
+
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in seconds. A model's own limits, for a step and for its load, are on its card."""
@@ -21,6 +23,14 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 256
     #: Crashes of GPU processes that an image may be present at before it answers for them, even if it was never a suspect.
     crashes: int = 5
+    #: Tries in a row to load or download a model after which the images that wait for it fail.
+    load_tries: int = 3
+    #: The pauses before the second try, the third, and so on; the last one stays.
+    load_pauses_s: tuple[float, ...] = (5.0, 20.0, 60.0)
+    #: A download of which nothing arrives for so long is ended, and tried again from there.
+    silence_s: float = SILENCE_S
+    #: How often those who wait for a download are told how far it is.
+    told_every_s: float = 10.0
 
 
 DEFAULT_BOUNDS = Bounds()

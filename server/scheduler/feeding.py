@@ -9,6 +9,7 @@ from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.batching import Close, Enter, Open, SlotGroup, next_action
 from server.scheduler.gpu import Gpu
+from server.scheduler.model_loads import ModelLoads
 from server.scheduler.queue import BatchKey, Queue
 
 
@@ -22,6 +23,7 @@ class Feeder:
         jobs: ActiveJobs,
         batch_sizes: BatchSizes,
         models: ModelsFile,
+        loads: ModelLoads,
         most_in_flight: int,
     ) -> None:
         """Take how many images may be in one GPU process at once."""
@@ -30,6 +32,7 @@ class Feeder:
         self._jobs = jobs
         self._batch_sizes = batch_sizes
         self._models = models
+        self._loads = loads
         self._most_in_flight = most_in_flight
 
     def prepare(self, gpu: Gpu) -> None:
@@ -38,7 +41,8 @@ class Feeder:
             return
         models = self._models.current
         gpu.pin(name for name, card in models.enabled.items() if card.pinned)
-        if not len(self._queue):
+        at_hand = not len(self._queue) and gpu.groups.current is None
+        if at_hand and models.default_model not in self._loads.held:
             gpu.load(models.default)
 
     def models_changed(self) -> None:
@@ -53,6 +57,7 @@ class Feeder:
         now = time.monotonic()
         while any([self._act(gpu, now) for gpu in self._gpus]):  # noqa: C419  each GPU has its chance in every round
             pass
+        self._loads.want({self._models.current.default_model} | {key.model for key in self._queue.waiting})
         metrics.queue_depth.set(len(self._queue))
         metrics.running.set(sum(len(gpu.in_flight) for gpu in self._gpus))
         metrics.slots.set(sum(gpu.groups.open_slots for gpu in self._gpus))
@@ -66,7 +71,7 @@ class Feeder:
         def batch_size_for(key: BatchKey, images: int) -> int:
             return self._batch_sizes.best(gpu, models[key.model], key, images)
 
-        action = next_action(gpu.groups, self._queue, gpu.affinity, now, batch_size_for)
+        action = next_action(gpu.groups, self._queue, gpu.affinity, now, batch_size_for, self._loads.held)
         match action:
             case Open(image=image, batch_size=batch_size):
                 # No neighbour may follow an isolated image.

@@ -84,6 +84,10 @@ class Gpu:
         self.groups = SlotGroups()
         #: The images sent that have not come to an end, in the order in which they were sent.
         self.in_flight: dict[str, None] = {}
+        #: What the weights of the models in memory take of it.
+        self.weight_bytes: dict[str, int] = {}
+        #: The model that is being loaded.
+        self.loading: str | None = None
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._start_process = start_process
@@ -94,8 +98,6 @@ class Gpu:
         self._watchdog = Watchdog(self._kill)
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
-        #: The model that is being loaded.
-        self._loading: str | None = None
         self._restart: asyncio.TimerHandle | None = None
 
     @property
@@ -107,6 +109,11 @@ class Gpu:
     def is_up(self) -> bool:
         """Whether it takes orders."""
         return self.state in _UP
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None if there is no process."""
+        return None if self._process is None else self._process.pid
 
     @property
     def device_name(self) -> str:
@@ -161,10 +168,13 @@ class Gpu:
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def load(self, card: ModelCard) -> None:
-        """Have this model in memory, unless the GPU is busy with images."""
-        if self.groups.current is None:
-            self._cards[card.name] = card
-            self._send(protocol.Load(card))
+        """Have this model in memory; while the GPU is busy with images it is only prefetched."""
+        self._cards[card.name] = card
+        self._send(protocol.Load(card))
+
+    def unload(self, model: str) -> None:
+        """Drop this model from memory, unless an image in this GPU needs it."""
+        self._send(protocol.Unload(model))
 
     def pin(self, models: Iterable[str]) -> None:
         """Never evict these models, and no others."""
@@ -213,17 +223,19 @@ class Gpu:
                 self._go_on()
             case protocol.Loading(model=model):
                 log.info("Loading %s", model)
-                self._loading = model
+                self.loading = model
                 self._become(GpuState.LOADING)
                 self._watch_load(model)
             case protocol.Loaded(model=model):
                 log.info("Loaded %s in %.1f s, revision %s", model, report.seconds, report.revision)
                 self._hold(model, report.revision)
-                self._loading = None
+                self.weight_bytes[model] = report.weight_bytes
+                self.loading = None
                 self._go_on()
-            case protocol.LoadFailed(model=model):
+            case protocol.LoadFailed(model=model, image_ids=image_ids):
                 log.error("%s could not be loaded: %s", model, report.message)
-                self._loading = None
+                self.loading = None
+                self._leave(image_ids)
                 self._go_on()
             case protocol.Evicted(model=model):
                 self._release(model)
@@ -253,6 +265,7 @@ class Gpu:
         self.loaded[model] = revision
 
     def _release(self, model: str) -> None:
+        self.weight_bytes.pop(model, None)
         if self.loaded.pop(model, None) is not None:
             metrics.model_loaded.labels(model).dec()
 
@@ -296,7 +309,7 @@ class Gpu:
         crash = self._crash(status)
         log.error("The GPU process %d is gone: %s; its log, %s, may say why", process.pid, crash.message, self.log_file)
         self._watchdog.stop()
-        self._process, self.device, self._loading = None, None, None
+        self._process, self.device, self.loading = None, None, None
         for model in list(self.loaded):
             self._release(model)
         self.affinity = Affinity()
@@ -311,7 +324,7 @@ class Gpu:
         if verdict is None:
             ending = f"the GPU process ended with {_ending(status)}"
             verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
-        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self._loading, self.in_flight)
+        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self.loading, self.in_flight)
         return Crash(
             happened=happened,
             reason=verdict.reason,

@@ -45,6 +45,16 @@ class Process(Protocol):
         """Return whether the process ends within the time."""
 
 
+class Started(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    pid: int
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 #: Starts a GPU process. Raises OSError if the operating system refuses.
 ProcessFactory = Callable[[], Process]
 
@@ -58,16 +68,25 @@ def starting_with(first: Process, start: ProcessFactory) -> ProcessFactory:
 class GpuProcess:
     """One real GPU process, from its start to its end."""
 
-    def __init__(self, device: str, memory_gib: float, logs: Path, *, silent: bool = False) -> None:
+    def __init__(
+        self,
+        device: str,
+        memory_gib: float,
+        logs: Path,
+        *,
+        silent: bool = False,
+        start: Callable[..., Started] = subprocess.Popen,
+    ) -> None:
         """Start the process. What it reports waits until it is followed.
 
-        It logs to a file in `logs` and, unless `silent`, to the terminal. Raises OSError.
+        It logs to a file in `logs` and, unless `silent`, to the terminal. `start` takes what `subprocess.Popen` takes.
+        Raises OSError.
         """
         self._pipe, child = Pipe()
         #: The encoded orders that are not in the pipe yet, and None after the last.
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         with child:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [
                     sys.executable,
                     "-m",
@@ -142,7 +161,7 @@ def _write(pipe: Connection, pid: int, orders: "SimpleQueue[bytes | None]") -> N
 
 def _follow(
     pipe: Connection,
-    process: "subprocess.Popen[bytes]",
+    process: Started,
     orders: "SimpleQueue[bytes | None]",
     post: Callable[[Report | int], None],
 ) -> None:

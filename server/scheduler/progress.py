@@ -1,11 +1,15 @@
 """Turns what a GPU process reports of images in flight into their progress and the events of their jobs."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import protocol
+from pipelines.failure_reason import FailureReason
+from pipelines.hub.messages import Progress
 from pipelines.protocol import Stage
 from server.clock import as_text
+from server.downloading import amount
 from server.scheduler.active_jobs import ActiveJobs, Image
 from server.scheduler.settlement import StageEvent
 
@@ -48,6 +52,18 @@ def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
         extra = {"reason": report.reason, "attempts": image.attempts, "seed": image.generation.seed}
         events.append(_event(image, Stage.RETRYING, report.message, extra))
     return events
+
+
+def downloading(images: Sequence[Image], model: str, told: Progress) -> list[StageEvent]:
+    """Return an event for each image that waits for a model that is being downloaded."""
+    extra = {"model": model, "bytes": told.done_bytes, "total_bytes": told.total_bytes, "bytes_per_s": told.bytes_per_s}
+    message = f"Downloading {model}: {amount(told)}"
+    return [_event(image, Stage.LOADING, message, extra) for image in images]
+
+
+def held(images: Sequence[Image], reason: FailureReason, message: str) -> list[StageEvent]:
+    """Return an event for each image that waits for a model that could not be loaded, and is tried again."""
+    return [_event(image, Stage.RETRYING, message, {"reason": reason}) for image in images]
 
 
 def _event(image: Image, stage: Stage, message: str, extra: dict[str, Any], moment: str | None = None) -> StageEvent:

@@ -9,11 +9,13 @@ Images of one batch key share slots; another key needs other slots, and another 
 GPU serves one key, images of that key go before an image that is more due but of another key. Once that one has waited for
 the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever.
 
+What the operator moved to the front goes before all of this: before every flow, and past every patience.
+
 A decision costs time in the number of flows and their batch keys, and in the logarithm of the number of waiting images.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import count
 from math import ceil, inf
 
@@ -43,6 +45,8 @@ class Waiting(msgspec.Struct, frozen=True):
     isolated: bool = False
     #: Each step doubles the share of the GPU.
     priority: int = 0
+    #: The operator moved it before all others.
+    front: bool = False
 
 
 class Affinity(msgspec.Struct):
@@ -85,13 +89,15 @@ class _Flow:
 
 
 class Queue:
-    """The waiting images of all clients; any number of GPUs take from it."""
+    """The waiting images of all clients; any number of GPUs take from it, unless the operator has paused it."""
 
     def __init__(self, model_patience_s: float = 30.0, size_patience_s: float = 5.0) -> None:
         #: How long a GPU may pass over an image whose model it would have to load.
         self.model_patience_s = model_patience_s
         #: How long it may pass over an image of a loaded model that needs other slots.
         self.size_patience_s = size_patience_s
+        #: No image is given out; images are added, moved and removed as ever.
+        self.paused = False
         self._flows: dict[tuple[int, int], _Flow] = {}
         #: Virtual times of flows without images that are ahead of the present one; they may not fall back to it.
         self._ahead: dict[tuple[int, int], float] = {}
@@ -104,6 +110,11 @@ class Queue:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    @property
+    def waiting(self) -> Mapping[BatchKey, int]:
+        """How many images wait, by their key."""
+        return self._by_key
+
     def waiting_for(self, key: BatchKey) -> int:
         """Return how many images of this key wait."""
         return self._by_key[key]
@@ -115,6 +126,17 @@ class Queue:
     def put_back(self, image: Waiting) -> None:
         """Add an image that must run again before the others of its flow. Raises ValueError if it waits already."""
         self._put(next(self._returned_ticket), image)
+
+    def move_to_front(self, image_ids: Sequence[str]) -> None:
+        """Let those of these images that wait go before all others, in this order, whatever is loaded.
+
+        They do not count against the share of their client.
+        """
+        for image_id in reversed(image_ids):
+            found = self._tickets.pop(image_id, None)
+            if found is not None:
+                self._drop(*found)
+                self.put_back(msgspec.structs.replace(found[1], front=True))
 
     def remove(self, image_id: str) -> bool:
         """Remove an image and return whether it waited."""
@@ -151,26 +173,34 @@ class Queue:
             ahead = (due - flow.virtual_time) * flow.share
             if flow is own or ahead < 0:
                 continue
+            if ahead == inf:
+                before += len(flow.tickets)
+                continue
             equal = int(ahead)
             tie = equal == ahead and equal < len(flow.tickets) and (ticket is None or flow.tickets[equal] < ticket)
             before += min(len(flow.tickets), ceil(ahead) + int(tie))
         return before
 
-    def next(self, now: float, gpu: Affinity) -> Waiting | None:
-        """Return the image that opens the next slots of this GPU, and leave it in the queue."""
-        due = self._most_due(lambda _: True)
+    def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
+        """Return the image that opens the next slots of this GPU, and leave it in the queue.
+
+        It is of none of the models in `elsewhere`, which this GPU leaves in the queue. A paused queue gives none.
+        """
+        if self.paused:
+            return None
+        due = self._most_due(lambda key: key.model not in elsewhere)
         if due is None or not gpu.loaded or due.key.model in gpu.loaded or not self._may_wait(due, now, gpu):
             return due
-        return self._most_due(lambda key: key.model in gpu.loaded) or due
+        return self._most_due(lambda key: key.model in gpu.loaded and key.model not in elsewhere) or due
 
-    def next_for(self, key: BatchKey, now: float, gpu: Affinity) -> Waiting | None:
+    def next_for(self, key: BatchKey, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
         """Return the image that may enter open slots of this key, and leave it in the queue.
 
-        Return None if no image of this key waits, or if the slots must make way for another key.
+        Return None if no image of this key waits, or if the slots must make way for another key, or while it is paused.
         """
-        if not self._by_key[key]:
+        if self.paused or key not in self._by_key:
             return None
-        due = self._most_due(lambda _: True)
+        due = self._most_due(lambda other: other == key or other.model not in elsewhere)
         if due is None or due.key == key or self._may_wait(due, now, gpu):
             return self._most_due(lambda other: other == key)
         return None
@@ -187,6 +217,8 @@ class Queue:
 
     def _may_wait(self, due: Waiting, now: float, gpu: Affinity) -> bool:
         """Return whether the GPU may still pass over the image that is most due."""
+        if due.front:
+            return False
         if due.key.model in gpu.loaded:
             return now - max(due.arrived, gpu.key_since) < self.size_patience_s
         return now - max(due.arrived, gpu.load_since) < self.model_patience_s
@@ -201,8 +233,8 @@ class Queue:
             raise ValueError(f"image {image.image_id} waits already")
         flow = self._flows.get(_flow_of(image))
         if flow is None:
-            start = max(self._virtual_time, self._ahead.pop(_flow_of(image), 0.0))
-            flow = self._flows[_flow_of(image)] = _Flow(start, image.priority)
+            start = -inf if image.front else max(self._virtual_time, self._ahead.pop(_flow_of(image), 0.0))
+            flow = self._flows[_flow_of(image)] = _Flow(start, 0 if image.front else image.priority)
         lane = flow.lanes.setdefault(image.key, OrderedDict())
         lane[ticket] = image
         if ticket < 0:
@@ -226,5 +258,9 @@ class Queue:
             del self._by_key[image.key]
 
 
+#: The flow of what was moved to the front: further behind than any other, whatever it is given. No client has this id.
+_FRONT = (-1, 0)
+
+
 def _flow_of(image: Waiting) -> tuple[int, int]:
-    return (image.client_id, image.priority)
+    return _FRONT if image.front else (image.client_id, image.priority)

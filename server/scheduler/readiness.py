@@ -1,11 +1,13 @@
 """What the GPUs can do together, for `/readyz`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from pipelines import protocol
+from server.downloading import amount
 from server.scheduler.gpu import Gpu, GpuState
+from server.scheduler.model_loads import ModelLoads
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,10 +23,10 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     loaded: list[str]
 
 
-def readiness(gpus: Sequence[Gpu], default_model: str, load_errors: Mapping[str, str]) -> Readiness:
-    """Return how the GPUs are now. `load_errors` says what stood in the way of each model that could not be loaded."""
+def readiness(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> Readiness:
+    """Return how the GPUs are now."""
     return Readiness(
-        reason=_reason(gpus, default_model, load_errors),
+        reason=_reason(gpus, default_model, loads),
         state=_ablest_state(gpus),
         device=next((gpu.device for gpu in gpus if gpu.device is not None), None),
         loaded=list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded)),
@@ -35,11 +37,14 @@ def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
     return min((gpu.state for gpu in gpus), key=list(GpuState).index)
 
 
-def _reason(gpus: Sequence[Gpu], default_model: str, load_errors: Mapping[str, str]) -> str | None:
+def _reason(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> str | None:
     if any(gpu.is_up and gpu.loaded for gpu in gpus):
         return None
-    if default_model in load_errors:
-        return f"{default_model} could not be loaded: {load_errors[default_model]}"
+    if (running := loads.downloads.get(default_model)) is not None:
+        so_far = "" if running.progress is None else f": {amount(running.progress)}"
+        return f"{default_model} is being downloaded{so_far}"
+    if default_model in loads.errors:
+        return f"{default_model} could not be loaded: {loads.errors[default_model]}"
     state = _ablest_state(gpus)
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"

@@ -28,6 +28,10 @@ class Happened(Enum):
     CRASHED = auto()
     #: The watchdog ended the GPU process.
     KILLED = auto()
+    #: The model could not be loaded, and is tried again after a pause.
+    LOAD_FAILED = auto()
+    #: The model could not be loaded so often that nobody waits for it any more.
+    LOAD_GIVEN_UP = auto()
     #: The model is no longer among the enabled models of models.toml.
     MODEL_REMOVED = auto()
     #: The server was killed, or crashed, and has started again.
@@ -78,8 +82,10 @@ def decide(case: Case, most_crashes: int) -> Decision:
     match case:
         case Case(withdrawn=True):
             return Decision.END
-        case Case(happened=Happened.MODEL_REMOVED):
+        case Case(happened=Happened.MODEL_REMOVED | Happened.LOAD_GIVEN_UP):
             return Decision.FAIL
+        case Case(happened=Happened.LOAD_FAILED):
+            return Decision.REQUEUE
         case Case(happened=Happened.SERVER_RESTARTED, attempts_left=True):
             return Decision.RETRY_SAME_SEED
         case Case(happened=Happened.SERVER_RESTARTED):

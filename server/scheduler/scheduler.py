@@ -20,9 +20,11 @@ from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
+from server.scheduler.control import Control
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Crash, Gpu
+from server.scheduler.model_loads import ModelLoads
 from server.scheduler.process import ProcessFactory
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
@@ -47,8 +49,6 @@ class Scheduler:
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
         """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
-        #: Why each model that cannot be loaded cannot.
-        self.load_errors = _unusable(models)
         log_file = settings.logs / "gpu-process.log"
         self.gpus = [Gpu(start, log_file, bounds, self._on_report, self._on_crash) for start in processes]
         self._settings = settings
@@ -60,7 +60,12 @@ class Scheduler:
         self._settlement = Settlement(database, hub, deliver)
         self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
         self._batch_sizes = BatchSizes(settings.memory_gib)
-        self._feeder = Feeder(self.gpus, self._queue, self._jobs, self._batch_sizes, models, bounds.in_flight)
+        self.loads = ModelLoads(models, self._jobs, self._settlement, bounds, self._try_models)
+        self._feeder = Feeder(
+            self.gpus, self._queue, self._jobs, self._batch_sizes, models, self.loads, bounds.in_flight
+        )
+        #: What the operator orders of the queue.
+        self.control = Control(database, self._queue, self._jobs, self._feeder)
         #: Images of jobs that are being committed.
         self._reserved = 0
         #: Seconds that the last image was in its slot, decoding included.
@@ -70,7 +75,7 @@ class Scheduler:
 
     def readiness(self) -> Readiness:
         """Return what the GPUs can do now."""
-        return readiness(self.gpus, self._models.current.default_model, self.load_errors)
+        return readiness(self.gpus, self._models.current.default_model, self.loads)
 
     @property
     def backlog(self) -> int:
@@ -135,8 +140,11 @@ class Scheduler:
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
-        self.load_errors = _unusable(self._models)
+        self.loads.models_changed()
         self._jobs.models_changed()
+        self._try_models()
+
+    def _try_models(self) -> None:
         self._feeder.models_changed()
         self._feeder.advance()
 
@@ -154,12 +162,13 @@ class Scheduler:
         for job, status in reversed(left):
             if status is JobStatus.IN_PROGRESS:
                 self._jobs.resume(job)
+        await self.control.restore()
         for gpu in self.gpus:
             gpu.start()
 
     async def stop(self) -> None:
         """End the GPU processes. What they were generating is generated after the next start."""
-        await asyncio.gather(*(gpu.stop() for gpu in self.gpus))
+        await asyncio.gather(self.loads.stop(), *(gpu.stop() for gpu in self.gpus))
         self._jobs.stop()
         await self._settlement.drain(self._bounds.stop_s)
 
@@ -170,9 +179,9 @@ class Scheduler:
             case protocol.Started():
                 self._feeder.prepare(gpu)
             case protocol.Loaded(model=model):
-                self.load_errors.pop(model, None)
-            case protocol.LoadFailed(model=model, message=message):
-                self.load_errors[model] = message
+                self.loads.loaded(model)
+            case protocol.LoadFailed():
+                self.loads.failed(report)
             case protocol.StageReached():
                 self._settlement.tell(progress.reached(self._jobs, report))
             case protocol.Steps():
@@ -199,7 +208,3 @@ class Scheduler:
     def _on_crash(self, gpu: Gpu, crash: Crash) -> None:
         self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
         self._feeder.advance()
-
-
-def _unusable(models: ModelsFile) -> dict[str, str]:
-    return {name: protocol.told("; ".join(problems)) for name, problems in models.current.unusable.items()}

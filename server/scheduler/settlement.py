@@ -17,7 +17,7 @@ import msgspec
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost
 from pipelines.failure_reason import FailureReason
-from server import metrics
+from server import leftovers, metrics
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
@@ -160,7 +160,7 @@ class Settlement:
             level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
             log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
             for file in files:
-                file.unlink(missing_ok=True)
+                leftovers.remove(file)
 
         self._track(settle())
 

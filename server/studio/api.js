@@ -143,13 +143,14 @@ export const job = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
 export const cancel = (id) => call(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
 
 /**
- * Return the picture of a job that has ended well.
+ * Return the picture of a job that has ended well. The link of one that was removed leads nowhere.
  * @param {{public_id: string, result: Artifact[]}} ended
+ * @returns {Artifact & {image_url: string}}
  */
 export function pictureOf({ public_id, result }) {
   const picture = result[0];
   if (!picture) throw new Error(`The job ${public_id} has no picture`);
-  return picture;
+  return { ...picture, image_url: picture.image_url ?? "" };
 }
 
 /**

@@ -263,7 +263,7 @@ function showPicture(entry, artifact) {
   frame.disabled = false;
   frame.setAttribute("aria-label", `Open ${artifact.label}`);
   frame.style.setProperty("--ratio", String(artifact.meta.width / artifact.meta.height));
-  show(image, artifact.image_url, () => api.pictureLink(entry.id));
+  show(image, artifact.image_url ?? "", () => api.pictureLink(entry.id));
 }
 
 /** Show what depends on all jobs: the list's heading and button, the streams, the window's title. */

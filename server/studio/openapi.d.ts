@@ -16,14 +16,23 @@ export interface components {
             job_id: string;
             request_id: string;
             status: components["schemas"]["JobStatus"];
-            understood?: Record<string, unknown> | null;
+            understood?: components["schemas"]["Understood"] | null;
+        };
+        /**
+         * ArchiveBody
+         * @description Which entries to put into an archive, of whatever part of the catalogue.
+         */
+        ArchiveBody: {
+            /** @description 1–500 entries */
+            public_ids: string[];
         };
         /** Artifact */
         Artifact: {
-            image_url: string;
+            image_url: string | null;
             kind: components["schemas"]["ArtifactKind"];
             label: string;
             meta: Record<string, unknown>;
+            public_id: string;
             role: components["schemas"]["ArtifactRole"];
         };
         /**
@@ -41,11 +50,20 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             description: string;
+            favourite: boolean;
             generation_job_public_id: string;
+            guidance: number;
+            height: number;
             image_url: string;
+            model: string;
             public_id: string;
+            seed: number;
             spec: components["schemas"]["BackgroundEntrySpec"];
             status: components["schemas"]["EntryStatus"];
+            steps: number;
+            thumbnail_url: string;
+            understood: components["schemas"]["Understood"] | null;
+            width: number;
         };
         /** BackgroundEntrySpec */
         BackgroundEntrySpec: {
@@ -111,6 +129,23 @@ export interface components {
             seed?: number | null;
         };
         /**
+         * BatchKey
+         * @description Images with equal keys can share slots.
+         */
+        BatchKey: {
+            guidance: number;
+            height: number;
+            model: string;
+            steps: number;
+            width: number;
+        };
+        /**
+         * Capability
+         * @description What a key may do.
+         * @enum {unknown}
+         */
+        Capability: "admin" | "jobs:create" | "jobs:read";
+        /**
          * ClientEvent
          * @description An event among those of all of a client's jobs.
          */
@@ -132,12 +167,74 @@ export interface components {
             events: components["schemas"]["ClientEvent"][];
             latest_cursor: number;
         };
+        /** ClientList */
+        ClientList: {
+            clients: components["schemas"]["ClientReport"][];
+        };
+        /** ClientReport */
+        ClientReport: {
+            balance: number;
+            /** Format: date-time */
+            created_at: string;
+            disabled_at: string | null;
+            jobs: number;
+            keys: number;
+            name: string;
+            test: boolean;
+        };
         /** Day */
         Day: {
             credits: number;
             /** Format: date */
             date: string;
             jobs: number;
+        };
+        /** DeviceList */
+        DeviceList: {
+            devices: components["schemas"]["DeviceView"][];
+        };
+        /** DeviceView */
+        DeviceView: {
+            batch: components["schemas"]["BatchKey"] | null;
+            crashes: number;
+            device_name: string;
+            images_in_flight: number;
+            images_in_slots: number;
+            loading: string | null;
+            models: components["schemas"]["ModelInMemory"][];
+            name: string;
+            pid: number | null;
+            slots: number;
+            state: components["schemas"]["GpuState"];
+        };
+        /** Disk */
+        Disk: {
+            data_folder: string;
+            database_bytes: number;
+            free_bytes: number;
+            images: components["schemas"]["Folder"];
+            logs: components["schemas"]["Folder"];
+            total_bytes: number;
+        };
+        /**
+         * DownloadView
+         * @description A model on its way from a hub.
+         */
+        DownloadView: {
+            bytes?: number | null;
+            bytes_per_s?: number | null;
+            model: string;
+            total_bytes?: number | null;
+        };
+        /**
+         * EntryChange
+         * @description What to change of an entry. What is left out stays as it is.
+         */
+        EntryChange: {
+            /** @description 1–200 characters after trimming */
+            display_name?: string;
+            favourite?: boolean;
+            status?: components["schemas"]["EntryStatus"];
         };
         /**
          * EntryStatus
@@ -169,7 +266,7 @@ export interface components {
             credits_cost: number;
             estimated_seconds: number;
             queue_position: number;
-            understood?: Record<string, unknown> | null;
+            understood?: components["schemas"]["Understood"] | null;
         };
         /** EventPage */
         EventPage: {
@@ -182,18 +279,38 @@ export interface components {
          * @enum {unknown}
          */
         EventType: "failed" | "queued" | "stage" | "succeeded";
+        /** Failure */
+        Failure: {
+            job: components["schemas"]["JobReport"];
+            log: components["schemas"]["LogLine"][];
+        };
+        /** FailureList */
+        FailureList: {
+            failures: components["schemas"]["Failure"][];
+        };
         /**
          * FailureMode
          * @description What a spec wants done about an image nobody could use, or a run that broke.
          * @enum {unknown}
          */
         FailureMode: "deliver" | "fail" | "retry";
+        /** Folder */
+        Folder: {
+            bytes: number;
+            files: number;
+        };
         /**
          * GpuState
          * @description What a GPU process does, the ablest state first. `/readyz` shows these words.
          * @enum {unknown}
          */
         GpuState: "loading" | "ready" | "restarting" | "running" | "starting" | "stopped";
+        /** Grant */
+        Grant: {
+            credits: number;
+            /** @default  */
+            note?: string;
+        };
         /** Health */
         Health: {
             status: string;
@@ -209,11 +326,20 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             description: string;
+            favourite: boolean;
             generation_job_public_id: string;
+            guidance: number;
+            height: number;
             image_url: string;
+            model: string;
             public_id: string;
+            seed: number;
             spec: components["schemas"]["ImageEntrySpec"];
             status: components["schemas"]["EntryStatus"];
+            steps: number;
+            thumbnail_url: string;
+            understood: components["schemas"]["Understood"] | null;
+            width: number;
         };
         /** ImageEntrySpec */
         ImageEntrySpec: {
@@ -221,6 +347,15 @@ export interface components {
             metadata: Record<string, unknown>;
             prompt: string;
             public_id: string;
+        };
+        /**
+         * ImagePrice
+         * @description What one image of a model costs at a tier.
+         */
+        ImagePrice: {
+            credits_cost: number;
+            model: string;
+            resolution: string;
         };
         /** Images */
         Images: {
@@ -328,6 +463,24 @@ export interface components {
             offset: number;
             total: number;
         };
+        /** JobReport */
+        JobReport: {
+            client: string;
+            /** Format: date-time */
+            created_at: string;
+            credits_cost: number;
+            display_name: string;
+            ended_at: string | null;
+            images: number;
+            job_type: components["schemas"]["JobType"];
+            message: string | null;
+            model: string;
+            public_id: string;
+            reason: string | null;
+            refunded: number;
+            started_at: string | null;
+            status: components["schemas"]["JobStatus"];
+        };
         /**
          * JobStatus
          * @enum {unknown}
@@ -360,6 +513,48 @@ export interface components {
             result: components["schemas"]["Artifact"][];
             status: components["schemas"]["JobStatus"];
         };
+        /** KeyList */
+        KeyList: {
+            keys: components["schemas"]["KeyReport"][];
+        };
+        /** KeyReport */
+        KeyReport: {
+            capabilities: string[];
+            client: string;
+            /** Format: date-time */
+            created_at: string;
+            expires_at: string | null;
+            key: string;
+            label: string;
+            priority: number;
+            revoked_at: string | null;
+        };
+        /** LogLine */
+        LogLine: {
+            file: string;
+            text: string;
+        };
+        /** MadeClient */
+        MadeClient: {
+            credits: number;
+            key: string;
+            name: string;
+        };
+        /** MadeKey */
+        MadeKey: {
+            capabilities: components["schemas"]["Capability"][];
+            client: string;
+            expires_at: string | null;
+            key: string;
+            label: string;
+            priority: number;
+        };
+        /** ModelInMemory */
+        ModelInMemory: {
+            bytes: number;
+            name: string;
+            revision: string;
+        };
         /**
          * ModelList
          * @description The models in two shapes at once: this server's, and `data` for OpenAI's clients.
@@ -373,6 +568,28 @@ export interface components {
              */
             object?: "list";
         };
+        /** ModelStanding */
+        ModelStanding: {
+            bytes: number | null;
+            default: boolean;
+            devices: string[];
+            error: string | null;
+            licence: string;
+            name: string;
+            pinned: boolean;
+            source: string;
+            state: components["schemas"]["ModelState"];
+            tiers: string[];
+        };
+        /** ModelStandings */
+        ModelStandings: {
+            models: components["schemas"]["ModelStanding"][];
+        };
+        /**
+         * ModelState
+         * @enum {unknown}
+         */
+        ModelState: "disabled" | "downloading" | "failed" | "idle" | "loaded" | "loading";
         /** ModelView */
         ModelView: {
             default: boolean;
@@ -382,6 +599,31 @@ export interface components {
             name: string;
             steps: number;
             tiers: string[];
+            vocabulary: components["schemas"]["VocabularyView"] | null;
+        };
+        /** NewClient */
+        NewClient: {
+            /** @default 0 */
+            credits?: number;
+            name: string;
+            /** @default false */
+            test?: boolean;
+        };
+        /** NewKey */
+        NewKey: {
+            /**
+             * @default [
+             *       "jobs:create",
+             *       "jobs:read"
+             *     ]
+             */
+            capabilities?: components["schemas"]["Capability"][];
+            client: string;
+            expires_at?: string | null;
+            /** @default  */
+            label?: string;
+            /** @default 0 */
+            priority?: number;
         };
         /** OpenAIError */
         OpenAIError: {
@@ -409,12 +651,22 @@ export interface components {
             object?: "model";
             owned_by: string;
         };
-        /** OperationPrice */
+        /**
+         * OperationPrice
+         * @description What an operation costs: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up.
+         */
         OperationPrice: {
             credits_cost: number;
             enabled: boolean;
+            model_factors: {
+                [key: string]: number;
+            };
             name: string;
             op_class: string;
+            prices: components["schemas"]["ImagePrice"][];
+            tier_factors: {
+                [key: string]: number;
+            };
         };
         /** Operations */
         Operations: {
@@ -426,9 +678,38 @@ export interface components {
          * @enum {unknown}
          */
         PaletteMode: "match" | "prompt";
+        /**
+         * QueuedJob
+         * @description A job that has not ended.
+         */
+        QueuedJob: {
+            ending: boolean;
+            front: boolean;
+            images_generated: number;
+            images_in_flight: number;
+            images_waiting: number;
+            job: components["schemas"]["JobReport"];
+            progress: number;
+            queue_position: number | null;
+        };
+        /** QueuePage */
+        QueuePage: {
+            jobs: components["schemas"]["QueuedJob"][];
+            limit: number;
+            offset: number;
+            state: components["schemas"]["QueueState"];
+            total: number;
+        };
+        /** QueueState */
+        QueueState: {
+            images_in_flight: number;
+            images_waiting: number;
+            paused_at: string | null;
+        };
         /** Readiness */
         Readiness: {
             device: string | null;
+            downloads: components["schemas"]["DownloadView"][];
             gpu_process: components["schemas"]["GpuState"];
             load_errors: {
                 [key: string]: string;
@@ -449,6 +730,31 @@ export interface components {
             offset: number;
             renders: Record<string, unknown>[];
             total: number;
+        };
+        /** RequestPage */
+        RequestPage: {
+            limit: number;
+            offset: number;
+            requests: components["schemas"]["RequestReport"][];
+        };
+        /** RequestReport */
+        RequestReport: {
+            client: string | null;
+            /** Format: date-time */
+            created_at: string;
+            credits: number;
+            duration_ms: number;
+            error_code: string | null;
+            id: string;
+            job_id: string | null;
+            job_status: components["schemas"]["JobStatus"] | null;
+            key: string | null;
+            method: string;
+            reason: string | null;
+            remote: string;
+            route: string;
+            status: number;
+            user_agent: string;
         };
         /**
          * Totals
@@ -495,6 +801,15 @@ export interface components {
          * @enum {unknown}
          */
         TransactionStatus: "FAILED" | "PENDING" | "PURCHASED" | "REFUNDED" | "SUCCESS";
+        /**
+         * Understood
+         * @description What a model with a closed vocabulary made of a spec's free text.
+         */
+        Understood: {
+            colors_used: number;
+            mood: string | null;
+            scene: string | null;
+        };
         /** Usage */
         Usage: {
             by_day: components["schemas"]["Day"][];
@@ -506,12 +821,49 @@ export interface components {
             requests: number;
         };
         /**
+         * UsageBy
+         * @description What sums are made for each of.
+         * @enum {unknown}
+         */
+        UsageBy: "client" | "day" | "model";
+        /**
+         * UsageRow
+         * @description The sum over the jobs that were accepted; what was not asked for apart is null.
+         */
+        UsageRow: {
+            client: string | null;
+            credits_refunded: number;
+            credits_spent: number;
+            day: string | null;
+            failed: number;
+            images: number;
+            jobs: number;
+            model: string | null;
+            succeeded: number;
+        };
+        /** UsageSums */
+        UsageSums: {
+            by: components["schemas"]["UsageBy"][];
+            rows: components["schemas"]["UsageRow"][];
+        };
+        /**
          * ValidationEnvelope
          * @description Every error found, and the same envelope as any other error.
          */
         ValidationEnvelope: {
             detail: components["schemas"]["ErrorDetail"][];
             error: components["schemas"]["ErrorBody"];
+        };
+        /**
+         * VocabularyView
+         * @description The words that a model with a closed vocabulary knows. A spec's free text is taken for one of them, or for none.
+         */
+        VocabularyView: {
+            colors: number;
+            default_mood: string;
+            default_scene: string;
+            moods: string[];
+            scenes: string[];
         };
         /**
          * WebhookEvent
@@ -537,15 +889,25 @@ export interface components {
     pathItems: never;
 }
 export type Accepted = components['schemas']['Accepted'];
+export type ArchiveBody = components['schemas']['ArchiveBody'];
 export type Artifact = components['schemas']['Artifact'];
 export type ArtifactKind = components['schemas']['ArtifactKind'];
 export type ArtifactRole = components['schemas']['ArtifactRole'];
 export type BackgroundEntry = components['schemas']['BackgroundEntry'];
 export type BackgroundEntrySpec = components['schemas']['BackgroundEntrySpec'];
 export type BackgroundSpec = components['schemas']['BackgroundSpec'];
+export type BatchKey = components['schemas']['BatchKey'];
+export type Capability = components['schemas']['Capability'];
 export type ClientEvent = components['schemas']['ClientEvent'];
 export type ClientEventPage = components['schemas']['ClientEventPage'];
+export type ClientList = components['schemas']['ClientList'];
+export type ClientReport = components['schemas']['ClientReport'];
 export type Day = components['schemas']['Day'];
+export type DeviceList = components['schemas']['DeviceList'];
+export type DeviceView = components['schemas']['DeviceView'];
+export type Disk = components['schemas']['Disk'];
+export type DownloadView = components['schemas']['DownloadView'];
+export type EntryChange = components['schemas']['EntryChange'];
 export type EntryStatus = components['schemas']['EntryStatus'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
@@ -553,39 +915,66 @@ export type ErrorEnvelope = components['schemas']['ErrorEnvelope'];
 export type Estimate = components['schemas']['Estimate'];
 export type EventPage = components['schemas']['EventPage'];
 export type EventType = components['schemas']['EventType'];
+export type Failure = components['schemas']['Failure'];
+export type FailureList = components['schemas']['FailureList'];
 export type FailureMode = components['schemas']['FailureMode'];
+export type Folder = components['schemas']['Folder'];
 export type GpuState = components['schemas']['GpuState'];
+export type Grant = components['schemas']['Grant'];
 export type Health = components['schemas']['Health'];
 export type ImageData = components['schemas']['ImageData'];
 export type ImageEntry = components['schemas']['ImageEntry'];
 export type ImageEntrySpec = components['schemas']['ImageEntrySpec'];
+export type ImagePrice = components['schemas']['ImagePrice'];
 export type Images = components['schemas']['Images'];
 export type ImagesBody = components['schemas']['ImagesBody'];
 export type ImageSpec = components['schemas']['ImageSpec'];
 export type JobEvent = components['schemas']['JobEvent'];
 export type JobPage = components['schemas']['JobPage'];
+export type JobReport = components['schemas']['JobReport'];
 export type JobStatus = components['schemas']['JobStatus'];
 export type JobSummary = components['schemas']['JobSummary'];
 export type JobType = components['schemas']['JobType'];
 export type JobView = components['schemas']['JobView'];
+export type KeyList = components['schemas']['KeyList'];
+export type KeyReport = components['schemas']['KeyReport'];
+export type LogLine = components['schemas']['LogLine'];
+export type MadeClient = components['schemas']['MadeClient'];
+export type MadeKey = components['schemas']['MadeKey'];
+export type ModelInMemory = components['schemas']['ModelInMemory'];
 export type ModelList = components['schemas']['ModelList'];
+export type ModelStanding = components['schemas']['ModelStanding'];
+export type ModelStandings = components['schemas']['ModelStandings'];
+export type ModelState = components['schemas']['ModelState'];
 export type ModelView = components['schemas']['ModelView'];
+export type NewClient = components['schemas']['NewClient'];
+export type NewKey = components['schemas']['NewKey'];
 export type OpenAIError = components['schemas']['OpenAIError'];
 export type OpenAIErrorBody = components['schemas']['OpenAIErrorBody'];
 export type OpenAIModel = components['schemas']['OpenAIModel'];
 export type OperationPrice = components['schemas']['OperationPrice'];
 export type Operations = components['schemas']['Operations'];
 export type PaletteMode = components['schemas']['PaletteMode'];
+export type QueuedJob = components['schemas']['QueuedJob'];
+export type QueuePage = components['schemas']['QueuePage'];
+export type QueueState = components['schemas']['QueueState'];
 export type Readiness = components['schemas']['Readiness'];
 export type RenderPage = components['schemas']['RenderPage'];
+export type RequestPage = components['schemas']['RequestPage'];
+export type RequestReport = components['schemas']['RequestReport'];
 export type Totals = components['schemas']['Totals'];
 export type Transaction = components['schemas']['Transaction'];
 export type TransactionFilter = components['schemas']['TransactionFilter'];
 export type TransactionKind = components['schemas']['TransactionKind'];
 export type TransactionPage = components['schemas']['TransactionPage'];
 export type TransactionStatus = components['schemas']['TransactionStatus'];
+export type Understood = components['schemas']['Understood'];
 export type Usage = components['schemas']['Usage'];
+export type UsageBy = components['schemas']['UsageBy'];
+export type UsageRow = components['schemas']['UsageRow'];
+export type UsageSums = components['schemas']['UsageSums'];
 export type ValidationEnvelope = components['schemas']['ValidationEnvelope'];
+export type VocabularyView = components['schemas']['VocabularyView'];
 export type WebhookEvent = components['schemas']['WebhookEvent'];
 export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type $defs = Record<string, never>;

@@ -97,6 +97,7 @@ export function explainFailure({ extra, message }) {
 export function explainStage({ stage, message, extra }) {
   switch (stage) {
     case "loading":
+      if (extra.total_bytes) return message;
       return `Loading the model ${extra.model ?? ""} …`;
     case "denoising":
       return `Step ${extra.step} of ${extra.steps}`;
@@ -116,6 +117,7 @@ export function explainStage({ stage, message, extra }) {
 export function explainReadiness(state) {
   if (state.ready) return "";
   const wait = "What you ask for now waits in the queue until it can be made.";
+  if (state.downloads.length) return `${state.reason}. ${wait}`;
   const failed = Object.entries(state.load_errors);
   if (failed.length) {
     const told = failed.map(([model, reason]) => `${model}: ${reason}`).join("; ");

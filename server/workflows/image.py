@@ -6,7 +6,8 @@ from msgspec import Meta
 
 from pipelines.colors import parse_color
 from server.jobs import JobType, Plan
-from server.ledger.catalog import ArtifactKind, EntryType
+from server.ledger.artifacts import ArtifactKind
+from server.ledger.catalog import EntryType
 from server.models_file import Brand, Models
 from server.validation import Problem
 from server.workflows.prompts import of_text

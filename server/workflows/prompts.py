@@ -1,21 +1,21 @@
 """From a spec's free text to the prompt a model reads."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from pipelines.colors import Rgb, color_name
 from pipelines.model_card import ModelCard
 from pipelines.studio_tiny import vocabulary
+from server.jobs import Understood
 from server.models_file import Brand
 
 
 class Prompt(msgspec.Struct, frozen=True):
     text: str
     negative: str
-    #: How free text was understood, if the model has a closed vocabulary: {"scene": …, "mood": …, "colors_used": …}.
-    understood: dict[str, Any] | None = None
+    #: None if the model has no closed vocabulary.
+    understood: Understood | None = None
     #: The end of `text` that the model must read even if the whole is too long for it.
     brand_words: str = ""
 
@@ -47,7 +47,7 @@ def of_text(card: ModelCard, brand: Brand, text: str, colors: Sequence[Rgb], neg
 
 def _closed(card: ModelCard, brand: Brand, scene: str, mood: str, colors: Sequence[Rgb]) -> Prompt:
     phrase = vocabulary.phrase(scene, f"{mood} {brand.prompt}".strip(), colors)
-    understood = {"scene": phrase.scene, "mood": phrase.mood, "colors_used": phrase.colors_used}
+    understood = Understood(phrase.scene, phrase.mood, phrase.colors_used)
     return Prompt(phrase.prompt, _joined(card.wording.negative_prompt, brand.negative_prompt), understood)
 
 

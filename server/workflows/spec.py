@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from pipelines.aspect_ratios import RATIOS
+from pipelines.aspect_ratios import RATIOS, Tier
 from pipelines.colors import PaletteMode, parse_color
 from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
@@ -101,6 +101,11 @@ def named_card(values: dict[str, Any], models: Models) -> ModelCard | None:
     """Return the card of the model that a spec names, or of the default model; None if it names none that is enabled."""
     name = values.get("image_model")
     return models.enabled.get(models.default_model if name is None else name)
+
+
+def tier_of(spec: GenerationSpec, card: ModelCard) -> Tier:
+    """Return the tier that a checked spec names, or the card's."""
+    return next((tier for tier in card.limits.tiers if tier == spec.resolution), card.limits.tier)
 
 
 def length_problem(name: str, text: str, most: int) -> list[Problem]:

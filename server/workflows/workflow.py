@@ -1,7 +1,7 @@
 """A workflow: what a client may ask for, and how a request for it becomes a job.
 
-A workflow checks a spec, resolves it to a plan, and delivers the images of a job that went well; the price follows from the
-plan. Every request goes through `accept`.
+A workflow checks a spec, resolves it to a plan, and delivers the images of a job that went well. Every request goes through
+`accept`.
 """
 
 import hashlib
@@ -15,18 +15,20 @@ from pipelines import protocol
 from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
 from server import metrics
-from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, QueueFull
-from server.jobs import Generation, Job, JobType, Plan, image_path
+from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, PriceTooHigh, QueueFull
+from server.jobs import Generation, Job, JobType, Plan, Understood, image_path
 from server.ledger import credits, jobs
-from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
+from server.ledger.artifacts import ArtifactKind
+from server.ledger.catalog import EntryType, NewImage, Result
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.request_log import RequestRow
-from server.models_file import Models, Operation
+from server.models_file import Models
 from server.scheduler.scheduler import Scheduler
 from server.validation import Problem, check
+from server.workflows.prices import price_of_job
 from server.workflows.prompts import Prompt
-from server.workflows.spec import GenerationSpec, common_problems, trimmed
+from server.workflows.spec import GenerationSpec, common_problems, tier_of, trimmed
 
 #: Seeds that the server draws stay below this, so that people can read them aloud.
 DRAWN_SEEDS = 2**32
@@ -88,19 +90,13 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
         return Result(kept, self.delivered)
 
 
-def price(operation: Operation, plan: Plan) -> int:
-    """Return the credits a job costs."""
-    return operation.credits_cost * len(plan.generations)
-
-
 def plan(
     spec: GenerationSpec, models: Models, job_type: JobType, prompt: Prompt, display_name: str, count: int = 1
 ) -> Plan:
     """Return the plan for `count` images of a checked spec; image i has the seed of the first plus i."""
     operation = models.operations[job_type]
     card = models.enabled[spec.image_model or models.default_model]
-    tier = next((tier for tier in card.limits.tiers if tier == spec.resolution), card.limits.tier)
-    width, height = size_of(tier, spec.aspect_ratio or "1:1", card.limits.multiple_of)
+    width, height = size_of(tier_of(spec, card), spec.aspect_ratio or "1:1", card.limits.multiple_of)
     first = random.randrange(DRAWN_SEEDS) if spec.seed is None else spec.seed  # noqa: S311  not a secret
     generations = tuple(
         Generation(
@@ -138,6 +134,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     #: The decoded body.
     raw: Any
     idempotency_key: str | None
+    #: The most it may cost; None if any price will do.
+    most_credits: int | None
     #: Makes the row of the request log, as the request stands.
     row: Callable[[], RequestRow]
 
@@ -149,7 +147,8 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     balance: int
     queue_position: int
     estimated_seconds: float
-    understood: dict[str, Any] | None = None
+    #: Absent if the model has no closed vocabulary.
+    understood: Understood | None = None
 
 
 async def accept(
@@ -221,7 +220,11 @@ def _prepare(
         raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
     spec = workflow.check(submission.raw, models, problems)
     resolved = workflow.resolve(spec, models)
-    return spec, resolved, price(operation, resolved)
+    tier = tier_of(spec, models.enabled[resolved.model])
+    cost = price_of_job(operation, resolved.model, tier, len(resolved.generations))
+    if submission.most_credits is not None and cost > submission.most_credits:
+        raise PriceTooHigh(cost, submission.most_credits)
+    return spec, resolved, cost
 
 
 def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:
@@ -255,7 +258,7 @@ def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:
     meta["palette"] = image.recipe.palette
     del meta["revision"]
     if job.plan.understood is not None:
-        meta["understood"] = job.plan.understood
+        meta["understood"] = msgspec.to_builtins(job.plan.understood)
     if image.prompt_cut:
         meta["prompt_cut"] = image.prompt_cut
     if image.evaluation is not None:

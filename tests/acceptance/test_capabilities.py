@@ -59,7 +59,7 @@ def test_a_rule_acts(
     light_server: ServerWithoutGpu, keys: dict[Capability, httpx.Client], place: Place, needed: Capability
 ) -> None:
     method, path = place
-    url = path.replace("{public_id}", "01J00000000000000000000000")
+    url = path.replace("{public_id}", "01J00000000000000000000000").replace("{name}", "nobody").replace("{key}", "none")
     for capability, client in keys.items():
         answer = client.request(method, url, content=b"{}" if method != "GET" else None)
         refused = answer.status_code == 403

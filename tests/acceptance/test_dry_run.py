@@ -38,9 +38,41 @@ def test_a_dry_run_has_the_errors_of_the_request(tiny_server: Server) -> None:
     assert [detail["loc"] for detail in bad.json()["detail"]] == [["header", "Idempotency-Key"], ["body", "sed"]]
 
 
-def test_what_a_closed_vocabulary_understood_is_said_before_paying(server: Server) -> None:
-    spec = {"scene_type": "carrara kitchen counter", "mood": "cosy", "dominant_colors": ["navy", "ivory"]}
-    dry = server.client.post("/v1/background-generator", params={"dry_run": "true"}, json=spec).json()
-    assert dry["understood"] == {"scene": "marble", "mood": "warm", "colors_used": 2}
-    accepted = server.client.post("/v1/background-generator", json=spec).json()
-    assert accepted["understood"] == dry["understood"]
+@pytest.mark.parametrize(
+    ("scene", "mood", "understood"),
+    [
+        ("carrara counter", "cosy", {"scene": "marble", "mood": "warm", "colors_used": 3}),
+        ("a red sports car on the moon", "melancholy", {"scene": None, "mood": None, "colors_used": 3}),
+    ],
+)
+def test_what_a_closed_vocabulary_understood_is_told_everywhere(
+    light_server: Server, scene: str, mood: str, understood: dict[str, Any]
+) -> None:
+    client = light_server.client
+    colors = ["navy", "ivory", "red", "black"]
+    spec = {"scene_type": scene, "mood": mood, "dominant_colors": colors, "image_model": "closed"}
+    dry = client.post("/v1/background-generator", params={"dry_run": "true"}, json=spec).json()
+    assert dry["understood"] == understood
+    accepted = client.post("/v1/background-generator", json=spec).json()
+    assert accepted["understood"] == understood
+    [artifact] = light_server.finished(accepted["job_id"])["result"]
+    assert artifact["meta"]["understood"] == understood
+    [entry] = client.get("/v1/catalog/backgrounds", params={"scene_type": scene}).json()
+    assert entry["understood"] == understood
+
+
+def test_a_model_without_a_closed_vocabulary_understands_all_words(light_server: Server) -> None:
+    accepted = light_server.client.post("/v1/background-generator", json=SPEC).json()
+    assert "understood" not in accepted
+    light_server.finished(accepted["job_id"])
+    [entry] = light_server.client.get("/v1/catalog/backgrounds", params={"scene_type": SPEC["scene_type"]}).json()
+    assert entry["understood"] is None
+
+
+def test_the_words_of_a_closed_vocabulary_are_listed(light_server: Server) -> None:
+    models = {model["name"]: model["vocabulary"] for model in light_server.client.get("/v1/models").json()["models"]}
+    assert models["fake"] is None
+    assert {"marble", "sweep"} < set(models["closed"]["scenes"])
+    assert {"warm", "neutral"} < set(models["closed"]["moods"])
+    assert (models["closed"]["default_scene"], models["closed"]["default_mood"]) == ("sweep", "neutral")
+    assert models["closed"]["colors"] == 3

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.faults import frozen, out_of_memory
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
@@ -193,10 +194,23 @@ def test_a_hung_step_is_ended(slow_server: Server) -> None:
     before = slow_server.credits()["balance"]
     job_id = slow_server.submit()
     wait_for(lambda: slow_server.job(job_id)["progress"] > 0, 60)
-    os.kill(slow_server.gpu_process(), signal.SIGSTOP)
-    assert reason(slow_server.finished(job_id, timeout_s=20)) == "step_timeout"
+    with frozen(slow_server.gpu_process()):
+        assert reason(slow_server.finished(job_id, timeout_s=20)) == "step_timeout"
     assert slow_server.credits()["balance"] == before
     wait_for(lambda: slow_server.client.get("/readyz").status_code == 200, 60)
+
+
+def test_a_gpu_process_without_memory_is_replaced_and_no_credit_is_lost(slow_server: Server) -> None:
+    before = slow_server.credits()["balance"]
+    wait_for(lambda: slow_server.client.get("/readyz").status_code == 200, 60)
+    process = slow_server.gpu_process()
+    with out_of_memory(process, room=1_000_000):
+        # Of another size than all before, so that memory is needed for it.
+        job = slow_server.finished(slow_server.submit(aspect_ratio="21:9"), timeout_s=60)
+        assert reason(job) in ("out_of_memory", "model_load_failed", "worker_crashed")
+        assert slow_server.credits()["balance"] == before
+        wait_for(lambda: not Path(f"/proc/{process}").exists(), 20)
+    assert slow_server.finished(slow_server.submit())["status"] == "SUCCESS"
 
 
 def test_http_answers_while_the_gpu_process_is_down(slow_server: Server) -> None:

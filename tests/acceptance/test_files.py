@@ -142,3 +142,30 @@ def test_folders_that_vanish_while_it_runs_cost_no_credit(tmp_path: Path) -> Non
         assert server.credits()["spent"] == 15
     finally:
         server.stop()
+
+
+def test_a_start_removes_what_a_killed_process_left_and_nothing_else(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    kept, failed = server.submit(), server.submit(scene_type="endless")
+    server.finished(kept)
+    server.client.post(f"/v1/jobs/{failed}/cancel")
+    server.finished(failed)
+    server.stop()
+    folder = server.data / "images"
+    ours = folder / kept[-2:] / f"{kept}.png"
+    of_others = [folder / "notes.txt", folder / kept[-2:] / "notes.png"]
+    left = [
+        ours.with_suffix(".partial"),
+        *(folder / "ZZ" / f"{failed}{end}" for end in (".png", "-1.png", "-7.partial")),
+    ]
+    (folder / "ZZ").mkdir(exist_ok=True)
+    for path in (*of_others, *left):
+        path.write_bytes(b"")
+    server.start(wait_ready=False)
+    try:
+        wait_for(lambda: not any(path.exists() for path in left), 5)
+        assert ours.exists()
+        assert all(path.exists() for path in of_others)
+    finally:
+        server.stop()

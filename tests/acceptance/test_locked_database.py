@@ -4,37 +4,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.faults import locked
 from tests.support.server import ROOT, SPEC, ServerWithoutGpu, wait_for
-
-_HOLD = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
-connection.execute("BEGIN IMMEDIATE")
-print("locked", flush=True)
-sys.stdin.readline()
-"""
-
-
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Let a process of its own hold the write lock."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "locked\n"
-    try:
-        yield
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize(

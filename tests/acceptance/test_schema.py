@@ -20,7 +20,7 @@ def test_the_document_is_true(light_server: ServerWithoutGpu, mode: GenerationMo
     light_server.backlot("clients", "grant", "studio", "100000")
     schema = schemathesis.openapi.from_url(f"{light_server.url}/schema")
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 23
+    assert len(operations) == 29
     for operation in operations:
         _check(operation, mode, light_server)
 

@@ -1,43 +1,172 @@
-"""What a GPU process says of a model that a hub does not give it."""
+"""`backlot models fetch`: what arrives, how a download goes on, and what a refusal is told as. Real processes, a hub on loopback."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.model_card import ModelCard
-from pipelines.protocol import MOST_TOLD, Load, LoadFailed, Started
-from tests.support.gpu_process import GpuProcess
-from tests.support.hub import refusing_hub
+import pytest
+
+from pipelines.protocol import MOST_TOLD
+from tests.support.hub import COMMIT, Hub, serving
+from tests.support.server import ROOT, wait_for
+from tests.support.weights import bare_folder
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
-def why_not(process: GpuProcess, hub: str) -> str:
-    """Return what the process says of a model of the hub."""
-    card = ModelCard.from_flat(name="m", hub=hub, licence="-", tiers=("0.5K",), steps=3, guidance=2.0)
-    process.send(Load(card))
-    message = process.wait(LoadFailed).message
-    assert message.startswith("m could not be fetched: ")
-    assert len(message) <= MOST_TOLD
-    return message
+class Box:
+    """A box with an empty cache and a models.toml that is on the hub's side only."""
+
+    def __init__(self, folder: Path, hub: Hub, **environment: str) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.address,
+            "HF_HOME": str(folder / "hf"),
+            # A connection on which nothing arrives for so long is given up; the library tries it six times.
+            "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+            "BACKLOT_DATA": str(folder / "data"),
+            "BACKLOT_MODELS": str(folder / "models.toml"),
+            **environment,
+        }
+        self.write("org/model")
+
+    def write(self, hub: str, extra: str = "") -> None:
+        """Write models.toml with the model `m` of this hub id."""
+        card = f'hub = "{hub}"\nlicence = "-"\ntiers = ["0.5K"]\nsteps = 3\nguidance = 2.0\n{extra}'
+        (self.folder / "models.toml").write_text(f'default_model = "m"\n[models.m]\n{card}')
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "server.operator.command", *arguments]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def fetch(self) -> "subprocess.CompletedProcess[str]":
+        process = self.start("models", "fetch", "m", "--json")
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def refusal(self) -> str:
+        """Return what a fetch that fails says."""
+        done = self.fetch()
+        assert done.returncode == 1, done.stdout
+        told = done.stderr.strip().splitlines()[-1]
+        assert told.startswith("backlot: ")
+        assert len(told) <= MOST_TOLD
+        return told
 
 
-def test_the_ways_in_which_a_hub_refuses_are_told_apart(tmp_path: Path) -> None:
-    with refusing_hub() as address, GpuProcess(tmp_path, HF_ENDPOINT=address, HF_HOME=str(tmp_path / "hf")) as process:
-        process.wait(Started)
-        assert "gated/model is gated: accept its licence" in why_not(process, "gated/model")
-        assert "the hub has no absent/model, or it is private" in why_not(process, "absent/model")
-        assert "moved/model has no revision" in why_not(process, "moved/model")
-        assert "limits how often this box may ask (429)" in why_not(process, "limited/model")
-        assert "the hub is out of order (status 502)" in why_not(process, "broken/model")
-        assert "the hub refuses closed/model (403)" in why_not(process, "closed/model")
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub that serves `org/model`, whose UNet is large enough to be cut off."""
+    folder = bare_folder(tmp_path / "served", parameters=100_000)
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(bytes(20_000))
+    (folder / "all-in-one.safetensors").write_bytes(bytes(20_000))
+    (folder / "README.md").write_text("not needed")
+    with serving({"org/model": folder}) as hub:
+        yield hub
 
 
-def test_a_hub_that_cannot_be_reached(tmp_path: Path) -> None:
-    with refusing_hub() as address:
+@pytest.fixture
+def box(tmp_path: Path, hub: Hub) -> Box:
+    return Box(tmp_path, hub)
+
+
+def test_what_the_loader_needs_arrives_and_nothing_else(box: Box, hub: Hub) -> None:
+    assert "backlot models fetch m" not in json.dumps(hub.sent)
+    done = box.fetch()
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    folder = Path(answer["folder"])
+    assert folder.name == COMMIT
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert UNET in names
+    assert names.isdisjoint({"all-in-one.safetensors", "README.md", "unet/diffusion_pytorch_model.bin"})
+    assert answer["bytes"] == sum((folder / name).stat().st_size for name in names)
+    sent = len(hub.sent)
+    assert box.fetch().returncode == 0
+    assert len(hub.sent) == sent
+
+
+def test_a_download_that_was_killed_goes_on_where_it_was(box: Box, hub: Hub) -> None:
+    hub.bytes_per_s = 100_000
+    process = box.start("models", "fetch", "m")
+    wait_for(lambda: any(path.stat().st_size > 20_000 for path in box.folder.rglob("*.incomplete")), 30)
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    hub.bytes_per_s = 0
+    hub.sent.clear()
+    assert box.fetch().returncode == 0
+    assert [name for name, start in hub.sent if start >= 20_000] == [UNET]
+    assert all(start > 0 for name, start in hub.sent if name == UNET)
+
+
+def test_a_connection_that_is_cut_is_taken_up_again_at_once(box: Box, hub: Hub) -> None:
+    hub.cut_after, hub.cuts = 50_000, 2
+    assert box.fetch().returncode == 0
+    assert len([start for name, start in hub.sent if name == UNET]) >= 2
+
+
+def test_bytes_that_are_not_the_promised_ones_are_thrown_away(box: Box, hub: Hub) -> None:
+    assert box.fetch().returncode == 0
+    blob = next(path for path in box.folder.rglob("blobs/*") if path.stat().st_size > 100_000)
+    cut = bytearray(blob.read_bytes()[:100_000])
+    cut[50_000] ^= 1
+    blob.with_name(f"{blob.name}.incomplete").write_bytes(cut)
+    blob.unlink()
+    assert "other bytes than the hub promised" in box.refusal()
+    assert box.fetch().returncode == 0
+
+
+def test_a_hub_that_falls_silent_is_given_up(box: Box, hub: Hub) -> None:
+    hub.is_silent = True
+    assert "the hub cannot be reached, or falls silent" in box.refusal()
+
+
+@pytest.mark.parametrize(
+    ("id_", "told"),
+    [
+        ("gated/model", "gated/model is gated: accept its licence"),
+        ("absent/model", "the hub has no absent/model, or it is private"),
+        ("moved/model", "moved/model has no revision"),
+        ("limited/model", "limits how often this box may ask (429)"),
+        ("broken/model", "the hub is out of order (status 502)"),
+        ("closed/model", "the hub refuses closed/model (403)"),
+    ],
+)
+def test_the_ways_in_which_a_hub_refuses_are_told_apart(box: Box, id_: str, told: str) -> None:
+    box.write(id_)
+    assert told in box.refusal()
+
+
+def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
+    with serving() as hub:
         pass
-    with GpuProcess(tmp_path, HF_ENDPOINT=address, HF_HOME=str(tmp_path / "hf")) as process:
-        process.wait(Started)
-        assert "the hub cannot be reached" in why_not(process, "org/model")
+    assert "the hub cannot be reached" in Box(tmp_path, hub).refusal()
 
 
-def test_a_box_that_was_told_to_stay_offline(tmp_path: Path) -> None:
-    with GpuProcess(tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf")) as process:
-        process.wait(Started)
-        assert "HF_HUB_OFFLINE is set" in why_not(process, "org/model")
+def test_a_box_that_was_told_to_stay_offline(tmp_path: Path, hub: Hub) -> None:
+    assert "HF_HUB_OFFLINE is set" in Box(tmp_path, hub, HF_HUB_OFFLINE="1").refusal()
+
+
+def test_what_cannot_be_used_is_not_downloaded(box: Box, hub: Hub) -> None:
+    unet = hub.models["org/model"] / UNET
+    unet.rename(unet.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert "set variant = 'fp16'" in box.refusal()
+    box.write("org/model", 'variant = "fp16"')
+    assert box.fetch().returncode == 0
+    (hub.models["org/model"] / "model_index.json").unlink()
+    box.environment["HF_HOME"] += "-other"
+    assert "it is no diffusers model" in box.refusal()
+
+
+def test_a_folder_needs_no_download(box: Box, tmp_path: Path) -> None:
+    bare_folder(tmp_path / "m")
+    toml = tmp_path / "models.toml"
+    toml.write_text(toml.read_text().replace('hub = "org/model"', 'folder = "m"'))
+    assert "there is nothing to download" in box.refusal()

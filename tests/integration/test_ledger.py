@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from server.jobs import EventType, FailureMode, Generation, Plan
-from server.ledger import catalog, clients, credits, events, jobs
-from server.ledger.catalog import ArtifactKind, EntryType, NewImage, Result
+from server.jobs import EventType, FailureMode, Generation, Plan, Understood
+from server.ledger import artifacts, catalog, clients, credits, events, jobs
+from server.ledger.artifacts import ArtifactKind, ImageFile
+from server.ledger.catalog import EntryType, Filter, NewImage, Result
 from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
 from server.ledger.migrations import migrations
 from tests.support.ledger import new_job, row
@@ -94,9 +95,11 @@ def test_a_job_delivers_all_of_its_images(connection: sqlite3.Connection) -> Non
     assert jobs.succeed(connection, accepted.job_id, DELIVERY)
     found = jobs.detail(connection, client_id, accepted.job_id)
     assert found is not None
-    assert [catalog.artifact_path(connection, artifact.public_id) for artifact in found.artifacts] == ["a.png", "b.png"]
-    entries = catalog.entries(connection, client_id, EntryType.IMAGE, None, None, 50, 0)
-    assert [entry.artifact for entry in entries] == [artifact.public_id for artifact in reversed(found.artifacts)]
+    files = [artifacts.image_file(connection, artifact.public_id) for artifact in found.artifacts]
+    assert [None if file is None else file.path for file in files] == ["a.png", "b.png"]
+    entries, total = catalog.page(connection, client_id, EntryType.IMAGE, Filter(), 50, 0)
+    assert total == 2
+    assert [entry.public_id for entry in entries] == [artifact.public_id for artifact in reversed(found.artifacts)]
     assert {entry.job for entry in entries} == {accepted.job_id}
     assert catalog.entry(connection, client_id, EntryType.IMAGE, entries[0].public_id) == entries[0]
     assert catalog.entry(connection, client_id, EntryType.BACKGROUND, entries[0].public_id) is None
@@ -106,7 +109,7 @@ def test_a_job_delivers_all_of_its_images(connection: sqlite3.Connection) -> Non
 OLD_WORK = (
     '{"model":"m","width":512,"height":384,"steps":4,"guidance":1.5,"seed":9007199254740991,"prompt":"p \\"q\\"",'
     '"negative_prompt":"","colors":[[1,2,3]],"evaluate":true,"on_technical_failure":"retry","max_attempts":3,'
-    '"display_name":"d","understood":{"scene":"wood"}}'
+    '"display_name":"d","understood":{"scene":"wood","mood":"warm","colors_used":1}}'
 )
 
 
@@ -152,10 +155,12 @@ def test_jobs_and_backgrounds_of_an_earlier_version_are_taken_over(tmp_path: Pat
         on_technical_failure=FailureMode.RETRY,
         max_attempts=3,
         display_name="d",
-        understood={"scene": "wood"},
+        understood=Understood("wood", "warm", 1),
     )
-    [entry] = catalog.entries(connection, client_id, EntryType.BACKGROUND, "wood", None, 50, 0)
-    assert (entry.public_id, entry.artifact, entry.job, entry.status) == ("entry", "artifact", "job-2", "archived")
+    [entry], _ = catalog.page(connection, client_id, EntryType.BACKGROUND, Filter(scene_type="wood"), 50, 0)
+    assert (entry.public_id, entry.job, entry.status) == ("entry", "job-2", "archived")
+    # A picture has one id since then.
+    assert artifacts.image_file(connection, "entry") == ImageFile("a.png", "l")
     connection.close()
 
 
@@ -166,9 +171,9 @@ def test_entries_cannot_be_changed_or_removed(connection: sqlite3.Connection) ->
             connection.execute(statement)
 
 
-def test_a_grant_is_above_zero(connection: sqlite3.Connection) -> None:
+def test_a_grant_is_not_zero(connection: sqlite3.Connection) -> None:
     client_id = clients.add(connection, "studio", test=False)
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="at least 1"):
         credits.grant(connection, client_id, 0)
 
 
@@ -301,10 +306,17 @@ class Accounting(RuleBasedStateMachine):
         self.ended: dict[str, bool] = {}
         self.requests = 0
 
-    @rule(which=st.integers(0, 1), amount=st.integers(1, 30))
+    @rule(which=st.integers(0, 1), amount=st.integers(-20, 30).filter(bool))
     def grant(self, which: int, amount: int) -> None:
-        credits.grant(self.connection, self.clients[which], amount)
-        self.granted[self.clients[which]] += amount
+        client_id = self.clients[which]
+        before = self.balance(client_id)
+        try:
+            credits.grant(self.connection, client_id, amount)
+        except credits.TooMuchTaken:
+            assert before + amount < 0
+            return
+        assert before + amount >= 0
+        self.granted[client_id] += amount
 
     @rule(target=dispatched, which=st.integers(0, 1), cost=st.integers(0, 12), key=st.sampled_from([None, "k1", "k2"]))
     def dispatch(self, which: int, cost: int, key: str | None) -> Any:
@@ -374,3 +386,30 @@ TestAccounting = Accounting.TestCase
 TestAccounting.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_credits_are_taken_back_by_a_negative_grant(connection: sqlite3.Connection) -> None:
+    client_id = client(connection, 7)
+    credits.grant(connection, client_id, -3, "a mistake")
+    assert credits.totals(connection, client_id) == credits.Totals(balance=4, granted=4, spent=0, refunded=0)
+    with pytest.raises(credits.TooMuchTaken, match="studio has 4 credits, so 5 cannot be taken back"):
+        credits.grant(connection, client_id, -5)
+    assert credits.totals(connection, client_id).balance == 4
+
+
+def test_entries_of_before_keep_their_balances_and_their_triggers(tmp_path: Path) -> None:
+    database = sqlite_utils.Database(connect(tmp_path / "backlot.db"))
+    migrations.apply(database, stop_before="m008_operator")
+    old = database.conn
+    old.execute("INSERT INTO clients (id, public_id, name, test, created_at) VALUES (1, 'p', 'studio', 0, '2026')")
+    credits.grant(old, 1, 9)
+    before = [tuple(row) for row in old.execute("SELECT * FROM entries")]
+    migrations.apply(database)
+    assert [tuple(row) for row in old.execute("SELECT * FROM entries")] == before
+    assert credits.totals(old, 1).balance == 9
+    credits.grant(old, 1, -4)
+    assert credits.totals(old, 1) == credits.Totals(balance=5, granted=5, spent=0, refunded=0)
+    for statement in ("DELETE FROM entries", "UPDATE entries SET amount = 1"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            old.execute(statement)
+    old.close()

@@ -11,8 +11,7 @@ import torch
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.hub import CannotLoad
-from pipelines.worker.loader import NoDevice, choose_device
+from pipelines.worker.loader import CannotLoad, NoDevice, choose_device
 from pipelines.worker.model_cache import ModelCache
 from server.models_file import load_models
 from tests.support.files import models_file
@@ -163,3 +162,16 @@ def test_a_gpu_is_chosen_with_its_index(wanted: str, gpus: int, chosen: str | No
             choose_device(wanted, gpus)
     else:
         assert str(choose_device(wanted, gpus)) == chosen
+
+
+def test_a_model_is_unloaded_when_asked_even_if_pinned(card: ModelCard) -> None:
+    evicted: list[str] = []
+    cache = ModelCache(torch.device("cpu"), None, evicted.append)
+    cache.load(card)
+    assert cache.bytes_of("good") > 0
+    cache.pin(["good"])
+    cache.unload("nothing")
+    cache.unload("good")
+    assert (evicted, cache.get(card)) == (["good"], None)
+    cache.load(card)
+    assert cache.get(card) is not None

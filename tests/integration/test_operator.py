@@ -14,7 +14,10 @@ import termios
 from pathlib import Path
 
 import pytest
+import sqlite_utils
 
+from server.ledger.database import connect
+from server.ledger.migrations import migrations
 from tests.support.files import models_file
 from tests.support.server import ROOT, Server, StartServer, wait_for
 
@@ -41,9 +44,9 @@ def test_clients(tiny_server: Server) -> None:
     ("arguments", "told"),
     [
         (["clients", "add", ""], "a name needs a letter"),
-        (["clients", "add", "x", "--credits", "abc"], "'abc' is not a whole number 0–"),
-        (["clients", "grant", "studio", "99999999999999999999"], "is not a whole number 1–"),
-        (["requests", "--limit", "-1"], "'-1' is not a whole number 1–"),
+        (["clients", "add", "x", "--credits", "abc"], "'abc' is not a whole number from 0 to"),
+        (["clients", "grant", "studio", "99999999999999999999"], "is not a whole number from -"),
+        (["requests", "--limit", "-1"], "'-1' is not a whole number from 1 to"),
         (["db", "backup", "/nowhere/x.db"], "there is no folder /nowhere"),
     ],
 )
@@ -205,3 +208,31 @@ def test_settings_name_the_variable(tiny_server: Server, variable: str, value: s
     assert answer.returncode == 1
     assert f"{variable}={value!r} cannot be used" in answer.stderr
     assert told in answer.stderr
+
+
+def test_a_command_needs_a_ledger_and_says_which(tmp_path: Path, tiny_server: Server) -> None:
+    nowhere = Server(tmp_path / "data", tmp_path / "models.toml")
+    told = nowhere.backlot("clients", "add", "x")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert f"there is no database at {tmp_path / 'data' / 'backlot.db'}" in told.stderr
+    assert str(tiny_server.data) in told.stderr
+    assert "backlot init" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+    assert nowhere.backlot("init").stdout == f"made {tmp_path / 'data' / 'backlot.db'}\n"
+    made = nowhere.backlot("clients", "add", "x")
+    assert made.stdout.startswith("sk_live_")
+    assert f"changed {tmp_path / 'data' / 'backlot.db'}, but the server" in made.stderr
+    assert json.loads(nowhere.backlot("init", "--json").stdout)["made"] is False
+    assert len(json.loads(nowhere.backlot("clients", "list", "--json").stdout)) == 1
+    there = tiny_server.backlot("clients", "grant", "studio", "1")
+    assert there.stderr == f"backlot: changed {tiny_server.data / 'backlot.db'}\n"
+
+
+def test_a_ledger_of_an_older_version_is_read_only_after_a_start(tmp_path: Path) -> None:
+    database = sqlite_utils.Database(connect(tmp_path / "backlot.db"))
+    migrations.apply(database, stop_before="m008_operator")
+    database.conn.close()
+    told = Server(tmp_path, tmp_path / "models.toml").backlot("clients", "list")
+    assert told.returncode == 1
+    assert "was written by an older version" in told.stderr

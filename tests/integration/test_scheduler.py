@@ -88,6 +88,20 @@ def test_what_the_machine_broke_is_tried_with_the_same_seed(tmp_path: Path) -> N
     play(Box(tmp_path), scene)
 
 
+def test_a_job_that_fails_leaves_no_half_written_file(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        box.up()
+        job_id = await box.submit()
+        partial = Path(box.process.ordered[0].item.path).with_suffix(".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(b"half of an image")
+        await box.crash()
+        await box.fails(job_id, "worker_crashed")
+        await until(lambda: box.files() == [])
+
+    play(Box(tmp_path), scene)
+
+
 def test_of_a_batch_that_failed_each_image_answers_for_itself(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         good, bad = await box.submit(seed=1), await box.submit(seed=2)

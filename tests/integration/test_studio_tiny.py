@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from diffusers import DiffusionPipeline
 
@@ -11,18 +10,6 @@ from pipelines.output.defects import defect_of
 from pipelines.studio_tiny.vocabulary import phrase, words
 
 WEIGHTS = Path(__file__).parent.parent.parent / "pipelines" / "studio_tiny" / "weights"
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("marble", "marble"), ("Polished Carrara", "marble"), ("an old oak table", "wood"), ("infinity cove", "sweep"),
-        ("seaside at dawn", "beach"), ("pedestal", "podium"), ("silk drapes", "fabric"), ("marbel", "marble"),
-        ("morning light through blinds", "window"), ("xyzzy", "sweep"), ("砂浜", "sweep"),
-    ],
-)  # fmt: skip
-def test_free_text_maps_to_the_nearest_scene(text: str, word: str) -> None:
-    assert phrase(text, "warm", []).scene == word
 
 
 def test_a_prompt_has_eleven_known_words() -> None:

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines.model_card import ModelCard
-from pipelines.worker.hub import CannotLoad
-from pipelines.worker.loader import LoadedModel, load, revision_of
+from pipelines.worker.loader import CannotLoad, LoadedModel, load, revision_of
 from tests.support import tiny
 
 TEXT = "text_encoder/model.safetensors"

@@ -21,6 +21,7 @@ from server.settings import Settings
 from server.workflows.registry import WORKFLOWS, deliver
 from tests.support.fake_process import FakeGpu, FakeProcess
 from tests.support.files import models_file, request_row
+from tests.support.weights import bare_folder
 
 PRICE = 5
 #: A crash is followed by the next start at once, and nothing is waited for.
@@ -32,10 +33,7 @@ class Box:
 
     def __init__(self, folder: Path, gpus: int = 1, bounds: Bounds = QUICK, **card: Any) -> None:
         """Take what the cards of both models say beside the usual. Without more, a GPU has one slot."""
-        folders = {name: folder / name for name in ("a", "b")}
-        for model in folders.values():
-            model.mkdir()
-            (model / "model_index.json").write_text("{}")
+        folders = {name: bare_folder(folder / name) for name in ("a", "b")}
         toml = models_file(folder / "models.toml", folders, **{"max_batch": 1, **card})
         self.settings = Settings(data=folder / "data", models=toml)
         self.models = ModelsFile(toml)

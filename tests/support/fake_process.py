@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from pipelines import protocol
+from pipelines.output.png import Pixels, write_png
 from pipelines.recipe import Recipe
 
 
@@ -93,11 +96,16 @@ class FakeProcess:
         """Generate an image that was ordered: let it leave its slot, write a file, and report it."""
         order = next(order for order in reversed(self.ordered) if order.item.image_id == image_id)
         self.report(protocol.LeftSlot(image_id))
-        file = Path(order.item.path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"a fake image")
+        write_png(Path(order.item.path), _plain(order), recipe_of(order))
         timings = {"denoising_s": 1.0, "decoding_s": 0.5, "finishing_s": 0.1}
         self.report(protocol.Generated(image_id, recipe_of(order), None, None, timings))
+
+
+def _plain(order: protocol.Generate) -> Pixels:
+    """An image of the size that was ordered, in one colour, which follows from the seed."""
+    seed = order.item.seed
+    colour = np.array([seed * 83 % 256, seed * 151 % 256, seed * 199 % 256], dtype=np.uint8)
+    return np.broadcast_to(colour, (order.height, order.width, 3)).copy()
 
 
 def recipe_of(order: protocol.Generate) -> Recipe:

@@ -140,10 +140,16 @@ class ServerWithoutGpu(Server):
 
     module = "tests.support.without_gpu"
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        """Make the models file and the data folder in `folder`."""
+    def __init__(self, folder: Path, extra: str = "", **environment: str) -> None:
+        """Make the models file and the data folder in `folder`: the model `fake`, and `closed`, which knows few words.
+
+        `extra` is put at the file's end, in the card of `closed`.
+        """
         model = bare_folder(folder / "model")
-        super().__init__(folder / "data", models_file(folder / "models.toml", {"fake": model}), **environment)
+        models = models_file(
+            folder / "models.toml", {"fake": model, "closed": model}, f'vocabulary = "studio-tiny"\n{extra}'
+        )
+        super().__init__(folder / "data", models, **environment)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 
-def bare_folder(folder: Path, pipeline: str = "StableDiffusionPipeline", scheduler: str = "DDIMScheduler") -> Path:
-    """Write model_index.json and the files that it names."""
+def bare_folder(
+    folder: Path, pipeline: str = "StableDiffusionPipeline", scheduler: str = "DDIMScheduler", parameters: int = 1000
+) -> Path:
+    """Write model_index.json and the files that it names; the UNet has so many parameters."""
     components: dict[str, list[str | None]] = {
         "scheduler": ["diffusers", scheduler],
         "tokenizer": ["transformers", "CLIPTokenizer"],
@@ -22,7 +24,7 @@ def bare_folder(folder: Path, pipeline: str = "StableDiffusionPipeline", schedul
     (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, **components}))
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
-    for name, stem in (("text_encoder", "model"), ("unet", "diffusion_pytorch_model")):
+    for name, stem, size in (("text_encoder", "model", 1000), ("unet", "diffusion_pytorch_model", parameters)):
         (folder / name / "config.json").write_text("{}")
-        save_file({"weight": np.zeros(1000, np.float32)}, folder / name / f"{stem}.safetensors")
+        save_file({"weight": np.zeros(size, np.float32)}, folder / name / f"{stem}.safetensors")
     return folder

@@ -148,3 +148,16 @@ def test_a_crash_is_put_down_to_what_was_being_done() -> None:
     assert suspects(gpu.groups, "b", in_flight) == {"other"}
     assert suspects(gpu.groups, "c", in_flight) == set()
     assert suspects(SlotGroups(), None, {"written"}) == {"written"}
+
+
+def test_a_paused_queue_leaves_open_slots_open() -> None:
+    queue = queue_of("a", "b")
+    gpu = Gpu(queue)
+    assert gpu.fill() == ["a", "b"]
+    add(queue, "c")
+    queue.paused = True
+    gpu.groups.leave(["a"])
+    assert gpu.fill() == []
+    queue.paused = False
+    assert gpu.fill() == ["c"]
+    assert [group.closing for group in gpu.groups] == [False]

@@ -46,6 +46,19 @@ def problems(path: Path, text: str) -> str:
             ["[operations.background-generator] credits_cost = -1", "whole credits"],
         ),
         (
+            "default_model = 'x'\n[models.x]\n" + CARD
+            + "[operations.background-generator]\nmodel_factors = { xx = 2 }\ntier_factors = { '3K' = 2 }",
+            ["[operations.background-generator] tier_factors", "'3K' is not one of 0.5K, 1K, 2K, 4K"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\nmodel_factors = { xx = 2 }",
+            ["[operations.background-generator] model_factors: Unknown model 'xx'; did you mean 'x'?"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\nmodel_factors = { x = nan }",
+            ["[operations.background-generator] model_factors", "a number 0–1000"],
+        ),
+        (
             "default_model = 'x'\n[models.x]\n" + CARD.replace("4", "0").replace("1.0", "'strong'"),
             ["[models.x] steps = 0", "[models.x] guidance = 'strong'"],
         ),

@@ -264,3 +264,68 @@ def test_the_position_of_a_new_image_is_the_one_it_gets(
     told = queue.position_behind(client, priority)
     queue.add(waiting("new", client, priority=priority))
     assert queue.position("new") == told
+
+
+@pytest.mark.parametrize(
+    ("moved", "expected"),
+    [
+        ([], ["a0", "b0", "a1", "b1"]),
+        ([["b1"]], ["b1", "a0", "b0", "a1"]),
+        ([["a1"], ["b1"]], ["b1", "a1", "a0", "b0"]),
+        ([["b0", "b1"]], ["b0", "b1", "a0", "a1"]),
+        ([["b1"], ["b1"]], ["b1", "a0", "b0", "a1"]),
+        ([["unknown"]], ["a0", "b0", "a1", "b1"]),
+    ],
+)
+def test_what_is_moved_to_the_front_goes_first(moved: list[list[str]], expected: list[str]) -> None:
+    queue, gpu = Queue(), Affinity()
+    for client, name in enumerate("ab", 1):
+        for index in range(2):
+            queue.add(waiting(f"{name}{index}", client=client))
+    for names in moved:
+        queue.move_to_front(names)
+    assert [queue.position(name) for name in expected] == [0, 1, 2, 3]
+    assert [next_one(queue, gpu) for _ in expected] == expected
+    assert len(queue) == 0
+
+
+def test_the_front_waits_for_no_loaded_model_and_no_open_slots() -> None:
+    queue, gpu = Queue(), gpu_with("a")
+    queue.add(waiting("same", client=1))
+    queue.add(waiting("other", client=2, batch_key=key("b")))
+    queue.move_to_front(["other"])
+    assert next_in(queue, gpu, key()) is None
+    assert next_one(queue, gpu) == "other"
+    assert next_in(queue, gpu, key()) == "same"
+
+
+def test_the_front_is_not_charged_to_its_client() -> None:
+    queue, gpu = Queue(), Affinity()
+    for index in range(3):
+        queue.add(waiting(f"a{index}", client=1))
+        queue.add(waiting(f"b{index}", client=2))
+    queue.move_to_front(["a0", "a1"])
+    assert [next_one(queue, gpu) for _ in range(6)] == ["a0", "a1", "b0", "a2", "b1", "b2"]
+
+
+def test_an_image_of_the_front_that_runs_again_is_in_front_again() -> None:
+    queue, gpu = Queue(), Affinity()
+    queue.add(waiting("a", client=1))
+    queue.add(waiting("b", client=2))
+    queue.move_to_front(["b"])
+    image = queue.next(0, gpu)
+    assert image is not None
+    queue.take(image, 0, gpu)
+    queue.put_back(image)
+    assert next_one(queue, gpu) == "b"
+
+
+def test_a_paused_queue_takes_images_and_gives_none() -> None:
+    queue, gpu = Queue(), gpu_with("a")
+    queue.add(waiting("a"))
+    queue.paused = True
+    queue.add(waiting("b"))
+    assert (queue.next(0, gpu), queue.next_for(key(), 0, gpu), len(queue)) == (None, None, 2)
+    assert queue.position("b") == 1
+    queue.paused = False
+    assert [next_one(queue, gpu) for _ in range(2)] == ["a", "b"]

@@ -55,6 +55,11 @@ ROWS = [
     # A model that is gone does not come back by itself.
     (Happened.MODEL_REMOVED, {}, Decision.FAIL),
     (Happened.MODEL_REMOVED, {"mode": RETRY}, Decision.FAIL),
+    # A model that could not be loaded is no image's fault: it is tried again for all, or given up for all.
+    (Happened.LOAD_FAILED, {}, Decision.REQUEUE),
+    (Happened.LOAD_FAILED, {"mode": RETRY, "attempts_left": False}, Decision.REQUEUE),
+    (Happened.LOAD_GIVEN_UP, {}, Decision.FAIL),
+    (Happened.LOAD_GIVEN_UP, {"mode": RETRY}, Decision.FAIL),
     # A restart of the server is nobody's fault, but a job may be what kills it.
     (Happened.SERVER_RESTARTED, {}, Decision.RETRY_SAME_SEED),
     (Happened.SERVER_RESTARTED, {"mode": FailureMode.DELIVER}, Decision.RETRY_SAME_SEED),
@@ -91,13 +96,13 @@ def every_case() -> list[Case]:
 
 def test_what_holds_for_every_case() -> None:
     cases = every_case()
-    assert len(cases) == 7 * 2**5 * 7 * 3
+    assert len(cases) == 9 * 2**5 * 7 * 3
     for case in cases:
         decision = decide(case, MOST_CRASHES)
         assert (decision is Decision.END) == case.withdrawn
         if decision in (Decision.REQUEUE, Decision.ISOLATE):
             # These do not count as attempts, so something else must bound them.
-            assert case.crashes < MOST_CRASHES or case.happened is Happened.BATCH_FAILED
+            assert case.crashes < MOST_CRASHES or case.happened in (Happened.BATCH_FAILED, Happened.LOAD_FAILED)
         if decision is Decision.ISOLATE:
             assert case.shared
             assert not case.isolated

@@ -21,7 +21,7 @@ class EventType(str, Enum):
 
 
 class Understood(msgspec.Struct, frozen=True):
-    """What a model with a closed vocabulary made of a spec; None if it knows nothing near."""
+    """What a model with a closed vocabulary made of a spec; a scene or mood of None was not understood."""
 
     scene: str | None = None
     mood: str | None = None
@@ -157,6 +157,8 @@ class CatalogEntry(msgspec.Struct, frozen=True):
     thumbnail_url: str | None = None
     width: int | None = None
     height: int | None = None
+    #: None if the model has no closed vocabulary.
+    understood: Understood | None = None
 
 
 class Credits(msgspec.Struct, frozen=True):
@@ -197,6 +199,17 @@ class Operations(msgspec.Struct, frozen=True):
     operations: list[Operation]
 
 
+class Vocabulary(msgspec.Struct, frozen=True):
+    """The words that a model with a closed vocabulary knows, and how many colours it reads."""
+
+    scenes: list[str]
+    moods: list[str]
+    #: Used if a text means none of them.
+    default_scene: str
+    default_mood: str
+    colors: int
+
+
 class Model(msgspec.Struct, frozen=True):
     name: str
     tiers: list[str]
@@ -206,6 +219,8 @@ class Model(msgspec.Struct, frozen=True):
     loaded: bool
     default: bool = False
     default_tier: str | None = None
+    #: None if any words do.
+    vocabulary: Vocabulary | None = None
 
 
 class Models(msgspec.Struct, frozen=True):

@@ -8,7 +8,8 @@ unambiguous. When this model's weights are shipped, this file takes the place of
 from collections.abc import Sequence
 from functools import lru_cache
 
-from pipelines.studio_tiny.vocabulary import Phrase, nearest_word
+from pipelines.studio_tiny.meaning import ClosedVocabulary
+from pipelines.studio_tiny.vocabulary import Phrase
 
 #: Levels a colour channel is quantised to.
 LEVELS = 64
@@ -18,7 +19,7 @@ COLORS = 5
 SCENES: dict[str, tuple[str, ...]] = {
     "sweep": (
         "studio sweep", "sweep", "cyclorama", "cyc", "infinity cove", "infinity", "cove", "seamless", "seamless paper",
-        "paper roll", "studio", "backdrop", "gradient", "plain", "solid", "product shot", "packshot", "photo studio",
+        "paper roll", "studio", "backdrop", "gradient", "plain", "solid", "packshot",
     ),
     "podium": (
         "podium", "pedestal", "plinth", "stage", "stand", "display", "platform", "cylinder", "product stand", "award",
@@ -85,8 +86,8 @@ SCENES: dict[str, tuple[str, ...]] = {
         "garden", "botanical", "nature", "forest", "branches", "olive", "shadow", "shadows", "dappled light", "greenery",
     ),
     "bokeh": (
-        "bokeh", "lights", "blurred lights", "city lights", "night", "night city", "fairy lights", "sparkle", "glitter",
-        "christmas", "festive", "party", "defocused", "blur",
+        "bokeh", "blurred lights", "city lights", "night", "night city", "fairy lights", "string lights", "sparkle",
+        "glitter", "christmas", "festive", "party", "defocused", "blur",
     ),
 }  # fmt: skip
 
@@ -116,18 +117,18 @@ MOODS: dict[str, tuple[str, ...]] = {
     "vintage": ("vintage", "retro", "nostalgic", "faded", "film", "analog", "analogue", "old", "sepia", "antique"),
 }  # fmt: skip
 
-#: If nothing in the text is known.
-DEFAULT_SCENE = "sweep"
-DEFAULT_MOOD = "neutral"
+SCENE_VOCABULARY = ClosedVocabulary(SCENES, default="sweep")
+MOOD_VOCABULARY = ClosedVocabulary(MOODS, default="neutral")
 PLACES = tuple(f"{channel}{place}" for place in range(1, COLORS + 1) for channel in "rgb")
 #: Words of a prompt.
 LENGTH = 2 + len(PLACES)
 
 
 def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
-    """Return the nearest words of the vocabulary, and the first five of `colors` (channels 0–255)."""
-    scene_word, mood_word = nearest_scene(scene_type), nearest_mood(mood)
-    return Phrase(scene_word, mood_word, len(colors[:COLORS]), prompt(scene_word, mood_word, colors))
+    """Return the words of the vocabulary that are meant, and the first five of `colors` (channels 0–255)."""
+    scene_word, mood_word = scene_meant(scene_type), mood_meant(mood)
+    text = prompt(scene_word or SCENE_VOCABULARY.default, mood_word or MOOD_VOCABULARY.default, colors)
+    return Phrase(scene_word, mood_word, len(colors[:COLORS]), text)
 
 
 def prompt(scene: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> str:
@@ -138,13 +139,13 @@ def prompt(scene: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> str
 
 
 @lru_cache(1024)
-def nearest_scene(text: str) -> str:
-    return nearest_word(text, SCENES, DEFAULT_SCENE)
+def scene_meant(text: str) -> str | None:
+    return SCENE_VOCABULARY.meant(text)
 
 
 @lru_cache(1024)
-def nearest_mood(text: str) -> str:
-    return nearest_word(text, MOODS, DEFAULT_MOOD)
+def mood_meant(text: str) -> str | None:
+    return MOOD_VOCABULARY.meant(text)
 
 
 def words() -> list[str]:

@@ -1,0 +1,80 @@
+"""The download process: `python -m pipelines.hub HUB REVISION VARIANT`; an empty revision or variant is none.
+
+It tells on its standard output what it does, in messages.py's lines, and ends when the model is on this box or the hub
+refuses. If nobody reads any more, it ends at its next line.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+
+from pipelines.hub.download import Damaged, Download, plan
+from pipelines.hub.messages import Downloaded, Logged, Message, Progress, Refused, encode
+from pipelines.hub.refusals import why_refused
+from pipelines.hub.wanted import NotNeeded
+from pipelines.weight_files import BadWeights
+
+#: Seconds between looks at how much has arrived.
+_LOOK_EVERY_S = 0.5
+#: Looks that the rate is taken over.
+_RATE_OVER = 20
+
+
+class Lines(logging.Handler):
+    """Writes messages, and what is logged, as lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._one_line = threading.Lock()
+
+    def tell(self, message: Message) -> None:
+        """Write a message. Ends the process if nobody reads any more."""
+        with self._one_line:
+            try:
+                os.write(sys.stdout.fileno(), encode(message))
+            except BrokenPipeError:
+                os._exit(1)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell(Logged(record.levelno, self.format(record)))
+
+
+def main() -> None:
+    hub, revision, variant = sys.argv[1], sys.argv[2] or None, sys.argv[3] or None
+    # Generation goes first.
+    os.nice(10)
+    lines = Lines()
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
+    try:
+        download = plan(hub, revision, variant)
+        threading.Thread(target=_tell_progress, args=(download, lines), name="progress", daemon=True).start()
+        folder = download.run()
+    except (NotNeeded, BadWeights, Damaged) as error:
+        lines.tell(Refused(f"{hub}: {error}"))
+        sys.exit(1)
+    except Exception as error:
+        logging.getLogger(__name__).exception("%s could not be downloaded", hub)
+        lines.tell(Refused(why_refused(hub, revision, error)))
+        sys.exit(1)
+    lines.tell(Downloaded(str(folder), download.total_bytes))
+
+
+def _tell_progress(download: Download, lines: Lines) -> None:
+    """Tell how much has arrived, at once and whenever that changes, for as long as the process lives."""
+    seen = deque([(time.monotonic(), download.done_bytes)], maxlen=_RATE_OVER)
+    told = None
+    while True:
+        now, bytes_ = time.monotonic(), download.done_bytes
+        rate = (bytes_ - seen[0][1]) / max(now - seen[0][0], _LOOK_EVERY_S)
+        if bytes_ != told:
+            lines.tell(Progress(bytes_, download.total_bytes, round(rate)))
+            told = bytes_
+        seen.append((now, bytes_))
+        time.sleep(_LOOK_EVERY_S)
+
+
+if __name__ == "__main__":
+    main()

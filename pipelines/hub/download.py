@@ -1,0 +1,171 @@
+"""Downloading a model into the hub's cache, and going on where an earlier download was cut off.
+
+huggingface_hub begins each file anew if its process was ended, which loses hours of a large one. So the large files are
+fetched here, into the places where its cache keeps them, and it does the rest.
+"""
+
+import fcntl
+import glob
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx2
+import msgspec
+from huggingface_hub import HfApi, constants, get_session, hf_hub_download, hf_hub_url, snapshot_download
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+from pipelines.hub.wanted import NotNeeded, wanted_files
+from pipelines.weight_files import read_index
+
+log = logging.getLogger(__name__)
+
+#: Seconds in which the hub must answer what it has.
+_ANSWER_S = 10.0
+#: Files that are downloaded at once.
+_AT_ONCE = 4
+#: A connection that brings nothing is tried again so often, after a pause of so many seconds.
+_TRIES_IN_VAIN = 5
+_PAUSE_S = 1.0
+
+
+class Damaged(Exception):
+    """A file has other bytes than the hub promised."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a hub's model."""
+
+    name: str
+    bytes: int
+    #: Of a large file, the SHA-256 of its bytes; its name in the cache too.
+    digest: str | None
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A model's files at one commit, and where they come to lie."""
+
+    hub: str
+    revision: str | None
+    commit: str
+    files: tuple[File, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def done_bytes(self) -> int:
+        """How many bytes are on this box, also from earlier downloads, or from another one that runs at the same time."""
+        return sum(self._on_disk(file) for file in self.files)
+
+    def run(self) -> Path:
+        """Download what is missing and return the folder. Raises what huggingface_hub raises, Damaged and OSError."""
+        large = [file for file in self.files if file.digest is not None]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self._fetch, large))
+        patterns = [glob.escape(file.name) for file in self.files]
+        return Path(snapshot_download(self.hub, revision=self.revision, allow_patterns=patterns))
+
+    @property
+    def _cache(self) -> Path:
+        return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.hub, repo_type="model")
+
+    def _places(self, file: File) -> tuple[Path, Path]:
+        """Return where the cache keeps a large file, and where it lies until it is whole."""
+        blob = self._cache / "blobs" / str(file.digest)
+        return blob, blob.with_name(f"{file.digest}.incomplete")
+
+    def _on_disk(self, file: File) -> int:
+        places = [self._cache / "snapshots" / self.commit / file.name, *(self._places(file) if file.digest else ())]
+        for place in places:
+            try:
+                size: int = place.stat().st_size
+                return min(size, file.bytes)
+            except OSError:
+                continue
+        return 0
+
+    def _fetch(self, file: File) -> None:
+        """Download the rest of a large file, while no other process does."""
+        blob, part = self._places(file)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if blob.exists():
+            return
+        with part.open("ab") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            if blob.exists():
+                # Another process has just finished it.
+                return
+            if opened.tell() > file.bytes:
+                opened.truncate(0)
+            _receive(hf_hub_url(self.hub, file.name, revision=self.commit), opened, file.bytes)
+            with part.open("rb") as written:
+                digest = hashlib.file_digest(written, "sha256").hexdigest()
+            if digest != file.digest:
+                part.unlink()
+                raise Damaged(f"{file.name} arrived with other bytes than the hub promised; it is downloaded anew")
+            part.replace(blob)
+
+
+def _receive(url: str, file: BinaryIO, size: int) -> None:
+    """Append what a file lacks. A connection that breaks or falls silent is taken up again while something arrives."""
+    in_vain = 0
+    while (start := file.tell()) < size:
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={start}-"}
+        try:
+            with get_session().stream(
+                "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+            ) as response:
+                hf_raise_for_status(response)
+                if response.status_code != httpx2.codes.PARTIAL_CONTENT:
+                    # It does not serve parts of files, and begins anew.
+                    file.truncate(0)
+                for chunk in response.iter_raw():
+                    file.write(chunk)
+                    # What was not written would have to come again.
+                    file.flush()
+            if file.tell() == start:
+                raise OSError(f"the hub sent nothing of {url}")
+        except httpx2.TransportError as error:
+            in_vain = 0 if file.tell() > start else in_vain + 1
+            if in_vain > _TRIES_IN_VAIN:
+                raise
+            log.warning("%s broke off at %d of %d bytes (%s); it goes on", url, file.tell(), size, type(error).__name__)
+            time.sleep(_PAUSE_S)
+
+
+def plan(hub: str, revision: str | None, variant: str | None) -> Download:
+    """Return what is to be downloaded. Raises what huggingface_hub raises, NotNeeded and BadWeights."""
+    info = HfApi().model_info(hub, revision=revision, files_metadata=True, timeout=_ANSWER_S)
+    commit = str(info.sha)
+    known = {
+        sibling.rfilename: File(
+            sibling.rfilename, sibling.size or 0, None if sibling.lfs is None else sibling.lfs.sha256
+        )
+        for sibling in info.siblings or ()
+    }
+    if "model_index.json" not in known:
+        raise NotNeeded("it is no diffusers model: it has no model_index.json")
+    model_index = json.loads(Path(hf_hub_download(hub, "model_index.json", revision=commit)).read_bytes())
+    wanted = wanted_files(known, model_index, variant)
+    names = [*wanted.files, *_shards(hub, commit, wanted.indices)]
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        raise NotNeeded(f"the hub lacks {', '.join(lacking[:3])}, which an index names")
+    return Download(hub, revision, commit, tuple(known[name] for name in dict.fromkeys(names)))
+
+
+def _shards(hub: str, commit: str, indices: Sequence[str]) -> list[str]:
+    """Return the names of the shards that indices name."""
+    return [
+        f"{name.rpartition('/')[0]}/{shard}"
+        for name in indices
+        for shard in sorted(set(read_index(Path(hf_hub_download(hub, name, revision=commit))).values()))
+    ]

@@ -1,0 +1,124 @@
+"""`/v1/admin/clients`: clients and their credits."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from server.api.admin.change import change, read_body
+from server.api.openapi import errors
+from server.errors import Invalid
+from server.keys import new_client
+from server.ledger import clients, credits, reports
+from server.ledger.clients import Caller
+from server.ledger.credits import MOST_CREDITS, Totals
+from server.ledger.database import Database
+from server.ledger.reports import ClientReport
+from server.validation import Problem
+
+#: A name that a path can carry.
+ClientName = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/]*[^/\s][^/]*$")]
+
+
+class ClientList(msgspec.Struct, frozen=True):
+    clients: list[ClientReport]
+
+
+class NewClient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: ClientName
+    #: Its first credits.
+    credits: Annotated[int, Meta(ge=0, le=MOST_CREDITS)] = 0
+    #: Make an `sk_test_` key.
+    test: bool = False
+
+
+class MadeClient(msgspec.Struct, frozen=True):
+    name: str
+    #: Shown this once.
+    key: str
+    credits: int
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: Credits to give; to take back if negative.
+    credits: Annotated[int, Meta(ge=-MOST_CREDITS, le=MOST_CREDITS)]
+    #: What the client's transactions call it.
+    note: Annotated[str, Meta(max_length=200)] = ""
+
+
+@get("/admin/clients", responses=errors(), summary="List clients", tags=["admin"])
+async def list_clients(database: NamedDependency[Database]) -> ClientList:
+    return ClientList(await database.read(reports.clients))
+
+
+@post("/admin/clients", responses=errors(409, 413, 422, 503), summary="Add a client", tags=["admin"])
+async def add_client(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeClient:
+    """Make a client and its first key."""
+    new = await read_body(request, NewClient)
+    key = await change(
+        request, database, 201, lambda connection: new_client(connection, new.name, new.credits, test=new.test)
+    )
+    return MadeClient(new.name, key, new.credits)
+
+
+@post(
+    "/admin/clients/{name:str}/grants",
+    responses=errors(404, 409, 413, 422, 503),
+    summary="Give a client credits, or take some back",
+    tags=["admin"],
+)
+async def grant_credits(
+    request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
+) -> Totals:
+    """Return the client's balance after the grant. No more is taken back than it has."""
+    grant = await read_body(request, Grant)
+    if grant.credits == 0:
+        raise Invalid([Problem(("body", "credits"), "value_error", "Give at least 1 credit, or take at least 1 back")])
+    usual = "Credit pack" if grant.credits > 0 else "Credits taken back"
+
+    def work(connection: Any) -> Totals:
+        client = clients.named(connection, name)
+        credits.grant(connection, client.id, grant.credits, grant.note.strip() or usual)
+        return credits.totals(connection, client.id)
+
+    return await change(request, database, 201, work)
+
+
+@post(
+    "/admin/clients/{name:str}/disable",
+    status_code=200,
+    responses=errors(404, 503),
+    summary="Disable a client",
+    tags=["admin"],
+)
+async def disable_client(
+    request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
+) -> ClientReport:
+    """Refuse all keys of a client until it is enabled. Its jobs go on, and its credits stay."""
+    return await _set_disabled(request, name, database, disabled=True)
+
+
+@post(
+    "/admin/clients/{name:str}/enable",
+    status_code=200,
+    responses=errors(404, 503),
+    summary="Enable a client",
+    tags=["admin"],
+)
+async def enable_client(
+    request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
+) -> ClientReport:
+    return await _set_disabled(request, name, database, disabled=False)
+
+
+async def _set_disabled(
+    request: Request[Caller, Any, Any], name: str, database: Database, *, disabled: bool
+) -> ClientReport:
+    def work(connection: Any) -> ClientReport:
+        clients.set_disabled(connection, clients.named(connection, name).id, disabled=disabled)
+        return next(report for report in reports.clients(connection) if report.name == name)
+
+    return await change(request, database, 200, work)

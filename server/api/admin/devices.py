@@ -1,0 +1,64 @@
+"""`/v1/admin/devices`: the GPUs, what each does and holds."""
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+
+from server.api.openapi import errors
+from server.scheduler.gpu import Gpu, GpuState
+from server.scheduler.queue import BatchKey
+from server.scheduler.scheduler import Scheduler
+
+
+class ModelInMemory(msgspec.Struct, frozen=True):
+    name: str
+    revision: str
+    #: What its weights take of the device's memory.
+    bytes: int
+
+
+class DeviceView(msgspec.Struct, frozen=True):
+    #: `cpu`, `cuda:0`, …; empty until its process is up.
+    name: str
+    #: `NVIDIA H100 80GB HBM3`, `2 threads`, …; empty until its process is up.
+    device_name: str
+    state: GpuState
+    #: Of its GPU process; null while there is none.
+    pid: int | None
+    models: list[ModelInMemory]
+    #: The model that is being loaded; null if none is.
+    loading: str | None
+    #: What the images in slots have in common; null if no slots are open.
+    batch: BatchKey | None
+    slots: int
+    images_in_slots: int
+    #: Sent to its process and not ended, those in slots included.
+    images_in_flight: int
+    #: Crashes of its process since the last image was generated.
+    crashes: int
+
+
+class DeviceList(msgspec.Struct, frozen=True):
+    devices: list[DeviceView]
+
+
+@get("/admin/devices", responses=errors(), summary="List devices", tags=["admin"])
+async def list_devices(scheduler: NamedDependency[Scheduler]) -> DeviceList:
+    return DeviceList([_view(gpu) for gpu in scheduler.gpus])
+
+
+def _view(gpu: Gpu) -> DeviceView:
+    group = gpu.groups.current
+    return DeviceView(
+        name="" if gpu.device is None else gpu.device.device,
+        device_name=gpu.device_name,
+        state=gpu.state,
+        pid=gpu.pid,
+        models=[ModelInMemory(name, revision, gpu.weight_bytes[name]) for name, revision in gpu.loaded.items()],
+        loading=gpu.loading,
+        batch=None if group is None else group.key,
+        slots=gpu.groups.open_slots,
+        images_in_slots=0 if group is None else min(len(group.images), group.batch_size),
+        images_in_flight=len(gpu.in_flight),
+        crashes=gpu.crashes,
+    )

@@ -1,0 +1,92 @@
+"""`/v1/admin/usage`, `/requests` and `/failures`: what clients used, what they asked, and what went wrong."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from server.api.jobs import Limit, Offset
+from server.api.openapi import errors
+from server.clock import as_text
+from server.errors import Invalid
+from server.ledger import job_reports, reports
+from server.ledger.database import Database
+from server.ledger.job_reports import JobReport
+from server.ledger.reports import RequestReport
+from server.ledger.usage import UsageBy, UsageRow, usage_by
+from server.log_lines import LogLine, lines_about
+from server.settings import Settings
+from server.validation import Problem
+
+
+class UsageSums(msgspec.Struct, frozen=True):
+    by: list[UsageBy]
+    rows: list[UsageRow]
+
+
+class RequestPage(msgspec.Struct, frozen=True):
+    requests: list[RequestReport]
+    limit: int
+    offset: int
+
+
+class Failure(msgspec.Struct, frozen=True):
+    job: JobReport
+    #: Lines of the logs that name it, and warnings written while it ran; oldest first.
+    log: list[LogLine]
+
+
+class FailureList(msgspec.Struct, frozen=True):
+    failures: list[Failure]
+
+
+@get("/admin/usage", responses=errors(422), summary="Sum up usage", tags=["admin"])
+async def sum_up_usage(
+    database: NamedDependency[Database],
+    by: Annotated[str, QueryParameter(description="Any of client, day and model, between commas")] = "client,day",
+    since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
+    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")] = None,
+) -> UsageSums:
+    """Sum up the jobs that were accepted in this time, apart for each client, day or model."""
+    words = [word.strip() for word in by.split(",") if word.strip()]
+    unknown = [word for word in words if word not in set(UsageBy)]
+    if unknown:
+        message = f"{unknown[0][:40]!r} is not one of {', '.join(UsageBy)}"
+        raise Invalid([Problem(("query", "by"), "enum", message)])
+    apart = {UsageBy(word) for word in words}
+    start = "" if since is None else as_text(since)
+    end = as_text(until or datetime.max.replace(tzinfo=UTC))
+    rows = await database.read(lambda connection: usage_by(connection, apart, start, end))
+    return UsageSums([kind for kind in UsageBy if kind in apart], rows)
+
+
+@get("/admin/requests", responses=errors(422), summary="Read the request log", tags=["admin"])
+async def list_requests(
+    database: NamedDependency[Database],
+    client: Annotated[str | None, QueryParameter(description="Only this client's, by name")] = None,
+    failed: Annotated[
+        bool, QueryParameter(description="Only those with status 400 and above, and those whose job failed")
+    ] = False,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> RequestPage:
+    """List the requests of all clients, newest first, with the key each came with."""
+    rows = await database.read(
+        lambda connection: reports.requests(connection, client, only_failed=failed, limit=limit, offset=offset)
+    )
+    return RequestPage(rows, limit, offset)
+
+
+@get("/admin/failures", responses=errors(422), summary="Read recent failures", tags=["admin"])
+async def list_failures(
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    limit: Annotated[int, QueryParameter(ge=1, le=50, description="How many at most, 1–50")] = 20,
+) -> FailureList:
+    """List the jobs that failed last, each with what the logs say of it. A cancelled job is no failure."""
+    failed = await database.read(lambda connection: job_reports.failures(connection, limit))
+    logs = await lines_about(settings.logs, failed)
+    return FailureList([Failure(job, lines) for job, lines in zip(failed, logs, strict=True)])

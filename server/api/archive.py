@@ -1,0 +1,133 @@
+"""`POST /v1/catalog/archive.zip`: many images of the catalogue in one file."""
+
+import csv
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.response import Stream
+from msgspec import Meta
+
+from server.api.openapi import errors
+from server.api.workflows import decode_body
+from server.errors import Invalid, ResourceNotFound
+from server.file_names import numbered
+from server.ledger import catalog
+from server.ledger.catalog import EntryRow
+from server.ledger.clients import Caller
+from server.ledger.database import Database
+from server.settings import Settings
+from server.validation import check
+
+log = logging.getLogger(__name__)
+
+#: Entries in an archive at most.
+MOST = 500
+_CHUNK = 256 * 1024
+_META = ("model", "seed", "width", "height", "steps", "guidance", "prompt")
+_SPEC = ("display_name", "scene_type", "mood", "dominant_colors", "metadata")
+
+
+class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which entries to put into an archive, of whatever part of the catalogue."""
+
+    public_ids: Annotated[list[str], Meta(min_length=1, max_length=MOST, description="1–500 entries")]
+
+
+@post(
+    "/catalog/archive.zip",
+    status_code=200,
+    responses=errors(404, 413, 422),
+    summary="Download many images as one zip file",
+    tags=["catalog"],
+    media_type="application/zip",
+)
+async def download_archive(
+    request: Request[Caller, Any, Any],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+) -> Stream:
+    """Return a zip file with the PNGs under their display names, and `specs.csv` with what each was made from."""
+    body, problems = check(decode_body(await request.body()), ArchiveBody)
+    if problems:
+        raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
+    wanted, client_id = body["public_ids"], request.user.client_id
+    rows = await database.read(lambda connection: catalog.entries(connection, client_id, wanted))
+    missing = set(wanted) - {row.public_id for row in rows}
+    if missing:
+        first = next(public_id for public_id in wanted if public_id in missing)
+        raise ResourceNotFound(
+            f"{len(missing)} of these entries are not in this client's catalogue; the first is {first[:64]!r}"
+        )
+    return Stream(
+        zipped(rows, settings.images),
+        media_type="application/zip",
+        headers={"Content-Disposition": 'attachment; filename="backlot.zip"'},
+    )
+
+
+class _Sink(io.RawIOBase):
+    """Takes what ZipFile writes until it is sent. It cannot seek, so ZipFile writes sizes behind the files."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._written += data
+        return len(data)
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+def zipped(rows: Sequence[EntryRow], images: Path) -> Iterator[bytes]:
+    """Yield a zip file piece by piece. An image that is removed meanwhile is left out, and has no `file` in `specs.csv`."""
+    sink = _Sink()
+    names = numbered((row.spec["display_name"] for row in rows), ".png")
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
+        for index, row in enumerate(rows):
+            try:
+                image = (images / row.path).open("rb")
+            except FileNotFoundError:
+                log.warning("%s of entry %s was gone before it was in the archive", row.path, row.public_id)
+                names[index] = ""
+                continue
+            with image, archive.open(_member(names[index], row), "w") as member:
+                while chunk := image.read(_CHUNK):
+                    member.write(chunk)
+                    yield sink.take()
+        archive.writestr("specs.csv", _table(rows, names))
+    yield sink.take()
+
+
+def _member(name: str, row: EntryRow) -> ZipInfo:
+    """Return what the archive says of an image: PNGs do not get smaller, so they are stored as they are."""
+    date, time = row.created_at[:19].split("T")
+    year, month, day = map(int, date.split("-"))
+    hour, minute, second = map(int, time.split(":"))
+    return ZipInfo(name, (max(year, 1980), month, day, hour, minute, second))
+
+
+def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:
+    """Return `specs.csv`, with a byte order mark by which spreadsheets know UTF-8."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["file", "public_id", "job", "created_at", *_SPEC, *_META])
+    for name, row in zip(names, rows, strict=True):
+        spec = {**row.spec, "dominant_colors": " ".join(row.spec.get("dominant_colors", []))}
+        spec["metadata"] = msgspec.json.encode(row.spec["metadata"]).decode()
+        made = [spec.get(field, "") for field in _SPEC] + [row.meta.get(field, "") for field in _META]
+        writer.writerow([name, row.public_id, row.job, row.created_at, *made])
+    return "\ufeff" + text.getvalue()

@@ -1,0 +1,107 @@
+"""The files behind signed links: images and their thumbnails."""
+
+import logging
+from typing import Any
+
+from litestar import Response, get
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.handlers.base import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, FromQuery
+from litestar.response import File
+
+from server.api.links import LinkKind, Links
+from server.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
+from server.file_names import file_name
+from server.ledger import artifacts
+from server.ledger.artifacts import ImageFile
+from server.ledger.database import Database
+from server.settings import Settings
+from server.thumbnails import Thumbnails
+from server.validation import Problem
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
+_ERRORS = {
+    403: ResponseSpec(ErrorEnvelope, generate_examples=False, description="The link is not good, or no longer"),
+    404: ResponseSpec(ErrorEnvelope, generate_examples=False, description="There is no such image"),
+    422: ResponseSpec(ValidationEnvelope, generate_examples=False, description="A part of the link is missing"),
+}
+
+
+async def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Raise Invalid with every missing part of a link; Litestar's own check stops at the first it happens to look at."""
+    missing = [part for part in ("expires", "signature") if part not in connection.query_params]
+    if missing:
+        message = "This part of the link is missing: use image_url as the job or the catalogue gives it"
+        raise Invalid([Problem(("query", part), "missing", message) for part in missing])
+
+
+@get(
+    "/images/{name:str}",
+    guards=[link_is_whole],
+    summary="Fetch an image by its signed link",
+    tags=["catalog"],
+    media_type="image/png",
+    responses=_ERRORS,
+)
+async def fetch_image(
+    name: FromPath[str],
+    links: NamedDependency[Links],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    expires: FromQuery[int],
+    signature: FromQuery[str],
+) -> Response[Any]:
+    """Return the PNG, to be saved under its display name. The link needs no key."""
+    found = await _linked(links.check(LinkKind.IMAGE, name, expires, signature), name, database)
+    if not (settings.images / found.path).is_file():
+        raise _gone(name)
+    return File(
+        settings.images / found.path,
+        filename=file_name(found.display_name, ".png"),
+        content_disposition_type="inline",
+        media_type="image/png",
+        headers=_HEADERS,
+    )
+
+
+@get(
+    "/thumbnails/{name:str}",
+    guards=[link_is_whole],
+    summary="Fetch a thumbnail by its signed link",
+    tags=["catalog"],
+    media_type="image/webp",
+    responses=_ERRORS,
+)
+async def fetch_thumbnail(
+    name: FromPath[str],
+    links: NamedDependency[Links],
+    database: NamedDependency[Database],
+    thumbnails: NamedDependency[Thumbnails],
+    expires: FromQuery[int],
+    signature: FromQuery[str],
+) -> Response[bytes]:
+    """Return the WebP, whose longest side is 384 pixels at most. The link needs no key."""
+    found = await _linked(links.check(LinkKind.THUMBNAIL, name, expires, signature), name, database)
+    try:
+        webp = await thumbnails.read(found.path)
+    except FileNotFoundError:
+        raise _gone(name) from None
+    except OSError as error:
+        log.warning("The image %s cannot be read: %s", found.path, error)
+        raise ResourceNotFound(f"The image of {name[:64]!r} is damaged; tell the operator") from None
+    return Response(webp, media_type="image/webp", headers=_HEADERS)
+
+
+async def _linked(artifact: str, name: str, database: Database) -> ImageFile:
+    found = await database.read(lambda connection: artifacts.image_file(connection, artifact))
+    if found is None:
+        raise _gone(name)
+    return found
+
+
+def _gone(name: str) -> ResourceNotFound:
+    return ResourceNotFound(f"The image {name[:64]!r} is no longer on this server")

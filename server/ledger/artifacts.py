@@ -1,0 +1,85 @@
+"""Artifacts: the images that jobs made. One whose image was removed keeps its meta."""
+
+import sqlite3
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from server.clock import now
+
+
+class ArtifactKind(StrEnum):
+    CATALOG_IMAGE = "catalog_image"
+    IMAGE = "image"
+
+
+class ArtifactRole(StrEnum):
+    INTERMEDIATE = "intermediate"
+    FINAL = "final"
+
+
+class ArtifactRow(msgspec.Struct, frozen=True):
+    public_id: str
+    kind: ArtifactKind
+    role: ArtifactRole
+    label: str
+    meta: dict[str, Any]
+    #: Its image was removed.
+    removed: bool
+
+
+class ImageFile(msgspec.Struct, frozen=True):
+    #: Relative to the images folder.
+    path: str
+    #: What people call the image: its entry's name in the catalogue, or the name it was made under.
+    display_name: str
+
+
+def add(
+    connection: sqlite3.Connection,
+    job_id: int,
+    public_id: str,
+    path: str,
+    kind: ArtifactKind,
+    label: str,
+    meta: dict[str, Any],
+) -> int:
+    """Keep a job's image as a final artifact, and return its row's id. `path` is relative to the images folder."""
+    row = connection.execute(
+        "INSERT INTO artifacts (public_id, job_id, path, kind, role, label, meta, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (public_id, job_id, path, kind, ArtifactRole.FINAL, label, msgspec.json.encode(meta).decode(), now()),
+    ).fetchone()
+    return int(row["id"])
+
+
+def of_job(connection: sqlite3.Connection, job_id: int) -> list[ArtifactRow]:
+    """Return a job's artifacts in the order they were kept."""
+    return [
+        ArtifactRow(
+            row["public_id"],
+            ArtifactKind(row["kind"]),
+            ArtifactRole(row["role"]),
+            row["label"],
+            msgspec.json.decode(row["meta"]),
+            row["removed_at"] is not None,
+        )
+        for row in connection.execute("SELECT * FROM artifacts WHERE job_id = ? ORDER BY id", (job_id,))
+    ]
+
+
+def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | None:
+    """Return where an artifact's image is; None if there is no such artifact, or its image was removed."""
+    row = connection.execute(
+        "SELECT path, coalesce(json_extract(catalog.spec, '$.display_name'), label) AS display_name FROM artifacts"
+        " LEFT JOIN catalog ON catalog.artifact_id = artifacts.id"
+        " WHERE artifacts.public_id = ? AND removed_at IS NULL",
+        (public_id,),
+    ).fetchone()
+    return None if row is None else ImageFile(row["path"], row["display_name"])
+
+
+def paths(connection: sqlite3.Connection) -> set[str]:
+    """Return where the files of all artifacts are, relative to the images folder."""
+    return {row["path"] for row in connection.execute("SELECT path FROM artifacts")}

@@ -1,0 +1,59 @@
+"""What was used, summed up by client, day and model."""
+
+import sqlite3
+from enum import StrEnum
+
+import msgspec
+
+from server.clock import Date
+
+
+class UsageBy(StrEnum):
+    """What sums are made for each of."""
+
+    CLIENT = "client"
+    DAY = "day"
+    MODEL = "model"
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The sum over the jobs that were accepted; what was not asked for apart is null."""
+
+    client: str | None
+    day: Date | None
+    model: str | None
+    jobs: int
+    succeeded: int
+    failed: int
+    #: Images that were delivered.
+    images: int
+    #: Credits net of refunds.
+    credits_spent: int
+    credits_refunded: int
+
+
+#: A day is UTC's, as in all that this server writes.
+_COLUMNS = {
+    UsageBy.CLIENT: "clients.name",
+    UsageBy.DAY: "substr(jobs.created_at, 1, 10)",
+    UsageBy.MODEL: "json_extract(plan, '$.generations[0].model')",
+}
+
+
+def usage_by(connection: sqlite3.Connection, by: set[UsageBy], since: str, until: str) -> list[UsageRow]:
+    """Sum up the jobs accepted in `since` ≤ time < `until`, newest day first."""
+    apart = {kind.value: column if kind in by else "NULL" for kind, column in _COLUMNS.items()}
+    rows = connection.execute(
+        "SELECT client, day, model, count(*) AS jobs, sum(status = 'SUCCESS') AS succeeded,"
+        " sum(status = 'FAILURE') AS failed, sum(images) AS images, sum(charged - refunded) AS credits_spent,"
+        " sum(refunded) AS credits_refunded FROM ("
+        f" SELECT {', '.join(f'{column} AS {name}' for name, column in apart.items())}, jobs.status,"
+        " coalesce((SELECT -amount FROM entries WHERE entries.job_id = jobs.id AND kind = 'charge'), 0) AS charged,"
+        " coalesce((SELECT amount FROM entries WHERE entries.job_id = jobs.id AND kind = 'refund'), 0) AS refunded,"
+        " (SELECT count(*) FROM artifacts WHERE artifacts.job_id = jobs.id AND role = 'final') AS images"
+        " FROM jobs JOIN clients ON clients.id = jobs.client_id"
+        " WHERE jobs.created_at >= ? AND jobs.created_at < ?)"
+        " GROUP BY client, day, model ORDER BY day DESC, client, model",
+        (since, until),
+    )
+    return [UsageRow(**dict(row)) for row in rows]

@@ -1,0 +1,46 @@
+"""Leftovers: image files that belong to nothing, as a process that was killed leaves them."""
+
+import asyncio
+import logging
+import re
+import sqlite3
+from pathlib import Path
+
+from server.ledger import artifacts, jobs
+from server.ledger.database import Database
+
+log = logging.getLogger(__name__)
+
+#: What `server.jobs.image_path` gives, and what the GPU process names a file until all of it is on disk.
+_NAME = re.compile(r"([0-9A-Z]{26})(-\d+)?\.(png|partial)")
+
+
+def remove(file: Path) -> None:
+    """Remove an image if it is there, and what is left of a write of it that was cut short."""
+    file.unlink(missing_ok=True)
+    file.with_suffix(".partial").unlink(missing_ok=True)
+
+
+async def remove_all(folder: Path, database: Database) -> None:
+    """Remove the files of jobs that have ended, if no artifact is kept there. Other files in the folder are left alone."""
+
+    def look(connection: sqlite3.Connection) -> list[Path]:
+        # Listed before the ledger is asked: a job that ends meanwhile is known by its artifacts then.
+        found = [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)]
+        kept = artifacts.paths(connection)
+        active = {job.job_id for job, _ in jobs.unfinished(connection)}
+        return [file for file in found if str(file.relative_to(folder)) not in kept and file.name[:26] not in active]
+
+    try:
+        files = await database.read(look)
+        await asyncio.to_thread(_unlink, files)
+    except OSError as error:
+        log.warning("What killed processes may have left in %s is still there: %s", folder, error)
+        return
+    if files:
+        log.info("Removed %d image files that a killed process had left behind", len(files))
+
+
+def _unlink(files: list[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""`backlot jobs`: the jobs of all clients."""
+
+import time
+
+import click
+import msgspec
+
+from pipelines.failure_reason import FailureReason
+from server.data_folder import AlreadyRunning, hold
+from server.jobs import JobStatus
+from server.ledger import job_reports, queue_orders
+from server.ledger import jobs as ledger
+from server.ledger.job_reports import WholeJob
+from server.operator.arguments import Name, Whole
+from server.operator.data_folder import reading, writing, writing_quietly
+from server.operator.errors import CommandError
+from server.operator.output import json_option, show, show_table
+from server.settings import Settings, read_settings
+
+#: Seconds that a cancel waits for the running server to end the job.
+PATIENCE_S = 10.0
+
+
+@click.group()
+def jobs() -> None:
+    """Jobs of all clients."""
+
+
+@jobs.command("list")
+@click.option("--client", metavar="NAME", type=Name(), help="Only this client's.")
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only those.")
+@click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
+@json_option
+def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> None:
+    """List jobs, newest first."""
+    with reading(read_settings()) as connection:
+        rows = job_reports.page(connection, client, None if status is None else JobStatus(status), limit)
+    show_table(msgspec.to_builtins(rows), as_json=as_json)
+
+
+@jobs.command("show")
+@click.argument("job_id", metavar="ID")
+@json_option
+def show_(job_id: str, as_json: bool) -> None:
+    """Show a job: what was asked, what it was resolved to, and all that happened to it."""
+    with reading(read_settings()) as connection:
+        found = job_reports.whole(connection, job_id)
+    if found is None:
+        raise _unknown(job_id)
+    show(msgspec.to_builtins(found), _in_lines(found), as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def cancel(job_id: str, as_json: bool) -> None:
+    """Cancel a job and give its client the credits back; a running server ends it within seconds."""
+    settings = read_settings()
+    with writing(settings) as connection:
+        found = job_reports.named(connection, [job_id]).get(job_id)
+        if found is None:
+            raise _unknown(job_id)
+        if found.status.ended:
+            raise CommandError(f"job {job_id} has ended already, with status {found.status}")
+        queue_orders.ask_for_cancel(connection, job_id)
+    try:
+        with hold(settings.data), writing_quietly(settings) as connection:
+            ledger.fail(connection, job_id, FailureReason.CANCELLED, "Cancelled by the operator")
+    except AlreadyRunning:
+        # The server that runs has the job, and looks for the order.
+        _await_end(settings, job_id)
+    with reading(settings) as connection:
+        ended = job_reports.named(connection, [job_id])[job_id]
+    text = f"{job_id} is cancelled; {ended.client} has {ended.refunded} credits back"
+    if not ended.status.ended:
+        text = f"{job_id} ends as soon as the server can stop it"
+    elif ended.reason != FailureReason.CANCELLED:
+        text = f"{job_id} had ended before, with status {ended.status}"
+    show(msgspec.to_builtins(ended), text, as_json=as_json)
+
+
+def _await_end(settings: Settings, job_id: str) -> None:
+    """Wait for the end of a job, as long as that is likely to be near."""
+    deadline = time.monotonic() + PATIENCE_S
+    with reading(settings) as connection:
+        while time.monotonic() < deadline and not job_reports.named(connection, [job_id])[job_id].status.ended:
+            time.sleep(0.1)
+
+
+def _unknown(job_id: str) -> CommandError:
+    return CommandError(f"there is no job {job_id!r}; `backlot jobs list` shows them")
+
+
+def _in_lines(found: WholeJob) -> str:
+    """Return the job's fields, its spec and its plan, and a line for each event."""
+    job = msgspec.to_builtins(found.job)
+    width = max(map(len, job))
+    fields = [f"{name:{width}}  {value}" for name, value in job.items() if value is not None]
+    texts = [
+        f"{name:{width}}  {msgspec.json.encode(value).decode()}"
+        for name, value in (("request", found.request), ("plan", found.plan))
+    ]
+    events = [f"{event.created_at}  {event.stage or event.event_type:10}  {event.message}" for event in found.events]
+    return "\n".join([*fields, *texts, "", *events])

@@ -1,0 +1,191 @@
+"""Which models may be loaded now: not those that are still on their way to this box, and not those that just failed.
+
+A model of a hub is downloaded while images wait for it, or if it is the default; other models serve meanwhile. A model that
+cannot be loaded or downloaded is tried again after a pause, not for each of its images. If several tries in a row fail, the
+images that wait for it fail too; after that each further try decides on those that wait then.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Set
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from pipelines import protocol
+from pipelines.card_check import problems_of_files
+from pipelines.failure_reason import FailureReason
+from pipelines.hub.messages import Progress
+from pipelines.model_card import ModelCard
+from server.downloading import DownloadFailed, amount, download
+from server.models_watch import ModelsFile
+from server.scheduler import progress
+from server.scheduler.active_jobs import ActiveJobs
+from server.scheduler.bounds import Bounds
+from server.scheduler.recovery import Happened
+from server.scheduler.settlement import Settlement
+
+log = logging.getLogger(__name__)
+
+
+class Running(msgspec.Struct):
+    """A download that runs."""
+
+    card: ModelCard
+    task: asyncio.Task[None]
+    #: How far it is; None before the hub has answered.
+    progress: Progress | None = None
+    #: When its followers were last told, in seconds on the monotonic clock.
+    told: float = 0.0
+
+
+class ModelLoads:
+    """Owns the downloads, the pauses after failures, and the reasons that `/readyz` tells."""
+
+    def __init__(
+        self,
+        models: ModelsFile,
+        jobs: ActiveJobs,
+        settlement: Settlement,
+        bounds: Bounds,
+        changed: Callable[[], None],
+    ) -> None:
+        """Take what is called when a model that was held may be loaded."""
+        self._models = models
+        self._jobs = jobs
+        self._settlement = settlement
+        self._bounds = bounds
+        self._changed = changed
+        #: Why each model that cannot be used cannot.
+        self.errors = _unusable(models)
+        self.downloads: dict[str, Running] = {}
+        #: Tries that failed, in a row.
+        self._failures: Counter[str] = Counter()
+        self._pauses: dict[str, asyncio.TimerHandle] = {}
+        self._stopping = False
+
+    @property
+    def held(self) -> Set[str]:
+        """The models whose images stay in the queue for now."""
+        enabled = self._models.current.enabled
+        return self._pauses.keys() | {name for name, card in enabled.items() if not card.is_on_this_box}
+
+    def loaded(self, model: str) -> None:
+        """Note that a model could be loaded."""
+        self.errors.pop(model, None)
+        self._failures.pop(model, None)
+
+    def failed(self, report: protocol.LoadFailed) -> None:
+        """Decide on the images that a GPU process dropped because it could not load their model, and on those behind them."""
+        self._failed(report.model, report.reason, report.message, report.image_ids)
+
+    def want(self, models: Set[str]) -> None:
+        """Download those of these models that are not on this box; end the downloads that nobody wants any more."""
+        enabled = self._models.current.enabled
+        wanted = {
+            name: enabled[name]
+            for name in models
+            if name in enabled and not enabled[name].is_on_this_box and name not in self._pauses
+        }
+        for name, running in self.downloads.items():
+            if name not in wanted or wanted[name].weights != running.card.weights:
+                running.task.cancel()
+        for name, card in wanted.items():
+            if name not in self.downloads and not self._stopping:
+                log.info("Downloading %s from %s", name, card.weights.hub)
+                task = asyncio.create_task(self._download(card))
+                self.downloads[name] = Running(card, task)
+                task.add_done_callback(partial(self._download_ended, card))
+
+    def models_changed(self) -> None:
+        """Take up an edit of models.toml: whatever failed is tried again at once."""
+        self.errors = _unusable(self._models)
+        self._failures.clear()
+        self._end_pauses()
+
+    async def stop(self) -> None:
+        """End the downloads. What has arrived stays for the next start."""
+        self._stopping = True
+        self._end_pauses()
+        tasks = [running.task for running in self.downloads.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
+        self.errors[model] = message
+        self._failures[model] += 1
+        tries, most = self._failures[model], self._bounds.load_tries
+        pauses = self._bounds.load_pauses_s
+        pause = pauses[min(tries, len(pauses)) - 1]
+        log.error("%s: try %d failed, the next is in %g s at the earliest: %s", model, tries, pause, message)
+        self._pause(model, pause)
+        waiting = self._jobs.waiting_for(model)
+        if tries >= most:
+            self._jobs.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
+            self._jobs.give_up([image.image_id for image in waiting], reason, message)
+            return
+        self._jobs.lost(image_ids, Happened.LOAD_FAILED, reason, message)
+        self._settlement.tell(progress.held(waiting, reason, f"{message}; try {tries + 1} of {most} in {pause:g} s"))
+
+    def _pause(self, model: str, seconds: float) -> None:
+        if (running := self._pauses.get(model)) is not None:
+            running.cancel()
+        self._pauses[model] = asyncio.get_running_loop().call_later(seconds, self._resume, model)
+
+    def _resume(self, model: str) -> None:
+        del self._pauses[model]
+        self._changed()
+
+    def _end_pauses(self) -> None:
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses.clear()
+
+    # ── downloads ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _download(self, card: ModelCard) -> None:
+        """Download a model and note that it is here. Raises DownloadFailed."""
+        done = await download(card, partial(self._progressed, card.name), self._bounds.silence_s)
+        folder = Path(done.folder)
+        problems = await asyncio.to_thread(lambda: list(problems_of_files(card, folder)))
+        if problems:
+            raise DownloadFailed("; ".join(problems))
+        log.info("%s is on this box: %.1f MB in %s", card.name, done.total_bytes / 1e6, folder)
+        self._models.arrived(card, folder.name)
+
+    def _download_ended(self, card: ModelCard, task: "asyncio.Task[None]") -> None:
+        del self.downloads[card.name]
+        if task.cancelled():
+            log.info(
+                "The download of %s is ended: nothing waits for it, or its card says something else now", card.name
+            )
+        elif (error := task.exception()) is not None:
+            if not isinstance(error, DownloadFailed):
+                log.error("The download of %s broke", card.name, exc_info=error)
+            self._failed(card.name, FailureReason.MODEL_LOAD_FAILED, protocol.told(str(error)), ())
+        else:
+            self.loaded(card.name)
+        if not self._stopping:
+            self._changed()
+
+    def _progressed(self, model: str, now_at: Progress) -> None:
+        running = self.downloads[model]
+        if running.progress is not None and now_at.done_bytes > running.progress.done_bytes:
+            # It gets on, however often it was cut off.
+            self._failures.pop(model, None)
+        running.progress = now_at
+        now = time.monotonic()
+        if now - running.told >= self._bounds.told_every_s:
+            running.told = now
+            log.info("Downloading %s: %s", model, amount(now_at))
+            self._settlement.tell(progress.downloading(self._jobs.waiting_for(model), model, now_at))
+
+
+def _unusable(models: ModelsFile) -> dict[str, str]:
+    return {name: protocol.told("; ".join(problems)) for name, problems in models.current.unusable.items()}

@@ -1,0 +1,27 @@
+"""What a job costs: the rule of models.toml.
+
+An image costs the operation's `credits_cost`, times the factor of its model, times the factor of its tier (1 if models.toml
+gives none), rounded to whole credits with halves up. A job costs that times its images. The factors count as they are
+written, in decimal digits, so that a price can be worked out by hand.
+"""
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from pipelines.aspect_ratios import Tier
+from server.models_file import Operation
+
+
+def price_of_image(operation: Operation, model: str, tier: Tier) -> int:
+    """Return the credits that one image costs.
+
+    >>> price_of_image(Operation(credits_cost=5, model_factors={"sdxl": 1.5}), "sdxl", "1K")
+    8
+    """
+    factors = (operation.model_factors.get(model, 1.0), operation.tier_factors.get(tier, 1.0))
+    exact = Decimal(operation.credits_cost) * Decimal(str(factors[0])) * Decimal(str(factors[1]))
+    return int(exact.to_integral_value(ROUND_HALF_UP))
+
+
+def price_of_job(operation: Operation, model: str, tier: Tier, images: int) -> int:
+    """Return the credits that a job of so many images costs."""
+    return images * price_of_image(operation, model, tier)

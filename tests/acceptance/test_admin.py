@@ -1,0 +1,182 @@
+"""The operator's routes: what they show, what they change, and that each change is logged with the key that made it."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.server import ServerWithoutGpu, wait_for
+
+
+@pytest.fixture(scope="module")
+def admin(light_server: ServerWithoutGpu) -> httpx.Client:
+    made = light_server.backlot("keys", "add", "studio", "--capability", "admin", "--label", "the desk")
+    return light_server.client_of(made.stdout.strip())
+
+
+def post(admin: httpx.Client, path: str, status: int = 200, **body: Any) -> Any:
+    answer = admin.post(f"/v1/admin/{path}", json=body or None)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def get(admin: httpx.Client, path: str, **query: Any) -> Any:
+    answer = admin.get(f"/v1/admin/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def key_hint(admin: httpx.Client) -> str:
+    return admin.headers["Authorization"].removeprefix("Bearer ")[:14]
+
+
+def logged(admin: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
+    """Wait for the row of a request in the request log: that of a refused one is written in the background."""
+    found: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        rows = get(admin, "requests", limit=200)["requests"]
+        found.extend(row for row in rows if row["id"] == answer.headers["X-Request-Id"])
+        return bool(found)
+
+    wait_for(look, 5)
+    return found[0]
+
+
+def test_devices_and_models(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    light_server.wait_ready()
+    (device,) = get(admin, "devices")["devices"]
+    assert (device["name"], device["device_name"], device["state"]) == ("cpu", "a fake", "ready")
+    assert [model["name"] for model in device["models"]] == ["fake"]
+    assert post(admin, "models/fake/unload", 202)["name"] == "fake"
+    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle", 5)
+    assert get(admin, "devices")["devices"][0]["models"] == []
+    post(admin, "models/fake/load", 202)
+    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "loaded", 5)
+    assert post(admin, "models/nothing/load", 404)["error"]["code"] == "RESOURCE_NOT_FOUND"
+
+
+def test_the_queue_pauses_moves_and_cancels_over_restarts(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    other = light_server.new_client("other")
+    assert post(admin, "queue/pause")["paused_at"] is not None
+    jobs = [light_server.submit(client) for client in (light_server.client, other, light_server.client)]
+    page = get(admin, "queue")
+    assert [row["job"]["public_id"] for row in page["jobs"]] == jobs
+    assert [row["job"]["client"] for row in page["jobs"]] == ["studio", "other", "studio"]
+    assert page["state"]["images_waiting"] == 3
+    post(admin, f"jobs/{jobs[1]}/front")
+    post(admin, f"jobs/{jobs[2]}/front")
+    expected = [jobs[2], jobs[1], jobs[0]]
+    assert [row["job"]["public_id"] for row in get(admin, "queue")["jobs"]] == expected
+    light_server.stop()
+    light_server.start(wait_ready=False)
+    admin.base_url = light_server.url
+    page = get(admin, "queue")
+    assert page["state"]["paused_at"] is not None
+    assert [row["job"]["public_id"] for row in page["jobs"]] == expected
+    assert [row["front"] for row in page["jobs"]] == [True, True, False]
+    cancelled = post(admin, f"jobs/{jobs[1]}/cancel")
+    assert (cancelled["status"], cancelled["reason"], cancelled["refunded"]) == ("FAILURE", "cancelled", 5)
+    assert post(admin, f"jobs/{jobs[1]}/cancel", 409)["error"]["code"] == "JOB_NOT_CANCELLABLE"
+    assert post(admin, f"jobs/{jobs[1]}/front", 409)["error"]["code"] == "CONFLICT"
+    assert post(admin, "jobs/01J00000000000000000000000/front", 404)["error"]["code"] == "JOB_NOT_FOUND"
+    assert light_server.job(jobs[0])["status"] == "NOT_STARTED"
+    assert post(admin, "queue/resume") == {"paused_at": None, "images_waiting": 0, "images_in_flight": 2}
+    for job in (jobs[0], jobs[2]):
+        assert light_server.finished(job)["status"] == "SUCCESS"
+    assert get(admin, "queue")["jobs"] == []
+
+
+def test_clients_and_their_credits(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    made = post(admin, "clients", 201, name="compositing", credits=20)
+    client = light_server.client_of(made["key"])
+    assert light_server.credits(client)["balance"] == 20
+    assert post(admin, "clients", 409, name="compositing")["error"]["code"] == "CONFLICT"
+    assert post(admin, "clients/compositing/grants", 201, credits=-15, note="meant for others")["balance"] == 5
+    assert light_server.credits(client) == {"balance": 5, "granted": 5, "spent": 0, "refunded": 0}
+    taken = client.get("/v1/transactions").json()["items"][0]
+    assert (taken["kind"], taken["label"], taken["credits_delta"]) == ("pack", "meant for others", -15)
+    refused = post(admin, "clients/compositing/grants", 409, credits=-6)
+    assert refused["error"]["message"] == "Compositing has 5 credits, so 6 cannot be taken back; take 5 at most"
+    assert post(admin, "clients/compositing/grants", 422, credits=0)["detail"][0]["loc"] == ["body", "credits"]
+    assert post(admin, "clients/nobody/grants", 404, credits=1)["error"]["code"] == "RESOURCE_NOT_FOUND"
+    problems = post(admin, "clients", 422, name="a/b", credits=-1, tset=True)["detail"]
+    assert [problem["loc"] for problem in problems] == [["body", "name"], ["body", "credits"], ["body", "tset"]]
+    post(admin, "clients/compositing/disable")
+    answer = client.get("/v1/credits")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "UNAUTHORIZED")
+    assert "disabled" in answer.json()["error"]["message"]
+    listed = {row["name"]: row for row in get(admin, "clients")["clients"]}
+    assert listed["compositing"]["disabled_at"] is not None
+    post(admin, "clients/compositing/enable")
+    assert client.get("/v1/credits").status_code == 200
+
+
+def test_keys_have_labels_and_dates(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    made = post(admin, "keys", 201, client="studio", label="render farm", priority=1, capabilities=["jobs:read"])
+    client = light_server.client_of(made["key"])
+    assert client.get("/v1/credits").status_code == 200
+    listed = {row["key"]: row for row in get(admin, "keys")["keys"]}
+    row = listed[made["key"][:14]]
+    assert (row["label"], row["priority"], row["capabilities"], row["expires_at"]) == (
+        "render farm",
+        1,
+        ["jobs:read"],
+        None,
+    )
+    assert admin.delete(f"/v1/admin/keys/{made['key'][:14]}").status_code == 204
+    assert client.get("/v1/credits").status_code == 401
+    assert admin.delete(f"/v1/admin/keys/{made['key'][:14]}").status_code == 404
+    expired = post(admin, "keys", 201, client="studio", expires_at="2020-01-01T00:00:00Z")
+    answer = light_server.client_of(expired["key"]).get("/v1/credits")
+    assert answer.status_code == 401
+    assert "expired at 2020-01-01T00:00:00.000000Z" in answer.json()["error"]["message"]
+    assert post(admin, "keys", 422, client="studio", expires_at="soon")["detail"][0]["loc"] == ["body", "expires_at"]
+    assert post(admin, "keys", 404, client="nobody")["error"]["code"] == "RESOURCE_NOT_FOUND"
+
+
+def test_every_change_is_logged_with_its_key(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    answers = [
+        admin.post("/v1/admin/clients/studio/grants", json={"credits": 1}),
+        admin.post("/v1/admin/clients/nobody/disable"),
+        admin.post("/v1/admin/queue/resume"),
+    ]
+    for answer in answers:
+        row = logged(admin, answer)
+        assert (row["key"], row["status"], row["client"]) == (key_hint(admin), answer.status_code, "studio")
+        assert row["route"] == answer.request.url.path
+
+
+def test_usage_by_client_day_and_model(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    client = light_server.new_client("measured")
+    for _ in range(2):
+        light_server.finished(light_server.submit(client), client)
+    rows = get(admin, "usage", by="client,day,model")["rows"]
+    (row,) = [row for row in rows if row["client"] == "measured"]
+    assert (row["jobs"], row["succeeded"], row["failed"], row["images"]) == (2, 2, 0, 2)
+    assert (row["credits_spent"], row["credits_refunded"], row["model"]) == (10, 0, "fake")
+    (whole,) = get(admin, "usage", by="")["rows"]
+    assert whole["client"] is whole["day"] is whole["model"] is None
+    assert whole["credits_spent"] == sum(row["credits_spent"] for row in rows)
+    assert get(admin, "usage", by="client", until="2020-01-01T00:00:00Z")["rows"] == []
+    assert admin.get("/v1/admin/usage", params={"by": "weekday"}).status_code == 422
+
+
+def test_failures_come_with_their_log_lines(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    job = light_server.submit(prompt="broken")
+    assert light_server.finished(job)["status"] == "FAILURE"
+    found = get(admin, "failures")["failures"][0]
+    assert (found["job"]["public_id"], found["job"]["reason"]) == (job, "pipeline_error")
+    assert any(job in line["text"] and line["file"] == "server.log" for line in found["log"])
+    failed = get(admin, "requests", failed=True)["requests"]
+    row = next(row for row in failed if row["job_id"] == job)
+    assert (row["status"], row["job_status"], row["reason"]) == (202, "FAILURE", "pipeline_error")
+
+
+def test_disk(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    disk = get(admin, "disk")
+    assert disk["data_folder"] == str(light_server.data)
+    assert 0 < disk["free_bytes"] <= disk["total_bytes"]
+    files = [path for path in (light_server.data / "images").rglob("*") if path.is_file()]
+    assert disk["images"] == {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+    assert disk["database_bytes"] > 0

@@ -1,0 +1,275 @@
+"""The life of an image after it was made: found, renamed, archived, downloaded, removed."""
+
+import csv
+import io
+import sqlite3
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.support.server import ServerWithoutGpu
+
+BACKGROUNDS = "/v1/catalog/backgrounds"
+
+
+def made(server: ServerWithoutGpu, client: httpx.Client, **spec: Any) -> dict[str, Any]:
+    """Make a background and return its entry."""
+    job_id = server.finished(server.submit(client, **spec), client)["public_id"]
+    [entry] = client.get(BACKGROUNDS, params={"job": job_id}).json()
+    found: dict[str, Any] = entry
+    return found
+
+
+def files(server: ServerWithoutGpu) -> list[Path]:
+    return [path for folder in ("images", "thumbnails") for path in (server.data / folder).rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def client(light_server: ServerWithoutGpu) -> httpx.Client:
+    return light_server.new_client("artist", 10_000)
+
+
+def test_an_entry_says_what_its_image_was_made_from(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client, seed=7, aspect_ratio="16:9")
+    job = light_server.job(entry["generation_job_public_id"], client)
+    [artifact] = job["result"]
+    # One picture, one id.
+    assert artifact["public_id"] == entry["public_id"]
+    told = {name: entry[name] for name in ("model", "seed", "width", "height", "steps", "guidance")}
+    assert told == {name: artifact["meta"][name] for name in told}
+    assert told["seed"] == 7
+    assert (entry["status"], entry["favourite"]) == ("active", False)
+
+
+def test_a_thumbnail_is_small_and_of_the_same_shape(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client, aspect_ratio="16:9")
+    for _ in range(2):
+        answer = httpx.get(entry["thumbnail_url"])
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+        picture = Image.open(io.BytesIO(answer.content))
+        assert (picture.format, max(picture.size)) == ("WEBP", 384)
+        assert picture.width / picture.height == pytest.approx(entry["width"] / entry["height"], rel=0.01)
+    image = Image.open(io.BytesIO(httpx.get(entry["image_url"]).content))
+    assert image.size == (entry["width"], entry["height"])
+    # A link to the one is none to the other.
+    other = entry["thumbnail_url"].replace("/thumbnails/", "/images/").replace(".webp", ".png")
+    assert httpx.get(other).status_code == 403
+
+
+def test_an_image_of_an_earlier_version_has_a_thumbnail_too(
+    light_server: ServerWithoutGpu, client: httpx.Client
+) -> None:
+    entry = made(light_server, client)
+    for path in (light_server.data / "thumbnails").rglob("*.webp"):
+        path.unlink()
+    assert httpx.get(entry["thumbnail_url"]).status_code == 200
+
+
+def test_a_damaged_image_has_no_thumbnail(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client)
+    [path] = (light_server.data / "images").rglob(f"{entry['generation_job_public_id']}.png")
+    path.write_bytes(path.read_bytes()[:100])
+    answer = httpx.get(entry["thumbnail_url"])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+    assert "damaged" in answer.json()["error"]["message"]
+
+
+def test_change(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client, display_name="first")
+    path = f"{BACKGROUNDS}/{entry['public_id']}"
+    changed = client.patch(path, json={"status": "archived", "display_name": " Second ", "favourite": True}).json()
+    assert (changed["status"], changed["spec"]["display_name"], changed["favourite"]) == ("archived", "Second", True)
+    assert changed["description"].startswith("Second, ")
+    assert client.get(path).json()["spec"] == changed["spec"]
+    # What is left out stays.
+    again = client.patch(path, json={"status": "active"}).json()
+    assert (again["status"], again["spec"]["display_name"], again["favourite"]) == ("active", "Second", True)
+    assert client.patch(path, json={}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"status": "gone"}, ["body", "status"]),
+        ({"status": None}, ["body", "status"]),
+        ({"favourite": 1}, ["body", "favourite"]),
+        ({"display_name": "  "}, ["body", "display_name"]),
+        ({"display_name": "x" * 201}, ["body", "display_name"]),
+        ({"name": "x"}, ["body", "name"]),
+        ([], ["body"]),
+    ],
+)
+def test_a_change_that_cannot_be(
+    light_server: ServerWithoutGpu, client: httpx.Client, body: Any, place: list[str]
+) -> None:
+    answer = client.patch(f"{BACKGROUNDS}/01J00000000000000000000000", json=body)
+    assert answer.status_code == 422
+    assert [problem["loc"] for problem in answer.json()["detail"]] == [place]
+
+
+def test_removal(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client)
+    job_id = entry["generation_job_public_id"]
+    httpx.get(entry["thumbnail_url"])
+    credits = light_server.credits(client)
+    assert len([path for path in files(light_server) if job_id in path.name]) == 2
+    path = f"{BACKGROUNDS}/{entry['public_id']}"
+    gone = client.delete(path)
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert [path for path in files(light_server) if job_id in path.name] == []
+    assert httpx.get(entry["image_url"]).status_code == 404
+    assert httpx.get(entry["thumbnail_url"]).status_code == 404
+    assert client.get(path).status_code == client.delete(path).status_code == 404
+    assert client.patch(path, json={"favourite": True}).status_code == 404
+    assert entry["public_id"] not in [found["public_id"] for found in client.get(BACKGROUNDS).json()]
+    [artifact] = light_server.job(job_id, client)["result"]
+    assert artifact["image_url"] is None
+    assert artifact["meta"]["seed"] == entry["seed"]
+    assert light_server.credits(client) == credits
+    events = client.get(f"/v1/jobs/{job_id}/events").json()["events"]
+    assert events[-1]["artifacts"] == [artifact]
+
+
+def test_a_file_that_a_crash_left_goes_with_the_next_removal(
+    light_server: ServerWithoutGpu, client: httpx.Client
+) -> None:
+    left, other = made(light_server, client), made(light_server, client)
+    [path] = (light_server.data / "images").rglob(f"{left['generation_job_public_id']}.png")
+    # A folder in its place cannot be unlinked, as a file of another user could not.
+    kept = path.rename(path.with_suffix(".kept"))
+    path.mkdir()
+    assert client.delete(f"{BACKGROUNDS}/{left['public_id']}").status_code == 204
+    path.rmdir()
+    kept.rename(path)
+    assert client.delete(f"{BACKGROUNDS}/{other['public_id']}").status_code == 204
+    assert not path.exists()
+    with sqlite3.connect(light_server.data / "backlot.db") as connection:
+        assert connection.execute("SELECT count(*) FROM removed_files").fetchone() == (0,)
+
+
+def test_another_clients_entries_are_unknown(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client)
+    path = f"{BACKGROUNDS}/{entry['public_id']}"
+    other = light_server.client
+    assert other.delete(path).status_code == other.patch(path, json={"favourite": True}).status_code == 404
+    assert other.post("/v1/catalog/archive.zip", json={"public_ids": [entry["public_id"]]}).status_code == 404
+    # Nor is it of the other part of the catalogue.
+    assert client.delete(f"/v1/catalog/images/{entry['public_id']}").status_code == 404
+    assert client.get(path).status_code == 200
+
+
+def test_filters(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("librarian", 1000)
+    before = datetime.now(UTC).isoformat()
+    names = ["Blue hour", "blue MOON", "ÉTUDE 100%"]
+    entries = [
+        made(light_server, client, display_name=name, mood=mood)
+        for name, mood in zip(names, ("sunny", "sunny", "gloomy"), strict=True)
+    ]
+    client.patch(f"{BACKGROUNDS}/{entries[0]['public_id']}", json={"favourite": True})
+    client.patch(f"{BACKGROUNDS}/{entries[1]['public_id']}", json={"status": "archived"})
+
+    def found(**params: Any) -> list[str]:
+        answer = client.get(BACKGROUNDS, params=params)
+        listed = [entry["spec"]["display_name"] for entry in answer.json()]
+        if "limit" not in params:
+            assert answer.headers["x-total-count"] == str(len(listed))
+        return listed
+
+    first, second, third = names
+    assert found() == [third, second, first]
+    assert found(favourite=True) == [first]
+    assert found(favourite=False) == [third, second]
+    assert found(status="archived") == [second]
+    assert found(q="BLUE") == [second, first]
+    assert found(q="hour blue") == [first]
+    assert found(q="étude") == found(q="100%") == [third]
+    assert found(q="marble", status="active") == [third, first]
+    assert found(q="Sunny") == [second, first]
+    assert found(q="_") == []
+    assert found(model="fake") == found(created_after=before) == found(created_before="2999-01-01T00:00:00Z") == found()
+    assert found(model="other") == found(created_before=before) == found(job="x") == []
+    assert found(created_after=entries[1]["created_at"]) == [third]
+    assert found(limit=1) == [third]
+    assert client.get(BACKGROUNDS, params={"limit": 1, "offset": 9}).headers["x-total-count"] == "3"
+
+
+def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("photographer", 1000)
+    accepted = client.post("/v1/image-generation", json={"prompt": "A blue vase", "n": 3, "seed": 5}).json()
+    light_server.finished(accepted["job_id"], client)
+    listed = client.get("/v1/catalog/images", params={"q": "VASE", "job": accepted["job_id"]})
+    assert listed.headers["x-total-count"] == "3"
+    entries = listed.json()
+    assert sorted(entry["seed"] for entry in entries) == [5, 6, 7]
+    path = f"/v1/catalog/images/{entries[0]['public_id']}"
+    assert client.patch(path, json={"favourite": True}).json()["favourite"]
+    assert (
+        client.get("/v1/catalog/images", params={"favourite": True}).json()[0]["public_id"] == entries[0]["public_id"]
+    )
+    assert client.delete(path).status_code == 204
+    links = [artifact["image_url"] for artifact in light_server.job(accepted["job_id"], client)["result"]]
+    assert links.count(None) == 1
+    assert [httpx.get(link).status_code for link in links if link] == [200, 200]
+
+
+def test_an_archive(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    names = ["Marble", "marble", 'a/b: "c"', "背景"]
+    entries = [
+        made(light_server, client, display_name=name, dominant_colors=["navy", "#abc"], metadata={"shot": name})
+        for name in names
+    ]
+    ids = [entry["public_id"] for entry in entries]
+    answer = client.post("/v1/catalog/archive.zip", json={"public_ids": [*ids, ids[0]]})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert answer.headers["content-disposition"] == 'attachment; filename="backlot.zip"'
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    pictures = ["Marble.png", "marble (2).png", "a-b- -c-.png", "背景.png"]
+    assert archive.namelist() == [*pictures, "specs.csv"]
+    for name, entry in zip(pictures, entries, strict=True):
+        assert archive.read(name) == httpx.get(entry["image_url"]).content
+    rows = list(csv.DictReader(io.StringIO(archive.read("specs.csv").decode("utf-8-sig"))))
+    assert [row["file"] for row in rows] == pictures
+    assert [row["display_name"] for row in rows] == names
+    assert rows[0]["dominant_colors"] == "navy #abc"
+    assert rows[0]["metadata"] == '{"shot":"Marble"}'
+    assert [int(row["seed"]) for row in rows] == [entry["seed"] for entry in entries]
+
+
+def test_an_archive_of_what_is_not_there(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    entry = made(light_server, client)
+    unknown = {"public_ids": [entry["public_id"], "01J00000000000000000000000"]}
+    answer = client.post("/v1/catalog/archive.zip", json=unknown)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+    bodies: list[dict[str, Any]] = [{}, {"public_ids": []}, {"public_ids": ["x"] * 501}, {"public_ids": [1]}]
+    for body in bodies:
+        assert client.post("/v1/catalog/archive.zip", json=body).status_code == 422
+    # The file is gone without the ledger's knowledge: the table says so.
+    [path] = (light_server.data / "images").rglob(f"{entry['generation_job_public_id']}.png")
+    path.unlink()
+    answer = client.post("/v1/catalog/archive.zip", json={"public_ids": [entry["public_id"]]})
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.namelist() == ["specs.csv"]
+    [row] = csv.DictReader(io.StringIO(archive.read("specs.csv").decode("utf-8-sig")))
+    assert (row["file"], row["public_id"]) == ("", entry["public_id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("plain", 'inline; filename="plain.png"'),
+        ("Warm marble", "inline; filename*=utf-8''Warm%20marble.png"),
+        ('a"b\r\nX: y', "inline; filename*=utf-8''a-b%20X-%20y.png"),
+    ],
+)
+def test_a_download_has_the_display_name(
+    light_server: ServerWithoutGpu, client: httpx.Client, name: str, header: str
+) -> None:
+    entry = made(light_server, client, display_name=name)
+    assert httpx.get(entry["image_url"]).headers["content-disposition"] == header

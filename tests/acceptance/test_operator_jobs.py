@@ -1,0 +1,59 @@
+"""`backlot jobs` beside a running server, and without one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ServerWithoutGpu
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> ServerWithoutGpu:
+    return ServerWithoutGpu(tmp_path)
+
+
+def test_jobs_are_listed_and_shown(light_server: ServerWithoutGpu) -> None:
+    good, broken = light_server.submit(), light_server.submit(prompt="broken")
+    for job in (good, broken):
+        light_server.finished(job)
+    listed = json.loads(light_server.backlot("jobs", "list", "--client", "studio", "--json").stdout)
+    assert [(row["public_id"], row["status"]) for row in listed] == [(broken, "FAILURE"), (good, "SUCCESS")]
+    assert (listed[0]["reason"], listed[0]["refunded"]) == ("pipeline_error", 5)
+    failed = json.loads(light_server.backlot("jobs", "list", "--status", "FAILURE", "--json").stdout)
+    assert [row["public_id"] for row in failed] == [broken]
+    shown = light_server.backlot("jobs", "show", broken).stdout
+    assert "the fake breaks as asked" in shown
+    whole = json.loads(light_server.backlot("jobs", "show", good, "--json").stdout)
+    assert whole["request"]["scene_type"] == "marble"
+    assert [event["event_type"] for event in whole["events"]] == ["queued", "succeeded"]
+    requests = json.loads(light_server.backlot("requests", "--failed", "--json").stdout)
+    assert broken in [row["job_id"] for row in requests]
+    unknown = light_server.backlot("jobs", "show", "nothing")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "backlot: there is no job 'nothing'; `backlot jobs list` shows them\n",
+    )
+
+
+def test_a_cancel_reaches_the_running_server(light_server: ServerWithoutGpu) -> None:
+    balance = light_server.credits()["balance"]
+    job = light_server.submit(prompt="endless")
+    told = light_server.backlot("jobs", "cancel", job)
+    assert told.stdout == f"{job} is cancelled; studio has 5 credits back\n"
+    assert light_server.job(job)["latest_event"]["extra"] == {"reason": "cancelled", "refunded": 5}
+    assert light_server.credits()["balance"] == balance
+    again = light_server.backlot("jobs", "cancel", job)
+    assert again.returncode == 1
+    assert "has ended already, with status FAILURE" in again.stderr
+
+
+def test_a_cancel_without_a_server_ends_the_job_at_once(own_server: ServerWithoutGpu) -> None:
+    own_server.start(wait_ready=False)
+    job = own_server.submit(prompt="endless")
+    own_server.stop()
+    assert own_server.backlot("jobs", "cancel", job).stdout == f"{job} is cancelled; studio has 5 credits back\n"
+    own_server.start(wait_ready=False)
+    assert own_server.job(job)["status"] == "FAILURE"
+    assert own_server.credits()["balance"] == 1000
+    own_server.stop()

@@ -1,0 +1,225 @@
+"""`scripts/torture`: rounds of load and blows, after each of which everything must hold.
+
+A round submits jobs, deals some blows to the server and its GPU process meanwhile, lets all jobs end, and checks what must
+hold. The same seed gives the same jobs and blows, at nearly the same moments. If something does not hold, the run ends with
+status 1, says what and the round's seed, and leaves the data folder as it is.
+"""
+
+import argparse
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.support.files import models_file
+from tests.support.receiver import Receiver
+from tests.support.server import ROOT, Server, wait_for
+from tests.torture.blows import Blows, newest_child
+from tests.torture.invariants import Broken, check
+from tests.torture.load import Clients, Follower, Submission, submissions
+
+JOBS = 5
+#: Blows of a round, at least and at most, and the longest pause before each, in seconds.
+BLOWS = (1, 4)
+PAUSE_S = 0.8
+#: Rounds on one data folder; then a fresh one is begun, so that the checks stay quick.
+ROUNDS_A_FOLDER = 50
+CREDITS = 1_000_000
+#: Denoising steps of the tiny model: about a sixth of a second an image.
+STEPS = 10
+STEP_TIMEOUT_S = 1.5
+
+
+class TorturedServer(Server):
+    module = "tests.torture.server"
+
+
+class Torture:
+    """One data folder, its server, and the clients of it."""
+
+    def __init__(self, folder: Path, cold: bool) -> None:
+        """Start the server. If `cold`, each GPU process starts from nothing, as in use."""
+        self.folder = folder
+        self.sent: list[Submission] = []
+        self._preloaded = None if cold else _preload(folder / "preloaded.sock")
+        self._receiver = Receiver(200)
+        self.server = _server(folder, cold)
+        self.server.start()
+        for command in (
+            ("clients", "grant", "studio", str(CREDITS)),
+            ("webhooks", "set", "studio", self._receiver.url),
+        ):
+            done = self.server.backlot(*command)
+            assert done.returncode == 0, done.stderr
+        self.clients = Clients(self.server.url, self.server.key)
+        self.follower = Follower(self.clients)
+        self.blows = Blows(self.server, self._gpu_process)
+
+    def round(self, seed: int) -> None:
+        """Play one round. Raises Broken, and AssertionError for an answer that is none."""
+        rng = random.Random(seed)
+        new = submissions(rng, f"round-{seed}", JOBS)
+        wait = self.clients.begin(new)
+        for _ in range(rng.randint(*BLOWS)):
+            time.sleep(rng.uniform(0, PAUSE_S))
+            self.blows.deal(rng)
+        wait()
+        self.sent += new
+        wait_for(self._all_ended, 180)
+        for submission in new:
+            if (again := self.clients.send(submission)) != submission.answer:
+                raise Broken(f"{submission.key} was answered {submission.answer}, and later {again}")
+        wait_for(self._all_followed, 30)
+        check(self.server.data, self.sent, new, self.follower.events)
+
+    def ends(self) -> Counter[str]:
+        """Count the jobs by how they ended."""
+        query = "SELECT coalesce(json_extract(extra, '$.reason'), event_type) FROM events WHERE event_type IN ('succeeded', 'failed')"
+        return Counter(row[0] for row in self._rows(query))
+
+    def images(self) -> int:
+        return int(self._rows("SELECT count(*) FROM artifacts")[0][0])
+
+    def close(self) -> None:
+        """Check that the webhook of every end arrives, then stop everything."""
+        ended = {row[0] for row in self._rows("SELECT public_id FROM jobs")}
+        wait_for(lambda: {message.job_id for message in self._receiver.received} == ended, 90)
+        self.kill()
+
+    def kill(self) -> None:
+        self.follower.close()
+        self.clients.close()
+        self.server.stop(signal.SIGKILL)
+        self._receiver.stop()
+        if self._preloaded is not None:
+            self._preloaded.kill()
+            self._preloaded.wait()
+
+    def _gpu_process(self) -> int | None:
+        # The server has other children for moments; GPU processes are all that the preloaded one has.
+        return newest_child(self.server.process.pid if self._preloaded is None else self._preloaded.pid)
+
+    def _all_ended(self) -> bool:
+        return not self._rows("SELECT 1 FROM jobs WHERE ended_at IS NULL LIMIT 1")
+
+    def _all_followed(self) -> bool:
+        if self.follower.error is not None:
+            raise self.follower.error
+        last = self.follower.events[-1]["cursor"] if self.follower.events else 0
+        return self._rows("SELECT coalesce(max(cursor), 0) FROM events") == [(last,)]
+
+    def _rows(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(f"{self.server.data.as_uri()}/backlot.db?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+
+def _server(folder: Path, cold: bool) -> Server:
+    """Return a server with a fixed port, so that clients find it again, and one slow tiny model under two names."""
+    from tests.support.tiny import unet_pipeline
+
+    model = folder / "model"
+    unet_pipeline().save_pretrained(model, safe_serialization=True)
+    toml = models_file(
+        folder / "models.toml",
+        {"good": model, "other": model},
+        steps=STEPS,
+        step_timeout_s=STEP_TIMEOUT_S,
+        max_batch=2,
+        reproducible="true",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    kind = Server if cold else TorturedServer
+    return kind(
+        folder / "data",
+        toml,
+        BACKLOT_PORT=str(port),
+        BACKLOT_DEVICE="cpu",
+        OMP_NUM_THREADS="1",
+        TORTURE_SOCKET=str(folder / "preloaded.sock"),
+    )
+
+
+def _preload(path: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.torture.preloaded", str(path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "preloaded\n"
+    return process
+
+
+def torture(rounds: int, seed: int, cold: bool) -> bool:
+    """Play rounds of the seeds from `seed` on; return whether everything held after each, and print the figures."""
+    began = time.monotonic()
+    blows: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    images = played = 0
+    good = True
+    while good and played < rounds:
+        folder = Path(tempfile.mkdtemp(prefix="backlot-torture-"))
+        box = Torture(folder, cold)
+        try:
+            for _ in range(min(ROUNDS_A_FOLDER, rounds - played)):
+                at = time.monotonic()
+                box.round(seed + played)
+                played += 1
+                _say(
+                    f"round {played} of {rounds} held, {time.monotonic() - at:.1f} s, {time.monotonic() - began:.0f} s in all"
+                )
+            box.close()
+        except Exception as error:
+            good = False
+            logging.debug("It failed here", exc_info=True)
+            _say(
+                f"\nDoes not hold after the round of --seed {seed + played}:\n{type(error).__name__}: {error}\nData: {folder}"
+            )
+            box.kill()
+        blows += box.blows.dealt
+        ends += box.ends()
+        images += box.images()
+        if good:
+            shutil.rmtree(folder)
+    _say(
+        f"\n{played} rounds, {ends.total()} jobs, {images} images, {blows.total()} blows, {time.monotonic() - began:.0f} s\n"
+        f"ends: {_counts(ends)}\nblows: {_counts(blows)}"
+    )
+    return good
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common())
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./scripts/torture", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="the first round's seed; the next round has the next one")
+    parser.add_argument("--cold", action="store_true", help="let GPU processes import torch at each start, as in use")
+    parser.add_argument("--verbose", action="store_true", help="show where a failed round failed")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
+    sys.exit(not torture(arguments.rounds, arguments.seed, arguments.cold))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What is done to the processes of a server, at random moments."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.support.server import Server
+
+#: How long a process is frozen, in seconds. The longest is beyond the step_timeout_s of the models, so the watchdog acts.
+FROZEN_S = (0.05, 2.0)
+
+
+class Blows:
+    """Deals blows to one server and its GPU process, and counts them."""
+
+    def __init__(self, server: Server, gpu_process: Callable[[], int | None]) -> None:
+        self.dealt: Counter[str] = Counter()
+        self._server = server
+        self._gpu_process = gpu_process
+
+    def deal(self, rng: random.Random) -> None:
+        """Deal one blow. The server runs when this returns."""
+        kinds: dict[Callable[[random.Random], None], int] = {
+            self.kill_gpu_process: 6,
+            self.terminate_gpu_process: 2,
+            self.freeze_gpu_process: 4,
+            self.kill_server: 4,
+            self.stop_server: 2,
+            self.kill_stopping_server: 2,
+            self.freeze_server: 2,
+            self.kill_both: 2,
+        }
+        (blow,) = rng.choices(list(kinds), list(kinds.values()))
+        self.dealt[blow.__name__] += 1
+        blow(rng)
+
+    # ── the GPU process ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def kill_gpu_process(self, _: random.Random) -> None:
+        self._signal_gpu_process(signal.SIGKILL)
+
+    def terminate_gpu_process(self, _: random.Random) -> None:
+        self._signal_gpu_process(signal.SIGTERM)
+
+    def freeze_gpu_process(self, rng: random.Random) -> None:
+        self._freeze(self._gpu_process(), rng)
+
+    # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def kill_server(self, rng: random.Random) -> None:
+        self._server.stop(signal.SIGKILL)
+        self._start(rng)
+
+    def stop_server(self, rng: random.Random) -> None:
+        self._server.stop()
+        self._start(rng)
+
+    def kill_stopping_server(self, rng: random.Random) -> None:
+        """Kill it while it stops in good order."""
+        self._server.process.send_signal(signal.SIGTERM)
+        time.sleep(rng.uniform(0, 0.5))
+        self._server.stop(signal.SIGKILL)
+        self._start(rng)
+
+    def freeze_server(self, rng: random.Random) -> None:
+        self._freeze(self._server.process.pid, rng)
+
+    def kill_both(self, rng: random.Random) -> None:
+        """End the server while its GPU process is frozen, and so cannot see that it is gone."""
+        frozen = self._signal_gpu_process(signal.SIGSTOP)
+        self._server.stop(signal.SIGKILL)
+        self._start(rng)
+        if frozen is not None:
+            with suppress(ProcessLookupError):
+                os.kill(frozen, signal.SIGCONT)
+
+    # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, rng: random.Random) -> None:
+        """Start the server again; one time in three it is killed while it starts."""
+        while rng.random() < 1 / 3:
+            self.dealt["kill_starting_server"] += 1
+            killer = threading.Timer(rng.uniform(0.1, 2.0), lambda: self._server.process.kill())
+            killer.start()
+            # It ends before it can say its address, or soon after.
+            with suppress(AssertionError):
+                self._server.start(wait_ready=False)
+            killer.join()
+            self._server.process.wait()
+        self._server.start(wait_ready=False)
+
+    def _signal_gpu_process(self, number: signal.Signals) -> int | None:
+        """Return which process got it; None if there was none."""
+        pid = self._gpu_process()
+        if pid is None:
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return pid
+
+    def _freeze(self, pid: int | None, rng: random.Random) -> None:
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(rng.uniform(*FROZEN_S))
+            os.kill(pid, signal.SIGCONT)
+
+
+def newest_child(pid: int) -> int | None:
+    """Return the child of a process that was started last; None if it has none."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[-1]) if children else None

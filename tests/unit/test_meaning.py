@@ -1,0 +1,77 @@
+"""What a closed vocabulary understands: meaning before spelling, and *unknown* before a guess."""
+
+from types import ModuleType
+
+import pytest
+
+from pipelines.studio_tiny import vocabulary
+from pipelines.studio_tiny.meaning import NOT_MISSPELT, is_slip
+from pipelines.studio_tiny.training import vocabulary as in_training
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("marble", "marble"), ("Polished Carrara", "marble"), ("an old oak table", "wood"), ("infinity cove", "sweep"),
+        ("seaside at dawn", "beach"), ("pedestal", "podium"), ("silk drapes", "fabric"),
+        ("morning light through blinds", "window"), ("concrète", "concrete"),
+        # Inflections.
+        ("tables of cedar", "wood"), ("draped fabrics", "fabric"), ("MARBLED", "marble"), ("a studio-sweep", "sweep"),
+        # More words weigh more; else the first that is named, but a vague one last.
+        ("wooden floor in window light", "window"), ("marble counter, wooden wall", "marble"),
+        ("marble studio", "marble"), ("a plain concrete backdrop", "concrete"), ("studio", "sweep"),
+        ("light grey concrete", "concrete"),
+        # What is not wanted is not asked for.
+        ("no wood, marble", "marble"), ("beach without any marble", "beach"), ("not too plain", None),
+        # Slips in longer words.
+        ("marbel", "marble"), ("wndow light", "window"), ("concrette", "concrete"), ("pedistal", "podium"),
+        # Spelling alone means nothing.
+        ("a red sports car on the moon", None), ("moon", None), ("car", None), ("store", None), ("sheep", None),
+        ("planet", None), ("a forest", None), ("stars", None), ("xyzzy", None), ("砂浜", None), ("", None),
+    ],
+)  # fmt: skip
+def test_the_scene_that_a_text_means(text: str, word: str | None) -> None:
+    assert vocabulary.phrase(text, "warm", []).scene == word
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("cosy", "warm"), ("high-key", "bright"), ("high key", "bright"), ("soft light", "soft"), ("dark blue", "dark"),
+        ("clean and bright", "bright"), ("dramtic", "dramatic"), ("quite", None), ("dreamy, not dark", "soft"),
+        ("playful", "vivid"), ("melancholy", None), ("while", None),
+    ],
+)  # fmt: skip
+def test_the_mood_that_a_text_means(text: str, word: str | None) -> None:
+    assert vocabulary.phrase("marble", text, []).mood == word
+
+
+def test_what_is_unknown_has_the_default_in_its_prompt() -> None:
+    unknown = vocabulary.phrase("a red sports car on the moon", "?", [])
+    assert (unknown.scene, unknown.mood) == (None, None)
+    assert unknown.prompt.split()[:2] == ["sweep", "neutral"]
+
+
+@pytest.mark.parametrize("known", [vocabulary, in_training])
+def test_every_synonym_means_its_word(known: ModuleType) -> None:
+    for table, meant in ((known.SCENES, known.scene_meant), (known.MOODS, known.mood_meant)):
+        owners: dict[str, set[str]] = {}
+        for word, synonyms in table.items():
+            for synonym in synonyms:
+                owners.setdefault(synonym, set()).add(word)
+        # A synonym of two words means one of them.
+        for synonym, words in owners.items():
+            assert meant(synonym) in words, synonym
+            assert synonym not in NOT_MISSPELT
+
+
+@pytest.mark.parametrize(
+    ("written", "meant", "slip"),
+    [
+        ("marbel", "marble", True), ("marle", "marble", True), ("marrble", "marble", True), ("cemant", "cement", False),
+        ("concreta", "concrete", True), ("arble", "marble", False), ("wod", "wood", False), ("marble", "marble", False),
+        ("mabrel", "marble", False),
+    ],
+)  # fmt: skip
+def test_slips(written: str, meant: str, slip: bool) -> None:
+    assert is_slip(written, meant) is slip
