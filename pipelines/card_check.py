@@ -8,12 +8,13 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.diffusers_classes import class_names, parameters
+from pipelines.diffusers_classes import class_names, optional_components, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
-from pipelines.weight_files import BadWeights, weight_files
+from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
 #: What Backlot passes to every call.
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
@@ -55,10 +56,27 @@ _SAID_ELSEWHERE = {
     "callback_on_step_end": "the server needs its own",
     "callback_on_step_end_tensor_inputs": "the server needs its own",
 }
+#: Components that a pipeline may call at each step.
+DENOISERS = ("unet", "transformer")
 #: How the components are named that must have weights.
-_WITH_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "image_encoder", "safety_checker")
+_WITH_WEIGHTS = (*DENOISERS, "vae", "text_encoder", "image_encoder", "safety_checker")
+#: Components that pipelines can do without, beside those that say so themselves.
+_OPTIONAL = {"StableDiffusion3Pipeline": frozenset({"text_encoder_3", "tokenizer_3"})}
+#: Optional components that people delete from folders to save room.
+_DISPENSABLE = frozenset({"safety_checker", "feature_extractor", "image_encoder", "text_encoder_3", "tokenizer_3"})
 #: Files that a tokenizer can be read from, besides those of sentencepiece and tiktoken.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
+#: How diffusers and transformers name a way of quantizing → the module that does it, and the package that brings it.
+_QUANTIZERS = {
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
+    "gguf": ("gguf", "gguf"),
+    "modelopt": ("modelopt", "nvidia-modelopt"),
+    "nunchaku": ("nunchaku", "nunchaku"),
+    "quanto": ("optimum", "optimum-quanto"),
+    "sdnq": ("sdnq", "sdnq"),
+    "torchao": ("torchao", "torchao"),
+}
+_INSTALL = "install it with: .venv/bin/python -m pip install"
 #: An id of the hub: NAME or OWNER/NAME.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -114,6 +132,16 @@ def pipeline_of(folder: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def absent_components(folder: Path) -> list[str]:
+    """Return the components that a folder lacks and its pipeline can do without. Raises OSError or ValueError."""
+    index = _read_json(folder / "model_index.json")
+    pipeline = str(index.get("_class_name"))
+    optional = optional_components(pipeline) | _OPTIONAL.get(pipeline, frozenset())
+    lacking = [name for name in sorted(optional) if not (folder / name).is_dir()]
+    # Some are optional because prompts may come as embeddings, which they never do here.
+    return [name for name in lacking if name in _DISPENSABLE or index.get(name) in (None, [None, None])]
+
+
 def _problems_of_kind(place: str, pipeline: object) -> Iterator[str]:
     if not isinstance(pipeline, str):
         yield f"{place}: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
@@ -141,29 +169,53 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
     Raises OSError or ValueError if the folder cannot be examined.
     """
     variants = set()
-    for name, value in _read_json(folder / "model_index.json").items():
+    index = _read_json(folder / "model_index.json")
+    absent = absent_components(folder)
+    for name, value in index.items():
         if not isinstance(value, list) or len(value) != 2 or value[0] is None:
             continue
         component = folder / name
         if not component.is_dir():
-            yield f"{name}: model_index.json names it, and there is no folder {name}; copy the whole model"
+            if name not in absent:
+                yield f"{name}: model_index.json names it, and there is no folder {name}; copy the whole model"
         elif not any(component.iterdir()):
             yield f"{name}: its folder is empty; copy the whole model"
         elif name.startswith("tokenizer") and not any(_is_vocabulary(path) for path in component.iterdir()):
             yield f"{name}: its folder has no vocabulary, such as tokenizer.json or vocab.json; copy the whole model"
+        elif card.weights.file is not None:
+            # Its weights may be in the file.
+            continue
         elif (component / "config.json").is_file() and any(_may_hold_weights(path) for path in component.iterdir()):
             try:
-                variants.add(weight_files(component, card.weights.variant).variant)
+                variants.add(weight_files(component, card.weights.variant, pickle=card.weights.pickle).variant)
             except BadWeights as error:
                 yield str(error)
         elif (component / "config.json").is_file() and name.startswith(_WITH_WEIGHTS):
             yield f"{name}: its folder has no weights; copy the whole model"
+        yield from _problems_of_packages(component, str(value[1]))
     if card.weights.variant is not None and variants and card.weights.variant not in variants:
         yield f"variant = {card.weights.variant!r}: no file of the folder is of this variant; remove the key"
 
 
+def _problems_of_packages(component: Path, kind: str) -> Iterator[str]:
+    """Yield the packages that a component needs, and that are not installed with Backlot."""
+    if kind.endswith("Processor") and not kind.endswith("ImageProcessor") and find_spec("torchvision") is None:
+        yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {_INSTALL} torchvision"
+    if not (component / "config.json").is_file():
+        return
+    quantized = _read_json(component / "config.json").get("quantization_config")
+    method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+    if method is None:
+        return
+    package = _QUANTIZERS.get(str(method).removesuffix("_4bit").removesuffix("_8bit"))
+    if package is None:
+        yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"
+    elif find_spec(package[0]) is None:
+        yield f"{component.name}: its weights are quantized by {method}, which needs {package[1]}; {_INSTALL} {package[1]}"
+
+
 def _may_hold_weights(path: Path) -> bool:
-    return path.name.endswith((".safetensors", ".index.json", ".bin", ".ckpt", ".pt", ".pth"))
+    return path.name.endswith((".safetensors", ".index.json", *PICKLES))
 
 
 def _is_vocabulary(path: Path) -> bool:
@@ -198,6 +250,11 @@ def _problems_of_call(card: ModelCard, pipeline: object, scheduler: object) -> I
                 f"negative_prompt: {pipeline} uses it only with guidance_argument = {SECOND_GUIDANCE!r};"
                 " set that or remove the key"
             )
+    elif guidance == SECOND_GUIDANCE and card.sampling.guidance > 1 and not card.wording.negative_prompt:
+        yield (
+            f"guidance = {card.sampling.guidance:g}: {pipeline} guides only if there is a negative prompt;"
+            ' write negative_prompt = " " or guidance = 1.0'
+        )
     step = parameters("schedulers", scheduler, "step") if isinstance(scheduler, str) else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"

@@ -1,7 +1,7 @@
 """How the pipelines of diffusers read guidance and negative prompts; without torch.
 
-Most guide by a second call of the denoiser, with the negative prompt, if guidance is above 1. Some are distilled: guidance is an
-input of their one call, and a negative prompt would be ignored.
+Most guide by a second call of the denoiser, with the negative prompt, if guidance is above 1. Some are distilled: guidance is
+an input of their one call, and a negative prompt would be ignored.
 """
 
 from pipelines.diffusers_classes import parameters

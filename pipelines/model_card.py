@@ -32,6 +32,10 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A local diffusers folder, absolute; or else a hub id.
     folder: str | None = None
     hub: str | None = None
+    #: A checkpoint in one file, absolute: a whole model, or a denoiser alone. What it lacks comes from the folder or the hub.
+    file: str | None = None
+    #: Read weights that are pickled too. A pickle may run code; torch reads it in a way that should not let it.
+    pickle: bool = False
     #: Changes if a file of the folder is written, see weight_files.stamp_of. Of a hub id it is the commit of the files
     #: on this box; None if they are not here. The server sets it when it reads models.toml; there it is no key.
     stamp: str | None = None
@@ -171,7 +175,7 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "stamp", "pipeline", "revision"})
+IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
 #: Fields that the digests of the first version's images were made of.

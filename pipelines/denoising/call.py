@@ -1,6 +1,7 @@
 """What a pipeline is called with for a batch of images, and which step each of its denoiser calls ends."""
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         "num_inference_steps": settings.steps,
         "generator": [torch.Generator("cpu").manual_seed(item.seed) for item in items],
         "output_type": "pt",
+        # It is on by default in some, if two further packages are there; the bytes would depend on these.
+        **({"clean_caption": False} if "clean_caption" in taken else {}),
         model.card.sampling.guidance_argument: settings.guidance,
         **model.card.sampling.arguments,
     }
@@ -72,13 +75,23 @@ def run_call(
     else:
         # The first pipelines of diffusers, such as PixArt's, count steps, and do so themselves.
         arguments["callback"] = lambda step, _, latents: after_call(step + 1, latents)
-    if "resolutions" in vars(pipeline):
-        # Kandinsky 5 makes the one of these that is nearest in shape, whatever size it is asked for.
-        pipeline.resolutions = [(settings.width, settings.height)]
+    _keep_size(pipeline, settings)
     output = pipeline(**arguments)
     images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
     return Pictures(images, [bool(flag) for flag in found] if found else [False] * len(items))
+
+
+def _keep_size(pipeline: Any, settings: CallSettings) -> None:
+    """Have a pipeline make the size that it is asked for, if it is one of those that make another."""
+    match type(pipeline).__name__:
+        case "Kandinsky5T2IPipeline":
+            # It makes the one of these that is nearest in shape.
+            pipeline.resolutions = [(settings.width, settings.height)]
+        case "HiDreamImagePipeline":
+            # It makes the shape with as many pixels as the square of this many latents, rounded down to whole patches.
+            side = math.sqrt(settings.width * settings.height) / pipeline.vae_scale_factor
+            pipeline.default_sample_size = side * (1 + 1e-9)
 
 
 def steps_done(pipeline: Any, call: int, steps: int) -> int | None:

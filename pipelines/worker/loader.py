@@ -12,7 +12,7 @@ import msgspec
 import torch
 from diffusers import DiffusionPipeline
 
-from pipelines.card_check import problems_of
+from pipelines.card_check import absent_components, problems_of
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.hub.cache import cached_folder
@@ -20,6 +20,7 @@ from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
+from pipelines.worker.single_file import configuration_of, load_from_file
 
 log = logging.getLogger(__name__)
 
@@ -83,20 +84,27 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     Raises CannotLoad; errors of memory pass through.
     """
     folder = _folder_of(card)
+    file = None if card.weights.file is None else Path(card.weights.file)
+    places = (folder,) if file is None else (folder, file)
     try:
         _refuse(card, problems_of(card, folder))
-        before = stamp_of(folder)
-        components = load_components(card, folder)
+        before = stamp_of(*places)
+        components = load_components(card, folder) if file is None else load_from_file(card, file, folder)
         revision = revision_of(card, folder)
-        pipeline = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **components)
+        absent = dict.fromkeys(absent_components(folder))
+        if absent:
+            log.info("%s is used without %s, which its folder lacks", card.name, ", ".join(absent))
+        pipeline = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **components, **absent)
         if card.weights.scheduler is not None or card.weights.scheduler_options:
             pipeline.scheduler = _scheduler(card, pipeline.scheduler)
-        changed = stamp_of(folder) != before
+        changed = stamp_of(*places) != before
     except (BadWeights, *_UNREADABLE) as error:
-        raise CannotLoad(f"{card.name} could not be read from {folder}: {error}") from error
+        raise CannotLoad(f"{card.name} could not be read from {file or folder}: {error}") from error
     if changed:
         # The revision might tell of other bytes than those in memory.
-        raise CannotLoad(f"{card.name}: files in {folder} were written while they were read; load it again afterwards")
+        raise CannotLoad(
+            f"{card.name}: files of {file or folder} were written while they were read; load it again later"
+        )
     _refuse(card, _problems_of_sampling(card, pipeline))
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
@@ -111,7 +119,14 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 def _folder_of(card: ModelCard) -> Path:
     """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
     weights = card.weights
-    folder = cached_folder(weights) if weights.folder is None else Path(weights.folder)
+    if weights.folder is not None:
+        return Path(weights.folder)
+    if weights.hub is None and weights.file is not None:
+        try:
+            return configuration_of(Path(weights.file))
+        except (BadWeights, *_UNREADABLE) as error:
+            raise CannotLoad(f"{card.name} cannot be used: {error}") from error
+    folder = cached_folder(weights)
     if folder is None:
         raise CannotLoad(f"{card.name} is not on this box yet; download it with: backlot models fetch {card.name}")
     return folder
@@ -162,23 +177,32 @@ def _scheduler(card: ModelCard, present: Any) -> Any:
 
 
 def revision_of(card: ModelCard, folder: Path) -> str:
-    """Return what tells the weights in a folder from others.
+    """Return what tells the weights in a folder, and in the card's file, from others.
 
-    For a hub id this is the commit that its files were downloaded as. For a folder it is 16 hex digits of the SHA-256 over
-    its files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count. Raises OSError.
+    For a hub id this is the commit that its files were downloaded as. For a folder or a file it is 16 hex digits of the
+    SHA-256 over the files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count.
+
+    Raises OSError.
     """
-    if card.weights.folder is None:
+    file = card.weights.file
+    if card.weights.folder is None and file is None:
         # The hub's cache keeps the files of a commit in a folder of its name.
         return folder.name
     digest = hashlib.sha256()
     for path in files_of(folder):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode(errors="surrogateescape"))
-        with path.open("rb") as file:
-            if size <= _WHOLE:
-                digest.update(file.read())
-                continue
-            for block in range(_BLOCKS + 1):
-                file.seek(block * (size - _BLOCK) // _BLOCKS)
-                digest.update(file.read(_BLOCK))
+        _add_to(digest, path, path.relative_to(folder).as_posix())
+    if file is not None:
+        _add_to(digest, Path(file), Path(file).name)
     return digest.hexdigest()[:16]
+
+
+def _add_to(digest: Any, path: Path, name: str) -> None:
+    size = path.stat().st_size
+    digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+    with path.open("rb") as file:
+        if size <= _WHOLE:
+            digest.update(file.read())
+            return
+        for block in range(_BLOCKS + 1):
+            file.seek(block * (size - _BLOCK) // _BLOCKS)
+            digest.update(file.read(_BLOCK))

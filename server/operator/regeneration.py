@@ -62,7 +62,7 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
     order = protocol.Generate(
         card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
     )
-    return await ask(settings, "replay", order, _recipe_in)
+    return await ask(settings, "replay", [order], _recipe_in)
 
 
 def _recipe_in(report: protocol.Report) -> Recipe | None:

@@ -16,8 +16,7 @@ from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.guidance import follows_negative_prompts
 from pipelines.protocol import Item
-from pipelines.worker.hub import CannotLoad
-from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.loader import CannotLoad, LoadedModel, load
 from server.models_file import Models, load_models
 from tests.support import tiny
 from tests.support.model_matrix import ROWS, Row

@@ -1,12 +1,15 @@
 """The families of models that Backlot is tried with: a row each, of which docs/reference/models.md is made.
 
-`python -m tests.support.model_matrix` prints that page. tests/integration/test_families.py proves the rows.
+`python -m tests.support.model_matrix` writes that page. tests/integration/test_families.py proves the rows.
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from tests.support.server import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "models.md"
 #: `true`: a second call of the denoiser, with the negative prompt. `distilled`: an input of its one call. `none`: no guidance.
 Guidance = Literal["true", "distilled", "none"]
 
@@ -249,7 +252,7 @@ ROWS = [
         slots=False,
         guidance="true",
         negative_prompt=True,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=16,
     ),
     Row(
@@ -261,7 +264,7 @@ ROWS = [
         slots=False,
         guidance="true",
         negative_prompt=True,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=16,
     ),
     Row(
@@ -358,4 +361,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    PAGE.write_text(page())

@@ -127,7 +127,7 @@ def lumina2_pipeline() -> Any:
     torch.manual_seed(14)
     return Lumina2Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=autoencoder(),
+        vae=autoencoder(levels=4),
         text_encoder=Gemma2Model(gemma_config()).eval(),
         tokenizer=tokenizer(4096),
         transformer=Lumina2Transformer2DModel(
@@ -166,7 +166,7 @@ def hidream_pipeline() -> Any:
     first, second = (CLIPTextModelWithProjection(clip_config(POSITIONS, projection_dim=16)) for _ in range(2))
     return HiDreamImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=autoencoder(),
+        vae=autoencoder(levels=4),
         text_encoder=first,
         tokenizer=tokenizer(POSITIONS),
         text_encoder_2=second,
