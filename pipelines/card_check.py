@@ -172,7 +172,7 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
     index = _read_json(folder / "model_index.json")
     absent = absent_components(folder)
     for name, value in index.items():
-        if not isinstance(value, list) or len(value) != 2 or value[0] is None:
+        if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
             continue
         component = folder / name
         if not component.is_dir():

@@ -27,7 +27,7 @@ def wanted_files(names: Collection[str], model_index: Mapping[str, object], vari
     """Return what is needed of a hub's files, whose names are paths with slashes. Raises NotNeeded."""
     files, indices = ["model_index.json"], []
     for component, value in model_index.items():
-        if not isinstance(value, list) or len(value) != 2 or value[0] is None:
+        if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
             continue
         own = {name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")}
         found = find_weights(own, variant)

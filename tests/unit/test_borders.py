@@ -15,6 +15,7 @@ SHARED = {
     "pipelines.batch_choice",
     "pipelines.card_check",
     "pipelines.colors",
+    "pipelines.diffusers_classes",
     "pipelines.evaluation",
     "pipelines.failure_reason",
     "pipelines.guidance",
