@@ -68,10 +68,12 @@ _DISPENSABLE = frozenset({"safety_checker", "feature_extractor", "image_encoder"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
 #: How diffusers and transformers name a way of quantizing → the module that does it, and the package that brings it.
 _QUANTIZERS = {
+    "auto-round": ("auto_round", "auto-round"),
+    "bfl": ("accelerate", "accelerate"),
     "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
     "gguf": ("gguf", "gguf"),
     "modelopt": ("modelopt", "nvidia-modelopt"),
-    "nunchaku": ("nunchaku", "nunchaku"),
+    "nunchaku_lite": ("kernels", "kernels"),
     "quanto": ("optimum", "optimum-quanto"),
     "sdnq": ("sdnq", "sdnq"),
     "torchao": ("torchao", "torchao"),
@@ -192,12 +194,12 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
                 yield str(error)
         elif (component / "config.json").is_file() and name.startswith(_WITH_WEIGHTS):
             yield f"{name}: its folder has no weights; copy the whole model"
-        yield from _problems_of_packages(component, str(value[1]))
+        yield from _problems_of_packages(component, value[0], str(value[1]))
     if card.weights.variant is not None and variants and card.weights.variant not in variants:
         yield f"variant = {card.weights.variant!r}: no file of the folder is of this variant; remove the key"
 
 
-def _problems_of_packages(component: Path, kind: str) -> Iterator[str]:
+def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
     """Yield the packages that a component needs, and that are not installed with Backlot."""
     if kind.endswith("Processor") and not kind.endswith("ImageProcessor") and find_spec("torchvision") is None:
         yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {_INSTALL} torchvision"
@@ -205,13 +207,12 @@ def _problems_of_packages(component: Path, kind: str) -> Iterator[str]:
         return
     quantized = _read_json(component / "config.json").get("quantization_config")
     method = quantized.get("quant_method") if isinstance(quantized, dict) else None
-    if method is None:
-        return
-    package = _QUANTIZERS.get(str(method).removesuffix("_4bit").removesuffix("_8bit"))
-    if package is None:
+    if method in _QUANTIZERS:
+        module, package = _QUANTIZERS[method]
+        if find_spec(module) is None:
+            yield f"{component.name}: its weights are quantized by {method}, which needs {package}; {_INSTALL} {package}"
+    elif method is not None and library == "diffusers":
         yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"
-    elif find_spec(package[0]) is None:
-        yield f"{component.name}: its weights are quantized by {method}, which needs {package[1]}; {_INSTALL} {package[1]}"
 
 
 def _may_hold_weights(path: Path) -> bool:
