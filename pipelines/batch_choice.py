@@ -71,6 +71,12 @@ class BatchCosts:
         untried = useful[len(measured) :]
         return untried[0] if untried and best == measured[-1] else best
 
+    def seconds_per_image(self, key: CostKey, steps: int) -> float | None:
+        """Return the seconds that an image of so many steps adds at the best batch size; None if nothing was measured."""
+        costs = self._known.get(key, {}).values()
+        each = [cost.seconds_per_step / cost.batch_size for cost in costs if cost.seconds_per_step is not None]
+        return min(each) * steps if each else None
+
 
 def call_size_for(exact: Iterable[int], images: int, seconds: Mapping[int, float]) -> int:
     """Return how many rows' worth of images the next denoiser call should take of those that wait in slots.

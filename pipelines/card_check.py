@@ -89,7 +89,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     Raises OSError or ValueError if the folder cannot be examined.
     """
     hub = card.weights.hub
-    if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96):
+    if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96 or ".." in hub or "--" in hub):
         yield f"hub = {hub!r}: {_hub_hint(hub)}"
     pipeline: object = card.weights.pipeline
     scheduler = card.weights.scheduler
@@ -174,7 +174,7 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
     index = _read_json(folder / "model_index.json")
     absent = absent_components(folder)
     for name, value in index.items():
-        if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
+        if name.startswith("_") or not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
             continue
         component = folder / name
         if not component.is_dir():

@@ -121,8 +121,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     licence: Annotated[str, Meta(min_length=1)]
     enabled: bool = True
-    #: Never evict it from memory.
-    pinned: bool = False
+    #: Never evict it: from no device that has loaded it, or from these devices, which also load it when they start.
+    pinned: bool | tuple[Annotated[str, Meta(min_length=1)], ...] = False
     weights: Weights
     sampling: Sampling
     execution: Execution
@@ -137,6 +137,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
             for group in _GROUPS
         }
         return cls(**groups, **values)
+
+    def is_pinned_on(self, device: str) -> bool:
+        """Return whether the device of this name never evicts the model."""
+        return self.pinned if isinstance(self.pinned, bool) else device in self.pinned
 
     @property
     def is_on_this_box(self) -> bool:

@@ -1,8 +1,8 @@
 """The messages between the server and the GPU process: msgspec Structs, sent as msgpack over one pipe.
 
     server → GPU process     Load, Unload, Pin, Generate, Cancel
-    GPU process → server     Started, Loading, Loaded, LoadFailed, Evicted, StageReached, Steps, LeftSlot, Generated,
-                             Failed, Cancelled, BatchFailed, Restarted, Measured
+    GPU process → server     DevicesFound, Started, CannotStart, MemoryUsed, Loading, Loaded, LoadFailed, Evicted,
+                             StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed, Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
 BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
@@ -19,6 +19,7 @@ from pipelines.colors import PaletteMode, Rgb
 from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
+from pipelines.origin import Origin
 from pipelines.recipe import Recipe
 
 
@@ -57,6 +58,8 @@ class Item(msgspec.Struct, frozen=True):
     deliver_flawed: bool = False
     #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
     brand_words: str = ""
+    #: What to write into the PNG of where it comes from.
+    origin: Origin | None = None
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,13 +117,35 @@ Order = Load | Unload | Pin | Generate | Cancel
 # ── GPU process → server ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class DevicesFound(msgspec.Struct, frozen=True, tag=True):
+    """The GPU process has imported torch and counted the GPUs that it could use; the first of its reports."""
+
+    gpus: int
+
+
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """The GPU process has imported torch and diffusers and has chosen its device."""
+    """The GPU process has chosen its device and takes orders."""
 
     #: "cpu", "cuda:0", …
     device: str
     #: "NVIDIA H100 80GB HBM3", "2 threads", …
     device_name: str
+    #: A digest of what the device computes from fixed numbers. Two devices with other fingerprints give other bytes.
+    fingerprint: str
+
+
+class CannotStart(msgspec.Struct, frozen=True, tag=True):
+    """The GPU process cannot use its device, and ends; the last of its reports."""
+
+    message: str
+
+
+class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
+    """How much of the device's memory is in use, after a start, a load, and whenever slots open."""
+
+    total_bytes: int
+    #: Of a GPU by all programs on it; of a CPU's memory by the GPU process.
+    used_bytes: int
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
@@ -170,6 +195,8 @@ class Step(msgspec.Struct, frozen=True):
     step: int
     #: Seconds since 1970 at its end.
     at: float
+    #: Images with equal numbers took this step together. The numbers ascend for as long as the process lives.
+    call: int = 0
 
 
 class Steps(msgspec.Struct, frozen=True, tag=True):
@@ -266,7 +293,10 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
 
 
 Report = (
-    Started
+    DevicesFound
+    | Started
+    | CannotStart
+    | MemoryUsed
     | Loading
     | Loaded
     | LoadFailed

@@ -3,18 +3,17 @@
 import argparse
 import socket
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable, hold, prepare
 from server.keys import DamagedSecret
 from server.logs import log_to
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
-from server.printable import printable_lines
-from server.scheduler.process import GpuProcess, ProcessFactory, starting_with
+from server.scheduler.devices import Device, local_devices, started_early
 from server.settings import Settings, SettingsError, read_settings
 
 #: Seconds without a sign of a client after which its connection ends; sockets that are accepted inherit it.
@@ -26,19 +25,14 @@ class CannotListen(Exception):
 
 
 class CannotStart(Exception):
-    """The operating system refuses the GPU process."""
+    """The operating system refuses a GPU process."""
 
 
 #: Errors whose message is all that an operator needs.
 _TOLD = (SettingsError, ModelsFileError, AlreadyRunning, Unusable, CannotListen, CannotStart, DamagedSecret)
 
 
-def real_gpu(settings: Settings) -> ProcessFactory:
-    """Return what starts the GPU processes of a server with these settings."""
-    return partial(GpuProcess, settings.device, settings.memory_gib, settings.logs)
-
-
-def main(gpu: Callable[[Settings], ProcessFactory] = real_gpu) -> None:
+def main(devices: Callable[[Settings], Sequence[Device]] = local_devices) -> None:
     parser = argparse.ArgumentParser(prog="./scripts/serve", description="Run the Backlot server.")
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for the whole LAN (BACKLOT_HOST)")
     parser.add_argument("--port", type=_port, help="port to listen on (BACKLOT_PORT)")
@@ -50,7 +44,7 @@ def main(gpu: Callable[[Settings], ProcessFactory] = real_gpu) -> None:
             host=(arguments.host or settings.host).removeprefix("[").removesuffix("]"),
             port=settings.port if arguments.port is None else arguments.port,
         )
-        serve(settings, gpu(settings))
+        serve(settings, devices(settings))
     except _TOLD as error:
         sys.exit(printable_lines(f"backlot: {error}"))
     except KeyboardInterrupt:
@@ -65,8 +59,8 @@ def _port(text: str) -> int:
     return number
 
 
-def serve(settings: Settings, start_process: ProcessFactory) -> None:
-    """Run until SIGTERM or SIGINT, with GPU processes that `start_process` starts.
+def serve(settings: Settings, devices: Sequence[Device]) -> None:
+    """Run until SIGTERM or SIGINT, with GPU processes on these devices.
 
     Raises ModelsFileError, AlreadyRunning, Unusable, CannotListen, CannotStart or DamagedSecret.
     """
@@ -75,17 +69,17 @@ def serve(settings: Settings, start_process: ProcessFactory) -> None:
     with hold(settings.data):
         log_to(settings.logs, settings.log_level)
         listening = _listen(settings.host, settings.port)
-        # The GPU process takes seconds to import torch, so it starts first. If this process cannot start after all, the
-        # GPU process sees that and ends too.
+        # A GPU process takes seconds to import torch, so they start first. If this process cannot start after all, the GPU
+        # processes see that and end too.
         try:
-            gpu_process = start_process()
+            devices = [started_early(device) for device in devices]
         except OSError as error:
             raise CannotStart(
-                f"the GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
+                f"a GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
             ) from error
         from server.http_server import run
 
-        run(settings, models, listening, [starting_with(gpu_process, start_process)])
+        run(settings, models, listening, devices)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -41,13 +41,15 @@ from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.clock import ago
+from server.disk_room import DiskRoom
 from server.keys import load_secret
 from server.ledger import jobs as job_ledger
 from server.ledger import request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
+from server.retention import Retention
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
-from server.scheduler.process import ProcessFactory
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.thumbnails import Thumbnails
@@ -65,14 +67,14 @@ def create_app(
     models: ModelsFile,
     database: Database,
     hub: EventHub,
-    processes: Sequence[ProcessFactory],
+    devices: Sequence[Device],
     own_url: str,
 ) -> ASGIApp:
-    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process from each factory.
+    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process on each device.
 
     `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
     """
-    app = routes(settings, models, database, hub, processes, own_url)
+    app = routes(settings, models, database, hub, devices, own_url)
     return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
 
 
@@ -81,21 +83,25 @@ def routes(
     models: ModelsFile,
     database: Database,
     hub: EventHub,
-    processes: Sequence[ProcessFactory],
+    devices: Sequence[Device],
     own_url: str,
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
     links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
+    disk = DiskRoom(settings, database.reserve)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        scheduler = Scheduler(settings, models, database, hub, deliver, processes)
+        scheduler = Scheduler(settings, models, database, hub, deliver, devices)
         app.state.scheduler = scheduler
+        disk.take_reserve()
         await scheduler.start()
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
             asyncio.create_task(models.watch(scheduler.models_changed)),
+            asyncio.create_task(disk.watch(lambda: leftovers.remove_all(settings.images, database))),
+            asyncio.create_task(Retention(settings, database, thumbnails).run()),
             asyncio.create_task(scheduler.control.follow_command()),
             asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
@@ -126,6 +132,7 @@ def routes(
             jobs.read_job,
             jobs.read_events,
             jobs.cancel_job,
+            workflows.retry_job,
             events.list_events,
             catalog.list_backgrounds,
             catalog.read_background,
@@ -169,6 +176,7 @@ def routes(
             "models": Provide(lambda: models.current, sync_to_thread=False),
             "models_file": Provide(lambda: models, sync_to_thread=False),
             "database": Provide(lambda: database, sync_to_thread=False),
+            "disk": Provide(lambda: disk, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "links": Provide(lambda: links, sync_to_thread=False),
             "thumbnails": Provide(lambda: thumbnails, sync_to_thread=False),

@@ -118,7 +118,7 @@ def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:
             f"{key}: {error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
         ]
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         return [f"{key}: it cannot be examined ({why}); {_REMEDY}"]
 
 

@@ -5,8 +5,9 @@ ApiError
 ├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
 ├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
 ├── JobNotFound 404         ├── ResourceNotFound 404
-├── IdempotencyConflict 409 ├── JobNotCancellable 409  ├── Conflict 409
-├── PriceTooHigh 409        ├── Invalid 422
+├── IdempotencyConflict 409 ├── JobNotCancellable 409
+├── JobNotRetryable 409     ├── PriceTooHigh 409
+├── Conflict 409            ├── Invalid 422
 ├── GenerationFailed 500    ├── QueueFull 503
 ├── ServerStopping 503      ├── Busy 503
 ├── LedgerMissing 503       └── DiskFull 503
@@ -111,6 +112,10 @@ class IdempotencyConflict(ApiError):
 
 class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"
+
+
+class JobNotRetryable(ApiError):
+    status, code = 409, "JOB_NOT_RETRYABLE"
 
 
 class Conflict(ApiError):

@@ -16,22 +16,22 @@ from server.keys import new_client
 from server.ledger import clients
 from server.ledger.database import Database, connect, transaction
 from server.models_watch import ModelsFile
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
-from server.scheduler.process import ProcessFactory
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"
 FIRST_CREDITS = 1000
 
 
-def run(settings: Settings, models: ModelsFile, listening: socket.socket, processes: Sequence[ProcessFactory]) -> None:
+def run(settings: Settings, models: ModelsFile, listening: socket.socket, devices: Sequence[Device]) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
     prepare_database(settings.database)
     port = listening.getsockname()[1]
     _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, processes, lan_url_of(settings.host, port))
+    app = create_app(settings, models, database, hub, devices, lan_url_of(settings.host, port))
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()

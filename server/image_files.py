@@ -11,12 +11,16 @@ from server.thumbnails import Thumbnails
 log = logging.getLogger(__name__)
 
 
-async def remove_listed(database: Database, images: Path, thumbnails: Thumbnails) -> None:
-    """Remove the files that the ledger lists, with their thumbnails. What cannot be removed stays on the list."""
+async def remove_listed(database: Database, images: Path, thumbnails: Thumbnails) -> bool:
+    """Remove the files that the ledger lists, with their thumbnails, and return whether all of them are gone.
+
+    What cannot be removed stays on the list.
+    """
     paths = await database.read(removals.files)
     gone = await asyncio.to_thread(_remove, paths, images, thumbnails)
     if gone:
         await database.write(lambda connection: removals.forget_files(connection, gone))
+    return len(gone) == len(paths)
 
 
 def _remove(paths: list[str], images: Path, thumbnails: Thumbnails) -> list[str]:

@@ -59,6 +59,17 @@ class Understood(msgspec.Struct, frozen=True):
     colors_used: int
 
 
+class ClientClass(StrEnum):
+    """Whose job it is, as metrics tell jobs apart: there are few of these, and many clients."""
+
+    #: Of an `sk_test_` key.
+    TEST = "test"
+    #: Of a key with a priority below 0, of 0, and above.
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One image to generate, with nothing left open."""
 
@@ -112,6 +123,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: That of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
+    #: One request waits for it, and nobody wants it if that goes away.
+    awaited: bool = False
+    #: It was sent with an `sk_test_` key.
+    test: bool = False
+    credits_cost: int = 0
+
+    @property
+    def client_class(self) -> ClientClass:
+        if self.test:
+            return ClientClass.TEST
+        if self.priority == 0:
+            return ClientClass.NORMAL
+        return ClientClass.LOW if self.priority < 0 else ClientClass.HIGH
 
 
 def image_path(job_id: str, index: int, count: int) -> str:

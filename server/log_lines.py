@@ -44,7 +44,7 @@ async def lines_about(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLin
 
 def _search(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLine]]:
     entries = sorted(
-        (entry for name in ("server.log", "gpu-process.log") for entry in _entries(logs / name)),
+        (entry for file in (logs / "server.log", *logs.glob("gpu-process*.log")) for entry in _entries(file)),
         key=lambda entry: entry.moment,
     )
     return [_lines(entries, job) for job in jobs]

@@ -242,7 +242,7 @@ _REMEDIES = {
     "palette": "prompt or match",
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",
-    "pinned": "true or false",
+    "pinned": 'true, false, or a list of devices such as ["cuda:1"]',
     "reproducible": "true or false",
     "slots": "true or false",
     "enabled": "true or false",

@@ -15,11 +15,18 @@ from server.addresses import networks
 
 _TAKES = {
     "device": "it takes auto, cpu, cuda, or cuda:1 for the second GPU",
+    "devices": "it takes auto for every GPU, or a list such as cuda:0,cuda:1 or cpu,cpu, in which no GPU comes twice",
     "log_level": "it takes DEBUG, INFO, WARNING or ERROR",
     "memory_gib": "it takes a number of GiB, 0 for all there is",
+    "archive_days": "it takes a number of days, 0 to keep archived images",
+    "disk_gib": "it takes a number of GiB, 0 for no limit",
+    "disk_free_gib": "it takes a number of GiB",
 }
 #: Variables of the client, which may run in the same environment.
 _OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY"}
+
+
+_DEVICE = "(?:cpu|cuda(?::[0-9]+)?)"
 
 
 class SettingsError(Exception):
@@ -46,13 +53,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     read_limit: Annotated[int, Meta(ge=0)] = 6000
     #: How long a signed image link lives, in seconds.
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
+    #: Days after which archived images are removed; 0 keeps them.
+    archive_days: Annotated[float, Meta(ge=0)] = 0.0
+    #: What images may take, in GiB: above it the oldest are removed, archived ones first; 0 is no limit.
+    disk_gib: Annotated[float, Meta(ge=0)] = 0.0
+    #: Below so many free GiB no job is accepted.
+    disk_free_gib: Annotated[float, Meta(ge=0)] = 1.0
     #: Days that request-log rows are kept.
     log_days: Annotated[int, Meta(ge=1)] = 90
-    #: `auto` takes CUDA if there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.
-    device: Annotated[str, Meta(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
-    #: Memory of the device that the GPU process may take, in GiB; 0 is all of it.
+    #: `auto` takes every GPU, or the CPU if there is none; or a list, such as `cuda:0,cuda:1` or `cpu,cpu`.
+    devices: Annotated[str, Meta(pattern=rf"^(auto|{_DEVICE}(,{_DEVICE})*)$")] = "auto"
+    #: One device in place of `devices`: `auto` takes the first GPU, or the CPU if there is none; or `cpu`, `cuda`, `cuda:1`.
+    device: Annotated[str, Meta(pattern=f"^(auto|{_DEVICE})?$")] = ""
+    #: Memory of its device that each GPU process may take, in GiB; 0 is all of it.
     memory_gib: Annotated[float, Meta(ge=0)] = 0.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def local_devices(self) -> list[str]:
+        """The devices that were named, each GPU with its index; `auto` alone if none was."""
+        return _indexed(self.device or self.devices)
 
     @property
     def database(self) -> Path:
@@ -91,6 +111,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         except (msgspec.ValidationError, ValueError) as error:
             takes = _TAKES.get(field.name, str(error))
             raise SettingsError(f"{variable}={text!r} cannot be used: {takes}") from None
+    if "device" in values and "devices" in values:
+        raise SettingsError(
+            "BACKLOT_DEVICE and BACKLOT_DEVICES are both set: unset one; BACKLOT_DEVICES may name several"
+        )
     return Settings(**values)
 
 
@@ -115,11 +139,20 @@ def _read(field: msgspec.structs.FieldInfo, text: str) -> Any:
     value = msgspec.convert(text, field.type, strict=False)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("it is no number that can be counted to")
+    if field.name == "devices":
+        gpus = [name for name in _indexed(value) if name != "cpu"]
+        if len(set(gpus)) < len(gpus):
+            raise ValueError("a GPU comes twice")
     if field.name == "trusted_proxies":
         networks(text)
     if field.name == "public_url":
         return _public_url(text)
     return value
+
+
+def _indexed(names: str) -> list[str]:
+    """Return a list of devices in which `cuda` is `cuda:0`."""
+    return ["cuda:0" if name == "cuda" else name for name in names.split(",")]
 
 
 def _public_url(text: str) -> str:

@@ -32,7 +32,7 @@ def wanted_files(
     """
     files, indices = ["model_index.json"], []
     for component, value in model_index.items():
-        if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
+        if component.startswith("_") or not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
             continue
         own = {name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")}
         found = find_weights(own, variant, pickle=pickle)

@@ -79,7 +79,7 @@ class ImageWriter:
                 from pipelines.output.measurement import evaluate
 
                 evaluation = evaluate(pixels, item.colors)
-            write_png(Path(item.path), pixels, recipe)
+            write_png(Path(item.path), pixels, recipe, item.origin)
         except Exception as error:
             log.exception("Image %s could not be finished", item.image_id)
             message = told(f"The image could not be finished: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The entry of the GPU process: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOGS`.
+"""The entry of the GPU process: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
 
 Orders come over the socket FD that is inherited from the server, and reports go back over it. torch takes seconds to
 import, so it is imported only once a thread reads orders and would notice the end of the server.
@@ -13,7 +13,8 @@ from logging.handlers import RotatingFileHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pipelines.protocol import Report, encode
+from pipelines.log_format import PrintableFormatter
+from pipelines.protocol import CannotStart, Report, encode
 from pipelines.worker.orders import Orders
 
 log = logging.getLogger("pipelines.worker")
@@ -21,9 +22,9 @@ log = logging.getLogger("pipelines.worker")
 
 def main() -> None:
     """Follow orders until the server is gone. Exits with status 1 if the device is lost or cannot be used."""
-    descriptor, device, memory_gib, logs = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
+    descriptor, device, memory_gib, log_file = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
     os.set_inheritable(descriptor, False)
-    _log_to(logs)
+    _log_to(log_file)
     pipe = Connection(descriptor)
     orders = Orders(pipe)
     sending = threading.Lock()
@@ -43,22 +44,26 @@ def main() -> None:
         engine = Engine(device, int(memory_gib * 2**30) or None, orders, report)
         gc.freeze()
         gc.enable()
+    except Exception as error:
+        log.exception("The GPU process cannot use the device %s", device)
+        report(CannotStart(f"{type(error).__name__}: {error}"))
+        sys.exit(1)
+    try:
         engine.serve()
     except Exception:
         log.exception("The GPU process cannot go on")
         sys.exit(1)
 
 
-def _log_to(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[
-            RotatingFileHandler(folder / "gpu-process.log", maxBytes=10_000_000, backupCount=3),
-            logging.StreamHandler(),
-        ],
-    )
+def _log_to(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3),
+        logging.StreamHandler(),
+    ]
+    for handler in handlers:
+        handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

@@ -17,6 +17,14 @@ def total_bytes(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[1]) if device.type == "cuda" else int(psutil.virtual_memory().total)
 
 
+def used_bytes(device: torch.device) -> int:
+    """Return how much memory is in use: of a GPU by all programs, of the CPU's memory by this process."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return int(total - free)
+    return int(psutil.Process().memory_info().rss)
+
+
 def limit_memory(device: torch.device, limit_bytes: int) -> None:
     """Let this process take at most this much memory from now on: of the GPU, or on a CPU in addition to what it holds."""
     if device.type == "cuda":

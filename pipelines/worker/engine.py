@@ -17,7 +17,8 @@ from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
-from pipelines.worker.library_logs import LibraryLogs
+from pipelines.worker.fingerprint import fingerprint
+from pipelines.worker.library_logs import about, keep_library_logs
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -38,9 +39,11 @@ class Engine:
         self, wanted_device: str, memory_limit: int | None, orders: Orders, report: Callable[[Report], None]
     ) -> None:
         """Take the device, and at most `memory_limit` bytes of its memory. Raises loader.NoDevice."""
-        self._library_logs = LibraryLogs()
+        keep_library_logs()
         self._orders, self._report = orders, report
-        device = choose_device(wanted_device, torch.cuda.device_count())
+        gpus = torch.cuda.device_count()
+        report(protocol.DevicesFound(gpus))
+        device = choose_device(wanted_device, gpus)
         if device.type == "cuda":
             # A box may have several; this makes it the one that is meant by everything that names none.
             torch.cuda.set_device(device)
@@ -72,12 +75,18 @@ class Engine:
 
     def serve(self) -> None:
         """Follow orders for ever. Raises what torch raises if the device is lost, or this process can no longer use it."""
-        self._report(protocol.Started(str(self._machine.device), self._machine.device_name))
+        device = self._machine.device
+        self._report(protocol.Started(str(device), self._machine.device_name, fingerprint(device)))
+        self._report_memory()
         while True:
             self._take_orders(wait=not self._busy)
             self._fill_slots()
             if self._running is not None:
                 self._tick(self._running)
+
+    def _report_memory(self) -> None:
+        device = self._machine.device
+        self._report(protocol.MemoryUsed(device_memory.total_bytes(device), device_memory.used_bytes(device)))
 
     @property
     def _running(self) -> SlotGroup | None:
@@ -96,14 +105,16 @@ class Engine:
                 case Generate():
                     self._waiting.append(order)
                     if self._running is not None:
-                        self._models.prefetch(order.card)
+                        with about(f"{order.card.name}, {order.item.image_id}"):
+                            self._models.prefetch(order.card)
                 case Cancel(image_id=image_id):
                     self._cancel(image_id)
                 case Pin(models=models):
                     self._models.pin(models)
                 case Load(card=card):
                     if self._busy:
-                        self._models.prefetch(card)
+                        with about(card.name):
+                            self._models.prefetch(card)
                     else:
                         self._group = None
                         self._load(card)
@@ -146,6 +157,7 @@ class Engine:
             model = self._load(order.card)
         if model is None:
             return None
+        self._report_memory()
         return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
 
     def _key_of(self, order: Generate) -> GroupKey:
@@ -161,7 +173,7 @@ class Engine:
     def _tick(self, group: SlotGroup) -> None:
         """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
         try:
-            with self._library_logs.about(group.described), computing():
+            with about(group.described), computing():
                 group.tick()
         except Exception as error:
             if is_fatal(error):
@@ -232,7 +244,7 @@ class Engine:
         waiting = tuple(order.item.image_id for order in self._waiting if order.card == card)
         started = time.perf_counter()
         try:
-            with self._library_logs.about(lambda: ", ".join((card.name, *waiting[:1]))):
+            with about(", ".join((card.name, *waiting[:1]))):
                 model = self._models.load(card)
         except Exception as error:
             if is_fatal(error):
@@ -245,6 +257,7 @@ class Engine:
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
         seconds = round(time.perf_counter() - started, 3)
         self._report(protocol.Loaded(card.name, model.revision, seconds, self._models.bytes_of(card.name)))
+        self._report_memory()
         return model
 
     def _unload(self, name: str) -> None:

@@ -72,8 +72,8 @@ def choose_device(wanted: str, gpus: int) -> torch.device:
     index = device.index or 0
     if index >= gpus:
         raise NoDevice(
-            f"BACKLOT_DEVICE={wanted} names a GPU, and torch {torch.__version__} sees {gpus} of them;"
-            " see to its driver, or set auto or cpu"
+            f"the device {wanted} is a GPU, and torch {torch.__version__} sees {gpus} of them;"
+            " see to its driver, or name other devices in BACKLOT_DEVICES"
         )
     return torch.device("cuda", index)
 

@@ -1,6 +1,8 @@
 """Building a model in host memory, in a thread, while another model works."""
 
 import threading
+from contextvars import copy_context
+from functools import partial
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.default_dtype import building
@@ -15,7 +17,9 @@ class Prefetch:
         """Begin to read and build it; `traced` is as for loader.load."""
         self.card, self._traced = card, traced
         self._outcome: LoadedModel | BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name=f"prefetch-{card.name}", daemon=True)
+        # In the context of whoever began it, so that the log says for which image.
+        read = partial(copy_context().run, self._read)
+        self._thread = threading.Thread(target=read, name=f"prefetch-{card.name}", daemon=True)
         self._thread.start()
 
     @property

@@ -1,5 +1,6 @@
 """The open slot group: the batch that runs, the orders in its slots, and what the server is told of them."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 STEPS_REPORT_S = 0.25
 #: Report a step's cost again if it is off by more than this part of what the server was told.
 COST_CHANGE = 0.1
+#: Numbers the steps that images take together, over all slot groups.
+_calls = itertools.count(1)
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -83,6 +86,9 @@ class SlotGroup:
         #: Steps that the server has not been told of, and when it last was told of some.
         self._steps: list[protocol.Step] = []
         self._steps_reported = 0.0
+        #: The number of the present denoiser step, and the images that took it.
+        self._call = 0
+        self._stepped: set[str] = set()
         #: The seconds a step that the server was last told.
         self._seconds_reported: float | None = None
         forget_peak(machine.device)
@@ -131,10 +137,14 @@ class SlotGroup:
 
     def tick(self) -> None:
         """Do the next denoising step, and report what came of it. Raises what the denoiser raises; then clear it."""
+        self._next_call()
         self._batch.tick()
         if time.monotonic() - self._steps_reported >= STEPS_REPORT_S:
             self._report_steps()
         self._report_cost()
+
+    def _next_call(self) -> None:
+        self._call, self._stepped = next(_calls), set()
 
     def clear(self) -> list[protocol.Generate]:
         """Drop every image; return their orders, in the order in which they entered."""
@@ -144,7 +154,11 @@ class SlotGroup:
     def _on_outcome(self, outcome: Outcome) -> None:
         match outcome:
             case Stepped(item=item, step=step):
-                self._steps.append(protocol.Step(item.image_id, step, time.time()))
+                if item.image_id in self._stepped:
+                    # A whole batch takes all of its steps in one tick.
+                    self._next_call()
+                self._stepped.add(item.image_id)
+                self._steps.append(protocol.Step(item.image_id, step, time.time(), self._call))
                 if step >= self.key.settings.steps:
                     self._report_steps()
                     self._report(protocol.StageReached((item.image_id,), protocol.Stage.DECODING))

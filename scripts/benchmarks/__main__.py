@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import cold, dispatch, palette, serving, simulate, swap, throughput
+from benchmarks import cold, devices, dispatch, palette, serving, simulate, swap, throughput
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "simulate": simulate.main,
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "serving": serving.main,
     "swap": swap.main,
     "palette": palette.main,
+    "devices": devices.main,
 }
 
 

@@ -17,6 +17,7 @@ RULES: dict[Place, Capability] = {
     **{("POST", f"/v1/{workflow.job_type.operation}"): Capability.CREATE for workflow in WORKFLOWS.values()},
     ("POST", "/v1/images/generations"): Capability.CREATE,
     ("POST", "/v1/jobs/{public_id}/cancel"): Capability.CREATE,
+    ("POST", "/v1/jobs/{public_id}/retry"): Capability.CREATE,
     ("GET", "/v1/jobs"): Capability.READ,
     ("GET", "/v1/jobs/{public_id}"): Capability.READ,
     ("GET", "/v1/jobs/{public_id}/events"): Capability.READ,

@@ -11,7 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from server import image_files
+from server import image_files, metrics
 from server.api import views
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
@@ -267,6 +267,7 @@ async def _delete(
     )
     if not removed:
         raise _unknown(entry_type, public_id)
+    metrics.images_removed.labels("client").inc()
     await image_files.remove_listed(database, settings.images, thumbnails)
 
 

@@ -1,15 +1,22 @@
 """`/healthz`, `/readyz`, `/metrics`."""
 
+import asyncio
+import shutil
+
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from server import metrics, nvml
+from server.disk_room import DiskRoom
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
-from server.scheduler.gpu import GpuState
+from server.scheduler.gpu_state import GpuState
+from server.scheduler.readiness import DeviceStatus
 from server.scheduler.scheduler import Scheduler
+from server.settings import Settings
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -32,9 +39,11 @@ class Readiness(msgspec.Struct, frozen=True):
     reason: str | None
     #: The models in memory.
     models: list[str]
-    #: What the GPU process does.
+    #: What the ablest GPU process does.
     gpu_process: GpuState
+    #: The first device that is up.
     device: str | None
+    devices: list[DeviceStatus]
     #: What stood in the way of each model that could not be loaded.
     load_errors: dict[str, str]
     #: The models that are being downloaded.
@@ -59,9 +68,10 @@ async def read_readiness(
     models_file: NamedDependency[ModelsFile],
     scheduler: NamedDependency[Scheduler],
     database: NamedDependency[Database],
+    disk: NamedDependency[DiskRoom],
 ) -> Response[Readiness]:
     gpus = scheduler.readiness()
-    reason = database.problem or gpus.reason
+    reason = database.problem or disk.look() or gpus.reason
     device = gpus.device
     body = Readiness(
         ready=reason is None,
@@ -69,6 +79,7 @@ async def read_readiness(
         models=gpus.loaded,
         gpu_process=gpus.state,
         device=None if device is None else f"{device.device} ({device.device_name})",
+        devices=gpus.devices,
         load_errors=scheduler.loads.errors,
         downloads=[
             DownloadView(name)
@@ -83,5 +94,16 @@ async def read_readiness(
 
 
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
-async def read_metrics() -> Response[bytes]:
+async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDependency[Settings]) -> Response[bytes]:
+    metrics.note_devices(scheduler.readiness().devices)
+    metrics.queue_depth.set(scheduler.backlog)
+    metrics.queue_oldest_seconds.set(scheduler.control.oldest_s)
+    metrics.queue_paused.set(scheduler.control.paused_at is not None)
+    metrics.disk_free.set(await asyncio.to_thread(_look_at_box, settings))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _look_at_box(settings: Settings) -> int:
+    """Note how the GPUs are, and return the bytes that are free on the disk."""
+    nvml.note_gpus()
+    return shutil.disk_usage(settings.data).free

@@ -21,6 +21,7 @@ from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
+from server.disk_room import DiskRoom
 from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts, jobs
@@ -147,6 +148,7 @@ async def create_images(
     settings: NamedDependency[Settings],
     database: NamedDependency[Database],
     scheduler: NamedDependency[Scheduler],
+    disk: NamedDependency[DiskRoom],
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
@@ -154,38 +156,34 @@ async def create_images(
 ) -> Response[Any]:
     """Wait for the job and return its images. If the client goes away first, cancel the job and give its credits back.
 
-    A stop of the server does the same, unless the request has an idempotency key: then a repetition finds the job.
+    The end of the server, a stop or a crash, does the same, unless the request has an idempotency key: then a repetition
+    finds the job. A repetition whose job was cancelled because the client had gone away makes another job.
     """
     body = await request.body()
     wanted = _check(decode_body(body))
     record = record_of(request.scope)
     submission = Submission(
         caller=request.user,
+        path="/v1/images/generations",
         body=body,
         raw=_spec(wanted, models),
         idempotency_key=idempotency_key,
         most_credits=max_credits,
+        awaited=idempotency_key is None,
         row=record.row,
     )
-    accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler)
-    record.job_id = accepted.job_id
-    record.written = job is not None
-
-    async def read() -> JobDetail:
-        client_id = request.user.client_id
-        found = await database.read(lambda connection: jobs.detail(connection, client_id, accepted.job_id))
-        if found is None:
-            raise JobNotFound(accepted.job_id)
-        return found
-
-    ended = await _unless_gone(
-        request,
-        follow(hub, accepted.job_id, read, lambda found: found.summary.status.ended, _LONGER_THAN_ANY_JOB_S),
-    )
+    while True:
+        accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler, disk)
+        record.job_id = accepted.job_id
+        record.written = job is not None
+        ended = await _unless_gone(request, _end_of(accepted.job_id, request.user, database, hub))
+        if job is not None or ended is None or not _was_left(ended):
+            break
+        # The client had gone away from its first request, whose job was ending as this one came. That is no answer.
     if ended is None:
         # The job of a repeated request is for the client that made it, and to be left alone if a repetition waits for it.
         if job is not None and (idempotency_key is None or not hub.is_followed(job.job_id)):
-            scheduler.cancel(job.job_id)
+            scheduler.cancel(job.job_id, client_gone=True)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         # Clients try again by themselves. Without a key that makes another job, so this one is not to be paid for too.
@@ -243,6 +241,23 @@ def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
     tier = min(card.limits.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
     ratio = min(RATIOS, key=lambda ratio: abs(log(ratio_of(ratio) / (width / height))))
     return tier, ratio
+
+
+async def _end_of(job_id: str, caller: Caller, database: Database, hub: EventHub) -> JobDetail:
+    """Return the job when it has ended, or when the server is stopping."""
+
+    async def read() -> JobDetail:
+        found = await database.read(lambda connection: jobs.detail(connection, caller.client_id, job_id))
+        if found is None:
+            raise JobNotFound(job_id)
+        return found
+
+    return await follow(hub, job_id, read, lambda found: found.summary.status.ended, _LONGER_THAN_ANY_JOB_S)
+
+
+def _was_left(ended: JobDetail) -> bool:
+    """Return whether a job ended because the client that waited for it went away."""
+    return ended.latest_event is not None and "client_gone" in ended.latest_event.extra
 
 
 async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetail]) -> JobDetail | None:

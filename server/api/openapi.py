@@ -36,7 +36,7 @@ _DESCRIPTIONS = {
     402: "INSUFFICIENT_BALANCE: no job was made and nothing was taken",
     403: "FORBIDDEN: the key lacks the capability; OPERATION_DISABLED",
     404: "JOB_NOT_FOUND or RESOURCE_NOT_FOUND: unknown, or another client's",
-    409: "IDEMPOTENCY_CONFLICT, PRICE_TOO_HIGH, JOB_NOT_CANCELLABLE or CONFLICT: nothing was made or charged",
+    409: "IDEMPOTENCY_CONFLICT, PRICE_TOO_HIGH, JOB_NOT_CANCELLABLE, JOB_NOT_RETRYABLE, CONFLICT: nothing was changed",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
     429: "RATE_LIMITED: wait as long as Retry-After says",
     503: "QUEUE_FULL, BUSY or DISK_FULL: nothing was charged; wait as long as Retry-After says",

@@ -7,11 +7,14 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from server.api.openapi import errors
 from server.api.request_log import record_of
-from server.errors import Invalid
+from server.disk_room import DiskRoom
+from server.errors import Invalid, JobNotFound, JobNotRetryable
+from server.jobs import JobStatus
+from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.jobs import Accepted
@@ -32,6 +35,9 @@ IDEMPOTENCY_KEY = Annotated[
 ]
 
 
+DRY_RUN = Annotated[
+    bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
+]
 MAX_CREDITS = Annotated[
     int | None,
     HeaderParameter(
@@ -55,6 +61,8 @@ def decode_body(body: bytes) -> Any:
 def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
     """Return the route of a workflow. The spec is decoded by the workflow alone, so it is no parameter of the handler."""
 
+    path = f"/v1/{workflow.job_type.operation}"
+
     @post(
         f"/{workflow.job_type.operation}",
         status_code=202,
@@ -72,33 +80,88 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
         models: NamedDependency[Models],
         database: NamedDependency[Database],
         scheduler: NamedDependency[Scheduler],
-        dry_run: Annotated[
-            bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
-        ] = False,
+        disk: NamedDependency[DiskRoom],
+        dry_run: DRY_RUN = False,
         idempotency_key: IDEMPOTENCY_KEY = None,
         max_credits: MAX_CREDITS = None,
     ) -> Response[Any]:
         """Take the price, log the request and make the job in one durable transaction; a 202 means it is on disk."""
         body = await request.body()
-        record = record_of(request.scope)
         submission = Submission(
             caller=request.user,
+            path=path,
             body=body,
             raw=decode_body(body),
             idempotency_key=idempotency_key,
             most_credits=max_credits,
-            row=record.row,
+            row=record_of(request.scope).row,
         )
-        if dry_run:
-            found = await workflows.estimate(workflow, submission, models, database, scheduler)
-            return Response(found, status_code=200)
-        accepted, job = await workflows.accept(workflow, submission, models, database, scheduler)
-        record.job_id = accepted.job_id
-        # The job's transaction wrote the row of the request log too.
-        record.written = job is not None
-        return Response(accepted, status_code=202)
+        return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
 
     return generate
+
+
+@post(
+    "/jobs/{public_id:str}/retry",
+    status_code=202,
+    summary="Try a failed job again",
+    tags=["jobs"],
+    responses={
+        **errors(402, 404, 409, 422, 503),
+        200: ResponseSpec(Estimate, generate_examples=False, description="The answer to a dry run"),
+        202: ResponseSpec(Accepted, generate_examples=False, description="The new job is on disk, and paid for"),
+    },
+)
+async def retry_job(
+    request: Request[Caller, Any, Any],
+    public_id: FromPath[str],
+    models: NamedDependency[Models],
+    database: NamedDependency[Database],
+    scheduler: NamedDependency[Scheduler],
+    disk: NamedDependency[DiskRoom],
+    dry_run: DRY_RUN = False,
+    idempotency_key: IDEMPOTENCY_KEY = None,
+    max_credits: MAX_CREDITS = None,
+) -> Response[Any]:
+    """Make a new job of the same spec, at the price of now. A spec without a seed gets another one."""
+    client_id = request.user.client_id
+    failed = await database.read(lambda connection: jobs.detail(connection, client_id, public_id))
+    if failed is None:
+        raise JobNotFound(public_id)
+    if failed.summary.status is not JobStatus.FAILURE:
+        raise JobNotRetryable(f"Job {public_id} has not failed: its status is {failed.summary.status}")
+    submission = Submission(
+        caller=request.user,
+        path=f"/v1/jobs/{public_id}/retry",
+        body=b"",
+        raw=failed.request,
+        idempotency_key=idempotency_key,
+        most_credits=max_credits,
+        row=record_of(request.scope).row,
+    )
+    workflow = WORKFLOWS[failed.summary.job_type]
+    return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
+
+
+async def _answer(
+    request: Request[Caller, Any, Any],
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
+    dry_run: bool,
+) -> Response[Any]:
+    if dry_run:
+        found = await workflows.estimate(workflow, submission, models, database, scheduler, disk)
+        return Response(found, status_code=200)
+    accepted, job = await workflows.accept(workflow, submission, models, database, scheduler, disk)
+    record = record_of(request.scope)
+    record.job_id = accepted.job_id
+    # The job's transaction wrote the row of the request log too.
+    record.written = job is not None
+    return Response(accepted, status_code=202)
 
 
 ROUTES = [route(workflow) for workflow in WORKFLOWS.values()]

@@ -69,6 +69,14 @@ def of_job(connection: sqlite3.Connection, job_id: int) -> list[ArtifactRow]:
     ]
 
 
+def job_of(connection: sqlite3.Connection, public_id: str) -> str | None:
+    """Return the public id of the job that made an artifact; None if there is no such artifact."""
+    row = connection.execute(
+        "SELECT jobs.public_id FROM artifacts JOIN jobs ON jobs.id = job_id WHERE artifacts.public_id = ?", (public_id,)
+    ).fetchone()
+    return None if row is None else str(row["public_id"])
+
+
 def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | None:
     """Return where an artifact's image is; None if there is no such artifact, or its image was removed."""
     row = connection.execute(

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from server.ledger.reserve import Reserve
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,10 @@ class Database:
         self.path = path
         #: Since when another program has kept this one from writing, on the monotonic clock; None if nothing is kept.
         self.locked_since: float | None = None
+        #: Room that is given up when the disk is full. A server holds it; a command has none.
+        self.reserve = Reserve(path.with_name("reserve"))
+        #: Writes that were refused since the disk was full; 0 if it takes them.
+        self._refused_by_disk = 0
         #: What is wrong with the database's files; None if they are those that were opened.
         self.missing: str | None = None
         self._work: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
@@ -146,6 +152,8 @@ class Database:
     def problem(self) -> str | None:
         """Return why nothing is written now; None if it is."""
         since = self.locked_since
+        if self._refused_by_disk:
+            return f"the disk with {self.path} is full; remove files"
         if self.missing is None and since is not None and time.monotonic() - since > WORTH_TELLING_S:
             return f"another program has had the write lock of {self.path} for {time.monotonic() - since:.0f} s"
         return self.missing
@@ -204,8 +212,14 @@ class Database:
                 waiting.clear()
             except _Locked:
                 group = self._give_up(waiting, closing_at)
+            except _Full as full:
+                waiting.extendleft(reversed(full.group))
+                if self.reserve.release():
+                    continue
+                group = self._refuse(waiting)
             else:
                 self._unlocked()
+                self._has_room()
             if group:
                 _answer(group)
         connection.close()
@@ -236,6 +250,22 @@ class Database:
             (write.done, None, DatabaseBusy(f"another program has the write lock of {self.path}")) for write in over
         ]
 
+    def _refuse(self, waiting: deque[Write]) -> list[Outcome]:
+        """Take out all writes: the disk takes none of them. Say so once."""
+        if not self._refused_by_disk:
+            log.error("The disk with %s is full, and nothing can be written; remove files", self.path)
+        self._refused_by_disk += len(waiting)
+        refused: list[Outcome] = [
+            (write.done, None, DatabaseFull("the disk with the database is full")) for write in waiting
+        ]
+        waiting.clear()
+        return refused
+
+    def _has_room(self) -> None:
+        refused, self._refused_by_disk = self._refused_by_disk, 0
+        if refused:
+            log.info("The disk takes the database's writes again; %d were refused", refused)
+
     def _unlocked(self) -> None:
         since, self.locked_since = self.locked_since, None
         if since is not None and time.monotonic() - since > WORTH_TELLING_S:
@@ -244,6 +274,13 @@ class Database:
 
 class _Locked(Exception):
     """Another program has the write lock."""
+
+
+class _Full(Exception):
+    """The disk is full, and nothing of a group was kept."""
+
+    def __init__(self, group: list[Write]) -> None:
+        self.group = group
 
 
 class _Files:
@@ -278,7 +315,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _commit(connection: sqlite3.Connection, waiting: deque[Write]) -> list[Outcome]:
     """Take the next group of writes and commit them all at once; one that raises undoes itself alone.
 
-    Raises _Locked, and takes nothing, if another program has the write lock.
+    Raises _Locked, and takes nothing, if another program has the write lock; _Full, with what it took, if the disk is full.
     """
     group: list[Write] = []
     outcomes: list[Outcome] = []
@@ -294,25 +331,26 @@ def _commit(connection: sqlite3.Connection, waiting: deque[Write]) -> list[Outco
                     if isinstance(error, sqlite3.Error) and not connection.in_transaction:
                         # SQLite has rolled back the whole group by itself, as it does if the disk is full.
                         raise
+                    if _is_full(error):
+                        raise
                     connection.execute("ROLLBACK TO member")
-                    outcomes.append((write.done, None, _told(error)))
+                    outcomes.append((write.done, None, error))
                 connection.execute("RELEASE member")
     except sqlite3.Error as error:
         if not group and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
             raise _Locked from None
+        if _is_full(error):
+            raise _Full(group) from None
         log.exception("A commit of %d writes failed; none of them is kept", len(group))
         if not group:
             group = list(waiting)
             waiting.clear()
-        return [(write.done, None, _told(error)) for write in group]
+        return [(write.done, None, error) for write in group]
     return outcomes
 
 
-def _told(error: BaseException) -> BaseException:
-    """Return what the waiting caller gets for an error of its write."""
-    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-        return DatabaseFull("the disk with the database is full")
-    return error
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _answer(outcomes: list[Outcome]) -> None:

@@ -42,15 +42,21 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     #: What the client's transactions call it.
     label: str
     priority: int = 0
+    #: One request waits for it, and nobody wants it if that goes away.
+    awaited: bool = False
+    test: bool = False
 
 
 class Idempotency(msgspec.Struct, frozen=True):
+    """A key, and the request that it stands for."""
+
     key: str
+    path: str
     body_hash: bytes
 
 
-class BodyDiffers(Exception):
-    """The idempotency key was used with another body."""
+class KeyUsed(Exception):
+    """The idempotency key was used for another request."""
 
 
 class BalanceTooLow(Exception):
@@ -65,7 +71,7 @@ def accept(
 ) -> tuple[Accepted, Job | None]:
     """Make the job, take its price and log the request, or none of it. The job is None if this repeats an earlier request.
 
-    Raises BalanceTooLow and BodyDiffers.
+    Raises BalanceTooLow and KeyUsed.
     """
     if idempotency is not None and (earlier := repeated(connection, new.client_id, idempotency)) is not None:
         return earlier, None
@@ -73,8 +79,8 @@ def accept(
     moment = now()
     job_id = connection.execute(
         "INSERT INTO jobs"
-        " (public_id, client_id, job_type, status, request, plan, credits_cost, priority, last_seq, created_at)"
-        " VALUES (?, ?, ?, 'NOT_STARTED', ?, ?, ?, ?, 1, ?) RETURNING id",
+        " (public_id, client_id, job_type, status, request, plan, credits_cost, priority, awaited, last_seq, created_at)"
+        " VALUES (?, ?, ?, 'NOT_STARTED', ?, ?, ?, ?, ?, 1, ?) RETURNING id",
         (
             public_id,
             new.client_id,
@@ -83,6 +89,7 @@ def accept(
             _text(new.plan),
             new.credits_cost,
             new.priority,
+            new.awaited,
             moment,
         ),
     ).fetchone()["id"]
@@ -93,9 +100,9 @@ def accept(
     accepted = Accepted(row.id, public_id, JobStatus.NOT_STARTED, new.credits_cost, new.plan.understood)
     if idempotency is not None:
         connection.execute(
-            "INSERT OR REPLACE INTO idempotency_keys (client_id, key, body_hash, response, created_at)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (new.client_id, idempotency.key, idempotency.body_hash, _text(accepted), moment),
+            "INSERT OR REPLACE INTO idempotency_keys (client_id, key, path, body_hash, response, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (new.client_id, idempotency.key, idempotency.path, idempotency.body_hash, _text(accepted), moment),
         )
     job = Job(
         job_id=public_id,
@@ -104,21 +111,38 @@ def accept(
         request=new.request,
         plan=new.plan,
         priority=new.priority,
+        awaited=new.awaited,
+        test=new.test,
+        credits_cost=new.credits_cost,
     )
     return accepted, job
 
 
 def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempotency) -> Accepted | None:
-    """Return the first answer to this idempotency key within its span; None if there was none. Raises BodyDiffers."""
+    """Return the first answer to this idempotency key within its span; None if there was none. Raises KeyUsed.
+
+    A job that was cancelled because its client went away is no answer: the client that comes back gets another one.
+    """
     row = connection.execute(
-        "SELECT body_hash, response FROM idempotency_keys WHERE client_id = ? AND key = ? AND created_at > ?",
+        "SELECT path, body_hash, response FROM idempotency_keys WHERE client_id = ? AND key = ? AND created_at > ?",
         (client_id, idempotency.key, ago(IDEMPOTENCY_SPAN)),
     ).fetchone()
     if row is None:
         return None
-    if row["body_hash"] != idempotency.body_hash:
-        raise BodyDiffers
-    return msgspec.json.decode(row["response"], type=Accepted)
+    if row["body_hash"] != idempotency.body_hash or row["path"] not in (None, idempotency.path):
+        raise KeyUsed
+    accepted = msgspec.json.decode(row["response"], type=Accepted)
+    return None if _was_left(connection, accepted.job_id) else accepted
+
+
+def _was_left(connection: sqlite3.Connection, public_id: str) -> bool:
+    """Return whether a job ended because the client that waited for it went away."""
+    row = connection.execute(
+        "SELECT 1 FROM jobs JOIN events ON events.job_id = jobs.id AND seq = last_seq"
+        " WHERE public_id = ? AND status = 'FAILURE' AND json_extract(extra, '$.client_gone')",
+        (public_id,),
+    ).fetchone()
+    return row is not None
 
 
 def forget_idempotency_keys(connection: sqlite3.Connection) -> int:
@@ -129,8 +153,9 @@ def forget_idempotency_keys(connection: sqlite3.Connection) -> int:
 def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
     """Return every job that has not ended, oldest first."""
     rows = connection.execute(
-        "SELECT public_id, client_id, job_type, request, plan, attempts, priority, status FROM jobs"
-        " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY id"
+        "SELECT jobs.public_id, client_id, job_type, request, plan, attempts, priority, awaited, status, test, credits_cost"
+        " FROM jobs JOIN clients ON clients.id = client_id"
+        " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY jobs.id"
     ).fetchall()
     return [
         (
@@ -142,6 +167,9 @@ def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
                 plan=msgspec.json.decode(row["plan"], type=Plan),
                 attempts=row["attempts"],
                 priority=row["priority"],
+                awaited=bool(row["awaited"]),
+                test=bool(row["test"]),
+                credits_cost=row["credits_cost"],
             ),
             JobStatus(row["status"]),
         )

@@ -333,6 +333,19 @@ def m006_image_life(db: sqlite_utils.Database) -> None:
 
 
 @migrations()
+def m007_what_keys_and_jobs_are_for(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- The path of the request that the key was used for; null if that was before this column.
+        ALTER TABLE idempotency_keys ADD COLUMN path TEXT;
+        -- 1 if the job is for one request that waits for it, and for nobody if that goes away.
+        ALTER TABLE jobs ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0 CHECK (awaited IN (0, 1));
+        """,
+    )
+
+
+@migrations()
 def m008_operator(db: sqlite_utils.Database) -> None:
     _run(
         db,

@@ -5,24 +5,63 @@ Money is never touched: what was paid for an image stays paid.
 
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from server.clock import now
 from server.ledger.catalog import EntryType
 
 
+class Removed(msgspec.Struct, frozen=True):
+    public_id: str
+    #: The public id of the job that made it.
+    job: str
+
+
 def remove(connection: sqlite3.Connection, client_id: int, entry_type: EntryType, public_id: str) -> bool:
-    """Remove the client's entry and list its file; return False if it is unknown, of another type or another client's."""
-    row = connection.execute(
-        "DELETE FROM catalog WHERE client_id = ? AND entry_type = ? AND public_id = ? RETURNING artifact_id",
-        (client_id, entry_type, public_id),
-    ).fetchone()
-    if row is None:
-        return False
-    removed = connection.execute(
-        "UPDATE artifacts SET removed_at = ? WHERE id = ? RETURNING path", (now(), row["artifact_id"])
-    ).fetchone()
-    connection.execute("INSERT OR IGNORE INTO removed_files (path) VALUES (?)", (removed["path"],))
-    return True
+    """Remove the client's image; return False if it is unknown, of another type or another client's."""
+    found = "client_id = ? AND entry_type = ? AND public_id = ?"
+    return bool(_remove(connection, found, (client_id, entry_type, public_id)))
+
+
+def remove_archived(connection: sqlite3.Connection, before: str, limit: int) -> list[Removed]:
+    """Remove up to `limit` images that were archived before a moment, and return them. Favourites stay."""
+    return _remove(
+        connection,
+        "id IN (SELECT id FROM catalog WHERE archived_at < ? AND NOT favourite ORDER BY archived_at LIMIT ?)",
+        (before, limit),
+    )
+
+
+def remove_oldest(connection: sqlite3.Connection, limit: int) -> list[Removed]:
+    """Remove up to `limit` images, first those archived longest, then the oldest, and return them. Favourites stay."""
+    return _remove(
+        connection,
+        "id IN (SELECT id FROM catalog WHERE NOT favourite"
+        " ORDER BY archived_at IS NULL, coalesce(archived_at, created_at) LIMIT ?)",
+        (limit,),
+    )
+
+
+def _remove(connection: sqlite3.Connection, which: str, values: tuple[Any, ...]) -> list[Removed]:
+    entries = connection.execute(
+        f"DELETE FROM catalog WHERE {which} RETURNING public_id, artifact_id,"
+        " (SELECT public_id FROM jobs WHERE jobs.id = job_id) AS job",
+        values,
+    ).fetchall()
+    for entry in entries:
+        artifact = connection.execute(
+            "UPDATE artifacts SET removed_at = ? WHERE id = ? RETURNING path", (now(), entry["artifact_id"])
+        ).fetchone()
+        connection.execute("INSERT OR IGNORE INTO removed_files (path) VALUES (?)", (artifact["path"],))
+    return [Removed(entry["public_id"], entry["job"]) for entry in entries]
+
+
+def kept_files(connection: sqlite3.Connection) -> list[str]:
+    """Return the files of all images in the catalogue, relative to the images folder."""
+    rows = connection.execute("SELECT path FROM catalog JOIN artifacts ON artifacts.id = catalog.artifact_id")
+    return [row["path"] for row in rows]
 
 
 def files(connection: sqlite3.Connection) -> list[str]:

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from pipelines.printable import printable_lines
 from server.data_folder import Unusable
 from server.ledger.backup import DamagedCopy
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
@@ -21,7 +22,6 @@ from server.operator.models import models
 from server.operator.replay import replay
 from server.operator.requests import requests
 from server.operator.webhooks import webhooks
-from server.printable import printable_lines
 from server.settings import SettingsError
 
 #: Errors whose message is all that the operator needs.

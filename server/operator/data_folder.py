@@ -5,10 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from pipelines.printable import printable
 from server.ledger.database import connect, migrate, transaction
 from server.operator.errors import CommandError
 from server.operator.running_servers import data_folders_in_use
-from server.printable import printable
 from server.settings import Settings
 
 

@@ -38,12 +38,14 @@ async def ask(settings: Settings, purpose: str, orders: Sequence[Order], answer:
 
     def on_exit(status: int) -> None:
         if not done.done():
-            done.set_exception(CommandError(f"the GPU process ended with status {status}; its log in {logs} says why"))
+            done.set_exception(
+                CommandError(f"the GPU process ended with status {status}; its log, {log_file}, says why")
+            )
 
     # The server's own work comes first, and its log is not for what happens here.
-    logs = settings.logs / purpose
+    log_file = settings.logs / purpose / "gpu-process.log"
     os.nice(10)
-    process = GpuProcess(settings.device, settings.memory_gib, logs, silent=True)
+    process = GpuProcess(settings.local_devices[0], settings.memory_gib, log_file, silent=True)
     process.follow(on_report, on_exit)
     for order in orders:
         process.send(order)

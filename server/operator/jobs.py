@@ -1,6 +1,7 @@
 """`backlot jobs`: the jobs of all clients."""
 
 import time
+from pathlib import Path
 
 import click
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from server.data_folder import AlreadyRunning, hold
 from server.jobs import JobStatus
-from server.ledger import job_reports, queue_orders
+from server.ledger import artifacts, job_reports, queue_orders
 from server.ledger import jobs as ledger
 from server.ledger.job_reports import WholeJob
 from server.operator.arguments import Name, Whole
@@ -39,14 +40,15 @@ def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> 
 
 
 @jobs.command("show")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_or_image", metavar="ID|IMAGE.png")
 @json_option
-def show_(job_id: str, as_json: bool) -> None:
-    """Show a job: what was asked, what it was resolved to, and all that happened to it."""
+def show_(job_or_image: str, as_json: bool) -> None:
+    """Show a job: what was asked, what it was resolved to, and all that happened to it. An image's id or file will do."""
+    public_id = _id_in(Path(job_or_image)) if job_or_image.lower().endswith(".png") else job_or_image
     with reading(read_settings()) as connection:
-        found = job_reports.whole(connection, job_id)
+        found = job_reports.whole(connection, artifacts.job_of(connection, public_id) or public_id)
     if found is None:
-        raise _unknown(job_id)
+        raise _unknown(public_id)
     show(msgspec.to_builtins(found), _in_lines(found), as_json=as_json)
 
 
@@ -77,6 +79,19 @@ def cancel(job_id: str, as_json: bool) -> None:
     elif ended.reason != FailureReason.CANCELLED:
         text = f"{job_id} had ended before, with status {ended.status}"
     show(msgspec.to_builtins(ended), text, as_json=as_json)
+
+
+def _id_in(image: Path) -> str:
+    """Return the id of the job that made an image file, by its text or else by its name."""
+    # Imported here: Pillow takes longer to import than the other commands to run.
+    from pipelines.origin import read_origin
+
+    try:
+        origin = read_origin(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CommandError(f"{image} cannot be read as a PNG: {error}") from error
+    # Files of earlier versions are named by the job, or by the image's id.
+    return image.stem[:26] if origin is None else origin.job
 
 
 def _await_end(settings: Settings, job_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from server.printable import printable, printable_lines
+from pipelines.printable import printable, printable_lines
 
 #: Every command whose answer a script may read has this option.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

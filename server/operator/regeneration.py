@@ -11,6 +11,7 @@ from PIL import Image
 from pipelines import protocol
 from pipelines.colors import parse_color
 from pipelines.model_card import ModelCard
+from pipelines.origin import Origin, read_origin
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
@@ -44,11 +45,11 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
         )
     with TemporaryDirectory(prefix="backlot-replay-") as folder:
         again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, recipe, again))
+        made = asyncio.run(_make(settings, card, recipe, read_origin(image), again))
         return _compare(image, recipe, again, made)
 
 
-async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Path) -> Recipe:
+async def _make(settings: Settings, card: ModelCard, recipe: Recipe, origin: Origin | None, target: Path) -> Recipe:
     item = protocol.Item(
         "replay",
         recipe.seed,
@@ -58,6 +59,7 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, target: Pat
         colors=tuple(map(parse_color, recipe.colors)),
         palette=recipe.palette,
         deliver_flawed=True,
+        origin=origin,
     )
     order = protocol.Generate(
         card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
@@ -70,7 +72,7 @@ def _recipe_in(report: protocol.Report) -> Recipe | None:
     match report:
         case protocol.Generated(recipe=recipe):
             return recipe
-        case protocol.Failed() | protocol.BatchFailed():
+        case protocol.Failed() | protocol.BatchFailed() | protocol.LoadFailed():
             raise CommandError(f"{report.reason}: {report.message}")
         case _:
             return None

@@ -14,6 +14,8 @@ import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.origin import Origin
+from server import metrics
 from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
 from server.scheduler.gpu import Gpu
@@ -176,6 +178,9 @@ class ActiveJobs:
         before = job.attempts
         image.state = ImageState.IN_FLIGHT
         image.attempts += 1
+        if not job.in_progress:
+            labels = (job.accepted.plan.model, job.accepted.client_class)
+            metrics.job_wait_seconds.labels(*labels).observe(now - job.submitted)
         if not job.in_progress or job.attempts > before:
             job.in_progress = True
             self._settlement.start(job.accepted.job_id, job.attempts)
@@ -191,6 +196,7 @@ class ActiveJobs:
             palette=generation.palette,
             evaluate=plan.evaluate,
             deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
+            origin=_origin(job.accepted),
         )
 
     def _add(self, accepted: Job) -> ActiveJob:
@@ -303,13 +309,19 @@ class ActiveJobs:
 
     # ── how a job ends ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a job and return whether it ends as cancelled. Images in a GPU process end at their next denoising step."""
+    def cancel(self, job_id: str, *, client_gone: bool = False) -> bool:
+        """Cancel a job and return whether it ends as cancelled. Images in a GPU process end at their next denoising step.
+
+        `client_gone` says that the client that waited for it went away.
+        """
         job = self._jobs.get(job_id)
         if job is None:
             return False
         message = f"Cancelled while {'running' if job.images_in(ImageState.IN_FLIGHT) else 'waiting'}"
-        self._withdraw(job, Ending(FailureReason.CANCELLED, message, {}))
+        ending = Ending(FailureReason.CANCELLED, message, {})
+        if client_gone:
+            ending = Ending(FailureReason.CANCELLED, f"{message}: its client went away", {"client_gone": True})
+        self._withdraw(job, ending)
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
 
@@ -387,6 +399,10 @@ class ActiveJobs:
         del self._jobs[job.accepted.job_id]
         for image in job.images:
             del self._images[image.image_id]
+
+
+def _origin(job: Job) -> Origin:
+    return Origin(job.job_id, job.plan.display_name, job.request.get("scene_type"), job.request.get("mood"))
 
 
 def _next_attempt(image: Image) -> str:

@@ -40,6 +40,10 @@ class BatchSizes:
             self._key(gpu, key.model, key.width, key.height), card.limits.allowed_batch_sizes, images
         )
 
+    def seconds_per_image(self, gpu: Gpu, key: BatchKey) -> float | None:
+        """Return the seconds that one image of many takes on this device; None if nothing was measured."""
+        return self._costs.seconds_per_image(self._key(gpu, key.model, key.width, key.height), key.steps)
+
     def _key(self, gpu: Gpu, model: str, width: int, height: int) -> CostKey:
         # What fits depends on the memory limit, so costs under another limit are those of another device.
         limit = f", at most {self._memory_gib:g} GiB" if self._memory_gib else ""

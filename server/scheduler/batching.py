@@ -105,6 +105,14 @@ class Close(msgspec.Struct, frozen=True):
 BatchSizeFor = Callable[[BatchKey, int], int]
 
 
+def has_room(groups: SlotGroups) -> bool:
+    """Return whether a GPU could be sent an image, for its last group or for another one."""
+    group = groups.last
+    if group is None or group.closing:
+        return groups.following is None
+    return len(group.images) < (AHEAD if group is groups.following else group.batch_size + AHEAD)
+
+
 def next_action(
     groups: SlotGroups,
     queue: Queue,
@@ -117,18 +125,13 @@ def next_action(
 
     `elsewhere` are the models that this GPU leaves in the queue.
     """
-    if queue.paused:
-        # The slots that are open stay open for the images that may go on soon.
+    if queue.paused or not has_room(groups):
+        # The slots that are open while the queue is paused stay open for the images that may go on soon.
         return None
     group = groups.last
     if group is None or group.closing:
-        if groups.following is not None:
-            return None
         image = queue.next(now, gpu, elsewhere)
         return None if image is None else Open(image, batch_size_for(image.key, queue.waiting_for(image.key)))
-    room = AHEAD if group is groups.following else group.batch_size + AHEAD
-    if len(group.images) >= room:
-        return None
     image = queue.next_for(group.key, now, gpu, elsewhere)
     if image is None or image.isolated:
         # What waits needs other slots. If nothing waits for this GPU, the group stays open for what may come.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from server.ledger import queue_orders
 from server.ledger.database import Database
@@ -47,6 +48,12 @@ class Control:
     def standings(self) -> list[Standing]:
         """Return the jobs that have not ended, in the order in which they are served."""
         return standings(self._jobs)
+
+    @property
+    def oldest_s(self) -> float:
+        """Return how long the oldest waiting image has waited, in seconds; 0 if none waits."""
+        oldest = self._queue.oldest
+        return 0.0 if oldest is None else max(0.0, time.monotonic() - oldest)
 
     async def follow_command(self) -> None:
         """Cancel the jobs that `backlot jobs cancel` names, until this is cancelled."""

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Sequence
 
-from server import metrics
 from server.models_watch import ModelsFile
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
-from server.scheduler.batching import Close, Enter, Open, SlotGroup, next_action
+from server.scheduler.batching import Close, Enter, Open, SlotGroup, has_room, next_action
 from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
+from server.scheduler.placement import Served, left_to_others
 from server.scheduler.queue import BatchKey, Queue
 
 
@@ -34,16 +34,24 @@ class Feeder:
         self._models = models
         self._loads = loads
         self._most_in_flight = most_in_flight
+        #: Seconds that the last load of each model took.
+        self._load_s: dict[str, float] = {}
+
+    def loaded(self, model: str, seconds: float) -> None:
+        """Note how long a model took to load."""
+        self._load_s[model] = seconds
 
     def prepare(self, gpu: Gpu) -> None:
-        """Tell a GPU which models stay in memory. If no image waits, let it have the default one at hand."""
+        """Tell a GPU which models stay in memory. If no image waits, let it have them, or else the default one, at hand."""
         if not gpu.is_up:
             return
         models = self._models.current
-        gpu.pin(name for name, card in models.enabled.items() if card.pinned)
-        at_hand = not len(self._queue) and gpu.groups.current is None
-        if at_hand and models.default_model not in self._loads.held:
-            gpu.load(models.default)
+        gpu.pin(name for name, card in models.enabled.items() if card.is_pinned_on(gpu.name))
+        if not len(self._queue) and gpu.groups.current is None:
+            own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
+            for card in own or [models.default]:
+                if card.name not in self._loads.held:
+                    gpu.load(card)
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml: nothing more enters slot groups whose card is another one now."""
@@ -54,24 +62,29 @@ class Feeder:
 
     def advance(self) -> None:
         """Send what may be sent, to one GPU after the other, until there is nothing left to do."""
-        now = time.monotonic()
-        while any([self._act(gpu, now) for gpu in self._gpus]):  # noqa: C419  each GPU has its chance in every round
-            pass
         self._loads.want({self._models.current.default_model} | {key.model for key in self._queue.waiting})
-        metrics.queue_depth.set(len(self._queue))
-        metrics.running.set(sum(len(gpu.in_flight) for gpu in self._gpus))
-        metrics.slots.set(sum(gpu.groups.open_slots for gpu in self._gpus))
+        if not len(self._queue):
+            return
+        now = time.monotonic()
+        able = [gpu for gpu in self._gpus if self._can_take(gpu)]
+        while able:
+            # The idlest goes first, and of those the ones that have a model. Each has its chance in every round, and one that
+            # has nothing to do now has none later.
+            able.sort(key=lambda gpu: (len(gpu.in_flight), not gpu.loaded))
+            able = [gpu for gpu in able if self._act(gpu, now)]
 
     def _act(self, gpu: Gpu, now: float) -> bool:
         """Take the next action for a GPU, and return whether there was one."""
-        if not gpu.is_up or len(gpu.in_flight) >= self._most_in_flight:
+        if not self._can_take(gpu):
             return False
         models = self._models.current.models
 
         def batch_size_for(key: BatchKey, images: int) -> int:
-            return self._batch_sizes.best(gpu, models[key.model], key, images)
+            # What waits is shared with the GPUs that could begin on it at once.
+            idle = sum(key.model in other.loaded and not other.in_flight for other in self._gpus if other is not gpu)
+            return self._batch_sizes.best(gpu, models[key.model], key, -(-images // (1 + idle)))
 
-        action = next_action(gpu.groups, self._queue, gpu.affinity, now, batch_size_for, self._loads.held)
+        action = next_action(gpu.groups, self._queue, gpu.affinity, now, batch_size_for, self._elsewhere(gpu))
         match action:
             case Open(image=image, batch_size=batch_size):
                 # No neighbour may follow an isolated image.
@@ -83,3 +96,31 @@ class Feeder:
             case Close(group=group):
                 group.closing = True
         return action is not None
+
+    def _can_take(self, gpu: Gpu) -> bool:
+        return gpu.is_up and has_room(gpu.groups) and len(gpu.in_flight) < self._most_in_flight
+
+    def _elsewhere(self, gpu: Gpu) -> frozenset[str]:
+        """Return the models that this GPU leaves in the queue: to others, or until they may be loaded."""
+        others = {key.model for key in self._queue.waiting if not gpu.serves(key.model)}
+        return self._loads.held | left_to_others(
+            {model: self._served(model) for model in others}, is_empty=not gpu.loaded
+        )
+
+    def _served(self, model: str) -> Served:
+        serving = [gpu for gpu in self._gpus if gpu.is_up and gpu.serves(model)]
+        seconds = [
+            (images, self._batch_sizes.seconds_per_image(serving[0], key))
+            for key, images in self._queue.waiting.items()
+            if serving and key.model == model
+        ]
+        known = [(images, each) for images, each in seconds if each is not None]
+        # Keys that were not measured are taken to be like those that were.
+        counted = sum(images for images, _ in known)
+        backlog_s = sum(images * each for images, each in known)
+        waiting = sum(images for images, _ in seconds)
+        return Served(
+            gpus=len(serving),
+            backlog_s=backlog_s * waiting / counted if counted else None,
+            load_s=self._load_s.get(model),
+        )

@@ -4,9 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -16,39 +14,15 @@ from pipelines.model_card import ModelCard
 from server import metrics
 from server.scheduler.batching import SlotGroup, SlotGroups, suspects
 from server.scheduler.bounds import Bounds
-from server.scheduler.process import Process, ProcessFactory
+from server.scheduler.calls import Calls
+from server.scheduler.devices import AUTO, Device
+from server.scheduler.gpu_state import TRANSITIONS, UP, GpuState
+from server.scheduler.process import Process
 from server.scheduler.queue import Affinity
 from server.scheduler.recovery import Happened
 from server.scheduler.watchdog import Verdict, Watchdog
 
 log = logging.getLogger(__name__)
-
-
-class GpuState(StrEnum):
-    """What a GPU process does, the ablest state first. `/readyz` shows these words."""
-
-    #: It generates images.
-    RUNNING = "running"
-    #: It waits for orders.
-    READY = "ready"
-    #: It reads a model into memory, and does nothing else.
-    LOADING = "loading"
-    #: It imports torch and looks for its device.
-    STARTING = "starting"
-    #: It has ended, and the server starts another, perhaps after a pause.
-    RESTARTING = "restarting"
-    #: It was not started, or the server is stopping.
-    STOPPED = "stopped"
-
-
-_UP = {GpuState.RUNNING, GpuState.READY, GpuState.LOADING}
-#: The states that may follow each state.
-TRANSITIONS = {
-    GpuState.STOPPED: {GpuState.STARTING, GpuState.STOPPED},
-    GpuState.STARTING: {GpuState.READY, GpuState.RESTARTING, GpuState.STOPPED},
-    GpuState.RESTARTING: {GpuState.STARTING, GpuState.STOPPED},
-    **{state: {*_UP, GpuState.RESTARTING, GpuState.STOPPED} for state in _UP},
-}
 
 
 class Crash(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,17 +43,23 @@ class Gpu:
 
     def __init__(
         self,
-        start_process: ProcessFactory,
-        log_file: Path,
+        device: Device,
         bounds: Bounds,
         on_report: Callable[["Gpu", protocol.Report], None],
-        on_crash: Callable[["Gpu", Crash], None],
+        on_crash: Callable[[Crash], None],
     ) -> None:
         """Take the two functions that are told, on the event loop, what happens after this object has noted it."""
-        self.log_file = log_file
+        self.place = device
+        #: The device's name; of one that its process chooses, AUTO until then.
+        self.name = device.name
         self.state = GpuState.STOPPED
         #: What the process said when it was up; None until then.
         self.device: protocol.Started | None = None
+        self.memory: protocol.MemoryUsed | None = None
+        #: Why the last process ended; None once another one is up.
+        self.problem: str | None = None
+        #: Images generated since the server started.
+        self.images = 0
         self.affinity = Affinity()
         self.groups = SlotGroups()
         #: The images sent that have not come to an end, in the order in which they were sent.
@@ -90,14 +70,16 @@ class Gpu:
         self.loading: str | None = None
         #: Crashes since the last image was generated.
         self.crashes = 0
-        self._start_process = start_process
         self._bounds = bounds
         self._on_report = on_report
         self._on_crash = on_crash
         self._process: Process | None = None
         self._watchdog = Watchdog(self._kill)
+        self._calls = Calls()
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
+        #: What the process said of why it ends.
+        self._last_words: str | None = None
         self._restart: asyncio.TimerHandle | None = None
 
     @property
@@ -105,10 +87,14 @@ class Gpu:
         """The models in memory, and their revisions."""
         return self.affinity.loaded
 
+    def serves(self, model: str) -> bool:
+        """Whether the model is in memory, or on its way into it."""
+        return model in self.loaded or model == self.loading or any(group.key.model == model for group in self.groups)
+
     @property
     def is_up(self) -> bool:
         """Whether it takes orders."""
-        return self.state in _UP
+        return self.state in UP
 
     @property
     def pid(self) -> int | None:
@@ -127,13 +113,14 @@ class Gpu:
         self._become(GpuState.STARTING)
         metrics.worker_starts.inc()
         try:
-            process = self._start_process()
+            process = self.place.start()
             process.follow(partial(self._reported, process), partial(self._ended, process))
         except OSError:
-            log.exception("The GPU process could not be started")
+            log.exception("The GPU process of %s could not be started", self.name)
+            self.problem = "the operating system refused to start its process"
             self._start_again()
             return
-        log.info("The GPU process %d was started", process.pid)
+        log.info("The GPU process %d of %s was started", process.pid, self.name)
         self._process = process
         seconds = self._bounds.start_s
         message = f"the GPU process was not up after {seconds:g} s"
@@ -217,35 +204,47 @@ class Gpu:
 
     def _note(self, report: protocol.Report) -> None:
         match report:
+            case protocol.DevicesFound(gpus=gpus):
+                if self.name == AUTO:
+                    self.name = "cuda:0" if gpus else "cpu"
             case protocol.Started():
-                log.info("The GPU process is up on %s (%s)", report.device, report.device_name)
+                log.info("The GPU process of %s is up (%s)", self.name, report.device_name)
                 self.device = report
+                self.problem = None
                 self._go_on()
+            case protocol.CannotStart(message=message):
+                self.problem = self._last_words = message
+            case protocol.MemoryUsed():
+                self.memory = report
             case protocol.Loading(model=model):
-                log.info("Loading %s", model)
+                log.info("Loading %s on %s", model, self.name)
                 self.loading = model
                 self._become(GpuState.LOADING)
                 self._watch_load(model)
             case protocol.Loaded(model=model):
-                log.info("Loaded %s in %.1f s, revision %s", model, report.seconds, report.revision)
+                log.info("Loaded %s on %s in %.1f s, revision %s", model, self.name, report.seconds, report.revision)
                 self._hold(model, report.revision)
                 self.weight_bytes[model] = report.weight_bytes
+                metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
                 self._go_on()
             case protocol.LoadFailed(model=model, image_ids=image_ids):
-                log.error("%s could not be loaded: %s", model, report.message)
+                log.error("%s could not be loaded on %s: %s", model, self.name, report.message)
                 self.loading = None
                 self._leave(image_ids)
                 self._go_on()
             case protocol.Evicted(model=model):
                 self._release(model)
             case protocol.Steps():
+                if self.groups.current is not None:
+                    self._calls.note(report, self.groups.current)
                 self._go_on()
             case protocol.LeftSlot(image_id=image_id):
                 self._leave_slots([image_id])
                 self._watchdog.expect_written(image_id, self._bounds.write_s)
             case protocol.Generated(image_id=image_id):
                 self.crashes = 0
+                self.images += 1
                 self._leave([image_id])
             case protocol.Failed(image_id=image_id) | protocol.Cancelled(image_id=image_id):
                 self._leave([image_id])
@@ -307,16 +306,24 @@ class Gpu:
         if process is not self._process:
             return
         crash = self._crash(status)
-        log.error("The GPU process %d is gone: %s; its log, %s, may say why", process.pid, crash.message, self.log_file)
+        self.problem = self._last_words or crash.message
+        log.error(
+            "The GPU process %d of %s is gone: %s; its log, %s, may say more",
+            process.pid,
+            self.name,
+            self.problem,
+            self.place.log,
+        )
         self._watchdog.stop()
-        self._process, self.device, self.loading = None, None, None
+        self._process, self.device, self.memory = None, None, None
+        self.loading, self._last_words = None, None
         for model in list(self.loaded):
             self._release(model)
         self.affinity = Affinity()
         self.groups = SlotGroups()
         self.in_flight.clear()
         self._start_again()
-        self._on_crash(self, crash)
+        self._on_crash(crash)
 
     def _crash(self, status: int) -> Crash:
         """Return what the end of the process means, told while it is still known what was in it."""

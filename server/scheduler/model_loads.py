@@ -68,10 +68,10 @@ class ModelLoads:
         self._stopping = False
 
     @property
-    def held(self) -> Set[str]:
+    def held(self) -> frozenset[str]:
         """The models whose images stay in the queue for now."""
         enabled = self._models.current.enabled
-        return self._pauses.keys() | {name for name, card in enabled.items() if not card.is_on_this_box}
+        return frozenset(self._pauses) | {name for name, card in enabled.items() if not card.is_on_this_box}
 
     def loaded(self, model: str) -> None:
         """Note that a model could be loaded."""

@@ -59,12 +59,6 @@ class Started(Protocol):
 ProcessFactory = Callable[[], Process]
 
 
-def starting_with(first: Process, start: ProcessFactory) -> ProcessFactory:
-    """Return a factory that hands out `first`, which runs already, and then starts others."""
-    running = [first]
-    return lambda: running.pop() if running else start()
-
-
 class GpuProcess:
     """One real GPU process, from its start to its end."""
 
@@ -72,16 +66,21 @@ class GpuProcess:
         self,
         device: str,
         memory_gib: float,
-        logs: Path,
+        log_file: Path,
         *,
+        threads: int | None = None,
         silent: bool = False,
         start: Callable[..., Started] = subprocess.Popen,
     ) -> None:
         """Start the process. What it reports waits until it is followed.
 
-        It logs to a file in `logs` and, unless `silent`, to the terminal. `start` takes what `subprocess.Popen` takes.
+        It computes with so many CPU threads, unless OMP_NUM_THREADS says otherwise; None leaves it to torch, which takes one
+        for each core. It logs to the file and, unless `silent`, to the terminal. `start` takes what `subprocess.Popen` takes.
         Raises OSError.
         """
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if threads is not None:
+            environment.setdefault("OMP_NUM_THREADS", str(threads))
         self._pipe, child = Pipe()
         #: The encoded orders that are not in the pipe yet, and None after the last.
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
@@ -94,12 +93,12 @@ class GpuProcess:
                     str(child.fileno()),
                     device,
                     str(memory_gib),
-                    str(logs),
+                    str(log_file),
                 ],
                 pass_fds=[child.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL if silent else None,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=environment,
                 # Ctrl-C in the terminal is for the server, which then ends this process in good order.
                 start_new_session=True,
             )

@@ -7,7 +7,8 @@ can neither save up a claim nor be starved. Within a flow the oldest image goes 
 
 Images of one batch key share slots; another key needs other slots, and another model must perhaps be loaded first. While a
 GPU serves one key, images of that key go before an image that is more due but of another key. Once that one has waited for
-the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever.
+the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever. Images of a model that other
+GPUs serve soon enough, which `placement` decides, are none of a GPU's business.
 
 What the operator moved to the front goes before all of this: before every flow, and past every patience.
 
@@ -119,6 +120,11 @@ class Queue:
         """Return how many images of this key wait."""
         return self._by_key[key]
 
+    @property
+    def oldest(self) -> float | None:
+        """Return when the image arrived that has waited longest; None if none waits. It looks at every image."""
+        return min((image.arrived for _, image in self._tickets.values()), default=None)
+
     def add(self, image: Waiting) -> None:
         """Add an image behind the others of its flow. Raises ValueError if it waits already."""
         self._put(next(self._next_ticket), image)
@@ -182,9 +188,9 @@ class Queue:
         return before
 
     def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
-        """Return the image that opens the next slots of this GPU, and leave it in the queue.
+        """Return the image that opens the next slots of this GPU, and leave it in the queue. A paused queue gives none.
 
-        It is of none of the models in `elsewhere`, which this GPU leaves in the queue. A paused queue gives none.
+        It is of none of the models in `elsewhere`, which this GPU leaves in the queue.
         """
         if self.paused:
             return None

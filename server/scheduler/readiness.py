@@ -1,4 +1,4 @@
-"""What the GPUs can do together, for `/readyz`."""
+"""What the GPUs can do, alone and together, for `/readyz` and `/metrics`."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,37 @@ import msgspec
 
 from pipelines import protocol
 from server.downloading import amount
-from server.scheduler.gpu import Gpu, GpuState
+from server.scheduler.gpu import Gpu
+from server.scheduler.gpu_state import GpuState
 from server.scheduler.model_loads import ModelLoads
+from server.scheduler.pool import differ
+
+
+class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one device is at one moment."""
+
+    #: As settings and model cards name it: `cuda:1`.
+    name: str
+    state: GpuState
+    #: Whether its process takes orders.
+    is_up: bool
+    #: Why its last process ended; null if its process is up, or none has ended.
+    reason: str | None
+    #: What it is: `NVIDIA H100 80GB HBM3`, `2 threads`; null until its process is up.
+    device_name: str | None
+    #: The models in its memory.
+    models: list[str]
+    #: Slots that are open.
+    slots: int
+    #: Images in its process, those being written included.
+    images_in_flight: int
+    #: Images generated since the server started.
+    images_generated: int
+    #: Null until its process is up. Of a GPU, what all programs use; of a CPU, what its process uses.
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    #: Devices of the same device_name that compute other bits, so that a seed may give other bytes on them.
+    differs_from: list[str]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +50,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     device: protocol.Started | None
     #: The models in the memory of any GPU.
     loaded: list[str]
+    devices: list[DeviceStatus]
 
 
 def readiness(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> Readiness:
@@ -30,16 +60,37 @@ def readiness(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> Rea
         state=_ablest_state(gpus),
         device=next((gpu.device for gpu in gpus if gpu.device is not None), None),
         loaded=list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded)),
+        devices=[_status(gpu, gpus) for gpu in gpus],
+    )
+
+
+def _status(gpu: Gpu, gpus: Sequence[Gpu]) -> DeviceStatus:
+    memory = gpu.memory
+    return DeviceStatus(
+        name=gpu.name,
+        state=gpu.state,
+        is_up=gpu.is_up,
+        reason=gpu.problem,
+        device_name=gpu.device_name or None,
+        models=list(gpu.loaded),
+        slots=gpu.groups.open_slots,
+        images_in_flight=len(gpu.in_flight),
+        images_generated=gpu.images,
+        memory_used_bytes=None if memory is None else memory.used_bytes,
+        memory_total_bytes=None if memory is None else memory.total_bytes,
+        differs_from=[other.name for other in gpus if differ(gpu.device, other.device)],
     )
 
 
 def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
-    return min((gpu.state for gpu in gpus), key=list(GpuState).index)
+    return min((gpu.state for gpu in gpus), key=list(GpuState).index, default=GpuState.STOPPED)
 
 
 def _reason(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> str | None:
     if any(gpu.is_up and gpu.loaded for gpu in gpus):
         return None
+    if not gpus:
+        return "there is no device"
     if (running := loads.downloads.get(default_model)) is not None:
         so_far = "" if running.progress is None else f": {amount(running.progress)}"
         return f"{default_model} is being downloaded{so_far}"
@@ -48,6 +99,9 @@ def _reason(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> str |
     state = _ablest_state(gpus)
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"
-    crashes = min(gpu.crashes for gpu in gpus)
-    times = "once" if crashes == 1 else f"{crashes} times in a row"
-    return f"the GPU process crashed {times}, and the server starts it again; its log, {gpus[0].log_file}, says why"
+    gpu = min(gpus, key=lambda gpu: gpu.crashes)
+    times = "once" if gpu.crashes == 1 else f"{gpu.crashes} times in a row"
+    return (
+        f"the GPU process of {gpu.name} ended {times} ({gpu.problem}), and the server starts it again;"
+        f" its log, {gpu.place.log}, may say more"
+    )

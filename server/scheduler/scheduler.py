@@ -5,30 +5,26 @@ and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the
 next image is sent before the last one is on disk, so no GPU waits for the disk.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
 
-from pipelines import protocol
-from server import metrics
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
-from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
 from server.scheduler.control import Control
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
-from server.scheduler.gpu import Crash, Gpu
 from server.scheduler.model_loads import ModelLoads
-from server.scheduler.process import ProcessFactory
+from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
-from server.scheduler.recovery import Happened
+from server.scheduler.reports import Reports
 from server.scheduler.settlement import Deliver, Settlement
 from server.settings import Settings
 
@@ -45,12 +41,11 @@ class Scheduler:
         database: Database,
         hub: EventHub,
         deliver: Deliver,
-        processes: Sequence[ProcessFactory],
+        devices: Sequence[Device],
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
-        """Take one factory of GPU processes for each GPU; all GPUs serve one queue."""
-        log_file = settings.logs / "gpu-process.log"
-        self.gpus = [Gpu(start, log_file, bounds, self._on_report, self._on_crash) for start in processes]
+        """Take the devices that the server begins with; all of them serve one queue."""
+        self.gpus = Pool(devices, bounds)
         self._settings = settings
         self._models = models
         self._database = database
@@ -64,12 +59,11 @@ class Scheduler:
         self._feeder = Feeder(
             self.gpus, self._queue, self._jobs, self._batch_sizes, models, self.loads, bounds.in_flight
         )
+        self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         #: What the operator orders of the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder)
         #: Images of jobs that are being committed.
         self._reserved = 0
-        #: Seconds that the last image was in its slot, decoding included.
-        self._image_seconds = 1.0
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -83,14 +77,18 @@ class Scheduler:
         return len(self._queue) + self._reserved
 
     @property
-    def is_full(self) -> bool:
-        """Whether the queue takes no more jobs."""
-        return self.backlog >= self._settings.queue_limit
+    def queue_limit(self) -> int:
+        """How many images may wait."""
+        return self._settings.queue_limit
+
+    def has_room(self, images: int) -> bool:
+        """Return whether the queue takes so many images more."""
+        return self.backlog + images <= self.queue_limit
 
     @property
     def retry_after(self) -> int:
         """Seconds until there is likely to be room in the queue."""
-        return max(1, round(self._image_seconds))
+        return max(1, round(self._reports.image_seconds))
 
     def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
         """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
@@ -98,11 +96,11 @@ class Scheduler:
         in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
         rounds = -(-(in_flight + position + images) // slots)
-        return position, round(rounds * self._image_seconds, 1)
+        return position, round(rounds * self._reports.image_seconds, 1)
 
     def reserve(self, images: int = 1) -> bool:
-        """Hold places in the queue while their job is being committed; False if the queue is full."""
-        if self.is_full:
+        """Hold places in the queue while their job is being committed; False if it has not so many."""
+        if not self.has_room(images):
             return False
         self._reserved += images
         return True
@@ -132,9 +130,12 @@ class Scheduler:
         """Return how much of a job is done, 0–1. It is 0 for a job that waits, and for one that has ended."""
         return self._jobs.progress(job_id)
 
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step."""
-        cancelled = self._jobs.cancel(job_id)
+    def cancel(self, job_id: str, *, client_gone: bool = False) -> bool:
+        """Cancel a job and return whether it ends as cancelled. One that runs ends at its next denoising step.
+
+        `client_gone` says that the client that waited for it went away.
+        """
+        cancelled = self._jobs.cancel(job_id, client_gone=client_gone)
         self._feeder.advance()
         return cancelled
 
@@ -156,55 +157,21 @@ class Scheduler:
             self._batch_sizes.note(cost)
         left = await self._database.read(jobs.unfinished)
         for job, status in left:
-            if status is JobStatus.NOT_STARTED:
+            if status is JobStatus.NOT_STARTED or job.awaited:
                 self._jobs.submit(job)
+            if job.awaited:
+                # The connection that waited for it ended with the last run.
+                self._jobs.cancel(job.job_id, client_gone=True)
         # Each of these goes before all others, so the oldest comes last.
         for job, status in reversed(left):
-            if status is JobStatus.IN_PROGRESS:
+            if status is JobStatus.IN_PROGRESS and not job.awaited:
                 self._jobs.resume(job)
         await self.control.restore()
-        for gpu in self.gpus:
-            gpu.start()
+        self.gpus.start(self._reports)
 
     async def stop(self) -> None:
         """End the GPU processes. What they were generating is generated after the next start."""
-        await asyncio.gather(self.loads.stop(), *(gpu.stop() for gpu in self.gpus))
+        await self.loads.stop()
+        await self.gpus.stop()
         self._jobs.stop()
         await self._settlement.drain(self._bounds.stop_s)
-
-    # ── what GPUs tell ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _on_report(self, gpu: Gpu, report: protocol.Report) -> None:
-        match report:
-            case protocol.Started():
-                self._feeder.prepare(gpu)
-            case protocol.Loaded(model=model):
-                self.loads.loaded(model)
-            case protocol.LoadFailed():
-                self.loads.failed(report)
-            case protocol.StageReached():
-                self._settlement.tell(progress.reached(self._jobs, report))
-            case protocol.Steps():
-                self._settlement.tell(progress.denoised(self._jobs, report))
-            case protocol.Restarted():
-                self._settlement.tell(progress.restarted(self._jobs, report))
-            case protocol.Measured():
-                self._settlement.note_cost(self._batch_sizes.measured(gpu, report))
-            case protocol.Generated(recipe=recipe, timings=timings):
-                self._image_seconds = timings["denoising_s"] + timings["decoding_s"]
-                metrics.image_seconds.labels(recipe.model).observe(self._image_seconds)
-                self._jobs.generated(report)
-            case protocol.Failed():
-                self._jobs.failed(report)
-            case protocol.BatchFailed(reason=reason, message=message, image_ids=image_ids):
-                self._jobs.lost(image_ids, Happened.BATCH_FAILED, reason, message)
-            case protocol.Cancelled(image_id=image_id):
-                self._jobs.dropped(image_id)
-            case protocol.Loading() | protocol.Evicted() | protocol.LeftSlot():
-                # These concern the GPU alone, which has noted them.
-                pass
-        self._feeder.advance()
-
-    def _on_crash(self, gpu: Gpu, crash: Crash) -> None:
-        self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
-        self._feeder.advance()

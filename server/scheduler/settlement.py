@@ -21,7 +21,7 @@ from server import leftovers, metrics
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
-from server.ledger.database import Database
+from server.ledger.database import Database, DatabaseFull
 from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
@@ -156,6 +156,8 @@ class Settlement:
             if not ended:
                 return
             metrics.jobs_ended.labels(outcome).inc()
+            if outcome != "success":
+                metrics.credits_refunded.labels(outcome).inc(job.credits_cost)
             metrics.job_seconds.observe(time.monotonic() - submitted)
             level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
             log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
@@ -170,6 +172,8 @@ class Settlement:
         while True:
             try:
                 return await attempt
+            except DatabaseFull as error:
+                log.warning("Job %s could not be ended: %s; trying again in %.1f s", job.job_id, error, pause)
             except Exception:
                 log.exception("Job %s could not be ended; trying again in %.1f s", job.job_id, pause)
             await asyncio.sleep(pause)
@@ -193,5 +197,7 @@ class Settlement:
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        # The ledger says itself, once, that the disk is full.
+        if error is not None and not isinstance(error, DatabaseFull):
             log.error("A write to the ledger failed", exc_info=error)

@@ -193,17 +193,39 @@ export interface components {
         DeviceList: {
             devices: components["schemas"]["DeviceView"][];
         };
+        /**
+         * DeviceStatus
+         * @description How one device is at one moment.
+         */
+        DeviceStatus: {
+            device_name: string | null;
+            differs_from: string[];
+            images_generated: number;
+            images_in_flight: number;
+            is_up: boolean;
+            memory_total_bytes: number | null;
+            memory_used_bytes: number | null;
+            models: string[];
+            name: string;
+            reason: string | null;
+            slots: number;
+            state: components["schemas"]["GpuState"];
+        };
         /** DeviceView */
         DeviceView: {
             batch: components["schemas"]["BatchKey"] | null;
             crashes: number;
             device_name: string;
+            images_generated: number;
             images_in_flight: number;
             images_in_slots: number;
             loading: string | null;
+            memory_total_bytes: number | null;
+            memory_used_bytes: number | null;
             models: components["schemas"]["ModelInMemory"][];
             name: string;
             pid: number | null;
+            reason: string | null;
             slots: number;
             state: components["schemas"]["GpuState"];
         };
@@ -709,6 +731,7 @@ export interface components {
         /** Readiness */
         Readiness: {
             device: string | null;
+            devices: components["schemas"]["DeviceStatus"][];
             downloads: components["schemas"]["DownloadView"][];
             gpu_process: components["schemas"]["GpuState"];
             load_errors: {
@@ -904,6 +927,7 @@ export type ClientList = components['schemas']['ClientList'];
 export type ClientReport = components['schemas']['ClientReport'];
 export type Day = components['schemas']['Day'];
 export type DeviceList = components['schemas']['DeviceList'];
+export type DeviceStatus = components['schemas']['DeviceStatus'];
 export type DeviceView = components['schemas']['DeviceView'];
 export type Disk = components['schemas']['Disk'];
 export type DownloadView = components['schemas']['DownloadView'];

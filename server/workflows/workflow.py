@@ -6,6 +6,7 @@ A workflow checks a spec, resolves it to a plan, and delivers the images of a jo
 
 import hashlib
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from pipelines import protocol
 from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
 from server import metrics
+from server.disk_room import DiskRoom
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, PriceTooHigh, QueueFull
 from server.jobs import Generation, Job, JobType, Plan, Understood, image_path
 from server.ledger import credits, jobs
@@ -129,11 +131,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One request for a workflow."""
 
     caller: Caller
-    #: As it was sent: what an idempotency key stands for.
+    #: Path and body, as they were sent: what an idempotency key stands for.
+    path: str
     body: bytes
     #: The decoded body.
     raw: Any
     idempotency_key: str | None
+    #: The request waits for the images, and nobody wants them if its client goes away.
+    awaited: bool = False
     #: The most it may cost; None if any price will do.
     most_credits: int | None
     #: Makes the row of the request log, as the request stands.
@@ -152,22 +157,29 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def accept(
-    workflow: Workflow[Any], submission: Submission, models: Models, database: Database, scheduler: Scheduler
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
 ) -> tuple[jobs.Accepted, Job | None]:
     """Make a job of a request: all or nothing, and durable when this returns. The job is None if the request was repeated.
 
     The first answer to an idempotency key holds whatever the operator has changed since. Raises ApiError.
     """
+    began = time.perf_counter()
     client_id = submission.caller.client_id
     idempotency, problems = _idempotency(submission)
     if idempotency is not None:
         try:
             earlier = database.look_up(lambda connection: jobs.repeated(connection, client_id, idempotency))
-        except jobs.BodyDiffers:
+        except jobs.KeyUsed:
             raise _conflict(idempotency.key) from None
         if earlier is not None:
             return earlier, None
     spec, resolved, cost = _prepare(workflow, submission, models, problems)
+    disk.check()
     new = jobs.NewJob(
         client_id=client_id,
         job_type=workflow.job_type,
@@ -176,38 +188,48 @@ async def accept(
         credits_cost=cost,
         label=f"{workflow.label}: {resolved.display_name}",
         priority=submission.caller.priority,
+        awaited=submission.awaited,
+        test=submission.caller.test,
     )
     images = len(resolved.generations)
     if not scheduler.reserve(images):
-        raise _queue_full(scheduler)
+        raise _queue_full(scheduler, images)
     try:
         row = submission.row()
         accepted, job = await scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, idempotency))
     except jobs.BalanceTooLow as error:
         raise _too_expensive(error.cost, error.balance) from None
-    except jobs.BodyDiffers:
+    except jobs.KeyUsed:
         raise _conflict(idempotency.key if idempotency else "") from None
     finally:
         scheduler.release(images)
     if job is not None:
+        metrics.dispatch_seconds.observe(time.perf_counter() - began)
         metrics.jobs_accepted.inc()
         metrics.credits_charged.inc(cost)
     return accepted, job
 
 
 async def estimate(
-    workflow: Workflow[Any], submission: Submission, models: Models, database: Database, scheduler: Scheduler
+    workflow: Workflow[Any],
+    submission: Submission,
+    models: Models,
+    database: Database,
+    scheduler: Scheduler,
+    disk: DiskRoom,
 ) -> Estimate:
     """Check a request as `accept` does, and make nothing. Raises ApiError."""
     client_id = submission.caller.client_id
     _, problems = _idempotency(submission)
     _, resolved, cost = _prepare(workflow, submission, models, problems)
+    disk.check()
     balance = database.look_up(lambda connection: credits.balance(connection, client_id))
     if balance < cost:
         raise _too_expensive(cost, balance)
-    if scheduler.is_full:
-        raise _queue_full(scheduler)
-    position, seconds = scheduler.estimate(client_id, submission.caller.priority, len(resolved.generations))
+    images = len(resolved.generations)
+    if not scheduler.has_room(images):
+        raise _queue_full(scheduler, images)
+    position, seconds = scheduler.estimate(client_id, submission.caller.priority, images)
     return Estimate(cost, balance, position, seconds, resolved.understood)
 
 
@@ -234,12 +256,12 @@ def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[
         return None, []
     if not 1 <= len(key) <= 255 or not all("!" <= character <= "~" for character in key):
         return None, [Problem(("header", IDEMPOTENCY_HEADER), "value_error", "It takes 1–255 visible ASCII characters")]
-    return jobs.Idempotency(key, hashlib.sha256(submission.body).digest()), []
+    return jobs.Idempotency(key, submission.path, hashlib.sha256(submission.body).digest()), []
 
 
 def _conflict(key: str) -> IdempotencyConflict:
     return IdempotencyConflict(
-        f"{IDEMPOTENCY_HEADER} {key!r} was used with another body in the last 24 hours; send a new key with a new body"
+        f"{IDEMPOTENCY_HEADER} {key!r} was used for another request in the last 24 hours; send a new key with a new request"
     )
 
 
@@ -247,8 +269,11 @@ def _too_expensive(cost: int, balance: int) -> InsufficientBalance:
     return InsufficientBalance(f"This costs {cost} credits and the balance is {balance}; ask the operator for more")
 
 
-def _queue_full(scheduler: Scheduler) -> QueueFull:
-    message = f"{scheduler.backlog} images are waiting, which is all the queue takes; nothing was charged"
+def _queue_full(scheduler: Scheduler, images: int) -> QueueFull:
+    message = (
+        f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for {images}"
+        " more; nothing was charged"
+    )
     return QueueFull(message, scheduler.retry_after)
 
 

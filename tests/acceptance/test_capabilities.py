@@ -13,7 +13,6 @@ from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.event_hub import EventHub
 from server.settings import Settings
-from tests.support.fake_process import FakeGpu
 from tests.support.server import ROOT, ServerWithoutGpu
 
 
@@ -22,7 +21,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
     """The method and path of every route of the application."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
     database = Database(settings.database)
-    app = routes(settings, ModelsFile(settings.models), database, EventHub(), [FakeGpu()], "http://backlot")
+    app = routes(settings, ModelsFile(settings.models), database, EventHub(), [], "http://backlot")
     yield {
         (method, route.path_format)
         for route in app.routes

@@ -1,8 +1,13 @@
 """`image-generation`: several images of one prompt in one job."""
 
+import io
+from pathlib import Path
 from typing import Any
 
-from tests.support.server import Server, wait_for
+import httpx
+from PIL import Image
+
+from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 
 def submit(server: Server, client: Any = None, **spec: Any) -> dict[str, Any]:
@@ -38,13 +43,17 @@ def test_one_job_makes_several_images_with_seeds_in_a_row(tiny_server: Server) -
     assert client.get("/v1/catalog/backgrounds").json() == []
 
 
+def pixels_of(artifact: dict[str, Any]) -> bytes:
+    return Image.open(io.BytesIO(httpx.get(artifact["image_url"]).content)).tobytes()
+
+
 def test_the_images_of_a_job_are_those_of_single_jobs(tiny_server: Server) -> None:
     together = tiny_server.finished(submit(tiny_server, n=2, seed=40, image_model="exact")["job_id"])
     alone = [
         tiny_server.finished(submit(tiny_server, n=1, seed=seed, image_model="exact")["job_id"]) for seed in (40, 41)
     ]
-    files = [tiny_server.client.get(artifact["image_url"]).content for artifact in together["result"]]
-    assert files == [tiny_server.client.get(job["result"][0]["image_url"]).content for job in alone]
+    pixels = [pixels_of(artifact) for artifact in together["result"]]
+    assert pixels == [pixels_of(job["result"][0]) for job in alone]
 
 
 def test_a_job_fails_as_a_whole_and_is_refunded_once(tiny_server: Server) -> None:
@@ -76,3 +85,29 @@ def test_a_prompt_is_checked_like_any_field(tiny_server: Server) -> None:
         ["body", "prompt"],
         ["body", "scene_type"],
     ]
+
+
+def test_the_queue_never_takes_more_images_than_its_limit(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_QUEUE_LIMIT="10")
+    server.start(wait_ready=False)
+    try:
+
+        def generate(n: int, **params: str) -> int:
+            spec = {"prompt": "endless", "n": n}
+            return server.client.post("/v1/image-generation", params=params, json=spec).status_code
+
+        first = server.submit(scene_type="endless")
+        wait_for(lambda: server.job(first)["status"] == "IN_PROGRESS", 5)
+        while generate(1) == 202:
+            pass
+        # Three places are free again.
+        waiting = server.client.get("/v1/jobs", params={"status": "NOT_STARTED", "limit": 3}).json()["jobs"]
+        for job in waiting:
+            assert server.client.post(f"/v1/jobs/{job['public_id']}/cancel").status_code == 200
+        spent = server.credits()["spent"]
+        assert (generate(4, dry_run="true"), generate(4)) == (503, 503)
+        assert (generate(3, dry_run="true"), generate(3)) == (200, 202)
+        assert (generate(1, dry_run="true"), generate(1)) == (503, 503)
+        assert server.credits()["spent"] == spent + 15
+    finally:
+        server.stop()

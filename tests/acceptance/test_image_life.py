@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from PIL import Image
 
-from tests.support.server import ServerWithoutGpu
+from tests.support.server import ServerWithoutGpu, wait_for
 
 BACKGROUNDS = "/v1/catalog/backgrounds"
 
@@ -273,3 +274,90 @@ def test_a_download_has_the_display_name(
 ) -> None:
     entry = made(light_server, client, display_name=name)
     assert httpx.get(entry["image_url"]).headers["content-disposition"] == header
+
+
+def test_a_file_leads_back_to_its_job(light_server: ServerWithoutGpu, client: httpx.Client, tmp_path: Path) -> None:
+    entry = made(light_server, client, display_name="Warm marble", mood="very warm")
+    job_id = entry["generation_job_public_id"]
+    file = tmp_path / "renamed by somebody.png"
+    file.write_bytes(httpx.get(entry["image_url"]).content)
+    with Image.open(file) as image:
+        texts: dict[str, str] = getattr(image, "text", {})
+    assert msgspec.json.decode(str(texts["backlot-origin"]).encode()) == {
+        "job": job_id,
+        "display_name": "Warm marble",
+        "scene_type": "marble",
+        "mood": "very warm",
+    }
+    assert texts["Title"] == "Warm marble"
+    for named in (str(file), entry["public_id"], job_id):
+        shown = light_server.backlot("jobs", "show", named, "--json")
+        assert shown.returncode == 0, shown.stderr
+        found = msgspec.json.decode(shown.stdout)
+        assert (found["job"]["public_id"], found["request"]["mood"]) == (job_id, "very warm")
+
+
+def test_a_file_without_an_origin_is_known_by_its_name(
+    light_server: ServerWithoutGpu, client: httpx.Client, tmp_path: Path
+) -> None:
+    entry = made(light_server, client)
+    for name in (entry["public_id"], entry["generation_job_public_id"], f"{entry['generation_job_public_id']}-2"):
+        file = tmp_path / f"{name}.png"
+        Image.new("RGB", (8, 8)).save(file)
+        shown = light_server.backlot("jobs", "show", str(file), "--json")
+        assert msgspec.json.decode(shown.stdout)["job"]["public_id"] == entry["generation_job_public_id"]
+    file = tmp_path / "holiday.png"
+    Image.new("RGB", (8, 8)).save(file)
+    for path, told in ((file, "there is no job 'holiday'"), (tmp_path / "no.png", "cannot be read as a PNG")):
+        refused = light_server.backlot("jobs", "show", str(path))
+        assert refused.returncode == 1
+        assert told in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def names(server: ServerWithoutGpu, client: httpx.Client) -> list[str]:
+    return [entry["spec"]["display_name"] for entry in client.get(BACKGROUNDS).json()]
+
+
+def test_retention(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_ARCHIVE_DAYS="30")
+    server.start()
+    client = server.client
+    made_entries = {
+        name: made(server, client, display_name=name) for name in ("old", "loved", "new", "active", "young", "last")
+    }
+    for name in ("old", "loved", "new"):
+        path = f"{BACKGROUNDS}/{made_entries[name]['public_id']}"
+        assert client.patch(path, json={"status": "archived", "favourite": name == "loved"}).status_code == 200
+    credits = server.credits()
+    server.stop()
+    with sqlite3.connect(server.data / "backlot.db") as connection:
+        connection.execute(
+            "UPDATE catalog SET archived_at = '2026-01-01T00:00:00.000000Z'"
+            " WHERE json_extract(spec, '$.display_name') IN ('old', 'loved')"
+        )
+    server.start()
+    client = server.client_of(client.headers["authorization"].removeprefix("Bearer "))
+    # Archived long ago and no favourite: only one is both.
+    wait_for(lambda: "old" not in names(server, client), 10)
+    assert names(server, client) == ["last", "young", "active", "new", "loved"]
+    [file] = (server.data / "images").rglob(f"{made_entries['new']['generation_job_public_id']}.png")
+    size = file.stat().st_size
+    server.stop()
+    # Room for three: what was archived goes first, then the oldest; a favourite stays.
+    server.environment["BACKLOT_DISK_GIB"] = str(3.5 * size / 1024**3)
+    server.start()
+    client = server.client_of(client.headers["authorization"].removeprefix("Bearer "))
+    wait_for(lambda: len(names(server, client)) == 3, 10)
+    assert names(server, client) == ["last", "young", "loved"]
+    wait_for(lambda: len(list((server.data / "images").rglob("*.png"))) == 3, 10)
+    log = (server.data / "logs" / "server.log").read_text()
+    for name, why in (
+        ("old", "archived for more than 30 days"),
+        ("new", "BACKLOT_DISK_GIB"),
+        ("active", "BACKLOT_DISK_GIB"),
+    ):
+        [line] = [line for line in log.splitlines() if f"Removed image {made_entries[name]['public_id']}" in line]
+        assert why in line
+    assert client.get("/v1/credits").json() == credits
+    server.stop()

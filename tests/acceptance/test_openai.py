@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -128,6 +129,51 @@ def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: 
         [job_id] = waiting()
         assert light_server.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
         assert second.result().json()["error"]["code"] == "GENERATION_FAILED"
+
+
+def test_a_client_that_comes_back_after_its_job_was_cancelled_gets_another(light_server: ServerWithoutGpu) -> None:
+    headers = {"Idempotency-Key": "gone-and-back"}
+    body = {"prompt": "endless and gone"}
+    before = light_server.credits()
+    for _ in range(2):
+        with light_server.client_of(light_server.key) as client, pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/images/generations", json=body, headers=headers, timeout=1)
+    wait_for(lambda: light_server.credits()["refunded"] == before["refunded"] + 10, 10)
+    assert light_server.credits()["spent"] == before["spent"] + 10
+    [latest, earlier] = light_server.client.get("/v1/jobs", params={"limit": 2}).json()["jobs"]
+    for job in (latest, earlier):
+        event = light_server.job(job["public_id"])["latest_event"]
+        assert (event["extra"]["reason"], event["extra"]["client_gone"]) == ("cancelled", True)
+
+
+@pytest.mark.parametrize("path", ["/v1/image-generation", "/v1/background-generator"])
+def test_a_key_stands_for_one_path(light_server: ServerWithoutGpu, path: str) -> None:
+    headers = {"Idempotency-Key": f"one-path{path}"}
+    body = {"prompt": "marble"} if "image" in path else {"scene_type": "marble", "mood": "warm"}
+    assert light_server.client.post(path, json=body, headers=headers).status_code == 202
+    refused = light_server.client.post("/v1/images/generations", json={"prompt": "marble"}, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+
+
+def test_a_kill_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    with ThreadPoolExecutor(2) as threads:
+        for headers in ({}, {"Idempotency-Key": "again"}):
+            client = server.client_of(server.key)
+            body = {"prompt": "endless"}
+            threads.submit(client.post, "/v1/images/generations", json=body, headers=headers)
+        wait_for(lambda: server.credits()["spent"] == 10, 10)
+        server.stop(signal.SIGKILL)
+    server.start(wait_ready=False)
+    try:
+        wait_for(lambda: server.credits()["refunded"] == 5, 10)
+        jobs = server.client.get("/v1/jobs").json()["jobs"]
+        assert sorted(job["status"] == "FAILURE" for job in jobs) == [False, True]
+        left = next(server.job(job["public_id"]) for job in jobs if job["status"] == "FAILURE")
+        assert left["latest_event"]["extra"]["client_gone"] is True
+    finally:
+        server.stop()
 
 
 def test_a_stop_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_path: Path) -> None:

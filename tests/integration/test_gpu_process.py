@@ -135,14 +135,15 @@ def test_an_error_of_torch_in_the_middle_of_an_image_fails_that_image_alone(
     generated(process, "before", "after")
 
 
-def test_a_model_that_cannot_be_loaded_fails_its_images(
+def test_a_model_that_cannot_be_loaded_is_tried_once_for_all_its_images(
     process: GpuProcess, image: Orders, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    process.send(image(card("gone", tmp_path / "gone"), "a"), image(card("good", tiny_folders["good"]), "b"))
-    assert process.wait(LoadFailed).model == "gone"
-    failed = process.wait(Failed)
-    assert (failed.image_id, failed.reason, failed.fault) == ("a", FailureReason.MODEL_LOAD_FAILED, Fault.MACHINE)
+    gone, good = card("gone", tmp_path / "gone"), card("good", tiny_folders["good"])
+    process.send(image(good, "first", steps=20), image(gone, "a"), image(good, "b"), image(gone, "c"))
+    failed = process.wait(LoadFailed)
+    assert (failed.model, failed.reason, failed.image_ids) == ("gone", FailureReason.MODEL_LOAD_FAILED, ("a", "c"))
     generated(process, "b")
+    assert len(process.of(LoadFailed)) == 1
 
 
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -179,15 +179,22 @@ def test_a_grant_is_not_zero(connection: sqlite3.Connection) -> None:
 
 def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 50)
-    key = jobs.Idempotency("k", b"body")
+    key = jobs.Idempotency("k", "/v1/image-generation", b"body")
     first, job = jobs.accept(connection, new_job(client_id), row(1), key)
     second, none = jobs.accept(connection, new_job(client_id), row(2), key)
     assert job is not None
     assert none is None
     assert first == second
     assert credits.totals(connection, client_id).spent == 5
-    with pytest.raises(jobs.BodyDiffers):
-        jobs.accept(connection, new_job(client_id), row(3), jobs.Idempotency("k", b"another"))
+    for other in (
+        jobs.Idempotency("k", "/v1/image-generation", b"another"),
+        jobs.Idempotency("k", "/v1/background-generator", b"body"),
+    ):
+        with pytest.raises(jobs.KeyUsed):
+            jobs.accept(connection, new_job(client_id), row(3), other)
+    # Keys of before the path was kept.
+    connection.execute("UPDATE idempotency_keys SET path = NULL")
+    assert jobs.accept(connection, new_job(client_id), row(4), key) == (first, None)
 
 
 def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
@@ -321,7 +328,7 @@ class Accounting(RuleBasedStateMachine):
     @rule(target=dispatched, which=st.integers(0, 1), cost=st.integers(0, 12), key=st.sampled_from([None, "k1", "k2"]))
     def dispatch(self, which: int, cost: int, key: str | None) -> Any:
         client_id = self.clients[which]
-        idempotency = None if key is None else jobs.Idempotency(key, b"same")
+        idempotency = None if key is None else jobs.Idempotency(key, "/v1/image-generation", b"same")
         self.requests += 1
         before = self.balance(client_id)
         try:

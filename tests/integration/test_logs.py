@@ -1,5 +1,6 @@
-"""The server's log: nothing from outside writes more than characters into it."""
+"""The logs of the server and of the GPU processes: nothing from outside writes more than characters into them."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,21 @@ def test_control_characters_are_escaped_in_file_and_terminal(tmp_path: Path) -> 
         assert "all is well" in messages[0]
         assert messages[-1].endswith("Zoë, 工房: 3 × …")
         assert "ValueError: \\x1b[2J" in text
+
+
+def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
+    # It cannot go on with this device, and logs why.
+    ours, its = socket.socketpair()
+    run = subprocess.run(
+        [sys.executable, "-m", "pipelines.worker", str(its.fileno()), "cuda\x1b[2J\n2026", "0", str(tmp_path)],
+        cwd=ROOT,
+        pass_fds=[its.fileno()],
+        capture_output=True,
+        text=True,
+    )
+    ours.close()
+    its.close()
+    assert run.returncode == 1
+    for text in (run.stderr, (tmp_path / "gpu-process.log").read_text()):
+        assert "cuda\\x1b[2J" in text
+        assert all(line.isprintable() for line in text.splitlines())

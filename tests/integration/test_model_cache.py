@@ -158,7 +158,7 @@ def test_a_prefetched_model_is_idle_on_a_cpu_and_is_not_prefetched_again(card: M
 )
 def test_a_gpu_is_chosen_with_its_index(wanted: str, gpus: int, chosen: str | None) -> None:
     if chosen is None:
-        with pytest.raises(NoDevice, match=f"BACKLOT_DEVICE={wanted} names a GPU"):
+        with pytest.raises(NoDevice, match=f"the device {wanted} is a GPU"):
             choose_device(wanted, gpus)
     else:
         assert str(choose_device(wanted, gpus)) == chosen

@@ -13,7 +13,7 @@ from server.scheduler.process import GpuProcess
 def test_orders_for_a_process_that_hangs_keep_nobody_waiting(tmp_path: Path) -> None:
     async def scene() -> int:
         ended = asyncio.get_running_loop().create_future()
-        process = GpuProcess("cpu", 0, tmp_path, silent=True)
+        process = GpuProcess("cpu", 0, tmp_path / "gpu-process.log", silent=True)
         # If `send` waits after all, this ends it and the test.
         rescue = threading.Timer(20, process.kill)
         rescue.start()

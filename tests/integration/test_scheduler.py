@@ -12,7 +12,7 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.protocol import Stage
 from server.jobs import JobStatus
 from server.ledger import batch_costs
-from server.scheduler.gpu import GpuState
+from server.scheduler.gpu_state import GpuState
 from tests.support.box import QUICK, Box, play, until
 
 
@@ -244,7 +244,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None
         box.gpus[0].refuses = True
         box.process.exit()
         await until(lambda: box.scheduler.gpus[0].crashes > 3)
-        assert "crashed" in str(box.scheduler.readiness().reason)
+        assert "ended 4 times in a row (the operating system refused" in str(box.scheduler.readiness().reason)
         box.gpus[0].refuses = False
         await until(lambda: box.scheduler.readiness().state is GpuState.STARTING)
         box.up()

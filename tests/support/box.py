@@ -15,6 +15,7 @@ from server.ledger.events import EventRow
 from server.models_file import load_models
 from server.models_watch import ModelsFile
 from server.scheduler.bounds import Bounds
+from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
@@ -48,7 +49,8 @@ class Box:
         self.scheduler = self.make_scheduler()
 
     def make_scheduler(self) -> Scheduler:
-        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, self.gpus, self.bounds)
+        devices = [Device(name=f"fake:{index}", start=gpu, log="a log") for index, gpu in enumerate(self.gpus)]
+        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, devices, self.bounds)
 
     @property
     def process(self) -> FakeProcess:

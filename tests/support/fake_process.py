@@ -77,7 +77,7 @@ class FakeProcess:
                 self._answers_of[image_id] += 1
             case protocol.Cancelled(image_id=image_id):
                 self._answers_of[image_id] += 1
-            case protocol.BatchFailed(image_ids=image_ids):
+            case protocol.BatchFailed(image_ids=image_ids) | protocol.LoadFailed(image_ids=image_ids):
                 self._answers_of.update(image_ids)
             case _:
                 pass
@@ -85,7 +85,8 @@ class FakeProcess:
 
     def start(self) -> None:
         """Be up."""
-        self.report(protocol.Started("cpu", "a fake"))
+        self.report(protocol.DevicesFound(0))
+        self.report(protocol.Started("cpu", "a fake", "same bits"))
 
     def exit(self, status: int = -9) -> None:
         """Be gone."""
@@ -96,7 +97,7 @@ class FakeProcess:
         """Generate an image that was ordered: let it leave its slot, write a file, and report it."""
         order = next(order for order in reversed(self.ordered) if order.item.image_id == image_id)
         self.report(protocol.LeftSlot(image_id))
-        write_png(Path(order.item.path), _plain(order), recipe_of(order))
+        write_png(Path(order.item.path), _plain(order), recipe_of(order), order.item.origin)
         timings = {"denoising_s": 1.0, "decoding_s": 0.5, "finishing_s": 0.1}
         self.report(protocol.Generated(image_id, recipe_of(order), None, None, timings))
 

@@ -22,7 +22,15 @@ class GpuProcess:
         """Start it; 0 GiB is no limit."""
         self._pipe, child = Pipe()
         with child:
-            command = [sys.executable, "-m", "pipelines.worker", str(child.fileno()), "cpu", str(memory_gib), str(logs)]
+            command = [
+                sys.executable,
+                "-m",
+                "pipelines.worker",
+                str(child.fileno()),
+                "cpu",
+                str(memory_gib),
+                str(logs / "gpu-process.log"),
+            ]
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,

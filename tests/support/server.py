@@ -42,9 +42,7 @@ class Server:
 
     def start(self, wait_ready: bool = True) -> None:
         """Start the process and wait for its address, and until a model can serve if `wait_ready`."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
-        )
+        process = self.launch()
         self._running = process
         for line in process.stdout or ():
             if found := re.search(r"sk_live_\w+", line):
@@ -58,6 +56,12 @@ class Server:
         self.client = self.client_of(self.key)
         if wait_ready:
             self.wait_ready()
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Start the process, and read its output through a pipe."""
+        return subprocess.Popen(
+            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+        )
 
     def wait_ready(self) -> None:
         """Wait until a model can serve."""

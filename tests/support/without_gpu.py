@@ -1,11 +1,16 @@
 """`python -m tests.support.without_gpu`: the server, with a GPU process that is a fake."""
 
 import asyncio
+import time
 from collections.abc import Callable
+
+import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server.__main__ import main
+from server.scheduler.devices import Device, local_devices
+from server.settings import Settings
 from tests.support.fake_process import FakeProcess
 
 
@@ -14,6 +19,9 @@ class QuickProcess(FakeProcess):
 
     One whose prompt says `endless` never ends, and one whose prompt says `broken` fails.
     """
+
+    #: Steps so far.
+    _calls = 0
 
     def follow(self, on_report: Callable[[protocol.Report], None], on_exit: Callable[[int], None]) -> None:
         super().follow(on_report, on_exit)
@@ -31,11 +39,24 @@ class QuickProcess(FakeProcess):
                 message = "the fake breaks as asked"
                 failed = protocol.Failed(item.image_id, FailureReason.PIPELINE_ERROR, message, Fault.MACHINE)
                 loop.call_later(0.05, self.report, failed)
-            case protocol.Generate(item=item) if "endless" not in item.prompt:
+            case protocol.Generate(item=item, steps=steps) if "endless" not in item.prompt:
+                loop.call_later(0.02, self._denoise, item.image_id, steps)
                 loop.call_later(0.05, self.generate, item.image_id)
             case protocol.Cancel(image_id=image_id):
                 loop.call_soon(self.report, protocol.Cancelled(image_id))
 
+    def _denoise(self, image_id: str, steps: int) -> None:
+        done = []
+        for step in range(1, steps + 1):
+            self._calls += 1
+            done.append(protocol.Step(image_id, step, time.time(), self._calls))
+        self.report(protocol.Steps(tuple(done), steps))
+
+
+def quick_devices(settings: Settings) -> list[Device]:
+    """As many fakes as the settings name devices."""
+    return [msgspec.structs.replace(device, start=lambda: QuickProcess(pid=0)) for device in local_devices(settings)]
+
 
 if __name__ == "__main__":
-    main(lambda _: lambda: QuickProcess(pid=0))
+    main(quick_devices)

@@ -28,31 +28,36 @@ from tests.support.server import ROOT, Server, wait_for
 from tests.torture.blows import Blows, newest_child
 from tests.torture.invariants import Broken, check
 from tests.torture.load import Clients, Follower, Submission, submissions
+from tests.torture.preloaded import ForkedProcess
 
-JOBS = 5
+JOBS = 4
 #: Blows of a round, at least and at most, and the longest pause before each, in seconds.
 BLOWS = (1, 4)
 PAUSE_S = 0.8
 #: Rounds on one data folder; then a fresh one is begun, so that the checks stay quick.
 ROUNDS_A_FOLDER = 50
 CREDITS = 1_000_000
-#: Denoising steps of the tiny model: about a sixth of a second an image.
-STEPS = 10
-STEP_TIMEOUT_S = 1.5
+#: Denoising steps of the tiny model: about a tenth of a second an image.
+STEPS = 8
+#: Long enough for a busy machine, so that only processes that were frozen exceed it.
+STEP_TIMEOUT_S = 8
 
 
-class TorturedServer(Server):
-    module = "tests.torture.server"
+class ForkedServer(Server):
+    """A server that is forked from a preloaded one."""
+
+    def launch(self) -> Any:
+        return ForkedProcess.server(Path(self.environment["TORTURE_FOLDER"]) / "server", self.environment)
 
 
 class Torture:
     """One data folder, its server, and the clients of it."""
 
     def __init__(self, folder: Path, cold: bool) -> None:
-        """Start the server. If `cold`, each GPU process starts from nothing, as in use."""
+        """Start the server. If `cold`, every process starts from nothing, as in use."""
         self.folder = folder
         self.sent: list[Submission] = []
-        self._preloaded = None if cold else _preload(folder / "preloaded.sock")
+        self._preloaded = {} if cold else {name: _preload(name, folder / name) for name in ("worker", "server")}
         self._receiver = Receiver(200)
         self.server = _server(folder, cold)
         self.server.start()
@@ -64,7 +69,7 @@ class Torture:
             assert done.returncode == 0, done.stderr
         self.clients = Clients(self.server.url, self.server.key)
         self.follower = Follower(self.clients)
-        self.blows = Blows(self.server, self._gpu_process)
+        self.blows = Blows(self.server, self._gpu_process, hang_s=STEP_TIMEOUT_S + 2)
 
     def round(self, seed: int) -> None:
         """Play one round. Raises Broken, and AssertionError for an answer that is none."""
@@ -102,13 +107,13 @@ class Torture:
         self.clients.close()
         self.server.stop(signal.SIGKILL)
         self._receiver.stop()
-        if self._preloaded is not None:
-            self._preloaded.kill()
-            self._preloaded.wait()
+        for process in self._preloaded.values():
+            process.kill()
+            process.wait()
 
     def _gpu_process(self) -> int | None:
-        # The server has other children for moments; GPU processes are all that the preloaded one has.
-        return newest_child(self.server.process.pid if self._preloaded is None else self._preloaded.pid)
+        parent = self._preloaded.get("worker", self.server.process)
+        return newest_child(parent.pid)
 
     def _all_ended(self) -> bool:
         return not self._rows("SELECT 1 FROM jobs WHERE ended_at IS NULL LIMIT 1")
@@ -140,20 +145,20 @@ def _server(folder: Path, cold: bool) -> Server:
     )
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
-    kind = Server if cold else TorturedServer
+    kind = Server if cold else ForkedServer
     return kind(
         folder / "data",
         toml,
         BACKLOT_PORT=str(port),
         BACKLOT_DEVICE="cpu",
         OMP_NUM_THREADS="1",
-        TORTURE_SOCKET=str(folder / "preloaded.sock"),
+        TORTURE_FOLDER=str(folder),
     )
 
 
-def _preload(path: Path) -> "subprocess.Popen[str]":
+def _preload(name: str, path: Path) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.torture.preloaded", str(path)],
+        [sys.executable, "-m", "tests.torture.preloaded", name, str(path)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -214,7 +219,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/torture", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="the first round's seed; the next round has the next one")
-    parser.add_argument("--cold", action="store_true", help="let GPU processes import torch at each start, as in use")
+    parser.add_argument(
+        "--cold", action="store_true", help="let every process start from nothing, as in use; a round takes longer"
+    )
     parser.add_argument("--verbose", action="store_true", help="show where a failed round failed")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)

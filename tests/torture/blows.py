@@ -12,29 +12,32 @@ from pathlib import Path
 
 from tests.support.server import Server
 
-#: How long a process is frozen, in seconds. The longest is beyond the step_timeout_s of the models, so the watchdog acts.
-FROZEN_S = (0.05, 2.0)
+#: How long a process is frozen, in seconds.
+FROZEN_S = (0.05, 1.5)
 
 
 class Blows:
     """Deals blows to one server and its GPU process, and counts them."""
 
-    def __init__(self, server: Server, gpu_process: Callable[[], int | None]) -> None:
+    def __init__(self, server: Server, gpu_process: Callable[[], int | None], hang_s: float) -> None:
+        """Take what finds the GPU process, and a time after which the watchdog has ended one that hangs in a step."""
         self.dealt: Counter[str] = Counter()
         self._server = server
         self._gpu_process = gpu_process
+        self._hang_s = hang_s
 
     def deal(self, rng: random.Random) -> None:
         """Deal one blow. The server runs when this returns."""
         kinds: dict[Callable[[random.Random], None], int] = {
-            self.kill_gpu_process: 6,
-            self.terminate_gpu_process: 2,
+            self.kill_gpu_process: 12,
+            self.terminate_gpu_process: 4,
             self.freeze_gpu_process: 4,
-            self.kill_server: 4,
-            self.stop_server: 2,
-            self.kill_stopping_server: 2,
-            self.freeze_server: 2,
-            self.kill_both: 2,
+            self.hang_gpu_process: 1,
+            self.kill_server: 8,
+            self.stop_server: 4,
+            self.kill_stopping_server: 4,
+            self.freeze_server: 4,
+            self.kill_both: 4,
         }
         (blow,) = rng.choices(list(kinds), list(kinds.values()))
         self.dealt[blow.__name__] += 1
@@ -49,7 +52,11 @@ class Blows:
         self._signal_gpu_process(signal.SIGTERM)
 
     def freeze_gpu_process(self, rng: random.Random) -> None:
-        self._freeze(self._gpu_process(), rng)
+        self._freeze(self._gpu_process(), rng.uniform(*FROZEN_S))
+
+    def hang_gpu_process(self, _: random.Random) -> None:
+        """Freeze it until the watchdog ends it, if it is in a step."""
+        self._freeze(self._gpu_process(), self._hang_s)
 
     # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -69,7 +76,7 @@ class Blows:
         self._start(rng)
 
     def freeze_server(self, rng: random.Random) -> None:
-        self._freeze(self._server.process.pid, rng)
+        self._freeze(self._server.process.pid, rng.uniform(*FROZEN_S))
 
     def kill_both(self, rng: random.Random) -> None:
         """End the server while its GPU process is frozen, and so cannot see that it is gone."""
@@ -104,12 +111,12 @@ class Blows:
             os.kill(pid, number)
         return pid
 
-    def _freeze(self, pid: int | None, rng: random.Random) -> None:
+    def _freeze(self, pid: int | None, seconds: float) -> None:
         if pid is None:
             return
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(rng.uniform(*FROZEN_S))
+            time.sleep(seconds)
             os.kill(pid, signal.SIGCONT)
 
 

@@ -133,8 +133,8 @@ def submissions(rng: random.Random, name: str, jobs: int) -> list[Submission]:
                 "image_model": rng.choice(["good", "good", "other"]),
                 "on_technical_failure": rng.choice(["fail", "retry"]),
             },
-            at=rng.uniform(0, 1.5),
-            cancel_after=rng.uniform(0, 1.5) if rng.random() < 0.2 else None,
+            at=rng.uniform(0, 1.0),
+            cancel_after=rng.uniform(0, 1.0) if rng.random() < 0.2 else None,
         )
         for number in range(jobs)
     ]

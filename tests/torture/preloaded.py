@@ -1,8 +1,10 @@
-"""A process that has imported torch, and forks GPU processes from itself: each is up in a moment instead of after 5 s of CPU.
+"""Processes that have imported what is slow to import, and fork others from themselves: these are up in a moment.
 
-`python -m tests.torture.preloaded SOCKET` listens on a Unix socket. A connection brings the arguments of one
-`python -m pipelines.worker` and the descriptor of its pipe; it is answered with the process id, and at its end with the exit
-status as `os.waitstatus_to_exitcode` gives it. What runs in the fork is the worker's own `main`.
+`python -m tests.torture.preloaded worker|server SOCKET` listens on a Unix socket. A connection brings the arguments and the
+environment of a program, and a descriptor. It is answered with the process id, and at the end of the process with its exit
+status as `os.waitstatus_to_exitcode` gives it. What runs in the fork is the program's own `main`: that of
+`python -m pipelines.worker`, which takes the descriptor for its pipe, or that of `python -m tests.torture.server`, which
+takes it for its output. A GPU process saves 5 s of CPU this way, and a server 1 s.
 """
 
 import os
@@ -10,58 +12,93 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from subprocess import TimeoutExpired
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
 
-class ForkedProcess:
-    """A GPU process forked from the preloaded one. It has of `subprocess.Popen` what the server uses."""
+class Program(msgspec.Struct):
+    """What to run in a fork."""
 
-    def __init__(self, socket_path: Path, command: Sequence[str], *, pass_fds: Sequence[int], **_: Any) -> None:
-        """Start `python -m pipelines.worker FD …`. Raises OSError if the preloaded process is gone."""
+    arguments: list[str]
+    environment: dict[str, str]
+
+
+class ForkedProcess:
+    """A process forked from a preloaded one. It has of `subprocess.Popen` what is used of it."""
+
+    stdout: IO[str] | None = None
+
+    def __init__(
+        self, preloaded: Path, arguments: Sequence[str], *, pass_fds: Sequence[int], env: Mapping[str, str], **_: Any
+    ) -> None:
+        """Start the program. Raises OSError if the preloaded process is gone."""
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._connection.connect(str(socket_path))
-        self._status: int | None = None
-        # The descriptor has another number there, so it goes beside the arguments.
-        socket.send_fds(self._connection, [msgspec.json.encode(list(command[4:]))], list(pass_fds))
+        self._connection.connect(str(preloaded))
+        self.returncode: int | None = None
+        program = Program(list(arguments), dict(env))
+        socket.send_fds(self._connection, [msgspec.json.encode(program)], list(pass_fds))
         self.pid = int(self._connection.recv(64))
 
+    @classmethod
+    def worker(cls, preloaded: Path, command: Sequence[str], **options: Any) -> "ForkedProcess":
+        """Start `python -m pipelines.worker FD …`; the descriptor has another number in the fork."""
+        return cls(preloaded, command[4:], **options)
+
+    @classmethod
+    def server(cls, preloaded: Path, env: Mapping[str, str]) -> "ForkedProcess":
+        """Start the server, and read its output."""
+        reading, writing = os.pipe()
+        try:
+            process = cls(preloaded, [], pass_fds=[writing], env=env)
+        finally:
+            os.close(writing)
+        process.stdout = os.fdopen(reading)
+        return process
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
     def kill(self) -> None:
-        if self._status is None:
-            os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        with suppress(TimeoutExpired):
+            return self.wait(0)
+        return None
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status. Raises subprocess.TimeoutExpired."""
-        if self._status is None:
-            self._connection.settimeout(timeout)
-            try:
-                # Looked at, not taken: several threads may wait.
-                self._status = int(self._connection.recv(64, socket.MSG_PEEK))
-            except TimeoutError:
-                raise TimeoutExpired("pipelines.worker", timeout or 0) from None
-        return self._status
+        if self.returncode is None:
+            # Looked at, not taken: several threads may wait.
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise TimeoutExpired("a forked process", timeout or 0)
+            self.returncode = int(self._connection.recv(64, socket.MSG_PEEK))
+        return self.returncode
 
 
 def main() -> None:
+    run = {"worker": _preload_worker, "server": _preload_server}[sys.argv[1]]()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listening.bind(sys.argv[1])
-    _import_all()
+    listening.bind(sys.argv[2])
     listening.listen()
     print("preloaded", flush=True)  # noqa: T201
+    parent = os.getppid()
     #: The connection of each process that runs.
     running: dict[int, socket.socket] = {}
-    while True:
+    # If the torture is killed, this ends, with all that it forked.
+    while os.getppid() == parent:
         # A process that ends is noticed within this time.
         if select.select([listening], [], [], 0.02)[0]:
             connection, _ = listening.accept()
-            arguments, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+            message, fds, _, _ = socket.recv_fds(connection, 65536, 1)
             if not fds:
-                # The server was killed before it could ask for anything.
+                # The one that asks was killed before it could ask for anything.
                 connection.close()
                 continue
             pid = os.fork()
@@ -69,7 +106,7 @@ def main() -> None:
                 listening.close()
                 for other in (connection, *running.values()):
                     other.close()
-                _work(fds[0], msgspec.json.decode(arguments, type=list[str]))
+                _be(run, fds[0], msgspec.json.decode(message, type=Program))
             os.close(fds[0])
             _tell(connection, pid)
             running[pid] = connection
@@ -79,20 +116,42 @@ def main() -> None:
                 break
             with running.pop(pid) as connection:
                 _tell(connection, os.waitstatus_to_exitcode(status))
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _tell(connection: socket.socket, number: int) -> None:
-    """Tell a server, unless it was killed meanwhile."""
+    """Tell the one that asked, unless it was killed meanwhile."""
     with suppress(ConnectionError):
         connection.send(str(number).encode())
 
 
-def _import_all() -> None:
+def _be(run: Callable[[int], None], descriptor: int, program: Program) -> None:
+    """Be the program until it ends."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(program.environment)
+    sys.argv[1:] = program.arguments
+    status = 1
+    try:
+        run(descriptor)
+        status = 0
+    except SystemExit as ending:
+        if isinstance(ending.code, str):
+            print(ending.code, file=sys.stderr)  # noqa: T201
+        status = ending.code if isinstance(ending.code, int) else 1
+    finally:
+        # Not what the fork inherited of the clean-up of the preloaded process.
+        os._exit(status)
+
+
+def _preload_worker() -> Callable[[int], None]:
     """Import what a GPU process with the tiny pipeline imports sooner or later, and start no thread."""
     import diffusers
     import transformers
 
     import pipelines.worker.engine  # noqa: F401
+    from pipelines.worker.__main__ import main as work
 
     for library, names in (
         (diffusers, ("StableDiffusionPipeline", "AutoencoderKL", "UNet2DConditionModel", "DDIMScheduler")),
@@ -101,18 +160,23 @@ def _import_all() -> None:
         for name in names:
             getattr(library, name)
 
-
-def _work(pipe: int, arguments: list[str]) -> None:
-    """Be a GPU process until it ends."""
-    from pipelines.worker.__main__ import main as work
-
-    os.setsid()
-    sys.argv = ["pipelines.worker", str(pipe), *arguments]
-    try:
+    def run(pipe: int) -> None:
+        sys.argv.insert(1, str(pipe))
         work()
-    finally:
-        # Not what the fork inherited of the parent's clean-up.
-        os._exit(1)
+
+    return run
+
+
+def _preload_server() -> Callable[[int], None]:
+    import server.http_server  # noqa: F401
+    from tests.torture.server import serve
+
+    def run(output: int) -> None:
+        os.dup2(output, 1)
+        os.close(output)
+        serve()
+
+    return run
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def test_a_pipeline_of_another_kind_is_refused(tmp_path: Path, pipeline: Any, to
         ("/models/sdxl", "write folder"),
         ("a/b/c", "write folder"),
         ("my model", "looks like org/name"),
+        ("org/na..me", "looks like org/name"),
         ("org/name", ""),
         ("name", ""),
     ],

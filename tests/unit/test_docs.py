@@ -14,7 +14,7 @@ from pipelines.protocol import Stage
 from server import errors, metrics
 from server.jobs import EventType
 from server.operator.command import backlot
-from server.scheduler.gpu import TRANSITIONS
+from server.scheduler.gpu_state import TRANSITIONS
 from server.settings import Settings
 from tests.support import model_matrix
 from tests.support.server import ROOT

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,9 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from server.scheduler.batching import SlotGroup
 from server.scheduler.bounds import Bounds
-from server.scheduler.gpu import TRANSITIONS, Crash, Gpu, GpuState, restart_pause
+from server.scheduler.devices import Device
+from server.scheduler.gpu import Crash, Gpu, restart_pause
+from server.scheduler.gpu_state import TRANSITIONS, GpuState
 from server.scheduler.queue import BatchKey
 from server.scheduler.recovery import Happened
 from tests.support.fake_process import FakeGpu
@@ -29,7 +30,7 @@ class Told:
     def on_report(self, _: Gpu, report: protocol.Report) -> None:
         self.reports.append(report)
 
-    def on_crash(self, _: Gpu, crash: Crash) -> None:
+    def on_crash(self, crash: Crash) -> None:
         self.crashes.append(crash)
 
 
@@ -38,7 +39,8 @@ def on_gpu(scene: Callable[[Gpu, FakeGpu, Told], Awaitable[None]]) -> None:
 
     async def run() -> None:
         fake, told = FakeGpu(), Told()
-        await scene(Gpu(fake, Path("gpu-process.log"), Bounds(), told.on_report, told.on_crash), fake, told)
+        device = Device(name="fake", start=fake, log="a log")
+        await scene(Gpu(device, Bounds(), told.on_report, told.on_crash), fake, told)
 
     asyncio.run(run())
 
@@ -67,7 +69,7 @@ def test_the_states_of_a_process_from_its_start_to_its_end() -> None:
 
         gpu.start()
         states.append(gpu.state)
-        then(protocol.Started("cpu", "a fake"))
+        then(protocol.Started("cpu", "a fake", "bits"))
         slots = group()
         gpu.groups.open(slots)
         gpu.generate(slots, item("1"), isolated=False)

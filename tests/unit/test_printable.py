@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.printable import printable, printable_lines
+from pipelines.printable import printable, printable_lines
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ from server.settings import SettingsError, read_settings
         ("BACKLOT_TRUSTED_PROXIES", "127.0.0.1, nginx", "'nginx' does not appear to be"),
         ("BACKLOT_TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
         ("BACKLOT_LOG_LEVEL", "info", "DEBUG, INFO"),
+        ("BACKLOT_DEVICES", "cpu,auto", "it takes auto for every GPU, or a list"),
+        ("BACKLOT_DEVICES", "cuda:0,cuda:1,cuda", "no GPU comes twice"),
+        ("BACKLOT_DEVICES", "cpu, cpu", "such as cuda:0,cuda:1 or cpu,cpu"),
     ],
 )
 def test_what_cannot_be_meant(variable: str, value: str, told: str) -> None:
@@ -37,6 +40,11 @@ def test_what_cannot_be_meant(variable: str, value: str, told: str) -> None:
         read_settings({variable: value})
     assert str(refused.value).startswith(variable)
     assert told in str(refused.value)
+
+
+def test_one_device_and_several_cannot_both_be_meant() -> None:
+    with pytest.raises(SettingsError, match="BACKLOT_DEVICE and BACKLOT_DEVICES are both set"):
+        read_settings({"BACKLOT_DEVICE": "cpu", "BACKLOT_DEVICES": "cpu,cpu"})
 
 
 def test_what_is_meant() -> None:

@@ -5,7 +5,8 @@ from litestar import get
 from litestar.di import NamedDependency
 
 from server.api.openapi import errors
-from server.scheduler.gpu import Gpu, GpuState
+from server.scheduler.gpu import Gpu
+from server.scheduler.gpu_state import GpuState
 from server.scheduler.queue import BatchKey
 from server.scheduler.scheduler import Scheduler
 
@@ -18,11 +19,13 @@ class ModelInMemory(msgspec.Struct, frozen=True):
 
 
 class DeviceView(msgspec.Struct, frozen=True):
-    #: `cpu`, `cuda:0`, …; empty until its process is up.
+    #: `cpu`, `cuda:0`, …; `auto` until its first process has chosen it.
     name: str
     #: `NVIDIA H100 80GB HBM3`, `2 threads`, …; empty until its process is up.
     device_name: str
     state: GpuState
+    #: Why its last process ended; null once another one is up.
+    reason: str | None
     #: Of its GPU process; null while there is none.
     pid: int | None
     models: list[ModelInMemory]
@@ -36,6 +39,11 @@ class DeviceView(msgspec.Struct, frozen=True):
     images_in_flight: int
     #: Crashes of its process since the last image was generated.
     crashes: int
+    #: Since the server started.
+    images_generated: int
+    #: Null until its process is up. Of a GPU, what all programs use; of a CPU, what its process uses.
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
 
 
 class DeviceList(msgspec.Struct, frozen=True):
@@ -50,9 +58,10 @@ async def list_devices(scheduler: NamedDependency[Scheduler]) -> DeviceList:
 def _view(gpu: Gpu) -> DeviceView:
     group = gpu.groups.current
     return DeviceView(
-        name="" if gpu.device is None else gpu.device.device,
+        name=gpu.name,
         device_name=gpu.device_name,
         state=gpu.state,
+        reason=gpu.problem,
         pid=gpu.pid,
         models=[ModelInMemory(name, revision, gpu.weight_bytes[name]) for name, revision in gpu.loaded.items()],
         loading=gpu.loading,
@@ -61,4 +70,7 @@ def _view(gpu: Gpu) -> DeviceView:
         images_in_slots=0 if group is None else min(len(group.images), group.batch_size),
         images_in_flight=len(gpu.in_flight),
         crashes=gpu.crashes,
+        images_generated=gpu.images,
+        memory_used_bytes=None if gpu.memory is None else gpu.memory.used_bytes,
+        memory_total_bytes=None if gpu.memory is None else gpu.memory.total_bytes,
     )

@@ -111,7 +111,7 @@ def _standing(name: str, models: Models, scheduler: Scheduler) -> ModelStanding:
         name=name,
         state=_state(name, models, scheduler),
         default=name == models.default_model,
-        pinned=card.pinned,
+        pinned=bool(card.pinned),
         source=card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
         licence=card.licence,
         tiers=list(card.limits.tiers),

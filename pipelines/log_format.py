@@ -1,0 +1,29 @@
+"""How the server and the GPU processes write their logs.
+
+Much of what is logged comes from outside: paths, names, user agents, models. Control characters are escaped in all of
+it, so that nothing written here moves a cursor, rings a bell or passes for a line of its own.
+"""
+
+import logging
+from types import TracebackType
+
+from pipelines.printable import printable, printable_lines
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class PrintableFormatter(logging.Formatter):
+    """A message is one line of printable characters; so is each line of a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
+        record.message = printable(record.message.rstrip())
+        return super().formatMessage(record)
+
+    def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802
+        # Indented, so that no line of it passes for a message.
+        return printable_lines(super().formatException(ei)).replace("\n", "\n  ")

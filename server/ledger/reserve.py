@@ -1,0 +1,45 @@
+"""Room on the disk that is kept for the ledger: it is given up when the disk is full, so that refunds can be written."""
+
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+#: Enough for some ten thousand rows; a refund is three.
+RESERVE_BYTES = 16 * 1024 * 1024
+
+
+class Reserve:
+    """A file of real blocks beside the database."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def is_held(self) -> bool:
+        return self._path.exists()
+
+    def hold(self) -> bool:
+        """Take the room, if it is not held; return False, and take nothing, if the disk has not that much."""
+        if self.is_held:
+            return True
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            partial.replace(self._path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            log.warning("There is no room for the ledger's reserve, %s: %s", self._path, error.strerror)
+            return False
+        return True
+
+    def release(self) -> bool:
+        """Give the room to whoever writes next; return False if there was none."""
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        log.warning("The disk is full; %d MiB kept for refunds are free for the ledger now", RESERVE_BYTES >> 20)
+        return True

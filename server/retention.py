@@ -1,0 +1,96 @@
+"""Removes old images, if the operator's settings ask for it: never a favourite, and never with a refund."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from sqlite3 import Connection
+
+from server import image_files, metrics
+from server.clock import ago
+from server.disk_room import GIB
+from server.ledger import removals
+from server.ledger.database import Database
+from server.ledger.removals import Removed
+from server.settings import Settings
+from server.thumbnails import Thumbnails
+
+log = logging.getLogger(__name__)
+
+RETAIN_EVERY_S = 600.0
+#: Images that one transaction removes at most.
+AT_ONCE = 200
+
+
+class Retention:
+    """Keeps the images to an age and to a size."""
+
+    def __init__(self, settings: Settings, database: Database, thumbnails: Thumbnails) -> None:
+        self._settings = settings
+        self._database = database
+        self._thumbnails = thumbnails
+        #: It was said that the images are too large and none may be removed.
+        self._told = False
+
+    async def run(self) -> None:
+        """Remove what is due, again and again, and first what an earlier run of the server left on the disk."""
+        while True:
+            try:
+                await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
+                await self._by_age()
+                await self._by_size()
+            except Exception:
+                log.exception("Images that are past their time could not be removed")
+            await asyncio.sleep(RETAIN_EVERY_S)
+
+    async def _by_age(self) -> None:
+        days = self._settings.archive_days
+        if not days:
+            return
+        before = ago(timedelta(days=days))
+        why = f"archived for more than {days:g} days"
+        while await self._remove(lambda connection: removals.remove_archived(connection, before, AT_ONCE), "age", why):
+            pass
+
+    async def _by_size(self) -> None:
+        most = self._settings.disk_gib * GIB
+        if not most:
+            return
+        while True:
+            paths = await self._database.read(removals.kept_files)
+            size = await asyncio.to_thread(size_of, self._settings.images, paths)
+            if size <= most:
+                self._told = False
+                return
+            # As many as make the room that is missing, if all are of one size.
+            wanted = min(AT_ONCE, max(1, round((size - most) * len(paths) / size)))
+            why = f"the images took {size / GIB:.2f} GiB, and BACKLOT_DISK_GIB is {self._settings.disk_gib:g}"
+            if not await self._remove(_oldest(wanted), "size", why):
+                if not self._told:
+                    log.warning("Nothing more may be removed, though %s: favourites stay", why)
+                self._told = True
+                return
+
+    async def _remove(self, remove: Callable[[Connection], list[Removed]], why: str, told: str) -> bool:
+        """Remove images with their files; return whether there were any, and all files are gone."""
+        removed = await self._database.write(remove)
+        for image in removed:
+            log.info("Removed image %s of job %s: %s", image.public_id, image.job, told)
+        metrics.images_removed.labels(why).inc(len(removed))
+        gone = await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
+        return bool(removed) and gone
+
+
+def _oldest(limit: int) -> Callable[[Connection], list[Removed]]:
+    return lambda connection: removals.remove_oldest(connection, limit)
+
+
+def size_of(images: Path, paths: Iterable[str]) -> int:
+    """Return the bytes that these images take. One whose file is missing takes none."""
+    total = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            total += (images / path).stat().st_size
+    return total

@@ -1,0 +1,37 @@
+"""What the denoising steps of one GPU come to in the metrics: how long they take, and how full the slots are."""
+
+from pipelines import protocol
+from server import metrics
+from server.scheduler.batching import SlotGroup
+
+
+class Calls:
+    """Puts the images together again that took a step together. A step is counted when the next one is reported."""
+
+    def __init__(self) -> None:
+        self._call: int | None = None
+        self._images: set[str] = set()
+        #: When the present step ended, and the one before it, in seconds since 1970.
+        self._at = 0.0
+        self._images_before: set[str] = set()
+        self._at_before = 0.0
+
+    def note(self, report: protocol.Steps, group: SlotGroup) -> None:
+        """Count the steps of a report, which are steps of this group."""
+        for done in report.done:
+            if done.call != self._call:
+                self._count(group)
+                self._images_before, self._at_before = self._images, self._at
+                self._call, self._images = done.call, set()
+            self._images.add(done.image_id)
+            self._at = done.at
+
+    def _count(self, group: SlotGroup) -> None:
+        if not self._images:
+            return
+        model = group.key.model
+        metrics.batch_images.labels(model).observe(len(self._images))
+        metrics.batch_fill.labels(model).observe(len(self._images) / group.batch_size)
+        # Between steps without an image in common there may have been hours.
+        if self._images & self._images_before:
+            metrics.step_seconds.labels(model).observe(max(0.0, self._at - self._at_before))

@@ -1,0 +1,74 @@
+"""The devices of this box: which there are, and how a GPU process is started on each."""
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+
+import msgspec
+
+from server.scheduler.process import GpuProcess, Process, ProcessFactory, Started
+from server.settings import Settings
+
+#: The name of a device that its first GPU process chooses.
+AUTO = "auto"
+
+
+def _none(_: int) -> list["Device"]:
+    return []
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where one GPU process at a time runs."""
+
+    #: As operators and model cards name it: `cuda:1`, `cpu`; AUTO until its first process has looked.
+    name: str
+    start: ProcessFactory
+    #: Where its processes say more, for people.
+    log: str
+    #: The box's other devices, told how many GPUs torch sees; empty unless all were asked for.
+    others: Callable[[int], Sequence["Device"]] = _none
+
+
+def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:
+    """Return the devices that the settings name. Several on the CPU share its cores. `start` is that of GpuProcess."""
+    names = settings.local_devices
+    device = partial(_device, settings, start)
+    if names == [AUTO]:
+        return [_auto(settings, device)]
+    cpus = names.count("cpu")
+    if cpus > 1:
+        numbers = count()
+        names = [f"cpu:{next(numbers)}" if name == "cpu" else name for name in names]
+    threads = max(1, len(os.sched_getaffinity(0)) // cpus) if cpus > 1 else None
+    return [device(name, first=index == 0, threads=threads) for index, name in enumerate(names)]
+
+
+def _auto(settings: Settings, device: Callable[..., Device]) -> Device:
+    """Return the device that torch finds first, and with it, if no single one was asked for, all further GPUs."""
+    first = device(AUTO, first=True)
+    if settings.device:
+        return first
+    return msgspec.structs.replace(
+        first, others=lambda gpus: [device(f"cuda:{index}", first=False) for index in range(1, gpus)]
+    )
+
+
+def _device(
+    settings: Settings, start: Callable[..., Started], name: str, *, first: bool, threads: int | None = None
+) -> Device:
+    # Each process rotates a log file of its own.
+    file = settings.logs / ("gpu-process.log" if first else f"gpu-process-{name.replace(':', '-')}.log")
+    torch_name = "cpu" if name.startswith("cpu") else name
+    return Device(
+        name=name,
+        start=partial(GpuProcess, torch_name, settings.memory_gib, file, threads=threads, start=start),
+        log=str(file),
+    )
+
+
+def started_early(device: Device) -> Device:
+    """Return the device with a first process that runs already. Raises OSError if the operating system refuses it."""
+    running: list[Process] = [device.start()]
+    return msgspec.structs.replace(device, start=lambda: running.pop() if running else device.start())

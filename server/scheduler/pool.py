@@ -1,0 +1,93 @@
+"""The GPUs that serve the queue. They may come and go while the server runs."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Protocol, overload
+
+from pipelines import protocol
+from server.scheduler.bounds import Bounds
+from server.scheduler.devices import Device
+from server.scheduler.gpu import Crash, Gpu
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Is told what happens to GPUs, after they have noted it."""
+
+    def on_report(self, gpu: Gpu, report: protocol.Report) -> None: ...
+    def on_crash(self, crash: Crash) -> None: ...
+
+
+class Pool(Sequence[Gpu]):
+    """Owns which GPUs there are. Each of them owns what it does."""
+
+    def __init__(self, devices: Iterable[Device], bounds: Bounds) -> None:
+        """Take the devices to begin with."""
+        self._bounds = bounds
+        self._listener: Listener | None = None
+        self._gpus = [self._gpu(device) for device in devices]
+
+    @overload
+    def __getitem__(self, index: int) -> Gpu: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Gpu]: ...
+    def __getitem__(self, index: int | slice) -> Gpu | Sequence[Gpu]:
+        return self._gpus[index]
+
+    def __len__(self) -> int:
+        return len(self._gpus)
+
+    def start(self, listener: Listener) -> None:
+        """Start a process on every GPU, and tell what happens to any of them."""
+        self._listener = listener
+        for gpu in self._gpus:
+            gpu.start()
+
+    async def stop(self) -> None:
+        """End all processes."""
+        await asyncio.gather(*(gpu.stop() for gpu in self._gpus))
+
+    def add(self, device: Device) -> None:
+        """Start a process on one more device, unless it is there already."""
+        if any(gpu.name == device.name for gpu in self._gpus):
+            return
+        log.info("The device %s is added", device.name)
+        gpu = self._gpu(device)
+        self._gpus.append(gpu)
+        gpu.start()
+
+    def _gpu(self, device: Device) -> Gpu:
+        return Gpu(device, self._bounds, self._reported, self._crashed)
+
+    def _reported(self, gpu: Gpu, report: protocol.Report) -> None:
+        if isinstance(report, protocol.DevicesFound):
+            for device in gpu.place.others(report.gpus):
+                self.add(device)
+        elif isinstance(report, protocol.Started):
+            self._compare(gpu, report)
+        if self._listener is not None:
+            self._listener.on_report(gpu, report)
+
+    def _crashed(self, crash: Crash) -> None:
+        if self._listener is not None:
+            self._listener.on_crash(crash)
+
+    def _compare(self, gpu: Gpu, started: protocol.Started) -> None:
+        """Say if two devices of one name compute other bits, so that a seed may give other bytes on them."""
+        for other in self._gpus:
+            if differ(other.device, started):
+                log.warning(
+                    "%s and %s are both %s, and compute other bits: the same seed may give other bytes on them",
+                    gpu.name,
+                    other.name,
+                    started.device_name,
+                )
+
+
+def differ(one: protocol.Started | None, other: protocol.Started | None) -> bool:
+    """Return whether two devices that are up have one name and compute other bits."""
+    if one is None or other is None:
+        return False
+    return one.device_name == other.device_name and one.fingerprint != other.fingerprint

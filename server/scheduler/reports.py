@@ -1,0 +1,71 @@
+"""What becomes of the reports and crashes of GPUs: jobs go on or end, progress is told, costs are kept, and more is sent."""
+
+from pipelines import protocol
+from server import metrics
+from server.scheduler import progress
+from server.scheduler.active_jobs import ActiveJobs
+from server.scheduler.batch_sizes import BatchSizes
+from server.scheduler.feeding import Feeder
+from server.scheduler.gpu import Crash, Gpu
+from server.scheduler.model_loads import ModelLoads
+from server.scheduler.recovery import Happened
+from server.scheduler.settlement import Settlement
+
+
+class Reports:
+    """Hears every GPU, after that GPU has noted what concerns it alone."""
+
+    def __init__(
+        self,
+        jobs: ActiveJobs,
+        feeder: Feeder,
+        settlement: Settlement,
+        batch_sizes: BatchSizes,
+        loads: ModelLoads,
+    ) -> None:
+        self._jobs = jobs
+        self._feeder = feeder
+        self._settlement = settlement
+        self._batch_sizes = batch_sizes
+        self._loads = loads
+        #: Seconds that the last image was in its slot, decoding included.
+        self.image_seconds = 1.0
+
+    def on_report(self, gpu: Gpu, report: protocol.Report) -> None:
+        """Act on a report, and send what may be sent now."""
+        match report:
+            case protocol.Started():
+                self._feeder.prepare(gpu)
+            case protocol.Loaded(model=model, seconds=seconds):
+                self._loads.loaded(model)
+                self._feeder.loaded(model, seconds)
+            case protocol.LoadFailed():
+                self._loads.failed(report)
+            case protocol.StageReached():
+                self._settlement.tell(progress.reached(self._jobs, report))
+            case protocol.Steps():
+                self._settlement.tell(progress.denoised(self._jobs, report))
+            case protocol.Restarted():
+                self._settlement.tell(progress.restarted(self._jobs, report))
+            case protocol.Measured():
+                self._settlement.note_cost(self._batch_sizes.measured(gpu, report))
+            case protocol.Generated(recipe=recipe, timings=timings):
+                metrics.device_images.labels(gpu.name).inc()
+                self.image_seconds = timings["denoising_s"] + timings["decoding_s"]
+                metrics.image_seconds.labels(recipe.model).observe(self.image_seconds)
+                self._jobs.generated(report)
+            case protocol.Failed():
+                self._jobs.failed(report)
+            case protocol.BatchFailed(reason=reason, message=message, image_ids=image_ids):
+                self._jobs.lost(image_ids, Happened.BATCH_FAILED, reason, message)
+            case protocol.Cancelled(image_id=image_id):
+                self._jobs.dropped(image_id)
+            case _:
+                # The rest concerns the GPU alone.
+                pass
+        self._feeder.advance()
+
+    def on_crash(self, crash: Crash) -> None:
+        """Decide on the images that were in a GPU process that is gone, and send what may be sent now."""
+        self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
+        self._feeder.advance()

@@ -1,0 +1,135 @@
+"""Models that come from a hub while the server runs: other models serve meanwhile, and a hub that fails holds up nobody."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.hub import Hub, serving
+from tests.support.server import ServerWithoutGpu, wait_for
+from tests.support.weights import bare_folder
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+CARD = '[models.m]\nhub = "org/model"\nlicence = "-"\ntiers = ["0.5K"]\nsteps = 3\nguidance = 2.0\nmultiple_of = 32\n'
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub whose model `org/model` takes four seconds to arrive."""
+    with serving({"org/model": bare_folder(tmp_path / "served", parameters=100_000)}) as hub:
+        hub.bytes_per_s = 100_000
+        yield hub
+
+
+@pytest.fixture
+def server(tmp_path: Path, hub: Hub) -> Iterator[ServerWithoutGpu]:
+    """A server with the model `m` of the hub beside those that are on the box."""
+    server = ServerWithoutGpu(
+        tmp_path,
+        CARD,
+        HF_ENDPOINT=hub.address,
+        HF_HOME=str(tmp_path / "hf"),
+        HF_HUB_DOWNLOAD_TIMEOUT="1",
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+def downloads(server: ServerWithoutGpu) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.client.get("/readyz").json()["downloads"]
+    return found
+
+
+def events(server: ServerWithoutGpu, job_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
+    return found
+
+
+def arrived(server: ServerWithoutGpu) -> int:
+    """Return how many bytes of the model are here."""
+    return max((download["bytes"] or 0 for download in downloads(server)), default=0)
+
+
+def test_other_models_serve_while_one_is_downloaded(server: ServerWithoutGpu, hub: Hub) -> None:
+    job_id = server.submit(image_model="m")
+    wait_for(lambda: arrived(server) > 50_000, 20)
+    started = time.monotonic()
+    assert server.finished(server.submit())["status"] == "SUCCESS"
+    assert time.monotonic() - started < 3
+    (download,) = downloads(server)
+    assert download["model"] == "m"
+    assert 0 < download["bytes"] < download["total_bytes"]
+    assert download["bytes_per_s"] > 0
+    assert server.client.get("/readyz").status_code == 200
+    job = server.finished(job_id)
+    assert job["status"] == "SUCCESS"
+    told = next(event for event in events(server, job_id) if event["stage"] == "loading")
+    assert told["message"].startswith("Downloading m: ")
+    assert told["extra"].keys() == {"model", "bytes", "total_bytes", "bytes_per_s"}
+    wait_for(lambda: downloads(server) == [], 5)
+    log = (server.data / "logs" / "server.log").read_text()
+    assert "Downloading m from org/model" in log
+    assert "m is on this box" in log
+    # The second job needs no hub.
+    hub.out_of_order = 502
+    assert server.finished(server.submit(image_model="m"))["status"] == "SUCCESS"
+
+
+def test_a_download_ends_with_the_last_job_that_waits_for_it_and_goes_on_for_the_next(
+    server: ServerWithoutGpu, hub: Hub
+) -> None:
+    job_id = server.submit(image_model="m")
+    wait_for(lambda: arrived(server) > 50_000, 20)
+    cancelled = server.client.post(f"/v1/jobs/{job_id}/cancel")
+    assert cancelled.json()["status"] == "FAILURE"
+    wait_for(lambda: downloads(server) == [], 5)
+    hub.sent.clear()
+    assert server.finished(server.submit(image_model="m"))["status"] == "SUCCESS"
+    assert all(start > 0 for name, start in hub.sent if name == UNET)
+
+
+def test_a_download_ends_with_its_card(server: ServerWithoutGpu, hub: Hub) -> None:
+    hub.is_silent = True
+    job_id = server.submit(image_model="m")
+    wait_for(lambda: downloads(server) != [], 20)
+    toml = Path(server.environment["BACKLOT_MODELS"])
+    toml.write_text(toml.read_text().replace(CARD, ""))
+    job = server.finished(job_id, timeout_s=15)
+    assert job["latest_event"]["extra"]["reason"] == "model_removed"
+    wait_for(lambda: downloads(server) == [], 5)
+
+
+def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(server: ServerWithoutGpu, hub: Hub) -> None:
+    hub.out_of_order = 502
+    first, second = server.submit(image_model="m"), server.submit(image_model="m")
+    for job_id in (first, second):
+        job = server.finished(job_id, timeout_s=60)
+        assert job["latest_event"]["extra"] == {"reason": "model_load_failed", "attempts": 0, "refunded": 5}
+        assert "the hub is out of order (status 502)" in job["latest_event"]["message"]
+        told = [event["message"] for event in events(server, job_id) if event["stage"] == "retrying"]
+        assert [message.rpartition("; ")[2] for message in told] == ["try 2 of 3 in 5 s", "try 3 of 3 in 20 s"]
+    assert "status 502" in server.client.get("/readyz").json()["load_errors"]["m"]
+    # A job of now waits for the next try; saving models.toml, as `models reload` does, has the server try at once.
+    hub.out_of_order, hub.bytes_per_s = 0, 0
+    later = server.submit(image_model="m")
+    assert server.backlot("models", "reload", "m").returncode == 0
+    assert server.finished(later, timeout_s=20)["status"] == "SUCCESS"
+    assert server.client.get("/readyz").json()["load_errors"] == {}
+
+
+def test_an_edit_that_takes_a_model_away_waits_for_its_second_part(server: ServerWithoutGpu, hub: Hub) -> None:
+    """Save models.toml in two parts, the first of which is valid in itself."""
+    hub.is_silent = True
+    waiting = server.submit(image_model="m")
+    toml = Path(server.environment["BACKLOT_MODELS"])
+    whole = toml.read_text()
+    toml.write_text(whole.replace(CARD, ""))
+    wait_for(lambda: "takes away m; it acts in 3 s" in (server.data / "logs" / "server.log").read_text(), 5)
+    toml.write_text(whole)
+    # Longer than the first part alone would have needed.
+    time.sleep(5)
+    assert server.job(waiting)["status"] == "NOT_STARTED"
+    assert "m" in [model["name"] for model in server.client.get("/v1/models").json()["models"]]

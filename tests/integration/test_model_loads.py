@@ -1,0 +1,81 @@
+"""A model that cannot be loaded: tried again after pauses, for all who wait for it at once, and given up by the stated rule."""
+
+from pathlib import Path
+
+import msgspec
+
+from pipelines import protocol
+from pipelines.failure_reason import FailureReason
+from server.jobs import JobStatus
+from tests.support.box import QUICK, Box, play, until
+
+BOUNDS = msgspec.structs.replace(QUICK, load_pauses_s=(0.1, 0.2))
+
+
+def fails_to_load(box: Box) -> None:
+    """Let the process fail to load `b`, and drop all images that it was sent, which are of `b`."""
+    box.process.report(protocol.Loading("b"))
+    waiting = tuple(box.process.unanswered)
+    box.process.report(protocol.LoadFailed("b", FailureReason.MODEL_LOAD_FAILED, "b is damaged", waiting))
+
+
+def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_of_its_jobs(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = [await box.submit(image_model="b") for _ in range(2)]
+        for tries in (1, 2):
+            assert len(box.process.ordered) == tries * 2
+            fails_to_load(box)
+            assert len(box.process.ordered) == tries * 2, "it was tried again without a pause"
+            assert box.scheduler.loads.errors == {"b": "b is damaged"}
+            await until(lambda tries=tries: len(box.process.ordered) > tries * 2)  # type: ignore[misc]
+        fails_to_load(box)
+        for job_id in (first, second):
+            await box.fails(job_id, "model_load_failed")
+            assert box.last(job_id).message == "b is damaged"
+            assert [extra["reason"] for extra in box.extras(job_id, "retrying")] == ["model_load_failed"] * 2
+            assert box.attempts(job_id) <= 1
+        # Whoever comes now waits for the next try, and fails with it.
+        third = await box.submit(image_model="b")
+        await until(lambda: box.process.unanswered != [])
+        fails_to_load(box)
+        await box.fails(third, "model_load_failed")
+
+    play(Box(tmp_path, bounds=BOUNDS, max_batch=2, reproducible="true"), scene)
+
+
+def test_other_models_serve_during_the_pauses_and_a_good_try_ends_them(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        bad = await box.submit(image_model="b")
+        fails_to_load(box)
+        good = await box.submit(image_model="a")
+        box.process.generate(f"{good}-0")
+        assert await box.ends(good) is JobStatus.SUCCESS
+        await until(lambda: f"{bad}-0" in box.process.unanswered)
+        box.process.report(protocol.Loaded("b", "revision", 0.1))
+        assert box.scheduler.loads.errors == {}
+        box.process.generate(f"{bad}-0")
+        assert await box.ends(bad) is JobStatus.SUCCESS
+        assert box.attempts(bad) == 1
+
+    play(Box(tmp_path, bounds=BOUNDS), scene)
+
+
+def test_an_edit_of_models_toml_ends_a_pause(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        await box.submit(image_model="b")
+        fails_to_load(box)
+        ordered = len(box.process.ordered)
+        box.edit_models("steps = 3", "steps = 4")
+        assert len(box.process.ordered) == ordered + 1
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, load_pauses_s=(60.0,))), scene)
+
+
+def test_a_cancelled_job_does_not_wait_for_a_pause(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_id = await box.submit(image_model="b")
+        fails_to_load(box)
+        assert box.scheduler.cancel(job_id)
+        await box.fails(job_id, "cancelled")
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, load_pauses_s=(60.0,))), scene)

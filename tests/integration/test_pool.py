@@ -1,0 +1,180 @@
+"""Several GPUs on one queue, with fake processes: where images go, and what becomes of a GPU that is not there."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipelines import protocol
+from server.jobs import JobStatus
+from server.scheduler.devices import AUTO, Device
+from server.scheduler.event_hub import EventHub
+from server.scheduler.gpu_state import GpuState
+from server.scheduler.scheduler import Scheduler
+from server.workflows.registry import deliver
+from tests.support.box import QUICK, Box, play, until
+from tests.support.fake_process import FakeProcess
+
+
+def loads(process: FakeProcess) -> list[str]:
+    """The models that it was told to load, or to load for an image."""
+    return [order.card.name for order in process.orders if isinstance(order, protocol.Load | protocol.Generate)]
+
+
+def has(process: FakeProcess, model: str, seconds: float = 10.0) -> None:
+    process.report(protocol.Loaded(model, "revision", seconds))
+
+
+def measured(process: FakeProcess, model: str, seconds_per_step: float) -> None:
+    """Tell what a step of one image costs."""
+    process.report(protocol.Measured(model, "r", 512, 512, 1, seconds_per_step, 2**30))
+
+
+def test_an_image_goes_where_its_model_is(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "a")
+        has(second, "b")
+        await box.submit(image_model="b")
+        assert not first.ids
+        (image_id,) = second.ids
+        # The second GPU has its hands full, and the first one leaves `b` to it all the same.
+        for _ in range(3):
+            await box.submit(image_model="b")
+        assert not first.ids
+        second.generate(image_id)
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_the_idlest_of_those_that_have_the_model_takes_the_image(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        for gpu in box.gpus:
+            has(gpu.process, "a")
+        for _ in range(4):
+            await box.submit()
+        assert [len(gpu.process.ids) for gpu in box.gpus] == [2, 2]
+
+    play(Box(tmp_path, gpus=2, max_batch=4), scene)
+
+
+def test_a_backlog_that_is_worth_a_load_is_shared(tmp_path: Path) -> None:
+    """A load takes 10 s and an image 3 s: from seven waiting images on, the second GPU loads the model too."""
+
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "a")
+        has(second, "b")
+        await box.submit()
+        measured(first, "a", 1.0)
+        for _ in range(1 + 6):
+            await box.submit()
+        assert not second.ids
+        await box.submit()
+        assert {order.card.name for order in second.ordered} == {"a"}
+        # It is on its way there, and five images for two GPUs are no reason for a third.
+        assert len(first.ids + second.ids) == 2 + 2
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_a_model_whose_only_gpu_is_gone_is_loaded_on_another(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "a")
+        has(second, "b")
+        job_id = await box.submit(on_technical_failure="retry")
+        assert first.ids
+        first.exit()
+        await until(lambda: bool(second.ids))
+        second.generate(second.ids[0])
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_pinned_models_are_loaded_where_they_are_pinned(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        box.edit_models("[models.b]", '[models.b]\npinned = ["fake:1"]')
+        pins = [[order.models for order in p.orders if isinstance(order, protocol.Pin)][-1] for p in (first, second)]
+        assert pins == [(), ("b",)]
+        assert loads(first)[-1] == "a"
+        assert loads(second)[-1] == "b"
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_a_device_that_cannot_start_is_left_out_and_tried_again(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = box.gpus
+        second.process.report(protocol.CannotStart("NoDevice: the device cuda:1 is a GPU, and torch sees 1 of them"))
+        second.process.exit(1)
+        has(first.process, "a")
+        found = box.scheduler.readiness()
+        assert found.reason is None
+        assert [device.is_up for device in found.devices] == [True, False]
+        assert found.devices[1].reason == "NoDevice: the device cuda:1 is a GPU, and torch sees 1 of them"
+        job_id = await box.submit()
+        first.process.generate(first.process.ids[0])
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+        await until(lambda: len(second.processes) == 2)
+        second.process.start()
+        up = box.scheduler.readiness().devices[1]
+        assert (up.state, up.reason, up.device_name) == (GpuState.READY, None, "a fake")
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_every_gpu_of_the_box_is_taken_once_a_process_has_counted_them(tmp_path: Path) -> None:
+    async def scene() -> None:
+        box = Box(tmp_path, gpus=3)
+        first, *others = (
+            Device(name=name, start=gpu, log="a log")
+            for name, gpu in zip((AUTO, "cuda:1", "cuda:2"), box.gpus, strict=True)
+        )
+        all_of_them = msgspec.structs.replace(first, others=lambda gpus: others[: gpus - 1])
+        scheduler = Scheduler(box.settings, box.models, box.database, EventHub(), deliver, [all_of_them], QUICK)
+        await scheduler.start()
+        assert [device.name for device in scheduler.readiness().devices] == [AUTO]
+        box.gpus[0].process.report(protocol.DevicesFound(3))
+        # As after a crash of the first.
+        box.gpus[0].process.report(protocol.DevicesFound(3))
+        assert [device.name for device in scheduler.readiness().devices] == ["cuda:0", "cuda:1", "cuda:2"]
+        assert [len(gpu.processes) for gpu in box.gpus] == [1, 1, 1]
+        await scheduler.stop()
+        box.connection.close()
+        box.database.close()
+
+    asyncio.run(scene())
+
+
+def test_devices_of_one_name_that_compute_other_bits_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(box: Box) -> None:
+        crowd = [gpu.process for gpu in box.gpus]
+        crowd[1].report(protocol.Started("cpu", "a fake", "other bits"))
+        crowd[2].report(protocol.Started("cpu", "another fake", "other bits"))
+        differing = {device.name: device.differs_from for device in box.scheduler.readiness().devices}
+        assert differing == {"fake:0": ["fake:1"], "fake:1": ["fake:0"], "fake:2": []}
+        assert "fake:1 and fake:0 are both a fake, and compute other bits" in caplog.text
+
+    play(Box(tmp_path, gpus=3), scene)
+
+
+def test_what_a_device_has_and_does_is_told(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        process = box.process
+        process.report(protocol.MemoryUsed(8 * 2**30, 3 * 2**30))
+        has(process, "a")
+        job_id = await box.submit()
+        (device,) = box.scheduler.readiness().devices
+        assert (device.name, device.state, device.models) == ("fake:0", GpuState.RUNNING, ["a"])
+        assert (device.slots, device.images_in_flight, device.images_generated) == (1, 1, 0)
+        assert (device.memory_used_bytes, device.memory_total_bytes) == (3 * 2**30, 8 * 2**30)
+        process.generate(process.ids[0])
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+        (device,) = box.scheduler.readiness().devices
+        assert (device.state, device.images_in_flight, device.images_generated) == (GpuState.READY, 0, 1)
+
+    play(Box(tmp_path), scene)
