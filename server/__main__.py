@@ -10,6 +10,7 @@ import msgspec
 from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable, hold, prepare
 from server.keys import DamagedSecret
+from server.ledger.database import DatabaseNewer
 from server.logs import log_to
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
@@ -29,7 +30,16 @@ class CannotStart(Exception):
 
 
 #: Errors whose message is all that an operator needs.
-_TOLD = (SettingsError, ModelsFileError, AlreadyRunning, Unusable, CannotListen, CannotStart, DamagedSecret)
+_TOLD = (
+    SettingsError,
+    ModelsFileError,
+    AlreadyRunning,
+    Unusable,
+    DatabaseNewer,
+    CannotListen,
+    CannotStart,
+    DamagedSecret,
+)
 
 
 def main(devices: Callable[[Settings], Sequence[Device]] = local_devices) -> None:
@@ -62,7 +72,7 @@ def _port(text: str) -> int:
 def serve(settings: Settings, devices: Sequence[Device]) -> None:
     """Run until SIGTERM or SIGINT, with GPU processes on these devices.
 
-    Raises ModelsFileError, AlreadyRunning, Unusable, CannotListen, CannotStart or DamagedSecret.
+    Raises ModelsFileError, AlreadyRunning, Unusable, DatabaseNewer, CannotListen, CannotStart or DamagedSecret.
     """
     models = ModelsFile(settings.models)
     prepare(settings)

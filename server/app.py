@@ -19,6 +19,7 @@ from server.api import (
     archive,
     billing,
     catalog,
+    client_wheels,
     events,
     health,
     images,
@@ -87,7 +88,7 @@ def routes(
     own_url: str,
 ) -> Litestar:
     """Return the routes and what they share, without the layers around them."""
-    links = Links(load_secret(settings.keys / "links.key"), settings.link_seconds)
+    links = Links(load_secret(settings.links_key), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
     disk = DiskRoom(settings, database.reserve)
 
@@ -165,8 +166,11 @@ def routes(
             health.read_readiness,
             health.read_metrics,
             pages.studio_page,
+            pages.desk_page,
             pages.read_schema,
             pages.read_document,
+            client_wheels.list_wheels,
+            client_wheels.fetch_wheel,
             *pages.static_routers(),
         ],
         lifespan=[lifespan],

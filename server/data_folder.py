@@ -52,7 +52,7 @@ def hold(data: Path) -> IO[str]:
 
 
 def prepare_database(path: Path) -> None:
-    """Make the database, or bring it to the present schema. Raises Unusable."""
+    """Make the database, or bring it to the present schema. Raises Unusable and DatabaseNewer."""
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         _try_file(file)
     with database_errors_explained(path):

@@ -25,7 +25,7 @@ FIRST_CREDITS = 1000
 
 
 def run(settings: Settings, models: ModelsFile, listening: socket.socket, devices: Sequence[Device]) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable and DamagedSecret."""
+    """Serve on a bound socket until SIGTERM or SIGINT. Raises Unusable, DatabaseNewer and DamagedSecret."""
     prepare_database(settings.database)
     port = listening.getsockname()[1]
     _welcome(settings, port)

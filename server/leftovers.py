@@ -22,14 +22,18 @@ def remove(file: Path) -> None:
 
 
 async def remove_all(folder: Path, database: Database) -> None:
-    """Remove the files of jobs that have ended, if no artifact is kept there. Other files in the folder are left alone."""
+    """Remove the files of jobs that have ended, if no artifact is kept there.
+
+    All other files are left alone: those of jobs that are not in the ledger too, since it may be an older one, restored.
+    """
 
     def look(connection: sqlite3.Connection) -> list[Path]:
         # Listed before the ledger is asked: a job that ends meanwhile is known by its artifacts then.
         found = [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)]
         kept = artifacts.paths(connection)
-        active = {job.job_id for job, _ in jobs.unfinished(connection)}
-        return [file for file in found if str(file.relative_to(folder)) not in kept and file.name[:26] not in active]
+        strays = [file for file in found if str(file.relative_to(folder)) not in kept]
+        ended = jobs.ended(connection, {_job_of(file) for file in strays})
+        return [file for file in strays if _job_of(file) in ended]
 
     try:
         files = await database.read(look)
@@ -39,6 +43,10 @@ async def remove_all(folder: Path, database: Database) -> None:
         return
     if files:
         log.info("Removed %d image files that a killed process had left behind", len(files))
+
+
+def _job_of(file: Path) -> str:
+    return file.name[:26]
 
 
 def _unlink(files: list[Path]) -> None:

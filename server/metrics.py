@@ -29,8 +29,8 @@ job_wait_seconds = Histogram(
 )
 queue_oldest_seconds = Gauge("backlot_queue_oldest_seconds", "Seconds that the oldest waiting image has waited")
 queue_paused = Gauge("backlot_queue_paused", "Whether the operator has paused the queue")
-queue_depth = Gauge("backlot_queue_jobs", "Images that wait for a GPU")
-running = Gauge("backlot_running_jobs", "Images in GPU processes", ["device"])
+images_waiting = Gauge("backlot_images_waiting", "Images that wait for a GPU")
+images_in_flight = Gauge("backlot_images_in_flight", "Images in GPU processes", ["device"])
 slots = Gauge("backlot_slots", "Slots of the denoiser that are open", ["device"])
 device_up = Gauge("backlot_device_up", "Whether the device's GPU process takes orders", ["device"])
 device_images = Counter("backlot_device_images_total", "Images generated on the device", ["device"])
@@ -95,10 +95,10 @@ webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that ha
 
 def note_devices(devices: "Sequence[DeviceStatus]") -> None:
     """Set the gauges that have a row for each device. A device that is gone has none any more."""
-    for gauge in (running, slots, device_up, device_memory):
+    for gauge in (images_in_flight, slots, device_up, device_memory):
         gauge.clear()
     for device in devices:
-        running.labels(device.name).set(device.images_in_flight)
+        images_in_flight.labels(device.name).set(device.images_in_flight)
         slots.labels(device.name).set(device.slots)
         device_up.labels(device.name).set(device.is_up)
         device_memory.labels(device.name).set(device.memory_used_bytes or 0)

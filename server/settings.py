@@ -94,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def keys(self) -> Path:
         return self.data / "keys"
 
+    @property
+    def links_key(self) -> Path:
+        """The secret that image links are signed with."""
+        return self.keys / "links.key"
+
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings. Raises SettingsError with the variable's name, its value and what it takes."""

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import cold, devices, dispatch, palette, serving, simulate, swap, throughput
+from benchmarks import cold, devices, dispatch, palette, serving, simulate, soak, swap, throughput
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "simulate": simulate.main,
@@ -14,11 +14,14 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "swap": swap.main,
     "palette": palette.main,
     "devices": devices.main,
+    "soak": soak.main,
 }
+#: They take an hour, so they run only if they are named.
+LONG = {"soak"}
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(BENCHMARKS)
+    names = sys.argv[1:] or [name for name in BENCHMARKS if name not in LONG]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         sys.exit(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     for name in names:

@@ -1,6 +1,6 @@
-"""A plot of what a benchmark measured against what would be linear, as an SVG file for the documents."""
+"""Plots of what benchmarks measured, as SVG files for the documents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _WIDTH, _HEIGHT, _MARGIN = 480, 360, 48
 _STYLE = "font: 13px sans-serif; fill: #444"
@@ -33,6 +33,37 @@ def lines(title: str, found: Mapping[int, float]) -> str:
             *marks,
             text(_WIDTH / 2, _HEIGHT - 8, "devices"),
             text(_WIDTH / 2, 24, title),
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def panels(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Return a plot with a panel for each series over the same minutes; each panel begins at 0."""
+    panel, left = 110, 24
+    minutes = max(x for points in series.values() for x, _ in points)
+    parts = []
+    for number, (name, points) in enumerate(series.items()):
+        top, most = 44 + number * (panel + 40), max(y for _, y in points) or 1.0
+        at = [
+            f"{left + x / minutes * (2 * _WIDTH - 2 * left):.1f},{top + 20 + panel - y / most * panel:.1f}"
+            for x, y in points
+        ]
+        parts += [
+            f'<text x="{left}" y="{top + 8}" style="{_STYLE}">{name}: ≤ {most:.1f}, {points[-1][1]:.1f} at the end</text>',
+            f'<polyline points="{left},{top + 20} {left},{top + 20 + panel} {2 * _WIDTH - left},{top + 20 + panel}"'
+            ' fill="none" stroke="#bbb"/>',
+            f'<polyline points="{" ".join(at)}" fill="none" stroke="#0a7" stroke-width="1.5"/>',
+        ]
+    height = 60 + len(series) * (panel + 40)
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * _WIDTH} {height}" role="img">',
+            f"<title>{title}</title>",
+            f'<rect width="{2 * _WIDTH}" height="{height}" fill="white"/>',
+            f'<text x="{left}" y="24" style="{_STYLE}; font-weight: bold">{title}</text>',
+            *parts,
             "</svg>",
             "",
         ]

@@ -65,6 +65,9 @@ RULES: dict[Place, Capability] = {
 #: Routes that anybody may ask. An image has its signature instead of a key.
 OPEN: set[Place] = {
     ("GET", "/"),
+    ("GET", "/desk"),
+    ("GET", "/client"),
+    ("GET", "/client/{name}"),
     ("GET", "/docs-assets/{file_path}"),
     ("GET", "/healthz"),
     ("GET", "/images/{name}"),

@@ -55,5 +55,5 @@ async def list_events(
         return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
 
     if wants_stream(request):
-        return ServerSentEvent(stream(hub, ANY_JOB, max(since, last_event_id or 0), read_for_stream))
+        return ServerSentEvent(stream(hub, ANY_JOB, max(since, int(last_event_id or 0)), read_for_stream))
     return Response(await follow(hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))

@@ -24,7 +24,7 @@ GATHER_S = 0.05
 
 Wait = Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")]
 LastEventId = Annotated[
-    int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=2**53 - 1, description="Resumes an event stream")
+    str | None, HeaderParameter(name="Last-Event-ID", pattern="^[0-9]{1,15}$", description="Resumes an event stream")
 ]
 
 

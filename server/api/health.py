@@ -96,7 +96,7 @@ async def read_readiness(
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
 async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDependency[Settings]) -> Response[bytes]:
     metrics.note_devices(scheduler.readiness().devices)
-    metrics.queue_depth.set(scheduler.backlog)
+    metrics.images_waiting.set(scheduler.backlog)
     metrics.queue_oldest_seconds.set(scheduler.control.oldest_s)
     metrics.queue_paused.set(scheduler.control.paused_at is not None)
     metrics.disk_free.set(await asyncio.to_thread(_look_at_box, settings))

@@ -140,7 +140,7 @@ async def read_events(
 
     if wants_stream(request):
         await read(since)
-        return ServerSentEvent(stream(hub, public_id, max(since, last_event_id or 0), read_for_stream))
+        return ServerSentEvent(stream(hub, public_id, max(since, int(last_event_id or 0)), read_for_stream))
     page, _ = await follow(
         hub, public_id, lambda: read(since), lambda found: bool(found[0].events) or found[1], patience_s=wait
     )

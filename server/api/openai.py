@@ -168,7 +168,7 @@ async def create_images(
         body=body,
         raw=_spec(wanted, models),
         idempotency_key=idempotency_key,
-        most_credits=max_credits,
+        most_credits=None if max_credits is None else int(max_credits),
         awaited=idempotency_key is None,
         row=record.row,
     )

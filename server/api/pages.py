@@ -1,4 +1,4 @@
-"""The studio page and the OpenAPI pages. All of it comes from this server: a LAN may have no internet."""
+"""The studio page, the operator's desk, the OpenAPI pages. All of it comes from this server: a LAN may have no internet."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +40,11 @@ swagger = SwaggerRenderPlugin(
 @get("/", include_in_schema=False, sync_to_thread=False)
 def studio_page() -> File:
     return File(STATIC / "studio.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
+
+
+@get("/desk", include_in_schema=False, sync_to_thread=False)
+def desk_page() -> File:
+    return File(STATIC / "desk.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
 
 
 @get("/schema", include_in_schema=False, sync_to_thread=False)

@@ -39,11 +39,11 @@ DRY_RUN = Annotated[
     bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
 ]
 MAX_CREDITS = Annotated[
-    int | None,
+    # A number would be one for the programs too that are made from the OpenAPI document, and they cannot send it.
+    str | None,
     HeaderParameter(
         name="Max-Credits",
-        ge=0,
-        le=2**53 - 1,
+        pattern="^[0-9]{1,15}$",
         description="The most the client will pay, such as the price that it has shown; a higher one is 409 PRICE_TOO_HIGH",
     ),
 ]
@@ -93,7 +93,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
             body=body,
             raw=decode_body(body),
             idempotency_key=idempotency_key,
-            most_credits=max_credits,
+            most_credits=None if max_credits is None else int(max_credits),
             row=record_of(request.scope).row,
         )
         return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
@@ -136,7 +136,7 @@ async def retry_job(
         body=b"",
         raw=failed.request,
         idempotency_key=idempotency_key,
-        most_credits=max_credits,
+        most_credits=None if max_credits is None else int(max_credits),
         row=record_of(request.scope).row,
     )
     workflow = WORKFLOWS[failed.summary.job_type]

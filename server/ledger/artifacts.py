@@ -91,3 +91,8 @@ def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | No
 def paths(connection: sqlite3.Connection) -> set[str]:
     """Return where the files of all artifacts are, relative to the images folder."""
     return {row["path"] for row in connection.execute("SELECT path FROM artifacts")}
+
+
+def kept_paths(connection: sqlite3.Connection) -> list[str]:
+    """Return where the images are that were not removed, relative to the images folder."""
+    return [row["path"] for row in connection.execute("SELECT path FROM artifacts WHERE removed_at IS NULL")]

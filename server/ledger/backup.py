@@ -1,13 +1,15 @@
-"""A consistent copy of the ledger, made while the server writes to it."""
+"""A consistent copy of the ledger, made while the server writes to it, and the way back."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from server.ledger.database import migrate
+
 
 class DamagedCopy(Exception):
-    def __init__(self, target: Path, verdict: str) -> None:
-        super().__init__(f"the copy {target} is damaged: {verdict}")
+    def __init__(self, copy: Path, verdict: str) -> None:
+        super().__init__(f"the copy {copy} is damaged: {verdict}")
 
 
 def back_up(connection: sqlite3.Connection, target: Path) -> None:
@@ -16,6 +18,33 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
         # Only its owner may read it: it holds what clients asked for.
         target.chmod(0o600)
         connection.backup(copy)
-        verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    check(target)
+
+
+def check(copy: Path) -> None:
+    """Raise DamagedCopy unless a file is a whole ledger."""
+    try:
+        with closing(sqlite3.connect(_unchanging(copy), uri=True)) as connection:
+            verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            connection.execute("SELECT balance FROM clients LIMIT 1")
+    except sqlite3.DatabaseError as error:
+        raise DamagedCopy(copy, str(error)) from error
     if verdict != "ok":
-        raise DamagedCopy(target, verdict)
+        raise DamagedCopy(copy, verdict)
+
+
+def ready_to_use(copy: Path, partial: Path) -> None:
+    """Copy a backup to the new file `partial`, check it, and bring it to the present schema.
+
+    Raises DamagedCopy and DatabaseNewer.
+    """
+    check(copy)
+    partial.unlink(missing_ok=True)
+    with closing(sqlite3.connect(_unchanging(copy), uri=True)) as source:
+        back_up(source, partial)
+    migrate(partial)
+
+
+def _unchanging(copy: Path) -> str:
+    """Return the URI that opens a copy without making files beside it."""
+    return f"{copy.absolute().as_uri()}?mode=ro&immutable=1"

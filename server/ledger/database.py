@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +46,16 @@ class DatabaseFull(Exception):
     """The disk takes no more. Nothing of this write is kept, and it will not happen later."""
 
 
+class DatabaseNewer(Exception):
+    """A later version of Backlot has changed the schema. Nothing was read or written."""
+
+    def __init__(self, path: Path, unknown: Sequence[str]) -> None:
+        super().__init__(
+            f"{path} was used by a newer Backlot, whose {unknown[-1]} this one does not know: run that version, or put back a"
+            " copy made before the upgrade, with `backlot db restore`"
+        )
+
+
 class Write(msgspec.Struct, frozen=True):
     """What to write, and whom to tell."""
 
@@ -75,7 +85,10 @@ def connect(path: Path, *, read_only: bool = False, patience_s: float = 30.0) ->
 
 
 def migrate(path: Path) -> None:
-    """Bring the file to the present schema. A migration that fails leaves the file as it was before it."""
+    """Bring the file to the present schema. A migration that fails leaves the file as it was before it.
+
+    Raises DatabaseNewer.
+    """
     # Imported here: NumPy comes with it, and a command that only reads does not wait for that.
     import sqlite_utils
 
@@ -84,7 +97,11 @@ def migrate(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = connect(path)
     try:
-        migrations.apply(sqlite_utils.Database(connection))
+        database = sqlite_utils.Database(connection)
+        known = {migration.name for migration in migrations.pending(sqlite_utils.Database(memory=True))}
+        if unknown := [applied.name for applied in migrations.applied(database) if applied.name not in known]:
+            raise DatabaseNewer(path, unknown)
+        migrations.apply(database)
     finally:
         connection.close()
     path.chmod(0o600)

@@ -1,7 +1,7 @@
 """Jobs from their acceptance to their end. A job's end, its event, its refund and its webhook are one transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -175,6 +175,15 @@ def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
         )
         for row in rows
     ]
+
+
+def ended(connection: sqlite3.Connection, public_ids: Collection[str]) -> set[str]:
+    """Return which of these jobs are in the ledger and have ended."""
+    rows = connection.execute(
+        "SELECT public_id FROM jobs WHERE ended_at IS NOT NULL AND public_id IN (SELECT value FROM json_each(?))",
+        (_text(list(public_ids)),),
+    )
+    return {row["public_id"] for row in rows}
 
 
 def start(connection: sqlite3.Connection, public_id: str, attempts: int) -> None:

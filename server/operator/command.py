@@ -6,10 +6,11 @@ import sys
 import click
 
 from pipelines.printable import printable_lines
-from server.data_folder import Unusable
+from server.data_folder import AlreadyRunning, Unusable
 from server.ledger.backup import DamagedCopy
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
 from server.ledger.credits import TooMuchTaken
+from server.ledger.database import DatabaseNewer
 from server.ledger.webhooks import NoSuchDelivery, NoWebhook
 from server.models_file import ModelsFileError
 from server.operator.clients import clients
@@ -21,13 +22,16 @@ from server.operator.keys import keys
 from server.operator.models import models
 from server.operator.replay import replay
 from server.operator.requests import requests
+from server.operator.top import top
 from server.operator.webhooks import webhooks
 from server.settings import SettingsError
 
 #: Errors whose message is all that the operator needs.
 _TOLD = (
     CommandError,
+    AlreadyRunning,
     DamagedCopy,
+    DatabaseNewer,
     SettingsError,
     ModelsFileError,
     Unusable,
@@ -46,7 +50,7 @@ def backlot() -> None:
     """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
 
 
-for group in (init, clients, keys, jobs, requests, webhooks, replay, models, database):
+for group in (init, clients, keys, jobs, top, requests, webhooks, replay, models, database):
     backlot.add_command(group)
 
 

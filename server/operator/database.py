@@ -1,14 +1,19 @@
 """`backlot db`: the database file."""
 
+import os
+import shutil
 from pathlib import Path
 
 import click
 
-from server.ledger.backup import back_up
+from server.clock import now
+from server.data_folder import explained, hold
+from server.ledger import artifacts
+from server.ledger.backup import back_up, ready_to_use
 from server.operator.data_folder import reading
 from server.operator.errors import CommandError
 from server.operator.output import json_option, show
-from server.settings import read_settings
+from server.settings import Settings, read_settings
 
 
 @click.group("db")
@@ -20,11 +25,87 @@ def database() -> None:
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
 @json_option
 def backup(target: Path, as_json: bool) -> None:
-    """Copy the database to FILE, also while the server runs."""
-    if target.exists():
-        raise CommandError(f"{target} exists already; name a new file")
+    """Copy the database to FILE, also while the server runs, and the key of image links to FILE.links.key."""
+    settings = read_settings()
+    for file in (target, _key_beside(target)):
+        if file.exists():
+            raise CommandError(f"{file} exists already; name a new file")
     if not target.absolute().parent.is_dir():
         raise CommandError(f"there is no folder {target.parent} for the copy; make it first")
-    with reading(read_settings()) as connection:
+    with reading(settings) as connection:
         back_up(connection, target)
+    if settings.links_key.exists():
+        _copy_secret(settings.links_key, _key_beside(target))
     show({"file": str(target), "bytes": target.stat().st_size}, f"{target} is a good copy", as_json=as_json)
+
+
+@database.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@json_option
+def restore(source: Path, as_json: bool) -> None:
+    """Put a copy made by `backlot db backup` in the place of the database, while no server runs.
+
+    The present database stays beside it under another name.
+    """
+    settings = read_settings()
+    if not source.is_file():
+        raise CommandError(f"there is no file {source}")
+    partial = settings.database.with_name(f"{settings.database.name}.partial")
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        with hold(settings.data):
+            ready_to_use(source, partial)
+            aside = _set_aside(settings)
+            partial.replace(settings.database)
+            if _key_beside(source).exists():
+                settings.keys.mkdir(mode=0o700, exist_ok=True)
+                _copy_secret(_key_beside(source), settings.links_key)
+            _give_to_owner(settings)
+    except OSError as error:
+        raise CommandError(explained(settings.data, error)) from error
+    with reading(settings) as connection:
+        kept = artifacts.kept_paths(connection)
+    missing = sum(not (settings.images / path).exists() for path in kept)
+    show(
+        {
+            "database": str(settings.database),
+            "aside": str(aside) if aside else None,
+            "images": len(kept),
+            "missing": missing,
+        },
+        f"{settings.database} is the copy {source} now"
+        + (f"; the one before is {aside}" if aside else "")
+        + (f"\n{missing} of its {len(kept)} images are not in {settings.images}; copy them there" if missing else ""),
+        as_json=as_json,
+    )
+
+
+def _key_beside(copy: Path) -> Path:
+    return copy.with_name(f"{copy.name}.links.key")
+
+
+def _copy_secret(source: Path, target: Path) -> None:
+    target.touch(mode=0o600)
+    shutil.copyfile(source, target)
+
+
+def _set_aside(settings: Settings) -> Path | None:
+    """Give the present database, with its log, another name, and return that; None if there is none."""
+    if not settings.database.exists():
+        return None
+    aside = settings.database.with_name(f"{settings.database.name}.before-{now().replace(':', '')}")
+    for end in ("-wal", "-shm", ""):
+        part = settings.database.with_name(settings.database.name + end)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + end))
+    return aside
+
+
+def _give_to_owner(settings: Settings) -> None:
+    """Let what root has restored belong to the owner of the data folder, who runs the server."""
+    if os.geteuid() != 0:
+        return
+    owner = settings.data.stat()
+    for path in (settings.database, settings.keys, settings.links_key, settings.data / "server.lock"):
+        if path.exists():
+            os.chown(path, owner.st_uid, owner.st_gid)

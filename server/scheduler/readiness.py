@@ -97,6 +97,8 @@ def _reason(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> str |
     if default_model in loads.errors:
         return f"{default_model} could not be loaded: {loads.errors[default_model]}"
     state = _ablest_state(gpus)
+    if state is GpuState.READY:
+        return "no model is in memory; the next job loads the one that it names"
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"
     gpu = min(gpus, key=lambda gpu: gpu.crashes)

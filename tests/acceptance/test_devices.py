@@ -24,7 +24,7 @@ def test_every_device_is_shown(tmp_path: Path) -> None:
         metrics = server.client.get("/metrics").text
         for device in found:
             assert f'backlot_device_up{{device="{device["name"]}"}} 1.0' in metrics
-            assert f'backlot_running_jobs{{device="{device["name"]}"}} 0.0' in metrics
+            assert f'backlot_images_in_flight{{device="{device["name"]}"}} 0.0' in metrics
             assert f'backlot_device_images_total{{device="{device["name"]}"}} {device["images_generated"]}.0' in metrics
     finally:
         server.stop()

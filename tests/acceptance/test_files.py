@@ -154,7 +154,11 @@ def test_a_start_removes_what_a_killed_process_left_and_nothing_else(tmp_path: P
     server.stop()
     folder = server.data / "images"
     ours = folder / kept[-2:] / f"{kept}.png"
-    of_others = [folder / "notes.txt", folder / kept[-2:] / "notes.png"]
+    of_others = [
+        folder / "notes.txt",
+        folder / kept[-2:] / "notes.png",
+        folder / kept[-2:] / f"{'0' * 24}{kept[-2:]}.png",
+    ]
     left = [
         ours.with_suffix(".partial"),
         *(folder / "ZZ" / f"{failed}{end}" for end in (".png", "-1.png", "-7.partial")),

@@ -28,6 +28,7 @@ from pipelines.protocol import (
     Started,
     Step,
     Steps,
+    Unload,
 )
 from tests.support import tiny
 from tests.support.gpu_process import GpuProcess
@@ -84,6 +85,27 @@ def test_images_share_slots_and_one_that_is_isolated_does_not(
     # The first two take turns at their steps; the isolated one has all of its own to itself.
     assert order[:40].count("a") == order[:40].count("b") == 20
     assert order[40:] == ["c"] * 20 + ["d"] * 20
+    calls = {name: [step.call for step in steps_of(process) if step.image_id == name] for name in "abcd"}
+    # One of them may have begun before the other was ordered.
+    assert len(set(calls["a"]) & set(calls["b"])) >= 10
+    assert calls["a"] == sorted(set(calls["a"]))
+    assert not set(calls["c"]) & set(calls["d"])
+
+
+def test_a_model_is_unloaded_and_loaded_again(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
+) -> None:
+    good = card("good", tiny_folders["good"], steps=200)
+    process.send(image(good, "a", 1), Unload("good"))
+    process.wait(Steps)
+    process.send(Unload("good"))
+    generated(process, "a")
+    assert process.of(Evicted) == []
+    process.send(Unload("good"), Unload("good"))
+    assert process.wait(Evicted).model == "good"
+    process.send(Load(good))
+    assert process.wait(Loaded).weight_bytes > 100_000
+    assert len(process.of(Evicted)) == 1
 
 
 def test_a_cancel_reaches_an_image_that_waits_and_one_in_a_slot(

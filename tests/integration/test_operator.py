@@ -180,16 +180,6 @@ def test_changed_files_are_taken_up_by_reload(
     server.stop()
 
 
-def test_a_backup_is_whole(tiny_server: Server, tmp_path: Path) -> None:
-    tiny_server.finished(tiny_server.submit())
-    target = tmp_path / "copy.db"
-    assert tiny_server.backlot("db", "backup", str(target)).returncode == 0
-    connection = sqlite3.connect(target)
-    assert connection.execute("SELECT count(*) FROM jobs WHERE status = 'SUCCESS'").fetchone()[0] >= 1
-    connection.close()
-    assert "exists already" in tiny_server.backlot("db", "backup", str(target)).stderr
-
-
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [

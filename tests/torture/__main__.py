@@ -40,7 +40,9 @@ CREDITS = 1_000_000
 #: Denoising steps of the tiny model: about a tenth of a second an image.
 STEPS = 8
 #: Long enough for a busy machine, so that only processes that were frozen exceed it.
-STEP_TIMEOUT_S = 8
+STEP_TIMEOUT_S = 20
+#: How long the jobs of a round may take; only a job that is lost takes so long.
+ROUND_S = 900
 
 
 class ForkedServer(Server):
@@ -81,11 +83,11 @@ class Torture:
             self.blows.deal(rng)
         wait()
         self.sent += new
-        wait_for(self._all_ended, 180)
+        wait_for(self._all_ended, ROUND_S)
         for submission in new:
             if (again := self.clients.send(submission)) != submission.answer:
                 raise Broken(f"{submission.key} was answered {submission.answer}, and later {again}")
-        wait_for(self._all_followed, 30)
+        wait_for(self._all_followed, 120)
         check(self.server.data, self.sent, new, self.follower.events)
 
     def ends(self) -> Counter[str]:

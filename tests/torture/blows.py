@@ -29,15 +29,15 @@ class Blows:
     def deal(self, rng: random.Random) -> None:
         """Deal one blow. The server runs when this returns."""
         kinds: dict[Callable[[random.Random], None], int] = {
-            self.kill_gpu_process: 12,
-            self.terminate_gpu_process: 4,
-            self.freeze_gpu_process: 4,
+            self.kill_gpu_process: 24,
+            self.terminate_gpu_process: 8,
+            self.freeze_gpu_process: 8,
             self.hang_gpu_process: 1,
-            self.kill_server: 8,
-            self.stop_server: 4,
-            self.kill_stopping_server: 4,
-            self.freeze_server: 4,
-            self.kill_both: 4,
+            self.kill_server: 16,
+            self.stop_server: 8,
+            self.kill_stopping_server: 8,
+            self.freeze_server: 8,
+            self.kill_both: 8,
         }
         (blow,) = rng.choices(list(kinds), list(kinds.values()))
         self.dealt[blow.__name__] += 1

@@ -77,7 +77,7 @@ class Clients:
             # 409: it had ended.
             assert response.status_code in (200, 409), response.text
 
-    def _persist(self, method: str, path: str, timeout_s: float = 120, **request: Any) -> httpx.Response:
+    def _persist(self, method: str, path: str, timeout_s: float = 600, **request: Any) -> httpx.Response:
         """Send a request until the server answers it."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -188,11 +188,24 @@ class TransactionPage(msgspec.Struct, frozen=True):
     offset: int
 
 
+class ImagePrice(msgspec.Struct, frozen=True):
+    model: str
+    #: A tier.
+    resolution: str
+    credits_cost: int
+
+
 class Operation(msgspec.Struct, frozen=True):
+    """What an operation costs: a picture `credits_cost` × its model's factor × its tier's, rounded with halves up."""
+
     name: str
     op_class: str
     credits_cost: int
     enabled: bool
+    model_factors: dict[str, float] = {}
+    tier_factors: dict[str, float] = {}
+    #: What a picture of each model and tier comes to.
+    prices: list[ImagePrice] = []
 
 
 class Operations(msgspec.Struct, frozen=True):

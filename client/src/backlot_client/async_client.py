@@ -27,7 +27,8 @@ from backlot_client.answers import (
     Operation,
     TransactionPage,
 )
-from backlot_client.calls import Call
+from backlot_client.auth import KeyAuth
+from backlot_client.calls import Call, CatalogFilter
 from backlot_client.client import USER_AGENT, configured
 from backlot_client.errors import JobFailed
 from backlot_client.following import Following
@@ -44,14 +45,22 @@ class AsyncClient:
     It belongs to one event loop. Files are written in the loop's own thread, piece by piece as they arrive.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
-        url, key = configured(url, key)
-        self._key = key
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        signing_secret: str | None = None,
+        retries: Retries | None = None,
+    ) -> None:
+        url, self._auth = configured(url, key, signing_secret)
         self._retries = retries or Retries()
         self._http = httpx.AsyncClient(base_url=url, headers={"User-Agent": USER_AGENT})
 
-    async def submit(self, spec: GenerationSpec, *, idempotency_key: str | None = None) -> Accepted:
-        return await self._call(calls.submit(spec, idempotency_key))
+    async def submit(
+        self, spec: GenerationSpec, *, idempotency_key: str | None = None, max_credits: int | None = None
+    ) -> Accepted:
+        return await self._call(calls.submit(spec, idempotency_key, max_credits))
 
     async def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
         return await self._call(calls.submit_body(path, body, idempotency_key))
@@ -79,7 +88,7 @@ class AsyncClient:
     async def follow(self, job_id: str, *, since: int = 0, timeout_s: float | None = None) -> AsyncIterator[JobEvent]:
         flow = Following(self._retries, job_id, since, timeout_s).events()
         with closing(flow):
-            async with _Exchange(self._http, self._key) as exchange:
+            async with _Exchange(self._http, self._auth) as exchange:
                 step = resume(flow)
                 while not isinstance(step, Ended):
                     if isinstance(step, JobEvent):
@@ -105,16 +114,59 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> Job:
         return await self._run(flows.cancel(self._retries, job_id))
 
+    async def retry(
+        self, job_id: str, *, idempotency_key: str | None = None, max_credits: int | None = None
+    ) -> Accepted:
+        return await self._call(calls.retry(job_id, idempotency_key, max_credits))
+
     async def backgrounds(
-        self, *, scene_type: str | None = None, status: str | None = None, limit: int = 50, offset: int = 0
+        self,
+        *,
+        scene_type: str | None = None,
+        status: str | None = None,
+        favourite: bool | None = None,
+        query: str | None = None,
+        model: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
     ) -> list[CatalogEntry]:
-        return await self._call(calls.backgrounds(scene_type, status, limit, offset))
+        only = CatalogFilter(
+            scene_type=scene_type,
+            status=status,
+            favourite=favourite,
+            query=query,
+            model=model,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return await self._call(calls.backgrounds(only, limit, offset))
 
     async def background(self, public_id: str) -> CatalogEntry:
         return await self._call(calls.background(public_id))
 
-    async def images(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[CatalogEntry]:
-        return await self._call(calls.images(status, limit, offset))
+    async def images(
+        self,
+        *,
+        status: str | None = None,
+        favourite: bool | None = None,
+        query: str | None = None,
+        model: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[CatalogEntry]:
+        only = CatalogFilter(
+            status=status,
+            favourite=favourite,
+            query=query,
+            model=model,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return await self._call(calls.images(only, limit, offset))
 
     async def image(self, public_id: str) -> CatalogEntry:
         return await self._call(calls.image(public_id))
@@ -147,7 +199,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         with closing(flow):
-            async with _Exchange(self._http, self._key) as exchange:
+            async with _Exchange(self._http, self._auth) as exchange:
                 step = resume(flow)
                 while not isinstance(step, Ended):
                     step = await exchange.do(flow, step)
@@ -158,9 +210,9 @@ class AsyncClient:
 class _Exchange:
     """Does the steps of one flow. Holds its stream, if one is open."""
 
-    def __init__(self, http: httpx.AsyncClient, key: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, auth: KeyAuth) -> None:
         self._http = http
-        self._key = key
+        self._auth = auth
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
 
@@ -184,7 +236,8 @@ class _Exchange:
 
     async def _send(self, step: Send) -> httpx.Response:
         await self._release()
-        response = await self._http.send(step.build(self._http, self._key), stream=True)
+        auth = self._auth if step.with_key else None
+        response = await self._http.send(step.build(self._http), auth=auth, stream=True)
         self._response = response
         if step.stream and response.is_success:
             self._pieces = response.aiter_bytes()

@@ -40,13 +40,25 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     wait_s: float = 0.0
 
 
-def submit(spec: GenerationSpec, idempotency_key: str | None = None) -> Call[Accepted]:
-    return submit_body(spec.path, msgspec.json.encode(spec), idempotency_key or str(uuid.uuid4()))
+def submit(spec: GenerationSpec, idempotency_key: str | None, max_credits: int | None) -> Call[Accepted]:
+    headers = {"Content-Type": "application/json", **_charged(idempotency_key, max_credits)}
+    return Call(answer=Accepted, method="POST", path=spec.path, body=msgspec.json.encode(spec), headers=headers)
 
 
 def submit_body(path: str, body: bytes, idempotency_key: str) -> Call[Accepted]:
-    headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+    headers = {"Content-Type": "application/json", **_charged(idempotency_key, None)}
     return Call(answer=Accepted, method="POST", path=path, body=body, headers=headers)
+
+
+def retry(job_id: str, idempotency_key: str | None, max_credits: int | None) -> Call[Accepted]:
+    path = f"/v1/jobs/{quote(job_id, safe='')}/retry"
+    return Call(answer=Accepted, method="POST", path=path, headers=_charged(idempotency_key, max_credits))
+
+
+def _charged(idempotency_key: str | None, max_credits: int | None) -> dict[str, str]:
+    """Return the headers of a request that costs credits, which no repetition may take twice."""
+    headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+    return headers if max_credits is None else {**headers, "Max-Credits": str(max_credits)}
 
 
 def estimate(spec: GenerationSpec) -> Call[Estimate]:
@@ -67,11 +79,10 @@ def job(job_id: str) -> Call[Job]:
 def jobs(
     job_type: Sequence[str], status: JobStatus | None, created_after: datetime | None, limit: int, offset: int
 ) -> Call[JobPage]:
-    after = None if created_after is None else created_after.astimezone(timezone.utc).isoformat()
     params = {
         "job_type": list(job_type),
         "status": status and status.value,
-        "created_after": after,
+        "created_after": _moment(created_after),
         "limit": limit,
         "offset": offset,
     }
@@ -87,8 +98,31 @@ def cancel(job_id: str) -> Call[Job]:
     return Call(answer=Job, method="POST", path=f"/v1/jobs/{quote(job_id, safe='')}/cancel")
 
 
-def backgrounds(scene_type: str | None, status: str | None, limit: int, offset: int) -> Call[list[CatalogEntry]]:
-    params = {"scene_type": scene_type, "status": status, "limit": limit, "offset": offset}
+class CatalogFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries of a catalogue to list; what is None does not matter."""
+
+    scene_type: str | None = None
+    status: str | None = None
+    favourite: bool | None = None
+    query: str | None = None
+    model: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def params(self) -> dict[str, Any]:
+        return {
+            "scene_type": self.scene_type,
+            "status": self.status,
+            "favourite": None if self.favourite is None else str(self.favourite).lower(),
+            "q": self.query,
+            "model": self.model,
+            "created_after": _moment(self.created_after),
+            "created_before": _moment(self.created_before),
+        }
+
+
+def backgrounds(only: CatalogFilter, limit: int, offset: int) -> Call[list[CatalogEntry]]:
+    params = {**only.params(), "limit": limit, "offset": offset}
     return Call(answer=list[CatalogEntry], path="/v1/catalog/backgrounds", params=params)
 
 
@@ -96,8 +130,8 @@ def background(public_id: str) -> Call[CatalogEntry]:
     return Call(answer=CatalogEntry, path=f"/v1/catalog/backgrounds/{quote(public_id, safe='')}")
 
 
-def images(status: str | None, limit: int, offset: int) -> Call[list[CatalogEntry]]:
-    params = {"status": status, "limit": limit, "offset": offset}
+def images(only: CatalogFilter, limit: int, offset: int) -> Call[list[CatalogEntry]]:
+    params = {**only.params(), "limit": limit, "offset": offset}
     return Call(answer=list[CatalogEntry], path="/v1/catalog/images", params=params)
 
 
@@ -121,3 +155,7 @@ def operations() -> Call[Operations]:
 
 def models() -> Call[Models]:
     return Call(answer=Models, path="/v1/models")
+
+
+def _moment(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(timezone.utc).isoformat()

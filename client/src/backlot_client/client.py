@@ -29,7 +29,8 @@ from backlot_client.answers import (
     Operation,
     TransactionPage,
 )
-from backlot_client.calls import Call
+from backlot_client.auth import KeyAuth
+from backlot_client.calls import Call, CatalogFilter
 from backlot_client.errors import JobFailed, NotConfigured
 from backlot_client.following import Following
 from backlot_client.retries import Retries
@@ -42,10 +43,11 @@ DEFAULT_URL = "http://127.0.0.1:8700"
 USER_AGENT = f"backlot-client/{version('backlot-client')} python-httpx/{httpx.__version__}"
 
 
-def configured(url: str | None, key: str | None) -> tuple[str, str]:
-    """Return the address and the key to use. Raises NotConfigured."""
+def configured(url: str | None, key: str | None, signing_secret: str | None) -> tuple[str, KeyAuth]:
+    """Return the address to use, and what to send there. Raises NotConfigured."""
     url = url or os.environ.get("BACKLOT_URL") or DEFAULT_URL
     key = key or os.environ.get("BACKLOT_KEY")
+    signing_secret = signing_secret or os.environ.get("BACKLOT_SIGNING_SECRET") or None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NotConfigured(f"{url!r} is no address of a server; BACKLOT_URL takes one such as {DEFAULT_URL}")
@@ -53,29 +55,39 @@ def configured(url: str | None, key: str | None) -> tuple[str, str]:
         raise NotConfigured("There is no key; set BACKLOT_KEY to one that the server's operator gave you")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise NotConfigured("The key has characters that no key has; copy it again, without spaces or line breaks")
-    return url, key
+    return url, KeyAuth(key, signing_secret)
 
 
 class Client:
     """One client's view of a server. Safe to share between threads; close it, or use it in a `with`.
 
-    The address is `url`, or BACKLOT_URL, or this machine's port 8700; the key is `key` or BACKLOT_KEY. Every method raises
-    the errors of `backlot_client.errors`. Calls are repeated on faults that pass, as `retries` says, without paying twice.
+    The address is `url`, or BACKLOT_URL, or this machine's port 8700; the key is `key` or BACKLOT_KEY. With `signing_secret`
+    or BACKLOT_SIGNING_SECRET every request is signed. Every method raises the errors of `backlot_client.errors`. Calls are
+    repeated on faults that pass, as `retries` says, without paying twice.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
-        url, key = configured(url, key)
-        self._key = key
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        signing_secret: str | None = None,
+        retries: Retries | None = None,
+    ) -> None:
+        url, self._auth = configured(url, key, signing_secret)
         self._retries = retries or Retries()
         self._http = httpx.Client(base_url=url, headers={"User-Agent": USER_AGENT})
 
-    def submit(self, spec: GenerationSpec, *, idempotency_key: str | None = None) -> Accepted:
+    def submit(
+        self, spec: GenerationSpec, *, idempotency_key: str | None = None, max_credits: int | None = None
+    ) -> Accepted:
         """Take the spec's price and make its job.
 
         The same idempotency key and spec within 24 hours give the first answer again and charge once. Without one, each
-        call has its own. Raises Invalid, InsufficientBalance, Conflict if the key was used with another spec.
+        call has its own. Raises Invalid, InsufficientBalance, Conflict if the key was used with another spec or the price is
+        above `max_credits`.
         """
-        return self._call(calls.submit(spec, idempotency_key))
+        return self._call(calls.submit(spec, idempotency_key, max_credits))
 
     def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
         """Do as `submit` does, with the path and the JSON of a spec. A kept body is the same in every byte, sent again."""
@@ -111,7 +123,7 @@ class Client:
         Broken connections and restarts of the server are borne. Raises WaitTimeout after `timeout_s`.
         """
         flow = Following(self._retries, job_id, since, timeout_s).events()
-        with closing(flow), _Exchange(self._http, self._key) as exchange:
+        with closing(flow), _Exchange(self._http, self._auth) as exchange:
             step = resume(flow)
             while not isinstance(step, Ended):
                 if isinstance(step, JobEvent):
@@ -146,19 +158,67 @@ class Client:
         """End the job and get its credits back. Raises Conflict if it had ended otherwise before."""
         return self._run(flows.cancel(self._retries, job_id))
 
+    def retry(self, job_id: str, *, idempotency_key: str | None = None, max_credits: int | None = None) -> Accepted:
+        """Make a new job of the spec of one that failed, at the price of now.
+
+        Raises Conflict if the job has not failed or the price is above `max_credits`, NotFound, InsufficientBalance.
+        """
+        return self._call(calls.retry(job_id, idempotency_key, max_credits))
+
     def backgrounds(
-        self, *, scene_type: str | None = None, status: str | None = None, limit: int = 50, offset: int = 0
+        self,
+        *,
+        scene_type: str | None = None,
+        status: str | None = None,
+        favourite: bool | None = None,
+        query: str | None = None,
+        model: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
     ) -> list[CatalogEntry]:
-        """Return 1–200 entries of the catalogue, newest first. `status` is `active` or `archived`."""
-        return self._call(calls.backgrounds(scene_type, status, limit, offset))
+        """Return 1–200 entries of the catalogue, newest first.
+
+        `status` is `active` or `archived`; `query` is looked for in name, scene, mood and prompt; times have a time zone.
+        """
+        only = CatalogFilter(
+            scene_type=scene_type,
+            status=status,
+            favourite=favourite,
+            query=query,
+            model=model,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return self._call(calls.backgrounds(only, limit, offset))
 
     def background(self, public_id: str) -> CatalogEntry:
         """Raises NotFound if this client's catalogue has no such entry."""
         return self._call(calls.background(public_id))
 
-    def images(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[CatalogEntry]:
-        """Return 1–200 pictures of image generations, newest first. `status` is `active` or `archived`."""
-        return self._call(calls.images(status, limit, offset))
+    def images(
+        self,
+        *,
+        status: str | None = None,
+        favourite: bool | None = None,
+        query: str | None = None,
+        model: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[CatalogEntry]:
+        """Return 1–200 pictures of image generations, newest first, chosen as `backgrounds` does."""
+        only = CatalogFilter(
+            status=status,
+            favourite=favourite,
+            query=query,
+            model=model,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return self._call(calls.images(only, limit, offset))
 
     def image(self, public_id: str) -> CatalogEntry:
         """Raises NotFound if this client's catalogue has no such picture."""
@@ -193,7 +253,7 @@ class Client:
         return self._run(flows.call(self._retries, call))
 
     def _run(self, flow: Flow[T]) -> T:
-        with closing(flow), _Exchange(self._http, self._key) as exchange:
+        with closing(flow), _Exchange(self._http, self._auth) as exchange:
             step = resume(flow)
             while not isinstance(step, Ended):
                 step = exchange.do(flow, step)
@@ -204,9 +264,9 @@ class Client:
 class _Exchange:
     """Does the steps of one flow. Holds its stream, if one is open."""
 
-    def __init__(self, http: httpx.Client, key: str) -> None:
+    def __init__(self, http: httpx.Client, auth: KeyAuth) -> None:
         self._http = http
-        self._key = key
+        self._auth = auth
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
 
@@ -230,7 +290,8 @@ class _Exchange:
 
     def _send(self, step: Send) -> httpx.Response:
         self._release()
-        response = self._http.send(step.build(self._http, self._key), stream=True)
+        auth = self._auth if step.with_key else None
+        response = self._http.send(step.build(self._http), auth=auth, stream=True)
         self._response = response
         if step.stream and response.is_success:
             self._pieces = response.iter_bytes()

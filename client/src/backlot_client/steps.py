@@ -33,13 +33,12 @@ class Send(msgspec.Struct, frozen=True):
     #: Whether to send the client's key, which is kept out of here so that no traceback shows it.
     with_key: bool = True
 
-    def build(self, http: httpx.Client | httpx.AsyncClient, key: str) -> httpx.Request:
+    def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         timeout = httpx.Timeout(CONNECT_S, read=self.read_timeout_s, write=ANSWER_S, pool=None)
         # No parameters are None: httpx takes an empty mapping as the order to remove those that the URL has.
         params = {name: value for name, value in self.params.items() if value is not None} or None
-        headers = {**self.headers, "Authorization": f"Bearer {key}"} if self.with_key else self.headers
         return http.build_request(
-            self.method, self.url, params=params, headers=headers, content=self.content, timeout=timeout
+            self.method, self.url, params=params, headers=self.headers, content=self.content, timeout=timeout
         )
 
 

@@ -115,7 +115,7 @@ def _standing(name: str, models: Models, scheduler: Scheduler) -> ModelStanding:
         source=card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
         licence=card.licence,
         tiers=list(card.limits.tiers),
-        devices=[gpu.device.device for gpu in holding if gpu.device is not None],
+        devices=[gpu.name for gpu in holding],
         bytes=max((gpu.weight_bytes[name] for gpu in holding), default=None),
         error=scheduler.loads.errors.get(name),
     )

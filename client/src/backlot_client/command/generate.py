@@ -77,6 +77,8 @@ def generate(arguments: Namespace) -> int:
     ]
     # A wrong address or key is told at once; later faults are borne.
     with Client(arguments.url, arguments.key, retries=Retries(total_s=5)) as client:
+        if arguments.dry_run:
+            return _estimate(client, specs, as_json=arguments.json)
         client.credits()
         try:
             asyncio.run(_generate_all(arguments, pictures))
@@ -89,6 +91,21 @@ def generate(arguments: Namespace) -> int:
         if picture.failure and not arguments.json:
             print_remark(f"{picture.title}: {picture.failure.message}")
     return 1 if any(picture.failure for picture in pictures) else 0
+
+
+def _estimate(client: Client, specs: Sequence[BackgroundSpec], *, as_json: bool) -> int:
+    """Print what the pictures would cost, which is the same for each, and how their words are understood."""
+    estimate = client.estimate(specs[0])
+    if as_json:
+        print_json([estimate] * len(specs))
+        return 0
+    total = estimate.credits_cost * len(specs)
+    print_line(f"{estimate.credits_cost} credits a picture, {total} in all; the balance is {estimate.balance}")
+    if estimate.understood is not None:
+        scene = estimate.understood.scene or "not known, so a plain default"
+        mood = estimate.understood.mood or "not known, so a plain default"
+        print_line(f"scene: {scene}; mood: {mood}; colours used: {estimate.understood.colors_used}")
+    return 0
 
 
 def _specs(arguments: Namespace) -> list[BackgroundSpec]:
@@ -109,19 +126,19 @@ async def _generate_all(arguments: Namespace, pictures: Sequence[Picture]) -> No
     async with AsyncClient(arguments.url, arguments.key, retries=Retries(total_s=300)) as client:
         with Bars() as bars:
             names = _Names(arguments.output, arguments.file_name)
-            tasks = (_generate(client, picture, names, bars, quiet=arguments.json) for picture in pictures)
+            tasks = (_generate(client, picture, names, bars, arguments) for picture in pictures)
             await asyncio.gather(*tasks)
 
 
-async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: Bars, *, quiet: bool) -> None:
+async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: Bars, arguments: Namespace) -> None:
     bar = bars.add(picture.title)
     try:
-        picture.accepted = await client.submit(picture.spec)
+        picture.accepted = await client.submit(picture.spec, max_credits=arguments.max_credits)
         job = await client.wait(picture.accepted.job_id, on_event=lambda event: bars.show(bar, event))
         for image in job.images:
             path = await client.download(image, names.take(picture.spec, image, job.public_id))
             picture.files.append(str(path))
-            if not quiet:
+            if not arguments.json:
                 print_line(str(path))
         picture.job = job
         bars.finish(bar, "done")

@@ -61,11 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     command = _command(commands, "cancel", reads.cancel_jobs, "end jobs and get their credits back")
     command.add_argument("job_ids", nargs="+", metavar="JOB")
+    command = _command(commands, "retry", reads.retry_jobs, "make new jobs of those that failed, at the price of now")
+    command.add_argument("job_ids", nargs="+", metavar="JOB")
+    _add_max_credits(command, "a job")
     _command(commands, "credits", reads.show_credits, "show the balance")
     _command(commands, "models", reads.list_models, "list the models that --image-model may name")
     command = _command(commands, "catalog", reads.list_backgrounds, "list the catalogue's backgrounds, newest first")
     command.add_argument("--scene-type", metavar="S")
     command.add_argument("--status", choices=["active", "archived"])
+    command.add_argument("--query", metavar="TEXT", help="in name, scene, mood or prompt")
+    command.add_argument("--image-model", metavar="MODEL")
+    command.add_argument("--favourite", action="store_const", const=True, help="favourites alone")
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     return parser
 
@@ -86,10 +92,18 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--aspect-ratio", metavar="W:H")
     command.add_argument("--prompt", metavar="TEXT", help="in place of the one made from scene, mood and colours")
     command.add_argument("--negative-prompt", metavar="TEXT")
-    command.add_argument("--palette", choices=["prompt", "steer", "match"])
+    command.add_argument("--palette", choices=["prompt", "match"])
     command.add_argument("--pilot-brand", metavar="BRAND")
     command.add_argument("--on-technical-failure", choices=["fail", "retry", "deliver"])
+    _add_max_credits(command, "a picture")
+    command.add_argument(
+        "--dry-run", action="store_true", help="say what it would cost and how it is understood; make and take nothing"
+    )
     _add_output(command, _GENERATE_NAMES)
+
+
+def _add_max_credits(command: argparse.ArgumentParser, of: str) -> None:
+    command.add_argument("--max-credits", type=_whole(0, 2**53 - 1), metavar="N", help=f"the most that {of} may cost")
 
 
 def _add_batch(command: argparse.ArgumentParser) -> None:

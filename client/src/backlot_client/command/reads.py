@@ -34,6 +34,17 @@ def cancel_jobs(arguments: Namespace) -> int:
     return 0
 
 
+def retry_jobs(arguments: Namespace) -> int:
+    with _client(arguments) as client:
+        accepted = [client.retry(job_id, max_credits=arguments.max_credits) for job_id in arguments.job_ids]
+    if arguments.json:
+        print_json(accepted)
+    for job in accepted:
+        if not arguments.json:
+            print_line(f"{job.job_id} {job.status.value} {job.credits_cost} credits")
+    return 0
+
+
 def show_credits(arguments: Namespace) -> int:
     with _client(arguments) as client:
         found = client.credits()
@@ -56,7 +67,14 @@ def list_models(arguments: Namespace) -> int:
 
 def list_backgrounds(arguments: Namespace) -> int:
     with _client(arguments) as client:
-        found = client.backgrounds(scene_type=arguments.scene_type, status=arguments.status, limit=arguments.limit)
+        found = client.backgrounds(
+            scene_type=arguments.scene_type,
+            status=arguments.status,
+            favourite=arguments.favourite,
+            query=arguments.query,
+            model=arguments.image_model,
+            limit=arguments.limit,
+        )
     if arguments.json:
         print_json(found)
         return 0

@@ -1,0 +1,147 @@
+/** Requests to this server: the key, its errors, and the pause that a rate limit asks for. */
+
+import { signal } from "../view.js";
+
+/** @typedef {import("../openapi.js").ErrorDetail} Detail */
+
+/** The server's error, as its envelope tells it. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {any} body
+   * @param {string | null} retryAfter
+   */
+  constructor(status, body, retryAfter) {
+    super(body?.error?.message ?? `The server answered ${status}`);
+    this.status = status;
+    /** @type {string} */
+    this.code = body?.error?.code ?? "";
+    /** @type {Detail[]} */
+    this.detail = body?.detail ?? [];
+    /** Seconds; 0 if the server names none. */
+    this.retryAfter = Number(retryAfter) || 0;
+  }
+}
+
+/** Nobody answers at the server's address. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The server does not answer. Is it running, and is this device on its network?");
+  }
+}
+
+/** Until when (milliseconds since 1970) requests wait because the key's rate limit is used up; 0 if they do not. */
+export const pausedUntil = signal(0);
+
+const DEFAULT_PAUSE_S = 5;
+
+let key = "";
+
+/** @param {string} value  the key for every request from here on; empty for none */
+export function useKey(value) {
+  key = value;
+}
+
+/**
+ * Send a request and return the answer, whatever its status. Paths are relative to the page: a proxy may serve all of this
+ * under a path of its own. Throws Unreachable.
+ * @param {string} path
+ * @param {RequestInit} [init]
+ */
+export async function send(path, init = {}) {
+  const headers = { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+  try {
+    return await fetch(new URL(path.replace(/^\//, ""), document.baseURI), { cache: "no-store", ...init, headers });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new Unreachable();
+  }
+}
+
+/**
+ * Send a request and return an answer that is good. A request beyond the rate limit was not looked at, so it is sent again
+ * when the server says. Throws ApiError and Unreachable.
+ * @param {string} path
+ * @param {RequestInit} [init]
+ */
+export async function ask(path, init = {}) {
+  for (;;) {
+    const sentWith = key;
+    const response = await send(path, init);
+    if (response.ok) return response;
+    const error = new ApiError(
+      response.status,
+      await response.json().catch(() => null),
+      response.headers.get("Retry-After"),
+    );
+    if (error.status !== 429) throw error;
+    await pause(error.retryAfter || DEFAULT_PAUSE_S, init.signal);
+    // The answer to a request of a key that was given up meanwhile is of no interest.
+    if (key !== sentWith) throw error;
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [init]
+ * @returns {Promise<any>}
+ */
+export const read = async (path, init) => (await ask(path, init)).json();
+
+/**
+ * Send a body as JSON and return the answer's.
+ * @param {"POST" | "PATCH"} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @param {Record<string, string>} [headers]
+ * @returns {Promise<any>}
+ */
+export const write = async (method, path, body, headers = {}) => (await writeFor(method, path, body, headers)).json();
+
+/**
+ * Send a body as JSON and return the answer as it is.
+ * @param {"POST" | "PATCH"} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @param {Record<string, string>} [headers]
+ */
+export function writeFor(method, path, body, headers = {}) {
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  return ask(path, { method, body: text, headers: { ...(text && { "Content-Type": "application/json" }), ...headers } });
+}
+
+/**
+ * @param {number} seconds
+ * @param {AbortSignal | null} [signal]
+ */
+async function pause(seconds, signal) {
+  pausedUntil.value = Math.max(pausedUntil.value, Date.now() + 1000 * seconds);
+  await new Promise((resolve) => {
+    setTimeout(resolve, pausedUntil.value - Date.now());
+    signal?.addEventListener("abort", resolve);
+  });
+  if (Date.now() >= pausedUntil.value) pausedUntil.value = 0;
+}
+
+/**
+ * Return a path with a query. Values that are null, undefined or empty are left out; a list repeats its name.
+ * @param {string} path
+ * @param {Record<string, string | number | boolean | readonly string[] | null | undefined>} values
+ */
+export function withQuery(path, values) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (Array.isArray(value)) value.forEach((one) => query.append(name, one));
+    else if (value !== null && value !== undefined && value !== "") query.set(name, String(value));
+  }
+  return query.size ? `${path}?${query}` : path;
+}
+
+/**
+ * Return a signed link without its host, which is the server's own name for itself and may not be reachable from here.
+ * @param {string} url
+ */
+export function ofThisHost(url) {
+  const { pathname, search } = new URL(url, location.href);
+  return pathname + search;
+}

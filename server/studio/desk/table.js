@@ -1,0 +1,33 @@
+/** A table with a heading, which says so if it is empty. */
+
+import { html } from "../view.js";
+
+/**
+ * @param {{caption: string, columns: string[], rows: unknown[], empty: string, numbers?: number[]}} props
+ *   `numbers` are the columns that are set flush right
+ */
+export function Table({ caption, columns, rows, empty, numbers = [] }) {
+  if (!rows.length) return html`<p class="empty">${empty}</p>`;
+  return html`
+    <div class="table" role="region" aria-label=${caption} tabindex="0">
+      <table>
+        <thead>
+          <tr>
+            ${columns.map((name, index) => html`<th scope="col" class=${numbers.includes(index) ? "number" : ""}>${name}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows}
+        </tbody>
+      </table>
+    </div>
+  `;
+}
+
+/**
+ * A button that asks once more before it acts.
+ * @param {{label: string, sure: string, act: () => unknown, title?: string}} props
+ */
+export const Careful = ({ label, sure, act, title }) => html`
+  <button type="button" class="small" title=${title} onClick=${() => confirm(sure) && act()}>${label}</button>
+`;

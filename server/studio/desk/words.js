@@ -1,0 +1,36 @@
+/** Numbers, times and states, as people read them. */
+
+/** @param {number} bytes */
+export function size(bytes) {
+  if (!bytes) return "0";
+  const step = Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** step;
+  return `${value.toLocaleString(undefined, { maximumFractionDigits: value < 10 && step ? 1 : 0 })} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
+}
+
+/** @param {number} value */
+export const number = (value) => value.toLocaleString();
+
+/** @param {number} value  0–1 */
+export const percent = (value) => `${Math.round(value * 100)} %`;
+
+/**
+ * Return a moment in this browser's time; of today only its time.
+ * @param {string} text
+ */
+export function moment(text) {
+  const at = new Date(text);
+  const isToday = at.toDateString() === new Date().toDateString();
+  return isToday ? at.toLocaleTimeString() : at.toLocaleDateString(undefined, { dateStyle: "medium" });
+}
+
+/**
+ * Return how long ago something was, roughly.
+ * @param {string} text
+ */
+export function age(text) {
+  const seconds = Math.max(0, (Date.now() - new Date(text).getTime()) / 1000);
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 129_600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`;
+}

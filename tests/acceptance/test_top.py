@@ -1,0 +1,90 @@
+"""`backlot top`, as JSON, once and live in a terminal."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from tests.support.server import ROOT, ServerWithoutGpu
+
+
+@pytest.fixture(scope="module")
+def admin_key(light_server: ServerWithoutGpu) -> str:
+    key = light_server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip()
+    light_server.environment |= {"BACKLOT_KEY": key, "BACKLOT_URL": light_server.url}
+    light_server.wait_ready()
+    return key
+
+
+def on_terminal(server: ServerWithoutGpu, *arguments: str, seconds: float) -> str:
+    """Return what the command writes to a terminal until it is interrupted, without its styles."""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 140, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server.operator.command", "top", *arguments],
+        cwd=ROOT,
+        env={**server.environment, "TERM": "xterm"},
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+    )
+    os.close(its_end)
+    written, deadline = b"", time.monotonic() + seconds
+    os.set_blocking(terminal, False)
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        try:
+            written += os.read(terminal, 100_000)
+        except (BlockingIOError, OSError):
+            continue
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    with contextlib.suppress(OSError):
+        written += os.read(terminal, 100_000)
+    os.close(terminal)
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", written.decode())
+
+
+def test_top_is_live(light_server: ServerWithoutGpu, admin_key: str) -> None:
+    job = light_server.submit(prompt="endless", display_name="slow \x1b[31m one")
+    shown = on_terminal(light_server, "--every", "0.3", seconds=5)
+    assert shown.count("images wait") >= 3
+    assert job in shown
+    assert r"slow \x1b[31m one" in shown
+    assert "cpu a fake" in shown
+    light_server.client.post(f"/v1/jobs/{job}/cancel")
+
+
+def test_top_once_and_as_json(light_server: ServerWithoutGpu, admin_key: str) -> None:
+    once = light_server.backlot("top", "--once")
+    assert once.returncode == 0
+    assert "nothing waits and nothing runs" in once.stdout
+    found = json.loads(light_server.backlot("top", "--json").stdout)
+    assert [device["name"] for device in found["devices"]] == ["cpu"]
+    assert found["queue"]["state"]["paused_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--url", "http://127.0.0.1:9"), "http://127.0.0.1:9 does not answer"),
+        (("--key", "sk_live_nothing"), "This key is unknown"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    light_server: ServerWithoutGpu, admin_key: str, arguments: tuple[str, ...], told: str
+) -> None:
+    answer = light_server.backlot("top", "--once", *arguments)
+    assert answer.returncode == 1
+    assert told in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1

@@ -1,0 +1,96 @@
+"""Backups of the ledger: made while the server runs, put back while it does not."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.server import ROOT, ServerWithoutGpu
+
+
+def test_a_backup_is_whole(light_server: ServerWithoutGpu, tmp_path: Path) -> None:
+    light_server.finished(light_server.submit())
+    target = tmp_path / "copy.db"
+    assert light_server.backlot("db", "backup", str(target)).returncode == 0
+    connection = sqlite3.connect(target)
+    assert connection.execute("SELECT count(*) FROM jobs WHERE status = 'SUCCESS'").fetchone()[0] >= 1
+    connection.close()
+    assert "exists already" in light_server.backlot("db", "backup", str(target)).stderr
+
+
+def test_a_backup_is_put_back_with_the_key_of_links(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    job = server.finished(server.submit())
+    copy = tmp_path / "copy.db"
+    assert server.backlot("db", "backup", str(copy)).returncode == 0
+    later = server.submit()
+    server.finished(later)
+    refused = server.backlot("db", "restore", str(copy))
+    assert (refused.returncode, "another server is running" in refused.stderr) == (1, True)
+    server.stop()
+
+    image = server.data / "images" / job["public_id"][-2:] / f"{job['public_id']}.png"
+    away = image.rename(tmp_path / "image.png")
+    (server.data / "keys" / "links.key").write_bytes(bytes(32))
+    told = json.loads(server.backlot("db", "restore", str(copy), "--json").stdout)
+    assert (told["images"], told["missing"]) == (1, 1)
+    assert Path(told["aside"]).exists()
+    away.rename(image)
+    server.start(wait_ready=False)
+    try:
+        assert server.credits()["spent"] == 5
+        assert server.client.get(f"/v1/jobs/{later}").status_code == 404
+        # The image of a job that this ledger does not know is nobody's to remove.
+        assert (server.data / "images" / later[-2:] / f"{later}.png").exists()
+        link = urlsplit(job["result"][0]["image_url"])
+        assert server.client.get(f"{link.path}?{link.query}").status_code == 200
+        assert server.job(job["public_id"])["status"] == "SUCCESS"
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a ledger", b"SQLite format 3" + bytes(500)])
+def test_what_is_no_backup_changes_nothing(tmp_path: Path, content: bytes) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    server.stop()
+    (tmp_path / "copy.db").write_bytes(content)
+    before = (server.data / "backlot.db").read_bytes()
+    refused = server.backlot("db", "restore", str(tmp_path / "copy.db"))
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "copy.db is damaged" in line
+    assert (server.data / "backlot.db").read_bytes() == before
+
+
+def test_a_database_of_a_newer_version_is_told_in_one_line_and_left_alone(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    server.stop()
+    database = server.data / "backlot.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('backlot', 'm999_to_come', '')"
+        )
+    newer = tmp_path / "newer.db"
+    shutil.copyfile(database, newer)
+    commands = [
+        server.backlot("clients", "grant", "studio", "5"),
+        server.backlot("db", "restore", str(newer)),
+        subprocess.run(
+            [sys.executable, "-m", server.module], cwd=ROOT, env=server.environment, capture_output=True, text=True
+        ),
+    ]
+    for done in commands:
+        assert done.returncode == 1
+        (line,) = done.stderr.strip().splitlines()
+        assert "was used by a newer Backlot, whose m999_to_come this one does not know" in line
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT balance FROM clients").fetchone() == (1000,)

@@ -1,0 +1,101 @@
+"""A browser, and the server whose page it opens."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.support.server import ROOT, Server, ServerWithoutGpu
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 15_000
+
+#: Takes a name and credits, makes a client, and returns its key.
+NewClient = Callable[..., str]
+
+
+#: A model with a closed vocabulary, beside the one that takes any words.
+TINY = f"""
+[models.tiny]
+folder = "{ROOT / "pipelines" / "studio_tiny" / "weights"}"
+licence = "Apache-2.0"
+tiers = ["0.5K"]
+multiple_of = 32
+steps = 16
+guidance = 2.0
+vocabulary = "studio-tiny"
+"""
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerWithoutGpu]:
+    """A server whose GPU process is a fake that writes pictures of one colour."""
+    server = ServerWithoutGpu(tmp_path_factory.mktemp("studio"))
+    models = Path(server.environment["BACKLOT_MODELS"])
+    models.write_text(models.read_text() + TINY)
+    server.start()
+    yield server
+    server.stop()
+
+
+# Its event loop ends with the tests here: others run loops of their own in this thread.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists() and os.environ.get("REQUIRE_BROWSER") != "1":
+        pytest.skip(f"there is no {CHROMIUM}; REQUIRE_BROWSER=1 makes that a failure")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-GB") as context:
+        context.set_default_timeout(PATIENCE_MS)
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page; at the test's end it must not have complained of anything."""
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    assert wrong == []
+
+
+@pytest.fixture
+def new_client(studio: ServerWithoutGpu) -> NewClient:
+    def make(name: str, credits_: int = 1000) -> str:
+        with studio.new_client(name, credits_) as client:
+            return client.headers["Authorization"].removeprefix("Bearer ")
+
+    return make
+
+
+def enter(page: Page, server: Server, key: str, query: str = "") -> None:
+    """Open the page by a link that carries a key."""
+    page.goto(f"{server.url}/{query}#key={key}")
+    expect(page.get_by_role("search")).to_be_visible()
+
+
+def describe(page: Page, scene: str = "marble", mood: str = "warm") -> None:
+    page.locator("#scene_type").fill(scene)
+    page.locator("#mood").fill(mood)
+
+
+def generate(page: Page) -> None:
+    page.locator(".order button").click()

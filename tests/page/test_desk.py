@@ -1,0 +1,158 @@
+"""The operator's desk in a real browser, on a real server whose GPU process is a fake."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import NewClient
+from tests.support.server import ServerWithoutGpu
+
+
+@pytest.fixture(scope="module")
+def admin_key(studio: ServerWithoutGpu) -> str:
+    return studio.backlot("keys", "add", "studio", "--capability", "admin", "--label", "the desk").stdout.strip()
+
+
+@pytest.fixture
+def desk(page: Page, studio: ServerWithoutGpu, admin_key: str) -> Page:
+    """The desk, opened by a link that carries the key; every question that it asks is answered with yes."""
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{studio.url}/desk#key={admin_key}")
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    return page
+
+
+def view(desk: Page, name: str) -> None:
+    desk.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
+
+
+def test_a_key_without_the_capability_is_told_how_to_get_one(
+    page: Page, studio: ServerWithoutGpu, admin_key: str
+) -> None:
+    page.goto(f"{studio.url}/desk")
+    page.get_by_label("Operator's key").fill(studio.key)
+    page.get_by_role("button", name="Open the desk").click()
+    expect(page.get_by_role("alert")).to_contain_text("backlot keys add CLIENT --capability admin")
+    page.get_by_label("Operator's key").fill(admin_key)
+    page.get_by_role("button", name="Open the desk").click()
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    assert admin_key not in page.url
+    page.reload()
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    page.get_by_role("button", name="Forget key").click()
+    expect(page.get_by_label("Operator's key")).to_be_visible()
+
+
+def test_the_queue_is_paused_moved_cancelled_and_resumed(desk: Page, studio: ServerWithoutGpu) -> None:
+    desk.get_by_role("button", name="Pause").click()
+    expect(desk.get_by_text("Paused for")).to_be_visible()
+    first, second = studio.submit(display_name="The first"), studio.submit(display_name="The second")
+    rows = desk.get_by_role("region", name="Jobs that have not ended").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("The first")
+    rows.nth(1).get_by_role("button", name="To front").click()
+    expect(rows.nth(0)).to_contain_text("The second")
+    rows.nth(1).get_by_role("button", name="Cancel").click()
+    expect(rows).to_have_count(1)
+    assert studio.job(first)["latest_event"]["extra"]["reason"] == "cancelled"
+    desk.get_by_role("button", name="Resume").click()
+    expect(desk.get_by_text("Nothing waits and nothing runs.")).to_be_visible()
+    assert studio.finished(second)["status"] == "SUCCESS"
+
+
+def test_models_are_unloaded_and_loaded(desk: Page) -> None:
+    row = desk.get_by_role("region", name="Models").locator("tbody tr").first
+    expect(row.locator(".state")).to_have_text("loaded")
+    row.get_by_role("button", name="Unload").click()
+    expect(row.locator(".state")).to_have_text("idle")
+    row.get_by_role("button", name="Load").click()
+    expect(row.locator(".state")).to_have_text("loaded")
+
+
+def test_clients_and_credits(desk: Page, studio: ServerWithoutGpu) -> None:
+    view(desk, "Clients")
+    form = desk.get_by_role("form", name="New client")
+    form.get_by_label("New client").fill("matte painting")
+    form.get_by_label("First credits").fill("50")
+    form.get_by_role("button", name="Add").click()
+    key = desk.locator(".secret").inner_text()
+    client = studio.client_of(key)
+    assert studio.credits(client)["balance"] == 50
+    desk.get_by_role("button", name="I have it").click()
+    expect(desk.locator(".secret")).to_have_count(0)
+    row = desk.get_by_role("row").filter(has_text="matte painting")
+    row.get_by_label("Credits for matte painting").fill("-20")
+    row.get_by_label("Note").fill("too many")
+    row.get_by_role("button", name="Grant").click()
+    expect(row.get_by_role("cell").nth(1)).to_have_text("30")
+    assert client.get("/v1/transactions").json()["items"][0]["label"] == "too many"
+    row.get_by_label("Credits for matte painting").fill("-31")
+    row.get_by_role("button", name="Grant").click()
+    expect(desk.get_by_role("alert")).to_contain_text("take 30 at most")
+    row.get_by_role("button", name="Disable").click()
+    expect(row).to_contain_text("disabled")
+    assert client.get("/v1/credits").status_code == 401
+    row.get_by_role("button", name="Enable").click()
+    expect(row).not_to_contain_text("disabled")
+    assert client.get("/v1/credits").status_code == 200
+
+
+def test_keys_are_made_and_revoked(desk: Page, studio: ServerWithoutGpu) -> None:
+    view(desk, "Keys")
+    form = desk.get_by_role("form", name="New key")
+    form.get_by_label("New key for").select_option("studio")
+    form.get_by_label("Label").fill("render farm")
+    form.get_by_label("Expires").fill("2099-01-31")
+    form.get_by_role("button", name="Make").click()
+    key = desk.locator(".secret").inner_text()
+    row = desk.get_by_role("row").filter(has_text="render farm")
+    expect(row).to_contain_text("jobs:create, jobs:read")
+    expect(row).to_contain_text("31 Jan 2099")
+    assert studio.client_of(key).get("/v1/credits").status_code == 200
+    row.get_by_role("button", name="Revoke").click()
+    expect(row).to_have_count(0)
+    desk.get_by_label("Show revoked").check()
+    expect(row).to_contain_text("revoked")
+    assert studio.client_of(key).get("/v1/credits").status_code == 401
+
+
+def test_usage_is_drawn_and_failures_have_their_log_lines(
+    page: Page, studio: ServerWithoutGpu, admin_key: str, new_client: NewClient
+) -> None:
+    with studio.client_of(new_client("plotted")) as client:
+        for _ in range(2):
+            studio.finished(studio.submit(client), client)
+        failed = studio.submit(client, prompt="broken")
+        studio.finished(failed, client)
+    page.goto(f"{studio.url}/desk#key={admin_key}")
+    view(page, "Usage")
+    expect(page.locator("rect title", has_text=re.compile(r"plotted: 10$"))).to_have_count(1)
+    page.locator(".segments label", has_text="Failures").click()
+    expect(page.locator("rect title", has_text=re.compile(r"plotted: 1$"))).to_have_count(1)
+    row = page.get_by_role("row").filter(has_text="plotted")
+    assert row.get_by_role("cell").all_inner_texts() == ["plotted", "10", "5", "2", "3", "1"]
+    view(page, "Failures")
+    card = page.locator(".failures .card").filter(has_text=failed)
+    expect(card).to_contain_text("pipeline_error")
+    card.locator("summary").click()
+    expect(card.locator("pre")).to_contain_text(f"Job {failed}")
+
+
+@pytest.mark.parametrize("width", [1400, 820, 390])
+def test_no_view_scrolls_sideways(desk: Page, width: int) -> None:
+    desk.set_viewport_size({"width": width, "height": 900})
+    for name in ("Now", "Usage", "Clients", "Keys", "Failures"):
+        view(desk, name)
+        wide = desk.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert json.loads(str(wide)) <= 0, name
+
+
+def test_a_server_that_is_gone_is_told_and_comes_back(page: Page, studio: ServerWithoutGpu, admin_key: str) -> None:
+    page.goto(f"{studio.url}/desk#key={admin_key}")
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    page.context.set_offline(True)
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert")).to_be_hidden()
