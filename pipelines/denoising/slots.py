@@ -191,6 +191,12 @@ class _AtBatchSize:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         rows = len(arguments[0] if arguments else keywords["input_ids"])
-        joined = [join([argument] * self._batch_size, rows) for argument in arguments]
-        named = {name: join([argument] * self._batch_size, rows) for name, argument in keywords.items()}
+        joined = [self._repeated(argument, rows) for argument in arguments]
+        named = {name: self._repeated(argument, rows) for name, argument in keywords.items()}
         return part(self._module(*joined, **named), 0, rows)
+
+    def _repeated(self, argument: Any, rows: int) -> Any:
+        """Return an argument for the whole batch; positions in time, height and width are (3, rows, tokens)."""
+        if isinstance(argument, torch.Tensor) and argument.ndim == 3 and argument.shape[:2] == (3, rows):
+            return torch.cat([argument] * self._batch_size, dim=1)
+        return join([argument] * self._batch_size, rows)
