@@ -323,12 +323,13 @@ _GUIDED = {"true": "by a second call", "distilled": "distilled", "none": "off"}
 _PAGE = """# Models
 
 What Backlot is tried with: for each row a tiny genuine instance, of the classes of diffusers and transformers with random
-weights, is loaded by its card and generates. An image in company equals the image alone; its progress is told; it can be
-cancelled between two steps; its size is the one that was asked for. `tests/integration/test_families.py` shows it, and this page
-is made of the same rows by `./scripts/fix`.
+weights, is loaded by its card and generates. An image in company equals the image alone, bit by bit; its progress is told; it can
+be cancelled between two steps; its size is the one that was asked for. `tests/integration/test_families.py` shows it, and this
+page is made of the same rows by `./scripts/fix`.
 
-*Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together. Every other
-text-to-image pipeline that `DiffusionPipeline` loads runs as whole batches too; AuraFlow stands for them here.
+*Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and prompts of other
+lengths beside it may change an image's bits. Every other text-to-image pipeline that `DiffusionPipeline` loads runs as whole
+batches too; AuraFlow stands for them here.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.
@@ -337,8 +338,12 @@ denoiser. Where a model follows no negative prompt, a spec that has one is refus
 |---|---|---|---|---|---|---|---|
 {rows}
 
-A package in the last column is not installed with Backlot, because its builds must fit the build of torch: without it
-`backlot models check` says so. It is there for models whose text encoder can see too.
+A package in the last column is not installed with Backlot, because its builds must fit the build of torch; without it
+`backlot models check` says so. It is needed for the processor of a text encoder that can see too. FLUX.2 and Kandinsky 5 are
+tried with that processor's tokenizer alone, and Qwen-Image 2.1 only on a box that has the package.
+
+HiDream's hub ids lack their fourth text encoder: put the folders `text_encoder_4` and `tokenizer_4` of Llama 3.1 8B Instruct into
+a copy, and name them in its `model_index.json`.
 """
 
 
