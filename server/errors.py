@@ -10,7 +10,8 @@ ApiError
 ├── Conflict 409            ├── Invalid 422
 ├── GenerationFailed 500    ├── QueueFull 503
 ├── ServerStopping 503      ├── Busy 503
-├── LedgerMissing 503       └── DiskFull 503
+├── TooManyConnections 503  ├── LedgerMissing 503
+└── DiskFull 503
 """
 
 from collections.abc import Mapping
@@ -67,6 +68,13 @@ class RequestTimeout(ApiError):
 
 class HeadersTooLarge(ApiError):
     status, code = 431, "HEADERS_TOO_LARGE"
+
+
+class TooManyConnections(ApiError):
+    """Every connection that there is room for is busy."""
+
+    status, code = 503, "TOO_MANY_CONNECTIONS"
+    headers = MappingProxyType({"Retry-After": "5"})
 
 
 class Unauthorized(ApiError):

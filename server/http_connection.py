@@ -1,7 +1,7 @@
 """One HTTP connection: a client that breaks HTTP is answered in the error envelope, and none may take for ever.
 
 uvicorn parses the requests and runs the application. This class bounds what happens before the application sees a
-request: how long its head and its body may take, and how large they may be.
+request: how many connections there are, how long a request's head and its body may take, and how large they may be.
 """
 
 import asyncio
@@ -14,7 +14,15 @@ from ulid import ULID
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import metrics
-from server.errors import ApiError, BadRequest, ErrorBody, ErrorEnvelope, HeadersTooLarge, RequestTimeout
+from server.errors import (
+    ApiError,
+    BadRequest,
+    ErrorBody,
+    ErrorEnvelope,
+    HeadersTooLarge,
+    RequestTimeout,
+    TooManyConnections,
+)
 
 
 class Connection(HttpToolsProtocol):
@@ -29,21 +37,54 @@ class Connection(HttpToolsProtocol):
     #: Bytes of a whole request. The application refuses long before; this is how much of the rest is thrown away, so that
     #: a client that sends first and reads then finds the refusal.
     most_bytes = 8 * 1024 * 1024
+    #: Connections that may be open at once. Above it the one that has been idle longest is closed; if none is idle, the new
+    #: one is refused.
+    most_connections = 8192
 
     _limit: asyncio.TimerHandle | None = None
     _broken: ApiError | None = None
     _in_head = False
     _bytes = 0
     _head_bytes = 0
+    #: When the last answer ended, or else when the connection was made.
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._idle_since = self.loop.time()
+        if len(self.connections) > self.most_connections and not self._make_room():
+            self._refuse(
+                TooManyConnections(f"{self.most_connections} connections are busy, which is all there is room for")
+            )
+            return
         # A client that never sends anything is one that keeps its connection alive.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._let(None)
         super().connection_lost(exc)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest, and return whether there was one."""
+        others = [other for other in self.connections if isinstance(other, Connection) and other.is_idle]
+        oldest = min(
+            (other for other in others if other is not self), key=lambda other: other._idle_since, default=None
+        )
+        if oldest is None:
+            return False
+        # It counts as closed from now on, whatever of it the client has still to take.
+        self.connections.discard(oldest)
+        oldest.transport.close()
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is arriving or being answered."""
+        return not self._in_head and (self.cycle is None or self.cycle.response_complete)
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         # Not the base class's: it would log a line for each client that breaks HTTP, and answer in plain text.
@@ -139,10 +180,11 @@ class Connection(HttpToolsProtocol):
         metrics.refused_requests.labels(error.code).inc()
         request_id = str(ULID())
         body = msgspec.json.encode(ErrorEnvelope(ErrorBody(error.code, str(error), request_id)))
+        headers = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         self.transport.write(
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
-            f"x-request-id: {request_id}\r\n\r\n".encode()
+            f"x-request-id: {request_id}\r\n{headers}\r\n".encode()
             + body
         )
         self.transport.close()

@@ -10,6 +10,7 @@ import uvicorn
 
 from server.addresses import lan_url_of, url_of
 from server.app import create_app
+from server.connection_limit import connection_limit
 from server.data_folder import database_errors_explained, prepare_database
 from server.http_connection import Connection
 from server.keys import new_client
@@ -36,6 +37,7 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
     # collection would look at every waiting job.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    Connection.most_connections = connection_limit()
     config = uvicorn.Config(
         app,
         http=Connection,

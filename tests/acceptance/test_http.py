@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.raw import connect, read_answers, send
-from tests.support.server import SPEC, Server, ServerWithoutGpu
+from tests.support.server import SPEC, Server, ServerWithoutGpu, wait_for
 
 BODY = json.dumps(SPEC).encode()
 
@@ -347,5 +347,69 @@ def test_reads_and_submissions_are_limited_apart(tmp_path: Path) -> None:
         # Another key has its own count, and needs none for what is open.
         assert server.new_client("other").get("/v1/credits").status_code == 200
         assert server.client.get("/healthz").status_code == 200
+    finally:
+        server.stop()
+
+
+def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    # 64 connections.
+    server.under = ("prlimit", "--nofile=320:320")
+    server.start(wait_ready=False)
+    connections = []
+    try:
+        job_id = server.submit(scene_type="endless")
+        for _ in range(200):
+            connections.append(connect(server.url))
+        # Those that were made first are closed, and everybody is answered.
+        assert connections[0].recv(10) == b""
+        assert server.client.get("/healthz").status_code == 200
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+        wait = (
+            f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\n\r\n".encode()
+        )
+        waiting = [connect(server.url) for _ in range(64)]
+        connections += waiting
+        for connection in waiting:
+            connection.sendall(wait)
+        (answer,) = read_answers(connect(server.url))
+        assert (answer.status, answer.code) == (503, "TOO_MANY_CONNECTIONS")
+        assert answer.headers["retry-after"] == "5"
+        # It is not for ever, and the log has no traceback.
+        waiting[0].close()
+        wait_for(lambda: httpx.get(f"{server.url}/healthz").status_code == 200, 5)
+        assert "Traceback" not in log_of(server)
+    finally:
+        for connection in connections:
+            connection.close()
+        server.stop()
+
+
+def test_the_first_answer_to_a_key_holds_whatever_the_operator_changed(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_QUEUE_LIMIT="10")
+    server.start(wait_ready=False)
+    try:
+        headers = {"Idempotency-Key": "first"}
+        spec = {**SPEC, "image_model": "closed", "pilot_brand": "acme"}
+
+        def post() -> httpx.Response:
+            return server.client.post("/v1/background-generator", json=spec, headers=headers)
+
+        first = post().json()
+        models = Path(server.environment["BACKLOT_MODELS"])
+        before, closed = models.read_text().split("[models.closed]")
+        operation = "[operations.background-generator]\nenabled = false\ncredits_cost = 500\n[brands.other]\n"
+        models.write_text(f"{before}\n[models.closed]\nenabled = false{closed}\n{operation}")
+        dry_run = {"dry_run": "true"}
+        wait_for(
+            lambda: server.client.post("/v1/background-generator", params=dry_run, json=SPEC).status_code == 403, 10
+        )
+        while server.client.post("/v1/image-generation", json={"prompt": "endless"}).status_code == 202:
+            pass
+        answer = post()
+        assert (answer.status_code, answer.json()) == (202, first)
+        conflict = server.client.post("/v1/background-generator", json=SPEC, headers=headers)
+        assert conflict.json()["error"]["code"] == "IDEMPOTENCY_CONFLICT"
     finally:
         server.stop()

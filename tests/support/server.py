@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,8 +23,9 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
 
-    #: What the process runs.
+    #: What the process runs, and what runs it.
     module = "server"
+    under: tuple[str, ...] = ()
 
     def __init__(self, data: Path, models: Path = ROOT / "models.toml", **environment: str) -> None:
         self.data = data
@@ -60,7 +62,11 @@ class Server:
     def launch(self) -> subprocess.Popen[str]:
         """Start the process, and read its output through a pipe."""
         return subprocess.Popen(
-            [sys.executable, "-m", self.module], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+            [*self.under, sys.executable, "-m", self.module],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def wait_ready(self) -> None:
@@ -154,6 +160,13 @@ class ServerWithoutGpu(Server):
             folder / "models.toml", {"fake": model, "closed": model}, f'vocabulary = "studio-tiny"\n{extra}'
         )
         super().__init__(folder / "data", models, **environment)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+    return port
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 from tests.support.files import models_file
 from tests.support.receiver import Receiver
-from tests.support.server import ROOT, Server, wait_for
+from tests.support.server import ROOT, Server, free_port, wait_for
 from tests.torture.blows import Blows, newest_child
 from tests.torture.invariants import Broken, check
 from tests.torture.load import Clients, Follower, Submission, submissions
@@ -145,13 +144,11 @@ def _server(folder: Path, cold: bool) -> Server:
         max_batch=2,
         reproducible="true",
     )
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
     kind = Server if cold else ForkedServer
     return kind(
         folder / "data",
         toml,
-        BACKLOT_PORT=str(port),
+        BACKLOT_PORT=str(free_port()),
         BACKLOT_DEVICE="cpu",
         OMP_NUM_THREADS="1",
         TORTURE_FOLDER=str(folder),
