@@ -11,13 +11,14 @@ import torch
 
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
-from pipelines.denoising.families import family_of
+from pipelines.denoising.families import FAMILIES, family_of
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.guidance import follows_negative_prompts
 from pipelines.protocol import Item
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
 from server.models_file import Models, load_models
+from server.operator.adding import add_model
 from tests.support import tiny
 from tests.support.model_matrix import ROWS, Row
 
@@ -176,9 +177,15 @@ def _toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def test_every_denoiser_that_slots_know_is_tried() -> None:
-    from pipelines.denoising.families import FAMILIES
+def test_a_card_is_made_of_its_folder(row: Row, saved: Callable[[Row], Path], tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    added = add_model(path, str(saved(row)), None, None)
+    card = load_models(path).models[added.name]
+    assert type(load(card, traced=False).pipeline).__name__ == row.pipeline
+    assert card.limits.multiple_of % row.tiny_multiple == 0
 
+
+def test_every_denoiser_that_slots_know_is_tried() -> None:
     tried = {
         type(getattr(pipeline, family.attribute)).__name__
         for row in ROWS
