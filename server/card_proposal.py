@@ -47,7 +47,7 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 #: How safetensors names the type of a weight → the card's dtype.
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
-_PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat")
+_PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
 #: Characters of a README's head that may name a licence.
 _HEAD = 4000
 

@@ -54,7 +54,7 @@ ROWS = [
         slots=True,
         guidance="true",
         negative_prompt=True,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=64,
     ),
     Row(
@@ -66,7 +66,7 @@ ROWS = [
         slots=True,
         guidance="true",
         negative_prompt=True,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=64,
     ),
     Row(
@@ -82,7 +82,7 @@ ROWS = [
         slots=True,
         guidance="none",
         negative_prompt=False,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=64,
     ),
     Row(
@@ -94,7 +94,7 @@ ROWS = [
         slots=True,
         guidance="none",
         negative_prompt=False,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=64,
     ),
     Row(
@@ -106,7 +106,7 @@ ROWS = [
         slots=True,
         guidance="none",
         negative_prompt=False,
-        tiny_multiple=32,
+        tiny_multiple=16,
         multiple=64,
     ),
     Row(
