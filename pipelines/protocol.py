@@ -1,8 +1,9 @@
 """The messages between the server and the GPU process: msgspec Structs, sent as msgpack over one pipe.
 
     server → GPU process     Load, Unload, Pin, Generate, Cancel
-    GPU process → server     DevicesFound, Started, CannotStart, MemoryUsed, Loading, Loaded, LoadFailed, Evicted,
-                             StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed, Restarted, Measured
+    GPU process → server     DevicesFound, Started, CannotStart, DeviceLost, MemoryUsed, Loading, Loaded, LoadFailed,
+                             Refused, Evicted, StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed,
+                             Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
 BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
@@ -138,6 +139,23 @@ class CannotStart(msgspec.Struct, frozen=True, tag=True):
     """The GPU process cannot use its device, and ends; the last of its reports."""
 
     message: str
+
+
+class DeviceLost(msgspec.Struct, frozen=True, tag=True):
+    """The box that the GPU process was on is gone, which no image is to blame for; the last of the reports.
+
+    The server's end of a GPU process on another box reports this, and Refused.
+    """
+
+    message: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The device's box has other weights of this model than the server; these images were not begun there."""
+
+    model: str
+    message: str
+    image_ids: tuple[str, ...]
 
 
 class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
@@ -296,6 +314,8 @@ Report = (
     DevicesFound
     | Started
     | CannotStart
+    | DeviceLost
+    | Refused
     | MemoryUsed
     | Loading
     | Loaded

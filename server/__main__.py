@@ -4,6 +4,7 @@ import argparse
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import msgspec
 
@@ -26,7 +27,7 @@ class CannotListen(Exception):
 
 
 class CannotStart(Exception):
-    """The operating system refuses a GPU process."""
+    """The operating system refuses a GPU process, or what a setting needs is not installed."""
 
 
 #: Errors whose message is all that an operator needs.
@@ -74,6 +75,8 @@ def serve(settings: Settings, devices: Sequence[Device]) -> None:
 
     Raises ModelsFileError, AlreadyRunning, Unusable, DatabaseNewer, CannotListen, CannotStart or DamagedSecret.
     """
+    if settings.ray and find_spec("ray") is None:
+        raise CannotStart("BACKLOT_RAY is set, and Ray is not installed: install backlot[ray], or unset BACKLOT_RAY")
     models = ModelsFile(settings.models)
     prepare(settings)
     with hold(settings.data):

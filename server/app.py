@@ -106,6 +106,11 @@ def routes(
             asyncio.create_task(scheduler.control.follow_command()),
             asyncio.create_task(leftovers.remove_all(settings.images, database)),
         ]
+        if settings.ray:
+            # Imported only here: without the setting nothing of Ray is.
+            from server.cluster.membership import Membership
+
+            beside.append(asyncio.create_task(Membership(settings).keep(scheduler.gpus)))
         sender = asyncio.create_task(WebhookSender(database, Linker(links, settings.public_url or own_url)).run())
         try:
             yield

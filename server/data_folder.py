@@ -66,7 +66,13 @@ def database_errors_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Unusable(explained(path, error)) from error
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        # Not the file's fault.
+        raise
     except sqlite3.OperationalError as error:
+        if "no such" in str(error):
+            # Nor is this: it has another schema.
+            raise
         raise Unusable(
             f"{path} cannot be written: {error}; if another program has it open, end that program, and see that the disk"
             " has room"
@@ -119,6 +125,15 @@ def _try_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise Unusable(explained(folder, error)) from error
+
+
+def try_to_read(file: Path) -> None:
+    """Open a file that is there to read it. Raises Unusable."""
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise Unusable(explained(file, error)) from error
 
 
 def _try_file(file: Path) -> None:

@@ -16,6 +16,7 @@ from server.addresses import networks
 _TAKES = {
     "device": "it takes auto, cpu, cuda, or cuda:1 for the second GPU",
     "devices": "it takes auto for every GPU, or a list such as cuda:0,cuda:1 or cpu,cpu, in which no GPU comes twice",
+    "ray": "it takes auto, or the address of a cluster's head, such as 10.0.0.5:6379",
     "log_level": "it takes DEBUG, INFO, WARNING or ERROR",
     "memory_gib": "it takes a number of GiB, 0 for all there is",
     "archive_days": "it takes a number of days, 0 to keep archived images",
@@ -65,14 +66,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     devices: Annotated[str, Meta(pattern=rf"^(auto|{_DEVICE}(,{_DEVICE})*)$")] = "auto"
     #: One device in place of `devices`: `auto` takes the first GPU, or the CPU if there is none; or `cpu`, `cuda`, `cuda:1`.
     device: Annotated[str, Meta(pattern=f"^(auto|{_DEVICE})?$")] = ""
+    #: A Ray cluster whose boxes generate: `auto` is the one that this box is in, or an address such as `10.0.0.5:6379`.
+    ray: Annotated[str, Meta(pattern=r"^(|auto|[^\s/]+:[0-9]+)$")] = ""
     #: Memory of its device that each GPU process may take, in GiB; 0 is all of it.
     memory_gib: Annotated[float, Meta(ge=0)] = 0.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
     def local_devices(self) -> list[str]:
-        """The devices that were named, each GPU with its index; `auto` alone if none was."""
+        """The devices of this box that were named, each GPU with its index; `auto` alone if none was."""
         return _indexed(self.device or self.devices)
+
+    @property
+    def uses_own_devices(self) -> bool:
+        """Whether devices of this box generate besides those of a cluster: only if there is none, or they are named."""
+        return not self.ray or self.device != "" or self.devices != "auto"
 
     @property
     def database(self) -> Path:

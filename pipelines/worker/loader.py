@@ -17,18 +17,13 @@ from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard
+from pipelines.weight_digests import contents
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
 from pipelines.worker.single_file import configuration_of, load_from_file
 
 log = logging.getLogger(__name__)
-
-#: Files up to this size are hashed whole; of larger ones, evenly spaced blocks from one end to the other.
-_WHOLE = 64 * 2**20
-_BLOCKS = 32
-_BLOCK = 2**20
-
 
 #: Pipelines whose parts do not show that they round sizes.
 _SIZE_FACTORS = {"QwenImage21Pipeline": 32}
@@ -197,12 +192,6 @@ def revision_of(card: ModelCard, folder: Path) -> str:
 
 
 def _add_to(digest: Any, path: Path, name: str) -> None:
-    size = path.stat().st_size
-    digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            digest.update(file.read())
-            return
-        for block in range(_BLOCKS + 1):
-            file.seek(block * (size - _BLOCK) // _BLOCKS)
-            digest.update(file.read(_BLOCK))
+    digest.update(f"{name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
+    for block in contents(path):
+        digest.update(block)

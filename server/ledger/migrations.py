@@ -362,7 +362,8 @@ def m008_operator(db: sqlite_utils.Database) -> None:
         ALTER TABLE jobs ADD COLUMN cancel_requested_at TEXT;
         CREATE INDEX jobs_to_cancel ON jobs (id)
             WHERE cancel_requested_at IS NOT NULL AND status IN ('NOT_STARTED', 'IN_PROGRESS');
-        CREATE INDEX jobs_by_end ON jobs (ended_at);
+        CREATE INDEX jobs_failed ON jobs (ended_at) WHERE status = 'FAILURE';
+        CREATE INDEX jobs_by_time ON jobs (created_at);
 
         -- One row while the operator has paused the queue.
         CREATE TABLE queue_pause (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from pipelines.printable import printable
+from server.data_folder import database_errors_explained, try_to_read
 from server.ledger.database import connect, migrate, transaction
 from server.operator.errors import CommandError
 from server.operator.running_servers import data_folders_in_use
@@ -14,10 +15,13 @@ from server.settings import Settings
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[sqlite3.Connection]:
-    """Open the ledger to read it. Raises CommandError if there is none."""
+    """Open the ledger to read it. Raises CommandError if there is none, and Unusable."""
     _look_for_it(settings)
     try:
-        with closing(connect(settings.database, read_only=True)) as connection:
+        with (
+            database_errors_explained(settings.database),
+            closing(connect(settings.database, read_only=True)) as connection,
+        ):
             yield connection
     except sqlite3.OperationalError as error:
         if "no such" not in str(error):
@@ -40,9 +44,10 @@ def writing(settings: Settings) -> Iterator[sqlite3.Connection]:
 def writing_quietly(settings: Settings) -> Iterator[sqlite3.Connection]:
     """Run one durable transaction, as a part of a command that has said in which folder."""
     _look_for_it(settings)
-    migrate(settings.database)
-    with closing(connect(settings.database)) as connection, transaction(connection):
-        yield connection
+    with database_errors_explained(settings.database):
+        migrate(settings.database)
+        with closing(connect(settings.database)) as connection, transaction(connection):
+            yield connection
 
 
 def _look_for_it(settings: Settings) -> None:
@@ -51,6 +56,7 @@ def _look_for_it(settings: Settings) -> None:
             f"there is no database at {settings.database.absolute()}{_elsewhere(settings)}; set BACKLOT_DATA to the server's"
             " data folder, start the server once, or make one with `backlot init`"
         )
+    try_to_read(settings.database)
 
 
 def _elsewhere(settings: Settings) -> str:

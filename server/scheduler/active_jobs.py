@@ -260,7 +260,7 @@ class ActiveJobs:
         for image in images:
             image.state = ImageState.IDLE
             image.progress = 0.0
-            image.crashes += happened in (Happened.CRASHED, Happened.KILLED)
+            image.crashes += happened in (Happened.CRASHED, Happened.KILLED, Happened.DEVICE_LOST)
         # An image that runs again goes before all others of its client, so the oldest one is put back last.
         for image in reversed(images):
             plan = image.job.accepted.plan

@@ -32,8 +32,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:
-    """Return the devices that the settings name. Several on the CPU share its cores. `start` is that of GpuProcess."""
-    names = settings.local_devices
+    """Return the devices of this box that the settings name. Several on the CPU share its cores.
+
+    `start` is that of GpuProcess.
+    """
+    names = settings.local_devices if settings.uses_own_devices else []
     device = partial(_device, settings, start)
     if names == [AUTO]:
         return [_auto(settings, device)]

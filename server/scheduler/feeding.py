@@ -58,6 +58,7 @@ class Feeder:
         for gpu in self._gpus:
             for group in gpu.groups:
                 group.closing = group.closing or self._models.current.enabled.get(group.key.model) != group.card
+            gpu.refused.clear()
             self.prepare(gpu)
 
     def advance(self) -> None:
@@ -103,9 +104,13 @@ class Feeder:
     def _elsewhere(self, gpu: Gpu) -> frozenset[str]:
         """Return the models that this GPU leaves in the queue: to others, or until they may be loaded."""
         others = {key.model for key in self._queue.waiting if not gpu.serves(key.model)}
-        return self._loads.held | left_to_others(
-            {model: self._served(model) for model in others}, is_empty=not gpu.loaded
-        )
+        left = left_to_others({model: self._served(model) for model in others}, is_empty=not gpu.loaded)
+        refused = {model for model in others & gpu.refused.keys() if not self.is_refused_everywhere(model)}
+        return self._loads.held | left | refused
+
+    def is_refused_everywhere(self, model: str) -> bool:
+        """Return whether no device that is up may run the model."""
+        return all(model in gpu.refused for gpu in self._gpus if gpu.is_up)
 
     def _served(self, model: str) -> Served:
         serving = [gpu for gpu in self._gpus if gpu.is_up and gpu.serves(model)]

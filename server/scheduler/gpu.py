@@ -78,8 +78,11 @@ class Gpu:
         self._calls = Calls()
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
-        #: What the process said of why it ends.
+        #: What the process said of why it ends, and whether its box is gone.
         self._last_words: str | None = None
+        self._is_lost = False
+        #: Why the device's box may not run these models.
+        self.refused: dict[str, str] = {}
         self._restart: asyncio.TimerHandle | None = None
 
     @property
@@ -136,6 +139,8 @@ class Gpu:
         if process is not None:
             process.kill()
             await asyncio.to_thread(process.wait, 10)
+        for model in list(self.loaded):
+            self._release(model)
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -214,6 +219,14 @@ class Gpu:
                 self._go_on()
             case protocol.CannotStart(message=message):
                 self.problem = self._last_words = message
+            case protocol.DeviceLost(message=message):
+                self.problem = self._last_words = message
+                self._is_lost = True
+            case protocol.Refused(model=model, message=message, image_ids=image_ids):
+                log.error("%s may not be run on %s: %s", model, self.name, message)
+                self.refused[model] = message
+                asyncio.get_running_loop().call_later(self._bounds.refused_s, self.refused.pop, model, None)
+                self._leave(image_ids)
             case protocol.MemoryUsed():
                 self.memory = report
             case protocol.Loading(model=model):
@@ -305,7 +318,7 @@ class Gpu:
     def _ended(self, process: Process, status: int) -> None:
         if process is not self._process:
             return
-        crash = self._crash(status)
+        crash = self.lose(self._last_words or "the box is gone") if self._is_lost else self._crash(status)
         self.problem = self._last_words or crash.message
         log.error(
             "The GPU process %d of %s is gone: %s; its log, %s, may say more",
@@ -316,7 +329,8 @@ class Gpu:
         )
         self._watchdog.stop()
         self._process, self.device, self.memory = None, None, None
-        self.loading, self._last_words = None, None
+        self.loading, self._last_words, self._is_lost = None, None, False
+        self.refused.clear()
         for model in list(self.loaded):
             self._release(model)
         self.affinity = Affinity()
@@ -324,6 +338,16 @@ class Gpu:
         self.in_flight.clear()
         self._start_again()
         self._on_crash(crash)
+
+    def lose(self, message: str) -> Crash:
+        """Return what becomes of the images in the process if its box is gone: none of them is to blame."""
+        return Crash(
+            happened=Happened.DEVICE_LOST,
+            reason=FailureReason.WORKER_CRASHED,
+            message=message,
+            image_ids=tuple(self.in_flight),
+            suspects=frozenset(),
+        )
 
     def _crash(self, status: int) -> Crash:
         """Return what the end of the process means, told while it is still known what was in it."""

@@ -27,6 +27,8 @@ class Pool(Sequence[Gpu]):
         """Take the devices to begin with."""
         self._bounds = bounds
         self._listener: Listener | None = None
+        #: Why there may be fewer devices than there should be; None if that is not known to be so.
+        self.problem: str | None = None
         self._gpus = [self._gpu(device) for device in devices]
 
     @overload
@@ -57,6 +59,17 @@ class Pool(Sequence[Gpu]):
         gpu = self._gpu(device)
         self._gpus.append(gpu)
         gpu.start()
+
+    async def remove(self, name: str, why: str) -> None:
+        """Give a device up, if it is there. The images that are in its process run elsewhere."""
+        gpu = next((gpu for gpu in self._gpus if gpu.name == name), None)
+        if gpu is None:
+            return
+        log.warning("The device %s is removed: %s", name, why)
+        self._gpus.remove(gpu)
+        crash = gpu.lose(why)
+        await gpu.stop()
+        self._crashed(crash)
 
     def _gpu(self, device: Device) -> Gpu:
         return Gpu(device, self._bounds, self._reported, self._crashed)

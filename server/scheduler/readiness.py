@@ -9,7 +9,7 @@ from server.downloading import amount
 from server.scheduler.gpu import Gpu
 from server.scheduler.gpu_state import GpuState
 from server.scheduler.model_loads import ModelLoads
-from server.scheduler.pool import differ
+from server.scheduler.pool import Pool, differ
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +26,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     device_name: str | None
     #: The models in its memory.
     models: list[str]
+    #: Why its box may not run these models: its weights are not the server's.
+    refused: dict[str, str]
     #: Slots that are open.
     slots: int
     #: Images in its process, those being written included.
@@ -53,7 +55,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     devices: list[DeviceStatus]
 
 
-def readiness(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> Readiness:
+def readiness(gpus: Pool, default_model: str, loads: ModelLoads) -> Readiness:
     """Return how the GPUs are now."""
     return Readiness(
         reason=_reason(gpus, default_model, loads),
@@ -73,6 +75,7 @@ def _status(gpu: Gpu, gpus: Sequence[Gpu]) -> DeviceStatus:
         reason=gpu.problem,
         device_name=gpu.device_name or None,
         models=list(gpu.loaded),
+        refused=dict(gpu.refused),
         slots=gpu.groups.open_slots,
         images_in_flight=len(gpu.in_flight),
         images_generated=gpu.images,
@@ -86,11 +89,11 @@ def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
     return min((gpu.state for gpu in gpus), key=list(GpuState).index, default=GpuState.STOPPED)
 
 
-def _reason(gpus: Sequence[Gpu], default_model: str, loads: ModelLoads) -> str | None:
+def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
     if any(gpu.is_up and gpu.loaded for gpu in gpus):
         return None
     if not gpus:
-        return "there is no device"
+        return gpus.problem or "there is no device yet"
     if (running := loads.downloads.get(default_model)) is not None:
         so_far = "" if running.progress is None else f": {amount(running.progress)}"
         return f"{default_model} is being downloaded{so_far}"

@@ -28,6 +28,10 @@ class Happened(Enum):
     CRASHED = auto()
     #: The watchdog ended the GPU process.
     KILLED = auto()
+    #: The box of the GPU process is gone.
+    DEVICE_LOST = auto()
+    #: The device may not run the model, and did not begin.
+    REFUSED = auto()
     #: The model could not be loaded, and is tried again after a pause.
     LOAD_FAILED = auto()
     #: The model could not be loaded so often that nobody waits for it any more.
@@ -94,8 +98,12 @@ def decide(case: Case, most_crashes: int) -> Decision:
             return Decision.RETRY_NEXT_SEED
         case Case(happened=Happened.IMAGE_FAULT):
             return Decision.FAIL
-        case Case(happened=Happened.CRASHED | Happened.KILLED) if case.crashes >= most_crashes:
+        case Case(happened=Happened.REFUSED):
+            return Decision.REQUEUE
+        case Case(happened=Happened.CRASHED | Happened.KILLED | Happened.DEVICE_LOST) if case.crashes >= most_crashes:
             return _answer(case)
+        case Case(happened=Happened.DEVICE_LOST):
+            return Decision.REQUEUE
         case Case(happened=Happened.CRASHED | Happened.KILLED, suspect=False):
             return Decision.REQUEUE
         case Case(happened=Happened.BATCH_FAILED | Happened.CRASHED | Happened.KILLED, shared=True, isolated=False):

@@ -1,6 +1,7 @@
 """What becomes of the reports and crashes of GPUs: jobs go on or end, progress is told, costs are kept, and more is sent."""
 
 from pipelines import protocol
+from pipelines.failure_reason import FailureReason
 from server import metrics
 from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
@@ -58,12 +59,22 @@ class Reports:
                 self._jobs.failed(report)
             case protocol.BatchFailed(reason=reason, message=message, image_ids=image_ids):
                 self._jobs.lost(image_ids, Happened.BATCH_FAILED, reason, message)
+            case protocol.Refused():
+                self._refused(report)
             case protocol.Cancelled(image_id=image_id):
                 self._jobs.dropped(image_id)
             case _:
                 # The rest concerns the GPU alone.
                 pass
         self._feeder.advance()
+
+    def _refused(self, report: protocol.Refused) -> None:
+        """Let images run on another device, or fail if every device that is up refuses their model."""
+        happened = Happened.REFUSED
+        if self._feeder.is_refused_everywhere(report.model):
+            self._loads.errors[report.model] = report.message
+            happened = Happened.MACHINE_FAULT
+        self._jobs.lost(report.image_ids, happened, FailureReason.MODEL_LOAD_FAILED, report.message)
 
     def on_crash(self, crash: Crash) -> None:
         """Decide on the images that were in a GPU process that is gone, and send what may be sent now."""

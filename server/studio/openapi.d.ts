@@ -208,6 +208,9 @@ export interface components {
             models: string[];
             name: string;
             reason: string | null;
+            refused: {
+                [key: string]: string;
+            };
             slots: number;
             state: components["schemas"]["GpuState"];
         };

@@ -64,8 +64,12 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     ("logs/server.log", a_folder, "move it away"),
     ("images", a_file, "move it away"),
     ("images", another_users, "belongs to 12345"),
+    ("thumbnails", a_file, "move it away"),
+    ("thumbnails", another_users, "belongs to 12345"),
     ("", another_users, "belongs to 12345"),
 ]
+#: What the operator's commands read and write.
+COMMANDS = [["clients", "list"], ["clients", "grant", "studio", "5"], ["requests"], ["db", "backup", "{tmp}/copy.db"]]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,36 @@ def test_a_start_tells_the_path_and_the_way_out(
     assert line.startswith("backlot: ")
     assert str(data / name) in line
     assert remedy in line
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
+@pytest.mark.parametrize("spoil", [a_folder, damaged, half, another_users, a_circle], ids=lambda spoil: spoil.__name__)
+def test_a_command_tells_in_one_line_what_is_wrong_with_the_database(
+    used: ServerWithoutGpu, tmp_path: Path, spoil: Callable[[Path], None], arguments: list[str]
+) -> None:
+    if spoil is another_users and os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    data = tmp_path / "data"
+    shutil.copytree(used.data, data)
+    spoil(data / "backlot.db")
+    done = subprocess.run(
+        [
+            *AS_A_USER,
+            sys.executable,
+            "-m",
+            "server.operator.command",
+            *(part.format(tmp=tmp_path) for part in arguments),
+        ],
+        cwd=ROOT,
+        env={**used.environment, "BACKLOT_DATA": str(data)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("backlot: ")
+    assert str(data / "backlot.db") in line
 
 
 def test_what_is_merely_missing_is_made_again(used: ServerWithoutGpu, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -39,6 +40,40 @@ def test_a_write_is_busy_within_five_seconds_and_never_happens(
     cost = 10 if "n" in body else 5
     assert light_server.credits()["spent"] == before["spent"] + cost
     assert light_server.client.get("/v1/jobs", params={"limit": 200}).json()["count"] == jobs + 1
+
+
+def test_every_other_write_is_busy_too(light_server: ServerWithoutGpu) -> None:
+    key = light_server.backlot(
+        "keys", "add", "studio", *(f"--capability={name}" for name in ("admin", "jobs:create", "jobs:read"))
+    ).stdout.strip()
+    light_server.finished(light_server.submit())
+    failed = light_server.submit(scene_type="endless")
+    light_server.client.post(f"/v1/jobs/{failed}/cancel")
+    light_server.finished(failed)
+    entry = light_server.client.get("/v1/catalog/backgrounds").json()[0]["public_id"]
+    writes: list[tuple[str, str, object]] = [
+        ("PATCH", f"/v1/catalog/backgrounds/{entry}", {"favourite": True}),
+        ("DELETE", f"/v1/catalog/backgrounds/{entry}", None),
+        ("POST", f"/v1/jobs/{failed}/retry", None),
+        ("POST", "/v1/admin/queue/pause", None),
+        ("POST", "/v1/admin/queue/resume", None),
+        ("POST", "/v1/admin/clients", {"name": "busy", "credits": 5}),
+        ("POST", "/v1/admin/clients/studio/grants", {"credits": 5, "note": "busy"}),
+        ("POST", "/v1/admin/keys", {"client": "studio"}),
+    ]
+    before = light_server.credits()
+    with (
+        locked(light_server.data / "backlot.db"),
+        light_server.client_of(key) as client,
+        ThreadPoolExecutor(len(writes)) as threads,
+    ):
+        began = time.monotonic()
+        answers = list(threads.map(lambda write: client.request(write[0], write[1], json=write[2]), writes))
+        assert time.monotonic() - began < 5
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [(503, "BUSY")] * len(writes)
+    assert light_server.credits() == before
+    assert light_server.client.get(f"/v1/catalog/backgrounds/{entry}").json()["favourite"] is False
+    assert "busy" not in light_server.backlot("clients", "list").stdout
 
 
 def test_reads_do_not_wait_and_their_rows_come_later(light_server: ServerWithoutGpu) -> None:

@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.support.server import ROOT
+from tests.support.server import ROOT, ServerWithoutGpu
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,18 @@ def test_no_torch(modules: str) -> None:
     code = f"import {modules}, sys; print({{'torch', 'diffusers', 'transformers'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_no_ray_without_its_setting(tmp_path: Path) -> None:
+    """Also once the server is up: what it imports late is counted."""
+    server = ServerWithoutGpu(tmp_path)
+    server.start()
+    try:
+        maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+        assert "sqlite3" in maps, "this shows the libraries of the process"
+        assert "/ray/" not in maps
+    finally:
+        server.stop()
 
 
 def test_the_operator_s_command_imports_nothing_slow() -> None:

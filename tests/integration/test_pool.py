@@ -178,3 +178,75 @@ def test_what_a_device_has_and_does_is_told(tmp_path: Path) -> None:
         assert (device.state, device.images_in_flight, device.images_generated) == (GpuState.READY, 0, 1)
 
     play(Box(tmp_path), scene)
+
+
+def test_a_device_that_leaves_costs_nobody_an_attempt(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "a")
+        has(second, "b")
+        job_id = await box.submit()
+        assert first.ids == [f"{job_id}-0"]
+        assert box.scheduler.gpus[0].name == "fake:0"
+        await box.scheduler.gpus.remove("fake:0", "its box has left the cluster")
+        await box.scheduler.gpus.remove("fake:0", "a second time is no error")
+        assert first.killed
+        assert second.ids == [f"{job_id}-0"]
+        assert not second.ordered[0].isolated
+        second.generate(f"{job_id}-0")
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+        assert box.attempts(job_id) == 1
+        assert [device.name for device in box.scheduler.readiness().devices] == ["fake:1"]
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_a_box_that_is_gone_puts_the_blame_on_no_image(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_ids = [await box.submit(seed=seed) for seed in range(2)]
+        box.process.report(protocol.DeviceLost("studio-2 has left the cluster"))
+        box.process.exit(1)
+        assert "studio-2 has left the cluster" in str(box.scheduler.readiness().devices[0].reason)
+        await until(lambda: len(box.gpus[0].processes) == 2)
+        box.up()
+        assert [order.isolated for order in box.process.ordered] == [False, False]
+        for job_id in job_ids:
+            box.process.generate(f"{job_id}-0")
+            assert await box.ends(job_id) is JobStatus.SUCCESS
+            assert box.attempts(job_id) == 1
+
+    play(Box(tmp_path, max_batch=2, reproducible="true"), scene)
+
+
+def test_a_model_that_one_device_refuses_runs_on_another(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "b")
+        job_id = await box.submit()
+        (order,) = first.ordered
+        first.report(
+            protocol.Refused("a", "on studio-2, unet/x of a is not what this server has", (order.item.image_id,))
+        )
+        second.generate(order.item.image_id)
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+        assert box.attempts(job_id) == 1
+        assert list(box.scheduler.readiness().devices[0].refused) == ["a"]
+        again = await box.submit()
+        assert second.ids[-1] == f"{again}-0"
+        assert len(first.ids) == 1, "it was asked again at once"
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_a_model_that_every_device_refuses_fails(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        for _ in range(2):
+            job_id = await box.submit()
+            image_id = box.process.ids[-1]
+            box.process.report(
+                protocol.Refused("a", "on studio-2, unet/x of a is not what this server has", (image_id,))
+            )
+            await box.fails(job_id, "model_load_failed")
+            assert "unet/x" in box.last(job_id).message
+
+    play(Box(tmp_path), scene)

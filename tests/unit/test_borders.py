@@ -25,12 +25,15 @@ SHARED = {
     "pipelines.log_format",
     "pipelines.model_card",
     "pipelines.origin",
+    "pipelines.output",
+    "pipelines.output.whole_file",
     "pipelines.printable",
     "pipelines.protocol",
     "pipelines.recipe",
     "pipelines.studio_tiny",
     "pipelines.studio_tiny.meaning",
     "pipelines.studio_tiny.vocabulary",
+    "pipelines.weight_digests",
     "pipelines.weight_files",
 }
 

@@ -26,6 +26,12 @@ ROWS = [
     (Happened.MACHINE_FAULT, {"mode": RETRY, "attempts_left": False}, Decision.FAIL),
     # Of a batch that failed, any image may be to blame: each answers for itself, alone.
     (Happened.BATCH_FAILED, {"shared": True}, Decision.ISOLATE),
+    (Happened.REFUSED, {}, Decision.REQUEUE),
+    (Happened.REFUSED, {"attempts_left": False}, Decision.REQUEUE),
+    # Nobody is to blame for a box that is gone, unless it happens too often to one image.
+    (Happened.DEVICE_LOST, {"suspect": False, "crashes": 1}, Decision.REQUEUE),
+    (Happened.DEVICE_LOST, {"crashes": MOST_CRASHES - 1, "shared": True}, Decision.REQUEUE),
+    (Happened.DEVICE_LOST, {"suspect": False, "crashes": MOST_CRASHES}, Decision.FAIL),
     (Happened.BATCH_FAILED, {"shared": True, "mode": RETRY, "attempts_left": False}, Decision.ISOLATE),
     (Happened.BATCH_FAILED, {}, Decision.FAIL),
     (Happened.BATCH_FAILED, {"isolated": True}, Decision.FAIL),
@@ -96,13 +102,14 @@ def every_case() -> list[Case]:
 
 def test_what_holds_for_every_case() -> None:
     cases = every_case()
-    assert len(cases) == 9 * 2**5 * 7 * 3
+    assert len(cases) == len(Happened) * 2**5 * 7 * 3
     for case in cases:
         decision = decide(case, MOST_CRASHES)
         assert (decision is Decision.END) == case.withdrawn
         if decision in (Decision.REQUEUE, Decision.ISOLATE):
-            # These do not count as attempts, so something else must bound them.
-            assert case.crashes < MOST_CRASHES or case.happened in (Happened.BATCH_FAILED, Happened.LOAD_FAILED)
+            # These do not count as attempts, so something else must bound them: a device that refuses is not asked again.
+            unbounded = (Happened.BATCH_FAILED, Happened.LOAD_FAILED, Happened.REFUSED)
+            assert case.crashes < MOST_CRASHES or case.happened in unbounded
         if decision is Decision.ISOLATE:
             assert case.shared
             assert not case.isolated

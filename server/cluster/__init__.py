@@ -1,0 +1,10 @@
+"""GPUs on other boxes, through a Ray cluster; nothing here is imported unless BACKLOT_RAY is set.
+
+Ray knows which boxes there are, places one actor per GPU, carries messages and images, and says when a box is gone.
+`membership` watches for boxes, `process` is the server's end of a GPU process on one, `box` is the other end, in the actor.
+"""
+
+import os
+
+# Ray's handler of SIGTERM aborts the process after 3 s; the server stops by itself, in good order, and may need longer.
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")

@@ -1,0 +1,82 @@
+"""Which boxes are in the Ray cluster, and so which devices the server has. Ray says it; this looks every second."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from server.cluster.boxes import Box, boxes_of
+from server.cluster.process import RayProcess
+from server.scheduler.devices import Device
+from server.scheduler.pool import Pool
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+
+
+class Membership:
+    """Keeps the devices of a cluster in the pool, for as long as their boxes are there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        #: The names of the devices in the pool, by the node that they are on.
+        self._devices: dict[str, list[str]] = {}
+
+    async def keep(self, pool: Pool) -> None:
+        """Add the devices of boxes that join and remove those of boxes that leave, until cancelled."""
+        while True:
+            try:
+                boxes = await asyncio.to_thread(self._look)
+            except Exception as error:
+                if pool.problem is None:
+                    log.exception("The Ray cluster cannot be reached; the server tries again")
+                pool.problem = f"the Ray cluster at BACKLOT_RAY={self._settings.ray} cannot be reached: {error}"
+            else:
+                pool.problem = None
+                await self._change(pool, boxes)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _look(self) -> list[Box]:
+        """Return the boxes that are in the cluster now, and join it first if need be. Raises what Ray raises."""
+        if not ray.is_initialized():
+            ray.init(address=self._settings.ray, log_to_driver=False, configure_logging=False)
+        return boxes_of(ray.nodes())
+
+    async def _change(self, pool: Pool, boxes: Iterable[Box]) -> None:
+        present = {box.node_id: box for box in boxes}
+        for node_id in self._devices.keys() - present.keys():
+            for name in self._devices.pop(node_id):
+                await pool.remove(name, f"{name.split('/')[0]} has left the cluster")
+        # A cluster that has GPUs lends only those; its other boxes may be there for their disks.
+        with_gpus = any(box.gpus for box in present.values())
+        for box in present.values():
+            if box.node_id not in self._devices and (box.gpus or not with_gpus):
+                taken = {name.split("/")[0] for names in self._devices.values() for name in names}
+                label = box.name if box.name not in taken else f"{box.name}-{box.node_id[:6]}"
+                devices = [self._device(box, label, index) for index in range(box.gpus or 1)]
+                self._devices[box.node_id] = [device.name for device in devices]
+                for device in devices:
+                    pool.add(device)
+
+    def _device(self, box: Box, label: str, index: int) -> Device:
+        share = {"num_gpus": 1, "num_cpus": 0} if box.gpus else {"num_cpus": box.cpus}
+        placement: dict[str, Any] = {
+            **share,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(box.node_id, soft=False),
+        }
+        return Device(
+            name=f"{label}/{f'gpu:{index}' if box.gpus else 'cpu'}",
+            start=partial(RayProcess, label, placement, self._settings.memory_gib, partial(is_there, box.node_id)),
+            log=f"Ray's log of its actor on {label}",
+        )
+
+
+def is_there(node_id: str) -> bool:
+    """Return whether this node is in the cluster."""
+    return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())

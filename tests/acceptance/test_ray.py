@@ -1,0 +1,93 @@
+"""A real Ray cluster of raylets on this machine: boxes that are gone, boxes that join, a server that is killed."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.files import models_file
+from tests.support.ray_cluster import RayCluster
+from tests.support.server import Server, wait_for
+
+#: About half a second an image, so that a box is gone in the middle of a batch.
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    with RayCluster() as found:
+        for name in ("one", "two", "three"):
+            found.add(name)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(
+    cluster: RayCluster, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    path = tmp_path_factory.mktemp("toml") / "models.toml"
+    models = models_file(path, {"good": tiny_folders["good"]}, steps=STEPS, max_batch=2, reproducible="true")
+    found = Server(tmp_path_factory.mktemp("data"), models, BACKLOT_RAY=cluster.address)
+    found.start(wait_ready=False)
+    yield found
+    found.stop(signal.SIGKILL)
+
+
+def models(server: Server) -> dict[str, list[str]]:
+    """What each device has in memory."""
+    return {device["name"]: device["models"] for device in server.client.get("/readyz").json()["devices"]}
+
+
+def in_flight(server: Server, box: str) -> int:
+    devices = server.client.get("/readyz").json()["devices"]
+    return next((int(device["images_in_flight"]) for device in devices if device["name"] == f"{box}/cpu"), 0)
+
+
+def all_succeed_with_the_same_pixels(server: Server, job_ids: list[str]) -> None:
+    """All of these jobs have one seed, so their images must be the same, wherever they were made."""
+    pixels = set()
+    for job_id in job_ids:
+        job = server.finished(job_id, timeout_s=120)
+        assert job["status"] == "SUCCESS", job["latest_event"]
+        with Image.open(server.data / "images" / job_id[-2:] / f"{job_id}.png") as image:
+            pixels.add(image.tobytes())
+    assert len(pixels) == 1
+
+
+@pytest.mark.slow
+def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Server) -> None:
+    wait_for(lambda: set(models(server)) == {"one/cpu", "two/cpu", "three/cpu"}, 60)
+    wait_for(lambda: all(models(server).values()), 120)
+    all_succeed_with_the_same_pixels(server, [server.submit(seed=5) for _ in range(6)])
+    generated = {d["name"]: d["images_generated"] for d in server.client.get("/readyz").json()["devices"]}
+    assert all(generated.values()), generated
+
+    # A box is gone in the middle of a batch, and another one joins.
+    job_ids = [server.submit(seed=5) for _ in range(12)]
+    wait_for(lambda: in_flight(server, "two") > 0, 20)
+    cluster.kill("two")
+    cluster.add("four")
+    wait_for(lambda: set(models(server)) == {"one/cpu", "three/cpu", "four/cpu"}, 30)
+    all_succeed_with_the_same_pixels(server, job_ids)
+    attempts = [server.job(job_id)["result"][0]["meta"]["attempts"] for job_id in job_ids]
+    assert set(attempts) == {1}, "a box that was gone cost an attempt"
+
+    # The server is killed with images on every box, and started again.
+    wait_for(lambda: all(models(server).values()), 120)
+    job_ids = [server.submit(seed=5) for _ in range(6)]
+    time.sleep(0.5)
+    server.stop(signal.SIGKILL)
+    server.start(wait_ready=False)
+    all_succeed_with_the_same_pixels(server, job_ids)
+    assert server.credits() == {"balance": 1000 - 24 * 5, "granted": 1000, "spent": 24 * 5, "refunded": 0}
+    wait_for(lambda: set(models(server)) == {"one/cpu", "three/cpu", "four/cpu"}, 60)
+
+    # A stop in good order is quick.
+    began = time.monotonic()
+    server.stop()
+    assert server.process.returncode != -signal.SIGABRT
+    assert time.monotonic() - began < 20
+    server.start(wait_ready=False)

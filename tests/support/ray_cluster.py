@@ -1,0 +1,50 @@
+"""A real Ray cluster on this machine: its control plane, and raylets that stand for boxes."""
+
+import contextlib
+import os
+import signal
+from typing import Any, Self
+
+#: A box that is gone is noticed within some two seconds.
+QUICK = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+#: The smallest that Ray allows; images of tests are small.
+STORE_BYTES = 80 * 2**20
+
+
+class RayCluster:
+    """Boxes of one core each. `host`, the first, lends nothing: it is where the server runs."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "_system_config": QUICK, "node_name": "head"}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._boxes: dict[str, Any] = {}
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    def add(self, name: str) -> None:
+        """Let a box join."""
+        self._boxes[name] = self._cluster.add_node(
+            wait=True, num_cpus=1, object_store_memory=STORE_BYTES, node_name=name
+        )
+
+    def kill(self, name: str) -> None:
+        """Let a box be gone without a word: its raylet and all that runs there."""
+        (raylet,) = self._boxes[name].all_processes["raylet"]
+        os.kill(raylet.process.pid, signal.SIGKILL)
+        self._cluster.remove_node(self._boxes.pop(name), allow_graceful=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):
+            self._cluster.shutdown()
