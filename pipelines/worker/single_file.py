@@ -74,6 +74,11 @@ def load_from_file(card: ModelCard, file: Path, folder: Path) -> dict[str, Any]:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
+            if isinstance(error, NotImplementedError) and "meta tensor" in str(error):
+                # What is not in the file stays without memory, and cannot be cast to the card's dtype.
+                raise BadWeights(
+                    f"{file.name} lacks weights of {name}; is it whole, and of the folder's kind?"
+                ) from error
             raise BadWeights(f"{name} cannot be read from {file.name} ({type(error).__name__}: {error})") from error
         missing = sorted(key for key, tensor in module.named_parameters() if tensor.is_meta)
         if missing:

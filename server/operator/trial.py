@@ -1,6 +1,7 @@
 """Make an image with a model at each batch size, in a GPU process of its own, and say what it takes."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,9 @@ from server.operator.errors import CommandError
 from server.operator.gpu_process import ask
 from server.settings import Settings
 from server.workflows.prompts import of_scene
+
+#: So many steps at each batch size tell what a step takes.
+_STEPS = 8
 
 
 class SizeTried(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ def try_model(settings: Settings, card: ModelCard) -> Trial:
     folder = settings.logs / "check"
     width, height = size_of(card.limits.tier, "1:1", card.limits.multiple_of)
     prompt = of_scene(card, Brand(), "marble", "warm", [])
+    rounds = math.ceil(_STEPS / card.sampling.steps)
     orders = [
         protocol.Generate(
             card,
@@ -83,7 +88,7 @@ def try_model(settings: Settings, card: ModelCard) -> Trial:
             ),
         )
         for size in card.limits.allowed_batch_sizes
-        for number in range(size)
+        for number in range(size * rounds)
     ]
     answers = _Answers(card, orders)
     asyncio.run(ask(settings, "check", orders, answers.take))

@@ -75,7 +75,8 @@ def test_a_folder_with_faults_changes_nothing(toml: Path, tiny_folders: dict[str
     assert toml.read_text() == before
 
 
-def test_a_trial_makes_an_image_and_says_what_it_takes(toml: Path, tmp_path: Path) -> None:
+def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=2)
     done = subprocess.run(
         [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good", "--json"],
         cwd=ROOT,
@@ -87,5 +88,5 @@ def test_a_trial_makes_an_image_and_says_what_it_takes(toml: Path, tmp_path: Pat
     trial = json.loads(done.stdout)["run"]
     with Image.open(trial["image"]) as image:
         assert image.size == (trial["width"], trial["height"])
-    assert [size["batch_size"] for size in trial["sizes"]] == [1, 2, 4]
+    assert [size["batch_size"] for size in trial["sizes"]] == [1, 2]
     assert all(size["seconds_per_step"] > 0 and size["peak_bytes"] > 0 for size in trial["sizes"])
