@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import Tier
 from pipelines.colors import PaletteMode
+from pipelines.lora import LoraWeight
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Positive = Annotated[int, Meta(ge=1)]
@@ -61,6 +62,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     guidance_argument: str = "guidance_scale"
     #: Further arguments of the pipeline's call, such as max_sequence_length.
     arguments: dict[str, Any] = {}
+    #: LoRAs of models.toml that every image gets, and how strongly each acts.
+    loras: dict[str, LoraWeight] = {}
     #: How requested colours reach the images of specs that do not say it.
     palette: PaletteMode = PaletteMode.PROMPT
 
@@ -70,6 +73,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
     slots: bool = True
+    #: Every how many steps clients see a preview; `auto` as often as costs next to nothing.
+    preview: Literal["auto", "off"] | Annotated[int, Meta(ge=1, le=1000)] = "auto"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,7 +186,7 @@ FlatCard = msgspec.defstruct(
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
 IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
-IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette"}
+IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras"}
 #: Fields that the digests of the first version's images were made of.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 

@@ -2,8 +2,8 @@
 
     server → GPU process     Load, Unload, Pin, Generate, Cancel
     GPU process → server     DevicesFound, Started, CannotStart, DeviceLost, MemoryUsed, Loading, Loaded, LoadFailed,
-                             Refused, Evicted, StageReached, Steps, LeftSlot, Generated, Failed, Cancelled, BatchFailed,
-                             Restarted, Measured
+                             Refused, Evicted, StageReached, Steps, Previewed, LeftSlot, Generated, Failed, Cancelled,
+                             BatchFailed, Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
 BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
@@ -19,6 +19,7 @@ import msgspec
 from pipelines.colors import PaletteMode, Rgb
 from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.origin import Origin
 from pipelines.recipe import Recipe
@@ -61,6 +62,8 @@ class Item(msgspec.Struct, frozen=True):
     brand_words: str = ""
     #: What to write into the PNG of where it comes from.
     origin: Origin | None = None
+    #: The absolute path of the WebP to write previews to, one over the other; None if nobody wants any.
+    preview_path: str | None = None
 
 
 # ── server → GPU process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,6 +104,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     item: Item
     #: Share the slot group with no other image.
     isolated: bool = False
+    #: In the order of their names.
+    loras: tuple[Lora, ...] = ()
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -225,6 +230,15 @@ class Steps(msgspec.Struct, frozen=True, tag=True):
     steps: int
 
 
+class Previewed(msgspec.Struct, frozen=True, tag=True):
+    """A preview of an image is on disk at the path that its order named. It comes before the image's end."""
+
+    image_id: str
+    #: After which step, of how many.
+    step: int
+    steps: int
+
+
 class LeftSlot(msgspec.Struct, frozen=True, tag=True):
     """An image left its slot; it is checked and written while the slots go on."""
 
@@ -323,6 +337,7 @@ Report = (
     | Evicted
     | StageReached
     | Steps
+    | Previewed
     | LeftSlot
     | Generated
     | Failed

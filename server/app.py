@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from server import leftovers
+from server import leftovers, previews
 from server.api import (
     admin,
     archive,
@@ -97,6 +97,7 @@ def routes(
         scheduler = Scheduler(settings, models, database, hub, deliver, devices)
         app.state.scheduler = scheduler
         disk.take_reserve()
+        previews.remove_all(settings.previews)
         await scheduler.start()
         beside = [
             asyncio.create_task(_forget(database, settings.log_days)),
@@ -167,6 +168,7 @@ def routes(
             v1,
             images.fetch_image,
             images.fetch_thumbnail,
+            images.fetch_preview,
             health.read_health,
             health.read_readiness,
             health.read_metrics,
@@ -212,6 +214,7 @@ def routes(
         files={
             "/images/{name}": "image/png",
             "/thumbnails/{name}": "image/webp",
+            "/previews/{name}": "image/webp",
             "/v1/catalog/archive.zip": "application/zip",
         },
     )

@@ -27,7 +27,7 @@ class AlreadyRunning(Exception):
 
 def prepare(settings: Settings) -> None:
     """Make the folders, and try to write to all that the server will write to. Raises Unusable."""
-    for folder in (settings.data, settings.images, settings.thumbnails, settings.logs):
+    for folder in (settings.data, settings.images, settings.thumbnails, settings.previews, settings.logs):
         _try_folder(folder)
     for file in ("server.log", "gpu-process.log"):
         _try_file(settings.logs / file)

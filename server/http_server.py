@@ -1,10 +1,12 @@
 """The server proper, once its GPU process is on its way: the ledger, the application, and HTTP until it is told to stop."""
 
 import gc
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from typing import NoReturn
 
 import uvicorn
 
@@ -53,12 +55,20 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
         timeout_graceful_shutdown=5,
     )
     server = _HttpServer(config, hub)
+    # uvicorn raises the signal again when it has shut down. By itself it would end the process there and then, with writes
+    # under way and the database open.
+    signal.signal(signal.SIGTERM, _end)
     try:
         server.run(sockets=[listening])
     finally:
         database.close()
     if not server.started:
         sys.exit("backlot: the server could not start; see the log above")
+
+
+def _end(*_: object) -> NoReturn:
+    """End in good order, as was asked for."""
+    sys.exit(0)
 
 
 class _HttpServer(uvicorn.Server):

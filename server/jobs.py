@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from pipelines.colors import PaletteMode, Rgb
+from pipelines.lora import Lora
 
 
 class JobType(StrEnum):
@@ -87,6 +88,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     brand_words: str = ""
     colors: tuple[Rgb, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
+    #: In the order of their names.
+    loras: tuple[Lora, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +126,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: That of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
+
+    def image_id(self, index: int) -> str:
+        """Return what image `index` of the job, from 0, is called on its way."""
+        return f"{self.job_id}-{index}"
+
     #: One request waits for it, and nobody wants it if that goes away.
     awaited: bool = False
     #: It was sent with an `sk_test_` key.

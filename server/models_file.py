@@ -6,6 +6,7 @@ value and the way out. A card that only its own files or its pipeline contradict
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,9 +14,11 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS, Tier
+from pipelines.lora import LoraWeight
 from pipelines.model_card import FlatCard, ModelCard
 from server.card_files import with_files
 from server.jobs import FailureMode, JobType
+from server.lora_table import LoraTable, file_problem
 from server.validation import Problem, check, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -40,10 +43,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Words added to the prompt of a spec that names this brand."""
+    """Words and LoRAs for the images of a spec that names this brand."""
 
     prompt: str = ""
     negative_prompt: str = ""
+    #: LoRAs, and how strongly each acts; those that fit the model of a spec are applied.
+    loras: dict[str, LoraWeight] = {}
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,9 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelCard]
     operations: dict[JobType, Operation]
     brands: dict[str, Brand]
+    loras: dict[str, LoraTable] = {}
+    #: Why each LoRA cannot be used that cannot.
+    unusable_loras: dict[str, str] = {}
     #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
     unusable: dict[str, list[str]] = {}
 
@@ -67,7 +75,13 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def problems(self) -> list[str]:
         """Everything that makes models unusable, in the order of the file."""
-        return [problem for problems in self.unusable.values() for problem in problems]
+        return [problem for problems in self.unusable.values() for problem in problems] + [
+            f"[loras.{name}] {problem}" for name, problem in self.unusable_loras.items()
+        ]
+
+    def loras_of(self, model: str) -> dict[str, LoraTable]:
+        """Return the LoRAs that fit a model."""
+        return {name: lora for name, lora in self.loras.items() if model in lora.models}
 
     def keeping(self, before: "Models") -> "Models":
         """Return these models, but each unusable one as it was `before`, if it was usable then."""
@@ -88,6 +102,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, dict[str, Any]]
     operations: dict[str, dict[str, Any]] = {}
     brands: dict[str, dict[str, Any]] = {}
+    loras: dict[str, dict[str, Any]] = {}
 
 
 class ModelsFileError(Exception):
@@ -138,6 +153,13 @@ def load_models(path: Path) -> Models:
         for name, table in top.get("brands", {}).items()
         if (brand := _table(f"brands.{name}", table, Brand, problems)) is not None
     }
+    loras = {
+        name: lora
+        for name, table in top.get("loras", {}).items()
+        if (lora := _table(f"loras.{name}", table, LoraTable, problems)) is not None
+    }
+    if not problems:
+        problems += _lora_problems(loras, cards, brands)
     default = top.get("default_model")
     on = [name for name, card in cards.items() if card.enabled]
     if default is not None and not problems and default not in on:
@@ -155,9 +177,36 @@ def load_models(path: Path) -> Models:
             unusable[name] = [f"[models.{name}] {problem}" for problem in found_wrong]
     if len(unusable) == len(on):
         raise ModelsFileError(path, [problem for found_wrong in unusable.values() for problem in found_wrong])
+    loras = {
+        name: msgspec.structs.replace(lora, file=str((path.parent / lora.file).resolve()))
+        for name, lora in loras.items()
+    }
+    found_in_files = {name: file_problem(Path(lora.file)) for name, lora in loras.items()}
     return Models(
-        default_model=top["default_model"], models=models, operations=operations, brands=brands, unusable=unusable
+        default_model=top["default_model"],
+        models=models,
+        operations=operations,
+        brands=brands,
+        loras=loras,
+        unusable_loras={name: problem for name, problem in found_in_files.items() if problem is not None},
+        unusable=unusable,
     )
+
+
+def _lora_problems(loras: dict[str, LoraTable], cards: dict[str, ModelCard], brands: dict[str, Brand]) -> Iterator[str]:
+    """Yield what names a model or a LoRA that is not there."""
+    for name, lora in loras.items():
+        for model in lora.models:
+            if model not in cards:
+                yield f"[loras.{name}] models: there is no model {model!r}; there are {', '.join(cards)}"
+    for card in cards.values():
+        for name in card.sampling.loras:
+            if name not in loras or card.name not in loras[name].models:
+                yield f"[models.{card.name}] loras: there is no [loras.{name}] whose models name {card.name}"
+    for brand, table in brands.items():
+        for name in table.loras:
+            if name not in loras:
+                yield f"[brands.{brand}] loras: there is no [loras.{name}]; there are {', '.join(loras) or 'none'}"
 
 
 def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -> T | None:
@@ -233,6 +282,7 @@ _REMEDIES = {
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
+    "preview": "auto, off, or every how many steps, 1–1000",
     "credits_cost": "whole credits, 0–1000000",
     "model_factors": "a table of a model's name = a number 0–1000",
     "tier_factors": f"a table of a tier, {', '.join(TIERS)} in quotes, = a number 0–1000",

@@ -95,6 +95,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "thumbnails"
 
     @property
+    def previews(self) -> Path:
+        return self.data / "previews"
+
+    @property
     def logs(self) -> Path:
         return self.data / "logs"
 

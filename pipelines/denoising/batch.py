@@ -14,6 +14,8 @@ class Stepped(msgspec.Struct, frozen=True):
 
     item: Item
     step: int
+    #: Returns what its latents will be at the end, as far as that can be guessed; with a batch dimension of 1.
+    forecast: Callable[[], torch.Tensor | None]
 
 
 class Denoised(msgspec.Struct, frozen=True):
@@ -24,6 +26,8 @@ class Denoised(msgspec.Struct, frozen=True):
     image: torch.Tensor
     #: Whether its last latents were finite numbers.
     finite: bool
+    #: Its last latents, in the family's own layout, with a batch dimension of 1; None if the pipeline told of no step.
+    latents: torch.Tensor | None
     #: Seconds by name: denoising_s, decoding_s.
     timings: dict[str, float]
     #: The pipeline's safety checker made the image black.

@@ -58,23 +58,24 @@ def run_call(
     model: LoadedModel,
     settings: CallSettings,
     items: Sequence[Item],
-    after_call: Callable[[int | None, torch.Tensor], None],
+    after_call: Callable[[int, int | None, torch.Tensor], None],
 ) -> Pictures:
-    """Call a pipeline for these images, and `after_call` with the step that a denoiser call ended, if any, and the latents.
+    """Call a pipeline for these images; `after_call` is told of each of its denoiser calls.
 
-    `pipeline` is the model's, or a copy of it.
+    It gets the number of the call, from 0, the step that ended with it, if any, and the latents. `pipeline` is the
+    model's, or a copy of it.
     """
     arguments = call_arguments(model, settings, items)
     if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
 
         def on_call_end(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            after_call(steps_done(pipeline, call, settings.steps), tensors["latents"])
+            after_call(call, steps_done(pipeline, call, settings.steps), tensors["latents"])
             return tensors
 
         arguments["callback_on_step_end"] = on_call_end
     else:
         # The first pipelines of diffusers, such as PixArt's, count steps, and do so themselves.
-        arguments["callback"] = lambda step, _, latents: after_call(step + 1, latents)
+        arguments["callback"] = lambda step, _, latents: after_call(step, step + 1, latents)
     _keep_size(pipeline, settings)
     output = pipeline(**arguments)
     images = output.images if hasattr(output, "images") else output.image

@@ -21,6 +21,7 @@ from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
+from pipelines.denoising.forecast import forecast
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
 from pipelines.denoising.tensor_tree import join, part, signature
 from pipelines.protocol import Item
@@ -35,6 +36,8 @@ class _Slot:
         self.item, self.coroutine = item, coroutine
         self.started = self.last_step = time.perf_counter()
         self.finite = True
+        #: After its last step.
+        self.latents: torch.Tensor | None = None
         #: The denoiser call that the coroutine waits for; None before it begins.
         self.waiting: DenoiserCall | None = None
 
@@ -135,21 +138,23 @@ class Slots:
     def _generate(self, slot: _Slot) -> Denoised:
         """Run the stock call for one image, in its coroutine."""
 
-        def after_call(step: int | None, latents: torch.Tensor) -> None:
+        def after_call(call: int, step: int | None, latents: torch.Tensor) -> None:
             if step == self._settings.steps:
                 # This waits for the device, so that the time is true.
                 slot.finite = bool(torch.isfinite(latents).all())
             slot.last_step = time.perf_counter()
+            before, slot.latents = slot.latents, latents
             if step is not None:
-                self._watch(Stepped(slot.item, step))
+                self._watch(Stepped(slot.item, step, partial(forecast, pipeline.scheduler, call, before, latents)))
 
-        made = run_call(self._pipeline_of_slot(), self._model, self._settings, [slot.item], after_call)
+        pipeline = self._pipeline_of_slot()
+        made = run_call(pipeline, self._model, self._settings, [slot.item], after_call)
         image = made.images[0].float().cpu()
         timings = {
             "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, timings, made.blacked_out[0])
+        return Denoised(slot.item, image, slot.finite, slot.latents, timings, made.blacked_out[0])
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""

@@ -1,6 +1,7 @@
 """A batch without slots: one stock pipeline call for all its images, for pipelines whose denoiser slots do not know."""
 
 import time
+from functools import partial
 
 import msgspec
 import torch
@@ -9,6 +10,7 @@ from greenlet import GreenletExit, greenlet
 from pipelines.denoising.batch import Denoised, Stepped, Watch
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
+from pipelines.denoising.forecast import forecast
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 
@@ -85,19 +87,23 @@ class WholeBatch:
         started = last_step = time.perf_counter()
         calls = 0
         finite = [True] * self._batch_size
+        latents: torch.Tensor | None = None
+        pipeline = self._model.pipeline
 
-        def after_call(step: int | None, latents: torch.Tensor) -> None:
-            nonlocal last_step, calls
+        def after_call(call: int, step: int | None, now: torch.Tensor) -> None:
+            nonlocal last_step, calls, latents
             if step == self._settings.steps:
                 # This waits for the device, so that the time is true.
-                finite[:] = torch.isfinite(latents).flatten(1).all(1).tolist()
+                finite[:] = torch.isfinite(now).flatten(1).all(1).tolist()
             last_step, calls = time.perf_counter(), calls + 1
-            for item in items:
+            before, latents = latents, now
+            for row, item in enumerate(items):
                 if step is not None and item.image_id not in self._left:
-                    self._watch(Stepped(item, step))
+                    own = partial(forecast, pipeline.scheduler, call, _row(before, row), _row(now, row))
+                    self._watch(Stepped(item, step, own))
             pause()
 
-        made = run_call(self._model.pipeline, self._model, self._settings, [*items, *padding], after_call)
+        made = run_call(pipeline, self._model, self._settings, [*items, *padding], after_call)
         images = made.images[: len(items)].float().cpu()
         timings = {
             "denoising_s": round(last_step - started, 4),
@@ -105,6 +111,13 @@ class WholeBatch:
         }
         self._seconds_per_step = (last_step - started) / max(calls, 1)
         return [
-            Denoised(item, image, good, timings, made_black)
-            for item, image, good, made_black in zip(items, images, finite, made.blacked_out, strict=False)
+            Denoised(item, image, good, _row(latents, row), timings, made_black)
+            for row, (item, image, good, made_black) in enumerate(
+                zip(items, images, finite, made.blacked_out, strict=False)
+            )
         ]
+
+
+def _row(latents: torch.Tensor | None, row: int) -> torch.Tensor | None:
+    """Return the latents of one image of a batch, with a batch dimension of 1."""
+    return None if latents is None else latents[row : row + 1]

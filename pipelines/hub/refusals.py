@@ -1,5 +1,6 @@
 """What a hub's refusal means, in words for the operator."""
 
+import errno
 from collections.abc import Iterator
 
 from huggingface_hub.errors import (
@@ -10,6 +11,18 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+)
+
+#: What the operating system says of a cache that is full, closed or no folder.
+_OF_THE_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EIO,
 )
 
 
@@ -36,8 +49,8 @@ def why_refused(hub: str, revision: str | None, error: Exception) -> str:
                 return f"{hub} is no diffusers model: it has no model_index.json"
             case HfHubHTTPError(response=response) if response is not None:
                 return _of_status(hub, response.status_code)
-            case OSError() if cause.filename is not None:
-                return f"{hub} cannot be kept: {cause.strerror} ({cause.filename}); see to the cache's disk, or set HF_HOME"
+            case OSError() if cause.errno in _OF_THE_DISK:
+                return f"{hub} cannot be kept on this box ({cause}); see to the disk of the hub's cache, or set HF_HOME"
     return f"the hub cannot be reached, or falls silent ({type(error).__name__}: {error}); see to the network"
 
 

@@ -16,7 +16,8 @@ from pipelines.colors import PaletteMode
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.output.defects import defect_of
 from pipelines.output.png import Pixels, write_png
-from pipelines.protocol import Failed, Generated, Item, Report, Stage, StageReached, told
+from pipelines.output.preview import Colors, write_preview
+from pipelines.protocol import Failed, Generated, Item, Previewed, Report, Stage, StageReached, told
 from pipelines.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -51,10 +52,28 @@ class ImageWriter:
     def __init__(self, report: Callable[[Report], None]) -> None:
         self._report = report
         self._thread = ThreadPoolExecutor(1, "image-writer")
+        #: What the last preview took to write.
+        self.preview_seconds = 0.0
 
     def write(self, picture: Picture, recipe: Recipe) -> None:
         """Queue an image; returns at once."""
         self._thread.submit(self._write, picture, recipe)
+
+    def preview(self, item: Item, rgb: Colors, step: int, steps: int) -> None:
+        """Queue a preview, (height, width, 3) and 0–1; returns at once. It is reported as Previewed."""
+        if item.preview_path is not None:
+            self._thread.submit(self._preview, item.image_id, Path(item.preview_path), rgb, step, steps)
+
+    def _preview(self, image_id: str, path: Path, rgb: Colors, step: int, steps: int) -> None:
+        started = time.perf_counter()
+        try:
+            write_preview(path, rgb)
+        except OSError as error:
+            # The image itself is not affected.
+            log.warning("The preview %s could not be written: %s", path, error)
+            return
+        self._report(Previewed(image_id, step, steps))
+        self.preview_seconds = time.perf_counter() - started
 
     def _write(self, picture: Picture, recipe: Recipe) -> None:
         started = time.perf_counter()

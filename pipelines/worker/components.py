@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _HARMLESS = re.compile(
     r"(^|\.)(position_ids|inv_freq|num_batches_tracked)$|^(lm_head|text_projection|logit_scale|vision_model|visual_projection)(\.|$)"
 )
+#: Bytes of the widest register that a kernel of a CPU loads at once.
+_ALIGNMENT = 64
 #: Keys that a message names.
 _NAMED = 3
 
@@ -82,14 +84,19 @@ def load_component(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
 
 
 def _copy_from_files(module: torch.nn.Module) -> None:
-    """Give a module weights of its own.
+    """Give a module weights of its own, at addresses as far from a multiple of _ALIGNMENT as those that it was read at.
 
-    Those that are read are mapped from their files, and would change, or end the process, as soon as somebody writes there.
-    To let the libraries read the files without mapping them takes three times as long and twice the memory
-    (docs/decisions/weights.md).
+    Those are mapped from their files, and would change, or end the process, as soon as somebody writes there. The distance
+    decides which of its ways a kernel of a CPU takes, and so the last bits of images. See docs/decisions/weights.md.
     """
     for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.clone()
+        if not tensor.is_contiguous():
+            # It was worked out, since files hold contiguous ones only.
+            continue
+        memory = torch.empty(tensor.nbytes + _ALIGNMENT, dtype=torch.uint8)
+        start = (tensor.data_ptr() - memory.data_ptr()) % _ALIGNMENT
+        own = memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        tensor.data = own.copy_(tensor.data)
 
 
 def _check(name: str, files: WeightFiles, missing: set[str], unexpected: set[str]) -> None:

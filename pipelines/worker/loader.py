@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from diffusers import DiffusionPipeline
 
 from pipelines.card_check import absent_components, problems_of
 from pipelines.denoising.joining import Findings
-from pipelines.denoising.traced_calls import TracedCalls
+from pipelines.denoising.latent_colors import LatentColors
 from pipelines.hub.cache import cached_folder
+from pipelines.lora import AppliedLora, Lora
 from pipelines.model_card import ModelCard
 from pipelines.weight_digests import contents
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
+from pipelines.worker.loras import Loras
 from pipelines.worker.single_file import configuration_of, load_from_file
 
 log = logging.getLogger(__name__)
@@ -43,8 +45,19 @@ class LoadedModel(msgspec.Struct, frozen=True):
     card: ModelCard
     revision: str
     pipeline: Any
-    #: They hold for these weights only: other weights need another LoadedModel.
+    loras: Loras
+    #: They hold for these weights with the applied LoRAs only.
     findings: Findings
+    applied: tuple[AppliedLora, ...] = ()
+    colors: LatentColors = msgspec.field(default_factory=LatentColors)
+
+    def with_loras(self, loras: Sequence[Lora]) -> "LoadedModel":
+        """Return the model with exactly these LoRAs on, which changes every other LoadedModel of its pipeline too.
+
+        Raises LoraUnusable, and torch's error if memory runs out.
+        """
+        findings, applied = self.loras.apply(loras)
+        return msgspec.structs.replace(self, findings=findings, applied=applied)
 
     def restore(self) -> None:
         """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""
@@ -108,7 +121,9 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         vae.enable_slicing()
     if vae is not None:
         tune_decoder(vae)
-    return LoadedModel(card, revision, pipeline, Findings(TracedCalls() if traced else None))
+    loras = Loras(pipeline, traced=traced)
+    findings, _ = loras.apply(())
+    return LoadedModel(card, revision, pipeline, loras, findings)
 
 
 def _folder_of(card: ModelCard) -> Path:

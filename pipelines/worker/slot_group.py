@@ -15,16 +15,18 @@ from pipelines.colors import PaletteMode, hex_color
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
+from pipelines.denoising.preview_times import PreviewTimes
 from pipelines.denoising.prompt_limit import fit_prompt
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard, cost_digest, settings_digest
 from pipelines.output.image_writer import ImageWriter, Picture
 from pipelines.recipe import Recipe
 from pipelines.worker.device_memory import forget_peak, peak_bytes
 from pipelines.worker.loader import LoadedModel
-from pipelines.worker.torch_errors import forget_frames, is_out_of_memory
+from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class GroupKey(msgspec.Struct, frozen=True):
     card: ModelCard
     settings: CallSettings
     batch_size: int
+    loras: tuple[Lora, ...] = ()
 
 
 class _WrongSize(Exception):
@@ -89,8 +92,13 @@ class SlotGroup:
         #: The number of the present denoiser step, and the images that took it.
         self._call = 0
         self._stepped: set[str] = set()
+        self._previews = PreviewTimes(key.card.execution.preview)
+        #: What the last preview took, without its writing.
+        self._preview_seconds = 0.0
         #: The seconds a step that the server was last told.
         self._seconds_reported: float | None = None
+        if key.card.execution.preview != "off":
+            self._prime_colors()
         forget_peak(machine.device)
         self._batch: Batch
         family = family_of(model.pipeline) if key.card.execution.slots else None
@@ -98,6 +106,17 @@ class SlotGroup:
             self._batch = WholeBatch(model, key.settings, key.batch_size, self._on_outcome)
         else:
             self._batch = Slots(model, family, key.settings, key.batch_size, self._on_outcome)
+
+    def _prime_colors(self) -> None:
+        try:
+            with torch.inference_mode():
+                self.model.colors.prime(self.model.pipeline)
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            # Its first images show their colours too.
+            log.warning("%s has no previews before its first image: %s", self.key.card.name, error)
+            forget_frames(error)
 
     def __len__(self) -> int:
         """Return the number of images in slots."""
@@ -133,6 +152,7 @@ class SlotGroup:
 
     def leave(self, image_id: str) -> bool:
         """Drop an image from its slot; return False if it is in none."""
+        self._previews.forget(image_id)
         return self._batch.leave(image_id)
 
     def tick(self) -> None:
@@ -153,12 +173,13 @@ class SlotGroup:
 
     def _on_outcome(self, outcome: Outcome) -> None:
         match outcome:
-            case Stepped(item=item, step=step):
+            case Stepped(item=item, step=step, forecast=forecast):
                 if item.image_id in self._stepped:
                     # A whole batch takes all of its steps in one tick.
                     self._next_call()
                 self._stepped.add(item.image_id)
                 self._steps.append(protocol.Step(item.image_id, step, time.time(), self._call))
+                self._show(item, step, forecast)
                 if step >= self.key.settings.steps:
                     self._report_steps()
                     self._report(protocol.StageReached((item.image_id,), protocol.Stage.DECODING))
@@ -171,6 +192,23 @@ class SlotGroup:
                 self.model.restore()
                 self._report_steps()
                 self._fail(item, error)
+
+    def _show(self, item: protocol.Item, step: int, forecast: Callable[[], torch.Tensor | None]) -> None:
+        """Give a preview of an image to the writer, if one is due and something can be seen."""
+        settings, seconds = self.key.settings, self._preview_seconds + self._writer.preview_seconds
+        if item.preview_path is None or not self._previews.due(
+            item.image_id, step, settings.steps, len(self._batch), seconds
+        ):
+            return
+        started = time.perf_counter()
+        latents = forecast()
+        if latents is None:
+            return
+        self._previews.show(item.image_id)
+        rgb = self.model.colors.picture(latents, settings.width, settings.height)
+        if rgb is not None:
+            self._writer.preview(item, rgb.numpy(), step, settings.steps)
+        self._preview_seconds = time.perf_counter() - started
 
     def _hand_over(self, denoised: Denoised) -> None:
         """Give a decoded image to the writer."""
@@ -185,7 +223,10 @@ class SlotGroup:
             self._fail(denoised.item, error)
             return
         self._report(protocol.LeftSlot(denoised.item.image_id))
+        self._previews.forget(denoised.item.image_id)
         self._writer.write(picture, self._recipe(denoised.item))
+        if self.key.card.execution.preview != "off" and denoised.latents is not None and not denoised.blacked_out:
+            self.model.colors.learn(denoised.latents, denoised.image)
 
     def _fail(self, item: protocol.Item, error: Exception) -> None:
         reason = FailureReason.OUT_OF_MEMORY if is_out_of_memory(error) else FailureReason.PIPELINE_ERROR
@@ -240,6 +281,7 @@ class SlotGroup:
             device=self._machine.device.type,
             device_name=self._machine.device_name,
             versions={**self._machine.versions, **(_versions_that_match_colors() if matched else {})},
+            loras=self.model.applied,
             palette=item.palette,
             colors=tuple(map(hex_color, item.colors)) if matched else (),
         )

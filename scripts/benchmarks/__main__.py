@@ -3,7 +3,19 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import cold, devices, dispatch, palette, serving, simulate, soak, swap, throughput
+from benchmarks import (
+    cold,
+    devices,
+    dispatch,
+    palette,
+    ray_overhead,
+    serving,
+    simulate,
+    simulate_pool,
+    soak,
+    swap,
+    throughput,
+)
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "simulate": simulate.main,
@@ -13,7 +25,9 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "serving": serving.main,
     "swap": swap.main,
     "palette": palette.main,
+    "placement": simulate_pool.main,
     "devices": devices.main,
+    "ray": ray_overhead.main,
     "soak": soak.main,
 }
 #: They take an hour, so they run only if they are named.

@@ -72,6 +72,7 @@ OPEN: set[Place] = {
     ("GET", "/healthz"),
     ("GET", "/images/{name}"),
     ("GET", "/metrics"),
+    ("GET", "/previews/{name}"),
     ("GET", "/readyz"),
     ("GET", "/schema"),
     ("GET", "/schema/openapi.json"),

@@ -1,5 +1,6 @@
-"""The files behind signed links: images and their thumbnails."""
+"""The files behind signed links: images, their thumbnails, and previews."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -17,6 +18,7 @@ from server.file_names import file_name
 from server.ledger import artifacts
 from server.ledger.artifacts import ImageFile
 from server.ledger.database import Database
+from server.previews import preview_file
 from server.settings import Settings
 from server.thumbnails import Thumbnails
 from server.validation import Problem
@@ -94,6 +96,31 @@ async def fetch_thumbnail(
         log.warning("The image %s cannot be read: %s", found.path, error)
         raise ResourceNotFound(f"The image of {name[:64]!r} is damaged; tell the operator") from None
     return Response(webp, media_type="image/webp", headers=_HEADERS)
+
+
+@get(
+    "/previews/{name:str}",
+    guards=[link_is_whole],
+    summary="Fetch a preview by its signed link",
+    tags=["jobs"],
+    media_type="image/webp",
+    responses=_ERRORS,
+)
+async def fetch_preview(
+    name: FromPath[str],
+    links: NamedDependency[Links],
+    settings: NamedDependency[Settings],
+    expires: FromQuery[int],
+    signature: FromQuery[str],
+) -> Response[bytes]:
+    """Return the WebP of the latest step, whose longest side is 384 pixels at most; it is gone when the job has ended."""
+    image_id, _, _ = links.check(LinkKind.PREVIEW, name, expires, signature).partition(".")
+    try:
+        webp = await asyncio.to_thread(preview_file(settings.previews, image_id).read_bytes)
+    except FileNotFoundError:
+        raise ResourceNotFound(f"There is no preview {name[:64]!r} any more: its image was finished") from None
+    headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(webp, media_type="image/webp", headers=headers)
 
 
 async def _linked(artifact: str, name: str, database: Database) -> ImageFile:

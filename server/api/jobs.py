@@ -103,7 +103,13 @@ async def _view(caller: Caller, public_id: str, database: Database, scheduler: S
 
 def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobView:
     public_id = found.summary.public_id
-    return views.job(found, linker, scheduler.position(public_id), scheduler.progress(public_id))
+    return views.job(
+        found,
+        linker,
+        queue_position=scheduler.position(public_id),
+        estimated_seconds=scheduler.seconds_until(public_id),
+        progress=scheduler.progress(public_id),
+    )
 
 
 @get(
@@ -171,7 +177,10 @@ async def cancel_job(
     if view.status.ended or not scheduler.cancel(public_id):
         raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
     view = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
-    if not view.status.ended and database.locked_since is not None:
+    if view.status.ended:
+        return view
+    await scheduler.control.keep_cancel(public_id)
+    if database.locked_since is not None:
         raise Busy(
             "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
         )

@@ -13,6 +13,7 @@ class LinkKind(StrEnum):
 
     IMAGE = "images"
     THUMBNAIL = "thumbnails"
+    PREVIEW = "previews"
 
     @property
     def suffix(self) -> str:

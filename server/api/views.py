@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.protocol import Stage
 from server.api.links import LinkKind, Links
 from server.clock import Time
 from server.jobs import EventType, JobStatus, JobType, Understood
@@ -23,12 +24,15 @@ class Linker(msgspec.Struct, frozen=True):
     def image(self, artifact: str) -> str:
         return self.links.url(self.base, LinkKind.IMAGE, artifact)
 
+    def preview(self, name: str) -> str:
+        return self.links.url(self.base, LinkKind.PREVIEW, name)
+
     def thumbnail(self, artifact: str) -> str:
         return self.links.url(self.base, LinkKind.THUMBNAIL, artifact)
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    #: That of its catalogue entry too.
+    #: That of its catalogue entry too. A preview has none, but a name.
     public_id: str
     #: A signed link that works without a key until it expires; null once the image was removed.
     image_url: str | None
@@ -70,6 +74,8 @@ class JobView(msgspec.Struct, frozen=True):
     latest_event: JobEvent | None
     #: Images that go before this job's next one, 0 is next; null if none of its images waits.
     queue_position: int | None
+    #: A guess from the last images, until that next one is there; null if none of its images waits.
+    estimated_seconds: float | None
     #: 0–1.
     progress: float
 
@@ -166,20 +172,35 @@ def artifact(row: ArtifactRow, linker: Linker) -> Artifact:
     return Artifact(row.public_id, link, row.kind, row.role, row.label, row.meta)
 
 
-def event(row: EventRow, artifacts: list[Artifact]) -> JobEvent:
+def event(row: EventRow, job_id: str, ended: bool, artifacts: list[Artifact], linker: Linker) -> JobEvent:
+    """Return an event of a job that has these artifacts; while it has not ended, some events have a preview."""
+    shown = artifacts if row.with_artifacts else []
+    if row.stage == Stage.DENOISING and "preview" in row.extra and not ended:
+        shown = [_preview(row, job_id, linker)]
     return JobEvent(
         seq=row.seq,
         event_type=row.event_type,
         visibility="public",
         stage=row.stage,
         message=row.message,
-        artifacts=artifacts if row.with_artifacts else [],
+        artifacts=shown,
         extra=row.extra,
         created_at=row.created_at,
     )
 
 
-def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: float) -> JobView:
+def _preview(row: EventRow, job_id: str, linker: Linker) -> Artifact:
+    step, steps = row.extra["preview"], row.extra["steps"]
+    # Each step has a link of its own, so that a browser fetches it again.
+    name = f"{job_id}-{row.extra.get('image', 0)}.{step}"
+    label = f"Preview after step {step} of {steps}"
+    meta = {"step": step, "steps": steps}
+    return Artifact(name, linker.preview(name), ArtifactKind.PREVIEW, ArtifactRole.INTERMEDIATE, label, meta)
+
+
+def job(
+    found: JobDetail, linker: Linker, queue_position: int | None, estimated_seconds: float | None, progress: float
+) -> JobView:
     result = [artifact(row, linker) for row in found.artifacts]
     return JobView(
         public_id=found.summary.public_id,
@@ -188,21 +209,27 @@ def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: 
         created_at=found.summary.created_at,
         request=found.request,
         result=result,
-        latest_event=None if found.latest_event is None else event(found.latest_event, result),
+        latest_event=None
+        if found.latest_event is None
+        else event(found.latest_event, found.summary.public_id, found.summary.status.ended, result, linker),
         queue_position=queue_position,
+        estimated_seconds=estimated_seconds,
         progress=1.0 if found.summary.status is JobStatus.SUCCESS else progress,
     )
 
 
 def event_page(public_id: str, found: EventsSince, linker: Linker) -> EventPage:
     artifacts = [artifact(row, linker) for row in found.artifacts]
-    return EventPage(public_id, [event(row, artifacts) for row in found.events], found.latest_seq)
+    return EventPage(
+        public_id, [event(row, public_id, found.ended, artifacts, linker) for row in found.events], found.latest_seq
+    )
 
 
 def client_event_page(found: ClientEvents, linker: Linker) -> ClientEventPage:
     events = []
     for row in found.events:
-        told = event(row.event, [artifact(made, linker) for made in row.artifacts])
+        made = [artifact(each, linker) for each in row.artifacts]
+        told = event(row.event, row.job, row.ended, made, linker)
         events.append(ClientEvent(**msgspec.structs.asdict(told), job_public_id=row.job, cursor=row.event.cursor))
     return ClientEventPage(events, found.latest_cursor)
 

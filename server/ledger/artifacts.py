@@ -12,6 +12,8 @@ from server.clock import now
 class ArtifactKind(StrEnum):
     CATALOG_IMAGE = "catalog_image"
     IMAGE = "image"
+    #: Of an image on its way; it has no row of its own.
+    PREVIEW = "preview"
 
 
 class ArtifactRole(StrEnum):

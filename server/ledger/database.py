@@ -185,13 +185,17 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def close(self) -> None:
-        """Finish the writes under way, then close."""
-        self._work.put(None)
-        self._writer.join()
+        """Finish the writes under way, then close.
+
+        The writer is the last, since only a connection that may write takes the write-ahead log into the database and removes
+        it.
+        """
         self._readers.shutdown()
         self._look_ups.close()
         while not self._idle.empty():
             self._idle.get().close()
+        self._work.put(None)
+        self._writer.join()
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._idle.get()

@@ -91,16 +91,25 @@ def since(connection: sqlite3.Connection, job_id: int, seq: int) -> list[EventRo
     return [_row(row) for row in rows]
 
 
-def of_client(
-    connection: sqlite3.Connection, client_id: int, cursor: int, limit: int
-) -> list[tuple[int, str, EventRow]]:
-    """Return the client's first events after `cursor`, ascending, each with the id and the public id of its job."""
+class OfClient(msgspec.Struct, frozen=True):
+    """An event among those of all of a client's jobs."""
+
+    job_id: int
+    #: The job's public id.
+    job: str
+    #: The job has ended.
+    ended: bool
+    event: EventRow
+
+
+def of_client(connection: sqlite3.Connection, client_id: int, cursor: int, limit: int) -> list[OfClient]:
+    """Return the client's first events after `cursor`, ascending."""
     rows = connection.execute(
-        "SELECT events.*, jobs.public_id FROM events JOIN jobs ON jobs.id = job_id"
+        "SELECT events.*, jobs.public_id, jobs.ended_at FROM events JOIN jobs ON jobs.id = job_id"
         " WHERE events.client_id = ? AND cursor > ? ORDER BY cursor LIMIT ?",
         (client_id, cursor, limit),
     )
-    return [(row["job_id"], row["public_id"], _row(row)) for row in rows]
+    return [OfClient(row["job_id"], row["public_id"], row["ended_at"] is not None, _row(row)) for row in rows]
 
 
 def latest_cursor(connection: sqlite3.Connection, client_id: int) -> int:

@@ -277,6 +277,8 @@ class EventsSince(msgspec.Struct, frozen=True):
 
 class ClientEvent(msgspec.Struct, frozen=True):
     job: str
+    #: The job has ended.
+    ended: bool
     event: events.EventRow
     #: The job's artifacts, if they belong to this event.
     artifacts: list[ArtifactRow]
@@ -334,8 +336,13 @@ def page_of_details(
 def events_of_client(connection: sqlite3.Connection, client_id: int, cursor: int, limit: int) -> ClientEvents:
     """Return the first `limit` events of the client's jobs after `cursor`."""
     found = [
-        ClientEvent(job, event, artifacts.of_job(connection, job_id) if event.with_artifacts else [])
-        for job_id, job, event in events.of_client(connection, client_id, cursor, limit)
+        ClientEvent(
+            told.job,
+            told.ended,
+            told.event,
+            artifacts.of_job(connection, told.job_id) if told.event.with_artifacts else [],
+        )
+        for told in events.of_client(connection, client_id, cursor, limit)
     ]
     latest = found[-1].event.cursor if found else events.latest_cursor(connection, client_id)
     return ClientEvents(found, latest)

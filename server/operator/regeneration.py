@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipelines import protocol
 from pipelines.colors import parse_color
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.origin import Origin, read_origin
 from pipelines.recipe import Recipe, read_recipe
@@ -38,18 +39,31 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
     if not image.is_file():
         raise CommandError(f"there is no file {image}")
     recipe = read_recipe(image)
-    card = load_models(settings.models).models.get(recipe.model)
+    models = load_models(settings.models)
+    card = models.models.get(recipe.model)
     if card is None:
         raise CommandError(
             f"{image} was made with {recipe.model!r}, which {settings.models} does not list; add its card"
         )
+    if missing := [lora.name for lora in recipe.loras if lora.name not in models.loras]:
+        raise CommandError(
+            f"{image} was made with the LoRAs {', '.join(missing)}, which {settings.models} does not list; add them"
+        )
+    loras = tuple(Lora(lora.name, models.loras[lora.name].file, lora.weight) for lora in recipe.loras)
     with TemporaryDirectory(prefix="backlot-replay-") as folder:
         again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, recipe, read_origin(image), again))
+        made = asyncio.run(_make(settings, card, loras, recipe, read_origin(image), again))
         return _compare(image, recipe, again, made)
 
 
-async def _make(settings: Settings, card: ModelCard, recipe: Recipe, origin: Origin | None, target: Path) -> Recipe:
+async def _make(
+    settings: Settings,
+    card: ModelCard,
+    loras: tuple[Lora, ...],
+    recipe: Recipe,
+    origin: Origin | None,
+    target: Path,
+) -> Recipe:
     item = protocol.Item(
         "replay",
         recipe.seed,
@@ -62,7 +76,15 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, origin: Ori
         origin=origin,
     )
     order = protocol.Generate(
-        card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
+        card,
+        recipe.width,
+        recipe.height,
+        recipe.steps,
+        recipe.guidance,
+        recipe.batch_size,
+        item,
+        isolated=True,
+        loras=loras,
     )
     return await ask(settings, "replay", [order], _recipe_in)
 

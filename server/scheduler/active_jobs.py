@@ -18,6 +18,7 @@ from pipelines.origin import Origin
 from server import metrics
 from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
+from server.previews import preview_file
 from server.scheduler.gpu import Gpu
 from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
 from server.scheduler.recovery import Case, Decision, Happened, decide
@@ -55,6 +56,8 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     crashes: int = 0
     #: 0–1.
     progress: float = 0.0
+    #: The step of a preview that is on disk and was not told of; None if there is none.
+    preview: int | None = None
     #: What the GPU process said when it was on disk.
     report: protocol.Generated | None = None
 
@@ -104,14 +107,16 @@ class ActiveJobs:
         gpus: Sequence[Gpu],
         settlement: Settlement,
         images: Path,
+        previews: Path,
         models: ModelsFile,
         most_crashes: int,
     ) -> None:
-        """Take the folder of the images, and at how many crashes an image answers for them."""
+        """Take the folders of images and previews, and at how many crashes an image answers for them."""
         self._queue = queue
         self._gpus = gpus
         self._settlement = settlement
         self._folder = images
+        self._previews = previews
         self._models = models
         self._most_crashes = most_crashes
         self._jobs: dict[str, ActiveJob] = {}
@@ -197,12 +202,13 @@ class ActiveJobs:
             evaluate=plan.evaluate,
             deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
             origin=_origin(job.accepted),
+            preview_path=str(preview_file(self._previews, image.image_id)),
         )
 
     def _add(self, accepted: Job) -> ActiveJob:
         job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
         for index, generation in enumerate(accepted.plan.generations):
-            image_id = f"{accepted.job_id}-{index}"
+            image_id = accepted.image_id(index)
             image = Image(image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts)
             job.images.append(image)
             self._images[image_id] = image
@@ -215,7 +221,14 @@ class ActiveJobs:
             return
         for image in images:
             accepted, generation = image.job.accepted, image.generation
-            key = BatchKey(generation.model, generation.width, generation.height, generation.steps, generation.guidance)
+            key = BatchKey(
+                generation.model,
+                generation.width,
+                generation.height,
+                generation.steps,
+                generation.guidance,
+                generation.loras,
+            )
             moment = time.monotonic()
             image.state = ImageState.WAITING
             priority, front = accepted.priority, image.job.front
@@ -224,6 +237,15 @@ class ActiveJobs:
     def _file(self, image: Image) -> Path:
         path = image_path(image.job.accepted.job_id, image.index, len(image.job.images))
         return (self._folder / path).absolute()
+
+    def previewed(self, image_id: str, step: int) -> None:
+        """Note a preview, to be told of with the image's next step."""
+        image = self._images.get(image_id)
+        if image is not None and image.state is ImageState.IN_FLIGHT:
+            image.preview = step
+        else:
+            # It was written while the image was cancelled.
+            preview_file(self._previews, image_id).unlink(missing_ok=True)
 
     # ── how a run ends ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,6 +282,7 @@ class ActiveJobs:
         for image in images:
             image.state = ImageState.IDLE
             image.progress = 0.0
+            image.preview = None
             image.crashes += happened in (Happened.CRASHED, Happened.KILLED, Happened.DEVICE_LOST)
         # An image that runs again goes before all others of its client, so the oldest one is put back last.
         for image in reversed(images):
@@ -325,16 +348,21 @@ class ActiveJobs:
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
 
-    def waiting_for(self, model: str) -> list[Image]:
-        """Return the images that wait for a GPU with this model, in no order."""
-        waiting = (image for job in self._jobs.values() for image in job.images_in(ImageState.WAITING))
-        return [image for image in waiting if image.generation.model == model]
+    def waiting_for(self, model: str) -> list[str]:
+        """Return the ids of the jobs that have images waiting for a GPU with this model."""
+        return [
+            job_id
+            for job_id, job in self._jobs.items()
+            if job.accepted.plan.model == model and job.images_in(ImageState.WAITING)
+        ]
 
-    def give_up(self, image_ids: Sequence[str], reason: FailureReason, message: str) -> None:
-        """Let the jobs of waiting images fail: their model cannot be loaded."""
-        for image_id in image_ids:
-            self._queue.remove(image_id)
-        self.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
+    def give_up(self, model: str, reason: FailureReason, message: str) -> None:
+        """Let the jobs fail that have images waiting for a model that cannot be loaded."""
+        for job_id in self.waiting_for(model):
+            waiting = [image.image_id for image in self._jobs[job_id].images_in(ImageState.WAITING)]
+            for image_id in waiting:
+                self._queue.remove(image_id)
+            self.lost(waiting, Happened.LOAD_GIVEN_UP, reason, message)
 
     def models_changed(self) -> None:
         """Let the jobs fail that have images waiting for a model that models.toml has no more."""

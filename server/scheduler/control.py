@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import sqlite3
 import time
 
 from server.ledger import queue_orders
-from server.ledger.database import Database
+from server.ledger.database import Database, DatabaseBusy, DatabaseFull
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.feeding import Feeder
+from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.queue import Queue
 from server.scheduler.standing import Standing, standings
 
@@ -20,19 +22,52 @@ LOOK_EVERY_S = 0.5
 class Control:
     """Carries out what is in the ledger already."""
 
-    def __init__(self, database: Database, queue: Queue, jobs: ActiveJobs, feeder: Feeder) -> None:
+    def __init__(
+        self, database: Database, queue: Queue, jobs: ActiveJobs, feeder: Feeder, kept_cancels: KeptCancels
+    ) -> None:
         #: Since when the queue is paused, as the wire writes times; None if it is not.
         self.paused_at: str | None = None
         self._database = database
         self._queue = queue
         self._jobs = jobs
         self._feeder = feeder
+        self._kept_cancels = kept_cancels
+        self._carrying: asyncio.Task[None] | None = None
 
     async def restore(self) -> None:
         """Take up the orders that the last run of the server left. All jobs are in the queue by then."""
         self.pause(await self._database.read(queue_orders.paused_at))
         for job_id in await self._database.read(queue_orders.front):
             self._jobs.move_to_front(job_id)
+        kept = self._kept_cancels.read()
+        for job_id in [*await self._database.read(queue_orders.to_cancel), *kept]:
+            self._jobs.cancel(job_id)
+        if kept:
+            # It waits for a lock as long as that lasts, and the start does not.
+            self._carrying = asyncio.create_task(self._carry_over(kept))
+
+    async def keep_cancel(self, job_id: str) -> None:
+        """Let a cancel that was carried out hold over a stop and a kill, although the job's end is not in the ledger yet."""
+        if self._database.locked_since is None:
+            try:
+                await self._database.write(lambda connection: queue_orders.ask_for_cancel(connection, job_id))
+            except (DatabaseBusy, DatabaseFull):
+                pass
+            else:
+                return
+        self._kept_cancels.add(job_id)
+
+    async def _carry_over(self, job_ids: list[str]) -> None:
+        def ask(connection: sqlite3.Connection) -> None:
+            for job_id in job_ids:
+                queue_orders.ask_for_cancel(connection, job_id)
+
+        try:
+            await self._database.submit(ask)
+        except Exception:
+            log.exception("The ledger did not take %d cancels; the next start tries again", len(job_ids))
+        else:
+            self._kept_cancels.clear()
 
     def pause(self, since: str | None) -> None:
         """Send no more images to GPUs; those that were sent go on. If `since` is None, send again."""

@@ -187,6 +187,7 @@ class Gpu:
                 batch_size=group.batch_size,
                 item=item,
                 isolated=isolated,
+                loras=group.key.loras,
             )
         )
         if self.state is GpuState.READY:
@@ -268,7 +269,7 @@ class Gpu:
                 log.warning("%s: %s", report.model, report.message)
                 self.groups.resize(report.image_ids, report.batch_size)
                 self._go_on()
-            case protocol.StageReached() | protocol.Measured():
+            case protocol.StageReached() | protocol.Previewed() | protocol.Measured():
                 pass
 
     def _hold(self, model: str, revision: str) -> None:

@@ -119,24 +119,23 @@ class ModelLoads:
 
     def _failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
         self.errors[model] = message
-        self._failures[model] += 1
-        tries, most = self._failures[model], self._bounds.load_tries
-        pauses = self._bounds.load_pauses_s
-        pause = pauses[min(tries, len(pauses)) - 1]
-        log.error("%s: try %d failed, the next is in %g s at the earliest: %s", model, tries, pause, message)
-        self._pause(model, pause)
+        most, pauses = self._bounds.load_tries, self._bounds.load_pauses_s
         waiting = self._jobs.waiting_for(model)
-        if tries >= most:
-            self._jobs.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
-            self._jobs.give_up([image.image_id for image in waiting], reason, message)
+        # Of several GPUs that try at the same time, the first one to fail counts.
+        if model not in self._pauses:
+            self._failures[model] += 1
+            tries = self._failures[model]
+            pause = pauses[min(tries, len(pauses)) - 1]
+            log.error("%s: try %d failed, the next is in %g s at the earliest: %s", model, tries, pause, message)
+            self._pauses[model] = asyncio.get_running_loop().call_later(pause, self._resume, model)
+            if tries < most:
+                told = f"{message}; try {tries + 1} of {most} in {pause:g} s"
+                self._settlement.tell(progress.held(waiting, reason, told))
+        if self._failures[model] < most:
+            self._jobs.lost(image_ids, Happened.LOAD_FAILED, reason, message)
             return
-        self._jobs.lost(image_ids, Happened.LOAD_FAILED, reason, message)
-        self._settlement.tell(progress.held(waiting, reason, f"{message}; try {tries + 1} of {most} in {pause:g} s"))
-
-    def _pause(self, model: str, seconds: float) -> None:
-        if (running := self._pauses.get(model)) is not None:
-            running.cancel()
-        self._pauses[model] = asyncio.get_running_loop().call_later(seconds, self._resume, model)
+        self._jobs.lost(image_ids, Happened.LOAD_GIVEN_UP, reason, message)
+        self._jobs.give_up(model, reason, message)
 
     def _resume(self, model: str) -> None:
         del self._pauses[model]

@@ -1,6 +1,6 @@
 """Turns what a GPU process reports of images in flight into their progress and the events of their jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,9 @@ def denoised(jobs: ActiveJobs, report: protocol.Steps) -> list[StageEvent]:
             image.progress = DENOISED * done.step / report.steps
             moment = as_text(datetime.fromtimestamp(done.at, UTC))
             extra = {"step": done.step, "steps": report.steps}
+            if image.preview is not None:
+                # It may be a step or two behind; told with the next step, steps only ascend.
+                extra["preview"], image.preview = image.preview, None
             events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
     return events
 
@@ -49,21 +52,22 @@ def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
     events = []
     for image in jobs.in_flight(report.image_ids):
         image.progress = 0.0
+        image.preview = None
         extra = {"reason": report.reason, "attempts": image.attempts, "seed": image.generation.seed}
         events.append(_event(image, Stage.RETRYING, report.message, extra))
     return events
 
 
-def downloading(images: Sequence[Image], model: str, told: Progress) -> list[StageEvent]:
-    """Return an event for each image that waits for a model that is being downloaded."""
+def downloading(job_ids: Iterable[str], model: str, told: Progress) -> list[StageEvent]:
+    """Return an event for each job that waits for a model that is being downloaded."""
     extra = {"model": model, "bytes": told.done_bytes, "total_bytes": told.total_bytes, "bytes_per_s": told.bytes_per_s}
     message = f"Downloading {model}: {amount(told)}"
-    return [_event(image, Stage.LOADING, message, extra) for image in images]
+    return [StageEvent(job_id, Stage.LOADING, message, extra) for job_id in job_ids]
 
 
-def held(images: Sequence[Image], reason: FailureReason, message: str) -> list[StageEvent]:
-    """Return an event for each image that waits for a model that could not be loaded, and is tried again."""
-    return [_event(image, Stage.RETRYING, message, {"reason": reason}) for image in images]
+def held(job_ids: Iterable[str], reason: FailureReason, message: str) -> list[StageEvent]:
+    """Return an event for each job that waits for a model that could not be loaded, and is tried again."""
+    return [StageEvent(job_id, Stage.RETRYING, message, {"reason": reason}) for job_id in job_ids]
 
 
 def _event(image: Image, stage: Stage, message: str, extra: dict[str, Any], moment: str | None = None) -> StageEvent:

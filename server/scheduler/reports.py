@@ -46,6 +46,8 @@ class Reports:
                 self._settlement.tell(progress.reached(self._jobs, report))
             case protocol.Steps():
                 self._settlement.tell(progress.denoised(self._jobs, report))
+            case protocol.Previewed(image_id=image_id, step=step):
+                self._jobs.previewed(image_id, step)
             case protocol.Restarted():
                 self._settlement.tell(progress.restarted(self._jobs, report))
             case protocol.Measured():

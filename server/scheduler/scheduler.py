@@ -20,6 +20,7 @@ from server.scheduler.control import Control
 from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
+from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
@@ -52,8 +53,10 @@ class Scheduler:
         self._hub = hub
         self._bounds = bounds
         self._queue = Queue()
-        self._settlement = Settlement(database, hub, deliver)
-        self._jobs = ActiveJobs(self._queue, self.gpus, self._settlement, settings.images, models, bounds.crashes)
+        self._settlement = Settlement(database, hub, deliver, settings.previews)
+        self._jobs = ActiveJobs(
+            self._queue, self.gpus, self._settlement, settings.images, settings.previews, models, bounds.crashes
+        )
         self._batch_sizes = BatchSizes(settings.memory_gib)
         self.loads = ModelLoads(models, self._jobs, self._settlement, bounds, self._try_models)
         self._feeder = Feeder(
@@ -61,7 +64,8 @@ class Scheduler:
         )
         self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         #: What the operator orders of the queue.
-        self.control = Control(database, self._queue, self._jobs, self._feeder)
+        kept_cancels = KeptCancels(settings.data / "cancelled.txt")
+        self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: Images of jobs that are being committed.
         self._reserved = 0
 
@@ -93,10 +97,19 @@ class Scheduler:
     def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
         """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
         position = self._queue.position_behind(client_id, priority)
+        return position, self._seconds_for(position + images)
+
+    def seconds_until(self, job_id: str) -> float | None:
+        """Guess the seconds until the first waiting image of a job is there; None if none of its images waits."""
+        position = self.position(job_id)
+        return None if position is None else self._seconds_for(position + 1)
+
+    def _seconds_for(self, images: int) -> float:
+        """Guess the seconds until the first so many of those that wait are generated, after all that are in flight."""
         in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
-        rounds = -(-(in_flight + position + images) // slots)
-        return position, round(rounds * self._reports.image_seconds, 1)
+        rounds = -(-(in_flight + images) // slots)
+        return round(rounds * self._reports.image_seconds, 1)
 
     def reserve(self, images: int = 1) -> bool:
         """Hold places in the queue while their job is being committed; False if it has not so many."""

@@ -17,7 +17,7 @@ import msgspec
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost
 from pipelines.failure_reason import FailureReason
-from server import leftovers, metrics
+from server import leftovers, metrics, previews
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
@@ -49,10 +49,12 @@ class StageEvent(msgspec.Struct, frozen=True):
 class Settlement:
     """Writes for the scheduler. Nothing here decides anything."""
 
-    def __init__(self, database: Database, hub: EventHub, deliver: Deliver) -> None:
+    def __init__(self, database: Database, hub: EventHub, deliver: Deliver, previews: Path) -> None:
+        """Take the folder of the previews."""
         self._database = database
         self._hub = hub
         self._deliver = deliver
+        self._previews = previews
         #: The writes that are not on disk yet.
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -152,6 +154,7 @@ class Settlement:
 
         async def settle() -> None:
             ended = await self._until_on_disk(job, first, end)
+            previews.remove(self._previews, job)
             self._hub.publish(job.job_id)
             if not ended:
                 return

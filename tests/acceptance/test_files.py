@@ -136,6 +136,16 @@ def test_a_command_tells_in_one_line_what_is_wrong_with_the_database(
     assert str(data / "backlot.db") in line
 
 
+def test_a_stop_closes_the_database_and_keeps_the_row_of_the_last_request(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    last = server.client.get("/v1/credits").headers["X-Request-Id"]
+    server.stop()
+    assert server.process.returncode == 0
+    assert [path.name for path in server.data.glob("backlot.db*")] == ["backlot.db"]
+    assert last in server.backlot("requests", "--json").stdout
+
+
 def test_what_is_merely_missing_is_made_again(used: ServerWithoutGpu, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(used.data, data)

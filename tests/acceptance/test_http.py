@@ -15,6 +15,8 @@ from tests.support.raw import connect, read_answers, send
 from tests.support.server import SPEC, Server, ServerWithoutGpu, wait_for
 
 BODY = json.dumps(SPEC).encode()
+#: An option of Linux that the socket module does not name.
+TCP_REPAIR = 19
 
 
 def head(server: Server, request_line: str, *headers: str) -> bytes:
@@ -413,3 +415,22 @@ def test_the_first_answer_to_a_key_holds_whatever_the_operator_changed(tmp_path:
         assert conflict.json()["error"]["code"] == "IDEMPOTENCY_CONFLICT"
     finally:
         server.stop()
+
+
+@pytest.mark.slow
+def test_a_client_that_vanishes_without_a_word_is_given_up(light_server: Server) -> None:
+    """Its machine lost power: nothing more comes, not even the end of the connection. Nobody waits for its job any more."""
+    before = light_server.credits()["refunded"]
+    body = json.dumps({"prompt": "endless"}).encode()
+    start = head(light_server, "POST /v1/images/generations HTTP/1.1", f"Content-Length: {len(body)}")
+    with connect(light_server.url) as connection:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 0)
+        except PermissionError:
+            pytest.skip("only root can make a connection vanish")
+        connection.sendall(start + body)
+        wait_for(lambda: light_server.client.get("/v1/jobs", params={"status": "IN_PROGRESS"}).json()["total"] == 1, 10)
+        # What is closed in this state sends nothing.
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    assert light_server.credits()["refunded"] == before
+    wait_for(lambda: light_server.credits()["refunded"] == before + 5, 90)

@@ -1,5 +1,6 @@
 """Another program keeps the database's write lock: nothing waits long, nothing is charged, nothing happens later."""
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -118,6 +119,43 @@ def test_a_job_that_ends_while_locked_is_settled_once_it_is_not(light_server: Se
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "BUSY")
     assert light_server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["refunded"] == 5
     assert light_server.credits()["balance"] == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_cancel_holds_if_the_server_ends_before_the_lock(tmp_path: Path, how: signal.Signals) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    job_id = server.submit(scene_type="endless")
+    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    with locked(server.data / "backlot.db"):
+        assert server.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 503
+        server.stop(how)
+        # A start under the lock knows it too.
+        server.start(wait_ready=False)
+        server.client = server.client_of(server.key)
+        assert server.client.post("/v1/background-generator", json=SPEC).status_code == 503
+    try:
+        assert server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["reason"] == "cancelled"
+        assert server.credits() == {"balance": 1000, "granted": 1000, "spent": 5, "refunded": 5}
+        wait_for(lambda: not (server.data / "cancelled.txt").exists(), 5)
+    finally:
+        server.stop()
+
+
+def test_a_cancel_of_a_job_that_runs_on_holds_over_a_kill(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    job_id = server.submit(scene_type="endless and deaf")
+    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    answer = server.client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "IN_PROGRESS")
+    server.stop(signal.SIGKILL)
+    server.start(wait_ready=False)
+    try:
+        assert server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["reason"] == "cancelled"
+        assert server.credits()["refunded"] == 5
+    finally:
+        server.stop()
 
 
 def test_a_database_that_was_replaced_takes_no_credits(tmp_path: Path) -> None:

@@ -11,5 +11,10 @@ def test_twenty_rounds_of_torture() -> None:
 
 
 @pytest.mark.slow
+def test_two_gpu_processes_are_killed_some_fifty_times() -> None:
+    assert torture(rounds=50, seed=100, cold=False, devices="cpu,cpu")
+
+
+@pytest.mark.slow
 def test_two_rounds_whose_gpu_processes_start_from_nothing() -> None:
     assert torture(rounds=2, seed=20, cold=True)

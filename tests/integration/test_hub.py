@@ -144,6 +144,18 @@ def test_the_ways_in_which_a_hub_refuses_are_told_apart(box: Box, id_: str, told
     assert told in box.refusal()
 
 
+def test_a_cache_that_takes_nothing(tmp_path: Path, hub: Hub) -> None:
+    (tmp_path / "full").write_text("a file")
+    assert "org/model cannot be kept on this box" in Box(tmp_path, hub, HF_HOME=str(tmp_path / "full")).refusal()
+
+
+def test_two_downloads_of_one_model_do_not_disturb_each_other(box: Box, hub: Hub) -> None:
+    hub.bytes_per_s = 200_000
+    processes = [box.start("models", "fetch", "m") for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [name for name, _ in hub.sent].count(UNET) == 1
+
+
 def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
     with serving() as hub:
         pass

@@ -43,6 +43,32 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_of_its_jobs(tmp_pat
     play(Box(tmp_path, bounds=BOUNDS, max_batch=2, reproducible="true"), scene)
 
 
+def test_a_job_of_several_images_is_given_up_once(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        # One slot and one image ahead: the third image of the job waits in the server.
+        job_id = await box.submit(n=3, image_model="b")
+        assert len(box.process.unanswered) == 2
+        fails_to_load(box)
+        await box.fails(job_id, "model_load_failed")
+        assert box.last(job_id).extra["refunded"] == 15
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(BOUNDS, load_tries=1)), scene)
+
+
+def test_gpus_that_fail_at_the_same_time_count_once(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        box.gpus[1].process.start()
+        job_id = await box.submit(image_model="b")
+        for gpu in box.gpus:
+            gpu.process.report(protocol.Loading("b"))
+            waiting = tuple(gpu.process.unanswered)
+            gpu.process.report(protocol.LoadFailed("b", FailureReason.MODEL_LOAD_FAILED, "b is damaged", waiting))
+        await until(lambda: any(f"{job_id}-0" in gpu.process.unanswered for gpu in box.gpus))
+        assert box.status(job_id) is not JobStatus.FAILURE
+
+    play(Box(tmp_path, gpus=2, bounds=msgspec.structs.replace(BOUNDS, load_tries=2)), scene)
+
+
 def test_other_models_serve_during_the_pauses_and_a_good_try_ends_them(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         bad = await box.submit(image_model="b")

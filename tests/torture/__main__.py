@@ -24,7 +24,7 @@ from typing import Any
 from tests.support.files import models_file
 from tests.support.receiver import Receiver
 from tests.support.server import ROOT, Server, free_port, wait_for
-from tests.torture.blows import Blows, newest_child
+from tests.torture.blows import Blows, any_child
 from tests.torture.invariants import Broken, check
 from tests.torture.load import Clients, Follower, Submission, submissions
 from tests.torture.preloaded import ForkedProcess
@@ -54,13 +54,13 @@ class ForkedServer(Server):
 class Torture:
     """One data folder, its server, and the clients of it."""
 
-    def __init__(self, folder: Path, cold: bool) -> None:
-        """Start the server. If `cold`, every process starts from nothing, as in use."""
+    def __init__(self, folder: Path, cold: bool, devices: str) -> None:
+        """Start the server with these devices. If `cold`, every process starts from nothing, as in use."""
         self.folder = folder
         self.sent: list[Submission] = []
         self._preloaded = {} if cold else {name: _preload(name, folder / name) for name in ("worker", "server")}
         self._receiver = Receiver(200)
-        self.server = _server(folder, cold)
+        self.server = _server(folder, cold, devices)
         self.server.start()
         for command in (
             ("clients", "grant", "studio", str(CREDITS)),
@@ -114,7 +114,7 @@ class Torture:
 
     def _gpu_process(self) -> int | None:
         parent = self._preloaded.get("worker", self.server.process)
-        return newest_child(parent.pid)
+        return any_child(parent.pid)
 
     def _all_ended(self) -> bool:
         return not self._rows("SELECT 1 FROM jobs WHERE ended_at IS NULL LIMIT 1")
@@ -130,7 +130,7 @@ class Torture:
             return connection.execute(query).fetchall()
 
 
-def _server(folder: Path, cold: bool) -> Server:
+def _server(folder: Path, cold: bool, devices: str) -> Server:
     """Return a server with a fixed port, so that clients find it again, and one slow tiny model under two names."""
     from tests.support.tiny import unet_pipeline
 
@@ -149,7 +149,7 @@ def _server(folder: Path, cold: bool) -> Server:
         folder / "data",
         toml,
         BACKLOT_PORT=str(free_port()),
-        BACKLOT_DEVICE="cpu",
+        BACKLOT_DEVICES=devices,
         OMP_NUM_THREADS="1",
         TORTURE_FOLDER=str(folder),
     )
@@ -168,7 +168,7 @@ def _preload(name: str, path: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def torture(rounds: int, seed: int, cold: bool) -> bool:
+def torture(rounds: int, seed: int, cold: bool, devices: str = "cpu") -> bool:
     """Play rounds of the seeds from `seed` on; return whether everything held after each, and print the figures."""
     began = time.monotonic()
     blows: Counter[str] = Counter()
@@ -177,7 +177,7 @@ def torture(rounds: int, seed: int, cold: bool) -> bool:
     good = True
     while good and played < rounds:
         folder = Path(tempfile.mkdtemp(prefix="backlot-torture-"))
-        box = Torture(folder, cold)
+        box = Torture(folder, cold, devices)
         try:
             for _ in range(min(ROUNDS_A_FOLDER, rounds - played)):
                 at = time.monotonic()
@@ -218,13 +218,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/torture", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="the first round's seed; the next round has the next one")
+    parser.add_argument("--devices", default="cpu", help="BACKLOT_DEVICES of the server; one of their processes is hit")
     parser.add_argument(
         "--cold", action="store_true", help="let every process start from nothing, as in use; a round takes longer"
     )
     parser.add_argument("--verbose", action="store_true", help="show where a failed round failed")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
-    sys.exit(not torture(arguments.rounds, arguments.seed, arguments.cold))
+    sys.exit(not torture(arguments.rounds, arguments.seed, arguments.cold, arguments.devices))
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Blows:
             os.kill(pid, signal.SIGCONT)
 
 
-def newest_child(pid: int) -> int | None:
-    """Return the child of a process that was started last; None if it has none."""
+def any_child(pid: int) -> int | None:
+    """Return one of a process's children; None if it has none."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[-1]) if children else None
+    return int(random.choice(children)) if children else None

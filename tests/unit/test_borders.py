@@ -19,6 +19,7 @@ SHARED = {
     "pipelines.evaluation",
     "pipelines.failure_reason",
     "pipelines.guidance",
+    "pipelines.lora",
     "pipelines.hub",
     "pipelines.hub.cache",
     "pipelines.hub.messages",

@@ -1,0 +1,25 @@
+"""Previews of images on their way: files of a running job, gone when it ends."""
+
+import shutil
+from pathlib import Path
+
+from server.jobs import Job
+
+
+def preview_file(folder: Path, image_id: str) -> Path:
+    """Return where the GPU process writes the previews of an image, one over the other."""
+    return (folder / f"{image_id}.webp").absolute()
+
+
+def remove(folder: Path, job: Job) -> None:
+    """Remove the previews of a job that has ended."""
+    for index in range(len(job.plan.generations)):
+        file = preview_file(folder, job.image_id(index))
+        file.unlink(missing_ok=True)
+        file.with_suffix(".partial").unlink(missing_ok=True)
+
+
+def remove_all(folder: Path) -> None:
+    """Remove what an earlier run of the server left: no image is on its way."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
