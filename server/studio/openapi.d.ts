@@ -541,6 +541,7 @@ export interface components {
         JobView: {
             /** Format: date-time */
             created_at: string;
+            estimated_seconds: number | null;
             job_type: components["schemas"]["JobType"];
             latest_event: components["schemas"]["JobEvent"] | null;
             progress: number;

@@ -200,6 +200,30 @@ def test_filters(light_server: ServerWithoutGpu) -> None:
     assert client.get(BACKGROUNDS, params={"limit": 1, "offset": 9}).headers["x-total-count"] == "3"
 
 
+def test_filters_by_mood_and_by_color(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("painter", 1000)
+    for name, mood, colors in (
+        ("navy", "calm", ["#14254d", "ivory"]),
+        ("sky", "bright", ["skyblue"]),
+        ("none", "calm", []),
+    ):
+        made(light_server, client, display_name=name, mood=mood, dominant_colors=colors)
+
+    def names(**query: str) -> list[str]:
+        answer = client.get("/v1/catalog/backgrounds", params=query)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["X-Total-Count"] == str(len(answer.json()))
+        return [entry["spec"]["display_name"] for entry in answer.json()]
+
+    assert names(mood="calm") == ["none", "navy"]
+    assert names(color="#2456c4") == ["sky", "navy"]
+    assert names(color="blue", mood="calm") == ["navy"]
+    assert names(color="red") == []
+    refused = client.get("/v1/catalog/backgrounds", params={"color": "bluish"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["query", "color"]
+
+
 def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
     client = light_server.new_client("photographer", 1000)
     accepted = client.post("/v1/image-generation", json={"prompt": "A blue vase", "n": 3, "seed": 5}).json()
