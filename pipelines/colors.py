@@ -1,5 +1,6 @@
 """Colours as a spec writes them (CSS names, `#rgb`, `#rrggbb`), and how they reach an image."""
 
+import colorsys
 import re
 from enum import StrEnum
 from functools import lru_cache
@@ -45,6 +46,28 @@ def hex_color(rgb: Rgb) -> str:
 def color_name(rgb: Rgb) -> str:
     """Return the nearest CSS name, by the weighted RGB distance of Riemersma's low-cost approximation (compuphase, 2012)."""
     return min(_NAMED, key=lambda name: _distance(rgb, _NAMED[name]))
+
+
+#: Below this saturation (0–1) a colour counts as a grey.
+_GREY = 0.15
+#: How far apart colours of one family may be: of the circle of hues, and of lightness (0–1).
+_HUE = 1 / 12
+_LIGHTNESS = 0.45
+_LIGHTNESS_OF_GREYS = 0.2
+
+
+def is_alike(a: Rgb, b: Rgb) -> bool:
+    """Return whether two colours are of one family, as people sort them: both blue, say, or both a light grey."""
+    hue_a, light_a, vivid_a = colorsys.rgb_to_hls(*(channel / 255 for channel in a))
+    hue_b, light_b, vivid_b = colorsys.rgb_to_hls(*(channel / 255 for channel in b))
+    # Close to black or white a hue is not seen, whatever its saturation.
+    grey_a, grey_b = (
+        vivid < _GREY or not 0.06 < light < 0.95 for vivid, light in ((vivid_a, light_a), (vivid_b, light_b))
+    )
+    if grey_a or grey_b:
+        return grey_a and grey_b and abs(light_a - light_b) <= _LIGHTNESS_OF_GREYS
+    apart = abs(hue_a - hue_b)
+    return min(apart, 1 - apart) <= _HUE and abs(light_a - light_b) <= _LIGHTNESS
 
 
 def _distance(a: Rgb, b: Rgb) -> float:

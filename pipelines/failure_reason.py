@@ -18,6 +18,8 @@ class FailureReason(StrEnum):
     FLAT_IMAGE = "flat_image"
     #: The model's files could not be read, or do not make a pipeline.
     MODEL_LOAD_FAILED = "model_load_failed"
+    #: A LoRA could not be read, or does not fit the model.
+    LORA_UNUSABLE = "lora_unusable"
     #: The model is no longer among the enabled models of models.toml.
     MODEL_REMOVED = "model_removed"
     #: The device has too little memory for the image, or for its model.

@@ -19,8 +19,8 @@ import msgspec
 from pipelines.colors import PaletteMode, Rgb
 from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
-from pipelines.origin import Origin
 from pipelines.recipe import Recipe
 
 
@@ -59,8 +59,6 @@ class Item(msgspec.Struct, frozen=True):
     deliver_flawed: bool = False
     #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
     brand_words: str = ""
-    #: What to write into the PNG of where it comes from.
-    origin: Origin | None = None
     #: The absolute path of the WebP to write previews to, one over the other; None if nobody wants any.
     preview_path: str | None = None
 
@@ -103,6 +101,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     item: Item
     #: Share the slot group with no other image.
     isolated: bool = False
+    #: In the order of their names.
+    loras: tuple[Lora, ...] = ()
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):

@@ -8,6 +8,7 @@ from msgspec import Meta
 from PIL import Image
 
 from pipelines.colors import PaletteMode
+from pipelines.lora import AppliedLora
 
 #: The key of the recipe's text chunk in a PNG.
 CHUNK = "backlot"
@@ -42,6 +43,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str
     device_name: str
     versions: dict[str, str]
+    #: In the order of their names.
+    loras: tuple[AppliedLora, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
     #: The colours, as #rrggbb, that the finished image was matched to; it was not if it has a defect.
     colors: tuple[Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")], ...] = ()

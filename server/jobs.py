@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from pipelines.colors import PaletteMode, Rgb
+from pipelines.lora import Lora
 
 
 class JobType(StrEnum):
@@ -87,6 +88,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     brand_words: str = ""
     colors: tuple[Rgb, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
+    #: In the order of their names.
+    loras: tuple[Lora, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

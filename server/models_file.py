@@ -6,6 +6,7 @@ value and the way out. A card that only its own files or its pipeline contradict
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,11 +14,11 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS, Tier
-from pipelines.card_check import problems_of, problems_of_files
-from pipelines.hub.cache import cached_folder
+from pipelines.lora import LoraWeight
 from pipelines.model_card import FlatCard, ModelCard
-from pipelines.weight_files import stamp_of
+from server.card_files import with_files
 from server.jobs import FailureMode, JobType
+from server.lora_table import LoraTable, file_problem
 from server.validation import Problem, check, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -42,10 +43,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Words added to the prompt of a spec that names this brand."""
+    """Words and LoRAs for the images of a spec that names this brand."""
 
     prompt: str = ""
     negative_prompt: str = ""
+    #: LoRAs, and how strongly each acts; those that fit the model of a spec are applied.
+    loras: dict[str, LoraWeight] = {}
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +58,9 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelCard]
     operations: dict[JobType, Operation]
     brands: dict[str, Brand]
+    loras: dict[str, LoraTable] = {}
+    #: Why each LoRA cannot be used that cannot.
+    unusable_loras: dict[str, str] = {}
     #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
     unusable: dict[str, list[str]] = {}
 
@@ -69,7 +75,13 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def problems(self) -> list[str]:
         """Everything that makes models unusable, in the order of the file."""
-        return [problem for problems in self.unusable.values() for problem in problems]
+        return [problem for problems in self.unusable.values() for problem in problems] + [
+            f"[loras.{name}] {problem}" for name, problem in self.unusable_loras.items()
+        ]
+
+    def loras_of(self, model: str) -> dict[str, LoraTable]:
+        """Return the LoRAs that fit a model."""
+        return {name: lora for name, lora in self.loras.items() if model in lora.models}
 
     def keeping(self, before: "Models") -> "Models":
         """Return these models, but each unusable one as it was `before`, if it was usable then."""
@@ -90,6 +102,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, dict[str, Any]]
     operations: dict[str, dict[str, Any]] = {}
     brands: dict[str, dict[str, Any]] = {}
+    loras: dict[str, dict[str, Any]] = {}
 
 
 class ModelsFileError(Exception):
@@ -140,6 +153,13 @@ def load_models(path: Path) -> Models:
         for name, table in top.get("brands", {}).items()
         if (brand := _table(f"brands.{name}", table, Brand, problems)) is not None
     }
+    loras = {
+        name: lora
+        for name, table in top.get("loras", {}).items()
+        if (lora := _table(f"loras.{name}", table, LoraTable, problems)) is not None
+    }
+    if not problems:
+        problems += _lora_problems(loras, cards, brands)
     default = top.get("default_model")
     on = [name for name, card in cards.items() if card.enabled]
     if default is not None and not problems and default not in on:
@@ -152,14 +172,41 @@ def load_models(path: Path) -> Models:
     models = {}
     unusable = {}
     for name, card in cards.items():
-        models[name], found_wrong = _with_files(card, path.parent)
+        models[name], found_wrong = with_files(card, path.parent)
         if found_wrong:
             unusable[name] = [f"[models.{name}] {problem}" for problem in found_wrong]
     if len(unusable) == len(on):
         raise ModelsFileError(path, [problem for found_wrong in unusable.values() for problem in found_wrong])
+    loras = {
+        name: msgspec.structs.replace(lora, file=str((path.parent / lora.file).resolve()))
+        for name, lora in loras.items()
+    }
+    found_in_files = {name: file_problem(Path(lora.file)) for name, lora in loras.items()}
     return Models(
-        default_model=top["default_model"], models=models, operations=operations, brands=brands, unusable=unusable
+        default_model=top["default_model"],
+        models=models,
+        operations=operations,
+        brands=brands,
+        loras=loras,
+        unusable_loras={name: problem for name, problem in found_in_files.items() if problem is not None},
+        unusable=unusable,
     )
+
+
+def _lora_problems(loras: dict[str, LoraTable], cards: dict[str, ModelCard], brands: dict[str, Brand]) -> Iterator[str]:
+    """Yield what names a model or a LoRA that is not there."""
+    for name, lora in loras.items():
+        for model in lora.models:
+            if model not in cards:
+                yield f"[loras.{name}] models: there is no model {model!r}; there are {', '.join(cards)}"
+    for card in cards.values():
+        for name in card.sampling.loras:
+            if name not in loras or card.name not in loras[name].models:
+                yield f"[models.{card.name}] loras: there is no [loras.{name}] whose models name {card.name}"
+    for brand, table in brands.items():
+        for name in table.loras:
+            if name not in loras:
+                yield f"[brands.{brand}] loras: there is no [loras.{name}]; there are {', '.join(loras) or 'none'}"
 
 
 def _table(name: str, raw: dict[str, Any], into: type[T], problems: list[str]) -> T | None:
@@ -189,9 +236,14 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
     card = ModelCard.from_flat(**values, name=name)
     weights, limits = card.weights, card.limits
     before = len(problems)
-    if (weights.folder is None) == (weights.hub is None):
+    if weights.folder is not None and weights.hub is not None:
         problems.append(
             f"[{table}]: give either folder (a diffusers folder on this box) or hub (an id such as org/name)"
+        )
+    if weights.folder is None and weights.hub is None and weights.file is None:
+        problems.append(
+            f"[{table}]: give folder (a diffusers folder on this box), hub (an id such as org/name) or file (a checkpoint in"
+            " one file)"
         )
     if weights.folder is not None and weights.revision is not None:
         problems.append(f"[{table}] revision = {weights.revision!r}: a folder has no revisions; remove the key")
@@ -209,72 +261,6 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
             f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
         )
     return card if len(problems) == before else None
-
-
-def _with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
-    """Return the card with its folder absolute and stamped, and what is wrong with it beside its files and its pipeline.
-
-    Nobody looks at the files of a model that is not enabled.
-    """
-    weights = card.weights
-    if weights.folder is None:
-        return _with_cache(card) if card.enabled else (card, [])
-    folder = _absolute(base, weights.folder)
-    problems, stamp = _examine(card, folder) if card.enabled else ([], None)
-    placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp)
-    return msgspec.structs.replace(card, weights=placed), problems
-
-
-def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
-    """Return a hub's card, stamped with the commit of its files if they are all here, and what is wrong with it."""
-    try:
-        folder = cached_folder(card.weights)
-        if folder is None or any(problems_of_files(card, folder)):
-            return card, list(problems_of(card, None))
-        stamped = msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, stamp=folder.name))
-        return stamped, list(problems_of(card, folder))
-    except (OSError, ValueError) as error:
-        return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
-
-
-def _absolute(base: Path, folder: str) -> Path:
-    """Return a card's folder as an absolute path: with its links followed, if it can be reached."""
-    try:
-        return (base / folder).resolve()
-    except (OSError, RuntimeError, ValueError):
-        # A link loop, a name too long, or a NUL in it: why is told once the folder is looked into.
-        return base.absolute() / folder
-
-
-def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None]:
-    """Return what is wrong with a card as its pipeline would see it and with its folder, and the folder's stamp."""
-    key = f"folder = {_short(card.weights.folder)}"
-    remedy = "correct the path or set enabled = false"
-    try:
-        folder.stat()
-        if not (folder / "model_index.json").exists():
-            return [f"{key}: no diffusers model at {folder} ({_what_is_there(folder)}); {remedy}"], None
-        return list(problems_of(card, folder)), stamp_of(folder)
-    except FileNotFoundError:
-        return [f"{key}: no diffusers model at {folder} (there is no such folder); {remedy}"], None
-    except PermissionError as error:
-        denied = f"{error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
-        return [f"{key}: {denied}"], None
-    except (OSError, ValueError) as error:
-        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        return [f"{key}: it cannot be examined ({why}); {remedy}"], None
-
-
-def _what_is_there(folder: Path) -> str:
-    """Return what a folder without model_index.json is like. Raises OSError."""
-    if folder.is_file():
-        return "it is a file; single-file checkpoints have to be converted to a diffusers folder"
-    single = next((path.name for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".ckpt")), None)
-    if single is None:
-        return "it has no model_index.json"
-    return (
-        f"it has no model_index.json, but {single}; a single-file checkpoint has to be converted to a diffusers folder"
-    )
 
 
 def _tell(table: str, problem: Problem) -> str:

@@ -20,6 +20,7 @@ from pipelines.worker.default_dtype import computing
 from pipelines.worker.fingerprint import fingerprint
 from pipelines.worker.library_logs import about, keep_library_logs
 from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
+from pipelines.worker.loras import LoraUnusable
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
@@ -148,13 +149,19 @@ class Engine:
             group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
-        """Open the slot group of an order; return None, having dropped all orders of its model, if that cannot be loaded."""
+        """Open the slot group of an order, the first that waits; return None, having dropped it, if that cannot be done.
+
+        If its model cannot be loaded, all orders of the model are dropped; if a LoRA cannot be applied, only this one.
+        """
         device_memory.release_unused(self._machine.device)
         model = self._models.get(order.card)
         if model is None:
             waiting = tuple(other.item.image_id for other in self._waiting if other.card == order.card)
             self._report(protocol.StageReached(waiting, Stage.LOADING))
             model = self._load(order.card)
+        if model is None:
+            return None
+        model = self._with_loras(model, order)
         if model is None:
             return None
         self._report_memory()
@@ -166,7 +173,7 @@ class Engine:
         if not order.card.limits.reproducible:
             batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
         settings = CallSettings(order.width, order.height, order.steps, order.guidance)
-        return GroupKey(order.card, settings, batch_size)
+        return GroupKey(order.card, settings, batch_size, order.loras)
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -259,6 +266,24 @@ class Engine:
         self._report(protocol.Loaded(card.name, model.revision, seconds, self._models.bytes_of(card.name)))
         self._report_memory()
         return model
+
+    def _with_loras(self, model: LoadedModel, order: Generate) -> LoadedModel | None:
+        """Return the model with the order's LoRAs on; return None, having dropped the order, if one cannot be applied."""
+        try:
+            with about(lambda: f"{order.card.name}, image {order.item.image_id}"), computing():
+                return model.with_loras(order.loras)
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            log.exception("The LoRAs of image %s cannot be applied to %s", order.item.image_id, order.card.name)
+            reason, message = FailureReason.LORA_UNUSABLE, protocol.told(str(error))
+            if is_out_of_memory(error):
+                reason, message = FailureReason.OUT_OF_MEMORY, "The device has too little memory for the LoRAs"
+            elif not isinstance(error, LoraUnusable):
+                message = protocol.told(f"{type(error).__name__}: {error}")
+            self._waiting.remove(order)
+            self._report(protocol.Failed(order.item.image_id, reason, message, Fault.MACHINE))
+            return None
 
     def _unload(self, name: str) -> None:
         """Drop a model from memory, unless an image needs it."""

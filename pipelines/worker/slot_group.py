@@ -20,6 +20,7 @@ from pipelines.denoising.prompt_limit import fit_prompt
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard, cost_digest, settings_digest
 from pipelines.output.image_writer import ImageWriter, Picture
 from pipelines.recipe import Recipe
@@ -53,6 +54,7 @@ class GroupKey(msgspec.Struct, frozen=True):
     card: ModelCard
     settings: CallSettings
     batch_size: int
+    loras: tuple[Lora, ...] = ()
 
 
 class _WrongSize(Exception):
@@ -279,6 +281,7 @@ class SlotGroup:
             device=self._machine.device.type,
             device_name=self._machine.device_name,
             versions={**self._machine.versions, **(_versions_that_match_colors() if matched else {})},
+            loras=self.model.applied,
             palette=item.palette,
             colors=tuple(map(hex_color, item.colors)) if matched else (),
         )

@@ -26,6 +26,7 @@ from tests.support.box import Box
 from tests.support.fake_process import recipe_of
 from tests.support.files import models_file
 from tests.support.server import ROOT, Server, wait_for
+from tests.support.weights import bare_folder
 
 DEVICES = (1, 2, 4, 8, 16)
 #: An image takes 2 s, and four share a device: 2 images/s, which is a fast GPU with SDXL at 512 × 512.
@@ -45,9 +46,7 @@ def images_per_s(devices: int) -> float:
     """Return how many images a second come to their end through HTTP and the ledger."""
     with TemporaryDirectory(prefix="backlot-bench-") as name, ThreadPoolExecutor(8) as threads:
         folder = Path(name)
-        model = folder / "model"
-        model.mkdir()
-        (model / "model_index.json").write_text("{}")
+        model = bare_folder(folder / "model")
         models = models_file(
             folder / "models.toml", {"sleep": model}, steps=STEPS, max_batch=SLOTS, reproducible="true"
         )

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
+from pipelines.colors import Rgb, parse_color
 from server import image_files, metrics
 from server.api import views
 from server.api.jobs import Limit, Offset
@@ -25,7 +26,7 @@ from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.settings import Settings
 from server.thumbnails import Thumbnails
-from server.validation import check
+from server.validation import Problem, check
 from server.workflows.spec import MAX_TEXT, length_problem
 
 TOTAL = "X-Total-Count"
@@ -43,6 +44,10 @@ class EntryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 SceneType = Annotated[str | None, QueryParameter(description="As the spec wrote it")]
+Mood = Annotated[str | None, QueryParameter(description="As the spec wrote it")]
+Color = Annotated[
+    str | None, QueryParameter(description="A CSS colour name, #rgb or #rrggbb: a colour of its family was asked for")
+]
 Status = Annotated[EntryStatus | None, QueryParameter()]
 Favourite = Annotated[bool | None, QueryParameter(description="Only favourites, or only others")]
 Search = Annotated[
@@ -73,6 +78,8 @@ async def list_backgrounds(
     database: NamedDependency[Database],
     linker: NamedDependency[Linker],
     scene_type: SceneType = None,
+    mood: Mood = None,
+    color: Color = None,
     status: Status = None,
     favourite: Favourite = None,
     q: Search = None,
@@ -86,6 +93,8 @@ async def list_backgrounds(
     """List the client's backgrounds, newest first."""
     only = Filter(
         scene_type=scene_type,
+        mood=mood,
+        color=_color(color),
         status=status,
         favourite=favourite,
         model=model,
@@ -218,6 +227,14 @@ async def delete_image(
 ) -> None:
     """Remove the entry and its file. Its job keeps all it takes to make the image again; credits do not move."""
     await _delete(request.user, EntryType.IMAGE, public_id, database, settings, thumbnails)
+
+
+def _color(written: str | None) -> Rgb | None:
+    """Return the colour that a query names. Raises Invalid."""
+    try:
+        return None if written is None else parse_color(written)
+    except ValueError as error:
+        raise Invalid([Problem(("query", "color"), "value_error", str(error))]) from None
 
 
 async def _page(

@@ -103,7 +103,13 @@ async def _view(caller: Caller, public_id: str, database: Database, scheduler: S
 
 def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobView:
     public_id = found.summary.public_id
-    return views.job(found, linker, scheduler.position(public_id), scheduler.progress(public_id))
+    return views.job(
+        found,
+        linker,
+        queue_position=scheduler.position(public_id),
+        estimated_seconds=scheduler.seconds_until(public_id),
+        progress=scheduler.progress(public_id),
+    )
 
 
 @get(

@@ -13,6 +13,15 @@ from server.models_watch import ModelsFile
 from server.scheduler.scheduler import Scheduler
 
 
+class LoraView(msgspec.Struct, frozen=True):
+    """A LoRA that a spec may name for a model."""
+
+    name: str
+    #: Words that are added to the prompts of its images.
+    prompt: str
+    licence: str
+
+
 class VocabularyView(msgspec.Struct, frozen=True):
     """The words that a model with a closed vocabulary knows. A spec's free text is taken for one of them, or for none."""
 
@@ -34,6 +43,7 @@ class ModelView(msgspec.Struct, frozen=True):
     #: In memory at this moment; another one is loaded when a job asks for it.
     loaded: bool
     licence: str
+    loras: list[LoraView]
     #: Null if any words do.
     vocabulary: VocabularyView | None
 
@@ -80,6 +90,7 @@ async def list_models(
                 steps=card.sampling.steps,
                 loaded=name in loaded,
                 licence=card.licence,
+                loras=[LoraView(lora, table.prompt, table.licence) for lora, table in models.loras_of(name).items()],
                 vocabulary=None if card.wording.vocabulary is None else STUDIO_TINY,
             )
             for name, card in models.enabled.items()

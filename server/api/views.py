@@ -74,6 +74,8 @@ class JobView(msgspec.Struct, frozen=True):
     latest_event: JobEvent | None
     #: Images that go before this job's next one, 0 is next; null if none of its images waits.
     queue_position: int | None
+    #: A guess from the last images, until that next one is there; null if none of its images waits.
+    estimated_seconds: float | None
     #: 0–1.
     progress: float
 
@@ -196,7 +198,9 @@ def _preview(row: EventRow, job_id: str, linker: Linker) -> Artifact:
     return Artifact(name, linker.preview(name), ArtifactKind.PREVIEW, ArtifactRole.INTERMEDIATE, label, meta)
 
 
-def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: float) -> JobView:
+def job(
+    found: JobDetail, linker: Linker, queue_position: int | None, estimated_seconds: float | None, progress: float
+) -> JobView:
     result = [artifact(row, linker) for row in found.artifacts]
     return JobView(
         public_id=found.summary.public_id,
@@ -209,6 +213,7 @@ def job(found: JobDetail, linker: Linker, queue_position: int | None, progress: 
         if found.latest_event is None
         else event(found.latest_event, found.summary.public_id, found.summary.status.ended, result, linker),
         queue_position=queue_position,
+        estimated_seconds=estimated_seconds,
         progress=1.0 if found.summary.status is JobStatus.SUCCESS else progress,
     )
 

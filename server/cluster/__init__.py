@@ -8,3 +8,5 @@ import os
 
 # Ray's handler of SIGTERM aborts the process after 3 s; the server stops by itself, in good order, and may need longer.
 os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+# A call of Ray that finds no cluster would start one of its own.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")

@@ -16,8 +16,14 @@ class Box(msgspec.Struct, frozen=True):
     cpus: int
 
 
-def boxes_of(nodes: Iterable[Mapping[str, Any]]) -> list[Box]:
-    """Return the boxes among Ray's nodes: those that are alive and have a GPU or a CPU to lend."""
+def boxes_of(nodes: Iterable[Mapping[str, Any]], own: str) -> list[Box] | None:
+    """Return the boxes among Ray's nodes: those that are alive and have a GPU or a CPU to lend.
+
+    Return None if the node with the id `own`, by which this process is in the cluster, is not alive.
+    """
+    alive = [node for node in nodes if node["Alive"]]
+    if all(node["NodeID"] != own for node in alive):
+        return None
     found = [
         Box(
             node["NodeID"],
@@ -25,7 +31,6 @@ def boxes_of(nodes: Iterable[Mapping[str, Any]]) -> list[Box]:
             int(node["Resources"].get("GPU", 0)),
             int(node["Resources"].get("CPU", 0)),
         )
-        for node in nodes
-        if node["Alive"]
+        for node in alive
     ]
     return [box for box in found if box.gpus or box.cpus]

@@ -46,7 +46,12 @@ class Membership:
         """Return the boxes that are in the cluster now, and join it first if need be. Raises what Ray raises."""
         if not ray.is_initialized():
             ray.init(address=self._settings.ray, log_to_driver=False, configure_logging=False)
-        return boxes_of(ray.nodes())
+        boxes = boxes_of(ray.nodes(), ray.get_runtime_context().get_node_id())
+        if boxes is None:
+            # Nothing can be ordered of a cluster that this box has left; the next look joins it again.
+            ray.shutdown()
+            raise ConnectionError("Ray has ended on this box; start it again with `ray start`")
+        return boxes
 
     async def _change(self, pool: Pool, boxes: Iterable[Box]) -> None:
         present = {box.node_id: box for box in boxes}
@@ -72,11 +77,6 @@ class Membership:
         }
         return Device(
             name=f"{label}/{f'gpu:{index}' if box.gpus else 'cpu'}",
-            start=partial(RayProcess, label, placement, self._settings.memory_gib, partial(is_there, box.node_id)),
+            start=partial(RayProcess, label, placement, self._settings.memory_gib),
             log=f"Ray's log of its actor on {label}",
         )
-
-
-def is_there(node_id: str) -> bool:
-    """Return whether this node is in the cluster."""
-    return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())

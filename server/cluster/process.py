@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds that Ray may take to place the actor and to import this program there.
 PLACED_S = 120.0
-#: Seconds after an actor's end in which Ray may find out that its box is gone.
-GONE_S = 2.0
 #: The exit status that stands for that of a process whose actor ended first.
 UNKNOWN = 1
 
@@ -35,10 +33,11 @@ class RayProcess:
 
     pid = 0
 
-    def __init__(self, box: str, placement: Mapping[str, Any], memory_gib: float, is_there: Callable[[], bool]) -> None:
-        """Have Ray place an actor. `placement` are Ray's options; `is_there` says whether the box is still in the cluster."""
+    def __init__(self, box: str, placement: Mapping[str, Any], memory_gib: float) -> None:
+        """Have Ray place an actor, with these options. Raises OSError if this process is in no cluster now."""
+        if not ray.is_initialized():
+            raise OSError("the server is in no Ray cluster")
         self._box = box
-        self._is_there = is_there
         self._actor = ray.remote(RemoteGpu).options(**placement).remote(memory_gib)
         #: The orders that were not sent yet, and None after the last.
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
@@ -77,7 +76,8 @@ class RayProcess:
 
     def kill(self) -> None:
         self._was_killed = True
-        ray.kill(self._actor, no_restart=True)
+        if ray.is_initialized():
+            ray.kill(self._actor, no_restart=True)
 
     def wait(self, timeout_s: float) -> bool:
         """See Process."""
@@ -92,10 +92,10 @@ class RayProcess:
                 threading.Thread(target=self._send_all, args=(post,), name="orders", daemon=True).start()
                 status = self._pass_on(post)
         except RayError as error:
+            # A GPU process that ends by itself is reported by its actor. If the actor ends, Ray or the box ended it.
             if not self._was_killed:
                 log.warning("The actor on %s is gone: %s", self._box, error)
-            if not self._was_killed and self._is_lost():
-                post(protocol.DeviceLost(f"{self._box} has left the cluster"))
+                post(protocol.DeviceLost(f"Ray lost its actor on {self._box}"))
         except Exception as error:
             log.exception("What %s sent cannot be used; its actor is ended", self._box)
             post(protocol.CannotStart(f"{type(error).__name__}: {error}"))
@@ -136,15 +136,6 @@ class RayProcess:
             message = f"The image could not be finished: {type(error).__name__}: {error}"
             return protocol.Failed(report.image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE)
         return report
-
-    def _is_lost(self) -> bool:
-        """Return whether the box left the cluster, for which Ray takes a moment longer than for the end of an actor."""
-        pause = threading.Event()
-        for _ in range(round(GONE_S / 0.1)):
-            if not self._is_there():
-                return True
-            pause.wait(0.1)
-        return False
 
     # ── the thread that sends ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
+from pipelines.colors import Rgb, is_alike, parse_color
 from server.clock import Time, now
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactKind
@@ -70,6 +71,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which of a client's entries of one type to list; what is None or empty does not matter."""
 
     scene_type: str | None = None
+    mood: str | None = None
+    #: A colour like this was asked for.
+    color: Rgb | None = None
     status: EntryStatus | None = None
     favourite: bool | None = None
     model: str | None = None
@@ -163,6 +167,8 @@ def page(
     conditions, values = _conditions(entry_type, only)
     # SQLite's own lower() knows ASCII alone.
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
+    if (wanted := only.color) is not None:
+        connection.create_function("has_color", 1, lambda colors: _has_color(colors, wanted), deterministic=True)
     where = "".join(f" AND {condition}" for condition in conditions)
     rows = connection.execute(
         f"{_ENTRIES}{where} ORDER BY catalog.id DESC LIMIT ? OFFSET ?", (client_id, *values, limit, offset)
@@ -192,6 +198,7 @@ def _conditions(entry_type: EntryType, only: Filter) -> tuple[list[str], list[An
     values: list[Any] = [entry_type]
     for condition, value in (
         ("catalog.scene_type = ?", only.scene_type),
+        ("json_extract(catalog.spec, '$.mood') = ?", only.mood),
         ("catalog.status = ?", only.status),
         ("catalog.favourite = ?", only.favourite),
         ("json_extract(artifacts.meta, '$.model') = ?", only.model),
@@ -202,11 +209,18 @@ def _conditions(entry_type: EntryType, only: Filter) -> tuple[list[str], list[An
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    if only.color is not None:
+        conditions.append("has_color(json_extract(catalog.spec, '$.dominant_colors'))")
     text = " || char(10) || ".join(f"coalesce({part}, '')" for part in _TEXTS)
     for word in only.words:
         conditions.append(f"instr(casefold({text}), ?)")
         values.append(word.casefold())
     return conditions, values
+
+
+def _has_color(colors: str | None, wanted: Rgb) -> bool:
+    """Return whether a colour like the wanted one is in a JSON array of colours as specs write them."""
+    return any(is_alike(parse_color(color), wanted) for color in msgspec.json.decode(colors or "[]"))
 
 
 def _entry(row: sqlite3.Row) -> EntryRow:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from pipelines import protocol
 from pipelines.colors import parse_color
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
-from pipelines.origin import Origin, read_origin
+from pipelines.origin import read_origin, with_origin
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
@@ -38,18 +39,24 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
     if not image.is_file():
         raise CommandError(f"there is no file {image}")
     recipe = read_recipe(image)
-    card = load_models(settings.models).models.get(recipe.model)
+    models = load_models(settings.models)
+    card = models.models.get(recipe.model)
     if card is None:
         raise CommandError(
             f"{image} was made with {recipe.model!r}, which {settings.models} does not list; add its card"
         )
+    if missing := [lora.name for lora in recipe.loras if lora.name not in models.loras]:
+        raise CommandError(
+            f"{image} was made with the LoRAs {', '.join(missing)}, which {settings.models} does not list; add them"
+        )
+    loras = tuple(Lora(lora.name, models.loras[lora.name].file, lora.weight) for lora in recipe.loras)
     with TemporaryDirectory(prefix="backlot-replay-") as folder:
         again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, recipe, read_origin(image), again))
+        made = asyncio.run(_make(settings, card, loras, recipe, again))
         return _compare(image, recipe, again, made)
 
 
-async def _make(settings: Settings, card: ModelCard, recipe: Recipe, origin: Origin | None, target: Path) -> Recipe:
+async def _make(settings: Settings, card: ModelCard, loras: tuple[Lora, ...], recipe: Recipe, target: Path) -> Recipe:
     item = protocol.Item(
         "replay",
         recipe.seed,
@@ -59,12 +66,19 @@ async def _make(settings: Settings, card: ModelCard, recipe: Recipe, origin: Ori
         colors=tuple(map(parse_color, recipe.colors)),
         palette=recipe.palette,
         deliver_flawed=True,
-        origin=origin,
     )
     order = protocol.Generate(
-        card, recipe.width, recipe.height, recipe.steps, recipe.guidance, recipe.batch_size, item, isolated=True
+        card,
+        recipe.width,
+        recipe.height,
+        recipe.steps,
+        recipe.guidance,
+        recipe.batch_size,
+        item,
+        isolated=True,
+        loras=loras,
     )
-    return await ask(settings, "replay", order, _recipe_in)
+    return await ask(settings, "replay", [order], _recipe_in)
 
 
 def _recipe_in(report: protocol.Report) -> Recipe | None:
@@ -83,7 +97,7 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
     different = np.abs(before - after)
     then, now = _flat(recipe), _flat(made)
     return Comparison(
-        identical=image.read_bytes() == again.read_bytes(),
+        identical=image.read_bytes() == _with_origin_of(image, again.read_bytes()),
         values_different=int((different > 0).sum()),
         values=different.size,
         largest_difference=int(different.max()),
@@ -93,6 +107,12 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
             if then.get(name) != now.get(name)
         },
     )
+
+
+def _with_origin_of(image: Path, png: bytes) -> bytes:
+    """Return the PNG with the origin of an image, which a saved copy has and no recipe makes."""
+    origin = read_origin(image)
+    return png if origin is None else with_origin(png, origin)
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:

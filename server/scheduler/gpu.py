@@ -187,6 +187,7 @@ class Gpu:
                 batch_size=group.batch_size,
                 item=item,
                 isolated=isolated,
+                loras=group.key.loras,
             )
         )
         if self.state is GpuState.READY:

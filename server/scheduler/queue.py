@@ -23,6 +23,8 @@ from math import ceil, inf
 import msgspec
 from sortedcontainers import SortedList
 
+from pipelines.lora import Lora
+
 
 class BatchKey(msgspec.Struct, frozen=True):
     """Images with equal keys can share slots."""
@@ -32,6 +34,8 @@ class BatchKey(msgspec.Struct, frozen=True):
     height: int
     steps: int
     guidance: float
+    #: In the order of their names.
+    loras: tuple[Lora, ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -97,10 +97,19 @@ class Scheduler:
     def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
         """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
         position = self._queue.position_behind(client_id, priority)
+        return position, self._seconds_for(position + images)
+
+    def seconds_until(self, job_id: str) -> float | None:
+        """Guess the seconds until the first waiting image of a job is there; None if none of its images waits."""
+        position = self.position(job_id)
+        return None if position is None else self._seconds_for(position + 1)
+
+    def _seconds_for(self, images: int) -> float:
+        """Guess the seconds until the first so many of those that wait are generated, after all that are in flight."""
         in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
-        rounds = -(-(in_flight + position + images) // slots)
-        return position, round(rounds * self._reports.image_seconds, 1)
+        rounds = -(-(in_flight + images) // slots)
+        return round(rounds * self._reports.image_seconds, 1)
 
     def reserve(self, images: int = 1) -> bool:
         """Hold places in the queue while their job is being committed; False if it has not so many."""

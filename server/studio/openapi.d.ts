@@ -100,6 +100,11 @@ export interface components {
             /** @description A model of GET /v1/models; null is the default */
             image_model?: string | null;
             /**
+             * @description LoRAs of the model, beside those of its card and of the brand
+             * @default []
+             */
+            loras?: components["schemas"]["LoraChoice"][];
+            /**
              * @description Any JSON object up to 16 KiB; kept and echoed
              * @default {}
              */
@@ -135,6 +140,8 @@ export interface components {
         BatchKey: {
             guidance: number;
             height: number;
+            /** @default [] */
+            loras?: components["schemas"]["Lora"][];
             model: string;
             steps: number;
             width: number;
@@ -442,6 +449,11 @@ export interface components {
             /** @description A model of GET /v1/models; null is the default */
             image_model?: string | null;
             /**
+             * @description LoRAs of the model, beside those of its card and of the brand
+             * @default []
+             */
+            loras?: components["schemas"]["LoraChoice"][];
+            /**
              * @description Any JSON object up to 16 KiB; kept and echoed
              * @default {}
              */
@@ -529,6 +541,7 @@ export interface components {
         JobView: {
             /** Format: date-time */
             created_at: string;
+            estimated_seconds: number | null;
             job_type: components["schemas"]["JobType"];
             latest_event: components["schemas"]["JobEvent"] | null;
             progress: number;
@@ -558,6 +571,37 @@ export interface components {
         LogLine: {
             file: string;
             text: string;
+        };
+        /**
+         * Lora
+         * @description A LoRA as it is ordered.
+         */
+        Lora: {
+            file: string;
+            name: string;
+            weight: number;
+        };
+        /**
+         * LoraChoice
+         * @description A LoRA as a request names it.
+         */
+        LoraChoice: {
+            /** @description One of the model's loras in GET /v1/models */
+            name: string;
+            /**
+             * @description How strongly it acts; 0 switches off one of the card or brand
+             * @default 1
+             */
+            weight?: number;
+        };
+        /**
+         * LoraView
+         * @description A LoRA that a spec may name for a model.
+         */
+        LoraView: {
+            licence: string;
+            name: string;
+            prompt: string;
         };
         /** MadeClient */
         MadeClient: {
@@ -621,6 +665,7 @@ export interface components {
             default_tier: string;
             licence: string;
             loaded: boolean;
+            loras: components["schemas"]["LoraView"][];
             name: string;
             steps: number;
             tiers: string[];
@@ -966,6 +1011,9 @@ export type JobView = components['schemas']['JobView'];
 export type KeyList = components['schemas']['KeyList'];
 export type KeyReport = components['schemas']['KeyReport'];
 export type LogLine = components['schemas']['LogLine'];
+export type Lora = components['schemas']['Lora'];
+export type LoraChoice = components['schemas']['LoraChoice'];
+export type LoraView = components['schemas']['LoraView'];
 export type MadeClient = components['schemas']['MadeClient'];
 export type MadeKey = components['schemas']['MadeKey'];
 export type ModelInMemory = components['schemas']['ModelInMemory'];

@@ -1,16 +1,12 @@
 /** What the server's codes mean to somebody who makes pictures. */
 
-import { ApiError } from "./api.js";
-import { plural } from "./dom.js";
+import { ApiError } from "./api/http.js";
 
-/** The scenes that studio-tiny knows; other models take any. */
+/** What to suggest for a model that takes any scene and mood. */
 export const SCENES = [
   "studio sweep", "marble", "wood", "fabric", "concrete", "bokeh", "beach", "window light", "podium",
 ];
-
-export const MOODS = [
-  "warm", "cool", "bright", "dark", "dramatic", "soft", "vivid", "neutral", "calm", "airy", "moody", "elegant",
-];
+export const MOODS = ["warm", "cool", "bright", "dark", "dramatic", "soft", "vivid", "neutral"];
 
 export const RATIOS = ["1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "21:9"];
 
@@ -24,6 +20,13 @@ export function ratioOf(ratio) {
 }
 
 /**
+ * `1 picture`, `2 pictures`.
+ * @param {number} count
+ * @param {string} noun
+ */
+export const plural = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+
+/**
  * Say what went wrong with a request, and what to do.
  * @param {unknown} error
  */
@@ -35,10 +38,14 @@ export function explain(error) {
       return `Not enough credits. ${error.message}. Nothing was taken.`;
     case "RATE_LIMITED":
       return `That was too many requests with this key at once. Try again ${wait}.`;
+    case "PRICE_TOO_HIGH":
+      return `The price has changed. ${error.message}. Nothing was taken; press again if you agree.`;
+    case "DISK_FULL":
+      return `The server's disk is full; nothing was charged. Try again ${wait}, and tell the operator.`;
     case "QUEUE_FULL":
       return `The queue is full; nothing was charged for what it could not take. Try again ${wait}, or wait for some jobs to end.`;
     case "OPERATION_DISABLED":
-      return "Generating backgrounds is switched off on this server at the moment. The operator can switch it on.";
+      return "This is switched off on this server at the moment. The operator can switch it on.";
     case "FORBIDDEN":
       return `This key may not do that: ${error.message}. Ask the operator for one that may.`;
     default:
@@ -48,12 +55,13 @@ export function explain(error) {
 
 /**
  * Say what is wrong with one field of a request.
- * @param {import("./api.js").Detail} detail
+ * @param {import("./api/types.js").Detail} detail
  */
 export function explainDetail({ loc, msg, type }) {
   const empty = type === "missing" || type === "too_short";
   if (empty && loc[1] === "scene_type") return "What should be in the picture? Marble, for example.";
   if (empty && loc[1] === "mood") return "How should it feel? Warm, for example.";
+  if (empty && loc[1] === "prompt") return "Say in your own words what you want to see.";
   if (loc[1] === "dominant_colors" && loc.length === 2 && type === "too_long") return "At most eight colours.";
   return msg;
 }
@@ -76,6 +84,7 @@ const REASONS = {
   pipeline_error: "The model could not make this picture. The operator finds out why in the server's log.",
   load_timeout: "The model took too long to load.",
   model_load_failed: "The model could not be loaded. The operator finds out why at /readyz.",
+  lora_unusable: "A LoRA that it names does not fit the model.",
   model_removed: "That model is no longer offered.",
   server_restarted: "The server was restarted while this ran. Try once more.",
   image_not_written: "The picture could not be finished or saved. The operator finds out why in the server's log.",
@@ -83,7 +92,7 @@ const REASONS = {
 
 /**
  * Say why a job failed.
- * @param {import("./api.js").JobEvent} event
+ * @param {import("./api/types.js").JobEvent} event
  */
 export function explainFailure({ extra, message }) {
   const reason = REASONS[extra.reason ?? ""] ?? message;
@@ -92,19 +101,23 @@ export function explainFailure({ extra, message }) {
 
 /**
  * Say what a job is doing.
- * @param {import("./api.js").JobEvent} event
+ * @param {import("./api/types.js").JobEvent} event
+ * @param {number} image  which of the job's pictures it does that with, from 1; 0 if it has only one
  */
-export function explainStage({ stage, message, extra }) {
+export function explainStage({ stage, message, extra }, image) {
+  const which = image ? `Picture ${image}: ` : "";
   switch (stage) {
     case "loading":
       if (extra.total_bytes) return message;
       return `Loading the model ${extra.model ?? ""} …`;
     case "denoising":
-      return `Step ${extra.step} of ${extra.steps}`;
+      return `${which}${image ? "step" : "Step"} ${extra.step} of ${extra.steps}`;
     case "decoding":
-      return "Developing the picture …";
+      return `${which}developing …`;
     case "evaluating":
-      return "Measuring the picture …";
+      return `${which}measuring …`;
+    case "retrying":
+      return "Starting again …";
     default:
       return message;
   }
@@ -112,7 +125,7 @@ export function explainStage({ stage, message, extra }) {
 
 /**
  * Say why nothing can be generated now; return an empty text if something can.
- * @param {import("./api.js").Readiness} state
+ * @param {import("./api/types.js").Readiness} state
  */
 export function explainReadiness(state) {
   if (state.ready) return "";
@@ -128,10 +141,42 @@ export function explainReadiness(state) {
 }
 
 /**
- * Return the name by which a job goes until the server has coined one.
- * @param {import("./api.js").Spec} spec
+ * Say how long something takes, as roughly as it is known.
+ * @param {number} seconds
  */
-export function nameOf(spec) {
-  const words = spec.display_name || `${spec.mood} ${spec.scene_type}`;
-  return words.charAt(0).toUpperCase() + words.slice(1);
+export function roughly(seconds) {
+  if (seconds < 10) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 90) return `${5 * Math.round(seconds / 5)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}
+
+/**
+ * Return the name by which a picture goes until the server has coined one.
+ * @param {import("./api/types.js").Request} request
+ */
+export function nameOf({ display_name, mood, scene_type, prompt, metadata }) {
+  const words = display_name || (scene_type ? `${mood} ${scene_type}` : (prompt ?? "Picture"));
+  return numbered(words.charAt(0).toUpperCase() + words.slice(1), metadata?.studio);
+}
+
+/**
+ * Tell the pictures of one order apart.
+ * @param {string} name
+ * @param {import("./api/types.js").Variation | undefined} variation
+ */
+export const numbered = (name, variation) => (isVariation(variation) ? `${name}, ${numberText(variation)}` : name);
+
+/** @param {import("./api/types.js").Variation} variation */
+export const numberText = ({ number, of }) => `${number} of ${of}`;
+
+/**
+ * Return whether this is the page's own note of a variation: a script may have written anything in its place.
+ * @param {unknown} found
+ * @returns {found is import("./api/types.js").Variation}
+ */
+export function isVariation(found) {
+  if (typeof found !== "object" || found === null) return false;
+  const { number, of, order } = /** @type {Record<string, unknown>} */ (found);
+  return Number.isInteger(number) && Number.isInteger(of) && typeof order === "string";
 }

@@ -173,7 +173,7 @@ class WebhookSender:
         job = await self._database.read(lambda connection: jobs.detail(connection, delivery.client_id, delivery.job_id))
         if job is None:
             raise LookupError(f"the job {delivery.job_id} is not one of client {delivery.client_id}")
-        view = views.job(job, self._linker, queue_position=None, progress=0.0)
+        view = views.job(job, self._linker, queue_position=None, estimated_seconds=None, progress=0.0)
         return msgspec.json.encode(WebhookMessage(delivery.event, delivery.occurred_at, view))
 
     async def _note(self, delivery: DueDelivery, answer: Answer) -> None:

@@ -10,6 +10,7 @@ from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType
 from server.models_file import Brand, Models
 from server.validation import Problem
+from server.workflows import loras
 from server.workflows.prompts import of_scene, of_text
 from server.workflows.spec import MAX_TEXT, GenerationSpec, length_problem
 from server.workflows.workflow import Workflow, plan
@@ -44,6 +45,8 @@ def _own_problems(values: dict[str, Any], models: Models) -> list[Problem]:
 def _resolve(spec: BackgroundSpec, models: Models) -> Plan:
     card = models.enabled[spec.image_model or models.default_model]
     brand = models.brands.get(spec.pilot_brand or "", Brand())
+    applied = loras.resolve(card, brand, {lora.name: lora.weight for lora in spec.loras}, models)
+    brand = loras.with_words(brand, applied, models)
     colors = [parse_color(color) for color in spec.dominant_colors]
     negative = spec.negative_prompt or ""
     prompt = (
@@ -51,7 +54,7 @@ def _resolve(spec: BackgroundSpec, models: Models) -> Plan:
         if spec.prompt is None
         else of_text(card, brand, spec.prompt, colors, negative)
     )
-    return plan(spec, models, JobType.BACKGROUND_GENERATOR, prompt, spec.display_name or coin_name(spec))
+    return plan(spec, models, JobType.BACKGROUND_GENERATOR, prompt, applied, spec.display_name or coin_name(spec))
 
 
 def coin_name(spec: BackgroundSpec) -> str:

@@ -10,6 +10,7 @@ from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType
 from server.models_file import Brand, Models
 from server.validation import Problem
+from server.workflows import loras
 from server.workflows.prompts import of_text
 from server.workflows.spec import MAX_TEXT, GenerationSpec, length_problem
 from server.workflows.workflow import Workflow, plan
@@ -39,9 +40,11 @@ def _own_problems(values: dict[str, Any], models: Models) -> list[Problem]:
 def _resolve(spec: ImageSpec, models: Models) -> Plan:
     card = models.enabled[spec.image_model or models.default_model]
     brand = models.brands.get(spec.pilot_brand or "", Brand())
+    applied = loras.resolve(card, brand, {lora.name: lora.weight for lora in spec.loras}, models)
+    brand = loras.with_words(brand, applied, models)
     colors = [parse_color(color) for color in spec.dominant_colors]
     prompt = of_text(card, brand, spec.prompt, colors, spec.negative_prompt or "")
-    return plan(spec, models, JobType.IMAGE_GENERATION, prompt, spec.display_name or coin_name(spec), spec.n)
+    return plan(spec, models, JobType.IMAGE_GENERATION, prompt, applied, spec.display_name or coin_name(spec), spec.n)
 
 
 def coin_name(spec: ImageSpec) -> str:

@@ -7,14 +7,18 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, Tier
 from pipelines.colors import PaletteMode, parse_color
+from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
 from server.jobs import FailureMode
-from server.models_file import Models
+from server.models_file import Brand, Models
 from server.validation import MOST_PROBLEMS, Problem
+from server.workflows import loras
+from server.workflows.loras import LoraChoice
 
 MAX_TEXT = 200
 MAX_NEGATIVE = 2000
 MAX_COLORS = 8
+MOST_LORAS = 4
 MAX_METADATA = 16 * 1024
 MAX_DEPTH = 64
 MAX_SEED = 2**53 - 1
@@ -34,6 +38,10 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             " moved onto them besides; null is the model's default"
         ),
     ] = None
+    loras: Annotated[
+        list[LoraChoice],
+        Meta(max_length=MOST_LORAS, description="LoRAs of the model, beside those of its card and of the brand"),
+    ] = []
     display_name: Annotated[str, Meta(max_length=MAX_TEXT, description="Empty: the server coins one")] = ""
     metadata: Annotated[dict[str, Any], Meta(description="Any JSON object up to 16 KiB; kept and echoed")] = {}
     image_model: Annotated[str | None, Meta(description="A model of GET /v1/models; null is the default")] = None
@@ -93,6 +101,7 @@ def common_problems(values: dict[str, Any], raw: dict[str, Any], models: Models)
         problems.append(Problem(("image_model",), "enum", message))
     else:
         problems += _card_problems(values, card)
+        problems += loras.problems_of(values.get("loras", []), card, models.brands.get(brand or "", Brand()), models)
     return problems
 
 
@@ -121,7 +130,7 @@ def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
     if tier is not None and tier not in card.limits.tiers:
         message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.limits.tiers)}"
         problems.append(Problem(("resolution",), "enum", message))
-    if values.get("negative_prompt") and not card.follows_negative_prompts:
+    if values.get("negative_prompt") and not follows_negative_prompts(card):
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"
         problems.append(Problem(("negative_prompt",), "value_error", message))
     return problems

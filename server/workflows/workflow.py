@@ -15,6 +15,7 @@ import msgspec
 from pipelines import protocol
 from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
+from pipelines.lora import Lora
 from server import metrics
 from server.disk_room import DiskRoom
 from server.errors import IdempotencyConflict, InsufficientBalance, Invalid, OperationDisabled, PriceTooHigh, QueueFull
@@ -93,7 +94,13 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
 
 
 def plan(
-    spec: GenerationSpec, models: Models, job_type: JobType, prompt: Prompt, display_name: str, count: int = 1
+    spec: GenerationSpec,
+    models: Models,
+    job_type: JobType,
+    prompt: Prompt,
+    loras: tuple[Lora, ...],
+    display_name: str,
+    count: int = 1,
 ) -> Plan:
     """Return the plan for `count` images of a checked spec; image i has the seed of the first plus i."""
     operation = models.operations[job_type]
@@ -114,6 +121,7 @@ def plan(
             brand_words=prompt.brand_words,
             colors=tuple(parse_color(color) for color in spec.dominant_colors),
             palette=spec.palette or card.sampling.palette,
+            loras=loras,
         )
         for index in range(count)
     )

@@ -459,7 +459,9 @@ def test_durable_before_202(tiny_server: Server) -> None:
 
 def test_a_waiting_job_tells_its_place(tiny_server: Server) -> None:
     ids = [tiny_server.submit(seed=seed) for seed in range(12)]
-    places = [tiny_server.job(job_id)["queue_position"] for job_id in ids]
+    jobs = [tiny_server.job(job_id) for job_id in ids]
+    assert all((job["queue_position"] is None) == (job["estimated_seconds"] is None) for job in jobs)
+    places = [job["queue_position"] for job in jobs]
     told = [place for place in places if place is not None]
     assert told == sorted(told)
     wait_for(lambda: all(tiny_server.job(job_id)["status"] == "SUCCESS" for job_id in ids), 60)

@@ -200,6 +200,30 @@ def test_filters(light_server: ServerWithoutGpu) -> None:
     assert client.get(BACKGROUNDS, params={"limit": 1, "offset": 9}).headers["x-total-count"] == "3"
 
 
+def test_filters_by_mood_and_by_color(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("painter", 1000)
+    for name, mood, colors in (
+        ("navy", "calm", ["#14254d", "ivory"]),
+        ("sky", "bright", ["skyblue"]),
+        ("none", "calm", []),
+    ):
+        made(light_server, client, display_name=name, mood=mood, dominant_colors=colors)
+
+    def names(**query: str) -> list[str]:
+        answer = client.get("/v1/catalog/backgrounds", params=query)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["X-Total-Count"] == str(len(answer.json()))
+        return [entry["spec"]["display_name"] for entry in answer.json()]
+
+    assert names(mood="calm") == ["none", "navy"]
+    assert names(color="#2456c4") == ["sky", "navy"]
+    assert names(color="blue", mood="calm") == ["navy"]
+    assert names(color="red") == []
+    refused = client.get("/v1/catalog/backgrounds", params={"color": "bluish"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["query", "color"]
+
+
 def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
     client = light_server.new_client("photographer", 1000)
     accepted = client.post("/v1/image-generation", json={"prompt": "A blue vase", "n": 3, "seed": 5}).json()
@@ -234,7 +258,7 @@ def test_an_archive(light_server: ServerWithoutGpu, client: httpx.Client) -> Non
     pictures = ["Marble.png", "marble (2).png", "a-b- -c-.png", "背景.png"]
     assert archive.namelist() == [*pictures, "specs.csv"]
     for name, entry in zip(pictures, entries, strict=True):
-        assert archive.read(name) == httpx.get(entry["image_url"]).content
+        assert archive.read(name) == httpx.get(f"{entry['image_url']}&save=true").content
     rows = list(csv.DictReader(io.StringIO(archive.read("specs.csv").decode("utf-8-sig"))))
     assert [row["file"] for row in rows] == pictures
     assert [row["display_name"] for row in rows] == names
@@ -280,7 +304,7 @@ def test_a_file_leads_back_to_its_job(light_server: ServerWithoutGpu, client: ht
     entry = made(light_server, client, display_name="Warm marble", mood="very warm")
     job_id = entry["generation_job_public_id"]
     file = tmp_path / "renamed by somebody.png"
-    file.write_bytes(httpx.get(entry["image_url"]).content)
+    file.write_bytes(httpx.get(f"{entry['image_url']}&save=true").content)
     with Image.open(file) as image:
         texts: dict[str, str] = getattr(image, "text", {})
     assert msgspec.json.decode(str(texts["backlot-origin"]).encode()) == {

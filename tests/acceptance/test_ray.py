@@ -12,8 +12,8 @@ from tests.support.files import models_file
 from tests.support.ray_cluster import RayCluster
 from tests.support.server import Server, wait_for
 
-#: About half a second an image, so that a box is gone in the middle of a batch.
-STEPS = 60
+#: Some tenths of a second an image, so that a box is gone in the middle of a batch.
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Serv
     assert all(generated.values()), generated
 
     # A box is gone in the middle of a batch, and another one joins.
-    job_ids = [server.submit(seed=5) for _ in range(12)]
+    job_ids = [server.submit(seed=5) for _ in range(9)]
     wait_for(lambda: in_flight(server, "two") > 0, 20)
     cluster.kill("two")
     cluster.add("four")
@@ -82,7 +82,7 @@ def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Serv
     server.stop(signal.SIGKILL)
     server.start(wait_ready=False)
     all_succeed_with_the_same_pixels(server, job_ids)
-    assert server.credits() == {"balance": 1000 - 24 * 5, "granted": 1000, "spent": 24 * 5, "refunded": 0}
+    assert server.credits() == {"balance": 1000 - 21 * 5, "granted": 1000, "spent": 21 * 5, "refunded": 0}
     wait_for(lambda: set(models(server)) == {"one/cpu", "three/cpu", "four/cpu"}, 60)
 
     # A stop in good order is quick.

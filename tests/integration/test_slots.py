@@ -20,6 +20,7 @@ from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.loras import Loras
 from server.models_file import load_models
 from tests.support import tiny
 from tests.support.server import ROOT
@@ -51,6 +52,7 @@ def model_of(make: Maker, traced: TracedCalls | None = None, **card: Any) -> Loa
         ModelCard.from_flat(name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, **settings),
         "-",
         pipeline,
+        Loras(pipeline, traced=False),
         Findings(traced),
     )
 

@@ -13,6 +13,9 @@ from pipelines import protocol
 from pipelines.output.png import Pixels, write_png
 from pipelines.recipe import Recipe
 
+#: What a picture is all over if no colours were asked for.
+GREY = (128, 128, 128)
+
 
 class FakeProcess:
     """The server's end of a GPU process that is not there."""
@@ -94,10 +97,10 @@ class FakeProcess:
         self._on_exit(status)
 
     def generate(self, image_id: str) -> None:
-        """Generate an image that was ordered: let it leave its slot, write a file, and report it."""
+        """Generate an image that was ordered: let it leave its slot, write a picture of one colour, and report it."""
         order = next(order for order in reversed(self.ordered) if order.item.image_id == image_id)
         self.report(protocol.LeftSlot(image_id))
-        write_png(Path(order.item.path), _plain(order), recipe_of(order), order.item.origin)
+        write_png(Path(order.item.path), _plain(order), recipe_of(order))
         timings = {"denoising_s": 1.0, "decoding_s": 0.5, "finishing_s": 0.1}
         self.report(protocol.Generated(image_id, recipe_of(order), None, None, timings))
 

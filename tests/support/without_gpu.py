@@ -17,7 +17,8 @@ from tests.support.fake_process import FakeProcess
 class QuickProcess(FakeProcess):
     """Is up at once, and generates every image a moment after it was ordered.
 
-    One whose prompt says `endless` never ends, one whose prompt says `broken` fails, and one that is `deaf` too hears no cancel.
+    One whose prompt says `endless` stays at half of its steps, one whose prompt says `broken` fails, and one that is `deaf`
+    too hears no cancel.
     """
 
     #: Steps so far.
@@ -45,15 +46,17 @@ class QuickProcess(FakeProcess):
                 message = "the fake breaks as asked"
                 failed = protocol.Failed(item.image_id, FailureReason.PIPELINE_ERROR, message, Fault.MACHINE)
                 loop.call_later(0.05, self.report, failed)
-            case protocol.Generate(item=item, steps=steps) if "endless" not in item.prompt:
-                loop.call_later(0.02, self._denoise, item.image_id, steps)
+            case protocol.Generate(item=item, steps=steps) if "endless" in item.prompt:
+                loop.call_later(0.02, self._denoise, item.image_id, max(1, steps // 2), steps)
+            case protocol.Generate(item=item, steps=steps):
+                loop.call_later(0.02, self._denoise, item.image_id, steps, steps)
                 loop.call_later(0.05, self.generate, item.image_id)
             case protocol.Cancel(image_id=image_id) if image_id not in self._deaf:
                 loop.call_soon(self.report, protocol.Cancelled(image_id))
 
-    def _denoise(self, image_id: str, steps: int) -> None:
+    def _denoise(self, image_id: str, done_steps: int, steps: int) -> None:
         done = []
-        for step in range(1, steps + 1):
+        for step in range(1, done_steps + 1):
             self._calls += 1
             done.append(protocol.Step(image_id, step, time.time(), self._calls))
         self.report(protocol.Steps(tuple(done), steps))

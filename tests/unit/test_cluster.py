@@ -76,5 +76,7 @@ def test_boxes_are_the_nodes_that_are_alive_and_lend_something() -> None:
         return {"NodeID": f"id-{name}", "NodeName": name, "Alive": alive, "Resources": resources}
 
     unnamed = {**node(""), "NodeManagerAddress": "10.0.0.7", "Resources": {"CPU": 4.0}}
-    found = boxes_of([node("head"), node("two", GPU=2.0, CPU=8.0), node("gone", alive=False, GPU=1.0), unnamed])
-    assert found == [Box("id-two", "two", 2, 8), Box("id-", "10.0.0.7", 0, 4)]
+    nodes = [node("head"), node("two", GPU=2.0, CPU=8.0), node("gone", alive=False, GPU=1.0), unnamed]
+    assert boxes_of(nodes, "id-head") == [Box("id-two", "two", 2, 8), Box("id-", "10.0.0.7", 0, 4)]
+    # Without its own node the server can order nothing of the others.
+    assert boxes_of(nodes, "id-gone") is None

@@ -49,7 +49,7 @@ from backlot_client.errors import (
     WaitTimeout,
 )
 from backlot_client.retries import Retries
-from backlot_client.spec import BackgroundSpec, GenerationSpec, ImageSpec
+from backlot_client.spec import BackgroundSpec, GenerationSpec, ImageSpec, Lora
 
 __all__ = [
     "Accepted",
@@ -78,6 +78,7 @@ __all__ = [
     "JobPage",
     "JobStatus",
     "JobSummary",
+    "Lora",
     "Model",
     "NotConfigured",
     "NotFound",

@@ -107,6 +107,8 @@ class Job(msgspec.Struct, frozen=True):
     latest_event: JobEvent | None
     #: How many jobs go before this one; None once it has started.
     queue_position: int | None = None
+    #: The server's guess; None once it has started, and from a server that does not tell.
+    estimated_seconds: float | None = None
     #: 0–1.
     progress: float | None = None
 

@@ -5,6 +5,13 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 
+class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An adapter from the server's models file, with the strength it is applied at (-2 to 2)."""
+
+    name: str
+    weight: float = 1.0
+
+
 class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The fields of every spec. A field left at its default is not sent."""
 
@@ -33,6 +40,8 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     pilot_brand: str | None = None
     #: What the picture must not show. At most 2,000 characters.
     negative_prompt: str | None = None
+    #: At most 4.
+    loras: list[Lora] = []
     #: How the colours reach the picture: by words of the `prompt` alone, or besides by a `match` of the finished picture.
     palette: Literal["prompt", "match"] | None = None
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from backlot_client import BackgroundSpec
+from backlot_client import BackgroundSpec, Lora
 from backlot_client.batch.table import Row, TableError, read_rows
 
 
@@ -22,9 +22,9 @@ def problems_of(folder: Path, text: str, name: str = "batch.csv") -> list[str]:
 
 def test_a_csv_file(tmp_path: Path) -> None:
     text = (
-        "scene_type,mood,dominant_colors,seed,eval_enabled,metadata,metadata.shot\r\n"
-        '"marble, veined",warm,"ivory, #fff navy",7,true,"{""take"": 2}",s010\r\n'
-        ",,,,,,\r\n"
+        "scene_type,mood,dominant_colors,seed,eval_enabled,metadata,metadata.shot,loras\r\n"
+        '"marble, veined",warm,"ivory, #fff navy",7,true,"{""take"": 2}",s010,"[{""name"": ""grain"", ""weight"": 0.5}]"\r\n'
+        ",,,,,,,\r\n"
         "wood,cool\r\n"
     )
     first, second = rows_of(tmp_path, text)
@@ -35,6 +35,7 @@ def test_a_csv_file(tmp_path: Path) -> None:
         seed=7,
         eval_enabled=True,
         metadata={"take": 2, "shot": "s010"},
+        loras=[Lora("grain", 0.5)],
     )
     assert second.spec == BackgroundSpec(scene_type="wood", mood="cool")
     assert (first.number, second.number) == (1, 2)

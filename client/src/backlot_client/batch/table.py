@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from backlot_client.spec import BackgroundSpec
+from backlot_client.spec import BackgroundSpec, Lora
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(BackgroundSpec)}
 #: `metadata.shot` is the entry `shot` of the metadata.
@@ -141,6 +141,8 @@ def _value(name: str, cell: str) -> Any:
             return [color for color in re.split(r"[\s,;|]+", cell) if color]
         if name == "metadata":
             return msgspec.json.decode(cell, type=dict[str, Any])
+        if name == "loras":
+            return msgspec.json.decode(cell, type=list[Lora])
         return msgspec.convert(cell, kind, strict=False)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise msgspec.ValidationError(f"{name} {cell!r}: {error}") from error

@@ -1,0 +1,137 @@
+"""The LoRAs of one loaded model: read once, then switched on and off beside its weights, which stay as they are."""
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.denoising.joining import Findings
+from pipelines.denoising.traced_calls import TracedCalls
+from pipelines.lora import AppliedLora, Lora
+from pipelines.worker.torch_errors import is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+#: LoRAs that stay in memory with a model; the least recently used one makes room.
+KEPT = 8
+#: Keys that a message names.
+_NAMED = 3
+
+
+class LoraUnusable(Exception):
+    """A LoRA cannot be applied to the model; the message names its file and says why."""
+
+
+class Loras:
+    """Puts sets of LoRAs on a diffusers pipeline by peft, and keeps what was found out about the denoiser with each set."""
+
+    def __init__(self, pipeline: Any, *, traced: bool) -> None:
+        """Take the pipeline; if `traced`, its denoiser calls may be traced."""
+        self._pipeline, self._traced = pipeline, traced
+        #: The adapters in the pipeline, least recently used first.
+        self._adapters: OrderedDict[str, None] = OrderedDict()
+        #: By the names and strengths of the adapters that are on.
+        self._findings: OrderedDict[tuple[tuple[str, float], ...], Findings] = OrderedDict()
+
+    def apply(self, loras: Sequence[Lora]) -> tuple[Findings, tuple[AppliedLora, ...]]:
+        """Let exactly these LoRAs act from the next call on; return the findings with them, and what a recipe tells.
+
+        Raises LoraUnusable, and torch's error if memory runs out; then none acts.
+        """
+        applied = tuple(AppliedLora(lora.name, lora.weight, _digest(lora)) for lora in loras)
+        names = [_adapter_name(lora) for lora in applied]
+        if self._adapters:
+            self._pipeline.disable_lora()
+        for lora, name in zip(loras, names, strict=True):
+            if name not in self._adapters:
+                self._make_room(beside=names)
+                self._read(lora, name)
+            self._adapters[name] = None
+            self._adapters.move_to_end(name)
+        if names:
+            self._pipeline.enable_lora()
+            self._pipeline.set_adapters(names, [lora.weight for lora in loras])
+        return self._findings_of(tuple(zip(names, (lora.weight for lora in loras), strict=True))), applied
+
+    def _read(self, lora: Lora, name: str) -> None:
+        if not hasattr(self._pipeline, "load_lora_weights"):
+            raise LoraUnusable(f"{type(self._pipeline).__name__} takes no LoRA, so {lora.name} cannot be applied")
+        try:
+            found = self._pipeline.lora_state_dict(lora.file, use_safetensors=True)
+            wanted: dict[str, Any] = found[0] if isinstance(found, tuple) else found
+            self._pipeline.load_lora_weights(lora.file, adapter_name=name, use_safetensors=True)
+        except Exception as error:
+            self._forget(name)
+            if is_out_of_memory(error):
+                raise
+            raise LoraUnusable(
+                f"The LoRA {lora.name} does not fit {type(self._pipeline).__name__}: {lora.file}"
+                f" ({type(error).__name__}: {error})"
+            ) from error
+        taken = sum(f".{name}." in key for part in _parts(self._pipeline) for key, _ in part.named_parameters())
+        if taken < len(wanted):
+            # diffusers leaves out the keys for which the model has no place, and only warns.
+            self._forget(name)
+            log.error("%s: of %d keys, %d have a place in the model: %s", lora.file, len(wanted), taken, sorted(wanted))
+            raise LoraUnusable(
+                f"The LoRA {lora.name} does not fit {type(self._pipeline).__name__}: of the {len(wanted)} weights in"
+                f" {lora.file}, such as {', '.join(sorted(wanted)[:_NAMED])}, only {taken} have a place in the model"
+            )
+
+    def _make_room(self, beside: Sequence[str]) -> None:
+        while len(self._adapters) >= KEPT:
+            oldest = next((name for name in self._adapters if name not in beside), None)
+            if oldest is None:
+                return
+            self._forget(oldest)
+
+    def _forget(self, name: str) -> None:
+        """Take an adapter out of the pipeline, whole or half read."""
+        if any(name in getattr(part, "peft_config", {}) for part in _parts(self._pipeline)):
+            self._pipeline.delete_adapters(name)
+        self._adapters.pop(name, None)
+        self._findings = OrderedDict(
+            (applied, findings)
+            for applied, findings in self._findings.items()
+            if name not in [adapter for adapter, _ in applied]
+        )
+
+    def _findings_of(self, applied: tuple[tuple[str, float], ...]) -> Findings:
+        """Return the findings of a set; those of the model alone are always kept, and of the sets the last KEPT."""
+        if applied not in self._findings:
+            self._findings[applied] = Findings(TracedCalls() if self._traced else None)
+        self._findings.move_to_end(applied)
+        sets = [key for key in self._findings if key]
+        if len(sets) > KEPT:
+            del self._findings[sets[0]]
+        return self._findings[applied]
+
+
+def _parts(pipeline: Any) -> list[torch.nn.Module]:
+    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+
+
+def _adapter_name(lora: AppliedLora) -> str:
+    """Return the name of an adapter, which torch uses as that of a module: it may have no dots."""
+    return hashlib.sha256(f"{lora.name} {lora.digest}".encode()).hexdigest()[:16]
+
+
+def _digest(lora: Lora) -> str:
+    path = Path(lora.file)
+    try:
+        status = path.stat()
+        return _digest_of(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise LoraUnusable(f"The LoRA {lora.name} cannot be read: {error}") from error
+
+
+@cache
+def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
+    """Return the digest of a file that has not changed since it was this large and this old."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,32 @@
+"""`[loras.NAME]` of models.toml: the LoRAs that cards, brands and requests may name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from safetensors import SafetensorError, safe_open
+
+
+class LoraTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One LoRA."""
+
+    #: The safetensors file, relative to models.toml; absolute once it was read.
+    file: Annotated[str, Meta(min_length=1)]
+    #: The models that it was trained for.
+    models: Annotated[tuple[str, ...], Meta(min_length=1)]
+    #: Words that bring out what it learnt; they are added to the prompts of its images.
+    prompt: str = ""
+    licence: str = ""
+
+
+def file_problem(path: Path) -> str | None:
+    """Return why a file cannot be a LoRA; None if its header says that it may be one."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+    except (OSError, SafetensorError, ValueError) as error:
+        return f"{path} cannot be read as a safetensors file: {error}"
+    if not any("lora" in name.lower() or ".lokr_" in name for name in names):
+        return f"{path} is not a LoRA: its weights are {', '.join(names[:3]) or 'none'}; a whole model is a card of its own"
+    return None

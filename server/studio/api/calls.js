@@ -1,0 +1,163 @@
+/** The server's API as functions. They throw ApiError for an error that the server tells, and Unreachable if nobody answers. */
+
+import { Unreachable, ask, ofThisHost, read, send, withQuery, write, writeFor } from "./http.js";
+
+/**
+ * @typedef {import("./types.js").Entry} Entry
+ * @typedef {import("./types.js").Job} Job
+ * @typedef {import("./types.js").Kind} Kind
+ * @typedef {import("./types.js").Request} Request
+ * @typedef {"background-generator" | "image-generation"} Workflow
+ *
+ * @typedef {{q?: string, scene_type?: string, mood?: string, color?: string, model?: string, favourite?: boolean | null,
+ *   status?: "active" | "archived", created_after?: string | null, created_before?: string | null}} EntryQuery
+ */
+
+/** Milliseconds before each further try of a submission that nobody answered. */
+const TRIES_AFTER_MS = [1000, 3000];
+/** Jobs that one request reads at most. */
+export const MOST_JOBS = 200;
+
+const encode = encodeURIComponent;
+
+// ── the server and the client ────────────────────────────────────────────────────────────────────────────────────────
+
+/** @returns {Promise<import("./types.js").Readiness>} */
+export const readiness = async () => (await send("/readyz")).json();
+
+/** @returns {Promise<import("./types.js").Model[]>} */
+export const models = async () => (await read("/v1/models")).models;
+
+/** @returns {Promise<import("./types.js").Operation[]>} */
+export const operations = async () => (await read("/v1/operations")).operations;
+
+/** @returns {Promise<import("./types.js").Totals>} */
+export const credits = () => read("/v1/credits");
+
+/**
+ * @param {string} since  a time
+ * @returns {Promise<import("./types.js").Usage>}
+ */
+export const usage = (since) => read(withQuery("/v1/usage", { since }));
+
+/**
+ * @param {number} limit
+ * @returns {Promise<import("./types.js").TransactionPage>}
+ */
+export const transactions = (limit) => read(withQuery("/v1/transactions", { limit }));
+
+// ── generating ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Ask what a request would cost, when it would be there and how it is understood. Nothing is made or taken.
+ * @param {Workflow} workflow
+ * @param {Request} spec
+ * @returns {Promise<import("./types.js").Estimate>}
+ */
+export const estimate = (workflow, spec) => write("POST", `/v1/${workflow}?dry_run=true`, spec);
+
+/**
+ * Ask for pictures. If nobody answers, the request is sent again; because of its idempotency key it is paid for once.
+ * @param {Workflow} workflow
+ * @param {Request} spec
+ * @param {number} most  credits that it may cost
+ * @returns {Promise<import("./types.js").Accepted>}
+ */
+export async function generate(workflow, spec, most) {
+  const headers = { "Idempotency-Key": randomId(), "Max-Credits": String(most) };
+  for (const pause of TRIES_AFTER_MS) {
+    try {
+      return await write("POST", `/v1/${workflow}`, spec, headers);
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return write("POST", `/v1/${workflow}`, spec, headers);
+}
+
+/** Return a random id. `crypto.randomUUID` is missing if the page came over plain HTTP from another machine. */
+export function randomId() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Return whole jobs, newest first.
+ * @param {{status?: string, ids?: readonly string[], created_after?: string, limit?: number}} only
+ * @returns {Promise<Job[]>}
+ */
+export const jobs = async (only) => (await read(withQuery("/v1/jobs", { expand: "result", ...only }))).jobs;
+
+/**
+ * @param {string} id
+ * @returns {Promise<Job>}
+ */
+export const job = (id) => read(`/v1/jobs/${encode(id)}`);
+
+/**
+ * @param {string} id
+ * @returns {Promise<Job>}
+ */
+export const cancel = (id) => write("POST", `/v1/jobs/${encode(id)}/cancel`);
+
+// ── the catalogue ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Return entries, newest first, and how many there are of this kind for this query.
+ * @param {Kind} kind
+ * @param {EntryQuery} query
+ * @param {number} limit
+ * @param {number} offset
+ * @returns {Promise<{entries: Entry[], total: number}>}
+ */
+export async function entries(kind, query, limit, offset) {
+  const response = await ask(withQuery(`/v1/catalog/${kind}`, { ...query, limit, offset }));
+  const found = await response.json();
+  return { entries: found.map(ofKind(kind)), total: Number(response.headers.get("X-Total-Count")) };
+}
+
+/**
+ * @param {Kind} kind
+ * @param {string} id
+ * @returns {Promise<Entry>}
+ */
+export const entry = async (kind, id) => ofKind(kind)(await read(`/v1/catalog/${kind}/${encode(id)}`));
+
+/**
+ * @param {Entry} entry
+ * @param {{status?: "active" | "archived", display_name?: string, favourite?: boolean}} change
+ * @returns {Promise<Entry>}
+ */
+export const changeEntry = async ({ kind, public_id }, change) =>
+  ofKind(kind)(await write("PATCH", `/v1/catalog/${kind}/${encode(public_id)}`, change));
+
+/**
+ * Delete an entry and its file, even if the page is being closed.
+ * @param {Entry} entry
+ */
+export const deleteEntry = ({ kind, public_id }) =>
+  ask(`/v1/catalog/${kind}/${encode(public_id)}`, { method: "DELETE", keepalive: true });
+
+/**
+ * Return the pictures of these entries as one zip file.
+ * @param {readonly string[]} public_ids
+ */
+export const archive = async (public_ids) =>
+  (await writeFor("POST", "/v1/catalog/archive.zip", { public_ids })).blob();
+
+/**
+ * Return an entry's picture: the PNG that is on the server.
+ * @param {Entry} entry
+ */
+export async function picture({ kind, public_id }) {
+  return (await ask(ofThisHost((await entry(kind, public_id)).image_url))).blob();
+}
+
+/**
+ * @param {Kind} kind
+ * @returns {(told: Entry) => Entry}  what the server tells of an entry, with its kind
+ */
+const ofKind = (kind) => (told) => ({ ...told, kind });

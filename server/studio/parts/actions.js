@@ -1,0 +1,123 @@
+/** What can be done with one picture. */
+
+import * as calls from "../api/calls.js";
+import { ofThisHost } from "../api/http.js";
+import { closePicture, linkTo } from "../state/address.js";
+import { fill } from "../state/draft.js";
+import { NotSent, sendOne } from "../state/order.js";
+import { models } from "../state/session.js";
+import { favour, move, remove } from "../state/selection.js";
+import { tell } from "../state/toasts.js";
+import { html, useEffect, useState } from "../view.js";
+import { explain, plural } from "../words.js";
+import { openComposer } from "./composer.js";
+import { Icon } from "./icon.js";
+import { copy, fileName, save } from "./save.js";
+
+/**
+ * @typedef {import("../api/types.js").Entry} Entry
+ * @typedef {import("../api/types.js").Job} Job
+ */
+
+/** @param {{entry: Entry, job: Job | null}} props */
+export function Actions({ entry, job }) {
+  const isArchived = entry.status === "archived";
+  const larger = job && largerTier(entry.model, job.request.resolution);
+  /** @param {() => void} work */
+  const andClose = (work) => async () => {
+    await closePicture();
+    work();
+  };
+  /** @param {Partial<import("../api/types.js").Request>} changes */
+  const use = (changes) => {
+    if (!job) return;
+    fill({ ...job.request, image_model: entry.model, seed: entry.seed, ...changes });
+    openComposer();
+  };
+  return html`
+    <div class="actions">
+      <button type="button" class="primary" disabled=${!job} onClick=${andClose(() => use({}))}>Use as it was</button>
+      <${Vary} entry=${entry} job=${job} />
+      ${larger &&
+      html`<button type="button" onClick=${andClose(() => use({ resolution: larger }))}>Make it larger, ${larger}</button>`}
+      <a class="button" href=${ofThisHost(entry.image_url)} download=${fileName(entry)} onClick=${download(entry)}>
+        <${Icon} name="download" />Download
+      </a>
+      <button type="button" onClick=${(/** @type {{currentTarget: HTMLElement}} */ event) => void copyLink(entry, event.currentTarget)}>
+        <${Icon} name="link" />Copy link
+      </button>
+      <button type="button" class="toggle" aria-pressed=${entry.favourite} onClick=${() => void favour([entry], !entry.favourite)}>
+        <${Icon} name="star" />Favourite
+      </button>
+      <button type="button" onClick=${andClose(() => void move([entry], isArchived ? "active" : "archived"))}>
+        <${Icon} name="archive" />${isArchived ? "Unarchive" : "Archive"}
+      </button>
+      <button type="button" onClick=${andClose(() => remove([entry]))}><${Icon} name="trash" />Delete</button>
+    </div>
+  `;
+}
+
+/**
+ * Return the tier above the one that a picture was made in, if its model offers one.
+ * @param {string} name
+ * @param {string | null | undefined} tier
+ */
+function largerTier(name, tier) {
+  const model = models.value.find((offered) => offered.name === name);
+  const tiers = [...(model?.tiers ?? [])].sort((a, b) => parseFloat(a) - parseFloat(b));
+  const now = parseFloat(tier ?? model?.default_tier ?? "");
+  return tiers.find((offered) => parseFloat(offered) > now) ?? null;
+}
+
+/** Ask for one more like this, with another seed, for the price that the button says. @param {{entry: Entry, job: Job | null}} props */
+function Vary({ entry, job }) {
+  const [cost, setCost] = useState(/** @type {number | null} */ (null));
+  const [isSending, setSending] = useState(false);
+  const workflow = entry.kind === "images" ? "image-generation" : "background-generator";
+  const request = job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) };
+  const readCost = () => {
+    setCost(null);
+    if (request) calls.estimate(workflow, request).then((found) => setCost(found.credits_cost), () => setCost(null));
+  };
+  useEffect(readCost, [job?.public_id]);
+  const onClick = async () => {
+    if (!request || cost === null) return;
+    setSending(true);
+    try {
+      await sendOne(workflow, request, cost);
+      tell("One more is on its way: it is in the row behind this picture.");
+    } catch (error) {
+      if (error instanceof NotSent) readCost();
+      tell(explain(error), { wrong: true });
+    } finally {
+      setSending(false);
+    }
+  };
+  return html`
+    <button type="button" disabled=${cost === null || isSending} title="The same settings with another seed" onClick=${onClick}>
+      <${Icon} name="vary" />Vary ${cost !== null && html`<small>${plural(cost, "credit")}</small>`}
+    </button>
+  `;
+}
+
+/**
+ * Save the picture by a fresh link: the one on the page may have expired.
+ * @param {Entry} entry
+ */
+const download = (entry) => async (/** @type {Event} */ event) => {
+  event.preventDefault();
+  await calls.picture(entry).then(
+    (blob) => save(blob, fileName(entry)),
+    (error) => tell(explain(error), { wrong: true }),
+  );
+};
+
+/**
+ * @param {Entry} entry
+ * @param {HTMLElement} button
+ */
+async function copyLink(entry, button) {
+  const link = linkTo(entry.public_id);
+  const done = "The link is on the clipboard. It opens for everybody who has a key of this client.";
+  tell((await copy(link, button)) ? done : `This browser did not allow it. The link is ${link}`);
+}

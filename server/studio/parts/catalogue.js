@@ -1,0 +1,78 @@
+/** The catalogue: its filters or what to do with the selection, and the pictures. */
+
+import { NO_FILTERS, filter, filters } from "../state/address.js";
+import { entries, isRead, problem, readAgain, total } from "../state/catalogue.js";
+import { fill } from "../state/draft.js";
+import { tasks } from "../state/jobs.js";
+import { isSelecting } from "../state/selection.js";
+import { html } from "../view.js";
+import { nameOf } from "../words.js";
+import { openComposer } from "./composer.js";
+import { Filters, isFiltered } from "./filters.js";
+import { Grid } from "./grid.js";
+import { SelectionBar } from "./selection_bar.js";
+
+/** What a newcomer may start from. @type {import("../api/types.js").Request[]} */
+const IDEAS = [
+  { scene_type: "marble", mood: "warm", dominant_colors: ["#f1e6d2", "#c9a66b"], aspect_ratio: "4:3" },
+  { scene_type: "podium", mood: "soft", dominant_colors: ["#d9c2bd", "#f3ebe7"], aspect_ratio: "4:5" },
+  { scene_type: "beach", mood: "bright", dominant_colors: ["#7fb3c8", "#e8d8b8"], aspect_ratio: "16:9" },
+  { scene_type: "concrete", mood: "dramatic", dominant_colors: ["#4a4d52"], aspect_ratio: "1:1" },
+];
+
+export function Catalogue() {
+  const isEmpty = isRead.value && entries.value.length === 0;
+  return html`
+    <section class="catalogue" id="pictures" tabindex="-1" aria-labelledby="catalogue-title">
+      <div class="toolbar">
+        <div class="heading">
+          <h2 id="catalogue-title">
+            ${filters.value.archived ? "Archive " : "Catalogue "}
+            ${isRead.value && html`<span class="count">${total.value.toLocaleString()}</span>`}
+          </h2>
+        </div>
+        ${isSelecting.value ? html`<${SelectionBar} />` : html`<${Filters} />`}
+      </div>
+      ${problem.value &&
+      html`<p class="problem" role="alert">
+        ${problem.value} <button type="button" class="small" onClick=${() => void readAgain()}>Try again</button>
+      </p>`}
+      ${isEmpty ? html`<${Empty} />` : html`<${Grid} />`}
+    </section>
+  `;
+}
+
+function Empty() {
+  if (isFiltered(filters.value)) return html`<${NothingFound} />`;
+  // While a first picture is being made, its row says enough.
+  if (tasks.value.length) return null;
+  return html`
+    <div class="empty">
+      <h3>Nothing here yet</h3>
+      <p>Say what you want to see and press <b>Generate</b>. The picture stays here with its settings. Or start from one of these:</p>
+      <div class="ideas">${IDEAS.map((idea) => html`<${Idea} idea=${idea} />`)}</div>
+    </div>
+  `;
+}
+
+/** @param {{idea: import("../api/types.js").Request}} props */
+function Idea({ idea }) {
+  const onUse = () => {
+    fill(idea);
+    openComposer();
+  };
+  return html`
+    <button type="button" onClick=${onUse}>
+      ${idea.dominant_colors?.map((color) => html`<span class="patch" style=${{ background: color }}></span>`)}
+      ${nameOf(idea)} <small>${idea.aspect_ratio}</small>
+    </button>
+  `;
+}
+
+const NothingFound = () => html`
+  <div class="empty">
+    <h3>Nothing fits</h3>
+    <p>No picture is like that${filters.value.archived ? " in the archive" : ""}.</p>
+    <button type="button" onClick=${() => filter(NO_FILTERS)}>Show everything</button>
+  </div>
+`;

@@ -1,0 +1,131 @@
+/** Two pictures side by side, with what differs between them. */
+
+import { address, closePicture, openPicture } from "../state/address.js";
+import { entryWith, find } from "../state/catalogue.js";
+import { favour } from "../state/selection.js";
+import { html, useEffect, useRef, useState } from "../view.js";
+import { explain } from "../words.js";
+import { Swatches } from "./facts.js";
+import { Icon } from "./icon.js";
+import { Picture } from "./picture.js";
+import { Zooms, sizeOf, zoom } from "./stage.js";
+import { labelOf } from "./tile.js";
+import { Toasts } from "./toasts.js";
+
+/** @typedef {import("../api/types.js").Entry} Entry */
+
+export function Compare() {
+  const { compare } = address.value;
+  return compare.length === 2 ? html`<${Dialog} ids=${compare} />` : null;
+}
+
+/** @param {{ids: string[]}} props */
+function Dialog({ ids }) {
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const [found, setFound] = useState(/** @type {Entry[]} */ ([]));
+  const [problem, say] = useState("");
+  useEffect(() => {
+    dialog.current?.showModal();
+    dialog.current?.focus();
+  }, []);
+  useEffect(() => void Promise.all(ids.map(find)).then(setFound, (error) => say(explain(error))), [ids.join()]);
+  /** @param {Event} event */
+  const onCancel = (event) => {
+    event.preventDefault();
+    void closePicture();
+  };
+  const [one, other] = found.map((entry) => entryWith(entry.public_id) ?? entry);
+  return html`
+    <dialog class="compare" tabindex="-1" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
+      <div class="heading">
+        <h2 id="compare-title">Compare</h2>
+        <${Zooms} />
+        <button type="button" class="quiet square" aria-label="Close" title="Close (Esc)" onClick=${closePicture}>
+          <${Icon} name="close" />
+        </button>
+      </div>
+      ${problem && html`<p class="problem">${problem}</p>`}
+      ${one && other && html`<${Pair} one=${one} other=${other} /><${Differences} one=${one} other=${other} />`}
+      <${Toasts} />
+    </dialog>
+  `;
+}
+
+/** @param {{one: Entry, other: Entry}} props */
+function Pair({ one, other }) {
+  const box = useRef(/** @type {HTMLDivElement | null} */ (null));
+  /** Show the same part of both. @param {{currentTarget: HTMLElement}} event */
+  const onScroll = ({ currentTarget: moved }) => {
+    for (const holder of box.current?.querySelectorAll(".holder") ?? []) {
+      if (holder !== moved) holder.scrollTo({ left: moved.scrollLeft, top: moved.scrollTop, behavior: "instant" });
+    }
+  };
+  return html`
+    <div class="pair" ref=${box}>
+      ${[one, other].map(
+        (entry) => html`
+          <figure class=${`stage ${zoom.value}`}>
+            <div class="holder" tabindex=${zoom.value === "1" || zoom.value === "2" ? 0 : undefined} onScroll=${onScroll}>
+              <${Picture} entry=${entry} size="whole" alt=${labelOf(entry)} style=${sizeOf(entry)} />
+            </div>
+            <figcaption>
+              <button type="button" class="quiet name" title="Open" onClick=${() => openPicture(entry.public_id)}>
+                ${labelOf(entry)}
+              </button>
+              <button
+                type="button"
+                class="star square"
+                aria-label=${`Favourite ${labelOf(entry)}`}
+                aria-pressed=${entry.favourite}
+                onClick=${() => void favour([entry], !entry.favourite)}
+              >
+                <${Icon} name="star" />
+              </button>
+            </figcaption>
+          </figure>
+        `,
+      )}
+    </div>
+  `;
+}
+
+/** @type {[string, (entry: Entry) => string][]} */
+const FACTS = [
+  ["Scene", (entry) => entry.spec.scene_type ?? ""],
+  ["Mood", (entry) => entry.spec.mood ?? ""],
+  ["Prompt", (entry) => entry.spec.prompt ?? ""],
+  ["Colours", (entry) => (entry.spec.dominant_colors ?? []).join(" ")],
+  ["Seed", (entry) => String(entry.seed)],
+  ["Model", (entry) => entry.model],
+  ["Size", (entry) => `${entry.width} × ${entry.height}`],
+  ["Made", (entry) => new Date(entry.created_at).toLocaleString()],
+];
+
+/** @param {{one: Entry, other: Entry}} props */
+function Differences({ one, other }) {
+  const differing = FACTS.filter(([, valueOf]) => valueOf(one) !== valueOf(other));
+  return html`
+    <table>
+      <caption class="unseen">What differs</caption>
+      <tbody>
+        ${differing.map(
+          ([name, valueOf]) => html`
+            <tr>
+              <td>${valueIn(name, valueOf, one)}</td>
+              <th scope="row">${name}</th>
+              <td>${valueIn(name, valueOf, other)}</td>
+            </tr>
+          `,
+        )}
+      </tbody>
+    </table>
+  `;
+}
+
+/**
+ * @param {string} name
+ * @param {(entry: Entry) => string} valueOf
+ * @param {Entry} entry
+ */
+const valueIn = (name, valueOf, entry) =>
+  name === "Colours" ? html`<${Swatches} colors=${entry.spec.dominant_colors ?? []} />` : valueOf(entry) || "–";

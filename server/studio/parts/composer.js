@@ -1,0 +1,100 @@
+/** The form: beside the pictures if there is room, else a sheet over them. */
+
+import { draft, change } from "../state/draft.js";
+import { isEnabled } from "../state/estimate.js";
+import { sendDraft } from "../state/order.js";
+import { clearAll, problems, showError } from "../state/problems.js";
+import { html, signal, useEffect, useRef } from "../view.js";
+import { Colors } from "./colors.js";
+import { Icon } from "./icon.js";
+import { MoreOptions } from "./more_options.js";
+import { OrderButton } from "./order_button.js";
+import { Own, Scene } from "./subject.js";
+import { Looks } from "./looks.js";
+
+const narrow = matchMedia("(max-width: 1000px)");
+const isNarrow = signal(narrow.matches);
+narrow.addEventListener("change", () => void (isNarrow.value = narrow.matches));
+
+/** Whether the sheet is open; without one the form is always there. */
+const isOpen = signal(false);
+
+/** Bring the form into sight; beside the pictures with its first field under the cursor. */
+export function openComposer() {
+  isOpen.value = true;
+  if (isNarrow.value) return;
+  requestAnimationFrame(() => {
+    const first = document.querySelector(draft.value.way === "scene" ? "#scene_type" : "#prompt");
+    if (first instanceof HTMLElement) first.focus();
+  });
+}
+
+export const Composer = () => (isNarrow.value ? html`<${Sheet} />` : html`<aside class="composer"><${Form} /></aside>`);
+
+function Sheet() {
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const open = isOpen.value;
+  useEffect(() => {
+    if (open && !dialog.current?.open) dialog.current?.showModal();
+    if (!open) dialog.current?.close();
+  }, [open]);
+  const close = () => void (isOpen.value = false);
+  return html`
+    <dialog class="composer sheet" aria-labelledby="composer-title" ref=${dialog} onClose=${close}>
+      ${open && html`<${Form} onSent=${close} onClose=${close} />`}
+    </dialog>
+  `;
+}
+
+/** @param {{onSent?: () => void, onClose?: () => void}} props */
+function Form({ onSent = () => {}, onClose }) {
+  const form = useRef(/** @type {HTMLFormElement | null} */ (null));
+  useEffect(() => {
+    const first = form.current?.querySelector("[aria-invalid=true]");
+    if (first instanceof HTMLElement && Object.keys(problems.value).length) first.focus();
+  }, [problems.value]);
+  /** @param {SubmitEvent} event */
+  const onSubmit = async (event) => {
+    event.preventDefault();
+    if (!isEnabled.value) return;
+    clearAll();
+    await sendDraft().then(onSent, showError);
+  };
+  return html`
+    <form ref=${form} onSubmit=${onSubmit} novalidate aria-labelledby="composer-title">
+      <div class="fields">
+        <div class="heading">
+          <h2 id="composer-title">New picture</h2>
+          ${onClose &&
+          html`<button type="button" class="quiet square" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>`}
+        </div>
+        <${Ways} />
+        ${draft.value.way === "scene" ? html`<${Scene} />` : html`<${Own} />`}
+        <${Colors} />
+        <${Looks} />
+        <${MoreOptions} />
+      </div>
+      <${OrderButton} />
+    </form>
+  `;
+}
+
+/** @type {["scene" | "prompt", string][]} */
+const WAYS = [
+  ["scene", "Scene and mood"],
+  ["prompt", "Own words"],
+];
+
+const Ways = () => html`
+  <fieldset class="segments">
+    <legend class="unseen">How to describe it</legend>
+    ${WAYS.map(
+      ([way, label]) => html`
+        <label>
+          <input type="radio" name="way" checked=${draft.value.way === way} onChange=${() => change({ way })} />
+          <span>${label}</span>
+        </label>
+      `,
+    )}
+  </fieldset>
+`;

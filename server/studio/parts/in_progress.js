@@ -1,0 +1,84 @@
+/** What is being made, as one row that never pushes the catalogue further down. */
+
+import { ofThisHost } from "../api/http.js";
+import { cancel, left, tasks } from "../state/jobs.js";
+import { html, useEffect, useState } from "../view.js";
+import { isVariation, nameOf, numberText, plural, ratioOf, roughly } from "../words.js";
+import { Icon } from "./icon.js";
+
+/** @typedef {import("../state/jobs.js").Task} Task */
+
+/** Tiles at most: beyond them only the number is told. */
+const MOST_SHOWN = 100;
+
+export function InProgress() {
+  const count = left.value;
+  useEffect(() => {
+    document.title = count ? `(${count}) Backlot` : "Backlot";
+  }, [count]);
+  if (tasks.value.length === 0) return null;
+  const beyond = tasks.value.length - MOST_SHOWN;
+  return html`
+    <section class="in-progress" aria-labelledby="in-progress-title">
+      <div class="heading">
+        <h2 id="in-progress-title">In progress <span class="count">${count}</span></h2>
+        ${count > 1 && html`<button type="button" class="small" onClick=${cancelAll}>Cancel all</button>`}
+      </div>
+      <ul class="strip" tabindex="0" aria-labelledby="in-progress-title">
+        ${tasks.value.slice(0, MOST_SHOWN).map((task) => html`<${Making} key=${task.id} task=${task} />`)}
+        ${beyond > 0 && html`<li class="beyond">and ${plural(beyond, "more")}</li>`}
+      </ul>
+    </section>
+  `;
+}
+
+function cancelAll() {
+  tasks.value.forEach((task) => void cancel(task));
+}
+
+/** @param {{task: Task}} props */
+function Making({ task }) {
+  const { state, told, progress, position, seconds, preview } = task.standing.value;
+  // The preview of a picture that is finished is gone.
+  const [lost, lose] = useState("");
+  const { aspect_ratio, metadata, n } = task.request;
+  const name = nameOf(task.request);
+  const text = state === "waiting" && position !== null ? placeText(position, seconds) : told || "Waiting for its turn";
+  const percent = Math.round(100 * progress);
+  return html`
+    <li class=${`making ${state}`}>
+      <div class="frame" style=${{ "--ratio": ratioOf(aspect_ratio) }}>
+        ${preview && preview !== lost && html`<img src=${ofThisHost(preview)} alt="" onError=${() => lose(preview)} />`}
+        ${n !== undefined && n > 1 && html`<span class="mark">× ${n}</span>`}
+      </div>
+      <div class="about">
+        <p class="name" title=${name}>
+          <span>${nameOf({ ...task.request, metadata: {} })}</span>
+          ${isVariation(metadata?.studio) && html`<small>${numberText(metadata.studio)}</small>`}
+        </p>
+        <progress max="100" value=${percent} aria-label=${`Progress of ${name}`}>${percent} %</progress>
+        <p class="status">${text}</p>
+      </div>
+      ${state !== "done" &&
+      html`<button
+        type="button"
+        class="quiet square"
+        title="Cancel and get the credits back"
+        aria-label=${`Cancel ${name}`}
+        disabled=${state === "cancelling"}
+        onClick=${() => void cancel(task)}
+      >
+        <${Icon} name="close" />
+      </button>`}
+    </li>
+  `;
+}
+
+/**
+ * @param {number} position
+ * @param {number | null} seconds
+ */
+function placeText(position, seconds) {
+  const place = position === 0 ? "Next in the queue" : `${position.toLocaleString()} ahead`;
+  return seconds === null ? place : `${place}, about ${roughly(seconds)}`;
+}

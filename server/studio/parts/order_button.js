@@ -1,0 +1,44 @@
+/** The price, the wait, and the button: always in sight below the form. */
+
+import { draft } from "../state/draft.js";
+import { estimate, isEnabled, price, total } from "../state/estimate.js";
+import { sending } from "../state/order.js";
+import { problems } from "../state/problems.js";
+import { credits } from "../state/session.js";
+import { html } from "../view.js";
+import { plural, roughly } from "../words.js";
+
+export function OrderButton() {
+  const problem = isEnabled.value ? problems.value.form : "This is switched off on this server at the moment.";
+  return html`
+    <div class="order">
+      <p class="problem" role="alert" hidden=${!problem}>${problem}</p>
+      <div class="terms"><${Price} /><${Wait} /></div>
+      <button type="submit" class="primary" aria-disabled=${!isEnabled.value || sending.value !== null}>${label()}</button>
+    </div>
+  `;
+}
+
+function label() {
+  const { count } = draft.value;
+  if (sending.value) return `Sending ${Math.min(sending.value.sent + 1, sending.value.of)} of ${sending.value.of} …`;
+  return count === 1 ? "Generate" : `Generate ${count}`;
+}
+
+function Price() {
+  const { count } = draft.value;
+  const balance = credits.value?.balance ?? 0;
+  const sum = plural(total.value, "credit");
+  if (total.value > balance) {
+    return html`<p class="price short"><b>${sum}</b>, and you have ${balance}: ask the operator for more</p>`;
+  }
+  return html`<p class="price"><b>${sum}</b>${count > 1 && html` <span>${count} × ${price.value}</span>`}</p>`;
+}
+
+function Wait() {
+  const found = estimate.value;
+  if (!found) return null;
+  const place = found.queue_position ? `${plural(found.queue_position, "picture")} ahead, ` : "";
+  const which = draft.value.count > 1 ? "the first" : "ready";
+  return html`<p class="wait">${place}${which} in about ${roughly(found.estimated_seconds)}</p>`;
+}

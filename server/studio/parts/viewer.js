@@ -1,0 +1,165 @@
+/** One picture, large, with all that is known of it and what can be done with it. Its address can be sent to others. */
+
+import * as calls from "../api/calls.js";
+import { ofThisHost } from "../api/http.js";
+import { address, closePicture, openPicture } from "../state/address.js";
+import { entries, entryWith, find, readMore, see, total } from "../state/catalogue.js";
+import { favour } from "../state/selection.js";
+import { html, useEffect, useRef, useState } from "../view.js";
+import { explain } from "../words.js";
+import { Actions } from "./actions.js";
+import { Facts } from "./facts.js";
+import { Icon } from "./icon.js";
+import { Name } from "./name.js";
+import { Stage } from "./stage.js";
+import { Toasts } from "./toasts.js";
+
+/**
+ * @typedef {import("../api/types.js").Entry} Entry
+ * @typedef {import("../api/types.js").Job} Job
+ */
+
+export function Viewer() {
+  const id = address.value.picture;
+  return id ? html`<${Dialog} id=${id} />` : null;
+}
+
+/** @param {{id: string}} props */
+function Dialog({ id }) {
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const { entry, job, problem } = usePicture(id);
+  const shown = useRef(id);
+  shown.current = id;
+  useEffect(() => {
+    dialog.current?.showModal();
+    // Else the first radio button has it, and takes the arrow keys for itself.
+    dialog.current?.focus();
+    return () => focusTile(shown.current);
+  }, []);
+  /** @param {Event} event */
+  const onCancel = (event) => {
+    event.preventDefault();
+    void closePicture();
+  };
+  /** @param {KeyboardEvent} event */
+  const onKeyDown = (event) => {
+    if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "ArrowLeft") void turn(id, -1);
+    if (event.key === "ArrowRight") void turn(id, 1);
+    if (event.key.toLowerCase() === "f" && entry) void favour([entry], !entry.favourite);
+  };
+  return html`
+    <dialog class="viewer" tabindex="-1" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
+      ${entry ? html`<${Stage} entry=${entry} />` : html`<div class="stage"><p class="missing">${problem}</p></div>`}
+      <${Turns} id=${id} />
+      <div class="facts" tabindex="-1">
+        <div class="heading">
+          ${entry ? html`<${Name} entry=${entry} />` : html`<h2 id="viewer-title">Picture</h2>`}
+          <button type="button" class="quiet square" aria-label="Close" title="Close (Esc)" onClick=${closePicture}>
+            <${Icon} name="close" />
+          </button>
+        </div>
+        ${entry && html`<${Actions} entry=${entry} job=${job} />`}
+        ${entry && html`<${Facts} entry=${entry} job=${job} />`}
+      </div>
+      <${Toasts} />
+    </dialog>
+  `;
+}
+
+/**
+ * Come back to where a picture stands in the catalogue, if it is in sight there and nothing else was gone to.
+ * @param {string} id
+ */
+function focusTile(id) {
+  if (document.activeElement !== document.body) return;
+  const button = document.querySelector(`[data-id="${CSS.escape(id)}"] .open`);
+  if (button instanceof HTMLElement) button.focus();
+}
+
+/**
+ * Read an entry, and the job that made it. What was read for another picture is not shown.
+ * @param {string} id
+ */
+function usePicture(id) {
+  const [found, setFound] = useState(/** @type {Entry | null} */ (null));
+  const [job, setJob] = useState(/** @type {Job | null} */ (null));
+  const [problem, say] = useState("");
+  useEffect(() => {
+    let isWanted = true;
+    see(id);
+    say("");
+    setJob(null);
+    find(id)
+      .then(async (entry) => {
+        if (isWanted) setFound(entry);
+        const itsJob = await calls.job(entry.generation_job_public_id);
+        if (isWanted) setJob(itsJob);
+      })
+      .catch((error) => isWanted && say(explain(error)));
+    preload(id);
+    return () => void (isWanted = false);
+  }, [id]);
+  const entry = entryWith(id) ?? (found?.public_id === id ? found : null);
+  const itsJob = job && entry?.generation_job_public_id === job.public_id ? job : null;
+  return { entry, job: itsJob, problem };
+}
+
+/**
+ * Fetch the neighbours' pictures, so that turning to them shows them at once.
+ * @param {string} id
+ */
+function preload(id) {
+  const index = entries.value.findIndex((entry) => entry.public_id === id);
+  for (const neighbour of [entries.value[index + 1], entries.value[index - 1]]) {
+    if (index >= 0 && neighbour) new Image().src = ofThisHost(neighbour.image_url);
+  }
+}
+
+/**
+ * Go to a neighbour: as far as the catalogue goes, whether it was read before or not.
+ * @param {string} id
+ * @param {1 | -1} by
+ */
+async function turn(id, by) {
+  const index = entries.value.findIndex((entry) => entry.public_id === id);
+  if (index < 0) return;
+  while (index + by >= entries.value.length && entries.value.length < total.value) {
+    const before = entries.value.length;
+    await readMore();
+    if (entries.value.length === before) return;
+  }
+  const next = entries.value[index + by];
+  if (next && address.value.picture === id) openPicture(next.public_id);
+}
+
+/** @param {{id: string}} props */
+function Turns({ id }) {
+  const index = entries.value.findIndex((entry) => entry.public_id === id);
+  if (index < 0) return null;
+  return html`
+    <nav class="turns" aria-label="Neighbours">
+      <button
+        type="button"
+        class="square"
+        aria-label="Newer picture"
+        title="Newer (←)"
+        disabled=${index === 0}
+        onClick=${() => void turn(id, -1)}
+      >
+        <${Icon} name="previous" />
+      </button>
+      <span>${(index + 1).toLocaleString()} of ${total.value.toLocaleString()}</span>
+      <button
+        type="button"
+        class="square"
+        aria-label="Older picture"
+        title="Older (→)"
+        disabled=${index + 1 >= total.value}
+        onClick=${() => void turn(id, 1)}
+      >
+        <${Icon} name="next" />
+      </button>
+    </nav>
+  `;
+}

@@ -1,0 +1,109 @@
+/** What the draft would cost, when it would be there and how it is understood, as the server says in a dry run. */
+
+import * as calls from "../api/calls.js";
+import { ApiError } from "../api/http.js";
+import { batch, computed, effect, signal } from "../view.js";
+import { chosenModel, chosenTier, draft, request, seed, workflow } from "./draft.js";
+import { credits, operations, phase, readCreditsSoon } from "./session.js";
+
+/** @typedef {import("../api/types.js").Estimate} Estimate */
+
+/** Milliseconds without a change of the draft before the server is asked. */
+const SETTLED_MS = 350;
+/** The price and the wait change with what others do. */
+const OLD_AFTER_MS = 20_000;
+/** Stand in for what is not written yet: neither changes the price. */
+const ANY = { scene_type: "studio sweep", mood: "neutral", prompt: "a backdrop" };
+
+/** The latest answer, which may be for the draft of a moment ago. @type {import("../vendor/signals.js").Signal<Estimate | null>} */
+export const estimate = signal(null);
+/** What the latest answer was an answer to. */
+const answered = signal("");
+
+const operation = computed(() => operations.value.find((offered) => offered.name === workflow.value));
+export const isEnabled = computed(() => operation.value?.enabled ?? false);
+/** What the list of prices says of the chosen model and tier; the estimate knows better. */
+const listed = computed(() => {
+  const [model, tier] = [chosenModel.value?.name, chosenTier.value];
+  return operation.value?.prices.find((price) => price.model === model && price.resolution === tier);
+});
+/** Credits for one picture. */
+export const price = computed(
+  () => estimate.value?.credits_cost ?? listed.value?.credits_cost ?? operation.value?.credits_cost ?? 0,
+);
+export const total = computed(() => price.value * draft.value.count);
+
+let timer = 0;
+let latest = 0;
+
+/** What the answer depends on: neither the seed nor how many change the price of one. */
+const question = computed(() => JSON.stringify([workflow.value, request()]));
+
+/** How the draft is understood; null if that is not known, or if the model has no closed vocabulary. */
+export const understood = computed(() =>
+  answered.value === question.value ? (estimate.value?.understood ?? null) : null,
+);
+
+effect(() => {
+  question.value;
+  if (phase.value === "open") askIn(SETTLED_MS);
+});
+
+/** @param {number} delay */
+function askIn(delay) {
+  clearTimeout(timer);
+  timer = setTimeout(() => void refresh(), delay);
+}
+
+/** Ask again, soon: a job of this client has begun or ended. */
+export function refreshSoon() {
+  if (phase.value === "open") askIn(SETTLED_MS);
+}
+
+async function refresh() {
+  const mine = ++latest;
+  const asked = question.value;
+  const wanted = request();
+  const isComplete = workflow.value === "image-generation" ? wanted.prompt?.trim() : wanted.scene_type && wanted.mood;
+  try {
+    const filled = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== "" && value !== null));
+    const found = await calls.estimate(workflow.value, { ...standIns(), ...filled });
+    if (mine === latest) take(isComplete ? found : { ...found, understood: null }, asked);
+  } catch (error) {
+    // What is wrong with a draft is said when it is sent; until then somebody may be in the middle of a word.
+    if (mine === latest && error instanceof ApiError) estimate.value = null;
+  }
+  if (mine === latest && phase.value === "open" && !document.hidden) askIn(OLD_AFTER_MS);
+}
+
+/**
+ * @param {Estimate} found
+ * @param {string} asked
+ */
+function take(found, asked) {
+  batch(() => {
+    estimate.value = found;
+    answered.value = asked;
+  });
+  // Somebody else has spent, or the operator has given.
+  if (found.balance !== credits.value?.balance) readCreditsSoon();
+}
+
+function standIns() {
+  const { scene_type, mood, prompt } = ANY;
+  return workflow.value === "image-generation" ? { prompt } : { scene_type, mood };
+}
+
+document.addEventListener("visibilitychange", refreshSoon);
+
+/**
+ * Ask what the draft costs now, and remember it. Throws ApiError and Unreachable.
+ * @returns {Promise<Estimate>}
+ */
+export async function askNow() {
+  latest += 1;
+  const asked = question.value;
+  const found = await calls.estimate(workflow.value, { ...request(), seed: Number.isNaN(seed.value) ? null : seed.value });
+  take(found, asked);
+  return found;
+}

@@ -1,0 +1,102 @@
+/** What keeps the page true while it is open: the events of all of the client's jobs. */
+
+import * as calls from "../api/calls.js";
+import { follow, latestCursor } from "../api/events.js";
+import { batch, effect } from "../view.js";
+import { readNewest } from "./catalogue.js";
+import { refreshSoon } from "./estimate.js";
+import * as jobs from "./jobs.js";
+import { meet, phase, readCreditsSoon, readOffers } from "./session.js";
+
+/** @typedef {import("../api/types.js").ClientEvent} ClientEvent */
+
+/** Milliseconds in which news gather before the server is asked for more. */
+const GATHER_MS = 150;
+const PLACES_MS = 2500;
+
+/** @type {AbortController | null} */
+let following = null;
+/** Ids of jobs that somebody else made. @type {Set<string>} */
+const strangers = new Set();
+let strangersTimer = 0;
+let newestTimer = 0;
+let placesTimer = 0;
+
+effect(() => {
+  if (phase.value === "open") void start();
+  else stop();
+});
+
+async function start() {
+  stop();
+  const mine = new AbortController();
+  following = mine;
+  try {
+    const cursor = await latestCursor();
+    await jobs.load();
+    watchPlaces(mine.signal);
+    if (!mine.signal.aborted) await follow(cursor, hear, mine.signal);
+  } catch (error) {
+    if (!mine.signal.aborted) meet(error);
+  }
+}
+
+function stop() {
+  following?.abort();
+  following = null;
+  clearTimeout(placesTimer);
+  strangers.clear();
+  jobs.clear();
+}
+
+/** @param {ClientEvent[]} events */
+function hear(events) {
+  batch(() => events.forEach(hearOne));
+}
+
+/** @param {ClientEvent} event */
+function hearOne(event) {
+  if (!jobs.hear(event.job_public_id, event) && event.event_type !== "succeeded") {
+    strangers.add(event.job_public_id);
+    strangersTimer ||= setTimeout(() => void meetStrangers(), GATHER_MS);
+  }
+  if (event.event_type === "stage") return;
+  readCreditsSoon();
+  refreshSoon();
+  if (event.event_type === "succeeded") newestTimer ||= setTimeout(() => void showNewest(), GATHER_MS);
+}
+
+/** Read the jobs that events told of and nobody here has made. */
+async function meetStrangers() {
+  strangersTimer = 0;
+  const ids = [...strangers].slice(0, calls.MOST_JOBS);
+  ids.forEach((id) => strangers.delete(id));
+  if (strangers.size) strangersTimer = setTimeout(() => void meetStrangers(), GATHER_MS);
+  try {
+    const found = await calls.jobs({ ids });
+    batch(() => found.forEach(jobs.take));
+  } catch (error) {
+    meet(error);
+  }
+}
+
+/** Show finished pictures in the catalogue, and then take their jobs off the list: no picture stands twice. */
+async function showNewest() {
+  newestTimer = 0;
+  await readNewest();
+  jobs.dropDone();
+}
+
+/** @param {AbortSignal} signal */
+function watchPlaces(signal) {
+  if (signal.aborted) return;
+  placesTimer = setTimeout(async () => {
+    if (!document.hidden) await jobs.readPlaces().catch(meet);
+    watchPlaces(signal);
+  }, PLACES_MS);
+}
+
+/** Somebody comes back to the page: prices, models and the balance may be others. */
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && phase.value === "open") readOffers().catch(meet);
+});

@@ -1,0 +1,66 @@
+/** What is wrong with what is written in the form, by field. */
+
+import { ApiError } from "../api/http.js";
+import { signal } from "../view.js";
+import { explain, explainDetail } from "../words.js";
+import { NotSent } from "./order.js";
+
+/**
+ * A field of the form, by its name in the server's specs; `form` is none of them.
+ * @typedef {"scene_type" | "mood" | "prompt" | "negative_prompt" | "dominant_colors" | "palette" | "aspect_ratio"
+ *   | "image_model" | "resolution" | "seed" | "display_name" | "pilot_brand" | "on_technical_failure" | "eval_enabled"
+ *   | "form"} Field
+ */
+
+/** @type {readonly string[]} */
+const FIELDS = [
+  "scene_type", "mood", "prompt", "negative_prompt", "dominant_colors", "palette", "aspect_ratio", "image_model",
+  "resolution", "seed", "display_name", "pilot_brand", "on_technical_failure", "eval_enabled",
+];
+
+/** @type {import("../vendor/signals.js").Signal<Partial<Record<Field, string>>>} */
+export const problems = signal({});
+
+export function clearAll() {
+  problems.value = {};
+}
+
+/** @param {Field} field */
+export function clear(field) {
+  if (!problems.value[field] && !problems.value.form) return;
+  const { [field]: _, form: __, ...others } = problems.value;
+  problems.value = others;
+}
+
+/**
+ * @param {Field} field
+ * @param {string} message
+ */
+export function show(field, message) {
+  const there = problems.value[field];
+  problems.value = { ...problems.value, [field]: there ? `${there} ${message}` : message };
+}
+
+/**
+ * Show an error at its field if it has one, else above the button.
+ * @param {unknown} error
+ */
+export function showError(error) {
+  if (error instanceof NotSent) show(fieldOf(error.field), error.message);
+  else if (error instanceof ApiError && error.detail.length) error.detail.forEach(showDetail);
+  else show("form", explain(error));
+}
+
+/** @param {import("../api/types.js").Detail} detail */
+function showDetail(detail) {
+  const name = String(detail.loc[1] ?? "");
+  const field = fieldOf(name);
+  const message = explainDetail(detail);
+  show(field, field === "form" && name ? `${name}: ${message}` : message);
+}
+
+/**
+ * @param {string} name
+ * @returns {Field}
+ */
+const fieldOf = (name) => (FIELDS.includes(name) ? /** @type {Field} */ (name) : "form");

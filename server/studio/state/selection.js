@@ -1,0 +1,120 @@
+/** The pictures that are selected in the catalogue, and what can be done with all of them. */
+
+import * as calls from "../api/calls.js";
+import { computed, signal } from "../view.js";
+import { explain, plural } from "../words.js";
+import { drop, entries, putBack, replace, settle } from "./catalogue.js";
+import { tell } from "./toasts.js";
+
+/** @typedef {import("../api/types.js").Entry} Entry */
+
+/** Pictures in one archive at most. */
+export const MOST_ARCHIVED = 500;
+
+/** @type {import("../vendor/signals.js").Signal<ReadonlySet<string>>} */
+export const selected = signal(new Set());
+export const selectedEntries = computed(() => entries.value.filter((entry) => selected.value.has(entry.public_id)));
+/** Whether a press on a picture selects it instead of opening it. */
+const isAsked = signal(false);
+export const isSelecting = computed(() => isAsked.value || selected.value.size > 0);
+/** Where the next range begins. */
+let anchor = "";
+
+/**
+ * Select an entry, or take it out of the selection; with `range` all from the one before it on.
+ * @param {string} id
+ * @param {boolean} range
+ */
+export function toggle(id, range) {
+  const ids = entries.value.map((entry) => entry.public_id);
+  const from = ids.indexOf(anchor);
+  const to = ids.indexOf(id);
+  const next = new Set(selected.value);
+  if (range && from >= 0) ids.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((one) => next.add(one));
+  else if (!next.delete(id)) next.add(id);
+  anchor = id;
+  selected.value = next;
+}
+
+export function selectAll() {
+  selected.value = new Set(entries.value.map((entry) => entry.public_id));
+}
+
+/** Begin to select: where no pointer hovers, pictures show no box to tick before. */
+export function startSelecting() {
+  isAsked.value = true;
+}
+
+export function stopSelecting() {
+  anchor = "";
+  isAsked.value = false;
+  selected.value = new Set();
+}
+
+/**
+ * Delete entries in some seconds, unless that is taken back. They are gone from the page at once.
+ * @param {readonly Entry[]} gone
+ */
+export function remove(gone) {
+  leaveSelection(gone);
+  const place = drop(gone);
+  tell(`${plural(gone.length, "picture")} deleted`, {
+    undo: () => putBack(gone, place),
+    done: async () => {
+      const left = await forAll(gone, "deleted", calls.deleteEntry);
+      if (left.length) putBack(left, place);
+    },
+  });
+}
+
+/**
+ * Archive entries, or bring them back into the catalogue.
+ * @param {readonly Entry[]} moved
+ * @param {"archived" | "active"} status
+ */
+export async function move(moved, status) {
+  leaveSelection(moved);
+  const place = drop(moved);
+  const left = await forAll(moved, "moved", (entry) => calls.changeEntry(entry, { status }));
+  if (left.length) putBack(left, place);
+  settle(moved);
+  const done = moved.filter((entry) => !left.includes(entry));
+  if (!done.length) return;
+  const back = status === "archived" ? "active" : "archived";
+  tell(`${plural(done.length, "picture")} ${status === "archived" ? "archived" : "back in the catalogue"}`, {
+    undo: async () => {
+      await forAll(done, "moved", (entry) => calls.changeEntry(entry, { status: back }));
+      putBack(done, place);
+    },
+  });
+}
+
+/**
+ * @param {readonly Entry[]} changed
+ * @param {boolean} favourite
+ */
+export async function favour(changed, favourite) {
+  changed.forEach((entry) => replace({ ...entry, favourite }));
+  (await forAll(changed, "changed", (entry) => calls.changeEntry(entry, { favourite }))).forEach(replace);
+}
+
+/**
+ * Do something with every entry; return those with which that did not work, and say so.
+ * @param {readonly Entry[]} list
+ * @param {string} done
+ * @param {(entry: Entry) => Promise<unknown>} work
+ */
+async function forAll(list, done, work) {
+  const outcomes = await Promise.allSettled(list.map(work));
+  const failed = outcomes.flatMap((outcome, index) => (outcome.status === "rejected" ? [{ outcome, entry: list[index] }] : []));
+  const [first] = failed;
+  if (first) tell(`${plural(failed.length, "picture")} could not be ${done}. ${explain(first.outcome.reason)}`, { wrong: true });
+  return failed.map(({ entry }) => /** @type {Entry} */ (entry));
+}
+
+/** @param {readonly Entry[]} gone */
+function leaveSelection(gone) {
+  const left = new Set(selected.value);
+  gone.forEach((entry) => left.delete(entry.public_id));
+  selected.value = left;
+}

@@ -1,0 +1,147 @@
+/** Who uses the page, and what the server offers them: key, models, prices, credits, readiness. */
+
+import * as calls from "../api/calls.js";
+import { ApiError, useKey } from "../api/http.js";
+import { batch, computed, signal } from "../view.js";
+import { explain } from "../words.js";
+import { keep, kept } from "./storage.js";
+
+/**
+ * @template T
+ * @typedef {import("../vendor/signals.js").Signal<T>} Signal
+ */
+
+/** Milliseconds between reads of the readiness, while the server is not ready and while it is. */
+const READINESS_MS = { missing: 3_000, there: 30_000 };
+
+/** @type {Signal<"asking" | "entering" | "open">} */
+export const phase = signal("asking");
+export const key = signal("");
+/** Why the key was not taken, or why the page was left. */
+export const keyProblem = signal("");
+/** @type {Signal<import("../api/types.js").Model[]>} */
+export const models = signal([]);
+/** @type {Signal<import("../api/types.js").Operation[]>} */
+export const operations = signal([]);
+/** @type {Signal<import("../api/types.js").Totals | null>} */
+export const credits = signal(null);
+/** @type {Signal<import("../api/types.js").Readiness | null>} */
+export const readiness = signal(null);
+/** Why the server cannot be reached; empty if it can. */
+export const silence = signal("");
+
+export const isTest = computed(() => key.value.startsWith("sk_test_"));
+export const defaultModel = computed(() => models.value.find((model) => model.default) ?? models.value[0] ?? null);
+
+/**
+ * Return the key in a text: a key by itself, or a link that carries one.
+ * @param {string} text
+ */
+export const keyIn = (text) => text.match(/sk_(live|test)_[\w-]+/)?.[0] ?? text.trim();
+
+/** Take a key out of the address, so that it neither stays in the history nor on the screen. */
+export function keyFromAddress() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const found = parts.get("key");
+  if (!found) return "";
+  parts.delete("key");
+  const rest = parts.toString();
+  history.replaceState(history.state, "", location.pathname + location.search + (rest && `#${rest}`));
+  return found;
+}
+
+export const keptKey = () => kept("key", "");
+
+/**
+ * Open the page with a key. If the key has used up its rate limit, this waits until it may go on.
+ * @param {string} wanted
+ */
+export async function enter(wanted) {
+  if (!/^[!-~]+$/.test(wanted)) {
+    keyProblem.value = "That is no key: keys are written sk_live_… or sk_test_…";
+    return;
+  }
+  batch(() => {
+    key.value = wanted;
+    keyProblem.value = "";
+    phase.value = "entering";
+  });
+  useKey(wanted);
+  try {
+    await readOffers();
+  } catch (error) {
+    if (key.value !== wanted) return;
+    // A key that the server refuses is of no use. If the server could not be asked, the key may be good.
+    if (error instanceof ApiError && error.status === 401) keep("key", null);
+    keyProblem.value = explain(error);
+    phase.value = "asking";
+    return;
+  }
+  if (key.value !== wanted) return;
+  keep("key", wanted);
+  phase.value = "open";
+}
+
+/**
+ * Go back to where a key is asked for.
+ * @param {string} [why]
+ */
+export function leave(why = "") {
+  keep("key", null);
+  useKey("");
+  batch(() => {
+    key.value = "";
+    phase.value = "asking";
+    keyProblem.value = why;
+    credits.value = null;
+  });
+}
+
+/** Read models, prices and the balance: they change while the page is open. */
+export async function readOffers() {
+  const [itsModels, itsOperations, itsCredits] = await Promise.all([
+    calls.models(),
+    calls.operations(),
+    calls.credits(),
+  ]);
+  batch(() => {
+    models.value = itsModels;
+    operations.value = itsOperations;
+    credits.value = itsCredits;
+  });
+}
+
+let creditsTimer = 0;
+
+/** Read the balance soon: several jobs often begin or end together. */
+export function readCreditsSoon() {
+  clearTimeout(creditsTimer);
+  creditsTimer = setTimeout(() => {
+    calls.credits().then((found) => void (credits.value = found), meet);
+  }, 200);
+}
+
+/**
+ * Meet an error outside of what somebody has just done: leave if the key was revoked, else wait for better times.
+ * @param {unknown} error
+ */
+export function meet(error) {
+  if (error instanceof ApiError && error.status === 401) leave(explain(error));
+  else silence.value = explain(error);
+}
+
+let readinessTimer = 0;
+
+/** Read the server's readiness again and again. */
+export async function watchReadiness() {
+  clearTimeout(readinessTimer);
+  try {
+    readiness.value = await calls.readiness();
+    silence.value = "";
+  } catch (error) {
+    silence.value = explain(error);
+  }
+  const isReady = readiness.value?.ready && !silence.value;
+  clearTimeout(readinessTimer);
+  readinessTimer = setTimeout(watchReadiness, isReady ? READINESS_MS.there : READINESS_MS.missing);
+}

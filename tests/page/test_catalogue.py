@@ -1,0 +1,190 @@
+"""The catalogue: finding, keeping and clearing away, among few pictures and among thousands."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.page.conftest import NewClient, enter
+from tests.support.many_pictures import add_pictures
+from tests.support.server import ServerWithoutGpu, wait_for
+
+NAMES = ["Navy slab", "Sky window", "Red cloth"]
+
+
+@pytest.fixture
+def key(studio: ServerWithoutGpu, new_client: NewClient, request: pytest.FixtureRequest) -> str:
+    """The key of a client with three pictures, the last of NAMES the newest."""
+    made = new_client(f"librarian of {request.node.name}")
+    colors = ["#14254d", "skyblue", "#cc2222"]
+    scenes = [("marble", "calm"), ("window light", "airy"), ("fabric", "calm")]
+    with studio.client_of(made) as client:
+        for name, color, (scene, mood) in zip(NAMES, colors, scenes, strict=True):
+            spec = {"scene_type": scene, "mood": mood, "display_name": name, "dominant_colors": [color]}
+            studio.finished(studio.submit(client, **spec), client)
+    return made
+
+
+def names(page: Page) -> list[str]:
+    return page.locator(".tile .caption .name").all_inner_texts()
+
+
+def select(page: Page, *wanted: str) -> None:
+    for name in wanted:
+        page.get_by_role("checkbox", name=f"Select {name}").check(force=True)
+
+
+def test_filters_and_search(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(3)
+    assert names(page) == NAMES[::-1]
+    page.get_by_label("Search the catalogue").fill("WINDOW")
+    expect(tiles).to_have_count(1)
+    assert "q=WINDOW" in page.url
+    page.get_by_role("button", name="Clear").click()
+    expect(tiles).to_have_count(3)
+    page.get_by_label("Mood", exact=True).and_(page.locator("select")).select_option("calm")
+    expect(tiles).to_have_count(2)
+    page.locator(".color-filter input").fill("#2456c4")
+    expect(tiles).to_have_count(1)
+    expect(tiles).to_contain_text("Navy slab")
+    page.reload()
+    expect(tiles).to_have_count(1)
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_label("Made", exact=True).select_option("yesterday")
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    page.get_by_role("button", name="Show everything").click()
+    expect(tiles).to_have_count(3)
+
+
+def test_favourites_and_the_archive(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    page.get_by_role("button", name="Favourite Sky window").click(force=True)
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    expect(page.locator(".tile")).to_have_count(1)
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    select(page, "Red cloth", "Navy slab")
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator(".tile")).to_have_count(1)
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".tile")).to_have_count(3)
+    select(page, "Red cloth")
+    page.get_by_role("button", name="Archive", exact=True).click()
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.get_by_role("heading", name="Archive 1")).to_be_visible()
+    select(page, "Red cloth")
+    page.get_by_role("button", name="Back to the catalogue").click()
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+
+
+def test_delete_can_be_taken_back_and_else_holds(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    def kept() -> int:
+        with studio.client_of(key) as client:
+            return len(client.get("/v1/catalog/backgrounds").json())
+
+    enter(page, studio, key)
+    select(page, "Red cloth", "Sky window")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".tile")).to_have_count(1)
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".tile")).to_have_count(3)
+    assert names(page) == NAMES[::-1]
+    assert kept() == 3
+    page.locator(".tile").first.get_by_role("button").first.focus()
+    page.keyboard.press("Delete")
+    expect(page.locator(".tile")).to_have_count(2)
+    page.get_by_role("button", name="Dismiss").click()
+    wait_for(lambda: kept() == 2, 5)
+    select(page, "Sky window")
+    page.get_by_role("button", name="Delete").click()
+    page.goto("about:blank")
+    wait_for(lambda: kept() == 1, 5)
+
+
+def test_many_in_one_download(page: Page, studio: ServerWithoutGpu, key: str, tmp_path: Path) -> None:
+    enter(page, studio, key)
+    select(page, *NAMES)
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download zip").click()
+    assert downloading.value.suggested_filename == "backlot-3-pictures.zip"
+    downloading.value.save_as(tmp_path / "pictures.zip")
+    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+        assert sorted(archive.namelist()) == ["Navy slab.png", "Red cloth.png", "Sky window.png", "specs.csv"]
+
+
+def test_two_are_compared(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    select(page, "Red cloth")
+    expect(page.get_by_role("button", name="Compare")).to_be_disabled()
+    select(page, "Navy slab")
+    page.get_by_role("button", name="Compare").click()
+    dialog = page.get_by_role("dialog", name="Compare")
+    expect(dialog.locator("img")).to_have_count(2)
+    expect(dialog.get_by_role("row").filter(has_text="Scene")).to_contain_text("fabric")
+    expect(dialog.get_by_role("row").filter(has_text="Mood")).to_have_count(0)
+    page.go_back()
+    expect(dialog).to_have_count(0)
+
+
+def test_by_keyboard(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    page.get_by_role("button", name="Red cloth", exact=False).and_(page.locator(".open")).focus()
+    page.keyboard.press("ArrowRight")
+    assert "Sky window" in (page.locator(".open:focus").get_attribute("aria-label") or "")
+    page.keyboard.press("x")
+    expect(page.get_by_text("1 picture selected")).to_be_visible()
+    page.keyboard.press("f")
+    expect(page.locator(".tile.favourite")).to_have_count(1)
+    page.keyboard.press("End")
+    assert "Navy slab" in (page.locator(".open:focus").get_attribute("aria-label") or "")
+    page.keyboard.press("Home")
+    tile = page.locator(".tile").filter(has=page.locator(".open:focus"))
+    expect(tile).to_have_attribute("aria-posinset", "1")
+    expect(tile).to_have_attribute("aria-setsize", "3")
+    page.get_by_role("button", name="Done").click()
+    page.locator(".open").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="Red cloth")).to_be_visible()
+
+
+def test_an_expired_link_is_read_again(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    refused: list[str] = []
+
+    def refuse_first(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(status=403, json={"error": {"code": "LINK_EXPIRED", "message": "", "request_id": ""}})
+
+    page.route("**/thumbnails/**", refuse_first)
+    page.route("**/images/**", refuse_first)
+    enter(page, studio, key)
+    loaded = "[...document.querySelectorAll('.tile img')].filter((image) => image.naturalWidth).length"
+    wait_for(lambda: page.evaluate(loaded) == 3, 10)
+    assert refused
+
+
+def test_five_thousand_pictures(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("collector")
+    add_pictures(studio.data, "collector", 5000)
+    enter(page, studio, key)
+    expect(page.get_by_role("heading", name="Catalogue 5,000")).to_be_visible()
+    # Only what is in sight is there, however far somebody goes.
+    assert page.locator(".tile").count() < 120
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    last = page.locator(".tile[aria-posinset='5000']")
+    for _ in range(150):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(100)
+        if last.count():
+            break
+    assert page.locator(".tile").count() < 120
+    last.locator(".open").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("5,000 of 5,000")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Older picture")).to_be_disabled()
+    page.keyboard.press("ArrowLeft")
+    expect(dialog.get_by_text("4,999 of 5,000")).to_be_visible()

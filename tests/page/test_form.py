@@ -1,0 +1,155 @@
+"""The form: what it says before anything is paid, what it sends, and what it keeps."""
+
+import re
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.page.conftest import NewClient, describe, enter, generate
+from tests.support.server import ServerWithoutGpu
+
+
+def add_color(page: Page, text: str) -> None:
+    page.get_by_label("Add a colour").fill(text)
+    page.keyboard.press("Enter")
+
+
+def test_problems_are_shown_at_their_fields(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    describe(page, scene=" ")
+    generate(page)
+    expect(page.locator("#scene_type-below")).to_have_text("What should be in the picture? Marble, for example.")
+    expect(page.locator("#scene_type")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#scene_type")).to_be_focused()
+    expect(page.locator("#mood-below .problem")).to_have_count(0)
+    page.locator("#scene_type").fill("marble")
+    expect(page.locator("#scene_type-below .problem")).to_have_count(0)
+    page.locator("#seed").fill("one")
+    generate(page)
+    expect(page.locator("#seed-below")).to_contain_text("A whole number")
+    page.locator("#seed").fill("")
+    page.get_by_text("More options").click()
+    page.get_by_label("What it should not show").fill("x" * 100)
+    page.locator("#pilot_brand").fill("y")
+    expect(page.locator(".order .problem")).to_be_hidden()
+
+
+def test_colors_in_any_way_that_css_knows_and_how_many_are_used(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    describe(page)
+    page.locator("#image_model").select_option("tiny")
+    for text in ("navy", "rgb(1, 2, 3)", "#f4e9d8, terracotta"):
+        add_color(page, text)
+    chips = page.get_by_role("list", name="Chosen colours").get_by_role("listitem")
+    expect(chips).to_have_count(4)
+    expect(chips.first).to_contain_text("navy")
+    add_color(page, "bluish")
+    expect(page.locator("#dominant_colors-below")).to_contain_text("“bluish” is no colour")
+    page.get_by_label("Add a colour").fill("")
+    for text in ("sage", "plum", "gold", "white"):
+        add_color(page, text)
+    expect(page.get_by_label("Add a colour")).to_have_count(0)
+    models = studio.client.get("/v1/models").json()["models"]
+    limit = next(model["vocabulary"]["colors"] for model in models if model["name"] == "tiny")
+    expect(page.locator("#dominant_colors-below")).to_contain_text(f"uses the first {limit}")
+    expect(page.locator(".chip.unused")).to_have_count(8 - limit)
+    page.get_by_role("button", name="Remove colour 2").click()
+    expect(chips).to_have_count(7)
+    with page.expect_request(re.compile(r"/v1/background-generator$")) as sent:
+        generate(page)
+    body = sent.value.post_data_json
+    assert body
+    assert body["dominant_colors"][:2] == ["#000080", "#f4e9d8"]
+
+
+def test_what_the_model_understands_is_told_before_it_is_paid(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    page.locator("#image_model").select_option("tiny")
+    describe(page, scene="a red sports car on the moon")
+    expect(page.locator("#mood-below")).to_contain_text("knows no such scene. It would make: sweep, warm")
+    describe(page, scene="oak planks", mood="cosy")
+    expect(page.locator("#mood-below")).to_contain_text("understands: wood, warm")
+    describe(page, scene="wood", mood="warm")
+    expect(page.locator("#mood-below")).to_be_empty()
+
+
+def test_the_price_is_shown_and_a_higher_one_is_not_taken(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    enter(page, studio, new_client("careful", 100))
+    describe(page)
+    page.get_by_role("group", name="How many").get_by_role("radio", name="4").check()
+    expect(page.locator(".price")).to_have_text("20 credits 4 × 5")
+    expect(page.locator(".wait")).to_contain_text("the first in about")
+
+    def dearer(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "credits_cost": 7})
+
+    page.route("**/v1/background-generator?dry_run=true", dearer)
+    generate(page)
+    expect(page.locator(".order [role=alert]")).to_contain_text("it is 28 credits now, not 20. Nothing was sent")
+    expect(page.locator(".price")).to_have_text("28 credits 4 × 7")
+    expect(page.locator(".bar .balance")).to_have_text("100")
+
+
+def test_each_request_says_the_most_it_may_cost(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    describe(page)
+    with page.expect_request(re.compile(r"/v1/background-generator$")) as sent:
+        generate(page)
+    assert sent.value.headers["max-credits"] == "5"
+    assert sent.value.headers["idempotency-key"]
+
+
+def test_without_credits_it_says_what_to_do(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    enter(page, studio, new_client("poor", 12))
+    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    page.locator(".ideas button").first.click()
+    expect(page.locator("#scene_type")).to_have_value("marble")
+    expect(page.locator("#scene_type")).to_be_focused()
+    page.get_by_role("group", name="How many").get_by_role("radio", name="3").check()
+    expect(page.locator(".price")).to_contain_text("15 credits, and you have 12")
+    generate(page)
+    expect(page.locator(".order [role=alert]")).to_contain_text("Not enough credits: this costs 15 and you have 12")
+    expect(page.locator(".bar .balance")).to_have_text("12")
+
+
+def test_a_reload_loses_nothing_of_the_form(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    describe(page, "beach", "airy")
+    add_color(page, "navy")
+    page.get_by_role("radio", name="16:9").check()
+    page.locator("#seed").fill("77")
+    page.get_by_text("More options").click()
+    page.get_by_label("Name", exact=True).fill("Postcard")
+    page.reload()
+    expect(page.locator("#scene_type")).to_have_value("beach")
+    expect(page.locator("#mood")).to_have_value("airy")
+    expect(page.locator(".chip")).to_contain_text("navy")
+    expect(page.get_by_role("radio", name="16:9")).to_be_checked()
+    expect(page.locator("#seed")).to_have_value("77")
+    expect(page.locator("summary")).to_contain_text("1 set")
+
+
+def test_own_words(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    enter(page, studio, new_client("writer"))
+    page.get_by_role("radio", name="Own words").check()
+    generate(page)
+    expect(page.locator("#prompt-below")).to_have_text("Say in your own words what you want to see.")
+    page.get_by_label("Describe the picture").fill("A marble slab in evening light")
+    generate(page)
+    tile = page.get_by_role("listitem").filter(has_text="A marble slab in evening light")
+    expect(tile.locator("img")).to_be_visible()
+    page.get_by_label("Kind").select_option("backgrounds")
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+
+
+def test_more_options_open_in_sight(page: Page, studio: ServerWithoutGpu) -> None:
+    page.set_viewport_size({"width": 1200, "height": 700})
+    enter(page, studio, studio.key)
+    page.get_by_text("More options").click()
+    page.wait_for_timeout(600)
+    first = page.get_by_label("Name", exact=True).bounding_box()
+    bar = page.locator(".order").bounding_box()
+    assert first and bar
+    assert first["y"] + first["height"] <= bar["y"]

@@ -1,0 +1,109 @@
+"""What is being made and what was not, whoever asked for it."""
+
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import NewClient, describe, enter, generate
+from tests.support.server import ServerWithoutGpu
+
+
+def test_variations_are_told_apart_and_one_is_cancelled(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("varied", 100)
+    enter(page, studio, key)
+    describe(page, "endless beach", "bright")
+    page.locator("#seed").fill("7")
+    page.get_by_role("group", name="How many").get_by_role("radio", name="5").check()
+    generate(page)
+    cards = page.locator(".making")
+    expect(cards).to_have_count(5)
+    expect(cards.nth(3)).to_contain_text("4 of 5")
+    expect(page.locator(".bar .balance")).to_have_text("75")
+    cards.nth(4).get_by_role("button", name="Cancel Bright endless beach, 5 of 5").click()
+    expect(page.locator(".toast")).to_contain_text("Cancelled. 5 credits given back.")
+    expect(cards).to_have_count(4)
+    expect(page.get_by_role("heading", name="Not made")).to_have_count(0)
+    expect(page.locator(".bar .balance")).to_have_text("80")
+    with studio.client_of(key) as client:
+        jobs = client.get("/v1/jobs", params={"expand": "result"}).json()["jobs"]
+    assert sorted(job["request"]["seed"] for job in jobs) == [7, 8, 9, 10, 11]
+    order = cards.locator(".name").all_inner_texts()
+    page.reload()
+    expect(cards).to_have_count(4)
+    assert cards.locator(".name").all_inner_texts() == order
+    page.get_by_role("button", name="Cancel all").click()
+    expect(cards).to_have_count(0)
+
+
+def test_a_running_job_says_how_far_it_is_and_a_waiting_one_its_place(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("queuer")
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        ids = [studio.submit(client, prompt="endless", display_name=f"Number {n}") for n in range(12)]
+        try:
+            running = page.locator(".making.running").first
+            expect(running).to_contain_text("Step 1 of 3")
+            assert float(running.locator("progress").get_attribute("value") or 0) > 20
+            expect(page.locator(".making.waiting").last).to_contain_text(" ahead, about")
+            expect(page).to_have_title("(12) Backlot")
+            heading = page.get_by_role("heading", name="Catalogue").bounding_box()
+            assert heading, "the row of what is being made pushes the catalogue out of sight"
+            assert heading["y"] < 450
+        finally:
+            for job_id in ids:
+                client.post(f"/v1/jobs/{job_id}/cancel")
+    expect(page.locator(".making")).to_have_count(0)
+
+
+def test_what_a_script_makes_appears_by_itself_and_stands_once(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("scripter", 100)
+    enter(page, studio, key)
+    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    with studio.client_of(key) as client:
+        studio.submit(client, display_name="From afar", dominant_colors=["#2456c4"])
+    tile = page.locator(".tile")
+    expect(tile).to_have_count(1)
+    expect(tile).to_contain_text("From afar")
+    expect(page.locator(".bar .balance")).to_have_text("95")
+    expect(page.locator(".making")).to_have_count(0)
+
+
+def test_a_failure_says_why_and_what_was_given_back_also_after_a_reload(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("unlucky", 100)
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client, prompt="broken", display_name="Vase"), client)
+    row = page.locator(".failures li")
+    expect(row).to_contain_text("The model could not make this picture")
+    expect(row).to_contain_text("5 credits given back")
+    expect(page.locator(".bar .balance")).to_have_text("100")
+    page.reload()
+    expect(row).to_contain_text("5 credits given back")
+    row.get_by_role("button", name="Use the settings of Vase").click()
+    expect(page.locator("#scene_type")).to_have_value("marble")
+    row.get_by_role("button", name="Dismiss Vase").click()
+    expect(row).to_have_count(0)
+    page.reload()
+    expect(page.get_by_role("heading", name="Catalogue")).to_be_visible()
+    expect(row).to_have_count(0)
+
+
+def test_long_names_do_not_widen_the_page(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("wordy")
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client, display_name="W" * 200), client)
+        studio.finished(studio.submit(client, prompt="broken", display_name="W" * 200), client)
+        endless = studio.submit(client, prompt="endless", display_name="W" * 200)
+        for width in (360, 820, 1400):
+            page.set_viewport_size({"width": width, "height": 800})
+            enter(page, studio, key)
+            expect(page.locator(".tile")).to_have_count(1)
+            expect(page.locator(".making")).to_have_count(1)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        client.post(f"/v1/jobs/{endless}/cancel")

@@ -1,0 +1,84 @@
+"""The key: what the page does with a good one, a bad one, and one that has used up its rate limit."""
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.page.conftest import NewClient, enter
+from tests.support.server import ServerWithoutGpu
+
+
+def test_a_bad_key_gets_the_servers_message_and_a_good_one_is_kept_until_forgotten(
+    page: Page, studio: ServerWithoutGpu
+) -> None:
+    page.goto(f"{studio.url}/#key=sk_live_nobody")
+    expect(page.get_by_role("alert")).to_contain_text("This key is unknown or was revoked")
+    page.get_by_label("Your key").fill(f"  {studio.url}/#key={studio.key} ")
+    page.get_by_role("button", name="Open the studio").click()
+    expect(page.get_by_role("heading", name="New picture")).to_be_visible()
+    assert page.url == f"{studio.url}/", "the key stays in the address bar"
+    page.reload()
+    expect(page.get_by_role("heading", name="New picture")).to_be_visible()
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("button", name="Forget key").click()
+    expect(page.get_by_label("Your key")).to_be_focused()
+    page.reload()
+    expect(page.get_by_label("Your key")).to_be_visible()
+
+
+def test_a_start_beyond_the_rate_limit_waits_and_enters(page: Page, studio: ServerWithoutGpu) -> None:
+    refused: list[str] = []
+
+    def refuse_first(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        error = {"code": "RATE_LIMITED", "message": "too many", "request_id": ""}
+        route.fulfill(status=429, headers={"Retry-After": "2"}, json={"error": error})
+
+    page.route("**/v1/models", refuse_first)
+    page.goto(f"{studio.url}/#key={studio.key}")
+    expect(page.locator(".notice")).to_contain_text("The studio opens by itself in")
+    expect(page.get_by_label("Your key")).to_have_value(studio.key)
+    expect(page.get_by_role("heading", name="New picture")).to_be_visible()
+    assert refused
+
+
+def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("spender", 40)
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client), client)
+        studio.finished(studio.submit(client, scene_type="broken vase"), client)
+    enter(page, studio, key)
+    page.get_by_role("button", name="credits").click()
+    account = page.get_by_role("region", name="Credits")
+    expect(account.locator(".sums")).to_contain_text("Spent today5 credits")
+    expect(account.locator(".spendings li")).to_have_count(3)
+    page.keyboard.press("Escape")
+    expect(account).to_be_hidden()
+    expect(page.get_by_role("button", name="credits")).to_be_focused()
+
+
+def test_light_and_dark(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("radio", name="Light").check()
+    assert page.evaluate(ground) == light
+    page.reload()
+    expect(page.get_by_role("search")).to_be_visible()
+    assert page.evaluate(ground) == light
+
+
+def test_all_of_the_page_comes_from_this_server(page: Page, studio: ServerWithoutGpu) -> None:
+    requested: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    enter(page, studio, studio.key)
+    page.wait_for_timeout(500)
+    assert [url for url in requested if not url.startswith((f"{studio.url}/", "data:", "blob:"))] == []
+    assert complaints == []
