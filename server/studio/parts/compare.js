@@ -24,7 +24,10 @@ function Dialog({ ids }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const [found, setFound] = useState(/** @type {Entry[]} */ ([]));
   const [problem, say] = useState("");
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+    dialog.current?.focus();
+  }, []);
   useEffect(() => void Promise.all(ids.map(find)).then(setFound, (error) => say(explain(error))), [ids.join()]);
   /** @param {Event} event */
   const onCancel = (event) => {
@@ -33,7 +36,7 @@ function Dialog({ ids }) {
   };
   const [one, other] = found.map((entry) => entryWith(entry.public_id) ?? entry);
   return html`
-    <dialog class="compare" tabindex="-1" autofocus ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
+    <dialog class="compare" tabindex="-1" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
       <div class="heading">
         <h2 id="compare-title">Compare</h2>
         <${Zooms} />

@@ -91,7 +91,7 @@ export function Tile({ entry, box, index, count, isActive }) {
       </button>
       <p class="caption" title=${entry.spec.display_name}>
         ${isNew && html`<span class="new-dot" title="New"></span>`}
-        <span class="name">${entry.spec.display_name}</span><small>${markOf(entry)}</small>
+        <span class="name">${entry.spec.display_name}</span><small class=${isVariation(entry.spec.metadata.studio) ? "number" : ""}>${markOf(entry)}</small>
       </p>
     </div>
   `;

@@ -32,6 +32,8 @@ function Dialog({ id }) {
   shown.current = id;
   useEffect(() => {
     dialog.current?.showModal();
+    // Else the first radio button has it, and takes the arrow keys for itself.
+    dialog.current?.focus();
     return () => focusTile(shown.current);
   }, []);
   /** @param {Event} event */
@@ -47,7 +49,7 @@ function Dialog({ id }) {
     if (event.key.toLowerCase() === "f" && entry) void favour([entry], !entry.favourite);
   };
   return html`
-    <dialog class="viewer" tabindex="-1" autofocus ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
+    <dialog class="viewer" tabindex="-1" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
       ${entry ? html`<${Stage} entry=${entry} />` : html`<div class="stage"><p class="missing">${problem}</p></div>`}
       <${Turns} id=${id} />
       <div class="facts" tabindex="-1">
