@@ -8,14 +8,18 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.diffusers_classes import class_names, parameters
+from pipelines.diffusers_classes import class_names, optional_components, parameters
+from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
-from pipelines.weight_files import BadWeights, weight_files
+from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
 #: What Backlot passes to every call.
-_NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type", "callback_on_step_end")
+_NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
+#: How a pipeline tells of its steps; the first ones of diffusers do so by `callback`.
+_CALLBACKS = ("callback_on_step_end", "callback")
 #: A pipeline that takes one of these changes a picture, follows one, or makes films.
 _OTHER_KINDS = {
     "mask_image": "paints into a picture",
@@ -52,10 +56,29 @@ _SAID_ELSEWHERE = {
     "callback_on_step_end": "the server needs its own",
     "callback_on_step_end_tensor_inputs": "the server needs its own",
 }
+#: Components that a pipeline may call at each step.
+DENOISERS = ("unet", "transformer")
 #: How the components are named that must have weights.
-_WITH_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "image_encoder", "safety_checker")
+_WITH_WEIGHTS = (*DENOISERS, "vae", "text_encoder", "image_encoder", "safety_checker")
+#: Components that pipelines can do without, beside those that say so themselves.
+_OPTIONAL = {"StableDiffusion3Pipeline": frozenset({"text_encoder_3", "tokenizer_3"})}
+#: Optional components that people delete from folders to save room.
+_DISPENSABLE = frozenset({"safety_checker", "feature_extractor", "image_encoder", "text_encoder_3", "tokenizer_3"})
 #: Files that a tokenizer can be read from, besides those of sentencepiece and tiktoken.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
+#: How diffusers and transformers name a way of quantizing → the module that does it, and the package that brings it.
+_QUANTIZERS = {
+    "auto-round": ("auto_round", "auto-round"),
+    "bfl": ("accelerate", "accelerate"),
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
+    "gguf": ("gguf", "gguf"),
+    "modelopt": ("modelopt", "nvidia-modelopt"),
+    "nunchaku_lite": ("kernels", "kernels"),
+    "quanto": ("optimum", "optimum-quanto"),
+    "sdnq": ("sdnq", "sdnq"),
+    "torchao": ("torchao", "torchao"),
+}
+_INSTALL = "install it with: .venv/bin/python -m pip install"
 #: An id of the hub: NAME or OWNER/NAME.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -68,15 +91,21 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     hub = card.weights.hub
     if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96 or ".." in hub or "--" in hub):
         yield f"hub = {hub!r}: {_hub_hint(hub)}"
-    pipeline, scheduler = None, card.weights.scheduler
+    pipeline: object = card.weights.pipeline
+    scheduler = card.weights.scheduler
     if folder is not None:
         index = _read_json(folder / "model_index.json")
-        pipeline = index.get("_class_name")
-        yield from _problems_of_kind(pipeline)
+        own = index.get("_class_name")
+        if pipeline is not None and pipeline != own:
+            yield f"pipeline = {pipeline!r}: the folder says {own!r}; remove the key"
+        pipeline = own
+        yield from _problems_of_kind("model_index.json", pipeline)
         present = index.get("scheduler")
         if scheduler is None and isinstance(present, list) and len(present) == 2:
             scheduler = present[1]
         yield from problems_of_files(card, folder)
+    elif pipeline is not None:
+        yield from _problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
     known = class_names("schedulers") if card.weights.scheduler is not None else []
     if card.weights.scheduler is not None and card.weights.scheduler not in known:
         near = did_you_mean(card.weights.scheduler, known)
@@ -96,23 +125,44 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _problems_of_kind(pipeline: object) -> Iterator[str]:
+def pipeline_of(folder: Path) -> str | None:
+    """Return the class that a folder's model_index.json names; None if it brings a class of its own.
+
+    Raises OSError or ValueError if that cannot be read.
+    """
+    name = _read_json(folder / "model_index.json").get("_class_name")
+    return name if isinstance(name, str) else None
+
+
+def absent_components(folder: Path) -> list[str]:
+    """Return the components that a folder lacks and its pipeline can do without. Raises OSError or ValueError."""
+    index = _read_json(folder / "model_index.json")
+    pipeline = str(index.get("_class_name"))
+    optional = optional_components(pipeline) | _OPTIONAL.get(pipeline, frozenset())
+    lacking = [name for name in sorted(optional) if not (folder / name).is_dir()]
+    # Some are optional because prompts may come as embeddings, which they never do here.
+    return [name for name in lacking if name in _DISPENSABLE or index.get(name) in (None, [None, None])]
+
+
+def _problems_of_kind(place: str, pipeline: object) -> Iterator[str]:
     if not isinstance(pipeline, str):
-        yield "model_index.json: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
+        yield f"{place}: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
         return
     taken = parameters("pipelines", pipeline, "__call__")
     if taken is None:
         near = did_you_mean(pipeline, class_names("pipelines"))
-        yield f"model_index.json: the installed diffusers has no {pipeline}{near}"
+        yield f"{place}: the installed diffusers has no {pipeline}{near}"
         return
     other = next((what for name, what in _OTHER_KINDS.items() if name in taken), None)
     lacking = [name for name in _NEEDED if name not in taken]
+    if not set(_CALLBACKS) & set(taken):
+        lacking.append(_CALLBACKS[0])
     if other is None and _OTHER_NAMES.search(pipeline):
         other = "needs more than words, or makes no picture"
     if other is not None:
-        yield f"model_index.json: {pipeline} {other}; backgrounds need a text-to-image pipeline"
+        yield f"{place}: {pipeline} {other}; backgrounds need a text-to-image pipeline"
     elif lacking:
-        yield f"model_index.json: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
+        yield f"{place}: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
 
 
 def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
@@ -121,29 +171,52 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
     Raises OSError or ValueError if the folder cannot be examined.
     """
     variants = set()
-    for name, value in _read_json(folder / "model_index.json").items():
-        if name.startswith("_") or not isinstance(value, list) or len(value) != 2 or value[0] is None:
+    index = _read_json(folder / "model_index.json")
+    absent = absent_components(folder)
+    for name, value in index.items():
+        if name.startswith("_") or not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
             continue
         component = folder / name
         if not component.is_dir():
-            yield f"{name}: model_index.json names it, and there is no folder {name}; copy the whole model"
+            if name not in absent:
+                yield f"{name}: model_index.json names it, and there is no folder {name}; copy the whole model"
         elif not any(component.iterdir()):
             yield f"{name}: its folder is empty; copy the whole model"
         elif name.startswith("tokenizer") and not any(_is_vocabulary(path) for path in component.iterdir()):
             yield f"{name}: its folder has no vocabulary, such as tokenizer.json or vocab.json; copy the whole model"
+        elif card.weights.file is not None:
+            # Its weights may be in the file.
+            continue
         elif (component / "config.json").is_file() and any(_may_hold_weights(path) for path in component.iterdir()):
             try:
-                variants.add(weight_files(component, card.weights.variant).variant)
+                variants.add(weight_files(component, card.weights.variant, pickle=card.weights.pickle).variant)
             except BadWeights as error:
                 yield str(error)
         elif (component / "config.json").is_file() and name.startswith(_WITH_WEIGHTS):
             yield f"{name}: its folder has no weights; copy the whole model"
+        yield from _problems_of_packages(component, value[0], str(value[1]))
     if card.weights.variant is not None and variants and card.weights.variant not in variants:
         yield f"variant = {card.weights.variant!r}: no file of the folder is of this variant; remove the key"
 
 
+def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
+    """Yield the packages that a component needs, and that are not installed with Backlot."""
+    if kind.endswith("Processor") and not kind.endswith("ImageProcessor") and find_spec("torchvision") is None:
+        yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {_INSTALL} torchvision"
+    if not (component / "config.json").is_file():
+        return
+    quantized = _read_json(component / "config.json").get("quantization_config")
+    method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+    if method in _QUANTIZERS:
+        module, package = _QUANTIZERS[method]
+        if find_spec(module) is None:
+            yield f"{component.name}: its weights are quantized by {method}, which needs {package}; {_INSTALL} {package}"
+    elif method is not None and library == "diffusers":
+        yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"
+
+
 def _may_hold_weights(path: Path) -> bool:
-    return path.name.endswith((".safetensors", ".index.json", ".bin", ".ckpt", ".pt", ".pth"))
+    return path.name.endswith((".safetensors", ".index.json", *PICKLES))
 
 
 def _is_vocabulary(path: Path) -> bool:
@@ -169,12 +242,20 @@ def _problems_of_call(card: ModelCard, pipeline: object, scheduler: object) -> I
         if name not in taken and name not in _SAID_ELSEWHERE:
             yield f"arguments.{name}: {pipeline} takes no such argument{did_you_mean(name, taken)}"
     if card.wording.negative_prompt.strip():
-        # Such a pipeline reads a negative prompt only if its second guidance is on.
-        second = "true_cfg_scale"
         if "negative_prompt" not in taken:
             yield f"negative_prompt: {pipeline} takes none; remove the key"
-        elif second in taken and guidance != second and second not in card.sampling.arguments:
-            yield f"negative_prompt: {pipeline} uses it only with guidance_argument = {second!r}; set that or remove the key"
+        elif (
+            SECOND_GUIDANCE in taken and guidance != SECOND_GUIDANCE and SECOND_GUIDANCE not in card.sampling.arguments
+        ):
+            yield (
+                f"negative_prompt: {pipeline} uses it only with guidance_argument = {SECOND_GUIDANCE!r};"
+                " set that or remove the key"
+            )
+    elif guidance == SECOND_GUIDANCE and card.sampling.guidance > 1 and not card.wording.negative_prompt:
+        yield (
+            f"guidance = {card.sampling.guidance:g}: {pipeline} guides only if there is a negative prompt;"
+            ' write negative_prompt = " " or guidance = 1.0'
+        )
     step = parameters("schedulers", scheduler, "step") if isinstance(scheduler, str) else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"

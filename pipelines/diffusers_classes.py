@@ -38,6 +38,35 @@ def parameters(part: Part, class_name: str, method: str) -> tuple[str, ...] | No
 
 
 @cache
+def call_defaults(pipeline: str) -> dict[str, int | float | None]:
+    """Return what a pipeline's call takes for the numbers that it is not given, by argument; None if that is nothing."""
+    found = _class("pipelines", pipeline)
+    for member in found.body if found is not None else ():
+        if isinstance(member, ast.FunctionDef) and member.name == "__call__":
+            pairs = zip(reversed(member.args.args), reversed(member.args.defaults), strict=False)
+            return {
+                argument.arg: default.value
+                for argument, default in pairs
+                if isinstance(default, ast.Constant) and isinstance(default.value, int | float | None)
+            }
+    return {}
+
+
+@cache
+def optional_components(pipeline: str) -> frozenset[str]:
+    """Return the names of the components that a pipeline can do without."""
+    found = _class("pipelines", pipeline)
+    for member in found.body if found is not None else ():
+        if (
+            isinstance(member, ast.Assign)
+            and isinstance(member.targets[0], ast.Name)
+            and member.targets[0].id == "_optional_components"
+        ):
+            return frozenset(ast.literal_eval(member.value))
+    return frozenset()
+
+
+@cache
 def _class(part: Part, name: str) -> ast.ClassDef | None:
     """Return the definition of a class. Only the file that holds it is parsed: all of them would take seconds."""
     start = re.compile(rb"^class %s\b" % re.escape(name.encode()), re.MULTILINE)

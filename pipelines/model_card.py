@@ -33,9 +33,16 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A local diffusers folder, absolute; or else a hub id.
     folder: str | None = None
     hub: str | None = None
+    #: A checkpoint in one file, absolute: a whole model, or a denoiser alone. What it lacks comes from the folder or the hub.
+    file: str | None = None
+    #: Read weights that are pickled too. A pickle may run code; torch reads it in a way that should not let it.
+    pickle: bool = False
     #: Changes if a file of the folder is written, see weight_files.stamp_of. Of a hub id it is the commit of the files
     #: on this box; None if they are not here. The server sets it when it reads models.toml; there it is no key.
     stamp: str | None = None
+    #: The class of diffusers that runs the model. A folder says it itself, and the server sets it; a hub id's files may not
+    #: be here yet.
+    pipeline: str | None = None
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -145,11 +152,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the model's files need not be downloaded, as far as the server knew when it read models.toml."""
         return self.weights.hub is None or self.weights.stamp is not None
 
-    @property
-    def follows_negative_prompts(self) -> bool:
-        """Whether a negative prompt changes the image: only classifier-free guidance reads one."""
-        return self.wording.vocabulary is None and self.sampling.guidance > 1
-
 
 def _names(struct: type[msgspec.Struct]) -> list[str]:
     return [field.name for field in msgspec.structs.fields(struct)]
@@ -182,7 +184,7 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "stamp", "revision"})
+IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras"}
 #: Fields that the digests of the first version's images were made of.

@@ -21,7 +21,6 @@ from pipelines.evaluation import Evaluation
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
-from pipelines.origin import Origin
 from pipelines.recipe import Recipe
 
 
@@ -60,8 +59,6 @@ class Item(msgspec.Struct, frozen=True):
     deliver_flawed: bool = False
     #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
     brand_words: str = ""
-    #: What to write into the PNG of where it comes from.
-    origin: Origin | None = None
     #: The absolute path of the WebP to write previews to, one over the other; None if nobody wants any.
     preview_path: str | None = None
 
@@ -164,7 +161,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
-    """How much of the device's memory is in use, after a start, a load, and whenever slots open."""
+    """How much of the device's memory is in use, after a start, a load, an unload, and whenever slots open."""
 
     total_bytes: int
     #: Of a GPU by all programs on it; of a CPU's memory by the GPU process.

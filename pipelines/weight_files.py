@@ -13,6 +13,10 @@ import msgspec
 
 #: What a folder of diffusers, and one of transformers, calls the weights of a component.
 _STEMS = ("diffusion_pytorch_model", "model")
+#: The same for weights that are pickled.
+_PICKLED_STEMS = ("diffusion_pytorch_model", "pytorch_model")
+#: How files with pickled weights end.
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 #: How a Git LFS pointer begins, which stands in for a file that was never downloaded.
 _LFS_POINTER = b"version https://git-lfs"
 #: safetensors itself refuses a longer header.
@@ -32,24 +36,29 @@ class WeightFiles(msgspec.Struct, frozen=True):
     #: Key → file name, if the weights are in several files.
     index: dict[str, str]
 
+    @property
+    def pickled(self) -> bool:
+        return self.files[0].name.endswith(PICKLES)
+
     def holding(self, key: str) -> str:
         """Return the name of the file that holds a key, or should; of all files if none of them is known to."""
         return self.index.get(key) or ", ".join(path.name for path in self.files)
 
 
-def weight_files(component: Path, variant: str | None) -> WeightFiles:
-    """Return the safetensors files that diffusers would read a component from. Raises BadWeights if they are not whole.
+def weight_files(component: Path, variant: str | None, *, pickle: bool = False) -> WeightFiles:
+    """Return the files that diffusers would read a component from. Raises BadWeights if they are not whole.
 
-    A component without files of the variant is read from its plain files, as diffusers does.
+    A component without files of the variant is read from its plain files, as diffusers does; one without safetensors is read
+    from pickled weights, if `pickle` allows that.
     """
     names = {path.name for path in component.iterdir()}
-    found = find_weights(names, variant)
+    found = find_weights(names, variant, pickle=pickle)
     if found is None:
         raise BadWeights(why_no_weights(component.name, names, variant))
     index = read_index(component / found.name) if found.is_index else {}
     files = tuple(component / file for file in sorted(set(index.values()) or {found.name}))
     for file in files:
-        _check_file(file)
+        check_file(file)
     return WeightFiles(files, found.variant, index)
 
 
@@ -64,8 +73,11 @@ class FoundWeights(msgspec.Struct, frozen=True):
         return self.name.endswith(".json")
 
 
-def find_weights(names: Collection[str], variant: str | None) -> FoundWeights | None:
-    """Return what a component is read from among these files of it, as diffusers chooses; None if nothing is safetensors."""
+def find_weights(names: Collection[str], variant: str | None, *, pickle: bool = False) -> FoundWeights | None:
+    """Return what a component is read from among these files of it, as diffusers chooses; None if there is nothing.
+
+    Pickled weights count if `pickle` says so and nothing is safetensors.
+    """
     for wanted in dict.fromkeys((variant, None)):
         for stem in _STEMS:
             single = f"{stem}.{wanted}.safetensors" if wanted else f"{stem}.safetensors"
@@ -73,6 +85,14 @@ def find_weights(names: Collection[str], variant: str | None) -> FoundWeights | 
             indices.append(f"{single}.index.json")
             # If there are both, diffusers reads the shards and transformers the single file.
             for name in [single, *indices] if stem == "model" else [*indices, single]:
+                if name in names:
+                    return FoundWeights(name, wanted)
+    if not pickle:
+        return None
+    for wanted in dict.fromkeys((variant, None)):
+        for stem in _PICKLED_STEMS:
+            single = f"{stem}.{wanted}.bin" if wanted else f"{stem}.bin"
+            for name in (single, f"{stem}.bin.index.json"):
                 if name in names:
                     return FoundWeights(name, wanted)
     return None
@@ -87,8 +107,8 @@ def read_index(path: Path) -> dict[str, str]:
         raise BadWeights(f"{_place(path)} is not an index of shards ({error!r}); copy it again") from error
 
 
-def _check_file(path: Path) -> None:
-    """Raise BadWeights if a safetensors file is not there, or is not as long as its header says."""
+def check_file(path: Path) -> None:
+    """Raise BadWeights if a file of weights is not there, or, if it is safetensors, is not as long as its header says."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -97,6 +117,12 @@ def _check_file(path: Path) -> None:
                 raise BadWeights(
                     f"{_place(path)} is a Git LFS pointer, not the weights; run git lfs pull in the folder it came from"
                 )
+            if path.name.endswith(PICKLES):
+                return
+            if path.suffix == ".gguf":
+                if not start.startswith(b"GGUF"):
+                    raise BadWeights(f"{_place(path)} is no GGUF file, or is cut off ({size} bytes); copy it again")
+                return
             length = struct.unpack("<Q", start[:8])[0] if size >= 8 else 0
             if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
                 raise BadWeights(f"{_place(path)} is no safetensors file, or is cut off ({size} bytes); copy it again")
@@ -119,12 +145,13 @@ def why_no_weights(component: str, files: Collection[str], variant: str | None) 
     names = sorted(files)
     safe = [name for name in names if name.endswith(".safetensors")]
     others = sorted({part for name in safe for stem in _STEMS if (part := _variant_of(name, stem))})
-    pickles = [name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth"))]
+    pickles = [name for name in names if name.endswith(PICKLES)]
     wanted = f"no safetensors weights of variant {variant!r}" if variant else "no safetensors weights"
     if others:
         found, way_out = f"only of variant {', '.join(others)}", f"set variant = {others[0]!r}"
     elif pickles:
-        found, way_out = f"only {pickles[0]}", "pickles can run code and are not read; convert it to safetensors"
+        found = f"only {pickles[0]}"
+        way_out = "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker"
     else:
         found, way_out = f"only {', '.join(names[:3])}" if names else "an empty folder", "copy the weights into it"
     return f"{component} has {wanted}, {found}; {way_out}"
@@ -146,8 +173,11 @@ def _place(path: Path) -> str:
 def files_of(folder: Path) -> Iterator[Path]:
     """Yield every file below a folder in a fixed order, through links to folders too; hidden files do not count.
 
-    Raises OSError if a part of it cannot be examined.
+    A file is yielded itself. Raises OSError if a part of it cannot be examined.
     """
+    if folder.is_file():
+        yield folder
+        return
     yield from sorted(_walk(folder, frozenset()))
 
 
@@ -164,17 +194,18 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
             yield path
 
 
-def stamp_of(folder: Path) -> str:
-    """Return 16 hex digits that change if a file below the folder is written, replaced, added or removed.
+def stamp_of(*places: Path) -> str:
+    """Return 16 hex digits that change if a file, or one below a folder, is written, replaced, added or removed.
 
-    Copying the folder changes them too. Raises OSError.
+    Copying them changes the digits too. Raises OSError.
     """
     digest = hashlib.sha256()
-    for path in files_of(folder):
-        status = path.stat()
-        digest.update(
-            f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}\0".encode(
-                errors="surrogateescape"
+    for place in places:
+        for path in files_of(place):
+            status = path.stat()
+            digest.update(
+                f"{path.relative_to(place)}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}\0".encode(
+                    errors="surrogateescape"
+                )
             )
-        )
     return digest.hexdigest()[:16]

@@ -33,6 +33,7 @@ async def download(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "pipelines.hub", weights.hub or "", weights.revision or "", weights.variant or ""),
+        *(["pickle"] if weights.pickle else []),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         # Its own bars would go to the terminal.

@@ -14,11 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS, Tier
-from pipelines.card_check import problems_of, problems_of_files
-from pipelines.hub.cache import cached_folder
 from pipelines.lora import LoraWeight
 from pipelines.model_card import FlatCard, ModelCard
-from pipelines.weight_files import stamp_of
+from server.card_files import with_files
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
 from server.validation import Problem, check, unknown
@@ -174,7 +172,7 @@ def load_models(path: Path) -> Models:
     models = {}
     unusable = {}
     for name, card in cards.items():
-        models[name], found_wrong = _with_files(card, path.parent)
+        models[name], found_wrong = with_files(card, path.parent)
         if found_wrong:
             unusable[name] = [f"[models.{name}] {problem}" for problem in found_wrong]
     if len(unusable) == len(on):
@@ -238,9 +236,14 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
     card = ModelCard.from_flat(**values, name=name)
     weights, limits = card.weights, card.limits
     before = len(problems)
-    if (weights.folder is None) == (weights.hub is None):
+    if weights.folder is not None and weights.hub is not None:
         problems.append(
             f"[{table}]: give either folder (a diffusers folder on this box) or hub (an id such as org/name)"
+        )
+    if weights.folder is None and weights.hub is None and weights.file is None:
+        problems.append(
+            f"[{table}]: give folder (a diffusers folder on this box), hub (an id such as org/name) or file (a checkpoint in"
+            " one file)"
         )
     if weights.folder is not None and weights.revision is not None:
         problems.append(f"[{table}] revision = {weights.revision!r}: a folder has no revisions; remove the key")
@@ -258,72 +261,6 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
             f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
         )
     return card if len(problems) == before else None
-
-
-def _with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
-    """Return the card with its folder absolute and stamped, and what is wrong with it beside its files and its pipeline.
-
-    Nobody looks at the files of a model that is not enabled.
-    """
-    weights = card.weights
-    if weights.folder is None:
-        return _with_cache(card) if card.enabled else (card, [])
-    folder = _absolute(base, weights.folder)
-    problems, stamp = _examine(card, folder) if card.enabled else ([], None)
-    placed = msgspec.structs.replace(weights, folder=str(folder), stamp=stamp)
-    return msgspec.structs.replace(card, weights=placed), problems
-
-
-def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
-    """Return a hub's card, stamped with the commit of its files if they are all here, and what is wrong with it."""
-    try:
-        folder = cached_folder(card.weights)
-        if folder is None or any(problems_of_files(card, folder)):
-            return card, list(problems_of(card, None))
-        stamped = msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, stamp=folder.name))
-        return stamped, list(problems_of(card, folder))
-    except (OSError, ValueError) as error:
-        return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
-
-
-def _absolute(base: Path, folder: str) -> Path:
-    """Return a card's folder as an absolute path: with its links followed, if it can be reached."""
-    try:
-        return (base / folder).resolve()
-    except (OSError, RuntimeError, ValueError):
-        # A link loop, a name too long, or a NUL in it: why is told once the folder is looked into.
-        return base.absolute() / folder
-
-
-def _examine(card: ModelCard, folder: Path) -> tuple[list[str], str | None]:
-    """Return what is wrong with a card as its pipeline would see it and with its folder, and the folder's stamp."""
-    key = f"folder = {_short(card.weights.folder)}"
-    remedy = "correct the path or set enabled = false"
-    try:
-        folder.stat()
-        if not (folder / "model_index.json").exists():
-            return [f"{key}: no diffusers model at {folder} ({_what_is_there(folder)}); {remedy}"], None
-        return list(problems_of(card, folder)), stamp_of(folder)
-    except FileNotFoundError:
-        return [f"{key}: no diffusers model at {folder} (there is no such folder); {remedy}"], None
-    except PermissionError as error:
-        denied = f"{error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
-        return [f"{key}: {denied}"], None
-    except (OSError, ValueError) as error:
-        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        return [f"{key}: it cannot be examined ({why}); {remedy}"], None
-
-
-def _what_is_there(folder: Path) -> str:
-    """Return what a folder without model_index.json is like. Raises OSError."""
-    if folder.is_file():
-        return "it is a file; single-file checkpoints have to be converted to a diffusers folder"
-    single = next((path.name for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".ckpt")), None)
-    if single is None:
-        return "it has no model_index.json"
-    return (
-        f"it has no model_index.json, but {single}; a single-file checkpoint has to be converted to a diffusers folder"
-    )
 
 
 def _tell(table: str, problem: Problem) -> str:

@@ -1,7 +1,8 @@
 """What a pipeline is called with for a batch of images, and which step each of its denoiser calls ends."""
 
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         "num_inference_steps": settings.steps,
         "generator": [torch.Generator("cpu").manual_seed(item.seed) for item in items],
         "output_type": "pt",
+        # It is on by default in some, if two further packages are there; the bytes would depend on these.
+        **({"clean_caption": False} if "clean_caption" in taken else {}),
         model.card.sampling.guidance_argument: settings.guidance,
         **model.card.sampling.arguments,
     }
@@ -41,10 +44,55 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
     return arguments
 
 
-def blacked_out(output: Any, images: int) -> list[bool]:
-    """Return which images of a pipeline's output its safety checker made black; most pipelines have none."""
+class Pictures(msgspec.Struct, frozen=True):
+    """What a pipeline's call returned."""
+
+    #: (images, 3, height, width), 0–1, on the device.
+    images: torch.Tensor
+    #: Which of them the pipeline's safety checker made black; most pipelines have none.
+    blacked_out: list[bool]
+
+
+def run_call(
+    pipeline: Any,
+    model: LoadedModel,
+    settings: CallSettings,
+    items: Sequence[Item],
+    after_call: Callable[[int, int | None, torch.Tensor], None],
+) -> Pictures:
+    """Call a pipeline for these images; `after_call` is told of each of its denoiser calls.
+
+    It gets the number of the call, from 0, the step that ended with it, if any, and the latents. `pipeline` is the
+    model's, or a copy of it.
+    """
+    arguments = call_arguments(model, settings, items)
+    if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
+
+        def on_call_end(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            after_call(call, steps_done(pipeline, call, settings.steps), tensors["latents"])
+            return tensors
+
+        arguments["callback_on_step_end"] = on_call_end
+    else:
+        # The first pipelines of diffusers, such as PixArt's, count steps, and do so themselves.
+        arguments["callback"] = lambda step, _, latents: after_call(step, step + 1, latents)
+    _keep_size(pipeline, settings)
+    output = pipeline(**arguments)
+    images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
-    return [bool(flag) for flag in found] if found else [False] * images
+    return Pictures(images, [bool(flag) for flag in found] if found else [False] * len(items))
+
+
+def _keep_size(pipeline: Any, settings: CallSettings) -> None:
+    """Have a pipeline make the size that it is asked for, if it is one of those that make another."""
+    match type(pipeline).__name__:
+        case "Kandinsky5T2IPipeline":
+            # It makes the one of these that is nearest in shape.
+            pipeline.resolutions = [(settings.width, settings.height)]
+        case "HiDreamImagePipeline":
+            # It makes the shape with as many pixels as the square of this many latents, rounded down to whole patches.
+            side = math.sqrt(settings.width * settings.height) / pipeline.vae_scale_factor
+            pipeline.default_sample_size = side * (1 + 1e-9)
 
 
 def steps_done(pipeline: Any, call: int, steps: int) -> int | None:

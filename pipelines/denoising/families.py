@@ -37,6 +37,12 @@ FAMILIES = {
     "Flux2Transformer2DModel": Family("transformer", shared=("img_ids", "txt_ids")),
     "ZImageTransformer2DModel": Family("transformer", prompt_multiple=32),
     "QwenImageTransformer2DModel": Family("transformer"),
+    "Krea2Transformer2DModel": Family("transformer", shared=("position_ids",)),
+    "Kandinsky5Transformer3DModel": Family(
+        "transformer", shared=("visual_rope_pos", "text_rope_pos", "scale_factor"), traceable=False
+    ),
+    "SanaTransformer2DModel": Family("transformer"),
+    "PixArtTransformer2DModel": Family("transformer"),
 }
 
 

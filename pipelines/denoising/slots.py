@@ -18,7 +18,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
-from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.forecast import forecast
@@ -138,25 +138,23 @@ class Slots:
     def _generate(self, slot: _Slot) -> Denoised:
         """Run the stock call for one image, in its coroutine."""
 
-        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            done = steps_done(pipeline, call, self._settings.steps)
-            if done == self._settings.steps:
+        def after_call(call: int, step: int | None, latents: torch.Tensor) -> None:
+            if step == self._settings.steps:
                 # This waits for the device, so that the time is true.
-                slot.finite = bool(torch.isfinite(tensors["latents"]).all())
+                slot.finite = bool(torch.isfinite(latents).all())
             slot.last_step = time.perf_counter()
-            before, slot.latents = slot.latents, tensors["latents"]
-            if done is not None:
-                self._watch(Stepped(slot.item, done, partial(forecast, pipeline.scheduler, call, before, slot.latents)))
-            return tensors
+            before, slot.latents = slot.latents, latents
+            if step is not None:
+                self._watch(Stepped(slot.item, step, partial(forecast, pipeline.scheduler, call, before, latents)))
 
-        arguments = call_arguments(self._model, self._settings, [slot.item])
-        output = self._pipeline_of_slot()(**arguments, callback_on_step_end=after_call)
-        image = output.images[0].float().cpu()
+        pipeline = self._pipeline_of_slot()
+        made = run_call(pipeline, self._model, self._settings, [slot.item], after_call)
+        image = made.images[0].float().cpu()
         timings = {
             "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, slot.latents, timings, blacked_out(output, 1)[0])
+        return Denoised(slot.item, image, slot.finite, slot.latents, timings, made.blacked_out[0])
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""
@@ -198,6 +196,12 @@ class _AtBatchSize:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         rows = len(arguments[0] if arguments else keywords["input_ids"])
-        joined = [join([argument] * self._batch_size, rows) for argument in arguments]
-        named = {name: join([argument] * self._batch_size, rows) for name, argument in keywords.items()}
+        joined = [self._repeated(argument, rows) for argument in arguments]
+        named = {name: self._repeated(argument, rows) for name, argument in keywords.items()}
         return part(self._module(*joined, **named), 0, rows)
+
+    def _repeated(self, argument: Any, rows: int) -> Any:
+        """Return an argument for the whole batch; positions in time, height and width are (3, rows, tokens)."""
+        if isinstance(argument, torch.Tensor) and argument.ndim == 3 and argument.shape[:2] == (3, rows):
+            return torch.cat([argument] * self._batch_size, dim=1)
+        return join([argument] * self._batch_size, rows)

@@ -2,14 +2,13 @@
 
 import time
 from functools import partial
-from typing import Any
 
 import msgspec
 import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Stepped, Watch
-from pipelines.denoising.call import CallSettings, blacked_out, call_arguments, steps_done
+from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
 from pipelines.protocol import Item
@@ -89,34 +88,33 @@ class WholeBatch:
         calls = 0
         finite = [True] * self._batch_size
         latents: torch.Tensor | None = None
+        pipeline = self._model.pipeline
 
-        def after_call(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def after_call(call: int, step: int | None, now: torch.Tensor) -> None:
             nonlocal last_step, calls, latents
-            done = steps_done(pipeline, call, self._settings.steps)
-            if done == self._settings.steps:
+            if step == self._settings.steps:
                 # This waits for the device, so that the time is true.
-                finite[:] = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
+                finite[:] = torch.isfinite(now).flatten(1).all(1).tolist()
             last_step, calls = time.perf_counter(), calls + 1
-            before, latents = latents, tensors["latents"]
+            before, latents = latents, now
             for row, item in enumerate(items):
-                if done is not None and item.image_id not in self._left:
-                    own = partial(forecast, pipeline.scheduler, call, _row(before, row), _row(latents, row))
-                    self._watch(Stepped(item, done, own))
+                if step is not None and item.image_id not in self._left:
+                    own = partial(forecast, pipeline.scheduler, call, _row(before, row), _row(now, row))
+                    self._watch(Stepped(item, step, own))
             pause()
-            return tensors
 
-        arguments = call_arguments(self._model, self._settings, [*items, *padding])
-        output = self._model.pipeline(**arguments, callback_on_step_end=after_call)
-        images = output.images[: len(items)].float().cpu()
+        made = run_call(pipeline, self._model, self._settings, [*items, *padding], after_call)
+        images = made.images[: len(items)].float().cpu()
         timings = {
             "denoising_s": round(last_step - started, 4),
             "decoding_s": round(time.perf_counter() - last_step, 4),
         }
         self._seconds_per_step = (last_step - started) / max(calls, 1)
-        black = blacked_out(output, len(items))
         return [
             Denoised(item, image, good, _row(latents, row), timings, made_black)
-            for row, (item, image, good, made_black) in enumerate(zip(items, images, finite, black, strict=False))
+            for row, (item, image, good, made_black) in enumerate(
+                zip(items, images, finite, made.blacked_out, strict=False)
+            )
         ]
 
 

@@ -1,4 +1,4 @@
-"""The download process: `python -m pipelines.hub HUB REVISION VARIANT`; an empty revision or variant is none.
+"""The download process: `python -m pipelines.hub HUB REVISION VARIANT [pickle]`; an empty revision or variant is none.
 
 It tells on its standard output what it does, in messages.py's lines, and ends when the model is on this box or the hub
 refuses. If nobody reads any more, it ends at its next line.
@@ -49,7 +49,7 @@ def main() -> None:
     lines = Lines()
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     try:
-        download = plan(hub, revision, variant)
+        download = plan(hub, revision, variant, pickle="pickle" in sys.argv[4:])
         threading.Thread(target=_tell_progress, args=(download, lines), name="progress", daemon=True).start()
         folder = download.run()
     except (NotNeeded, BadWeights, Damaged) as error:

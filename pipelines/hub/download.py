@@ -141,8 +141,11 @@ def _receive(url: str, file: BinaryIO, size: int) -> None:
             time.sleep(_PAUSE_S)
 
 
-def plan(hub: str, revision: str | None, variant: str | None) -> Download:
-    """Return what is to be downloaded. Raises what huggingface_hub raises, NotNeeded and BadWeights."""
+def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool = False) -> Download:
+    """Return what is to be downloaded; `pickle` is the card's.
+
+    Raises what huggingface_hub raises, NotNeeded and BadWeights.
+    """
     info = HfApi().model_info(hub, revision=revision, files_metadata=True, timeout=_ANSWER_S)
     commit = str(info.sha)
     known = {
@@ -154,7 +157,7 @@ def plan(hub: str, revision: str | None, variant: str | None) -> Download:
     if "model_index.json" not in known:
         raise NotNeeded("it is no diffusers model: it has no model_index.json")
     model_index = json.loads(Path(hf_hub_download(hub, "model_index.json", revision=commit)).read_bytes())
-    wanted = wanted_files(known, model_index, variant)
+    wanted = wanted_files(known, model_index, variant, pickle=pickle)
     names = [*wanted.files, *_shards(hub, commit, wanted.indices)]
     lacking = [name for name in names if name not in known]
     if lacking:

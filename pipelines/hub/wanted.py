@@ -23,14 +23,19 @@ class Wanted(msgspec.Struct, frozen=True):
     indices: tuple[str, ...]
 
 
-def wanted_files(names: Collection[str], model_index: Mapping[str, object], variant: str | None) -> Wanted:
-    """Return what is needed of a hub's files, whose names are paths with slashes. Raises NotNeeded."""
+def wanted_files(
+    names: Collection[str], model_index: Mapping[str, object], variant: str | None, *, pickle: bool = False
+) -> Wanted:
+    """Return what is needed of a hub's files, whose names are paths with slashes; `pickle` is the card's.
+
+    Raises NotNeeded.
+    """
     files, indices = ["model_index.json"], []
     for component, value in model_index.items():
-        if component.startswith("_") or not isinstance(value, list) or len(value) != 2 or value[0] is None:
+        if component.startswith("_") or not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
             continue
         own = {name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")}
-        found = find_weights(own, variant)
+        found = find_weights(own, variant, pickle=pickle)
         if found is None and any(file.endswith((".bin", ".safetensors", ".ckpt")) for file in own):
             raise NotNeeded(why_no_weights(component, own, variant))
         files += [f"{component}/{file}" for file in sorted(own) if _is_beside(file, found)]

@@ -98,7 +98,7 @@ class ImageWriter:
                 from pipelines.output.measurement import evaluate
 
                 evaluation = evaluate(pixels, item.colors)
-            write_png(Path(item.path), pixels, recipe, item.origin)
+            write_png(Path(item.path), pixels, recipe)
         except Exception as error:
             log.exception("Image %s could not be finished", item.image_id)
             message = told(f"The image could not be finished: {type(error).__name__}: {error}")

@@ -38,14 +38,14 @@ def load_components(card: ModelCard, folder: Path) -> dict[str, Any]:
     index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
     found: dict[str, Any] = {}
     for name, value in index.items():
-        kind = _class_of(value)
+        kind = class_of(value)
         # What is kept beside model_index.json itself, or has no weights, is left to diffusers.
         if kind is not None and (folder / name).is_dir():
-            found[name] = _load(kind, folder / name, card)
+            found[name] = load_component(kind, folder / name, card)
     return found
 
 
-def _class_of(value: object) -> Any:
+def class_of(value: object) -> Any:
     """Return the class that an entry of model_index.json names, if it is one with weights; else None."""
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
         return None
@@ -57,8 +57,9 @@ def _class_of(value: object) -> Any:
     return None
 
 
-def _load(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
-    files = weight_files(folder, card.weights.variant)
+def load_component(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
+    """Return one component from its own folder, as `load_components` does."""
+    files = weight_files(folder, card.weights.variant, pickle=card.weights.pickle)
     dtype = "dtype" if issubclass(kind, transformers.PreTrainedModel) else "torch_dtype"
     try:
         module, told = kind.from_pretrained(
@@ -66,8 +67,8 @@ def _load(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
             **{dtype: getattr(torch, card.weights.dtype)},
             # transformers takes a variant of None for a part of the name.
             **({"variant": files.variant} if files.variant else {}),
-            # Weights as pickles can run code.
-            use_safetensors=True,
+            # Pickles can run code, so they are read only if the card says so.
+            use_safetensors=not files.pickled,
             low_cpu_mem_usage=True,
             output_loading_info=True,
         )

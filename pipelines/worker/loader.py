@@ -12,7 +12,7 @@ import msgspec
 import torch
 from diffusers import DiffusionPipeline
 
-from pipelines.card_check import problems_of
+from pipelines.card_check import absent_components, problems_of
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.latent_colors import LatentColors
 from pipelines.hub.cache import cached_folder
@@ -23,9 +23,12 @@ from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
 from pipelines.worker.loras import Loras
+from pipelines.worker.single_file import configuration_of, load_from_file
 
 log = logging.getLogger(__name__)
 
+#: Pipelines whose parts do not show that they round sizes.
+_SIZE_FACTORS = {"QwenImage21Pipeline": 32}
 #: What diffusers and transformers raise if a part without weights is not there, or not whole.
 _UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
 
@@ -89,21 +92,28 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     Raises CannotLoad; errors of memory pass through.
     """
     folder = _folder_of(card)
+    file = None if card.weights.file is None else Path(card.weights.file)
+    places = (folder,) if file is None else (folder, file)
     try:
         _refuse(card, problems_of(card, folder))
-        before = stamp_of(folder)
-        components = load_components(card, folder)
+        before = stamp_of(*places)
+        components = load_components(card, folder) if file is None else load_from_file(card, file, folder)
         revision = revision_of(card, folder)
-        pipeline = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **components)
+        absent = dict.fromkeys(absent_components(folder))
+        if absent:
+            log.info("%s is used without %s, which its folder lacks", card.name, ", ".join(absent))
+        pipeline = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **components, **absent)
         if card.weights.scheduler is not None or card.weights.scheduler_options:
             pipeline.scheduler = _scheduler(card, pipeline.scheduler)
-        changed = stamp_of(folder) != before
+        changed = stamp_of(*places) != before
     except (BadWeights, *_UNREADABLE) as error:
-        raise CannotLoad(f"{card.name} could not be read from {folder}: {error}") from error
+        raise CannotLoad(f"{card.name} could not be read from {file or folder}: {error}") from error
     if changed:
         # The revision might tell of other bytes than those in memory.
-        raise CannotLoad(f"{card.name}: files in {folder} were written while they were read; load it again afterwards")
-    _refuse(card, _problems_of_size(card, pipeline))
+        raise CannotLoad(
+            f"{card.name}: files of {file or folder} were written while they were read; load it again later"
+        )
+    _refuse(card, _problems_of_sampling(card, pipeline))
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
@@ -119,7 +129,14 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 def _folder_of(card: ModelCard) -> Path:
     """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
     weights = card.weights
-    folder = cached_folder(weights) if weights.folder is None else Path(weights.folder)
+    if weights.folder is not None:
+        return Path(weights.folder)
+    if weights.hub is None and weights.file is not None:
+        try:
+            return configuration_of(Path(weights.file))
+        except (BadWeights, *_UNREADABLE) as error:
+            raise CannotLoad(f"{card.name} cannot be used: {error}") from error
+    folder = cached_folder(weights)
     if folder is None:
         raise CannotLoad(f"{card.name} is not on this box yet; download it with: backlot models fetch {card.name}")
     return folder
@@ -131,21 +148,35 @@ def _refuse(card: ModelCard, problems: Iterable[str]) -> None:
         raise CannotLoad(f"{card.name} cannot be used: {'; '.join(told)}")
 
 
-def _problems_of_size(card: ModelCard, pipeline: Any) -> Iterator[str]:
-    """Yield what is wrong with the card's multiple_of: a pipeline rounds a size that it cannot make, and `meta` would lie."""
-    processor: Any = getattr(pipeline, "image_processor", None)
-    # The processor's factor counts the packing of latents in as well; the denoiser cuts them into patches.
-    factor = getattr(getattr(processor, "config", None), "vae_scale_factor", 1)
-    denoiser: Any = getattr(pipeline, "transformer", None)
-    patch = getattr(getattr(denoiser, "config", None), "patch_size", None)
-    if isinstance(patch, int):
-        factor = math.lcm(factor, getattr(pipeline, "vae_scale_factor", 1) * patch)
+def _problems_of_sampling(card: ModelCard, pipeline: Any) -> Iterator[str]:
+    """Yield sizes and steps of the card that the pipeline would not keep to, so that `meta` would lie."""
+    factor = _size_factor(pipeline)
     multiple = card.limits.multiple_of
     if multiple % factor:
         yield (
             f"multiple_of = {multiple}: {type(pipeline).__name__} makes multiples of {factor} only;"
             f" write multiple_of = {math.lcm(multiple, factor) if math.lcm(multiple, factor) <= 256 else factor}"
         )
+    sigmas: Any = getattr(pipeline.config, "sample_sigmas", None)
+    if sigmas and len(sigmas) != card.sampling.steps:
+        yield f"steps = {card.sampling.steps}: the model's own schedule has {len(sigmas)}; write steps = {len(sigmas)}"
+
+
+def _size_factor(pipeline: Any) -> int:
+    """Return the number that a pipeline's widths and heights are multiples of; it rounds others without a word."""
+    if type(pipeline).__name__ in _SIZE_FACTORS:
+        return _SIZE_FACTORS[type(pipeline).__name__]
+    processor: Any = getattr(pipeline, "image_processor", None)
+    # The processor's factor counts the packing of latents in as well; the denoiser cuts them into patches.
+    factor: int = getattr(getattr(processor, "config", None), "vae_scale_factor", 1)
+    denoiser: Any = getattr(pipeline, "transformer", None)
+    patch = getattr(getattr(denoiser, "config", None), "patch_size", None)
+    if isinstance(patch, list | tuple):
+        # Of a film: frames, height and width.
+        patch = patch[-1]
+    if isinstance(patch, int):
+        factor = math.lcm(factor, getattr(pipeline, "vae_scale_factor", factor) * patch)
+    return factor
 
 
 def _scheduler(card: ModelCard, present: Any) -> Any:
@@ -156,18 +187,26 @@ def _scheduler(card: ModelCard, present: Any) -> Any:
 
 
 def revision_of(card: ModelCard, folder: Path) -> str:
-    """Return what tells the weights in a folder from others.
+    """Return what tells the weights in a folder, and in the card's file, from others.
 
-    For a hub id this is the commit that its files were downloaded as. For a folder it is 16 hex digits of the SHA-256 over
-    its files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count. Raises OSError.
+    For a hub id this is the commit that its files were downloaded as. For a folder or a file it is 16 hex digits of the
+    SHA-256 over the files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count.
+
+    Raises OSError.
     """
-    if card.weights.folder is None:
+    file = card.weights.file
+    if card.weights.folder is None and file is None:
         # The hub's cache keeps the files of a commit in a folder of its name.
         return folder.name
     digest = hashlib.sha256()
     for path in files_of(folder):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode(errors="surrogateescape"))
-        for block in contents(path):
-            digest.update(block)
+        _add_to(digest, path, path.relative_to(folder).as_posix())
+    if file is not None:
+        _add_to(digest, Path(file), Path(file).name)
     return digest.hexdigest()[:16]
+
+
+def _add_to(digest: Any, path: Path, name: str) -> None:
+    digest.update(f"{name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
+    for block in contents(path):
+        digest.update(block)

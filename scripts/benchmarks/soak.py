@@ -21,7 +21,7 @@ from tests.support.files import models_file
 from tests.support.receiver import Receiver
 from tests.support.server import ROOT, Server, ServerWithoutGpu
 
-#: Rounds of requests a second, each with one job.
+#: Rounds of requests a second, each with one job; fewer if the box is too busy for that.
 RATE = 2.0
 SAMPLE_EVERY_S = 10.0
 #: Rounds of the first minutes are not counted: caches fill and the allocator finds its size.
@@ -35,7 +35,8 @@ def main() -> None:
     tiny = os.environ.get("SOAK_MODEL") == "tiny"
     with TemporaryDirectory(prefix="backlot-soak-") as folder, _server(Path(folder), tiny) as server:
         samples, jobs = _soak(server, minutes * 60, tiny)
-    title = f"{minutes:g} minutes at {RATE:g} jobs/s with {'a tiny pipeline' if tiny else 'a fake GPU process'}: {jobs} jobs"
+    model = "a tiny pipeline" if tiny else "a fake GPU process"
+    title = f"{jobs} jobs in {minutes:g} minutes, {jobs / minutes / 60:.1f} a second, with {model}"
     plot = ROOT / "docs" / f"soak{'-tiny' if tiny else ''}.svg"
     plot.write_text(panels(title, samples))
     print(title)

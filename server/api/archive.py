@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from litestar.response import Stream
 from msgspec import Meta
 
+from pipelines.origin import Origin, with_origin
 from server.api.openapi import errors
 from server.api.workflows import decode_body
 from server.errors import Invalid, ResourceNotFound
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 #: Entries in an archive at most.
 MOST = 500
-_CHUNK = 256 * 1024
 _META = ("model", "seed", "width", "height", "steps", "guidance", "prompt")
 _SPEC = ("display_name", "scene_type", "mood", "dominant_colors", "metadata")
 
@@ -99,15 +99,15 @@ def zipped(rows: Sequence[EntryRow], images: Path) -> Iterator[bytes]:
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for index, row in enumerate(rows):
             try:
-                image = (images / row.path).open("rb")
+                png = (images / row.path).read_bytes()
             except FileNotFoundError:
                 log.warning("%s of entry %s was gone before it was in the archive", row.path, row.public_id)
                 names[index] = ""
                 continue
-            with image, archive.open(_member(names[index], row), "w") as member:
-                while chunk := image.read(_CHUNK):
-                    member.write(chunk)
-                    yield sink.take()
+            spec = row.spec
+            origin = Origin(row.job, spec["display_name"], spec.get("scene_type"), spec.get("mood"))
+            archive.writestr(_member(names[index], row), with_origin(png, origin))
+            yield sink.take()
         archive.writestr("specs.csv", _table(rows, names))
     yield sink.take()
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Response, get
 from litestar.connection import ASGIConnection
@@ -12,6 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery
 from litestar.response import File
 
+from pipelines.origin import with_origin
 from server.api.links import LinkKind, Links
 from server.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
 from server.file_names import file_name
@@ -56,11 +58,17 @@ async def fetch_image(
     settings: NamedDependency[Settings],
     expires: FromQuery[int],
     signature: FromQuery[str],
+    save: FromQuery[bool] = False,
 ) -> Response[Any]:
-    """Return the PNG, to be saved under its display name. The link needs no key."""
+    """Return the PNG under its display name; with `save=true` a copy that names its job. The link needs no key."""
     found = await _linked(links.check(LinkKind.IMAGE, name, expires, signature), name, database)
     if not (settings.images / found.path).is_file():
         raise _gone(name)
+    if save:
+        png = await asyncio.to_thread((settings.images / found.path).read_bytes)
+        name = quote(file_name(found.display_name, ".png"))
+        headers = {**_HEADERS, "Content-Disposition": f"attachment; filename*=utf-8''{name}"}
+        return Response(with_origin(png, found.origin), media_type="image/png", headers=headers)
     return File(
         settings.images / found.path,
         filename=file_name(found.display_name, ".png"),

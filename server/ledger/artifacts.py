@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.origin import Origin
 from server.clock import now
 
 
@@ -36,6 +37,8 @@ class ImageFile(msgspec.Struct, frozen=True):
     path: str
     #: What people call the image: its entry's name in the catalogue, or the name it was made under.
     display_name: str
+    #: What a copy that somebody saves says of where it comes from.
+    origin: Origin
 
 
 def add(
@@ -82,12 +85,17 @@ def job_of(connection: sqlite3.Connection, public_id: str) -> str | None:
 def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | None:
     """Return where an artifact's image is; None if there is no such artifact, or its image was removed."""
     row = connection.execute(
-        "SELECT path, coalesce(json_extract(catalog.spec, '$.display_name'), label) AS display_name FROM artifacts"
-        " LEFT JOIN catalog ON catalog.artifact_id = artifacts.id"
+        "SELECT path, coalesce(json_extract(catalog.spec, '$.display_name'), label) AS display_name,"
+        " jobs.public_id AS job, json_extract(jobs.request, '$.scene_type') AS scene_type,"
+        " json_extract(jobs.request, '$.mood') AS mood FROM artifacts"
+        " JOIN jobs ON jobs.id = artifacts.job_id LEFT JOIN catalog ON catalog.artifact_id = artifacts.id"
         " WHERE artifacts.public_id = ? AND removed_at IS NULL",
         (public_id,),
     ).fetchone()
-    return None if row is None else ImageFile(row["path"], row["display_name"])
+    if row is None:
+        return None
+    origin = Origin(row["job"], row["display_name"], row["scene_type"], row["mood"])
+    return ImageFile(row["path"], row["display_name"], origin)
 
 
 def paths(connection: sqlite3.Connection) -> set[str]:

@@ -1,9 +1,9 @@
-"""A GPU process of a command's own, for one order."""
+"""A GPU process of a command's own."""
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipelines.protocol import Order, Report
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def ask(settings: Settings, purpose: str, order: Order, answer: Callable[[Report], T | None]) -> T:
-    """Return the first answer that a new GPU process gives to an order; its log goes to a folder named for the purpose.
+async def ask(settings: Settings, purpose: str, orders: Sequence[Order], answer: Callable[[Report], T | None]) -> T:
+    """Return the first answer that a new GPU process gives to orders; its log goes to a folder named for the purpose.
 
     `answer` returns None for a report that is not the answer yet. Raises CommandError, as `answer` may.
     """
@@ -47,7 +47,8 @@ async def ask(settings: Settings, purpose: str, order: Order, answer: Callable[[
     os.nice(10)
     process = GpuProcess(settings.local_devices[0], settings.memory_gib, log_file, silent=True)
     process.follow(on_report, on_exit)
-    process.send(order)
+    for order in orders:
+        process.send(order)
     try:
         return await done
     finally:

@@ -11,7 +11,7 @@ from server.settings import Settings
 
 def load_alone(settings: Settings, card: ModelCard) -> Loaded:
     """Return the report of the loaded model. Raises CommandError if it cannot be loaded."""
-    return asyncio.run(ask(settings, "check", Load(card), _loaded_in))
+    return asyncio.run(ask(settings, "check", [Load(card)], _loaded_in))
 
 
 def _loaded_in(report: Report) -> Loaded | None:

@@ -50,8 +50,9 @@ def list_(as_json: bool) -> None:
 
 @models.command()
 @click.option("--load", metavar="NAME", help="Load this model too, in a GPU process of its own.")
+@click.option("--run", metavar="NAME", help="Load this model and make an image with it at each batch size.")
 @json_option
-def check(load: str | None, as_json: bool) -> None:
+def check(load: str | None, run: str | None, as_json: bool) -> None:
     """Check models.toml and tell every problem."""
     settings = read_settings()
     path = settings.models
@@ -73,6 +74,12 @@ def check(load: str | None, as_json: bool) -> None:
             loaded = load_alone(settings, _card(file, load))
             answer["loaded"] = {"name": load, "revision": loaded.revision, "seconds": loaded.seconds}
             text += f"\n{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}"
+        if run is not None:
+            from server.operator.trial import try_model
+
+            trial = try_model(settings, _card(file, run))
+            answer["run"] = trial
+            text += f"\n{trial.told()}"
     except (ModelsFileError, CommandError) as error:
         if not as_json:
             raise
@@ -80,6 +87,24 @@ def check(load: str | None, as_json: bool) -> None:
         show({"ok": False, "problems": problems}, "", as_json=True)
         sys.exit(1)
     show(answer, text, as_json=as_json)
+
+
+@models.command()
+@click.argument("source", metavar="HUB_ID|FOLDER|FILE")
+@click.option("--name", metavar="NAME", help="What clients call it; else a name is made of where it is.")
+@click.option("--config", metavar="FOLDER|HUB_ID", help="A model of the same kind, for a checkpoint in one file.")
+@json_option
+def add(source: str, name: str | None, config: str | None, as_json: bool) -> None:
+    """Add a model to models.toml, downloading it if need be, and say what was assumed."""
+    # Imported here: what it needs takes longer to import than most commands run.
+    from server.operator.adding import add_model
+
+    path = read_settings().models
+    added = add_model(path, source, name, config)
+    lines = [f"{path} has {added.name} now:", *(f"  {key} = {value!r}" for key, value in added.card.items())]
+    lines += ["Assumed:", *(f"  {text}" for text in added.assumed)]
+    lines.append(f"Try it with: backlot models check --run {added.name}")
+    show(added, "\n".join(lines), as_json=as_json)
 
 
 @models.command()

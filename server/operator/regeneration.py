@@ -12,7 +12,7 @@ from pipelines import protocol
 from pipelines.colors import parse_color
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
-from pipelines.origin import Origin, read_origin
+from pipelines.origin import read_origin, with_origin
 from pipelines.recipe import Recipe, read_recipe
 from server.models_file import load_models
 from server.operator.errors import CommandError
@@ -52,18 +52,11 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
     loras = tuple(Lora(lora.name, models.loras[lora.name].file, lora.weight) for lora in recipe.loras)
     with TemporaryDirectory(prefix="backlot-replay-") as folder:
         again = Path(folder) / "again.png"
-        made = asyncio.run(_make(settings, card, loras, recipe, read_origin(image), again))
+        made = asyncio.run(_make(settings, card, loras, recipe, again))
         return _compare(image, recipe, again, made)
 
 
-async def _make(
-    settings: Settings,
-    card: ModelCard,
-    loras: tuple[Lora, ...],
-    recipe: Recipe,
-    origin: Origin | None,
-    target: Path,
-) -> Recipe:
+async def _make(settings: Settings, card: ModelCard, loras: tuple[Lora, ...], recipe: Recipe, target: Path) -> Recipe:
     item = protocol.Item(
         "replay",
         recipe.seed,
@@ -73,7 +66,6 @@ async def _make(
         colors=tuple(map(parse_color, recipe.colors)),
         palette=recipe.palette,
         deliver_flawed=True,
-        origin=origin,
     )
     order = protocol.Generate(
         card,
@@ -86,7 +78,7 @@ async def _make(
         isolated=True,
         loras=loras,
     )
-    return await ask(settings, "replay", order, _recipe_in)
+    return await ask(settings, "replay", [order], _recipe_in)
 
 
 def _recipe_in(report: protocol.Report) -> Recipe | None:
@@ -105,7 +97,7 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
     different = np.abs(before - after)
     then, now = _flat(recipe), _flat(made)
     return Comparison(
-        identical=image.read_bytes() == again.read_bytes(),
+        identical=image.read_bytes() == _with_origin_of(image, again.read_bytes()),
         values_different=int((different > 0).sum()),
         values=different.size,
         largest_difference=int(different.max()),
@@ -115,6 +107,12 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
             if then.get(name) != now.get(name)
         },
     )
+
+
+def _with_origin_of(image: Path, png: bytes) -> bytes:
+    """Return the PNG with the origin of an image, which a saved copy has and no recipe makes."""
+    origin = read_origin(image)
+    return png if origin is None else with_origin(png, origin)
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:

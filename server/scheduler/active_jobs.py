@@ -14,7 +14,6 @@ import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
-from pipelines.origin import Origin
 from server import metrics
 from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
@@ -201,7 +200,6 @@ class ActiveJobs:
             palette=generation.palette,
             evaluate=plan.evaluate,
             deliver_flawed=plan.on_technical_failure is FailureMode.DELIVER,
-            origin=_origin(job.accepted),
             preview_path=str(preview_file(self._previews, image.image_id)),
         )
 
@@ -427,10 +425,6 @@ class ActiveJobs:
         del self._jobs[job.accepted.job_id]
         for image in job.images:
             del self._images[image.image_id]
-
-
-def _origin(job: Job) -> Origin:
-    return Origin(job.job_id, job.plan.display_name, job.request.get("scene_type"), job.request.get("mood"))
 
 
 def _next_attempt(image: Image) -> str:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, Tier
 from pipelines.colors import PaletteMode, parse_color
+from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
 from server.jobs import FailureMode
 from server.models_file import Brand, Models
@@ -129,7 +130,7 @@ def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
     if tier is not None and tier not in card.limits.tiers:
         message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.limits.tiers)}"
         problems.append(Problem(("resolution",), "enum", message))
-    if values.get("negative_prompt") and not card.follows_negative_prompts:
+    if values.get("negative_prompt") and not follows_negative_prompts(card):
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"
         problems.append(Problem(("negative_prompt",), "value_error", message))
     return problems

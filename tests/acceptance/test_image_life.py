@@ -258,7 +258,7 @@ def test_an_archive(light_server: ServerWithoutGpu, client: httpx.Client) -> Non
     pictures = ["Marble.png", "marble (2).png", "a-b- -c-.png", "背景.png"]
     assert archive.namelist() == [*pictures, "specs.csv"]
     for name, entry in zip(pictures, entries, strict=True):
-        assert archive.read(name) == httpx.get(entry["image_url"]).content
+        assert archive.read(name) == httpx.get(f"{entry['image_url']}&save=true").content
     rows = list(csv.DictReader(io.StringIO(archive.read("specs.csv").decode("utf-8-sig"))))
     assert [row["file"] for row in rows] == pictures
     assert [row["display_name"] for row in rows] == names
@@ -304,7 +304,7 @@ def test_a_file_leads_back_to_its_job(light_server: ServerWithoutGpu, client: ht
     entry = made(light_server, client, display_name="Warm marble", mood="very warm")
     job_id = entry["generation_job_public_id"]
     file = tmp_path / "renamed by somebody.png"
-    file.write_bytes(httpx.get(entry["image_url"]).content)
+    file.write_bytes(httpx.get(f"{entry['image_url']}&save=true").content)
     with Image.open(file) as image:
         texts: dict[str, str] = getattr(image, "text", {})
     assert msgspec.json.decode(str(texts["backlot-origin"]).encode()) == {

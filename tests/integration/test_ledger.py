@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
+from pipelines.origin import Origin
 from server.jobs import EventType, FailureMode, Generation, Plan, Understood
 from server.ledger import artifacts, catalog, clients, credits, events, jobs
 from server.ledger.artifacts import ArtifactKind, ImageFile
@@ -160,7 +161,7 @@ def test_jobs_and_backgrounds_of_an_earlier_version_are_taken_over(tmp_path: Pat
     [entry], _ = catalog.page(connection, client_id, EntryType.BACKGROUND, Filter(scene_type="wood"), 50, 0)
     assert (entry.public_id, entry.job, entry.status) == ("entry", "job-2", "archived")
     # A picture has one id since then.
-    assert artifacts.image_file(connection, "entry") == ImageFile("a.png", "l")
+    assert artifacts.image_file(connection, "entry") == ImageFile("a.png", "l", Origin("job-2", "l"))
     connection.close()
 
 

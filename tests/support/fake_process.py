@@ -100,7 +100,7 @@ class FakeProcess:
         """Generate an image that was ordered: let it leave its slot, write a picture of one colour, and report it."""
         order = next(order for order in reversed(self.ordered) if order.item.image_id == image_id)
         self.report(protocol.LeftSlot(image_id))
-        write_png(Path(order.item.path), _plain(order), recipe_of(order), order.item.origin)
+        write_png(Path(order.item.path), _plain(order), recipe_of(order))
         timings = {"denoising_s": 1.0, "decoding_s": 0.5, "finishing_s": 0.1}
         self.report(protocol.Generated(image_id, recipe_of(order), None, None, timings))
 

@@ -16,6 +16,7 @@ from server.jobs import EventType
 from server.operator.command import backlot
 from server.scheduler.gpu_state import TRANSITIONS
 from server.settings import Settings
+from tests.support import model_matrix
 from tests.support.server import ROOT
 
 DOCS = ROOT / "docs"
@@ -94,6 +95,10 @@ def test_every_command_with_its_options() -> None:
 def test_every_command_takes_json() -> None:
     for usage, command in commands(backlot, "backlot"):
         assert "--json" in [name for param in command.params for name in param.opts], usage
+
+
+def test_the_page_of_models_is_made_of_the_rows_that_are_tried() -> None:
+    assert model_matrix.PAGE.read_text() == model_matrix.page()
 
 
 def test_every_script() -> None:

@@ -1,6 +1,7 @@
 """models.toml: what is good loads, what is bad is told whole, and the shipped file is as it should be."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from pipelines.aspect_ratios import RATIOS, TIERS, size_of
 from pipelines.colors import color_name, parse_color
+from pipelines.model_card import FlatCard
 from server.jobs import JobType
 from server.models_file import Brand, ModelsFileError, load_models
 from server.workflows.prompts import of_scene
@@ -15,6 +17,8 @@ from tests.support.files import models_file
 from tests.support.server import ROOT
 from tests.support.weights import bare_folder
 
+#: Keys of a card that the server sets, or that are the table's own name.
+NO_KEYS = {"name", "stamp"}
 CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
 
 
@@ -40,7 +44,7 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x'\n[models.x]\nenabled = false\n" + CARD, ["set enabled = true"]),
         ("default_model = 'x y'\n[models.'x y']\n" + CARD, ["[models.'x y']", "letters, digits"]),
         ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder"]),
-        ("default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', "folder = '/nowhere'"), ["[models.x] folder = '/nowhere': no diffusers model at"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', "folder = '/nowhere'"), ["[models.x] folder = '/nowhere': there is no such folder"]),
         ("default_model = 'x'\n[models.x]\nprompt = '{colour}'\n" + CARD, ["prompt = '{colour}'", "{colors}"]),
         ("default_model = 'x'\n[models.x]\n" + CARD + "[operations.paint]", ["[operations.paint]", "background-generator"]),
         (
@@ -139,7 +143,7 @@ def test_a_folder_that_cannot_be_examined_is_told_in_one_line(tmp_path: Path) ->
         ("n" * 300, "File name too long"),
         (r"a\u0000b", "null byte"),
         ("nowhere", "there is no such folder"),
-        ("single", "sd.safetensors; a single-file checkpoint has to be converted"),
+        ("single", "sd.safetensors; for a checkpoint in one file write file instead of folder"),
         ("single/sd.safetensors", "it is a file"),
     ):
         found = problems(path, card_of(folder))
@@ -217,3 +221,10 @@ def test_a_model_that_becomes_unusable_stays_as_it_was(tmp_path: Path) -> None:
     assert {name: card.sampling.steps for name, card in after.models.items()} == {"a": 5, "b": 3, "c": 4}
     # There is no former c.
     assert list(after.unusable) == ["c"]
+
+
+def test_the_shipped_file_explains_every_option_of_a_card_once() -> None:
+    text = (ROOT / "models.toml").read_text()
+    comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
+    options = [name for name in FlatCard.__struct_encode_fields__ if name not in NO_KEYS]
+    assert [name for name in options if re.search(rf"\b{name}\b", comments) is None] == []

@@ -1,0 +1,132 @@
+"""Where the files of a model's card are on this box, and what is wrong with the card beside them.
+
+A card whose files or whose pipeline contradict it makes that one model unusable, and no other.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from pipelines.card_check import pipeline_of, problems_of, problems_of_files
+from pipelines.hub.cache import cached_folder
+from pipelines.model_card import ModelCard, Weights
+from pipelines.weight_files import PICKLES, BadWeights, check_file, stamp_of
+
+_REMEDY = "correct the path or set enabled = false"
+
+
+def with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
+    """Return the card with its paths absolute and its files stamped, and what is wrong with it beside them and its pipeline.
+
+    Paths are relative to `base`. Nobody looks at the files of a model that is not enabled.
+    """
+    folder, file = card.weights.folder, card.weights.file
+    weights = msgspec.structs.replace(
+        card.weights,
+        folder=None if folder is None else str(_absolute(base, folder)),
+        file=None if file is None else str(_absolute(base, file)),
+    )
+    placed = msgspec.structs.replace(card, weights=weights)
+    if not card.enabled:
+        return placed, []
+    if weights.file is None:
+        return _with_folder(placed)
+    problems = _examined(f"file = {file!r}", lambda: _problems_of_file(weights))
+    if problems:
+        return placed, problems
+    found, problems = _with_folder(placed)
+    stamp = stamp_of(Path(weights.file))
+    if found.weights.stamp is not None:
+        stamp = f"{found.weights.stamp}+{stamp}"
+    elif weights.hub is not None:
+        # What the file lacks is to be downloaded.
+        return found, problems
+    return msgspec.structs.replace(found, weights=msgspec.structs.replace(found.weights, stamp=stamp)), problems
+
+
+def _with_folder(card: ModelCard) -> tuple[ModelCard, list[str]]:
+    """Return a card that knows the pipeline and the stamp of its folder or its hub id, and what is wrong with it."""
+    weights = card.weights
+    if weights.folder is None:
+        return _with_cache(card)
+    folder = Path(weights.folder)
+    problems = _examined(f"folder = {weights.folder!r}", lambda: _problems_of_folder(card, folder))
+    if problems:
+        return card, problems
+    here = msgspec.structs.replace(weights, stamp=stamp_of(folder), pipeline=pipeline_of(folder))
+    return msgspec.structs.replace(card, weights=here), []
+
+
+def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
+    """Return a hub's card, stamped with the commit of its files if they are all here, and what is wrong with it."""
+    try:
+        folder = cached_folder(card.weights)
+        if folder is None or any(problems_of_files(card, folder)):
+            return card, list(problems_of(card, None))
+        here = msgspec.structs.replace(card.weights, stamp=folder.name, pipeline=pipeline_of(folder))
+        return msgspec.structs.replace(card, weights=here), list(problems_of(card, folder))
+    except (OSError, ValueError) as error:
+        return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
+
+
+def _absolute(base: Path, path: str) -> Path:
+    """Return a card's path as an absolute one: with its links followed, if it can be reached."""
+    try:
+        return (base / path).resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A link loop, a name too long, or a NUL in it: why is told once it is looked at.
+        return base.absolute() / path
+
+
+def _problems_of_folder(card: ModelCard, folder: Path) -> list[str]:
+    """Return what is wrong with a card as the pipeline of its folder would see it. Raises OSError or ValueError."""
+    folder.stat()
+    if not (folder / "model_index.json").exists():
+        return [f"folder = {card.weights.folder!r}: no diffusers model there ({_what_is_there(folder)}); {_REMEDY}"]
+    # Its files are looked at, so that what cannot be examined is told now.
+    stamp_of(folder)
+    return list(problems_of(card, folder))
+
+
+def _problems_of_file(weights: Weights) -> list[str]:
+    """Return what is wrong with a checkpoint in one file, as far as its name and its header tell. Raises OSError."""
+    file = Path(weights.file or "")
+    if file.is_dir():
+        return [f"file = {weights.file!r}: it is a folder; write folder instead"]
+    if file.suffix not in (".safetensors", ".gguf", *PICKLES):
+        return [f"file = {weights.file!r}: a checkpoint ends in .safetensors, .gguf, .ckpt or .pt; {_REMEDY}"]
+    if file.name.endswith(PICKLES) and not weights.pickle:
+        way_out = "convert it to safetensors, or write pickle = true if you trust its maker"
+        return [f"file = {weights.file!r}: pickles can run code: {way_out}"]
+    file.stat()
+    try:
+        check_file(file)
+    except BadWeights as error:
+        return [f"file = {weights.file!r}: {error}"]
+    return []
+
+
+def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:
+    """Return what examining files finds wrong, or why they cannot be examined."""
+    try:
+        return examine()
+    except FileNotFoundError:
+        return [f"{key}: there is no such {key.split(' ')[0]}; {_REMEDY}"]
+    except PermissionError as error:
+        return [
+            f"{key}: {error.filename} may not be read by this user; change its owner or mode, or set enabled = false"
+        ]
+    except (OSError, ValueError) as error:
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return [f"{key}: it cannot be examined ({why}); {_REMEDY}"]
+
+
+def _what_is_there(folder: Path) -> str:
+    """Return what a folder without model_index.json is like. Raises OSError."""
+    if folder.is_file():
+        return "it is a file; write file instead of folder"
+    single = next((path.name for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".ckpt")), None)
+    if single is None:
+        return "it has no model_index.json"
+    return f"it has no model_index.json, but {single}; for a checkpoint in one file write file instead of folder"

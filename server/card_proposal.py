@@ -1,0 +1,201 @@
+"""A model card for a diffusers folder, worked out from its configuration alone: no weights are read, and no torch is needed.
+
+What a folder does not say is assumed, and told.
+"""
+
+import json
+import math
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipelines.aspect_ratios import TIERS, Tier, side_of
+from pipelines.card_check import pipeline_of
+from pipelines.diffusers_classes import call_defaults, parameters
+from pipelines.guidance import SECOND_GUIDANCE
+from pipelines.weight_files import BadWeights, weight_files
+
+PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
+NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
+#: How models are named that were taught to need few steps and no guidance → what they need, by their pipelines.
+_FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
+    ("schnell", "Flux", {"steps": 4, "guidance": 0.0, "arguments": {"max_sequence_length": 256}}),
+    (
+        "turbo",
+        "StableDiffusionXL",
+        {"steps": 1, "guidance": 0.0, "scheduler_options": {"timestep_spacing": "trailing"}},
+    ),
+    ("turbo", "StableDiffusion3", {"steps": 4, "guidance": 0.0}),
+    ("turbo", "ZImage", {"steps": 8, "guidance": 0.0}),
+    (
+        "lightning|hyper",
+        "StableDiffusionXL",
+        {
+            "steps": 4,
+            "guidance": 0.0,
+            "scheduler": "EulerDiscreteScheduler",
+            "scheduler_options": {"timestep_spacing": "trailing"},
+        },
+    ),
+    ("lcm", "StableDiffusion", {"steps": 4, "guidance": 0.0, "scheduler": "LCMScheduler"}),
+    ("dev", "HiDream", {"steps": 28, "guidance": 0.0}),
+    ("fast", "HiDream", {"steps": 16, "guidance": 0.0}),
+]
+#: How safetensors names the type of a weight → the card's dtype.
+_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+#: Pipelines that pack two by two latents into one before the denoiser sees them.
+_PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
+#: Characters of a README's head that may name a licence.
+_HEAD = 4000
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A card as models.toml writes it, without where the model is, and what was assumed."""
+
+    card: dict[str, Any]
+    assumed: list[str]
+
+
+def propose(folder: Path, called: str, licence: str | None) -> Proposal:
+    """Return a card for a folder; `called` is how people call the model, and `licence` what its hub says.
+
+    Raises OSError or ValueError if the folder cannot be examined.
+    """
+    pipeline = pipeline_of(folder) or ""
+    assumed: list[str] = []
+    found = licence or _licence(folder)
+    if found is None:
+        assumed.append("licence: the model names none; write the true one, which clients see")
+    card: dict[str, Any] = {"licence": found or "unknown"}
+    variant, dtype = _variant_and_dtype(folder)
+    if variant is not None:
+        card["variant"] = variant
+        assumed.append(f"variant: there are only files of variant {variant}")
+    card["dtype"] = dtype or "float32"
+    if dtype is None:
+        assumed.append("dtype: its weights do not say one that a card knows")
+    tiers = _tiers(folder)
+    card["tiers"] = tiers or ["1K"]
+    if tiers is None:
+        assumed.append("tiers: its configuration names no size")
+    card["multiple_of"] = _multiple(folder, pipeline)
+    card |= _sampling(folder, pipeline, called, assumed)
+    card["prompt"] = PROMPT
+    taken = parameters("pipelines", pipeline, "__call__") or ()
+    if card.get("guidance_argument") == SECOND_GUIDANCE:
+        # It guides only if there is a negative prompt, if only a blank one.
+        card |= {"negative_prompt": " "} if card["guidance"] > 1 else {}
+    elif "negative_prompt" in taken and SECOND_GUIDANCE not in taken and card["guidance"] > 1:
+        card["negative_prompt"] = NEGATIVE_PROMPT
+    card["max_batch"] = 4
+    assumed.append("prompt, max_batch: the same for every model; edit them as you like")
+    return Proposal(card, assumed)
+
+
+def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> dict[str, Any]:
+    """Return steps and guidance: those of a model of few steps if its name says so, else the pipeline's own."""
+    index = _read(folder / "model_index.json")
+    for name, kind, settings in _FEW_STEPS:
+        if kind in pipeline and re.search(rf"(^|[^a-z])({name})([^a-z]|$)", called.lower()):
+            assumed.append(f"steps, guidance: {called!r} sounds like {name.replace('|', ' or ')}")
+            return settings
+    defaults = call_defaults(pipeline)
+    taken = parameters("pipelines", pipeline, "__call__") or ()
+    steps = defaults.get("num_inference_steps") or 30
+    argument = "guidance_scale"
+    if pipeline.startswith("QwenImage") or argument not in taken:
+        argument = next((name for name in taken if "guidance" in name or "cfg" in name), argument)
+        argument = SECOND_GUIDANCE if SECOND_GUIDANCE in taken else argument
+    guidance = defaults.get(argument)
+    if index.get("is_distilled") is True:
+        steps, guidance = (8, 0.0) if pipeline == "Krea2Pipeline" else (4, 1.0)
+        assumed.append("steps, guidance: its configuration says that it is distilled")
+    elif index.get("sample_sigmas"):
+        steps = len(index["sample_sigmas"])
+    else:
+        assumed.append(f"steps, guidance: what {pipeline} takes if it is not told")
+    found: dict[str, Any] = {"steps": int(steps), "guidance": float(guidance or 0.0)}
+    if argument != "guidance_scale":
+        found["guidance_argument"] = argument
+    return found
+
+
+def _variant_and_dtype(folder: Path) -> tuple[str | None, str | None]:
+    """Return the variant of a folder that has no plain files, and the dtype of most of its denoiser's bytes."""
+    for name in ("transformer", "unet"):
+        component = folder / name
+        if not component.is_dir():
+            continue
+        for variant in (None, "fp16", "bf16"):
+            try:
+                files = weight_files(component, variant).files
+            except BadWeights:
+                continue
+            return variant, _dtype_of(files[0])
+    return None, None
+
+
+def _dtype_of(file: Path) -> str | None:
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header: dict[str, Any] = json.loads(opened.read(length))
+    sizes: dict[str, int] = {}
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            start, end = tensor["data_offsets"]
+            sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
+    return _DTYPES.get(max(sizes, key=lambda dtype: sizes[dtype]))
+
+
+def _tiers(folder: Path) -> list[Tier] | None:
+    """Return the tier that is nearest to the size which the model was trained at."""
+    size = _read(folder / "unet" / "config.json").get("sample_size")
+    size = size or _read(folder / "transformer" / "config.json").get("sample_size")
+    if not isinstance(size, int):
+        return None
+    side = size * _vae_factor(folder)
+    return [min(TIERS, key=lambda tier: abs(math.log(side_of(tier) / side)))]
+
+
+def _multiple(folder: Path, pipeline: str) -> int:
+    """Return the multiple that widths and heights must be, at least 16."""
+    factor = _vae_factor(folder)
+    unet, transformer = _read(folder / "unet" / "config.json"), _read(folder / "transformer" / "config.json")
+    if unet:
+        factor *= 2 ** (len(unet.get("block_out_channels", ())) - 1)
+    patch = transformer.get("patch_size", 1)
+    patch = patch[-1] if isinstance(patch, list) else patch
+    factor *= patch if isinstance(patch, int) else 1
+    if pipeline.startswith(_PACKING):
+        factor *= 2
+    return math.lcm(factor, 16)
+
+
+def _vae_factor(folder: Path) -> int:
+    """Return how many pixels a latent makes, in width and in height."""
+    vae = _read(folder / "vae" / "config.json")
+    if "temperal_downsample" in vae:
+        return int(2 ** len(vae["temperal_downsample"]))
+    blocks = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or (0,) * 4
+    return int(2 ** (len(blocks) - 1))
+
+
+def _licence(folder: Path) -> str | None:
+    """Return what the head of the folder's README says."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return None
+    head = readme.read_text(encoding="utf-8", errors="replace")[:_HEAD]
+    found = {name: value.strip() for name, value in re.findall(r"^(license|license_name):(.*)$", head, re.MULTILINE)}
+    return found.get("license_name") or found.get("license") or None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a table of JSON; an empty one if there is no such file."""
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_bytes())
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,157 @@
+"""Add a model's card to models.toml, which keeps its comments and its order."""
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomlkit
+
+from pipelines.card_check import problems_of
+from pipelines.hub.cache import cached_folder
+from pipelines.model_card import ModelCard, Weights
+from server.card_proposal import propose
+from server.models_file import ModelsFileError, load_models
+from server.operator.errors import CommandError
+from server.operator.fetching import fetch_alone
+
+#: Keys that checkpoints in one file have → the hub id whose configuration they are read with.
+_CONFIGURATIONS = {
+    "conditioner.embedders.1.model.positional_embedding": "stabilityai/stable-diffusion-xl-base-1.0",
+    "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight": (
+        "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    ),
+}
+_CHECKPOINTS = (".safetensors", ".gguf", ".ckpt", ".pt")
+
+
+class Added(msgspec.Struct, frozen=True):
+    """A card that was added."""
+
+    name: str
+    card: dict[str, Any]
+    assumed: list[str]
+
+
+def add_model(path: Path, source: str, name: str | None, configuration: str | None) -> Added:
+    """Add the card of a hub id, a folder or a file, downloading what is not here. Raises CommandError.
+
+    `configuration` is the folder or the hub id that a file is read with. Nothing is written unless the card is good.
+    """
+    document = tomlkit.parse(path.read_text(encoding="utf-8-sig") if path.exists() else "")
+    listed = document.get("models", {})
+    place, called = _place_of(source, configuration)
+    name = name or _free_name(called, listed)
+    if name in listed:
+        raise CommandError(f"{path} has a model {name!r} already; choose another with --name")
+    folder, licence = _files_of(name, place)
+    try:
+        proposal = propose(folder, called, licence)
+        card = {**place, "enabled": True, **proposal.card}
+        # Its weights may be in the file, so its pipeline says what it needs.
+        told = list(problems_of(ModelCard.from_flat(name=name, **card), folder))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{folder} cannot be examined: {error}") from error
+    if told:
+        raise CommandError(f"{source} cannot be used: {'; '.join(told)}")
+    _write(path, document, name, card)
+    return Added(name, card, proposal.assumed)
+
+
+def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], str]:
+    """Return where a model is, as a card says it, and how people call it."""
+    here = Path(source).expanduser()
+    if here.is_dir():
+        if configuration is not None:
+            raise CommandError("--config is for a checkpoint in one file; a folder has its own")
+        return {"folder": str(here.resolve())}, here.resolve().name
+    if here.is_file():
+        if here.suffix not in _CHECKPOINTS:
+            raise CommandError(f"{source}: a checkpoint ends in {', '.join(_CHECKPOINTS)}")
+        place = {"file": str(here.resolve())}
+        beside = configuration or _configuration_of(here)
+        as_folder = Path(beside).expanduser()
+        place |= {"folder": str(as_folder.resolve())} if as_folder.is_dir() else {"hub": beside}
+        return place, here.stem
+    if source.startswith(("/", ".", "~")) or source.endswith(_CHECKPOINTS):
+        raise CommandError(f"there is no {source}; name a folder, a file or a hub id such as org/name")
+    hub = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", source).strip("/")
+    return {"hub": hub}, hub.rpartition("/")[2]
+
+
+def _configuration_of(file: Path) -> str:
+    """Return the hub id that a checkpoint's keys stand for. Raises CommandError."""
+    if file.suffix == ".safetensors":
+        with file.open("rb") as opened:
+            start = opened.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            keys = json.loads(opened.read(length)) if 0 < length <= file.stat().st_size else {}
+        if found := next((hub for key, hub in _CONFIGURATIONS.items() if key in keys), None):
+            return found
+        if any("lora_" in key for key in keys):
+            raise CommandError(f"{file.name} is a LoRA, not a model")
+    raise CommandError(
+        f"{file.name} does not say what it is; name a model of its kind with --config, a diffusers folder or a hub id"
+    )
+
+
+def _files_of(name: str, place: dict[str, str]) -> tuple[Path, str | None]:
+    """Return the folder of a model's configuration, downloaded if need be, and the licence that its hub tells."""
+    if "folder" in place:
+        return Path(place["folder"]), None
+    weights = Weights(hub=place["hub"])
+    # Only its place counts; the rest of the card is what is sought.
+    card = ModelCard.from_flat(name=name, hub=place["hub"], licence="-", tiers=("1K",), steps=1, guidance=0.0)
+    folder = Path(fetch_alone(card).folder)
+    return cached_folder(weights) or folder, _licence_of(place["hub"])
+
+
+def _licence_of(hub: str) -> str | None:
+    """Return what a hub says of a model's licence; None if it says nothing, or cannot be asked now."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        data = HfApi().model_info(hub, timeout=10.0).card_data
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+        return None
+    return None if data is None else data.get("license_name") or data.get("license")
+
+
+def _free_name(called: str, listed: Any) -> str:
+    """Return a name that no model has: `flux-1-dev`, or `flux-1-dev-2`."""
+    name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")[:80] or "model"
+    number = 2
+    free = name
+    while free in listed:
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _write(path: Path, document: Any, name: str, card: dict[str, Any]) -> None:
+    """Write the card. Raises CommandError, and writes nothing, if models.toml would be refused with it."""
+    table = tomlkit.table()
+    for key, value in card.items():
+        if isinstance(value, dict):
+            inline = tomlkit.inline_table()
+            inline.update(value)
+            table.add(key, inline)
+        else:
+            table.add(key, value)
+    if "models" not in document:
+        document.setdefault("default_model", name)
+        document.add("models", tomlkit.table(is_super_table=True))
+    document["models"].add(name, table)
+    text = tomlkit.dumps(document)
+    # Beside it first: a server that watches the file must never see it refused.
+    trial = path.with_name(f".{path.name}.trial")
+    trial.write_text(text, encoding="utf-8")
+    try:
+        load_models(trial)
+        trial.replace(path)
+    except ModelsFileError as error:
+        raise CommandError(f"nothing is written, since it would be refused: {'; '.join(error.problems)}") from error
+    finally:
+        trial.unlink(missing_ok=True)

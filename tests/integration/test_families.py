@@ -1,0 +1,196 @@
+"""Every family of models that docs/reference/models.md names: loaded by its card, and what is promised of its images."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
+from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import FAMILIES, family_of
+from pipelines.denoising.slots import Slots
+from pipelines.denoising.whole_batch import WholeBatch
+from pipelines.guidance import follows_negative_prompts
+from pipelines.protocol import Item
+from pipelines.worker.loader import CannotLoad, LoadedModel, load
+from server.models_file import Models, load_models
+from server.operator.adding import add_model
+from tests.support import tiny
+from tests.support.model_matrix import ROWS, Row
+
+STEPS = 3
+#: Neither square nor a size that the models were trained at.
+WIDTH, HEIGHT = 64, 96
+PROMPT = "marble warm"
+#: In a whole batch prompts are padded to the longest, which may change bits.
+COMPANY = {True: "wood cool red navy", False: "wood cool"}
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Row], Path]:
+    """Returns the folder of a row's tiny model, made once."""
+    root = tmp_path_factory.mktemp("families")
+
+    def folder(row: Row) -> Path:
+        path = root / row.tiny
+        if not path.exists():
+            getattr(tiny, row.tiny)().save_pretrained(path, safe_serialization=True)
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=[row.id for row in ROWS])
+def row(request: pytest.FixtureRequest) -> Row:
+    found: Row = request.param
+    if found.tiny == "qwen_image21_pipeline" and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("its processor of texts and pictures needs torchvision")
+    return found
+
+
+@pytest.fixture(scope="module")
+def models(row: Row, saved: Callable[[Row], Path], tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """models.toml with the row's card."""
+    card = {
+        "folder": str(saved(row)),
+        "licence": "-",
+        "tiers": ["0.5K"],
+        "steps": STEPS,
+        "multiple_of": row.tiny_multiple,
+        **row.card,
+    }
+    file = tmp_path_factory.mktemp("toml") / "models.toml"
+    lines = ['default_model = "tiny"', "[models.tiny]", *(f"{name} = {_toml(value)}" for name, value in card.items())]
+    file.write_text("\n".join(lines))
+    return load_models(file)
+
+
+@pytest.fixture(scope="module")
+def model(models: Models) -> LoadedModel:
+    return load(models.models["tiny"], traced=False)
+
+
+class Run:
+    """A batch of two places, as the server would open it, and what comes of it."""
+
+    def __init__(self, model: LoadedModel, *items: Item) -> None:
+        self.images: dict[str, torch.Tensor] = {}
+        self.steps: dict[str, list[int]] = {}
+        settings = CallSettings(WIDTH, HEIGHT, STEPS, model.card.sampling.guidance)
+        family = family_of(model.pipeline)
+        self.batch: Batch = (
+            WholeBatch(model, settings, 2, self._watch)
+            if family is None
+            else Slots(model, family, settings, 2, self._watch)
+        )
+        for item in items:
+            self.batch.enter(item)
+
+    def to_its_end(self) -> dict[str, torch.Tensor]:
+        while len(self.batch):
+            self.batch.tick()
+        return self.images
+
+    def _watch(self, outcome: Outcome) -> None:
+        match outcome:
+            case Stepped(item=item, step=step):
+                self.steps.setdefault(item.image_id, []).append(step)
+            case Denoised(item=item, image=image, finite=finite):
+                assert finite
+                self.images[item.image_id] = image
+            case ImageFailed(error=error):
+                raise error
+
+
+def item(model: LoadedModel, number: int, negative: str = "") -> Item:
+    words = [part for part in (model.card.wording.negative_prompt, negative) if part]
+    prompt = PROMPT if number else COMPANY[family_of(model.pipeline) is not None]
+    return Item(f"image-{number}", 100 + number, prompt, ", ".join(words), "-")
+
+
+@pytest.fixture(scope="module")
+def alone(model: LoadedModel) -> torch.Tensor:
+    """The image of number 1, alone."""
+    return Run(model, item(model, 1)).to_its_end()["image-1"]
+
+
+def test_it_is_loaded_by_its_card(row: Row, models: Models, model: LoadedModel) -> None:
+    assert models.problems == []
+    assert type(model.pipeline).__name__ == row.pipeline
+    assert (family_of(model.pipeline) is not None) == row.slots
+    assert follows_negative_prompts(models.models["tiny"]) == row.negative_prompt
+
+
+def test_an_image_has_its_size_and_is_a_picture(alone: torch.Tensor) -> None:
+    assert alone.shape == (3, HEIGHT, WIDTH)
+    assert float(alone.std()) > 0
+
+
+def test_an_image_in_company_is_the_image_alone(model: LoadedModel, alone: torch.Tensor) -> None:
+    run = Run(model, item(model, 0), item(model, 1))
+    images = run.to_its_end()
+    assert run.steps == {"image-0": [1, 2, 3], "image-1": [1, 2, 3]}
+    assert torch.equal(images["image-1"], alone)
+    assert not torch.equal(images["image-0"], alone)
+
+
+def test_an_image_that_is_cancelled_does_not_disturb_the_other(model: LoadedModel, alone: torch.Tensor) -> None:
+    run = Run(model, item(model, 0), item(model, 1))
+    run.batch.tick()
+    assert run.batch.leave("image-0")
+    images = run.to_its_end()
+    assert list(images) == ["image-1"]
+    assert torch.equal(images["image-1"], alone)
+
+
+def test_a_prompt_is_read_and_a_negative_prompt_only_if_it_is_promised(
+    row: Row, model: LoadedModel, alone: torch.Tensor
+) -> None:
+    other = msgspec.structs.replace(item(model, 1), prompt="navy red")
+    assert not torch.equal(Run(model, other).to_its_end()["image-1"], alone)
+    negative = Run(model, item(model, 1, negative="navy red")).to_its_end()["image-1"]
+    assert torch.equal(negative, alone) != row.negative_prompt
+
+
+def test_guidance_changes_the_image_unless_there_is_none(row: Row, model: LoadedModel, alone: torch.Tensor) -> None:
+    if row.guidance == "none":
+        return
+    stronger = msgspec.structs.replace(model.card.sampling, guidance=5.0)
+    guided = msgspec.structs.replace(model, card=msgspec.structs.replace(model.card, sampling=stronger))
+    assert not torch.equal(Run(guided, item(guided, 1)).to_its_end()["image-1"], alone)
+
+
+def test_a_size_that_it_would_round_is_refused(row: Row, models: Models) -> None:
+    card = models.models["tiny"]
+    limits = msgspec.structs.replace(card.limits, multiple_of=row.tiny_multiple // 2)
+    with pytest.raises(CannotLoad, match="multiples of"):
+        load(msgspec.structs.replace(card, limits=limits), traced=False)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items()) + " }"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def test_a_card_is_made_of_its_folder(row: Row, saved: Callable[[Row], Path], tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    added = add_model(path, str(saved(row)), None, None)
+    card = load_models(path).models[added.name]
+    assert type(load(card, traced=False).pipeline).__name__ == row.pipeline
+    assert card.limits.multiple_of % row.tiny_multiple == 0
+
+
+def test_every_denoiser_that_slots_know_is_tried() -> None:
+    tried = {
+        type(getattr(pipeline, family.attribute)).__name__
+        for row in ROWS
+        if row.slots
+        for pipeline in [getattr(tiny, row.tiny)()]
+        if (family := family_of(pipeline)) is not None
+    }
+    assert tried == set(FAMILIES)

@@ -1,0 +1,190 @@
+"""Models as people have them on disk: in other places, in parts, in one file, pickled, quantized."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors.torch import load_file, save_file
+
+from pipelines.denoising.call import CallSettings, call_arguments
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Item
+from pipelines.worker.loader import CannotLoad, LoadedModel, load
+from server.card_files import with_files
+from tests.support import tiny
+from tests.support.ldm import save_as_one_file
+
+PARTS = ("unet", "vae", "text_encoder")
+
+
+@pytest.fixture
+def folder(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A folder of a good model, to be rearranged."""
+    return shutil.copytree(tiny_folders["good"], tmp_path / "model")
+
+
+def card(**values: Any) -> ModelCard:
+    shared = {"licence": "-", "tiers": ("0.5K",), "steps": 2, "guidance": 2.0, "multiple_of": 32}
+    found, problems = with_files(ModelCard.from_flat(name="m", **{**shared, **values}), Path("/"))
+    assert problems == []
+    return found
+
+
+def problems(**values: Any) -> str:
+    shared = {"licence": "-", "tiers": ("0.5K",), "steps": 2, "guidance": 2.0, "multiple_of": 32}
+    return "; ".join(with_files(ModelCard.from_flat(name="m", **{**shared, **values}), Path("/"))[1])
+
+
+def loaded(**values: Any) -> LoadedModel:
+    return load(card(**values), traced=False)
+
+
+def image_of(model: LoadedModel) -> torch.Tensor:
+    item = Item("-", 7, "marble warm", "", "-")
+    with torch.inference_mode():
+        made: torch.Tensor = model.pipeline(**call_arguments(model, CallSettings(64, 64, 2, 2.0), [item])).images
+    return made
+
+
+def same_weights(one: LoadedModel, other: LoadedModel, parts: tuple[str, ...] = PARTS) -> bool:
+    return all(
+        torch.equal(tensor, other.pipeline.components[part].state_dict()[key])
+        for part in parts
+        for key, tensor in one.pipeline.components[part].state_dict().items()
+    )
+
+
+def test_a_folder_behind_links_with_spaces_and_letters_of_any_alphabet(folder: Path, tmp_path: Path) -> None:
+    plain = loaded(folder=str(folder))
+    store = tmp_path / "Weights, of Zoë 画"
+    linked = tmp_path / "a model"
+    linked.mkdir()
+    shutil.copytree(folder, store)
+    for entry in store.iterdir():
+        if entry.name == "unet":
+            # As the hub's cache keeps files: each a link.
+            (linked / "unet").mkdir()
+            for file in entry.iterdir():
+                (linked / "unet" / file.name).symlink_to(file)
+        else:
+            (linked / entry.name).symlink_to(entry)
+    model = loaded(folder=str(linked))
+    assert same_weights(model, plain)
+    assert model.revision == plain.revision
+
+
+def test_files_of_one_variant_only(folder: Path) -> None:
+    plain = loaded(folder=str(folder))
+    for part in PARTS:
+        for file in (folder / part).glob("*.safetensors"):
+            file.rename(file.with_suffix(".fp16.safetensors"))
+    assert "set variant = 'fp16'" in problems(folder=str(folder))
+    assert same_weights(loaded(folder=str(folder), variant="fp16"), plain)
+
+
+def test_pickled_weights_are_read_only_if_the_card_says_so(folder: Path) -> None:
+    plain = loaded(folder=str(folder))
+    for part, name in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        file = folder / part / f"{name}.safetensors"
+        pickled = "pytorch_model.bin" if part == "text_encoder" else f"{name}.bin"
+        torch.save(load_file(file), folder / part / pickled)
+        file.unlink()
+    told = problems(folder=str(folder))
+    assert "only diffusion_pytorch_model.bin" in told
+    assert "write pickle = true if you trust its maker" in told
+    assert same_weights(loaded(folder=str(folder), pickle=True), plain)
+
+
+def test_a_part_that_the_pipeline_can_do_without(folder: Path) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    model = loaded(folder=str(folder))
+    assert model.pipeline.safety_checker is None
+    assert torch.isfinite(image_of(model)).all()
+    shutil.rmtree(folder / "vae")
+    assert "vae: model_index.json names it, and there is no folder vae" in problems(folder=str(folder))
+
+
+def test_a_whole_model_in_one_file_with_the_configuration_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    plain = loaded(folder=str(folder))
+    file = tmp_path / "my model.safetensors"
+    save_as_one_file(plain.pipeline, file)
+    # The folder gives its configuration alone.
+    for part in PARTS:
+        for weights in (folder / part).glob("*.safetensors"):
+            weights.unlink()
+    model = loaded(folder=str(folder), file=str(file))
+    assert same_weights(model, plain)
+    assert torch.equal(image_of(model), image_of(plain))
+    assert model.revision != plain.revision
+
+
+@pytest.mark.skipif(
+    isinstance(try_to_load_from_cache("stable-diffusion-v1-5/stable-diffusion-v1-5", "model_index.json"), str),
+    reason="the configuration is on this box",
+)
+def test_a_file_without_its_configuration_says_what_is_missing(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_as_one_file(loaded(folder=str(tiny_folders["good"])).pipeline, file)
+    with pytest.raises(CannotLoad, match=r"stable-diffusion-v1-5.* write beside file folder ="):
+        loaded(file=str(file))
+
+
+def test_a_file_that_lacks_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "part.safetensors"
+    plain = loaded(folder=str(folder))
+    save_as_one_file(plain.pipeline, file)
+    weights = load_file(file)
+    del weights["first_stage_model.decoder.conv_out.weight"]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(CannotLoad, match=r"part.safetensors lacks weights of vae"):
+        loaded(folder=str(folder), file=str(file))
+
+
+def test_a_denoiser_alone_as_gguf(tmp_path: Path) -> None:
+    pipeline = tiny.flux_pipeline()
+    pipeline.save_pretrained(tmp_path / "flux", safe_serialization=True)
+    file = tmp_path / "flux.gguf"
+    writer = gguf.GGUFWriter(file, "flux")
+    for key, tensor in pipeline.transformer.state_dict().items():
+        values = tensor.numpy().astype(np.float32)
+        if values.ndim == 2 and values.shape[1] % 32 == 0:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(key, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(key, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    plain = loaded(folder=str(tmp_path / "flux"))
+    # The folder's own denoiser need not be there.
+    for weights in (tmp_path / "flux" / "transformer").glob("*.safetensors"):
+        weights.unlink()
+    model = loaded(folder=str(tmp_path / "flux"), file=str(file))
+    assert same_weights(model, plain, ("vae", "text_encoder", "text_encoder_2"))
+    before, after = image_of(plain), image_of(model)
+    assert not torch.equal(after, before)
+    assert float((after - before).abs().max()) < 0.05
+
+
+def test_quantized_weights_name_the_package_that_they_need(folder: Path) -> None:
+    for method, told in (("sdnq", "needs sdnq; install it with"), ("magic", "which diffusers does not know")):
+        config = folder / "unet" / "config.json"
+        values = json.loads(config.read_text())
+        config.write_text(json.dumps({**values, "quantization_config": {"quant_method": method}}))
+        assert told in problems(folder=str(folder))

@@ -1,0 +1,369 @@
+"""The families of models that Backlot is tried with: a row each, of which docs/reference/models.md is made.
+
+`python -m tests.support.model_matrix` writes that page. tests/integration/test_families.py proves the rows.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from tests.support.server import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "models.md"
+#: `true`: a second call of the denoiser, with the negative prompt. `distilled`: an input of its one call. `none`: no guidance.
+Guidance = Literal["true", "distilled", "none"]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What is promised of one family of models."""
+
+    name: str
+    #: Models of this family, as people ask for them.
+    models: str
+    pipeline: str
+    #: The function of tests.support.tiny that makes a genuine one with random weights.
+    tiny: str
+    #: What its card says beside the folder, in models.toml's words.
+    card: dict[str, Any]
+    #: Whether images enter and leave at any step; if not, they run as whole batches.
+    slots: bool
+    guidance: Guidance
+    #: Whether a spec's negative prompt is followed; if not, a spec that has one is refused.
+    negative_prompt: bool
+    #: The multiple of pixels that widths and heights of the tiny one must be, and of the real models.
+    tiny_multiple: int
+    multiple: int
+    #: A package that is not installed with Backlot, without which the real folders cannot be loaded.
+    needs: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.name.lower().replace(" ", "-")
+
+
+_TRUE = {"guidance": 3.0}
+_OFF = {"guidance": 0.0}
+
+ROWS = [
+    Row(
+        name="Stable Diffusion 1.5",
+        models="SD 1.5, 2.1 and their fine-tunes",
+        pipeline="StableDiffusionPipeline",
+        tiny="unet_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=64,
+    ),
+    Row(
+        name="SDXL",
+        models="SDXL, Pony, Illustrious, Playground",
+        pipeline="StableDiffusionXLPipeline",
+        tiny="sdxl_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=64,
+    ),
+    Row(
+        name="SDXL Turbo",
+        models="SDXL-Turbo",
+        pipeline="StableDiffusionXLPipeline",
+        tiny="sdxl_pipeline",
+        card={
+            **_OFF,
+            "scheduler": "EulerAncestralDiscreteScheduler",
+            "scheduler_options": {"timestep_spacing": "trailing"},
+        },
+        slots=True,
+        guidance="none",
+        negative_prompt=False,
+        tiny_multiple=16,
+        multiple=64,
+    ),
+    Row(
+        name="SDXL Lightning",
+        models="SDXL-Lightning, Hyper-SDXL",
+        pipeline="StableDiffusionXLPipeline",
+        tiny="sdxl_pipeline",
+        card={**_OFF, "scheduler": "EulerDiscreteScheduler", "scheduler_options": {"timestep_spacing": "trailing"}},
+        slots=True,
+        guidance="none",
+        negative_prompt=False,
+        tiny_multiple=16,
+        multiple=64,
+    ),
+    Row(
+        name="SDXL LCM",
+        models="LCM-SDXL",
+        pipeline="StableDiffusionXLPipeline",
+        tiny="sdxl_pipeline",
+        card={**_OFF, "scheduler": "LCMScheduler"},
+        slots=True,
+        guidance="none",
+        negative_prompt=False,
+        tiny_multiple=16,
+        multiple=64,
+    ),
+    Row(
+        name="Stable Diffusion 3.5",
+        models="SD 3.5 Large, Large Turbo, Medium",
+        pipeline="StableDiffusion3Pipeline",
+        tiny="sd3_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=16,
+    ),
+    Row(
+        name="FLUX.1",
+        models="FLUX.1 [dev], [schnell], [krea]",
+        pipeline="FluxPipeline",
+        tiny="flux_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="distilled",
+        negative_prompt=False,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+    Row(
+        name="FLUX.1 with true guidance",
+        models="de-distilled FLUX.1",
+        pipeline="FluxPipeline",
+        tiny="flux_pipeline",
+        card={**_TRUE, "guidance_argument": "true_cfg_scale", "negative_prompt": " "},
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+    Row(
+        name="FLUX.2",
+        models="FLUX.2 [dev]",
+        pipeline="Flux2Pipeline",
+        tiny="flux2_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="distilled",
+        negative_prompt=False,
+        tiny_multiple=4,
+        multiple=16,
+        needs="torchvision",
+    ),
+    Row(
+        name="FLUX.2 klein",
+        models="FLUX.2 [klein] 4B, 9B",
+        pipeline="Flux2KleinPipeline",
+        tiny="flux2_klein_pipeline",
+        card={"guidance": 1.0},
+        slots=True,
+        guidance="none",
+        negative_prompt=False,
+        tiny_multiple=4,
+        multiple=16,
+    ),
+    Row(
+        name="Z-Image",
+        models="Z-Image",
+        pipeline="ZImagePipeline",
+        tiny="z_image_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+    Row(
+        name="Z-Image Turbo",
+        models="Z-Image-Turbo",
+        pipeline="ZImagePipeline",
+        tiny="z_image_pipeline",
+        card=_OFF,
+        slots=True,
+        guidance="none",
+        negative_prompt=False,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+    Row(
+        name="Qwen-Image",
+        models="Qwen-Image, Qwen-Image-2512",
+        pipeline="QwenImagePipeline",
+        tiny="qwen_image_pipeline",
+        card={**_TRUE, "guidance_argument": "true_cfg_scale", "negative_prompt": " "},
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=8,
+        multiple=16,
+    ),
+    Row(
+        name="Qwen-Image 2.1",
+        models="Qwen-Image-2.1",
+        pipeline="QwenImage21Pipeline",
+        tiny="qwen_image21_pipeline",
+        card={"guidance": 1.0, "guidance_argument": "true_cfg_scale"},
+        slots=False,
+        guidance="none",
+        negative_prompt=False,
+        tiny_multiple=32,
+        multiple=32,
+        needs="torchvision",
+    ),
+    Row(
+        name="Sana",
+        models="Sana 0.6B, 1.6B, 4.8B",
+        pipeline="SanaPipeline",
+        tiny="sana_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=32,
+        multiple=32,
+    ),
+    Row(
+        name="PixArt-Σ",
+        models="PixArt-Σ XL",
+        pipeline="PixArtSigmaPipeline",
+        tiny="pixart_sigma_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=16,
+    ),
+    Row(
+        name="Lumina 2",
+        models="Lumina-Image-2.0, NetaLumina",
+        pipeline="Lumina2Pipeline",
+        tiny="lumina2_pipeline",
+        card=_TRUE,
+        slots=False,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=16,
+    ),
+    Row(
+        name="HiDream",
+        models="HiDream-I1 Full, Dev, Fast",
+        pipeline="HiDreamImagePipeline",
+        tiny="hidream_pipeline",
+        card=_TRUE,
+        slots=False,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=16,
+    ),
+    Row(
+        name="Krea 2",
+        models="Krea 2",
+        pipeline="Krea2Pipeline",
+        tiny="krea2_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=8,
+        multiple=16,
+    ),
+    Row(
+        name="Kandinsky 5",
+        models="Kandinsky 5.0 T2I Lite",
+        pipeline="Kandinsky5T2IPipeline",
+        tiny="kandinsky5_pipeline",
+        card=_TRUE,
+        slots=True,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=16,
+        multiple=16,
+        needs="torchvision",
+    ),
+    Row(
+        name="Chroma",
+        models="Chroma1-HD, Chroma1-Base",
+        pipeline="ChromaPipeline",
+        tiny="chroma_pipeline",
+        card=_TRUE,
+        slots=False,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+    Row(
+        name="AuraFlow",
+        models="AuraFlow 0.3",
+        pipeline="AuraFlowPipeline",
+        tiny="aura_flow_pipeline",
+        card=_TRUE,
+        slots=False,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+]
+
+_GUIDED = {"true": "by a second call", "distilled": "distilled", "none": "off"}
+
+_PAGE = """# Models
+
+What Backlot is tried with: for each row a tiny genuine instance, of the classes of diffusers and transformers with random
+weights, is loaded by its card and generates. An image in company equals the image alone, bit by bit; its progress is told; it can
+be cancelled between two steps; its size is the one that was asked for. `tests/integration/test_families.py` shows it, and this
+page is made of the same rows by `./scripts/fix`.
+
+*Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and prompts of other
+lengths beside it may change an image's bits. Every other text-to-image pipeline that `DiffusionPipeline` loads runs as whole
+batches too; AuraFlow stands for them here.
+
+Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
+denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.
+
+| family | models | pipeline | runs in | guidance | negative prompt | `multiple_of` | needs |
+|---|---|---|---|---|---|---|---|
+{rows}
+
+A package in the last column is not installed with Backlot, because its builds must fit the build of torch; without it
+`backlot models check` says so. It is needed for the processor of a text encoder that can see too. FLUX.2 and Kandinsky 5 are
+tried with that processor's tokenizer alone, and Qwen-Image 2.1 only on a box that has the package.
+
+HiDream's hub ids lack their fourth text encoder: put the folders `text_encoder_4` and `tokenizer_4` of Llama 3.1 8B Instruct into
+a copy, and name them in its `model_index.json`.
+"""
+
+
+def page() -> str:
+    """Return docs/reference/models.md."""
+    rows = [
+        [
+            row.name,
+            row.models,
+            f"`{row.pipeline}`",
+            "slots" if row.slots else "whole batches",
+            _GUIDED[row.guidance],
+            "yes" if row.negative_prompt else "no",
+            str(row.multiple),
+            f"`{row.needs}`" if row.needs else "",
+        ]
+        for row in ROWS
+    ]
+    return _PAGE.format(rows="\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,87 @@
+"""What can be said of a card's files without reading weights: folders, checkpoints in one file, packages they need."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pipelines.model_card import ModelCard
+from server.card_files import with_files
+from tests.support.weights import bare_folder
+
+
+def placed(base: Path, **values: Any) -> tuple[ModelCard, str]:
+    card = ModelCard.from_flat(name="m", licence="l", tiers=("1K",), steps=4, guidance=5.0, **values)
+    found, problems = with_files(card, base)
+    return found, "; ".join(problems)
+
+
+def test_a_folder_says_its_pipeline_and_paths_are_relative_to_the_models_file(tmp_path: Path) -> None:
+    bare_folder(tmp_path / "flux", "FluxPipeline", "FlowMatchEulerDiscreteScheduler")
+    card, told = placed(tmp_path, folder="flux")
+    assert told == ""
+    assert card.weights.folder == str(tmp_path / "flux")
+    assert card.weights.pipeline == "FluxPipeline"
+    assert "the folder says 'FluxPipeline'" in placed(tmp_path, folder="flux", pipeline="SanaPipeline")[1]
+
+
+def test_a_file_is_stamped_with_its_folder(tmp_path: Path) -> None:
+    bare_folder(tmp_path / "sd")
+    save_file({"weight": np.zeros(10, np.float32)}, tmp_path / "a b.safetensors")
+    card, told = placed(tmp_path, folder="sd", file="a b.safetensors")
+    assert told == ""
+    assert card.weights.file == str(tmp_path / "a b.safetensors")
+    before = card.weights.stamp
+    save_file({"weight": np.ones(10, np.float32)}, tmp_path / "a b.safetensors")
+    assert placed(tmp_path, folder="sd", file="a b.safetensors")[0].weights.stamp != before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("absent.safetensors", None, "there is no such file"),
+        ("cut.safetensors", b"\0" * 9, "cut off"),
+        ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1\n" + b"-" * 60, "git lfs pull"),
+        ("model.ckpt", b"-", "write pickle = true"),
+        ("model.gguf", b"-", "is no GGUF file"),
+        ("model.zip", b"-", "a checkpoint ends in"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path, name: str, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert told in placed(tmp_path, file=name)[1]
+
+
+def test_pickled_weights_need_the_card_s_word(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "sd")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
+    assert "only diffusion_pytorch_model.bin; pickles can run code" in placed(tmp_path, folder="sd")[1]
+    assert placed(tmp_path, folder="sd", pickle=True)[1] == ""
+
+
+def test_a_package_that_a_part_needs_is_named(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "sd")
+    (folder / "unet" / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "nunchaku_lite"}}))
+    told = placed(tmp_path, folder="sd")[1]
+    assert "unet: its weights are quantized by nunchaku_lite, which needs kernels; install it with" in told
+
+
+def test_a_part_that_is_optional_may_be_absent(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "sd")
+    index = json.loads((folder / "model_index.json").read_text())
+    checker = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    (folder / "model_index.json").write_text(json.dumps({**index, **checker}))
+    assert placed(tmp_path, folder="sd")[1] == ""
+    (folder / "model_index.json").write_text(json.dumps({**index, "vae": ["diffusers", "AutoencoderKL"]}))
+    assert "vae: model_index.json names it" in placed(tmp_path, folder="sd")[1]
+
+
+def test_guidance_that_needs_a_negative_prompt_is_refused_without_one(tmp_path: Path) -> None:
+    bare_folder(tmp_path / "qwen", "QwenImagePipeline", "FlowMatchEulerDiscreteScheduler")
+    card = {"folder": "qwen", "guidance_argument": "true_cfg_scale"}
+    assert 'write negative_prompt = " "' in placed(tmp_path, **card)[1]
+    assert placed(tmp_path, negative_prompt=" ", **card)[1] == ""
