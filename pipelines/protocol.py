@@ -161,7 +161,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
-    """How much of the device's memory is in use, after a start, a load, and whenever slots open."""
+    """How much of the device's memory is in use, after a start, a load, an unload, and whenever slots open."""
 
     total_bytes: int
     #: Of a GPU by all programs on it; of a CPU's memory by the GPU process.

@@ -295,6 +295,7 @@ class Engine:
             # The group refers to its model.
             self._group = None
         self._models.unload(name)
+        self._report_memory()
 
 
 def _why_nothing_helps(key: GroupKey, error: Exception) -> str:

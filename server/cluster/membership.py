@@ -48,9 +48,8 @@ class Membership:
             ray.init(address=self._settings.ray, log_to_driver=False, configure_logging=False)
         boxes = boxes_of(ray.nodes(), ray.get_runtime_context().get_node_id())
         if boxes is None:
-            # Nothing can be ordered of a cluster that this box has left; the next look joins it again.
-            ray.shutdown()
-            raise ConnectionError("Ray has ended on this box; start it again with `ray start`")
+            # Leaving and joining again from here is not safe: Ray ends a process whose threads call it in between.
+            raise ConnectionError("Ray has ended on this box: start it again, and restart the server")
         return boxes
 
     async def _change(self, pool: Pool, boxes: Iterable[Box]) -> None:

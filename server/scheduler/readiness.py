@@ -92,8 +92,10 @@ def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
 def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
     if any(gpu.is_up and gpu.loaded for gpu in gpus):
         return None
+    if gpus.problem is not None:
+        return gpus.problem
     if not gpus:
-        return gpus.problem or "there is no device yet"
+        return "there is no device yet"
     if (running := loads.downloads.get(default_model)) is not None:
         so_far = "" if running.progress is None else f": {amount(running.progress)}"
         return f"{default_model} is being downloaded{so_far}"

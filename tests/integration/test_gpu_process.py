@@ -23,6 +23,7 @@ from pipelines.protocol import (
     Loaded,
     LoadFailed,
     Measured,
+    MemoryUsed,
     Pin,
     Restarted,
     Started,
@@ -103,6 +104,9 @@ def test_a_model_is_unloaded_and_loaded_again(
     assert process.of(Evicted) == []
     process.send(Unload("good"), Unload("good"))
     assert process.wait(Evicted).model == "good"
+    # What it takes now is told each time.
+    process.wait(MemoryUsed)
+    process.wait(MemoryUsed)
     process.send(Load(good))
     assert process.wait(Loaded).weight_bytes > 100_000
     assert len(process.of(Evicted)) == 1
