@@ -33,6 +33,7 @@ def test_variations_are_told_apart_and_one_is_cancelled(
     assert cards.locator(".name").all_inner_texts() == order
     page.get_by_role("button", name="Cancel all").click()
     expect(cards).to_have_count(0)
+    expect(page.locator(".toast").last).to_contain_text("4 jobs cancelled. 20 credits given back.")
 
 
 def test_a_running_job_says_how_far_it_is_and_a_waiting_one_its_place(

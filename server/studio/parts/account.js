@@ -60,9 +60,11 @@ const Summary = ({ today, month }) => html`
 /** @param {import("../api/types.js").TransactionPage["items"][number]} props */
 function Item({ label, credits_delta, status, created_at }) {
   const sum = status === "REFUNDED" ? "given back" : `${credits_delta > 0 ? "+" : ""}${credits_delta}`;
+  // The name says more than the operation before it.
+  const name = label.includes(": ") ? label.slice(label.indexOf(": ") + 2) : label;
   return html`
     <li>
-      <span class="what" title=${label}>${label}</span>
+      <span class="what" title=${label}>${name}</span>
       <time dateTime=${created_at}>${new Date(created_at).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}</time>
       <span class="sum">${sum}</span>
     </li>

@@ -3,7 +3,7 @@
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
-import { explain, explainFailure, explainStage, nameOf } from "../words.js";
+import { explain, explainFailure, explainStage, nameOf, plural } from "../words.js";
 import { keep, kept } from "./storage.js";
 import { announce, tell } from "./toasts.js";
 
@@ -24,6 +24,8 @@ const MOST_FAILURES = 50;
 const MOST_DISMISSED = 500;
 /** Of this many waiting jobs the places are read again and again. */
 const PLACES_READ = 50;
+/** Milliseconds in which cancelled jobs gather for one message. */
+const GATHER_MS = 400;
 
 /** @type {import("../vendor/signals.js").Signal<Task[]>} */
 export const tasks = signal([]);
@@ -181,13 +183,30 @@ function applyStage(task, event) {
  */
 function fail(id, request, event, at) {
   const why = event ? explainFailure(event) : "";
-  if (event?.extra.reason === "cancelled") {
-    tell(`${nameOf(request)}: ${why}`);
-    return;
-  }
+  if (event?.extra.reason === "cancelled") return tellCancelled(`${nameOf(request)}: ${why}`, event.extra.refunded ?? 0);
   announce(`${nameOf(request)}: ${why}`);
   const others = failed.value.filter((failure) => failure.id !== id);
   failed.value = [{ id, request, why, at }, ...others].slice(0, MOST_FAILURES);
+}
+
+/** What was cancelled and not told of yet. @type {{texts: string[], refunded: number}} */
+let cancelled = { texts: [], refunded: 0 };
+
+/**
+ * Tell of a job that was cancelled; of several at once in one message.
+ * @param {string} text
+ * @param {number} refunded
+ */
+function tellCancelled(text, refunded) {
+  if (cancelled.texts.length === 0) setTimeout(tellAllCancelled, GATHER_MS);
+  cancelled = { texts: [...cancelled.texts, text], refunded: cancelled.refunded + refunded };
+}
+
+function tellAllCancelled() {
+  const { texts, refunded } = cancelled;
+  cancelled = { texts: [], refunded: 0 };
+  const several = `${plural(texts.length, "job")} cancelled. ${plural(refunded, "credit")} given back.`;
+  tell(texts.length === 1 && texts[0] ? texts[0] : several);
 }
 
 /**
