@@ -149,11 +149,11 @@ export const archive = async (public_ids) =>
   (await writeFor("POST", "/v1/catalog/archive.zip", { public_ids })).blob();
 
 /**
- * Return an entry's picture: the PNG that is on the server.
+ * Return a copy of an entry's picture to keep: a PNG that names its job.
  * @param {Entry} entry
  */
 export async function picture({ kind, public_id }) {
-  return (await ask(ofThisHost((await entry(kind, public_id)).image_url))).blob();
+  return (await ask(ofThisHost(`${(await entry(kind, public_id)).image_url}&save=true`))).blob();
 }
 
 /**
