@@ -112,7 +112,12 @@ def cells_of(latents: torch.Tensor, width: int, height: int) -> torch.Tensor | N
         if columns == 0 or tokens % columns:
             return None
         return one.float().cpu().reshape(tokens // columns, columns, features)
-    return one.permute(1, 2, 0).float().cpu() if one.dim() == 3 else None
+    if one.dim() != 3:
+        return None
+    if one.shape[2] < min(one.shape[:2]):
+        # Kandinsky 5 has its channels last, and there are fewer of them than rows or columns.
+        return one.float().cpu()
+    return one.permute(1, 2, 0).float().cpu()
 
 
 def coloured_fields() -> torch.Tensor:

@@ -47,7 +47,7 @@ def test_two_jobs_run_at_once_in_two_processes_and_give_the_same_bytes(twins: Se
         return [device["images_in_flight"] for device in twins.client.get("/readyz").json()["devices"]]
 
     wait_for(lambda: busy() == [1, 1], 20)
-    assert {twins.job(job_id)["status"] for job_id in job_ids} == {"IN_PROGRESS"}
+    wait_for(lambda: {twins.job(job_id)["status"] for job_id in job_ids} == {"IN_PROGRESS"}, 20)
     jobs = [twins.finished(job_id) for job_id in job_ids]
     files = {(twins.data / "images" / job_id[-2:] / f"{job_id}.png").read_bytes() for job_id in job_ids}
     assert len(files) == 1, "two devices of one name gave other bytes"

@@ -126,7 +126,7 @@ def test_without_two_steps_or_a_known_scheduler_nothing_is_made_up() -> None:
     assert forecast(Other(), 0, latents, latents) is latents
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 6, 9), (1, 4, 1, 6, 9), (1, 1, 4, 6, 9), (1, 54, 4)])
+@pytest.mark.parametrize("shape", [(1, 4, 6, 9), (1, 4, 1, 6, 9), (1, 1, 4, 6, 9), (1, 1, 6, 9, 4), (1, 54, 4)])
 def test_latents_of_every_layout_are_cells(shape: tuple[int, ...]) -> None:
     cells = cells_of(torch.zeros(shape), 900, 600)
     assert cells is not None

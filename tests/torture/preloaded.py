@@ -83,41 +83,49 @@ class ForkedProcess:
 
 
 def main() -> None:
+    parent = os.getppid()
     run = {"worker": _preload_worker, "server": _preload_server}[sys.argv[1]]()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listening.bind(sys.argv[2])
     listening.listen()
     print("preloaded", flush=True)  # noqa: T201
-    parent = os.getppid()
     #: The connection of each process that runs.
     running: dict[int, socket.socket] = {}
-    # If the torture is killed, this ends, with all that it forked.
-    while os.getppid() == parent:
-        # A process that ends is noticed within this time.
-        if select.select([listening], [], [], 0.02)[0]:
-            connection, _ = listening.accept()
-            message, fds, _, _ = socket.recv_fds(connection, 65536, 1)
-            if not fds:
-                # The one that asks was killed before it could ask for anything.
-                connection.close()
-                continue
-            pid = os.fork()
-            if pid == 0:
-                listening.close()
-                for other in (connection, *running.values()):
-                    other.close()
-                _be(run, fds[0], msgspec.json.decode(message, type=Program))
-            os.close(fds[0])
-            _tell(connection, pid)
-            running[pid] = connection
-        while running:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            with running.pop(pid) as connection:
-                _tell(connection, os.waitstatus_to_exitcode(status))
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        # If the torture is killed, this ends.
+        while os.getppid() == parent:
+            _fork_and_reap(run, listening, running)
+    finally:
+        # What was forked is in sessions of its own, and nobody else knows of it.
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _fork_and_reap(run: Callable[[int], None], listening: socket.socket, running: dict[int, socket.socket]) -> None:
+    """Fork the process that is asked for, if one is, and tell of those that have ended; takes a moment if there is nothing."""
+    if select.select([listening], [], [], 0.02)[0]:
+        connection, _ = listening.accept()
+        message, fds, _, _ = socket.recv_fds(connection, 65536, 1)
+        if not fds:
+            # The one that asks was killed before it could ask for anything.
+            connection.close()
+            return
+        pid = os.fork()
+        if pid == 0:
+            listening.close()
+            for other in (connection, *running.values()):
+                other.close()
+            _be(run, fds[0], msgspec.json.decode(message, type=Program))
+        os.close(fds[0])
+        _tell(connection, pid)
+        running[pid] = connection
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with running.pop(pid) as connection:
+            _tell(connection, os.waitstatus_to_exitcode(status))
 
 
 def _tell(connection: socket.socket, number: int) -> None:
@@ -128,6 +136,7 @@ def _tell(connection: socket.socket, number: int) -> None:
 
 def _be(run: Callable[[int], None], descriptor: int, program: Program) -> None:
     """Be the program until it ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     os.environ.clear()
     os.environ.update(program.environment)
