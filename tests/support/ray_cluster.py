@@ -17,7 +17,7 @@ STORE_BYTES = 80 * 2**20
 
 
 class RayCluster:
-    """Boxes of one core each. `host`, the first, lends nothing: it is where the server runs."""
+    """Boxes on one network. The first, `head`, lends nothing: it is where the server runs."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
@@ -30,10 +30,10 @@ class RayCluster:
     def address(self) -> str:
         return str(self._cluster.address)
 
-    def add(self, name: str) -> None:
-        """Let a box join."""
+    def add(self, name: str, cpus: int = 1) -> None:
+        """Let a box join, with so many cores to lend."""
         self._boxes[name] = self._cluster.add_node(
-            wait=True, num_cpus=1, object_store_memory=STORE_BYTES, node_name=name
+            wait=True, num_cpus=cpus, object_store_memory=STORE_BYTES, node_name=name
         )
 
     def kill(self, name: str) -> None:

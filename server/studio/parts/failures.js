@@ -1,13 +1,13 @@
 /** The jobs that failed in the last day, with the reason and what was given back, until somebody has read them. */
 
 import { fill } from "../state/draft.js";
-import { dismiss, failures } from "../state/jobs.js";
+import { dismiss, failures } from "../state/failures.js";
 import { html, useState } from "../view.js";
 import { nameOf, plural } from "../words.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
 
-/** @typedef {import("../state/jobs.js").Failure} Failure */
+/** @typedef {import("../state/failures.js").Failure} Failure */
 
 /** So many are shown at first. */
 const FEW = 2;

@@ -1,10 +1,10 @@
-/** The jobs that wait and run, oldest first, and those that failed in the last day. They may come from anywhere. */
+/** The jobs that wait and run, oldest first, wherever they come from. */
 
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
-import { explain, explainFailure, explainStage, nameOf, plural } from "../words.js";
-import { keep, kept } from "./storage.js";
+import { explain, explainStage, nameOf } from "../words.js";
+import { addFailure, isCancelled, keepFailures, MOST_FAILURES } from "./failures.js";
 import { announce, tell } from "./toasts.js";
 
 /**
@@ -16,24 +16,14 @@ import { announce, tell } from "./toasts.js";
  *   preview: string}} Standing
  *   `told` says what it does; `preview` is a link to a picture of how far it has come, if there is one
  * @typedef {{id: string, request: Request, seq: number, standing: import("../vendor/signals.js").Signal<Standing>}} Task
- * @typedef {{id: string, request: Request, why: string, at: string}} Failure
  */
 
 const DAY_MS = 86_400_000;
-const MOST_FAILURES = 50;
-const MOST_DISMISSED = 500;
 /** Of this many waiting jobs the places are read again and again. */
 const PLACES_READ = 50;
-/** Milliseconds in which cancelled jobs gather for one message. */
-const GATHER_MS = 400;
 
 /** @type {import("../vendor/signals.js").Signal<Task[]>} */
 export const tasks = signal([]);
-/** @type {import("../vendor/signals.js").Signal<Failure[]>} */
-const failed = signal([]);
-/** @type {import("../vendor/signals.js").Signal<string[]>} */
-const dismissed = signal(kept("dismissed", /** @type {string[]} */ ([])));
-export const failures = computed(() => failed.value.filter((failure) => !dismissed.value.includes(failure.id)));
 /** How many have not ended. */
 export const left = computed(() => tasks.value.filter((task) => task.standing.value.state !== "done").length);
 
@@ -47,13 +37,13 @@ export async function load() {
   ]);
   batch(() => {
     tasks.value = inOrder([...running, ...waiting].map(taskOf));
-    failed.value = ended.filter((job) => job.latest_event?.extra.reason !== "cancelled").map(failureOf);
+    keepFailures(ended);
   });
 }
 
 export function clear() {
   tasks.value = [];
-  failed.value = [];
+  keepFailures([]);
 }
 
 /**
@@ -99,7 +89,11 @@ const taskWith = (id) => tasks.value.find((task) => task.id === id);
 export function take(job) {
   const task = taskWith(job.public_id);
   if (task) return update(task, job);
-  if (job.status === "FAILURE") return fail(job.public_id, job.request, job.latest_event, job.created_at);
+  if (job.status === "FAILURE") {
+    // Whoever cancelled a job that is not followed here knows of it; one that was followed is told of by its event.
+    if (job.latest_event && !isCancelled(job.latest_event)) addFailure(job.public_id, job.request, job.latest_event);
+    return;
+  }
   if (job.status !== "SUCCESS") tasks.value = inOrder([...tasks.value, taskOf(job)]);
 }
 
@@ -151,7 +145,7 @@ function apply(task, event) {
   }
   if (event.event_type === "failed") {
     tasks.value = tasks.value.filter((other) => other !== task);
-    fail(task.id, task.request, event, event.created_at);
+    addFailure(task.id, task.request, event);
   }
 }
 
@@ -175,60 +169,9 @@ function applyStage(task, event) {
   });
 }
 
-/**
- * @param {string} id
- * @param {Request} request
- * @param {JobEvent | null} event
- * @param {string} at
- */
-function fail(id, request, event, at) {
-  const why = event ? explainFailure(event) : "";
-  if (event?.extra.reason === "cancelled") return tellCancelled(`${nameOf(request)}: ${why}`, event.extra.refunded ?? 0);
-  announce(`${nameOf(request)}: ${why}`);
-  const others = failed.value.filter((failure) => failure.id !== id);
-  failed.value = [{ id, request, why, at }, ...others].slice(0, MOST_FAILURES);
-}
-
-/** What was cancelled and not told of yet. @type {{texts: string[], refunded: number}} */
-let cancelled = { texts: [], refunded: 0 };
-
-/**
- * Tell of a job that was cancelled; of several at once in one message.
- * @param {string} text
- * @param {number} refunded
- */
-function tellCancelled(text, refunded) {
-  if (cancelled.texts.length === 0) setTimeout(tellAllCancelled, GATHER_MS);
-  cancelled = { texts: [...cancelled.texts, text], refunded: cancelled.refunded + refunded };
-}
-
-function tellAllCancelled() {
-  const { texts, refunded } = cancelled;
-  cancelled = { texts: [], refunded: 0 };
-  const several = `${plural(texts.length, "job")} cancelled. ${plural(refunded, "credit")} given back.`;
-  tell(texts.length === 1 && texts[0] ? texts[0] : several);
-}
-
-/**
- * @param {Job} job
- * @returns {Failure}
- */
-const failureOf = (job) => ({
-  id: job.public_id,
-  request: job.request,
-  why: job.latest_event ? explainFailure(job.latest_event) : "",
-  at: job.latest_event?.created_at ?? job.created_at,
-});
-
 /** Take off the jobs whose pictures are in the catalogue by now. */
 export function dropDone() {
   tasks.value = tasks.value.filter((task) => task.standing.value.state !== "done");
-}
-
-/** @param {readonly string[]} ids  of failures that were read */
-export function dismiss(ids) {
-  dismissed.value = [...dismissed.value, ...ids].slice(-MOST_DISMISSED);
-  keep("dismissed", dismissed.value);
 }
 
 /** @param {Task} task */
