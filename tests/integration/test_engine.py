@@ -144,20 +144,21 @@ def test_jobs_of_a_removed_model_fail_and_are_refunded_while_others_finish(
     engine: Server, edited: Path, tiny_folders: dict[str, Path]
 ) -> None:
     good = tiny_folders["good"]
-    models_file(edited, {"good": good, "leaving": good}, reproducible="true", steps=300)
+    models_file(edited, {"good": good, "leaving": good}, reproducible="true", steps=900)
     wait_for(lambda: names(engine) == ["good", "leaving"], 10)
     before = engine.credits()["balance"]
     running = engine.submit(seed=1)
     wait_for(lambda: engine.job(running)["progress"] > 0, 30)
     waiting = [engine.submit(image_model="leaving", seed=seed, aspect_ratio="16:9") for seed in range(3)]
     models_file(edited, {"good": good}, reproducible="true")
-    # One may have been sent ahead already; it finishes on what it was sent with.
+    # The edit acts after a moment, and the first image lasts longer. One may have been sent ahead already; it finishes on what it
+    # was sent with.
     ended = [engine.finished(job_id) for job_id in waiting]
     reasons = [job["latest_event"]["extra"].get("reason") for job in ended]
     assert reasons.count("model_removed") >= 2
     job = engine.finished(running)
     assert job["status"] == "SUCCESS"
-    assert job["result"][0]["meta"]["steps"] == 300
+    assert job["result"][0]["meta"]["steps"] == 900
     assert engine.credits()["balance"] == before - 5 * (1 + reasons.count(None))
 
 
