@@ -43,7 +43,15 @@ def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
     # It cannot go on with this device, and logs why.
     ours, its = socket.socketpair()
     run = subprocess.run(
-        [sys.executable, "-m", "pipelines.worker", str(its.fileno()), "cuda\x1b[2J\n2026", "0", str(tmp_path / "gpu-process.log")],
+        [
+            sys.executable,
+            "-m",
+            "pipelines.worker",
+            str(its.fileno()),
+            "cuda\x1b[2J\n2026",
+            "0",
+            str(tmp_path / "gpu-process.log"),
+        ],
         cwd=ROOT,
         pass_fds=[its.fileno()],
         capture_output=True,
