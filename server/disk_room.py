@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +16,8 @@ log = logging.getLogger(__name__)
 
 GIB = 1024**3
 LOOK_EVERY_S = 5.0
+#: Seconds for which a measure of the disk holds for the requests that come: a disk does not fill in less.
+FRESH_S = 0.2
 
 
 class DiskRoom:
@@ -25,14 +29,18 @@ class DiskRoom:
         self._reserve = reserve
         #: Why no job is accepted; None if there is room.
         self.problem: str | None = None
+        self._looked_at = -math.inf
 
     def check(self) -> None:
         """Raise DiskFull if there is too little room for a new job."""
-        if self.look() is not None:
+        if time.monotonic() - self._looked_at > FRESH_S:
+            self.look()
+        if self.problem is not None:
             raise DiskFull("The disk of the server is nearly full; nothing was made or charged. Tell the operator")
 
     def look(self) -> str | None:
         """Measure the room, and return why no job is accepted; None if there is room."""
+        self._looked_at = time.monotonic()
         free, folder = min((free_bytes(folder), folder) for folder in self._folders)
         before, self.problem = self.problem, self._judge(free, folder)
         if before is None and self.problem is not None:

@@ -37,6 +37,10 @@ class CannotLoad(Exception):
     """A model cannot be used; the message says what to change."""
 
 
+class TooLarge(CannotLoad):
+    """A model does not fit into the device's memory; the message says by how much, and what would do."""
+
+
 class NoDevice(Exception):
     """The device asked for is not there."""
 
@@ -91,7 +95,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 
     Raises CannotLoad; errors of memory pass through.
     """
-    folder = _folder_of(card)
+    folder = folder_of(card)
     file = None if card.weights.file is None else Path(card.weights.file)
     places = (folder,) if file is None else (folder, file)
     try:
@@ -126,7 +130,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     return LoadedModel(card, revision, pipeline, loras, findings)
 
 
-def _folder_of(card: ModelCard) -> Path:
+def folder_of(card: ModelCard) -> Path:
     """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
     weights = card.weights
     if weights.folder is not None:

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 import msgspec
 import torch
 
+from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
-from pipelines.worker.device_memory import release_unused, total_bytes
-from pipelines.worker.loader import LoadedModel
+from pipelines.weight_files import BadWeights
+from pipelines.worker.device_memory import free_bytes, release_unused, total_bytes
+from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, folder_of
 from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -30,7 +32,8 @@ class ModelCache:
         self._device, self._evicted = device, evicted
         # On CUDA Python runs ahead of the device anyway; and if memory is short, that of traces is better spent.
         self._traced = device.type == "cpu" and limit_bytes is None
-        self._for_weights = int((limit_bytes or total_bytes(device)) * _FOR_WEIGHTS)
+        self._limit = limit_bytes or total_bytes(device)
+        self._for_weights = int(self._limit * _FOR_WEIGHTS)
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._pinned: frozenset[str] = frozenset()
@@ -53,9 +56,10 @@ class ModelCache:
     def prefetch(self, card: ModelCard) -> None:
         """Begin to build the model in host memory while another one works; `load` then takes it from there.
 
-        Nothing happens after models were evicted because memory was short, until another model is loaded.
+        Nothing happens if it is too large to be loaded, nor after models were evicted because memory was short, until another
+        model is loaded.
         """
-        if self._is_short or self.get(card) is not None:
+        if self._is_short or self.get(card) is not None or self._why_too_large(card) is not None:
             return
         if self._prefetch is None or self._prefetch.card.weights != card.weights:
             self._prefetch = Prefetch(card, traced=self._traced)
@@ -63,8 +67,11 @@ class ModelCache:
     def load(self, card: ModelCard) -> LoadedModel:
         """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
 
-        Raises loader.CannotLoad, and torch's error if it does not fit.
+        Raises loader.CannotLoad, loader.TooLarge before anything is read if its weights alone do not fit, and torch's error
+        if memory runs out all the same.
         """
+        if (problem := self._why_too_large(card)) is not None:
+            raise TooLarge(problem)
         # On a CPU host memory is the device's.
         model = msgspec.structs.replace(self._with_room(lambda: self._built(card)), card=card)
         self._is_short = False
@@ -106,6 +113,20 @@ class ModelCache:
             if name in self._models:
                 self._evict(name)
         release_unused(self._device)
+
+    def _why_too_large(self, card: ModelCard) -> str | None:
+        """Return why a model does not fit even if every other one that is not pinned is evicted; None if it may fit."""
+        if self._prefetch is not None and self._prefetch.card.weights == card.weights:
+            # It was looked at before it took memory.
+            return None
+        pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
+        evictable = sum(self._bytes.values()) - pinned
+        room = min(free_bytes(self._device) + evictable, self._limit - pinned)
+        try:
+            return why_too_large(card, folder_of(card), room)
+        except (BadWeights, CannotLoad, OSError, ValueError):
+            # Reading them tells what is wrong.
+            return None
 
     def _built(self, card: ModelCard) -> LoadedModel:
         """Return the model in host memory, the prefetched one if there is one."""

@@ -137,3 +137,6 @@ def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:
         made = [spec.get(field, "") for field in _SPEC] + [row.meta.get(field, "") for field in _META]
         writer.writerow([name, row.public_id, row.job, row.created_at, *made])
     return "\ufeff" + text.getvalue()
+
+
+ROUTES = [download_archive]

@@ -107,3 +107,6 @@ def _look_at_box(settings: Settings) -> int:
     """Note how the GPUs are, and return the bytes that are free on the disk."""
     nvml.note_gpus()
     return shutil.disk_usage(settings.data).free
+
+
+ROUTES = [read_health, read_readiness, read_metrics]

@@ -24,6 +24,7 @@ SHARED = {
     "pipelines.hub.cache",
     "pipelines.hub.messages",
     "pipelines.log_format",
+    "pipelines.memory_estimate",
     "pipelines.model_card",
     "pipelines.origin",
     "pipelines.output",
