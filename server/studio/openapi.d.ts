@@ -56,6 +56,8 @@ export interface components {
             height: number;
             image_url: string;
             model: string;
+            number: number;
+            of: number;
             public_id: string;
             seed: number;
             spec: components["schemas"]["BackgroundEntrySpec"];
@@ -364,6 +366,8 @@ export interface components {
             height: number;
             image_url: string;
             model: string;
+            number: number;
+            of: number;
             public_id: string;
             seed: number;
             spec: components["schemas"]["ImageEntrySpec"];
