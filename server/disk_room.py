@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import math
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,8 +14,6 @@ log = logging.getLogger(__name__)
 
 GIB = 1024**3
 LOOK_EVERY_S = 5.0
-#: Seconds for which a measure of the disk holds for the requests that come: a disk does not fill in less.
-FRESH_S = 0.2
 
 
 class DiskRoom:
@@ -29,18 +25,14 @@ class DiskRoom:
         self._reserve = reserve
         #: Why no job is accepted; None if there is room.
         self.problem: str | None = None
-        self._looked_at = -math.inf
 
     def check(self) -> None:
         """Raise DiskFull if there is too little room for a new job."""
-        if time.monotonic() - self._looked_at > FRESH_S:
-            self.look()
-        if self.problem is not None:
+        if self.look() is not None:
             raise DiskFull("The disk of the server is nearly full; nothing was made or charged. Tell the operator")
 
     def look(self) -> str | None:
         """Measure the room, and return why no job is accepted; None if there is room."""
-        self._looked_at = time.monotonic()
         free, folder = min((free_bytes(folder), folder) for folder in self._folders)
         before, self.problem = self.problem, self._judge(free, folder)
         if before is None and self.problem is not None:
@@ -78,7 +70,8 @@ class DiskRoom:
 
 def free_bytes(folder: Path) -> int:
     """Return the room on a folder's disk. A folder that is missing will be made on that of its parent."""
-    while not folder.exists():
-        folder = folder.parent
-    status = os.statvfs(folder)
+    try:
+        status = os.statvfs(folder)
+    except FileNotFoundError:
+        return free_bytes(folder.parent)
     return status.f_bavail * status.f_frsize
