@@ -791,6 +791,7 @@ export interface components {
             };
             models: string[];
             models_file_error: string | null;
+            note: string | null;
             queue: number;
             ready: boolean;
             reason: string | null;
