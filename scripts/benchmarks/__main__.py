@@ -7,6 +7,7 @@ from benchmarks import (
     cold,
     devices,
     dispatch,
+    page,
     palette,
     ray_overhead,
     serving,
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "placement": simulate_pool.main,
     "devices": devices.main,
     "ray": ray_overhead.main,
+    "page": page.main,
     "soak": soak.main,
 }
 #: They take an hour, so they run only if they are named.

@@ -68,6 +68,8 @@ class Gpu:
         self.weight_bytes: dict[str, int] = {}
         #: The model that is being loaded.
         self.loading: str | None = None
+        #: The process has loaded a model, so that it can load what the next job asks for.
+        self.has_loaded = False
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._bounds = bounds
@@ -238,6 +240,7 @@ class Gpu:
             case protocol.Loaded(model=model):
                 log.info("Loaded %s on %s in %.1f s, revision %s", model, self.name, report.seconds, report.revision)
                 self._hold(model, report.revision)
+                self.has_loaded = True
                 self.weight_bytes[model] = report.weight_bytes
                 metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
@@ -331,6 +334,7 @@ class Gpu:
         self._watchdog.stop()
         self._process, self.device, self.memory = None, None, None
         self.loading, self._last_words, self._is_lost = None, None, False
+        self.has_loaded = False
         self.refused.clear()
         for model in list(self.loaded):
             self._release(model)
