@@ -66,8 +66,8 @@ def test_weights_are_made_narrow_in_one_way(tmp_path: Path) -> None:
 
 
 def test_a_vae_without_tiles_has_none(tmp_path: Path) -> None:
-    folder = with_part(tmp_path / "m", "vae", "AutoencoderOobleck")
-    assert "vae_tiling = true: AutoencoderOobleck of diffusers has no tiles" in problems(folder, vae_tiling=True)
+    folder = with_part(tmp_path / "m", "vae", "AsymmetricAutoencoderKL")
+    assert "vae_tiling = true: AsymmetricAutoencoderKL of diffusers has no tiles" in problems(folder, vae_tiling=True)
 
 
 def test_a_part_that_allows_no_groups_is_named(tmp_path: Path) -> None:
