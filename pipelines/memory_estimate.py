@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from pipelines.card_check import DENOISERS
+from pipelines.card_check import DENOISERS, problems_of
+from pipelines.diffusers_classes import attribute
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import PICKLES, find_weights, read_header, read_index
 
@@ -25,6 +26,15 @@ _IN_ONE_FILE = (
     (r"text_encoders\.t5xxl\.", "text_encoder_3"),
     (r"cond_stage_model\.|conditioner\.|text_encoders\.", "text_encoder"),
 )
+#: Layers that diffusers casts in no model; a class may name further ones.
+_NEVER_CAST = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")
+#: Options that make a model take less of a device's memory: the group of the card, the key, the value.
+_REMEDIES = (
+    ("weights", "dtype", "bfloat16"),
+    ("weights", "quantization", "int8"),
+    ("residence", "offload", "model"),
+    ("residence", "offload", "group"),
+)
 #: Components that a message names.
 _NAMED = 2
 
@@ -33,7 +43,7 @@ class _Tensor(msgspec.Struct, frozen=True):
     """One tensor, as the header of its file tells of it."""
 
     key: str
-    numbers: int
+    shape: tuple[int, ...]
     #: What it takes in its file.
     stored: int
     #: It is turned into the card's dtype when it is read.
@@ -48,30 +58,32 @@ def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
     """
     taken: Counter[str] = Counter()
     held: set[str] = set()
+    index = {} if folder is None else json.loads((folder / "model_index.json").read_bytes())
+    uncast = _uncast(card, index)
     if card.weights.file is not None:
         for component, tensor in _tensors_of_file(Path(card.weights.file), folder):
-            taken[component] += _bytes(tensor, card)
+            taken[component] += _bytes(tensor, card, component, uncast)
             held.add(component)
-    for name in [] if folder is None else json.loads((folder / "model_index.json").read_bytes()):
+    for name in index if folder is not None else ():
         component = folder / name
         if name not in held and (component / "config.json").is_file():
-            taken[name] = sum(_bytes(tensor, card) for tensor in _tensors_of_component(component, card))
+            taken[name] = sum(_bytes(tensor, card, name, uncast) for tensor in _tensors_of_component(component, card))
     return {name: size for name, size in taken.most_common() if size}
 
 
-def why_too_large(card: ModelCard, folder: Path, room: int) -> str | None:
+def why_too_large(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str | None:
     """Return by how much a model is too large for this many bytes, and what would do; None if it fits, as far as is known.
 
-    Raises what component_bytes raises.
+    `on_cpu` says that the device's memory is the host's. Raises what component_bytes raises.
     """
     components = component_bytes(card, folder)
-    needed = sum(components.values())
+    needed = _on_device(components, card)
     if needed <= room:
         return None
     largest = ", ".join(f"{name} {size_for_people(size)}" for name, size in list(components.items())[:_NAMED])
     return (
         f"{card.name} takes {size_for_people(needed)} ({largest}) and there is room for {size_for_people(room)}:"
-        f" {size_for_people(needed - room)} too many; {_ways_out(card, folder, room)}"
+        f" {size_for_people(needed - room)} too many; {_ways_out(card, folder, room, on_cpu=on_cpu)}"
     )
 
 
@@ -80,21 +92,59 @@ def size_for_people(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
 
 
-def _ways_out(card: ModelCard, folder: Path, room: int) -> str:
+def _ways_out(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str:
     """Return which options of the card would do."""
     ways = []
-    for key, value in (("dtype", "bfloat16"),):
-        changed = msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, **{key: value}))
-        size = sum(component_bytes(changed, folder).values())
-        if size <= room:
-            ways.append(f"{key} = {json.dumps(value)} ({size_for_people(size)})")
+    for group, key, value in _REMEDIES:
+        if getattr(getattr(card, group), key) == value or (group == "residence" and on_cpu):
+            continue
+        changed = msgspec.structs.replace(
+            card, **{group: msgspec.structs.replace(getattr(card, group), **{key: value})}
+        )
+        size = _on_device(component_bytes(changed, folder), changed)
+        if size <= room and not any(problems_of(changed, folder)):
+            ways.append(f"{key} = {json.dumps(value)}" + (f" ({size_for_people(size)})" if size else ""))
     if not ways:
         return "no option of its card would do; free memory on the device, or use a smaller model"
     return f"on its card {' or '.join(ways)} would do"
 
 
-def _bytes(tensor: _Tensor, card: ModelCard) -> int:
-    return tensor.numbers * _DTYPE_BYTES[card.weights.dtype] if tensor.is_cast else tensor.stored
+def _on_device(components: dict[str, int], card: ModelCard) -> int:
+    """Return about how much of the device's memory the components take at a time."""
+    match card.residence.offload:
+        case "model":
+            return max(components.values(), default=0)
+        case "group":
+            # A layer or two.
+            return 0
+        case _:
+            return sum(components.values())
+
+
+def _uncast(card: ModelCard, index: dict[str, Any]) -> re.Pattern[str] | None:
+    """Return what the names of the denoiser's layers are like that are not cast; None if the card casts none."""
+    if not card.weights.layerwise_casting:
+        return None
+    kind = next((str(index[name][1]) for name in DENOISERS if isinstance(index.get(name), list)), "")
+    names = ("_skip_layerwise_casting_patterns", "_keep_in_fp32_modules")
+    further = [pattern for name in names for pattern in attribute("models", kind, name) or ()]
+    return re.compile("|".join([*_NEVER_CAST, *further]))
+
+
+def _bytes(tensor: _Tensor, card: ModelCard, component: str, uncast: re.Pattern[str] | None) -> int:
+    if not tensor.is_cast:
+        return tensor.stored
+    weights, numbers = card.weights, math.prod(tensor.shape)
+    wide = numbers * _DTYPE_BYTES[weights.dtype]
+    if component not in DENOISERS:
+        return wide
+    if weights.quantization is not None and len(tensor.shape) == 2:
+        # Each row of a linear layer has a scale.
+        return numbers + tensor.shape[0] * _DTYPE_BYTES[weights.dtype]
+    layer, _, _ = tensor.key.rpartition(".")
+    if uncast is not None and layer and not uncast.search(layer):
+        return numbers
+    return wide
 
 
 def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]:
@@ -124,13 +174,13 @@ def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
     Of `quantized` weights floats of 8 bits stay as they are.
     """
     if file.name.endswith(PICKLES):
-        yield _Tensor("", 0, file.stat().st_size, is_cast=False)
+        yield _Tensor("", (), file.stat().st_size, is_cast=False)
         return
     for key, tensor in read_header(file).items():
         start, end = tensor["data_offsets"]
         dtype = tensor["dtype"]
         is_cast = dtype in _FLOATS and not (quantized and dtype.startswith("F8"))
-        yield _Tensor(key, math.prod(tensor["shape"]), end - start, is_cast)
+        yield _Tensor(key, tuple(tensor["shape"]), end - start, is_cast)
 
 
 def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:
@@ -140,4 +190,5 @@ def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:
     tensor: Any
     for tensor in GGUFReader(file).tensors:
         is_cast = tensor.tensor_type.name in ("F32", "F16")
-        yield _Tensor(tensor.name, int(tensor.n_elements), int(tensor.n_bytes), is_cast)
+        shape = tuple(int(side) for side in reversed(tensor.shape))
+        yield _Tensor(tensor.name, shape, int(tensor.n_bytes), is_cast)

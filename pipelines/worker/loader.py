@@ -23,6 +23,7 @@ from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
 from pipelines.worker.loras import Loras
+from pipelines.worker.memory_options import OptionRefused, enable_tiling, make_narrow
 from pipelines.worker.single_file import configuration_of, load_from_file
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,16 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         vae.enable_slicing()
     if vae is not None:
         tune_decoder(vae)
-    loras = Loras(pipeline, traced=traced)
+    try:
+        make_narrow(card, pipeline)
+        if card.weights.vae_tiling:
+            enable_tiling(vae)
+    except OptionRefused as error:
+        raise CannotLoad(f"{card.name} cannot be used: {error}") from error
+    weights = card.weights
+    # A trace keeps the weights of its first call.
+    traced = traced and weights.quantization is None and not weights.layerwise_casting
+    loras = Loras(pipeline, traced=traced, only_full=card.residence.offload is not None)
     findings, _ = loras.apply(())
     return LoadedModel(card, revision, pipeline, loras, findings)
 

@@ -3,7 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import torch
@@ -13,6 +13,7 @@ from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights
 from pipelines.worker.device_memory import free_bytes, release_unused, total_bytes
 from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, folder_of
+from pipelines.worker.memory_options import OptionRefused, bytes_on_device, place
 from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -44,7 +45,7 @@ class ModelCache:
     def get(self, card: ModelCard) -> LoadedModel | None:
         """Return the model with this card if its weights are in memory; it is the most recently used one now."""
         model = self._models.get(card.name)
-        if model is None or model.card.weights != card.weights:
+        if model is None or model.card.in_memory != card.in_memory:
             return None
         self._models.move_to_end(card.name)
         return model if model.card == card else msgspec.structs.replace(model, card=card)
@@ -61,7 +62,7 @@ class ModelCache:
         """
         if self._is_short or self.get(card) is not None or self._why_too_large(card) is not None:
             return
-        if self._prefetch is None or self._prefetch.card.weights != card.weights:
+        if self._prefetch is None or self._prefetch.card.in_memory != card.in_memory:
             self._prefetch = Prefetch(card, traced=self._traced)
 
     def load(self, card: ModelCard) -> LoadedModel:
@@ -78,10 +79,13 @@ class ModelCache:
         if card.name in self._models:
             # The card was edited: what it says now is another model.
             self._evict(card.name)
-        size = weight_bytes(model.pipeline)
+        size = bytes_on_device(card, model.pipeline)
         while sum(self._bytes.values()) + size > self._for_weights and self._evict_oldest():
             pass
-        self._with_room(lambda: model.pipeline.to(self._device))
+        try:
+            self._with_room(lambda: place(card, model.pipeline, self._device))
+        except OptionRefused as error:
+            raise CannotLoad(f"{card.name} cannot be used: {error}") from error
         self._models[card.name], self._bytes[card.name] = model, size
         return model
 
@@ -116,14 +120,14 @@ class ModelCache:
 
     def _why_too_large(self, card: ModelCard) -> str | None:
         """Return why a model does not fit even if every other one that is not pinned is evicted; None if it may fit."""
-        if self._prefetch is not None and self._prefetch.card.weights == card.weights:
+        if self._prefetch is not None and self._prefetch.card.in_memory == card.in_memory:
             # It was looked at before it took memory.
             return None
         pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
         evictable = sum(self._bytes.values()) - pinned
         room = min(free_bytes(self._device) + evictable, self._limit - pinned)
         try:
-            return why_too_large(card, folder_of(card), room)
+            return why_too_large(card, folder_of(card), room, on_cpu=self._device.type == "cpu")
         except (BadWeights, CannotLoad, OSError, ValueError):
             # Reading them tells what is wrong.
             return None
@@ -131,7 +135,7 @@ class ModelCache:
     def _built(self, card: ModelCard) -> LoadedModel:
         """Return the model in host memory, the prefetched one if there is one."""
         prefetch, self._prefetch = self._prefetch, None
-        if prefetch is None or prefetch.card.weights != card.weights or prefetch.failed:
+        if prefetch is None or prefetch.card.in_memory != card.in_memory or prefetch.failed:
             prefetch = Prefetch(card, traced=self._traced)
         return prefetch.result()
 
@@ -158,10 +162,3 @@ class ModelCache:
         del self._models[name], self._bytes[name]
         release_unused(self._device)
         self._evicted(name)
-
-
-def weight_bytes(pipeline: Any) -> int:
-    """Return the bytes of all parameters and buffers."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -14,7 +14,8 @@ from pipelines.memory_estimate import component_bytes, size_for_people, why_too_
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Evicted, Load, Loaded, LoadFailed, Pin, Started
 from pipelines.worker.loader import TooLarge, load
-from pipelines.worker.model_cache import ModelCache, weight_bytes
+from pipelines.worker.memory_options import bytes_on_device, tensor_bytes
+from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
 from tests.support.gpu_process import GpuProcess
 from tests.support.ldm import save_as_one_file
@@ -38,7 +39,7 @@ def card_of(name: str = "m", **options: Any) -> ModelCard:
 def taken(pipeline: Any) -> dict[str, int]:
     """The bytes of each component's parameters and buffers."""
     return {
-        name: sum(tensor.nbytes for tensor in (*part.parameters(), *part.buffers()))
+        name: sum(tensor_bytes(tensor) for tensor in (*part.parameters(), *part.buffers()))
         for name, part in pipeline.components.items()
         if isinstance(part, torch.nn.Module)
     }
@@ -51,6 +52,18 @@ def test_the_headers_tell_what_a_model_takes(folders: dict[str, Path], name: str
     told = component_bytes(card, folders[name])
     assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.02, abs=256)
     assert list(told.values()) == sorted(told.values(), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "options", [{"quantization": "int8"}, {"quantization": "float8"}, {"layerwise_casting": True}], ids=str
+)
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_headers_tell_what_narrow_weights_take(
+    folders: dict[str, Path], name: str, options: dict[str, Any]
+) -> None:
+    card = card_of(folder=str(folders[name]), dtype="bfloat16", **options)
+    told = component_bytes(card, folders[name])
+    assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.1, abs=256)
 
 
 def test_a_checkpoint_in_one_file_is_told_by_component(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -88,12 +101,12 @@ def test_what_is_too_large_is_told_with_what_would_do(folders: dict[str, Path]) 
     folder = folders["z-image"]
     card = card_of("z", folder=str(folder))
     needed = sum(component_bytes(card, folder).values())
-    assert why_too_large(card, folder, needed) is None
-    told = why_too_large(card, folder, needed - 2**19) or ""
+    assert why_too_large(card, folder, needed, on_cpu=True) is None
+    told = why_too_large(card, folder, needed - 2**19, on_cpu=True) or ""
     assert told.startswith(f"z takes {size_for_people(needed)} (")
     assert "0.5 MiB too many" in told
     assert f'dtype = "bfloat16" ({size_for_people(needed // 2)})' in told
-    assert "no option of its card would do" in (why_too_large(card, folder, 1) or "")
+    assert "no option of its card would do" in (why_too_large(card, folder, 1, on_cpu=True) or "")
 
 
 def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
@@ -108,7 +121,7 @@ def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
         cache.load(large)
     assert evicted == []
     cache.pin([])
-    assert weight_bytes(cache.load(large).pipeline) == pytest.approx(sizes[1], rel=0.02, abs=256)
+    assert bytes_on_device(large, cache.load(large).pipeline) == pytest.approx(sizes[1], rel=0.02, abs=256)
     assert evicted == ["small"]
 
 

@@ -26,6 +26,7 @@ SHARED = {
     "pipelines.log_format",
     "pipelines.memory_estimate",
     "pipelines.model_card",
+    "pipelines.option_check",
     "pipelines.origin",
     "pipelines.output",
     "pipelines.output.whole_file",
