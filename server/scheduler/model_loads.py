@@ -119,7 +119,7 @@ class ModelLoads:
     # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
-        """Decide on these images, whose model could not be loaded or downloaded, and on those that wait for it behind them."""
+        """Decide on these images, whose model could not be loaded or downloaded, and on those that wait behind them."""
         self.errors[model] = message
         most, pauses = self._bounds.load_tries, self._bounds.load_pauses_s
         waiting = self._jobs.waiting_for(model)

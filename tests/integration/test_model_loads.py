@@ -57,7 +57,7 @@ def test_a_load_that_ends_the_process_is_a_try_too(tmp_path: Path) -> None:
                 assert box.process.unanswered == [], "it was tried again without a pause"
         for job_id in jobs:
             await box.fails(job_id, "worker_crashed")
-            assert [extra["reason"] for extra in box.extras(job_id, "retrying")][0] == "load_timeout"
+            assert box.extras(job_id, "retrying")[0]["reason"] == "load_timeout"
             assert box.attempts(job_id) <= 1
         assert len(box.gpus[0].processes) == 4
 
