@@ -107,6 +107,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reproducible: bool = False
     step_timeout_s: Seconds = 120.0
     load_timeout_s: Seconds = 1800.0
+    #: Drop the model from memory once no image needed it for so long; None keeps it until another model needs the room.
+    idle_unload_s: Seconds | None = None
 
     @property
     def tier(self) -> Tier:
