@@ -37,6 +37,8 @@ class Crash(msgspec.Struct, frozen=True, kw_only=True):
     image_ids: tuple[str, ...]
     #: Those of them that may have caused it.
     suspects: frozenset[str]
+    #: The model that was being loaded, which is then to blame; None if none was.
+    loading: str | None = None
 
 
 class Gpu:
@@ -384,6 +386,7 @@ class Gpu:
             message=verdict.message[0].upper() + verdict.message[1:],
             image_ids=tuple(self.in_flight),
             suspects=frozenset(blamed),
+            loading=self.loading,
         )
 
 

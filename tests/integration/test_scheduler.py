@@ -205,9 +205,6 @@ def test_a_load_that_crashes_is_not_put_down_to_another_models_image(tmp_path: P
         await box.crash()
         assert box.process.ids == [f"{job_id}-0"]
         assert not box.process.ordered[0].isolated
-        box.process.report(protocol.Loading("b"))
-        await box.crash()
-        await box.fails(job_id, "worker_crashed")
 
     play(Box(tmp_path), scene)
 
@@ -320,18 +317,6 @@ def test_a_step_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         assert "a step took longer than 0.1 s" in box.last(job_id).message.lower()
 
     play(Box(tmp_path, step_timeout_s=0.1), scene)
-
-
-def test_a_load_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    async def scene(box: Box) -> None:
-        job_id = await box.submit()
-        box.process.report(protocol.Loading("a"))
-        assert box.scheduler.readiness().state is GpuState.LOADING
-        await until(lambda: box.process.killed)
-        await box.crash()
-        await box.fails(job_id, "load_timeout")
-
-    play(Box(tmp_path, load_timeout_s=0.1), scene)
 
 
 def test_an_image_that_is_never_written_answers_for_itself(tmp_path: Path) -> None:
