@@ -8,14 +8,14 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS, Tier
 from pipelines.lora import LoraWeight
-from pipelines.model_card import FlatCard, ModelCard
+from pipelines.model_card import Attention, FlatCard, ModelCard
 from server.card_files import with_files
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
@@ -287,6 +287,10 @@ _REMEDIES = {
     "layerwise_casting": "true or false",
     "offload": "model or group",
     "vae_tiling": "true or false",
+    "attention": f"one of {', '.join(get_args(Attention))}",
+    "channels_last": "true or false",
+    "compile": "true or false",
+    "cache": 'a table such as { kind = "taylorseer", cache_interval = 3 }; kind is first_block, taylorseer or magcache',
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
