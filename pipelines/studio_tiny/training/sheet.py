@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pipelines.colors import parse_color
-from pipelines.studio_tiny.render.develop import develop, room
-from pipelines.studio_tiny.training.pictures import SAMPLES, photograph
+from pipelines.studio_tiny.training.pictures import render
 from pipelines.studio_tiny.training.vocabulary import SCENES, prompt
 
 Rgb = tuple[int, int, int]
@@ -33,12 +32,8 @@ LABEL = 16
 
 
 def rendered(scene: str, mood: str, colors: list[Rgb], side: int, seed: int) -> NDArray[np.uint8]:
-    """Return a render; of sets with too little room for the colours it takes the next seed's."""
-    while True:
-        layers, pigments = photograph(scene, side, side, max(1, len(colors)), seed, SAMPLES)
-        if room(layers, pigments) >= len(colors):
-            return develop(layers, pigments, mood, colors, seed)
-        seed += 1000
+    """Return a render."""
+    return render(scene, mood, colors, side, side, seed)
 
 
 def generated(weights: Path, steps: int = 16, guidance: float = 2.0) -> Maker:
