@@ -16,7 +16,8 @@ from tqdm import tqdm
 from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, parts
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.pictures import render_shards, write_shard
-from pipelines.studio_tiny.training.sheet import draw_sheet, generated, rendered
+from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
+from pipelines.studio_tiny.training.words import IN_TRAINING, words_of
 
 SEED = 0
 #: Steps of an image after each round of distillation.
@@ -59,15 +60,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/train_studio_tiny", description=__doc__)
     for name, default in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=str(default))
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="only draw a sheet of what the weights in --out make")
-    parser.add_argument("--render-sheet", type=Path, metavar="PNG", help="only draw a sheet of renders")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="only draw a sheet of what the weights in --out make"
+    )
+    parser.add_argument("--render-sheet", type=Path, metavar="FILE", help="only draw a sheet of renders")
+    parser.add_argument(
+        "--sheet-steps", type=int, default=16, metavar="16", help="steps of its images; --guidance is theirs too"
+    )
     arguments = vars(parser.parse_args())
-    sheet, render_sheet = arguments.pop("sheet"), arguments.pop("render_sheet")
+    sheet, render_sheet, steps = (arguments.pop(name) for name in ("sheet", "render_sheet", "sheet_steps"))
     plan = Plan(**arguments)
     if render_sheet is not None:
-        draw_sheet(rendered, render_sheet)
+        draw_sheet(rendered, IN_TRAINING.scenes, FEW_MOODS, render_sheet, side=288)
     elif sheet is not None:
-        draw_sheet(generated(plan.out), sheet)
+        words = words_of(plan.out)
+        draw_sheet(generated(plan.out, steps, plan.guidance), words.scenes, words.moods, sheet, side=512)
     else:
         train(plan)
 

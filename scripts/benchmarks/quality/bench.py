@@ -20,10 +20,11 @@ from tqdm import tqdm
 from benchmarks.quality import figures, judge
 from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
 from benchmarks.quality.renders import held_out, read, small, taught
-from benchmarks.quality.specs import Spec, draw, words_of
+from benchmarks.quality.specs import Spec, draw
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
 from pipelines.output.png import Pixels
+from pipelines.studio_tiny.training.words import words_of
 from tests.support.server import ROOT
 
 #: Specs whose renders are also made at full size, to compare edges.
@@ -48,7 +49,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=type(default), default=default, metavar=str(default))
     options = Options(**vars(parser.parse_args()))
     options.work.mkdir(parents=True, exist_ok=True)
-    words = words_of(_tokens(options.weights))
+    words = words_of(options.weights)
     specs = draw(words, options.images)
     renders_folder = options.work / f"renders-{len(words.scenes)}"
     images, cost = _generated(options, specs)
@@ -80,11 +81,6 @@ def _generated(options: Options, specs: list[Spec]) -> tuple[list[Pixels], Cost]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         cost = pool.submit(generate, options.weights, folder, specs, options.steps, options.guidance).result()
     return [read(path) for path in paths(folder, specs)], cost
-
-
-def _tokens(weights: Path) -> set[str]:
-    stored = msgspec.json.decode((weights / "tokenizer" / "tokenizer.json").read_bytes())
-    return set(stored["model"]["vocab"])
 
 
 def _colours(images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:

@@ -51,14 +51,14 @@ def layouts(pictures: Pixels) -> Floats:
 
 
 def diversity(rows: Floats, groups: list[str]) -> float:
-    """Return the mean distance of two layouts of one group."""
+    """Return the mean distance of two layouts of one group; NaN if no group has two."""
     total, pairs = 0.0, 0
     for group in set(groups):
         members = rows[[index for index, name in enumerate(groups) if name == group]]
         distances = _distances(members, members)
         total += float(distances.sum())
         pairs += len(members) * (len(members) - 1)
-    return total / max(1, pairs)
+    return total / pairs if pairs else float("nan")
 
 
 def copied(rows: Floats, fresh: Floats, taught: Floats, chance: float = 0.05) -> float:

@@ -11,7 +11,8 @@ from diffusers import DiffusionPipeline
 from tqdm import tqdm
 
 from benchmarks.quality.renders import keep
-from benchmarks.quality.specs import Spec, words_of
+from benchmarks.quality.specs import Spec
+from pipelines.studio_tiny.training.words import words_of
 
 #: An image is made with so many steps and this guidance.
 STEPS, GUIDANCE = 16, 2.0
@@ -36,7 +37,7 @@ def generate(weights: Path, folder: Path, specs: list[Spec], steps: int, guidanc
         return cost
     pipeline: Any = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    words = words_of(set(pipeline.tokenizer.get_vocab()))
+    words = words_of(weights)
     for path, spec in tqdm(missing, desc="images", mininterval=10):
         started = time.perf_counter()
         images = pipeline(

@@ -1,29 +1,17 @@
 """Specs that no training has seen, in the words of the model that is measured."""
 
-from collections.abc import Callable, Sequence
-
 import msgspec
 import numpy as np
 
 from pipelines.aspect_ratios import RATIOS, size_of
 from pipelines.colors import Rgb
-from pipelines.studio_tiny import vocabulary as shipped
-from pipelines.studio_tiny.training import vocabulary as in_training
 from pipelines.studio_tiny.training.pictures import MULTIPLE, SQUARE, random_color
+from pipelines.studio_tiny.training.words import Words
 
 #: The training draws its sets from seed 0.
 SEED = 1
 #: A spec asks for one to so many colours, in turn.
 COLORS = 3
-
-
-class Words(msgspec.Struct, frozen=True):
-    """What a model can be asked for."""
-
-    scenes: tuple[str, ...]
-    moods: tuple[str, ...]
-    #: Makes a prompt of a scene, a mood and colours.
-    prompt: Callable[[str, str, Sequence[Rgb]], str]
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -35,14 +23,6 @@ class Spec(msgspec.Struct, frozen=True):
     height: int
     #: Of the image, and of the render of the same spec.
     seed: int
-
-
-def words_of(tokens: set[str]) -> Words:
-    """Return the words of the model whose tokenizer knows `tokens`. Raises ValueError if it is no studio-tiny."""
-    for words in (in_training, shipped):
-        if tokens.issuperset(words.words()):
-            return Words(tuple(words.SCENES), tuple(words.MOODS), lambda *spec, of=words: of.phrase(*spec).prompt)
-    raise ValueError("the tokenizer knows neither the words of the shipped model nor those of the model in training")
 
 
 def draw(words: Words, count: int) -> list[Spec]:
