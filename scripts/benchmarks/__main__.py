@@ -7,6 +7,7 @@ from benchmarks import (
     cold,
     devices,
     dispatch,
+    page,
     palette,
     ray_overhead,
     serving,
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "placement": simulate_pool.main,
     "devices": devices.main,
     "ray": ray_overhead.main,
+    "page": page.main,
     "quality": quality.main,
     "soak": soak.main,
 }
