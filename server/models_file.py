@@ -7,6 +7,7 @@ value and the way out. A card that only its own files or its pipeline contradict
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -51,7 +52,7 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     loras: dict[str, LoraWeight] = {}
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A checked models.toml."""
 
     default_model: str
@@ -64,7 +65,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
     unusable: dict[str, list[str]] = {}
 
-    @property
+    @cached_property
     def enabled(self) -> dict[str, ModelCard]:
         return {name: card for name, card in self.models.items() if card.enabled}
 
