@@ -22,8 +22,22 @@ from msgspec import Meta
 from pipelines.aspect_ratios import Tier
 from pipelines.colors import PaletteMode
 from pipelines.lora import LoraWeight
+from pipelines.step_cache import StepCache
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+#: By diffusers' names. Those that would download code are not among them.
+Attention = Literal[
+    "native",
+    "_native_cudnn",
+    "_native_efficient",
+    "_native_flash",
+    "_native_math",
+    "flex",
+    "flash",
+    "_flash_3",
+    "sage",
+    "xformers",
+]
 Quantization = Literal["int8", "float8"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -59,6 +73,14 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     layerwise_casting: bool = False
     #: Decode images that are larger than the VAE's tile in overlapping tiles.
     vae_tiling: bool = False
+    #: Which kernels compute the denoiser's attention; None is torch's own choice.
+    attention: Attention | None = None
+    #: Lay out the weights of a UNet for convolutions.
+    channels_last: bool = False
+    #: Compile the denoiser's repeated blocks, once for each size and batch size.
+    compile: bool = False
+    #: Leave out work at some steps; images run as whole batches then.
+    cache: StepCache | None = None
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,6 +129,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reproducible: bool = False
     step_timeout_s: Seconds = 120.0
     load_timeout_s: Seconds = 1800.0
+    #: Drop the model from memory once no image needed it for so long; None keeps it until another model needs the room.
+    idle_unload_s: Seconds | None = None
 
     @property
     def tier(self) -> Tier:
@@ -171,8 +195,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def takes_slots(self) -> bool:
         """Whether images may enter and leave at any step, as far as the card decides that."""
-        # Components that take turns on the device do so in the order of one call.
-        return self.execution.slots and self.residence.offload != "model"
+        # Components that take turns on the device do so in the order of one call, and a cache keeps the steps of one call.
+        return self.execution.slots and self.residence.offload != "model" and self.weights.cache is None
 
     @property
     def is_on_this_box(self) -> bool:

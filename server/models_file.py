@@ -7,15 +7,16 @@ value and the way out. A card that only its own files or its pipeline contradict
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS, Tier
 from pipelines.lora import LoraWeight
-from pipelines.model_card import FlatCard, ModelCard
+from pipelines.model_card import Attention, FlatCard, ModelCard
 from server.card_files import with_files
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
@@ -51,7 +52,7 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     loras: dict[str, LoraWeight] = {}
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A checked models.toml."""
 
     default_model: str
@@ -64,7 +65,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
     unusable: dict[str, list[str]] = {}
 
-    @property
+    @cached_property
     def enabled(self) -> dict[str, ModelCard]:
         return {name: card for name, card in self.models.items() if card.enabled}
 
@@ -253,6 +254,10 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
         problems.append(f"[{table}] batch_shapes: {odd} are not powers of two, at which alone a seed is exact")
     if any(size > limits.max_batch for size in limits.batch_sizes):
         problems.append(f"[{table}] batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}")
+    if limits.idle_unload_s is not None and card.pinned:
+        problems.append(
+            f"[{table}] idle_unload_s = {limits.idle_unload_s:g}: pinned keeps the model in memory; choose one of the two"
+        )
     prompt = card.wording.prompt
     try:
         prompt.format(scene="", mood="", colors="")
@@ -283,6 +288,10 @@ _REMEDIES = {
     "layerwise_casting": "true or false",
     "offload": "model or group",
     "vae_tiling": "true or false",
+    "attention": f"one of {', '.join(get_args(Attention))}",
+    "channels_last": "true or false",
+    "compile": "true or false",
+    "cache": 'a table such as { kind = "taylorseer", cache_interval = 3 }; kind is first_block, taylorseer or magcache',
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
@@ -297,6 +306,7 @@ _REMEDIES = {
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",
     "pinned": 'true, false, or a list of devices such as ["cuda:1"]',
+    "idle_unload_s": "seconds without an image, above 0",
     "reproducible": "true or false",
     "slots": "true or false",
     "enabled": "true or false",

@@ -8,6 +8,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Stepped, Watch
+from pipelines.denoising.cached_steps import enable_cache
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
@@ -103,8 +104,7 @@ class WholeBatch:
                     self._watch(Stepped(item, step, own))
             pause()
 
-        # A call that was left half-way may have left components on the device.
-        pipeline.maybe_free_model_hooks()
+        enable_cache(pipeline, self._model.card.weights.cache, self._settings.steps)
         made = run_call(pipeline, self._model, self._settings, [*items, *padding], after_call)
         images = made.images[: len(items)].float().cpu()
         timings = {

@@ -59,6 +59,7 @@ class Feeder:
             for group in gpu.groups:
                 group.closing = group.closing or self._models.current.enabled.get(group.key.model) != group.card
             gpu.refused.clear()
+            gpu.take_up(self._models.current.enabled)
             self.prepare(gpu)
 
     def advance(self) -> None:

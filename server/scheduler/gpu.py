@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -17,6 +17,7 @@ from server.scheduler.bounds import Bounds
 from server.scheduler.calls import Calls
 from server.scheduler.devices import AUTO, Device
 from server.scheduler.gpu_state import TRANSITIONS, UP, GpuState
+from server.scheduler.idle_models import IdleModels
 from server.scheduler.process import Process
 from server.scheduler.queue import Affinity
 from server.scheduler.recovery import Happened
@@ -80,6 +81,7 @@ class Gpu:
         self._process: Process | None = None
         self._watchdog = Watchdog(self._kill)
         self._calls = Calls()
+        self._idle_models = IdleModels(self.unload)
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
         #: What the process said of why it ends, and whether its box is gone.
@@ -145,6 +147,7 @@ class Gpu:
             await asyncio.to_thread(process.wait, 10)
         for model in list(self.loaded):
             self._release(model)
+        self._watch_idle_models()
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -167,6 +170,11 @@ class Gpu:
         """Have this model in memory; while the GPU is busy with images it is only prefetched."""
         self._cards[card.name] = card
         self._send(protocol.Load(card))
+
+    def take_up(self, cards: Mapping[str, ModelCard]) -> None:
+        """Take up edited cards: their time limits hold from now on."""
+        self._cards = {model: cards.get(model, card) for model, card in self._cards.items()}
+        self._watch_idle_models()
 
     def unload(self, model: str) -> None:
         """Drop this model from memory, unless an image in this GPU needs it."""
@@ -194,6 +202,7 @@ class Gpu:
                 loras=group.key.loras,
             )
         )
+        self._watch_idle_models()
         if self.state is GpuState.READY:
             self._go_on()
 
@@ -210,6 +219,7 @@ class Gpu:
     def _reported(self, process: Process, report: protocol.Report) -> None:
         if process is self._process:
             self._note(report)
+            self._watch_idle_models()
             self._on_report(self, report)
 
     def _note(self, report: protocol.Report) -> None:
@@ -319,6 +329,12 @@ class Gpu:
         message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message)
 
+    def _watch_idle_models(self) -> None:
+        needed = {group.key.model for group in self.groups}
+        self._idle_models.are(
+            self._cards[model] for model in self.loaded if model in self._cards and model not in needed
+        )
+
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _ended(self, process: Process, status: int) -> None:
@@ -342,6 +358,7 @@ class Gpu:
             self._release(model)
         self.affinity = Affinity()
         self.groups = SlotGroups()
+        self._watch_idle_models()
         self.in_flight.clear()
         self._start_again()
         self._on_crash(crash)
