@@ -188,6 +188,7 @@ class Gpu:
                 item=item,
                 isolated=isolated,
                 loras=group.key.loras,
+                second=group.key.second,
             )
         )
         if self.state is GpuState.READY:

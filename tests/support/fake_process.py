@@ -132,6 +132,7 @@ def recipe_of(order: protocol.Generate) -> Recipe:
         device="cpu",
         device_name="a fake",
         versions={},
+        second_pass=order.second,
     )
 
 
