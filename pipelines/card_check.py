@@ -14,6 +14,7 @@ from pathlib import Path
 from pipelines.diffusers_classes import class_names, optional_components, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
+from pipelines.option_check import problems_of_options
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
@@ -119,6 +120,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
             if name not in options
         )
     yield from _problems_of_call(card, pipeline, scheduler)
+    denoiser = None if folder is None else next((name for name in DENOISERS if isinstance(index.get(name), list)), None)
+    yield from problems_of_options(card, denoiser, folder)
     if card.sampling.upscale is not None:
         yield from _problems_of_second_pass(pipeline, scheduler)
 

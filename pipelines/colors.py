@@ -22,6 +22,7 @@ class PaletteMode(StrEnum):
 _HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.ASCII)
 
 
+@lru_cache(4096)
 def parse_color(text: str) -> Rgb:
     """Return the channels, 0–255, of a CSS colour name (any case), `#rgb` or `#rrggbb`.
 

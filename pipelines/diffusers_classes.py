@@ -5,10 +5,10 @@ import importlib.util
 import re
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 #: The folders of diffusers' source that a class is looked for in.
-Part = Literal["pipelines", "schedulers"]
+Part = Literal["pipelines", "schedulers", "models"]
 
 _CLASS = re.compile(rb"^class (\w+)", re.MULTILINE)
 
@@ -52,29 +52,43 @@ def call_defaults(pipeline: str) -> dict[str, int | float | None]:
     return {}
 
 
-@cache
 def optional_components(pipeline: str) -> frozenset[str]:
     """Return the names of the components that a pipeline can do without."""
-    found = _class("pipelines", pipeline)
+    return frozenset(attribute("pipelines", pipeline, "_optional_components") or ())
+
+
+@cache
+def attribute(part: Part, class_name: str, name: str) -> Any:
+    """Return the literal that a class itself sets an attribute to; None if it sets none, or there is no such class."""
+    found = _class(part, class_name)
     for member in found.body if found is not None else ():
-        if (
-            isinstance(member, ast.Assign)
-            and isinstance(member.targets[0], ast.Name)
-            and member.targets[0].id == "_optional_components"
-        ):
-            return frozenset(ast.literal_eval(member.value))
-    return frozenset()
+        if isinstance(member, ast.Assign) and isinstance(member.targets[0], ast.Name) and member.targets[0].id == name:
+            return ast.literal_eval(member.value)
+    return None
+
+
+@cache
+def mentions(part: Part, class_name: str, word: str) -> bool:
+    """Return whether the file that defines a class has a word in it; False if diffusers has no such class."""
+    path = _file_of(part, class_name)
+    return path is not None and word.encode() in path.read_bytes()
 
 
 @cache
 def _class(part: Part, name: str) -> ast.ClassDef | None:
     """Return the definition of a class. Only the file that holds it is parsed: all of them would take seconds."""
-    start = re.compile(rb"^class %s\b" % re.escape(name.encode()), re.MULTILINE)
+    path = _file_of(part, name)
+    body = [] if path is None else ast.parse(path.read_bytes()).body
+    return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+@cache
+def _file_of(part: Part, class_name: str) -> Path | None:
+    start = re.compile(rb"^class %s\b" % re.escape(class_name.encode()), re.MULTILINE)
     for path in _files(part):
         source = path.read_bytes()
-        if f"class {name}".encode() in source and start.search(source):
-            body = ast.parse(source).body
-            return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+        if f"class {class_name}".encode() in source and start.search(source):
+            return path
     return None
 
 

@@ -5,6 +5,7 @@ image, other costs of a step. So a new field has to be put into the right group,
 
     a change in       loads the model again    is told in recipes    makes costs be measured again
     Weights           yes                      yes                   yes
+    Residence         yes                      no                    yes
     Sampling          no                       yes                   no
     Execution         no                       no                    yes
     Limits, Wording   no                       no                    no
@@ -24,12 +25,13 @@ from pipelines.lora import LoraWeight
 from pipelines.upscale import SecondPass, Upscale
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+Quantization = Literal["int8", "float8"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What decides the pipeline in memory. A card that is edited in nothing of this goes on with the one that is loaded."""
+    """What decides the pipeline and its numbers."""
 
     #: A local diffusers folder, absolute; or else a hub id.
     folder: str | None = None
@@ -52,6 +54,19 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A diffusers scheduler class to use instead of the folder's own, and options over its configuration.
     scheduler: str | None = None
     scheduler_options: dict[str, Any] = {}
+    #: Keep the weights of the denoiser's linear layers in 8 bits, by torchao.
+    quantization: Quantization | None = None
+    #: Keep the denoiser's weights as float8, and turn each layer's into dtype while it computes.
+    layerwise_casting: bool = False
+    #: Decode images that are larger than the VAE's tile in overlapping tiles.
+    vae_tiling: bool = False
+
+
+class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the weights are while they do nothing, which changes no bits."""
+
+    #: Keep the weights in host memory, and bring to the device what computes: a whole component, or layer after layer.
+    offload: Literal["model", "group"] | None = None
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +111,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reproducible: bool = False
     step_timeout_s: Seconds = 120.0
     load_timeout_s: Seconds = 1800.0
+    #: Drop the model from memory once no image needed it for so long; None keeps it until another model needs the room.
+    idle_unload_s: Seconds | None = None
 
     @property
     def tier(self) -> Tier:
@@ -143,6 +160,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     #: Never evict it: from no device that has loaded it, or from these devices, which also load it when they start.
     pinned: bool | tuple[Annotated[str, Meta(min_length=1)], ...] = False
     weights: Weights
+    residence: Residence
     sampling: Sampling
     execution: Execution
     limits: Limits
@@ -184,6 +202,17 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return self.pinned if isinstance(self.pinned, bool) else device in self.pinned
 
     @property
+    def in_memory(self) -> tuple[Weights, Residence]:
+        """What decides the pipeline in memory: a card that is edited in nothing of this goes on with the loaded one."""
+        return self.weights, self.residence
+
+    @property
+    def takes_slots(self) -> bool:
+        """Whether images may enter and leave at any step, as far as the card decides that."""
+        # Components that take turns on the device do so in the order of one call.
+        return self.execution.slots and self.residence.offload != "model"
+
+    @property
     def is_on_this_box(self) -> bool:
         """Whether the model's files need not be downloaded, as far as the server knew when it read models.toml."""
         return self.weights.hub is None or self.weights.stamp is not None
@@ -196,7 +225,7 @@ def _names(struct: type[msgspec.Struct]) -> list[str]:
 _GROUPS = [
     field
     for field in msgspec.structs.fields(ModelCard)
-    if field.type in (Weights, Sampling, Execution, Limits, Wording)
+    if field.type in (Weights, Residence, Sampling, Execution, Limits, Wording)
 ]
 
 #: A card as models.toml writes it, to check a table against. Its defaults are never read: a group has its own.
@@ -245,7 +274,7 @@ def settings_digest(card: ModelCard) -> str:
 
 def cost_digest(card: ModelCard) -> str:
     """Return 8 hex digits over what a card says that a step's cost depends on, besides the revision."""
-    costs = _set_fields(card.weights, card.execution, without=IN_REVISION)
+    costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
     if card.sampling.upscale is not None:
         # It decides how many steps of which size an image of its tiers takes.
         costs["upscale"] = msgspec.to_builtins(card.sampling.upscale)

@@ -50,7 +50,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     #: The colours, as #rrggbb, that the finished image was matched to; it was not if it has a defect.
     colors: tuple[Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")], ...] = ()
     #: How the picture was enlarged to this size; the steps above are those of its first pass.
-    second_pass: SecondPass | None = None
+    upscale: SecondPass | None = None
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -123,21 +124,34 @@ def check_file(path: Path) -> None:
                 if not start.startswith(b"GGUF"):
                     raise BadWeights(f"{_place(path)} is no GGUF file, or is cut off ({size} bytes); copy it again")
                 return
-            length = struct.unpack("<Q", start[:8])[0] if size >= 8 else 0
-            if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-                raise BadWeights(f"{_place(path)} is no safetensors file, or is cut off ({size} bytes); copy it again")
-            file.seek(8)
-            header = json.loads(file.read(length))
-        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     except FileNotFoundError as error:
         raise BadWeights(f"{_place(path)} is missing, which its index names; copy it again") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    header = read_header(path)
+    try:
+        ends = [tensor["data_offsets"][1] for tensor in header.values()]
+    except (KeyError, TypeError, IndexError) as error:
         raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
-    expected = 8 + length + max(ends, default=0)
+    expected = 8 + struct.unpack("<Q", start[:8])[0] + max(ends, default=0)
     if size != expected:
         raise BadWeights(f"{_place(path)} has {size} bytes, and its header says {expected}; copy it again")
     if not ends:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return key → dtype, shape and data_offsets of each tensor in a safetensors file. Raises BadWeights and OSError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0] if size >= 8 else 0
+        if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+            raise BadWeights(f"{_place(path)} is no safetensors file, or is cut off ({size} bytes); copy it again")
+        text = file.read(length)
+    try:
+        header: dict[str, Any] = json.loads(text)
+        header.pop("__metadata__", None)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
+    return header
 
 
 def why_no_weights(component: str, files: Collection[str], variant: str | None) -> str:

@@ -1,6 +1,7 @@
 """Addresses of the internet protocol: as they are written in settings, in headers and in links."""
 
 import socket
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -11,6 +12,7 @@ def networks(text: str) -> list[IPv4Network | IPv6Network]:
     return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
+@lru_cache(maxsize=4096)
 def address_of(text: str) -> Address | None:
     """Return the address of `1.2.3.4`, `1.2.3.4:80`, `::1` or `[::1]:80`; None for anything else.
 

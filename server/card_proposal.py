@@ -6,7 +6,7 @@ What a folder does not say is assumed, and told.
 import json
 import math
 import re
-import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.card_check import pipeline_of
 from pipelines.diffusers_classes import call_defaults, parameters
 from pipelines.guidance import SECOND_GUIDANCE
-from pipelines.weight_files import BadWeights, weight_files
+from pipelines.weight_files import BadWeights, read_header, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
 NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
@@ -139,14 +139,10 @@ def _variant_and_dtype(folder: Path) -> tuple[str | None, str | None]:
 
 
 def _dtype_of(file: Path) -> str | None:
-    with file.open("rb") as opened:
-        (length,) = struct.unpack("<Q", opened.read(8))
-        header: dict[str, Any] = json.loads(opened.read(length))
-    sizes: dict[str, int] = {}
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            start, end = tensor["data_offsets"]
-            sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
+    sizes: Counter[str] = Counter()
+    for tensor in read_header(file).values():
+        start, end = tensor["data_offsets"]
+        sizes[tensor["dtype"]] += end - start
     return _DTYPES.get(max(sizes, key=lambda dtype: sizes[dtype]))
 
 

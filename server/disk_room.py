@@ -70,7 +70,8 @@ class DiskRoom:
 
 def free_bytes(folder: Path) -> int:
     """Return the room on a folder's disk. A folder that is missing will be made on that of its parent."""
-    while not folder.exists():
-        folder = folder.parent
-    status = os.statvfs(folder)
+    try:
+        status = os.statvfs(folder)
+    except FileNotFoundError:
+        return free_bytes(folder.parent)
     return status.f_bavail * status.f_frsize

@@ -5,6 +5,7 @@ request: how many connections there are, how long a request's head and its body 
 """
 
 import asyncio
+from enum import Enum
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -25,6 +26,13 @@ from server.errors import (
 )
 
 
+class Part(Enum):
+    """What of a request is arriving."""
+
+    HEADERS = "headers"
+    BODY = "body"
+
+
 class Connection(HttpToolsProtocol):
     """A connection of the server."""
 
@@ -41,9 +49,11 @@ class Connection(HttpToolsProtocol):
     #: one is refused.
     most_connections = 8192
 
+    _arriving: Part | None = None
+    #: The part that has a limit, and that limit.
+    _limited: Part | None = None
     _limit: asyncio.TimerHandle | None = None
     _broken: ApiError | None = None
-    _in_head = False
     _bytes = 0
     _head_bytes = 0
     #: When the last answer ended, or else when the connection was made.
@@ -61,7 +71,7 @@ class Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._let(None)
+        self._lift_limit()
         super().connection_lost(exc)
 
     def _make_room(self) -> bool:
@@ -80,7 +90,7 @@ class Connection(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is arriving or being answered."""
-        return not self._in_head and (self.cycle is None or self.cycle.response_complete)
+        return self._arriving is not Part.HEADERS and (self.cycle is None or self.cycle.response_complete)
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
@@ -97,8 +107,9 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._broken or BadRequest("This is not HTTP/1.1 as RFC 9112 has it"))
             return
+        self._limit_the_rest()
         self._bytes += len(data)
-        if self._in_head and self._bytes > self.most_head_bytes:
+        if self._arriving is Part.HEADERS and self._bytes > self.most_head_bytes:
             self._refuse(self._head_too_large())
         elif self._bytes > self.most_bytes:
             self.transport.close()
@@ -107,16 +118,16 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._lift_limit()
+        self._arriving = Part.HEADERS
         self._bytes = self._head_bytes = 0
-        self._let(self.head_s)
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
+        if self._arriving is not Part.HEADERS:
             # A trailer of a chunked body: it may not pass for a header.
             return
         self._count(len(name) + len(b": ") + len(value) + len(b"\r\n"))
@@ -128,15 +139,14 @@ class Connection(HttpToolsProtocol):
             # The parser takes the body for the other protocol.
             self._break(BadRequest("This server speaks HTTP/1.1 alone: send a body without the Upgrade header"))
         super().on_headers_complete()
-        self._in_head = False
-        self._let(self.body_s)
+        self._arriving = Part.BODY
         if upgrading:
             # The parser takes all that follows for the other protocol, so nothing more can be asked on this connection.
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._let(None)
+        self._arriving = None
 
     # ── refusing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,15 +163,25 @@ class Connection(HttpToolsProtocol):
         self._broken = error
         raise error
 
-    def _let(self, seconds: float | None) -> None:
-        """Give what is being received so many seconds; None ends the limit."""
+    def _limit_the_rest(self) -> None:
+        """Limit the time of what has still to arrive. A request that came whole, as most do, needs no timer."""
+        if self._arriving is self._limited:
+            return
+        self._lift_limit()
+        if self._arriving is not None:
+            self._limit = self.loop.call_later(self._seconds(self._arriving), self._expired, self._arriving)
+            self._limited = self._arriving
+
+    def _lift_limit(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
-        self._limit = None if seconds is None else self.loop.call_later(seconds, self._expired)
+        self._limit = self._limited = None
 
-    def _expired(self) -> None:
-        part, seconds = ("headers", self.head_s) if self._in_head else ("body", self.body_s)
-        self._refuse(RequestTimeout(f"The {part} of the request took more than {seconds:g} s"))
+    def _seconds(self, part: Part) -> float:
+        return self.head_s if part is Part.HEADERS else self.body_s
+
+    def _expired(self, part: Part) -> None:
+        self._refuse(RequestTimeout(f"The {part.value} of the request took more than {self._seconds(part):g} s"))
 
     def _refuse(self, error: ApiError) -> None:
         """Answer with an error and close. An answer that is under way goes first, and is then the last."""

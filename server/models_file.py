@@ -255,6 +255,10 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
         problems.append(f"[{table}] batch_shapes: {odd} are not powers of two, at which alone a seed is exact")
     if any(size > limits.max_batch for size in limits.batch_sizes):
         problems.append(f"[{table}] batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}")
+    if limits.idle_unload_s is not None and card.pinned:
+        problems.append(
+            f"[{table}] idle_unload_s = {limits.idle_unload_s:g}: pinned keeps the model in memory; choose one of the two"
+        )
     prompt = card.wording.prompt
     try:
         prompt.format(scene="", mood="", colors="")
@@ -299,6 +303,10 @@ _REMEDIES = {
     "tiers": f"a list of {', '.join(TIERS)}",
     "default_tier": f"one of {', '.join(TIERS)}",
     "dtype": "float32, float16 or bfloat16",
+    "quantization": "int8 or float8",
+    "layerwise_casting": "true or false",
+    "offload": "model or group",
+    "vae_tiling": "true or false",
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
@@ -314,6 +322,7 @@ _REMEDIES = {
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",
     "pinned": 'true, false, or a list of devices such as ["cuda:1"]',
+    "idle_unload_s": "seconds without an image, above 0",
     "reproducible": "true or false",
     "slots": "true or false",
     "enabled": "true or false",

@@ -31,10 +31,10 @@ _MOST_PADDED = 0.05
 def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
     """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
 
-    These are all layers that have one entry per row, whose few numbers could agree by chance, all functions that leave numbers
-    over, and the layers that give other bits if they run on the first `few` rows alone. They are None if padding would save too little, or if a layer could not be
-    tried. Each layer is tried on its real input while the call passes it, so no activations are kept. Raises what the call
-    raises.
+    These are all layers that have one entry per row, whose few numbers could agree by chance; all functions that leave
+    numbers over; and the layers that give other bits if they run on the first `few` rows alone. They are None if padding
+    would save too little, or if a layer could not be tried. Each layer is tried on its real input while the call passes it,
+    so no activations are kept. Raises what the call raises.
     """
     output: dict[torch.nn.Module, int] = {}
     padded_layers: dict[torch.nn.Module, None] = {}

@@ -48,12 +48,15 @@ class CallKind(msgspec.Struct, frozen=True):
 class Findings:
     """What was found out about a denoiser on this device. It is kept with the loaded model."""
 
-    def __init__(self, traced: TracedCalls | None) -> None:
+    def __init__(self, traced: TracedCalls | None, *, only_full: bool = False) -> None:
+        """Take the traces to be kept; if `only_full`, no size but the full one is ever tried."""
         #: The layers to pad for the bits of the full size; None if the kind cannot give them, or would save too little.
         self.padding: dict[CallKind, Layers | None] = {}
         self._seconds: dict[CallKind, deque[float]] = {}
         #: None if calls are not to be traced.
         self.traced = traced
+        #: The layers of the denoiser cannot be called one by one.
+        self.only_full = only_full
 
     def seconds(self, kind: CallKind) -> float | None:
         """Return the seconds of a call; None until TIMED of them were noted."""
@@ -90,7 +93,7 @@ class JointDenoiser:
         exact: dict[int, Layers] = {self.batch_size: ()}
         # The server chooses batch sizes by the times of full batches, so those are taken first if they cost little.
         full_is_timed = self._seconds(self.batch_size, calls) is not None or len(calls) <= self.batch_size // 2
-        for size in _sizes_below(self.batch_size) if full_is_timed else ():
+        for size in _sizes_below(self.batch_size) if full_is_timed and not self._findings.only_full else ():
             kind = self._kind(size, calls)
             if kind not in self._findings.padding:
                 if len(calls) <= size:

@@ -55,9 +55,9 @@ def enlarge(
     """Return an image at the size of `settings`, which have a second pass, from what the first one made of it.
 
     It must run in a coroutine of a batch. `pipeline_of` returns a pipeline with a scheduler of its own; each of its calls
-    takes `at_once` tiles. What these pause for is handed to the batch, as a list with an entry for each call; it resumes this
-    coroutine with a list of answers. `watch` is told of each step before the next one begins. Raises what the pipeline
-    raises.
+    takes `at_once` tiles, if there are as many. What these pause for is handed to the batch, as a list with an entry for each
+    call; it resumes this coroutine with a list of answers. `watch` is told of each step before the next one begins. Raises
+    what the pipeline raises.
     """
     item, second, latents = first.item, settings.second, first.latents
     if second is None or latents is None:
@@ -81,6 +81,7 @@ def enlarge(
 
     size = CallSettings(tiles.columns * grid.cell, tiles.rows * grid.cell, second.schedule, settings.guidance)
     clean, noises = tiles.cut(whole), tiles.cut(noise)
+    at_once = min(at_once, len(tiles))
     calls = []
     for begin in range(0, len(tiles), at_once):
         # The last call is padded with repetitions of the last tile.

@@ -109,6 +109,8 @@ class WholeBatch:
                     self._watch(Stepped(item, step, own))
             pause()
 
+        # A call that was left half-way may have left components on the device.
+        pipeline.maybe_free_model_hooks()
         made = run_call(pipeline, self._model, self._settings.first, [*items, *padding], after_call)
         images = made.images[: len(items)].float().cpu()
         timings = {

@@ -90,13 +90,22 @@ def _copy_from_files(module: torch.nn.Module) -> None:
     decides which of its ways a kernel of a CPU takes, and so the last bits of images. See docs/decisions/weights.md.
     """
     for tensor in (*module.parameters(), *module.buffers()):
-        if not tensor.is_contiguous():
-            # It was worked out, since files hold contiguous ones only.
-            continue
-        memory = torch.empty(tensor.nbytes + _ALIGNMENT, dtype=torch.uint8)
-        start = (tensor.data_ptr() - memory.data_ptr()) % _ALIGNMENT
-        own = memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
-        tensor.data = own.copy_(tensor.data)
+        if hasattr(tensor, "__tensor_flatten__"):
+            # A quantized one is made of several.
+            for name in tensor.__tensor_flatten__()[0]:
+                setattr(tensor, name, _copied(getattr(tensor, name)))
+        else:
+            tensor.data = _copied(tensor.data)
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_contiguous():
+        # It was worked out, since files hold contiguous ones only.
+        return tensor
+    memory = torch.empty(tensor.nbytes + _ALIGNMENT, dtype=torch.uint8)
+    start = (tensor.data_ptr() - memory.data_ptr()) % _ALIGNMENT
+    own = memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+    return own.copy_(tensor)
 
 
 def _check(name: str, files: WeightFiles, missing: set[str], unexpected: set[str]) -> None:

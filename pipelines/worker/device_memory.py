@@ -25,6 +25,15 @@ def used_bytes(device: torch.device) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory this process could take beside what it and all other programs hold now."""
+    if device.type == "cuda":
+        # torch keeps what was freed, and takes it again.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + kept)
+    return int(psutil.virtual_memory().available)
+
+
 def limit_memory(device: torch.device, limit_bytes: int) -> None:
     """Let this process take at most this much memory from now on: of the GPU, or on a CPU in addition to what it holds."""
     if device.type == "cuda":

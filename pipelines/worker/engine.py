@@ -19,7 +19,7 @@ from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
 from pipelines.worker.fingerprint import fingerprint
 from pipelines.worker.library_logs import about, keep_library_logs
-from pipelines.worker.loader import CannotLoad, LoadedModel, choose_device
+from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, choose_device
 from pipelines.worker.loras import LoraUnusable
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
@@ -318,6 +318,8 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
 
 
 def _why_not_loaded(card: ModelCard, error: Exception) -> tuple[FailureReason, str]:
+    if isinstance(error, TooLarge):
+        return FailureReason.OUT_OF_MEMORY, protocol.told(str(error))
     if is_out_of_memory(error):
         return FailureReason.OUT_OF_MEMORY, f"{card.name} does not fit into memory ({type(error).__name__})"
     if isinstance(error, CannotLoad):

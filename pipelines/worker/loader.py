@@ -23,6 +23,7 @@ from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
 from pipelines.worker.loras import Loras
+from pipelines.worker.memory_options import OptionRefused, enable_tiling, make_narrow
 from pipelines.worker.single_file import configuration_of, load_from_file
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ _UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyE
 
 class CannotLoad(Exception):
     """A model cannot be used; the message says what to change."""
+
+
+class TooLarge(CannotLoad):
+    """A model does not fit into the device's memory; the message says by how much, and what would do."""
 
 
 class NoDevice(Exception):
@@ -91,7 +96,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
 
     Raises CannotLoad; errors of memory pass through.
     """
-    folder = _folder_of(card)
+    folder = folder_of(card)
     file = None if card.weights.file is None else Path(card.weights.file)
     places = (folder,) if file is None else (folder, file)
     try:
@@ -121,12 +126,21 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         vae.enable_slicing()
     if vae is not None:
         tune_decoder(vae)
-    loras = Loras(pipeline, traced=traced)
+    try:
+        make_narrow(card, pipeline)
+        if card.weights.vae_tiling:
+            enable_tiling(vae)
+    except OptionRefused as error:
+        raise CannotLoad(f"{card.name} cannot be used: {error}") from error
+    weights = card.weights
+    # A trace keeps the weights of its first call.
+    traced = traced and weights.quantization is None and not weights.layerwise_casting
+    loras = Loras(pipeline, traced=traced, only_full=card.residence.offload is not None)
     findings, _ = loras.apply(())
     return LoadedModel(card, revision, pipeline, loras, findings)
 
 
-def _folder_of(card: ModelCard) -> Path:
+def folder_of(card: ModelCard) -> Path:
     """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
     weights = card.weights
     if weights.folder is not None:

@@ -13,6 +13,7 @@ import torch
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.lora import AppliedLora, Lora
+from pipelines.worker.memory_options import uncast
 from pipelines.worker.torch_errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,9 @@ class LoraUnusable(Exception):
 class Loras:
     """Puts sets of LoRAs on a diffusers pipeline by peft, and keeps what was found out about the denoiser with each set."""
 
-    def __init__(self, pipeline: Any, *, traced: bool) -> None:
-        """Take the pipeline; if `traced`, its denoiser calls may be traced."""
-        self._pipeline, self._traced = pipeline, traced
+    def __init__(self, pipeline: Any, *, traced: bool, only_full: bool = False) -> None:
+        """Take the pipeline; if `traced`, its denoiser calls may be traced; `only_full` is as for Findings."""
+        self._pipeline, self._traced, self._only_full = pipeline, traced, only_full
         #: The adapters in the pipeline, least recently used first.
         self._adapters: OrderedDict[str, None] = OrderedDict()
         #: By the names and strengths of the adapters that are on.
@@ -64,7 +65,8 @@ class Loras:
         try:
             found = self._pipeline.lora_state_dict(lora.file, use_safetensors=True)
             wanted: dict[str, Any] = found[0] if isinstance(found, tuple) else found
-            self._pipeline.load_lora_weights(lora.file, adapter_name=name, use_safetensors=True)
+            with uncast(self._pipeline):
+                self._pipeline.load_lora_weights(lora.file, adapter_name=name, use_safetensors=True)
         except Exception as error:
             self._forget(name)
             if is_out_of_memory(error):
@@ -104,7 +106,7 @@ class Loras:
     def _findings_of(self, applied: tuple[tuple[str, float], ...]) -> Findings:
         """Return the findings of a set; those of the model alone are always kept, and of the sets the last KEPT."""
         if applied not in self._findings:
-            self._findings[applied] = Findings(TracedCalls() if self._traced else None)
+            self._findings[applied] = Findings(TracedCalls() if self._traced else None, only_full=self._only_full)
         self._findings.move_to_end(applied)
         sets = [key for key in self._findings if key]
         if len(sets) > KEPT:

@@ -3,14 +3,17 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import torch
 
+from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
-from pipelines.worker.device_memory import release_unused, total_bytes
-from pipelines.worker.loader import LoadedModel
+from pipelines.weight_files import BadWeights
+from pipelines.worker.device_memory import free_bytes, release_unused, total_bytes
+from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, folder_of
+from pipelines.worker.memory_options import OptionRefused, bytes_on_device, place
 from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -30,7 +33,8 @@ class ModelCache:
         self._device, self._evicted = device, evicted
         # On CUDA Python runs ahead of the device anyway; and if memory is short, that of traces is better spent.
         self._traced = device.type == "cpu" and limit_bytes is None
-        self._for_weights = int((limit_bytes or total_bytes(device)) * _FOR_WEIGHTS)
+        self._limit = limit_bytes or total_bytes(device)
+        self._for_weights = int(self._limit * _FOR_WEIGHTS)
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._pinned: frozenset[str] = frozenset()
@@ -41,7 +45,7 @@ class ModelCache:
     def get(self, card: ModelCard) -> LoadedModel | None:
         """Return the model with this card if its weights are in memory; it is the most recently used one now."""
         model = self._models.get(card.name)
-        if model is None or model.card.weights != card.weights:
+        if model is None or model.card.in_memory != card.in_memory:
             return None
         self._models.move_to_end(card.name)
         return model if model.card == card else msgspec.structs.replace(model, card=card)
@@ -53,28 +57,35 @@ class ModelCache:
     def prefetch(self, card: ModelCard) -> None:
         """Begin to build the model in host memory while another one works; `load` then takes it from there.
 
-        Nothing happens after models were evicted because memory was short, until another model is loaded.
+        Nothing happens if it is too large to be loaded, nor after models were evicted because memory was short, until another
+        model is loaded.
         """
-        if self._is_short or self.get(card) is not None:
+        if self._is_short or self.get(card) is not None or self._why_too_large(card) is not None:
             return
-        if self._prefetch is None or self._prefetch.card.weights != card.weights:
+        if self._prefetch is None or self._prefetch.card.in_memory != card.in_memory:
             self._prefetch = Prefetch(card, traced=self._traced)
 
     def load(self, card: ModelCard) -> LoadedModel:
         """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
 
-        Raises loader.CannotLoad, and torch's error if it does not fit.
+        Raises loader.CannotLoad, loader.TooLarge before anything is read if its weights alone do not fit, and torch's error
+        if memory runs out all the same.
         """
+        if (problem := self._why_too_large(card)) is not None:
+            raise TooLarge(problem)
         # On a CPU host memory is the device's.
         model = msgspec.structs.replace(self._with_room(lambda: self._built(card)), card=card)
         self._is_short = False
         if card.name in self._models:
             # The card was edited: what it says now is another model.
             self._evict(card.name)
-        size = weight_bytes(model.pipeline)
+        size = bytes_on_device(card, model.pipeline)
         while sum(self._bytes.values()) + size > self._for_weights and self._evict_oldest():
             pass
-        self._with_room(lambda: model.pipeline.to(self._device))
+        try:
+            self._with_room(lambda: place(card, model.pipeline, self._device))
+        except OptionRefused as error:
+            raise CannotLoad(f"{card.name} cannot be used: {error}") from error
         self._models[card.name], self._bytes[card.name] = model, size
         return model
 
@@ -107,10 +118,24 @@ class ModelCache:
                 self._evict(name)
         release_unused(self._device)
 
+    def _why_too_large(self, card: ModelCard) -> str | None:
+        """Return why a model does not fit even if every other one that is not pinned is evicted; None if it may fit."""
+        if self._prefetch is not None and self._prefetch.card.in_memory == card.in_memory:
+            # It was looked at before it took memory.
+            return None
+        pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
+        evictable = sum(self._bytes.values()) - pinned
+        room = min(free_bytes(self._device) + evictable, self._limit - pinned)
+        try:
+            return why_too_large(card, folder_of(card), room, on_cpu=self._device.type == "cpu")
+        except (BadWeights, CannotLoad, OSError, ValueError):
+            # Reading them tells what is wrong.
+            return None
+
     def _built(self, card: ModelCard) -> LoadedModel:
         """Return the model in host memory, the prefetched one if there is one."""
         prefetch, self._prefetch = self._prefetch, None
-        if prefetch is None or prefetch.card.weights != card.weights or prefetch.failed:
+        if prefetch is None or prefetch.card.in_memory != card.in_memory or prefetch.failed:
             prefetch = Prefetch(card, traced=self._traced)
         return prefetch.result()
 
@@ -137,10 +162,3 @@ class ModelCache:
         del self._models[name], self._bytes[name]
         release_unused(self._device)
         self._evicted(name)
-
-
-def weight_bytes(pipeline: Any) -> int:
-    """Return the bytes of all parameters and buffers."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

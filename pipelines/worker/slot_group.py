@@ -101,7 +101,7 @@ class SlotGroup:
             self._prime_colors()
         forget_peak(machine.device)
         self._batch: Batch
-        family = family_of(model.pipeline) if key.card.execution.slots else None
+        family = family_of(model.pipeline) if key.card.takes_slots else None
         if family is None:
             self._batch = WholeBatch(model, key.settings, key.batch_size, self._on_outcome)
         else:
@@ -288,7 +288,7 @@ class SlotGroup:
             loras=self.model.applied,
             palette=item.palette,
             colors=tuple(map(hex_color, item.colors)) if matched else (),
-            second_pass=settings.second,
+            upscale=settings.second,
         )
 
 

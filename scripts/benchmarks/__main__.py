@@ -1,4 +1,4 @@
-"""`./scripts/bench [NAME …]`."""
+"""`./scripts/bench [NAME …]`, or `./scripts/bench NAME --OPTION …` of one that has options."""
 
 import sys
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from benchmarks import (
     cold,
     devices,
     dispatch,
+    page,
     palette,
     ray_overhead,
     serving,
@@ -16,6 +17,7 @@ from benchmarks import (
     swap,
     throughput,
 )
+from benchmarks.quality import bench as quality
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "simulate": simulate.main,
@@ -28,14 +30,20 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "placement": simulate_pool.main,
     "devices": devices.main,
     "ray": ray_overhead.main,
+    "page": page.main,
+    "quality": quality.main,
     "soak": soak.main,
 }
-#: They take an hour, so they run only if they are named.
-LONG = {"soak"}
+#: They take an hour and more, so they run only if they are named.
+LONG = {"quality", "soak"}
 
 
 def main() -> None:
-    names = sys.argv[1:] or [name for name in BENCHMARKS if name not in LONG]
+    given = sys.argv[1:]
+    options = next((index for index, word in enumerate(given) if word.startswith("-")), len(given))
+    names = given[:options] or [name for name in BENCHMARKS if name not in LONG]
+    # What is left are the options of the benchmark that is named.
+    sys.argv[1:] = given[options:]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         sys.exit(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     for name in names:

@@ -95,7 +95,7 @@ class _Sink(io.RawIOBase):
 def zipped(rows: Sequence[EntryRow], images: Path) -> Iterator[bytes]:
     """Yield a zip file piece by piece. An image that is removed meanwhile is left out, and has no `file` in `specs.csv`."""
     sink = _Sink()
-    names = numbered((row.spec["display_name"] for row in rows), ".png")
+    names = numbered(map(_name, rows), ".png")
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for index, row in enumerate(rows):
             try:
@@ -110,6 +110,12 @@ def zipped(rows: Sequence[EntryRow], images: Path) -> Iterator[bytes]:
             yield sink.take()
         archive.writestr("specs.csv", _table(rows, names))
     yield sink.take()
+
+
+def _name(row: EntryRow) -> str:
+    """Return what to call an image: of several that one job made, each says which it is."""
+    name: str = row.spec["display_name"]
+    return name if row.of == 1 else f"{name} {row.number} of {row.of}"
 
 
 def _member(name: str, row: EntryRow) -> ZipInfo:
@@ -131,3 +137,6 @@ def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:
         made = [spec.get(field, "") for field in _SPEC] + [row.meta.get(field, "") for field in _META]
         writer.writerow([name, row.public_id, row.job, row.created_at, *made])
     return "\ufeff" + text.getvalue()
+
+
+ROUTES = [download_archive]

@@ -113,3 +113,6 @@ async def read_usage(
     # Not until now: a clock that was set back would hide what was used before.
     end = as_text(until or datetime.max.replace(tzinfo=UTC))
     return await database.read(lambda connection: reports.usage(connection, client_id, start, end))
+
+
+ROUTES = [list_operations, read_credits, list_transactions, read_usage]

@@ -1,9 +1,7 @@
 """Which capability each route asks of a key: one table. A route that is not in it answers nobody."""
 
-from typing import Any
-
-from litestar.connection import ASGIConnection
-from litestar.handlers.base import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import Forbidden
 from server.ledger.clients import Caller, Capability
@@ -81,14 +79,23 @@ OPEN: set[Place] = {
 }
 
 
-async def allowed(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Raise Forbidden if the caller's key may not ask this route. It guards every route that needs a key."""
-    method = connection.scope.get("method")
-    if method == "OPTIONS":
-        # It says which methods there are, which the schema tells everybody.
-        return
-    caller: Caller = connection.user
-    capability = RULES.get((str(method), connection.scope["path_template"]))
+class Capabilities(ASGIMiddleware):
+    """Refuses a caller whose key may not ask the route. It is around every route that needs a key.
+
+    Litestar's guards could do this; each costs a request a copy of its route.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        method = str(scope.get("method"))
+        # OPTIONS says which methods there are, which the schema tells everybody.
+        if method != "OPTIONS":
+            caller: Caller = scope["user"]
+            _check(caller, (method, scope["path_template"]))
+        await next_app(scope, receive, send)
+
+
+def _check(caller: Caller, place: Place) -> None:
+    capability = RULES.get(place)
     if capability is None:
         raise Forbidden("No key may ask this route, because the server has no rule for it")
     if capability not in caller.capabilities:

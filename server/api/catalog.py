@@ -294,3 +294,15 @@ def _unknown(entry_type: EntryType, public_id: str) -> ResourceNotFound:
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else as_text(moment)
+
+
+ROUTES = [
+    list_backgrounds,
+    read_background,
+    list_images,
+    read_image,
+    change_background,
+    change_image,
+    delete_background,
+    delete_image,
+]

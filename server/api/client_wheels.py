@@ -58,3 +58,6 @@ def fetch_wheel(name: FromPath[str]) -> File:
     if path is None:
         raise ResourceNotFound(f"There is no wheel {name[:100]!r}; /client/ lists those there are")
     return File(path, filename=name, media_type="application/zip")
+
+
+ROUTES = [list_wheels, fetch_wheel]

@@ -57,3 +57,6 @@ async def list_events(
     if wants_stream(request):
         return ServerSentEvent(stream(hub, ANY_JOB, max(since, int(last_event_id or 0)), read_for_stream))
     return Response(await follow(hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))
+
+
+ROUTES = [list_events]

@@ -37,6 +37,8 @@ class Readiness(msgspec.Struct, frozen=True):
     ready: bool
     #: Why not; null if ready.
     reason: str | None
+    #: What the next job has to wait for although this is ready; null if there is nothing.
+    note: str | None
     #: The models in memory.
     models: list[str]
     #: What the ablest GPU process does.
@@ -76,6 +78,7 @@ async def read_readiness(
     body = Readiness(
         ready=reason is None,
         reason=reason,
+        note=gpus.note if reason is None else None,
         models=gpus.loaded,
         gpu_process=gpus.state,
         device=None if device is None else f"{device.device} ({device.device_name})",
@@ -107,3 +110,6 @@ def _look_at_box(settings: Settings) -> int:
     """Note how the GPUs are, and return the bytes that are free on the disk."""
     nvml.note_gpus()
     return shutil.disk_usage(settings.data).free
+
+
+ROUTES = [read_health, read_readiness, read_metrics]

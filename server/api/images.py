@@ -140,3 +140,6 @@ async def _linked(artifact: str, name: str, database: Database) -> ImageFile:
 
 def _gone(name: str) -> ResourceNotFound:
     return ResourceNotFound(f"The image {name[:64]!r} is no longer on this server")
+
+
+ROUTES = [fetch_image, fetch_thumbnail, fetch_preview]

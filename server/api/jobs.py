@@ -185,3 +185,6 @@ async def cancel_job(
             "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
         )
     return view
+
+
+ROUTES = [list_jobs, read_job, read_events, cancel_job]

@@ -97,3 +97,6 @@ async def list_models(
         ],
         data=[OpenAIModel(name, models_file.taken_up_at, "backlot") for name in models.enabled],
     )
+
+
+ROUTES = [list_models]

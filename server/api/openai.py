@@ -21,7 +21,6 @@ from server.api.following import follow
 from server.api.request_log import record_of
 from server.api.views import Linker
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
-from server.disk_room import DiskRoom
 from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts, jobs
@@ -35,8 +34,8 @@ from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.validation import Problem, check
 from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
+from server.workflows.intake import Intake, Submission
 from server.workflows.spec import MAX_NEGATIVE, MAX_SEED
-from server.workflows.workflow import Submission, accept
 
 #: What a field of OpenAI's may say that this server does not know: that it does not matter.
 _NEUTRAL = (None, "auto", "default", "png", False, 0)
@@ -148,7 +147,7 @@ async def create_images(
     settings: NamedDependency[Settings],
     database: NamedDependency[Database],
     scheduler: NamedDependency[Scheduler],
-    disk: NamedDependency[DiskRoom],
+    intake: NamedDependency[Intake],
     hub: NamedDependency[EventHub],
     linker: NamedDependency[Linker],
     idempotency_key: IDEMPOTENCY_KEY = None,
@@ -173,7 +172,7 @@ async def create_images(
         row=record.row,
     )
     while True:
-        accepted, job = await accept(IMAGE_GENERATION, submission, models, database, scheduler, disk)
+        accepted, job = await intake.accept(IMAGE_GENERATION, submission)
         record.job_id = accepted.job_id
         record.written = job is not None
         ended = await _unless_gone(request, _end_of(accepted.job_id, request.user, database, hub))
@@ -289,3 +288,6 @@ async def _data(
         raise GenerationFailed("An image was removed before it could be sent")
     png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)
     return ImageData(prompt, b64_json=base64.b64encode(png).decode())
+
+
+ROUTES = [create_images]

@@ -8,6 +8,7 @@ from litestar import Request, Response, Router, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import CacheControlHeader
 from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.response import File
@@ -69,16 +70,18 @@ async def can_be_a_file(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
         raise NotFoundException
 
 
-def static_routers() -> list[Router]:
-    """Return the routes of the files that the pages are made of."""
-    return [
-        # The modules of the page belong together: after an upgrade a browser may not mix them.
-        create_static_files_router(
-            "/static",
-            [STATIC],
-            guards=[can_be_a_file],
-            include_in_schema=False,
-            cache_control=CacheControlHeader(no_cache=True),
-        ),
-        create_static_files_router("/docs-assets", [SWAGGER], guards=[can_be_a_file], include_in_schema=False),
-    ]
+ROUTES: list[HTTPRouteHandler | Router] = [
+    studio_page,
+    desk_page,
+    read_schema,
+    read_document,
+    # The modules of the page belong together: after an upgrade a browser may not mix them.
+    create_static_files_router(
+        "/static",
+        [STATIC],
+        guards=[can_be_a_file],
+        include_in_schema=False,
+        cache_control=CacheControlHeader(no_cache=True),
+    ),
+    create_static_files_router("/docs-assets", [SWAGGER], guards=[can_be_a_file], include_in_schema=False),
+]

@@ -6,6 +6,7 @@ whose path begins with it is answered like one without it, so that a proxy need 
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
@@ -24,6 +25,7 @@ class Proxies:
         """`trusted` is a list of addresses and networks with commas between them. Raises ValueError for anything else."""
         self.app = app
         self.trusted = networks(trusted)
+        self._trusts = lru_cache(maxsize=4096)(self._is_trusted)
         self.prefix = urlsplit(public_url).path.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +50,7 @@ class Proxies:
             told["path"] = scope["path"][len(self.prefix) :]
         await self.app(told, receive, send)  # type: ignore[arg-type]
 
-    def _trusts(self, address: Address) -> bool:
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
 
     def _believe(self, scope: dict[str, object], peer: Address) -> None:

@@ -33,3 +33,6 @@ async def read_render(public_id: FromPath[str]) -> RenderPage:
     raise ResourceNotFound(
         f"There is no render {public_id[:64]!r}; a generator's image is under /v1/catalog/backgrounds"
     )
+
+
+ROUTES = [list_renders, read_render]

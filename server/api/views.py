@@ -154,6 +154,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     guidance: float
     description: str
     generation_job_public_id: str
+    #: Which of its job's images it is, from 1, and how many the job made.
+    number: int
+    of: int
     created_at: Time
     #: How free text was mapped; null if the model has no closed vocabulary.
     understood: Understood | None
@@ -253,6 +256,8 @@ def _common(row: EntryRow, linker: Linker) -> dict[str, Any]:
         **{name: row.meta[name] for name in ("width", "height", "model", "seed", "steps", "guidance")},
         "description": row.description,
         "generation_job_public_id": row.job,
+        "number": row.number,
+        "of": row.of,
         "created_at": row.created_at,
         "understood": None if understood is None else msgspec.convert(understood, Understood),
     }

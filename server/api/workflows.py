@@ -11,19 +11,16 @@ from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from server.api.openapi import errors
 from server.api.request_log import record_of
-from server.disk_room import DiskRoom
 from server.errors import Invalid, JobNotFound, JobNotRetryable
 from server.jobs import JobStatus
 from server.ledger import jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.jobs import Accepted
-from server.models_file import Models
-from server.scheduler.scheduler import Scheduler
 from server.validation import Problem
-from server.workflows import workflow as workflows
+from server.workflows.intake import IDEMPOTENCY_HEADER, Estimate, Intake, Submission
 from server.workflows.registry import WORKFLOWS
-from server.workflows.workflow import IDEMPOTENCY_HEADER, Estimate, Submission, Workflow
+from server.workflows.workflow import Workflow
 
 IDEMPOTENCY_KEY = Annotated[
     str | None,
@@ -77,10 +74,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
     )
     async def generate(
         request: Request[Caller, Any, Any],
-        models: NamedDependency[Models],
-        database: NamedDependency[Database],
-        scheduler: NamedDependency[Scheduler],
-        disk: NamedDependency[DiskRoom],
+        intake: NamedDependency[Intake],
         dry_run: DRY_RUN = False,
         idempotency_key: IDEMPOTENCY_KEY = None,
         max_credits: MAX_CREDITS = None,
@@ -96,7 +90,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
             most_credits=None if max_credits is None else int(max_credits),
             row=record_of(request.scope).row,
         )
-        return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
+        return await _answer(request, workflow, submission, intake, dry_run)
 
     return generate
 
@@ -115,10 +109,8 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
 async def retry_job(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
-    models: NamedDependency[Models],
     database: NamedDependency[Database],
-    scheduler: NamedDependency[Scheduler],
-    disk: NamedDependency[DiskRoom],
+    intake: NamedDependency[Intake],
     dry_run: DRY_RUN = False,
     idempotency_key: IDEMPOTENCY_KEY = None,
     max_credits: MAX_CREDITS = None,
@@ -140,23 +132,19 @@ async def retry_job(
         row=record_of(request.scope).row,
     )
     workflow = WORKFLOWS[failed.summary.job_type]
-    return await _answer(request, workflow, submission, models, database, scheduler, disk, dry_run)
+    return await _answer(request, workflow, submission, intake, dry_run)
 
 
 async def _answer(
     request: Request[Caller, Any, Any],
     workflow: Workflow[Any],
     submission: Submission,
-    models: Models,
-    database: Database,
-    scheduler: Scheduler,
-    disk: DiskRoom,
+    intake: Intake,
     dry_run: bool,
 ) -> Response[Any]:
     if dry_run:
-        found = await workflows.estimate(workflow, submission, models, database, scheduler, disk)
-        return Response(found, status_code=200)
-    accepted, job = await workflows.accept(workflow, submission, models, database, scheduler, disk)
+        return Response(intake.estimate(workflow, submission), status_code=200)
+    accepted, job = await intake.accept(workflow, submission)
     record = record_of(request.scope)
     record.job_id = accepted.job_id
     # The job's transaction wrote the row of the request log too.
@@ -164,4 +152,4 @@ async def _answer(
     return Response(accepted, status_code=202)
 
 
-ROUTES = [route(workflow) for workflow in WORKFLOWS.values()]
+ROUTES = [*(route(workflow) for workflow in WORKFLOWS.values()), retry_job]

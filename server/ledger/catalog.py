@@ -64,6 +64,9 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[str, Any]
     #: Where its image is, relative to the images folder.
     path: str
+    #: Which of its job's images it is, from 1, and how many the job made. Those that were removed count.
+    number: int
+    of: int
     created_at: Time
 
 
@@ -149,7 +152,11 @@ _FROM = (
     " FROM catalog JOIN artifacts ON artifacts.id = catalog.artifact_id JOIN jobs ON jobs.id = catalog.job_id"
     " WHERE catalog.client_id = ?"
 )
-_ENTRIES = f"SELECT catalog.*, artifacts.meta, artifacts.path, jobs.public_id AS job{_FROM}"
+_MADE = "SELECT count(*) FROM artifacts AS made WHERE made.job_id = catalog.job_id"
+_ENTRIES = (
+    "SELECT catalog.*, artifacts.meta, artifacts.path, jobs.public_id AS job,"
+    f" ({_MADE} AND made.id <= artifacts.id) AS number, ({_MADE}) AS of_job{_FROM}"
+)
 #: What a search looks in: only there are words that people wrote, or that were made of them.
 _TEXTS = (
     "json_extract(catalog.spec, '$.display_name')",
@@ -234,6 +241,8 @@ def _entry(row: sqlite3.Row) -> EntryRow:
         description=row["description"],
         meta=msgspec.json.decode(row["meta"]),
         path=row["path"],
+        number=row["number"],
+        of=row["of_job"],
         created_at=row["created_at"],
     )
 

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from server.client_names import name_problem
+
 
 class Whole(click.ParamType[int, str]):
     """A whole number from `least` to `most`."""
@@ -66,4 +68,15 @@ class Name(click.ParamType[str, str]):
             value.encode()
         except UnicodeEncodeError:
             self.fail(f"{value!r} is not UTF-8 text", param, ctx)
+        return value
+
+
+class NewName(click.ParamType[str, str]):
+    """A new client's name, which addresses must be able to carry. Clients of earlier versions may have others."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if (problem := name_problem(value)) is not None:
+            self.fail(problem, param, ctx)
         return value

@@ -9,7 +9,7 @@ from server.keys import new_client
 from server.ledger import clients as client_ledger
 from server.ledger import credits, reports
 from server.ledger.credits import MOST_CREDITS
-from server.operator.arguments import Name, Whole
+from server.operator.arguments import Name, NewName, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -21,7 +21,7 @@ def clients() -> None:
 
 
 @clients.command()
-@click.argument("name", type=Name())
+@click.argument("name", type=NewName())
 @click.option("--credits", "credits_", type=Whole(0, MOST_CREDITS), default="0", help="Its first credits.")
 @click.option("--test", is_flag=True, help="Make an sk_test_ key.")
 @json_option

@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 import msgspec
 
+from pipelines.hub.cache import cached_folder
+from pipelines.memory_estimate import component_bytes, size_for_people
 from pipelines.model_card import ModelCard
+from pipelines.weight_files import BadWeights
 from server.ledger import batch_costs
 from server.ledger.database import migrate
 from server.models_file import Models, ModelsFileError, load_models
@@ -67,13 +71,21 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
             "default": file.default_model,
         }
         text = f"{path} is good: {', '.join(file.enabled)} enabled, default {file.default_model}"
+        memory = answer["memory"] = _memory(file, _measured(settings))
+        text += "".join(f"\n{name}: {_in_memory(model)}" for name, model in memory.items())
         if load is not None:
             # Imported here: asyncio takes longer to import than the check without it to run.
             from server.operator.loading import load_alone
 
             loaded = load_alone(settings, _card(file, load))
-            answer["loaded"] = {"name": load, "revision": loaded.revision, "seconds": loaded.seconds}
+            answer["loaded"] = {
+                "name": load,
+                "revision": loaded.revision,
+                "seconds": loaded.seconds,
+                "weight_bytes": loaded.weight_bytes,
+            }
             text += f"\n{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}"
+            text += f"; its weights take {size_for_people(loaded.weight_bytes)}"
         if run is not None:
             from server.operator.trial import try_model
 
@@ -156,6 +168,45 @@ def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
         for cost in batch_costs.all_(connection):
             found.setdefault(cost.model, []).append(cost)
     return found
+
+
+class _Memory(msgspec.Struct, frozen=True):
+    """What a model takes of a device's memory."""
+
+    #: By component, the largest first, estimated from the headers of its files.
+    weight_bytes: dict[str, int]
+    #: The most that was in use by device while it made one image at once on this box, other models in memory included.
+    peak_bytes: dict[str, int]
+
+
+def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dict[str, _Memory]:
+    """Return what each enabled model takes whose files are on this box."""
+    found = {}
+    for name, card in file.enabled.items():
+        weights = card.weights
+        folder = Path(weights.folder) if weights.folder is not None else cached_folder(weights)
+        if not card.is_on_this_box or (folder is None and weights.file is None):
+            continue
+        try:
+            components = component_bytes(card, folder)
+        except (BadWeights, OSError, ValueError) as error:
+            raise CommandError(f"{name}: its files cannot be examined ({error})") from error
+        peaks: dict[str, int] = {}
+        for cost in measured.get(name, []):
+            if cost.peak_bytes is not None and cost.shape == 1:
+                peaks[cost.device] = max(cost.peak_bytes, peaks.get(cost.device, 0))
+        found[name] = _Memory(components, peaks)
+    return found
+
+
+def _in_memory(model: _Memory) -> str:
+    """`about 6.5 GiB of weights (unet 4.8 GiB, …); 8.1 GiB in use with one image at once on NVIDIA …`."""
+    listed = ", ".join(f"{name} {size_for_people(size)}" for name, size in model.weight_bytes.items())
+    told = f"about {size_for_people(sum(model.weight_bytes.values()))} of weights ({listed})"
+    return told + "".join(
+        f"; {size_for_people(size)} in use with one image at once on {device}"
+        for device, size in model.peak_bytes.items()
+    )
 
 
 def _in_fields(costs: Iterable[batch_costs.CostRow]) -> list[dict[str, object]]:

@@ -50,7 +50,7 @@ class Feeder:
         if not len(self._queue) and gpu.groups.current is None:
             own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
             for card in own or [models.default]:
-                if card.name not in self._loads.held:
+                if card.name not in self._loads.held | self._loads.given_up:
                     gpu.load(card)
 
     def models_changed(self) -> None:
@@ -59,6 +59,7 @@ class Feeder:
             for group in gpu.groups:
                 group.closing = group.closing or self._models.current.enabled.get(group.key.model) != group.card
             gpu.refused.clear()
+            gpu.take_up(self._models.current.enabled)
             self.prepare(gpu)
 
     def advance(self) -> None:

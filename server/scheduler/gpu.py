@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -17,6 +17,7 @@ from server.scheduler.bounds import Bounds
 from server.scheduler.calls import Calls
 from server.scheduler.devices import AUTO, Device
 from server.scheduler.gpu_state import TRANSITIONS, UP, GpuState
+from server.scheduler.idle_models import IdleModels
 from server.scheduler.process import Process
 from server.scheduler.queue import Affinity
 from server.scheduler.recovery import Happened
@@ -36,6 +37,8 @@ class Crash(msgspec.Struct, frozen=True, kw_only=True):
     image_ids: tuple[str, ...]
     #: Those of them that may have caused it.
     suspects: frozenset[str]
+    #: The model that was being loaded, which is then to blame; None if none was.
+    loading: str | None = None
 
 
 class Gpu:
@@ -68,6 +71,8 @@ class Gpu:
         self.weight_bytes: dict[str, int] = {}
         #: The model that is being loaded.
         self.loading: str | None = None
+        #: The process has loaded a model, so that it can load what the next job asks for.
+        self.has_loaded = False
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._bounds = bounds
@@ -76,6 +81,7 @@ class Gpu:
         self._process: Process | None = None
         self._watchdog = Watchdog(self._kill)
         self._calls = Calls()
+        self._idle_models = IdleModels(self.unload)
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
         #: What the process said of why it ends, and whether its box is gone.
@@ -141,6 +147,7 @@ class Gpu:
             await asyncio.to_thread(process.wait, 10)
         for model in list(self.loaded):
             self._release(model)
+        self._watch_idle_models()
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -163,6 +170,11 @@ class Gpu:
         """Have this model in memory; while the GPU is busy with images it is only prefetched."""
         self._cards[card.name] = card
         self._send(protocol.Load(card))
+
+    def take_up(self, cards: Mapping[str, ModelCard]) -> None:
+        """Take up edited cards: their time limits hold from now on."""
+        self._cards = {model: cards.get(model, card) for model, card in self._cards.items()}
+        self._watch_idle_models()
 
     def unload(self, model: str) -> None:
         """Drop this model from memory, unless an image in this GPU needs it."""
@@ -191,6 +203,7 @@ class Gpu:
                 second=group.key.second,
             )
         )
+        self._watch_idle_models()
         if self.state is GpuState.READY:
             self._go_on()
 
@@ -207,6 +220,7 @@ class Gpu:
     def _reported(self, process: Process, report: protocol.Report) -> None:
         if process is self._process:
             self._note(report)
+            self._watch_idle_models()
             self._on_report(self, report)
 
     def _note(self, report: protocol.Report) -> None:
@@ -239,6 +253,7 @@ class Gpu:
             case protocol.Loaded(model=model):
                 log.info("Loaded %s on %s in %.1f s, revision %s", model, self.name, report.seconds, report.revision)
                 self._hold(model, report.revision)
+                self.has_loaded = True
                 self.weight_bytes[model] = report.weight_bytes
                 metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
@@ -315,6 +330,12 @@ class Gpu:
         message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message)
 
+    def _watch_idle_models(self) -> None:
+        needed = {group.key.model for group in self.groups}
+        self._idle_models.are(
+            self._cards[model] for model in self.loaded if model in self._cards and model not in needed
+        )
+
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _ended(self, process: Process, status: int) -> None:
@@ -332,11 +353,13 @@ class Gpu:
         self._watchdog.stop()
         self._process, self.device, self.memory = None, None, None
         self.loading, self._last_words, self._is_lost = None, None, False
+        self.has_loaded = False
         self.refused.clear()
         for model in list(self.loaded):
             self._release(model)
         self.affinity = Affinity()
         self.groups = SlotGroups()
+        self._watch_idle_models()
         self.in_flight.clear()
         self._start_again()
         self._on_crash(crash)
@@ -364,6 +387,7 @@ class Gpu:
             message=verdict.message[0].upper() + verdict.message[1:],
             image_ids=tuple(self.in_flight),
             suspects=frozenset(blamed),
+            loading=self.loading,
         )
 
 

@@ -78,9 +78,10 @@ class ModelLoads:
         self.errors.pop(model, None)
         self._failures.pop(model, None)
 
-    def failed(self, report: protocol.LoadFailed) -> None:
-        """Decide on the images that a GPU process dropped because it could not load their model, and on those behind them."""
-        self._failed(report.model, report.reason, report.message, report.image_ids)
+    @property
+    def given_up(self) -> frozenset[str]:
+        """The models that failed so often that only an image that waits for one has it tried again."""
+        return frozenset(name for name, tries in self._failures.items() if tries >= self._bounds.load_tries)
 
     def want(self, models: Set[str]) -> None:
         """Download those of these models that are not on this box; end the downloads that nobody wants any more."""
@@ -117,7 +118,8 @@ class ModelLoads:
 
     # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
+    def failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
+        """Decide on these images, whose model could not be loaded or downloaded, and on those that wait behind them."""
         self.errors[model] = message
         most, pauses = self._bounds.load_tries, self._bounds.load_pauses_s
         waiting = self._jobs.waiting_for(model)
@@ -167,7 +169,7 @@ class ModelLoads:
         elif (error := task.exception()) is not None:
             if not isinstance(error, DownloadFailed):
                 log.error("The download of %s broke", card.name, exc_info=error)
-            self._failed(card.name, FailureReason.MODEL_LOAD_FAILED, protocol.told(str(error)), ())
+            self.failed(card.name, FailureReason.MODEL_LOAD_FAILED, protocol.told(str(error)), ())
         else:
             self.loaded(card.name)
         if not self._stopping:

@@ -44,8 +44,10 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """How the GPUs are at one moment."""
 
-    #: Why nothing could be generated now; None if a GPU that is up has a model in memory.
+    #: Why nothing could be generated now; None if a GPU that is up has a model in memory, or can load one.
     reason: str | None
+    #: What the next job has to wait for although there is no such reason; None if there is nothing.
+    note: str | None
     #: What the ablest GPU process does.
     state: GpuState
     #: The first device that is up; None if none is.
@@ -57,8 +59,10 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 def readiness(gpus: Pool, default_model: str, loads: ModelLoads) -> Readiness:
     """Return how the GPUs are now."""
+    reason = _reason(gpus, default_model, loads)
     return Readiness(
-        reason=_reason(gpus, default_model, loads),
+        reason=reason,
+        note=_note(gpus) if reason is None else None,
         state=_ablest_state(gpus),
         device=next((gpu.device for gpu in gpus if gpu.device is not None), None),
         loaded=list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded)),
@@ -101,9 +105,11 @@ def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
         return f"{default_model} is being downloaded{so_far}"
     if default_model in loads.errors:
         return f"{default_model} could not be loaded: {loads.errors[default_model]}"
+    if any(gpu.is_up and gpu.has_loaded for gpu in gpus):
+        return None
     state = _ablest_state(gpus)
     if state is GpuState.READY:
-        return "no model is in memory; the next job loads the one that it names"
+        return "no model has been loaded yet"
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"
     gpu = min(gpus, key=lambda gpu: gpu.crashes)
@@ -112,3 +118,13 @@ def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
         f"the GPU process of {gpu.name} ended {times} ({gpu.problem}), and the server starts it again;"
         f" its log, {gpu.place.log}, may say more"
     )
+
+
+def _note(gpus: Pool) -> str | None:
+    up = [gpu for gpu in gpus if gpu.is_up]
+    if any(gpu.loaded for gpu in up):
+        return None
+    loading = next((gpu.loading for gpu in up if gpu.loading is not None), None)
+    if loading is not None:
+        return f"{loading} is being loaded"
+    return "no model is in memory; the next job loads the one that it names"

@@ -40,8 +40,8 @@ class Reports:
             case protocol.Loaded(model=model, seconds=seconds):
                 self._loads.loaded(model)
                 self._feeder.loaded(model, seconds)
-            case protocol.LoadFailed():
-                self._loads.failed(report)
+            case protocol.LoadFailed(model=model, reason=reason, message=message, image_ids=image_ids):
+                self._loads.failed(model, reason, message, image_ids)
             case protocol.StageReached():
                 self._settlement.tell(progress.reached(self._jobs, report))
             case protocol.Steps():
@@ -80,5 +80,12 @@ class Reports:
 
     def on_crash(self, crash: Crash) -> None:
         """Decide on the images that were in a GPU process that is gone, and send what may be sent now."""
-        self._jobs.lost(crash.image_ids, crash.happened, crash.reason, crash.message, crash.suspects)
+        suspects, others = crash.suspects, crash.image_ids
+        if crash.loading is not None:
+            # Whichever image asks for the model next, its load may end the same way.
+            others = tuple(image_id for image_id in crash.image_ids if image_id not in suspects)
+            waited = tuple(image_id for image_id in crash.image_ids if image_id in suspects)
+            self._loads.failed(crash.loading, crash.reason, crash.message, waited)
+            suspects = frozenset()
+        self._jobs.lost(others, crash.happened, crash.reason, crash.message, suspects)
         self._feeder.advance()

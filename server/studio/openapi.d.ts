@@ -56,6 +56,8 @@ export interface components {
             height: number;
             image_url: string;
             model: string;
+            number: number;
+            of: number;
             public_id: string;
             seed: number;
             spec: components["schemas"]["BackgroundEntrySpec"];
@@ -364,6 +366,8 @@ export interface components {
             height: number;
             image_url: string;
             model: string;
+            number: number;
+            of: number;
             public_id: string;
             seed: number;
             spec: components["schemas"]["ImageEntrySpec"];
@@ -787,6 +791,7 @@ export interface components {
             };
             models: string[];
             models_file_error: string | null;
+            note: string | null;
             queue: number;
             ready: boolean;
             reason: string | null;

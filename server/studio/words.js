@@ -167,8 +167,18 @@ export function nameOf({ display_name, mood, scene_type, prompt, metadata }) {
  */
 export const numbered = (name, variation) => (isVariation(variation) ? `${name}, ${numberText(variation)}` : name);
 
-/** @param {import("./api/types.js").Variation} variation */
+/** @param {{number: number, of: number}} place */
 export const numberText = ({ number, of }) => `${number} of ${of}`;
+
+/**
+ * Return which of the pictures that were ordered together an entry is; null if it was ordered alone.
+ * @param {import("./api/types.js").Entry} entry
+ * @returns {{order: string, number: number, of: number} | null}
+ */
+export function placeOf({ spec, number, of, generation_job_public_id: order }) {
+  if (isVariation(spec.metadata.studio)) return spec.metadata.studio;
+  return of > 1 ? { order, number, of } : null;
+}
 
 /**
  * Return whether this is the page's own note of a variation: a script may have written anything in its place.

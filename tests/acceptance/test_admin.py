@@ -1,6 +1,7 @@
 """The operator's routes: what they show, what they change, and that each change is logged with the key that made it."""
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -51,6 +52,10 @@ def test_devices_and_models(light_server: ServerWithoutGpu, admin: httpx.Client)
     assert post(admin, "models/fake/unload", 202)["name"] == "fake"
     wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle", 5)
     assert get(admin, "devices")["devices"][0]["models"] == []
+    # Nothing is broken: the next job loads its model.
+    ready = admin.get("/readyz")
+    assert (ready.status_code, ready.json()["reason"], ready.json()["models"]) == (200, None, [])
+    assert ready.json()["note"] == "no model is in memory; the next job loads the one that it names"
     post(admin, "models/fake/load", 202)
     wait_for(lambda: get(admin, "models")["models"][0]["state"] == "loaded", 5)
     assert post(admin, "models/nothing/load", 404)["error"]["code"] == "RESOURCE_NOT_FOUND"
@@ -102,6 +107,7 @@ def test_clients_and_their_credits(light_server: ServerWithoutGpu, admin: httpx.
     assert post(admin, "clients/nobody/grants", 404, credits=1)["error"]["code"] == "RESOURCE_NOT_FOUND"
     problems = post(admin, "clients", 422, name="a/b", credits=-1, tset=True)["detail"]
     assert [problem["loc"] for problem in problems] == [["body", "name"], ["body", "credits"], ["body", "tset"]]
+    assert problems[0]["msg"] == "'a/b' has a '/', which no address of the admin API can carry; write 'a-b'"
     post(admin, "clients/compositing/disable")
     answer = client.get("/v1/credits")
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "UNAUTHORIZED")
@@ -110,6 +116,19 @@ def test_clients_and_their_credits(light_server: ServerWithoutGpu, admin: httpx.
     assert listed["compositing"]["disabled_at"] is not None
     post(admin, "clients/compositing/enable")
     assert client.get("/v1/credits").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["50 % (night)", "who? #1 & more", "背景", "..."])
+def test_a_name_that_can_be_given_can_be_addressed(
+    light_server: ServerWithoutGpu, admin: httpx.Client, name: str
+) -> None:
+    made = post(admin, "clients", 201, name=name)
+    path = f"clients/{quote(name, safe='')}"
+    assert post(admin, f"{path}/grants", 201, credits=7)["balance"] == 7
+    assert post(admin, f"{path}/disable")["disabled_at"] is not None
+    assert post(admin, f"{path}/enable")["disabled_at"] is None
+    assert light_server.credits(light_server.client_of(made["key"]))["balance"] == 7
+    assert post(admin, "keys", 201, client=name, label="a/b ?#%")["label"] == "a/b ?#%"
 
 
 def test_keys_have_labels_and_dates(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:

@@ -58,6 +58,23 @@ def test_two_jobs_run_at_once_in_two_processes_and_give_the_same_bytes(twins: Se
     assert all(0 < device["memory_used_bytes"] < device["memory_total_bytes"] for device in devices)
 
 
+def test_a_model_leaves_memory_when_nobody_uses_it_and_comes_back(
+    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    models = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, idle_unload_s=1)
+    server = start_server(models)
+
+    def in_memory() -> list[str]:
+        found: list[str] = server.client.get("/readyz").json()["devices"][0]["models"]
+        return found
+
+    wait_for(lambda: in_memory() == ["good"], 60)
+    wait_for(lambda: in_memory() == [], 20)
+    assert server.client.get("/readyz").status_code == 200
+    assert server.finished(server.submit())["status"] == "SUCCESS"
+    wait_for(lambda: in_memory() == [], 20)
+
+
 def test_a_device_that_is_not_there_is_left_out(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:

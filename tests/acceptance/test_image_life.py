@@ -45,6 +45,7 @@ def test_an_entry_says_what_its_image_was_made_from(light_server: ServerWithoutG
     assert told == {name: artifact["meta"][name] for name in told}
     assert told["seed"] == 7
     assert (entry["status"], entry["favourite"]) == ("active", False)
+    assert (entry["number"], entry["of"]) == (1, 1)
 
 
 def test_a_thumbnail_is_small_and_of_the_same_shape(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
@@ -231,13 +232,18 @@ def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
     listed = client.get("/v1/catalog/images", params={"q": "VASE", "job": accepted["job_id"]})
     assert listed.headers["x-total-count"] == "3"
     entries = listed.json()
-    assert sorted(entry["seed"] for entry in entries) == [5, 6, 7]
+    assert [(entry["seed"], entry["number"], entry["of"]) for entry in entries] == [(7, 3, 3), (6, 2, 3), (5, 1, 3)]
+    zipped = client.post("/v1/catalog/archive.zip", json={"public_ids": [entries[1]["public_id"]]}).content
+    assert zipfile.ZipFile(io.BytesIO(zipped)).namelist() == ["A blue vase 2 of 3.png", "specs.csv"]
     path = f"/v1/catalog/images/{entries[0]['public_id']}"
     assert client.patch(path, json={"favourite": True}).json()["favourite"]
     assert (
         client.get("/v1/catalog/images", params={"favourite": True}).json()[0]["public_id"] == entries[0]["public_id"]
     )
     assert client.delete(path).status_code == 204
+    # What is left keeps its number.
+    left = client.get("/v1/catalog/images", params={"job": accepted["job_id"]}).json()
+    assert [(entry["number"], entry["of"]) for entry in left] == [(2, 3), (1, 3)]
     links = [artifact["image_url"] for artifact in light_server.job(accepted["job_id"], client)["result"]]
     assert links.count(None) == 1
     assert [httpx.get(link).status_code for link in links if link] == [200, 200]

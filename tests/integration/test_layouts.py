@@ -9,6 +9,8 @@ import gguf
 import numpy as np
 import pytest
 import torch
+import torchao.quantization
+from diffusers import FluxTransformer2DModel, TorchAoConfig
 from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 
@@ -180,6 +182,27 @@ def test_a_denoiser_alone_as_gguf(tmp_path: Path) -> None:
     before, after = image_of(plain), image_of(model)
     assert not torch.equal(after, before)
     assert float((after - before).abs().max()) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig"])
+def test_a_folder_that_torchao_quantized(tmp_path: Path, kind: str) -> None:
+    pipeline = tiny.flux_pipeline()
+    pipeline.save_pretrained(tmp_path / "flux", safe_serialization=True)
+    quantized = FluxTransformer2DModel.from_pretrained(
+        tmp_path / "flux" / "transformer",
+        quantization_config=TorchAoConfig(getattr(torchao.quantization, kind)()),
+        torch_dtype=torch.bfloat16,
+    )
+    quantized.save_pretrained(tmp_path / "flux" / "transformer", safe_serialization=True)
+    model = loaded(folder=str(tmp_path / "flux"), dtype="bfloat16")
+    layer = model.pipeline.transformer.transformer_blocks[0].attn.to_q
+    assert type(layer.weight) is type(quantized.transformer_blocks[0].attn.to_q.weight)
+    assert torch.equal(layer.weight.dequantize(), quantized.transformer_blocks[0].attn.to_q.weight.dequantize())
+    before = image_of(model)
+    for file in (tmp_path / "flux" / "transformer").glob("*.safetensors"):
+        # The weights in memory are not those of the file any more.
+        file.write_bytes(bytes(file.stat().st_size))
+    assert torch.equal(image_of(model), before)
 
 
 def test_quantized_weights_name_the_package_that_they_need(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A model that cannot be loaded: tried again after pauses, for all who wait for it at once, and given up by the stated rule."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,41 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_of_its_jobs(tmp_pat
         await box.fails(third, "model_load_failed")
 
     play(Box(tmp_path, bounds=BOUNDS, max_batch=2, reproducible="true"), scene)
+
+
+def test_a_load_that_ends_the_process_is_a_try_too(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        jobs = [await box.submit(image_model="b") for _ in range(3)]
+        for crash in range(3):
+            await until(lambda: box.process.unanswered != [])
+            box.process.report(protocol.Loading("b"))
+            if crash == 0:
+                await until(lambda: box.process.killed)
+            await box.crash()
+            if crash < 2:
+                assert box.process.unanswered == [], "it was tried again without a pause"
+        for job_id in jobs:
+            await box.fails(job_id, "worker_crashed")
+            assert box.extras(job_id, "retrying")[0]["reason"] == "load_timeout"
+            assert box.attempts(job_id) <= 1
+        assert len(box.gpus[0].processes) == 4
+
+    play(Box(tmp_path, bounds=BOUNDS, load_timeout_s=0.1), scene)
+
+
+def test_a_default_model_that_was_given_up_is_left_alone_until_it_is_wanted(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        failed = protocol.LoadFailed("a", FailureReason.MODEL_LOAD_FAILED, "a is damaged", ())
+        for tries in (1, 2):
+            await until(lambda tries=tries: len(box.process.loads) == tries)  # type: ignore[misc]
+            box.process.report(failed)
+        await asyncio.sleep(0.3)
+        assert box.process.loads == ["a"] * 2
+        job_id = await box.submit()
+        box.process.generate(f"{job_id}-0")
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(BOUNDS, load_tries=2)), scene)
 
 
 def test_a_job_of_several_images_is_given_up_once(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_clients(tiny_server: Server) -> None:
     ("arguments", "told"),
     [
         (["clients", "add", ""], "a name needs a letter"),
+        (["clients", "add", "night/day"], "write 'night-day'"),
         (["clients", "add", "x", "--credits", "abc"], "'abc' is not a whole number from 0 to"),
         (["clients", "grant", "studio", "99999999999999999999"], "is not a whole number from -"),
         (["requests", "--limit", "-1"], "'-1' is not a whole number from 1 to"),

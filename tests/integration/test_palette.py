@@ -1,8 +1,16 @@
-"""Matching colours in fresh interpreters: the bytes do not depend on the number of threads."""
+"""Matching colours: many random ones, and in fresh interpreters, since the bytes may not depend on the number of threads."""
 
 import os
+import statistics
 import subprocess
 import sys
+
+import numpy as np
+
+from pipelines.colors import Rgb
+from pipelines.output.measurement import evaluate
+from pipelines.output.palette import match
+from tests.unit.test_palette import still_life
 
 
 def test_the_same_bytes_on_one_thread_and_on_four() -> None:
@@ -21,3 +29,14 @@ def test_the_same_bytes_on_one_thread_and_on_four() -> None:
         for threads in ("1", "4")
     }
     assert len(digests) == 1
+
+
+def test_random_colors_are_reached_in_the_median() -> None:
+    random = np.random.default_rng(11)
+    before, after = [], []
+    for index in range(15):
+        colors: list[Rgb] = [tuple(color) for color in random.integers(0, 256, (1 + index % 3, 3)).tolist()]
+        before += [color.delta_e for color in evaluate(still_life(), colors).palette]
+        after += [color.delta_e for color in evaluate(match(still_life(), colors), colors).palette]
+    assert statistics.median(before) > 15
+    assert statistics.median(after) <= 2

@@ -109,12 +109,13 @@ def test_training_goes_on_where_it_stopped_and_writes_a_stock_pipeline(tmp_path:
     command = [
         sys.executable, "-m", "pipelines.studio_tiny.training", "--work", str(work), "--out", str(out), "--first-sets", "2",
         "--coarse-sets", "3", "--steps-a-set", "1", "--fine-sets", "1", "--core-steps", "2", "--autoencoder-steps", "2",
-        "--coarse-batch", "2", "--fine-batch", "2", "--fine-steps", "1",
+        "--coarse-batch", "2", "--fine-batch", "2", "--fine-steps", "1", "--few-batch", "2", "--few-steps", "1",
     ]  # fmt: skip
     subprocess.run([*command, "--coarse-steps", "1"], check=True)
     assert torch.load(work / "denoiser-coarse.pt")["steps"] == 1
     subprocess.run([*command, "--coarse-steps", "3"], check=True)
     assert torch.load(work / "denoiser-coarse.pt")["steps"] == 3
+    assert torch.load(work / "denoiser-few-8.pt")["steps"] == 1
     pipeline = DiffusionPipeline.from_pretrained(out, dtype=torch.float32)
     images = pipeline(
         prompt("marble", "dark", []), width=128, height=128, num_inference_steps=1, output_type="np"

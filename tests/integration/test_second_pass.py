@@ -23,6 +23,7 @@ from pipelines.denoising.joining import Findings
 from pipelines.denoising.late_start import LateStart, draws_noise
 from pipelines.denoising.latent_grid import LatentGrid
 from pipelines.denoising.slots import Slots
+from pipelines.denoising.tiles import Tiles
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
@@ -143,6 +144,19 @@ def test_what_is_encoded_is_what_the_pipeline_would_decode(model: LoadedModel) -
         again = grid.scaled(model.pipeline.vae, own, WIDTH)
     torch.testing.assert_close(again, grid.spread(last[-1], HEIGHT // grid.cell, WIDTH // grid.cell).float())
     assert torch.equal(grid.as_kept(grid.spread(last[-1], HEIGHT // grid.cell, WIDTH // grid.cell)), last[-1])
+
+
+@pytest.mark.parametrize(("rows", "columns", "largest", "multiple", "scale"), [(48, 32, 20, 2, 1), (12, 8, 8, 1, 4)])
+def test_tiles_cover_a_picture_and_mix_to_it(rows: int, columns: int, largest: int, multiple: int, scale: int) -> None:
+    tiles = Tiles(rows, columns, largest, multiple)
+    assert tiles.rows <= largest >= tiles.columns
+    assert tiles.rows % multiple == tiles.columns % multiple == 0
+    whole = torch.rand(3, rows * scale, columns * scale)
+    for sharp in (False, True):
+        torch.testing.assert_close(tiles.joined(tiles.cut(whole, scale), scale, sharp=sharp), whole)
+    # Between a black and a white tile there is no step that could be seen.
+    parts = [torch.full_like(part, index % 2) for index, part in enumerate(tiles.cut(whole, scale))]
+    assert float(tiles.joined(parts, scale).diff(dim=2).abs().max()) <= 1 / 3
 
 
 class Run:

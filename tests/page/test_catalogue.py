@@ -168,6 +168,32 @@ def test_an_expired_link_is_read_again(page: Page, studio: ServerWithoutGpu, key
     assert refused
 
 
+def test_what_tells_repeats_apart_is_never_cut(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("repeater")
+    seeds = [2**53 - 1, 2**32 - 1, 7]
+    with studio.client_of(key) as client:
+        for ratio in ("9:16", "2:3", "21:9", "1:1"):
+            for seed in seeds:
+                spec = {"display_name": "Calm oak planks in the evening", "aspect_ratio": ratio, "seed": seed}
+                studio.finished(studio.submit(client, **spec), client)
+    whole = """
+        [...document.querySelectorAll(".tile")].every((tile) => {
+          const mark = tile.querySelector(".caption small");
+          const range = document.createRange();
+          range.selectNodeContents(mark);
+          const [text, box] = [range.getBoundingClientRect(), tile.getBoundingClientRect()];
+          return text.right <= box.right + 0.5 && text.bottom <= box.bottom + 0.5;
+        })
+    """
+    for width in (390, 820, 1400):
+        page.set_viewport_size({"width": width, "height": 2400})
+        enter(page, studio, key)
+        expect(page.locator(".tile")).to_have_count(12)
+        assert page.evaluate(whole), f"at {width} pixels"
+        marks = page.locator(".tile small").all_inner_texts()
+        assert {int(mark.removeprefix("seed ")) for mark in marks} == set(seeds)
+
+
 def test_five_thousand_pictures(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     key = new_client("collector")
     add_pictures(studio.data, "collector", 5000)

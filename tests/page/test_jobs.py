@@ -36,6 +36,30 @@ def test_variations_are_told_apart_and_one_is_cancelled(
     expect(page.locator(".toast").last).to_contain_text("4 jobs cancelled. 20 credits given back.")
 
 
+def test_the_pictures_of_one_job_are_told_apart_by_number(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("one of eight", 100)
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        job_id = client.post("/v1/image-generation", json={"prompt": "endless marble", "n": 8}).json()["job_id"]
+        pictures = page.locator(".making").get_by_role("list").get_by_role("listitem")
+        expect(pictures).to_have_count(8)
+        expect(pictures.nth(1)).to_have_text("2Picture 2: Step 1 of 3")
+        expect(pictures.last).to_contain_text("Picture 8: ")
+        page.reload()
+        expect(pictures.first).to_have_text("1Picture 1: Step 1 of 3")
+        client.post(f"/v1/jobs/{job_id}/cancel")
+        client.post("/v1/image-generation", json={"prompt": "a slab", "n": 8})
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(8)
+    assert sorted(tiles.locator("small").all_inner_texts()) == [f"{number} of 8" for number in range(1, 9)]
+    expect(page.get_by_role("button", name="A slab, 3 of 8").and_(page.locator(".open"))).to_have_count(1)
+    page.get_by_role("checkbox", name="Select A slab, 3 of 8").check(force=True)
+    page.get_by_role("button", name="Select what was ordered with it").click()
+    expect(page.get_by_text("8 pictures selected")).to_be_visible()
+
+
 def test_a_running_job_says_how_far_it_is_and_a_waiting_one_its_place(
     page: Page, studio: ServerWithoutGpu, new_client: NewClient
 ) -> None:

@@ -69,6 +69,11 @@ class FakeProcess:
         ]
 
     @property
+    def loads(self) -> list[str]:
+        """The models that it was ordered to have at hand."""
+        return [order.card.name for order in self.orders if isinstance(order, protocol.Load)]
+
+    @property
     def cancelled(self) -> list[str]:
         """The images that it was told to drop."""
         return [order.image_id for order in self.orders if isinstance(order, protocol.Cancel)]
@@ -132,7 +137,7 @@ def recipe_of(order: protocol.Generate) -> Recipe:
         device="cpu",
         device_name="a fake",
         versions={},
-        second_pass=order.second,
+        upscale=order.second,
     )
 
 

@@ -76,7 +76,8 @@ class Server:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.client.close()
         self.process.send_signal(how)
-        self.process.wait(30)
+        # With a locked database an end takes up to 30 s.
+        self.process.wait(60)
 
     @property
     def process(self) -> subprocess.Popen[str]:

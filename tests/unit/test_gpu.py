@@ -53,6 +53,57 @@ def item(image_id: str) -> protocol.Item:
     return protocol.Item(image_id, 1, "prompt", "", "/nowhere.png")
 
 
+IDLE = ModelCard.from_flat(
+    name="a", licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0, idle_unload_s=0.01
+)
+
+
+def unloads(fake: FakeGpu) -> int:
+    return sum(isinstance(order, protocol.Unload) for order in fake.process.orders)
+
+
+def test_a_model_that_no_image_needs_is_unloaded_after_its_time() -> None:
+    async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
+        gpu.start()
+        fake.process.report(protocol.Started("cpu", "a fake", "bits"))
+        slots = SlotGroup(BatchKey("a", 512, 512, 4, 1.0), IDLE, 1)
+        gpu.groups.open(slots)
+        gpu.generate(slots, item("1"), isolated=False)
+        fake.process.report(protocol.Loaded("a", "r", 1.0))
+        await asyncio.sleep(0.1)
+        # An image is in its slots.
+        assert unloads(fake) == 0
+        fake.process.report(protocol.LeftSlot("1"))
+        await asyncio.sleep(0.1)
+        assert unloads(fake) == 1
+        # It is asked for once, until the process says that the model is gone.
+        fake.process.report(protocol.Evicted("a"))
+        fake.process.report(protocol.Loaded("a", "r", 1.0))
+        await asyncio.sleep(0.1)
+        assert unloads(fake) == 2
+        assert told.crashes == []
+
+    on_gpu(scene)
+
+
+def test_an_edited_card_decides_when_an_idle_model_leaves() -> None:
+    async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
+        gpu.start()
+        fake.process.report(protocol.Started("cpu", "a fake", "bits"))
+        gpu.load(CARD)
+        fake.process.report(protocol.Loaded("a", "r", 1.0))
+        gpu.take_up({"a": IDLE})
+        gpu.take_up({"a": CARD})
+        await asyncio.sleep(0.1)
+        assert unloads(fake) == 0
+        gpu.take_up({"a": IDLE})
+        await asyncio.sleep(0.1)
+        assert unloads(fake) == 1
+        assert told.crashes == []
+
+    on_gpu(scene)
+
+
 def test_every_state_says_what_may_follow() -> None:
     assert set(TRANSITIONS) == set(GpuState)
     # Whatever happens, the server can stop.

@@ -13,6 +13,7 @@ from pipelines.model_card import (
     FlatCard,
     Limits,
     ModelCard,
+    Residence,
     Sampling,
     Weights,
     Wording,
@@ -24,6 +25,7 @@ from pipelines.recipe import Recipe
 CARD = ModelCard.from_flat(name="x", hub="a/b", licence="l", tiers=("1K",), steps=1, guidance=1.0)
 GROUPS: dict[str, type[msgspec.Struct]] = {
     "weights": Weights,
+    "residence": Residence,
     "sampling": Sampling,
     "execution": Execution,
     "limits": Limits,
@@ -70,10 +72,11 @@ def test_every_key_of_models_toml_is_in_exactly_one_group() -> None:
 @pytest.mark.parametrize(("group", "field"), FIELDS)
 def test_a_change_reaches_all_that_its_group_decides(group: str, field: str) -> None:
     card = changed(group, field)
-    assert (card.weights != CARD.weights) == (group == "weights")
+    assert (card.in_memory != CARD.in_memory) == (group in ("weights", "residence"))
     in_settings = group in ("weights", "sampling") and field not in IN_RECIPE
     assert (settings_digest(card) != settings_digest(CARD)) == in_settings
-    in_cost = group in ("weights", "execution") and field not in IN_REVISION
+    # A second pass has steps of its own, of another size.
+    in_cost = (group in ("weights", "residence", "execution") and field not in IN_REVISION) or field == "upscale"
     assert (cost_digest(card) != cost_digest(CARD)) == in_cost
 
 

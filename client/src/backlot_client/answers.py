@@ -159,6 +159,9 @@ class CatalogEntry(msgspec.Struct, frozen=True):
     thumbnail_url: str | None = None
     width: int | None = None
     height: int | None = None
+    #: Which of its job's images it is, from 1, and how many the job made.
+    number: int | None = None
+    of: int | None = None
     #: None if the model has no closed vocabulary.
     understood: Understood | None = None
 

@@ -4,6 +4,7 @@ import argparse
 import copy
 import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,36 +13,44 @@ import msgspec
 import torch
 from tqdm import tqdm
 
-from pipelines.studio_tiny.training import autoencoder, denoiser, parts
+from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, parts
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.pictures import render_shards, write_shard
-from pipelines.studio_tiny.training.sheet import draw_sheet, generated, rendered
+from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
+from pipelines.studio_tiny.training.words import IN_TRAINING, words_of
 
 SEED = 0
+#: Steps of an image after each round of distillation.
+FEWER = (16, 8)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything."""
+    """How much of everything: some eighteen hours of one core."""
 
     work: Path
     out: Path
     #: Processes that render, and threads of torch.
     cores: int = 1
     #: Sets of half-size pictures before the autoencoder is fitted, and at most.
-    first_sets: int = 400
-    coarse_sets: int = 4000
+    first_sets: int = 120
+    coarse_sets: int = 2000
     #: A set is added every so many steps.
-    steps_a_set: int = 15
+    steps_a_set: int = 5
     #: Sets of full-size pictures.
-    fine_sets: int = 1600
+    fine_sets: int = 400
     core_steps: int = 1000
     autoencoder_steps: int = 4000
     #: On half-size pictures, where a sample costs a quarter; the composition is learnt here.
-    coarse_steps: int = 60_000
-    coarse_batch: int = 64
-    fine_steps: int = 40_000
-    fine_batch: int = 32
+    coarse_steps: int = 12_000
+    coarse_batch: int = 128
+    fine_steps: int = 5000
+    fine_batch: int = 48
     lr: float = 1e-3
+    #: Of each of the rounds that make the steps of an image fewer.
+    few_steps: int = 1000
+    few_batch: int = 32
+    #: Taken into the weights by the first of these rounds.
+    guidance: float = 2.0
     #: Stop the denoiser after so many minutes, to go on another day.
     minutes: float = math.inf
 
@@ -51,15 +60,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/train_studio_tiny", description=__doc__)
     for name, default in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=str(default))
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="only draw a sheet of what the weights in --out make")
-    parser.add_argument("--render-sheet", type=Path, metavar="PNG", help="only draw a sheet of renders")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="only draw a sheet of what the weights in --out make"
+    )
+    parser.add_argument("--render-sheet", type=Path, metavar="FILE", help="only draw a sheet of renders")
+    parser.add_argument(
+        "--sheet-steps", type=int, default=16, metavar="16", help="steps of its images; --guidance is theirs too"
+    )
     arguments = vars(parser.parse_args())
-    sheet, render_sheet = arguments.pop("sheet"), arguments.pop("render_sheet")
+    sheet, render_sheet, steps = (arguments.pop(name) for name in ("sheet", "render_sheet", "sheet_steps"))
     plan = Plan(**arguments)
     if render_sheet is not None:
-        draw_sheet(rendered, render_sheet)
+        draw_sheet(rendered, IN_TRAINING.scenes, FEW_MOODS, render_sheet, side=288)
     elif sheet is not None:
-        draw_sheet(generated(plan.out), sheet)
+        words = words_of(plan.out)
+        draw_sheet(generated(plan.out, steps, plan.guidance), words.scenes, words.moods, sheet, side=512)
     else:
         train(plan)
 
@@ -84,13 +99,20 @@ def train(plan: Plan) -> None:
 
     coarse_pool = _pool(plan.work / "latents-2", vae, coarse)
     grow = _growth(coarse_pool, coarse_folder, plan)
+    until = time.monotonic() + plan.minutes * 60
     stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, None)
-    if not denoiser.fit(plan.work, coarse_pool, stage, SEED, plan.minutes, grow, save):
+    if not denoiser.fit(plan.work, coarse_pool, stage, denoiser.from_noise(), SEED, until, grow, save):
         return
-    fine = _rendered(fine_folder, plan.fine_sets, 1, plan.cores)
-    fine_pool = _pool(plan.work / "latents-1", vae, fine)
+    fine_pool = _pool(plan.work / "latents-1", vae, _rendered(fine_folder, plan.fine_sets, 1, plan.cores))
     stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, "coarse")
-    denoiser.fit(plan.work, fine_pool, stage, SEED, plan.minutes, lambda step: None, save)
+    if not denoiser.fit(plan.work, fine_pool, stage, denoiser.from_noise(), SEED, until, _stay, save):
+        return
+    for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
+        teacher = denoiser.averaged(plan.work, stage.name)
+        loss = distillation.halving(teacher, steps, guidance)
+        stage = denoiser.Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, stage.name)
+        if not denoiser.fit(plan.work, fine_pool, stage, loss, SEED, until, _stay, save):
+            return
 
 
 def _rendered(folder: Path, sets: int, shrink: int, cores: int) -> list[Path]:
@@ -116,6 +138,10 @@ def _growth(pool: Pool, folder: Path, plan: Plan) -> Callable[[int], None]:
             have += 1
 
     return grow
+
+
+def _stay(step: int) -> None:
+    """Add no pictures."""
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import autocast, device, pace
+from pipelines.studio_tiny.training.muon import optimizers
 from pipelines.studio_tiny.training.pictures import read_shard
 
 CROP = 160
@@ -39,8 +40,9 @@ def _fit(work: Path, shards: list[Path], vae: Any, stage: Stage, seed: int) -> A
     target = device()
     vae = vae.to(target, memory_format=torch.channels_last)
     norm = Standard(parts.LATENT_CHANNELS).to(target)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=stage.lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    checkpoint = Checkpoint(work / f"{stage.name}.pt", vae=vae, norm=norm, optimizer=optimizer)
+    last = f"decoder.layers.{len(vae.decoder.layers) - 1}."
+    muon, adam = optimizers(vae, stage.lr, ("encoder.layers.0.", last))
+    checkpoint = Checkpoint(work / f"{stage.name}.pt", vae=vae, norm=norm, muon=muon, adam=adam)
     start = checkpoint.restore()
     torch.manual_seed(seed + start)
     rng = np.random.default_rng((seed, 1, start))
@@ -48,7 +50,7 @@ def _fit(work: Path, shards: list[Path], vae: Any, stage: Stage, seed: int) -> A
     smooth = 0.0
     bar = tqdm(range(start, stage.steps), desc=stage.name, initial=start, total=stage.steps, mininterval=10)
     for step in bar:
-        for group in optimizer.param_groups:
+        for group in (*muon.param_groups, *adam.param_groups):
             group["lr"] = stage.lr * pace(step, stage.steps, warm=50, cool=0.5)
         pixels = functional.avg_pool2d(crops.batch(stage.batch), stage.shrink)
         pixels = pixels.to(target, memory_format=torch.channels_last)
@@ -59,10 +61,12 @@ def _fit(work: Path, shards: list[Path], vae: Any, stage: Stage, seed: int) -> A
             # A little noise makes the latent space smooth, which the denoiser's errors will need.
             decoded = vae.decode(latents + 0.07 * torch.randn_like(latents)).sample
         loss = _picture_loss(decoded.float(), pixels)
-        optimizer.zero_grad()
+        muon.zero_grad()
+        adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
+        muon.step()
+        adam.step()
         psnr = -10 * math.log10(functional.mse_loss(decoded.float(), pixels).item() / 4)
         smooth = psnr if step == start else 0.95 * smooth + 0.05 * psnr
         bar.set_postfix(loss=f"{loss.item():.4f}", psnr=f"{smooth:.2f}", refresh=False)

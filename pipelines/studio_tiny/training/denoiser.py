@@ -27,12 +27,16 @@ _BLANK = 0.1
 _SIGNAL = 5.0
 
 
+#: The loss of a model on clean latents (batch, channels, height, width) and tokens (batch, words).
+Loss = Callable[[Any, Tensor, Tensor], Tensor]
+
+
 class Stage(msgspec.Struct, frozen=True):
     name: str
     steps: int
     batch: int
     lr: float
-    #: The stage whose weights this one begins with; None: fresh ones.
+    #: The stage whose averaged weights this one begins with; None: fresh ones.
     after: str | None
 
 
@@ -40,35 +44,31 @@ def fit(
     work: Path,
     pool: Pool,
     stage: Stage,
+    loss_of: Loss,
     seed: int,
-    minutes: float,
+    until: float,
     grow: Callable[[int], None],
     save: Callable[[Any, Any], None],
 ) -> bool:
-    """Fit a stage until `minutes` have passed, or to its end, and return whether it is done.
+    """Fit a stage to its end, or until `until` on the monotonic clock, and return whether it is done.
 
-    `save` gets the averaged text encoder and UNet now and then.
-
-    Velocity prediction (Salimans and Ho 2022) with the weights of min-SNR. `grow` is called at every step and may add to
-    the pool.
+    `save` gets the averaged text encoder and UNet now and then. `grow` is called at every step and may add to the pool.
     """
     target = device()
     torch.manual_seed(seed)
-    model = torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": parts.denoiser()}).to(target).train()
+    model = fresh().to(target).train()
     average = copy.deepcopy(model).requires_grad_(False)
-    muon, adam = optimizers(model, stage.lr)
+    muon, adam = optimizers(model, stage.lr, ("embed", ".conv_in.", ".conv_out."))
     kept = {"model": model, "average": average, "muon": muon, "adam": adam}
-    checkpoint = Checkpoint(work / f"denoiser-{stage.name}.pt", **kept)
+    checkpoint = Checkpoint(_file(work, stage.name), **kept)
     start = checkpoint.restore()
     if start == 0 and stage.after is not None:
-        Checkpoint(work / f"denoiser-{stage.after}.pt", **kept).restore()
+        model.load_state_dict(averaged(work, stage.after).state_dict())
+        average.load_state_dict(model.state_dict())
     if start >= stage.steps:
         return True
-    signal = parts.scheduler().alphas_cumprod.to(target)
-    nothing = tokenize(parts.tokenizer(), [""])[0]
     rng = np.random.default_rng((seed, 3, start))
     torch.manual_seed(seed + start)
-    deadline = time.monotonic() + minutes * 60
     smooth = math.nan
     step = start
     bar = tqdm(
@@ -79,8 +79,7 @@ def fit(
         for group in (*muon.param_groups, *adam.param_groups):
             group["lr"] = stage.lr * pace(step, stage.steps, warm=200, cool=0.3)
         clean, tokens = pool.draw(stage.batch, rng)
-        tokens = torch.where(torch.rand(stage.batch, 1) < _BLANK, nothing, tokens).to(target)
-        loss = _loss(model, clean.to(target).float(), tokens, signal)
+        loss = loss_of(model, clean.to(target).float(), tokens.to(target))
         muon.zero_grad()
         adam.zero_grad()
         loss.backward()
@@ -92,28 +91,57 @@ def fit(
         bar.set_postfix(loss=f"{smooth:.4f}", pictures=pool.pictures, refresh=False)
         if checkpoint.maybe(step + 1):
             save(average["text"], average["unet"])
-        if time.monotonic() > deadline:
+        if time.monotonic() > until:
             break
     checkpoint.now(step + 1)
     save(average["text"], average["unet"])
     return step + 1 >= stage.steps
 
 
-def _loss(model: Any, clean: Tensor, tokens: Tensor, signal: Tensor) -> Tensor:
-    noise = torch.randn_like(clean)
-    # One time from each of as many equal stretches: less noise in the gradient than from times drawn freely.
-    stretch = (torch.randperm(len(clean)) + torch.rand(len(clean))) / len(clean)
-    times = (stretch * len(signal)).long().clamp_max(len(signal) - 1).to(clean.device)
-    kept, lost = signal[times].sqrt(), (1 - signal[times]).sqrt()
-    ratio = signal[times] / (1 - signal[times]).clamp_min(1e-6)
-    weight = (ratio + 1).clamp_max(_SIGNAL) / (ratio + 1)
-    kept, lost = kept[:, None, None, None], lost[:, None, None, None]
+def fresh() -> Any:
+    """Return the text encoder and the UNet, untrained, as one module."""
+    return torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": parts.denoiser()})
+
+
+def averaged(work: Path, stage: str) -> Any:
+    """Return the averaged model that a stage has reached, frozen. Raises FileNotFoundError if it was not begun."""
+    model = fresh()
+    model.load_state_dict(torch.load(_file(work, stage), map_location="cpu")["average"])
+    return model.requires_grad_(False).to(device())
+
+
+def from_noise() -> Loss:
+    """Return the loss that teaches a model from nothing: velocity (Salimans and Ho 2022) with the weights of min-SNR."""
+    signal = parts.scheduler().alphas_cumprod.to(device())
+    nothing = tokenize(parts.tokenizer(), [""])[0].to(device())
+
+    def loss(model: Any, clean: Tensor, tokens: Tensor) -> Tensor:
+        noise = torch.randn_like(clean)
+        # One time from each of as many equal stretches: less noise in the gradient than from times drawn freely.
+        stretch = (torch.randperm(len(clean)) + torch.rand(len(clean))) / len(clean)
+        times = (stretch * len(signal)).long().clamp_max(len(signal) - 1).to(clean.device)
+        kept, lost = signal[times].sqrt(), (1 - signal[times]).sqrt()
+        ratio = signal[times] / (1 - signal[times]).clamp_min(1e-6)
+        weight = (ratio + 1).clamp_max(_SIGNAL) / (ratio + 1)
+        kept, lost = kept[:, None, None, None], lost[:, None, None, None]
+        blank = torch.rand(len(tokens), 1, device=tokens.device) < _BLANK
+        velocity = predict(model, kept * clean + lost * noise, times, torch.where(blank, nothing, tokens))
+        error = functional.mse_loss(velocity, kept * noise - lost * clean, reduction="none").mean((1, 2, 3))
+        return (weight * error).mean()
+
+    return loss
+
+
+def predict(model: Any, noisy: Tensor, times: Tensor, tokens: Tensor) -> Tensor:
+    """Return the velocity that a model predicts of noisy latents at its times (batch,)."""
     # On these short sequences plain attention saves a seventh of a step's time on a CPU.
-    with autocast(clean.device), sdpa_kernel(SDPBackend.MATH):
-        hidden = model["text"](tokens)[0]
-        velocity = model["unet"](kept * clean + lost * noise, times, hidden).sample
-    error = functional.mse_loss(velocity.float(), kept * noise - lost * clean, reduction="none").mean((1, 2, 3))
-    return (weight * error).mean()
+    with autocast(noisy.device), sdpa_kernel(SDPBackend.MATH):
+        velocity: Tensor = model["unet"](noisy, times, model["text"](tokens)[0]).sample
+    return velocity.float()
+
+
+def _file(work: Path, stage: str) -> Path:
+    return work / f"denoiser-{stage}.pt"
 
 
 def _follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:

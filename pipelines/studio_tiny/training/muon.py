@@ -3,7 +3,7 @@
 The update is scaled to AdamW's usual size (Liu et al. 2025), so that both share one learning rate.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -44,11 +44,13 @@ def _orthogonal(matrix: Tensor) -> Tensor:
     return (x.T if tall else x).to(matrix.dtype)
 
 
-def optimizers(model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """Return Muon for the hidden weights of the model, AdamW for embeddings, biases, norms, and the first and last layers."""
+def optimizers(model: torch.nn.Module, lr: float, outer: Sequence[str]) -> list[torch.optim.Optimizer]:
+    """Return Muon for the hidden weights of the model, and AdamW for biases, norms and weights named in `outer`.
+
+    `outer` has parts of the names of the embeddings and of the first and last layers.
+    """
     hidden: list[Tensor] = []
     others: list[Tensor] = []
     for name, weight in model.named_parameters():
-        outer = "embed" in name or ".conv_in." in name or ".conv_out." in name
-        (others if weight.ndim < 2 or outer else hidden).append(weight)
+        (others if weight.ndim < 2 or any(part in name for part in outer) else hidden).append(weight)
     return [Muon(hidden, lr), torch.optim.AdamW(others, lr, betas=(0.9, 0.99), weight_decay=0.01)]

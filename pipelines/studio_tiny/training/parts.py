@@ -1,6 +1,6 @@
 """The parts of studio-tiny, as diffusers and transformers know them, with fresh weights.
 
-The autoencoder makes a 512 × 512 picture a 32 × 32 grid of 12 channels. The denoiser is thin where that grid is fine and
+The autoencoder makes a 512 × 512 picture a 32 × 32 grid of 24 channels. The denoiser is thin where that grid is fine and
 wide where it is coarse. It hears the text twice: pooled into the time embedding, which scales and shifts every block (FiLM,
 Perez et al. 2018), and by cross-attention at the lower levels.
 """
@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from pipelines.studio_tiny.training.vocabulary import LENGTH, LEVELS, MOODS, PLACES, SCENES, words
 
-LATENT_CHANNELS = 12
+LATENT_CHANNELS = 24
 TEXT_WIDTH = 192
 _WIDTH = 32
 #: After an enlargement by repetition this kernel makes it bilinear.
@@ -152,7 +152,7 @@ def _order_levels(encoder: Any) -> None:
 
 
 def denoiser() -> Any:
-    """Return the UNet: latents (batch, 12, height / 16, width / 16) and text (batch, 19, 192) to the latents' velocity."""
+    """Return the UNet: latents (batch, 24, height / 16, width / 16) and text (batch, 19, 192) to the latents' velocity."""
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=LATENT_CHANNELS,

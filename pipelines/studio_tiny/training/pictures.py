@@ -3,7 +3,7 @@
 import colorsys
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -80,6 +80,15 @@ def photograph(
         return bokeh.lights(width, height, colors, seed)
     built = scenes.build(scene, width, height, colors, seed)
     return tracer.trace(built, samples), built.pigments
+
+
+def render(scene: str, mood: str, colors: Sequence[Rgb], width: int, height: int, seed: int) -> NDArray[np.uint8]:
+    """Return one picture (height, width, 3); of sets with too little room for the colours it takes the next seed's."""
+    while True:
+        layers, pigments = photograph(scene, width, height, max(1, len(colors)), seed, SAMPLES)
+        if room(layers, pigments) >= len(colors):
+            return develop(layers, pigments, mood, colors, seed)
+        seed += 1000
 
 
 def read_shard(path: Path) -> Shard:

@@ -1,6 +1,6 @@
 """The contact sheet: every scene in several moods and colours, rendered, or made by the trained pipeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,46 +9,53 @@ import torch
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
 from pipelines.colors import parse_color
-from pipelines.studio_tiny.render.develop import develop, room
-from pipelines.studio_tiny.training.pictures import SAMPLES, photograph
-from pipelines.studio_tiny.training.vocabulary import SCENES, prompt
+from pipelines.studio_tiny.training.pictures import render
+from pipelines.studio_tiny.training.words import words_of
 
 Rgb = tuple[int, int, int]
 #: Makes one picture of a scene, a mood, colours, a side in pixels and a seed.
 Maker = Callable[[str, str, list[Rgb], int, int], NDArray[np.uint8]]
 
-#: Mood and colours of each band of the sheet.
-BANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("neutral", ()),
-    ("warm", ("#d9a441",)),
-    ("soft", ("#e8b4bc", "#fff6ee")),
-    ("dramatic", ("#1f3a5f", "#e0c9a6")),
-    ("bright", ("#7fa88b", "#f5efe0", "#3b4a3f")),
-)
+#: The colours that are asked for with each mood; none leaves them to the mood.
+PALETTES: dict[str, tuple[str, ...]] = {
+    "neutral": (),
+    "bright": ("#7fa88b", "#f5efe0", "#3b4a3f"),
+    "dark": ("#3a2f4a",),
+    "warm": ("#d9a441",),
+    "cool": ("#9fb8c9", "#f2f5f7"),
+    "dramatic": ("#1f3a5f", "#e0c9a6"),
+    "soft": ("#e8b4bc", "#fff6ee"),
+    "vivid": ("#e4572e", "#17bebb"),
+    "golden": ("#c98b3c",),
+    "misty": ("#a9b4ae",),
+    "elegant": ("#26302b", "#b08d57"),
+    "neon": ("#2b1055",),
+    "vintage": ("#b5a17c", "#6b7a5a"),
+}
+#: The moods of a sheet of renders, which take longer.
+FEW_MOODS = ("neutral", "warm", "soft", "dramatic", "bright")
 ACROSS = 13
 CELL = 144
 LABEL = 16
 
 
 def rendered(scene: str, mood: str, colors: list[Rgb], side: int, seed: int) -> NDArray[np.uint8]:
-    """Return a render; of sets with too little room for the colours it takes the next seed's."""
-    while True:
-        layers, pigments = photograph(scene, side, side, max(1, len(colors)), seed, SAMPLES)
-        if room(layers, pigments) >= len(colors):
-            return develop(layers, pigments, mood, colors, seed)
-        seed += 1000
+    """Return a render."""
+    return render(scene, mood, colors, side, side, seed)
 
 
-def generated(weights: Path, steps: int = 16, guidance: float = 2.0) -> Maker:
+def generated(weights: Path, steps: int, guidance: float) -> Maker:
     """Return what makes pictures with the pipeline of a folder."""
     pipeline: Any = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
+    words = words_of(weights)
 
     def make(scene: str, mood: str, colors: list[Rgb], side: int, seed: int) -> NDArray[np.uint8]:
         images = pipeline(
-            prompt(scene, mood, colors),
+            words.prompt(scene, mood, colors),
             width=side,
             height=side,
             num_inference_steps=steps,
@@ -60,20 +67,22 @@ def generated(weights: Path, steps: int = 16, guidance: float = 2.0) -> Maker:
     return make
 
 
-def draw_sheet(make: Maker, target: Path, side: int = 288) -> None:
-    """Draw one band per mood and its colours, with every scene; pictures of `side` pixels, shrunk."""
-    lines = -(-len(SCENES) // ACROSS)
-    sheet = Image.new("RGB", (CELL * ACROSS, (CELL + LABEL) * lines * len(BANDS)), "white")
+def draw_sheet(make: Maker, scenes: Sequence[str], moods: Sequence[str], target: Path, side: int) -> None:
+    """Draw every scene in every mood, in its colours; pictures of `side` pixels, shrunk. The place of a cell is its seed."""
+    across = min(ACROSS, len(scenes))
+    lines = -(-len(scenes) // across)
+    sheet = Image.new("RGB", (CELL * across, (CELL + LABEL) * lines * len(moods)), "white")
     draw = ImageDraw.Draw(sheet)
-    for band, (mood, names) in enumerate(BANDS):
-        colors = [parse_color(name) for name in names]
-        for number, scene in enumerate(SCENES):
-            pixels = make(scene, mood, colors, side, 100 * band + number)
-            left, top = number % ACROSS * CELL, (band * lines + number // ACROSS) * (CELL + LABEL)
-            sheet.paste(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
-            draw.text((left + 3, top + CELL + 2), f"{scene}, {mood}", fill="black")
-            for index, color in enumerate(colors):
-                x = left + CELL - 11 * (len(colors) - index) - 2
-                draw.rectangle((x, top + CELL + 4, x + 8, top + CELL + 12), fill=color, outline="grey")
+    cells = [(band, number) for band in range(len(moods)) for number in range(len(scenes))]
+    for band, number in tqdm(cells, desc="sheet", mininterval=10):
+        scene, mood = scenes[number], moods[band]
+        colors = [parse_color(name) for name in PALETTES[mood]]
+        pixels = make(scene, mood, colors, side, 100 * band + number)
+        left, top = number % across * CELL, (band * lines + number // across) * (CELL + LABEL)
+        sheet.paste(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
+        draw.text((left + 3, top + CELL + 2), f"{scene}, {mood}", fill="black")
+        for index, color in enumerate(colors):
+            x = left + CELL - 11 * (len(colors) - index) - 2
+            draw.rectangle((x, top + CELL + 4, x + 8, top + CELL + 12), fill=color, outline="grey")
     target.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(target, optimize=True)
+    sheet.save(target, quality=90)

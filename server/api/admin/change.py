@@ -14,15 +14,20 @@ from server.ledger import request_log
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
 from server.ledger.credits import TooMuchTaken
 from server.ledger.database import Database
-from server.validation import check
+from server.validation import Problem, check
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-async def read_body(request: Request[Any, Any, Any], into: type[Body]) -> Body:
-    """Return the request's body. Raises Invalid with every problem found."""
+async def read_body(
+    request: Request[Any, Any, Any],
+    into: type[Body],
+    own_problems: Callable[[dict[str, Any]], list[Problem]] = lambda values: [],
+) -> Body:
+    """Return the body. Raises Invalid with every problem found; `own_problems` looks at the values of the right type."""
     values, problems = check(decode_body(await request.body()), into)
+    problems = own_problems(values) + problems
     if problems:
         raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
     return into(**values)
@@ -47,13 +52,14 @@ async def change(
     try:
         result = await database.write(write)
     except (NoSuchClient, NoSuchKey) as error:
-        raise ResourceNotFound(_sentence(error)) from None
+        raise ResourceNotFound(sentence(error)) from None
     except (ClientExists, TooMuchTaken) as error:
-        raise Conflict(_sentence(error)) from None
+        raise Conflict(sentence(error)) from None
     record.written = True
     return result
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception | str) -> str:
+    """Return what an error says, as a sentence begins."""
     text = str(error)
     return text[0].upper() + text[1:]

@@ -8,8 +8,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from server.api.admin.change import change, read_body
+from server.api.admin.change import change, read_body, sentence
 from server.api.openapi import errors
+from server.client_names import name_problem
 from server.errors import Invalid
 from server.keys import new_client
 from server.ledger import clients, credits, reports
@@ -19,16 +20,14 @@ from server.ledger.database import Database
 from server.ledger.reports import ClientReport
 from server.validation import Problem
 
-#: A name that a path can carry.
-ClientName = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/]*[^/\s][^/]*$")]
-
 
 class ClientList(msgspec.Struct, frozen=True):
     clients: list[ClientReport]
 
 
 class NewClient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: ClientName
+    #: 1–200 characters without a "/".
+    name: str
     #: Its first credits.
     credits: Annotated[int, Meta(ge=0, le=MOST_CREDITS)] = 0
     #: Make an `sk_test_` key.
@@ -57,11 +56,16 @@ async def list_clients(database: NamedDependency[Database]) -> ClientList:
 @post("/admin/clients", responses=errors(409, 413, 422, 503), summary="Add a client", tags=["admin"])
 async def add_client(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeClient:
     """Make a client and its first key."""
-    new = await read_body(request, NewClient)
+    new = await read_body(request, NewClient, _name_problems)
     key = await change(
         request, database, 201, lambda connection: new_client(connection, new.name, new.credits, test=new.test)
     )
     return MadeClient(new.name, key, new.credits)
+
+
+def _name_problems(values: dict[str, Any]) -> list[Problem]:
+    problem = name_problem(values["name"]) if "name" in values else None
+    return [] if problem is None else [Problem(("name",), "value_error", sentence(problem), values["name"])]
 
 
 @post(

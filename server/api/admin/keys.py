@@ -10,7 +10,6 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from server.api.admin.change import change, read_body
-from server.api.admin.clients import ClientName
 from server.api.openapi import errors
 from server.clock import Time, as_text
 from server.keys import new_key
@@ -25,7 +24,7 @@ class KeyList(msgspec.Struct, frozen=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    client: ClientName
+    client: str
     #: What it is for.
     label: Annotated[str, Meta(max_length=200)] = ""
     #: When it stops to be good; null is never.

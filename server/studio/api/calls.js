@@ -98,6 +98,13 @@ export const jobs = async (only) => (await read(withQuery("/v1/jobs", { expand: 
 export const job = (id) => read(`/v1/jobs/${encode(id)}`);
 
 /**
+ * Return all events of a job so far.
+ * @param {string} id
+ * @returns {Promise<import("./types.js").JobEvent[]>}
+ */
+export const events = async (id) => (await read(`/v1/jobs/${encode(id)}/events`)).events;
+
+/**
  * @param {string} id
  * @returns {Promise<Job>}
  */

@@ -34,9 +34,13 @@ export function rowsOf(ratios, { width, target, gap, caption }) {
     sum = 0;
   };
   ratios.forEach((ratio, index) => {
+    const without = (width - gap * (index - first - 1)) / sum;
+    const height = (width - gap * (index - first)) / (sum + shownRatio(ratio));
+    // Rather a row that is somewhat too high than one whose pictures have no room for their text.
+    if (height < target && index > first && without / target < target / height) close(index, without);
     sum += shownRatio(ratio);
-    const height = (width - gap * (index - first)) / sum;
-    if (height <= target) close(index + 1, height);
+    const itsHeight = (width - gap * (index - first)) / sum;
+    if (itsHeight <= target) close(index + 1, itsHeight);
   });
   if (first < ratios.length) close(ratios.length, target);
   return rows;

@@ -63,9 +63,9 @@ function Search() {
 function Engine() {
   const state = readiness.value;
   if (!state) return null;
-  const models = state.models.join(", ");
+  const models = state.models.join(", ") || "No model in memory";
   const text = state.ready ? [models, state.device].filter(Boolean).join(" on ") : "Not ready";
-  return html`<p class=${state.ready ? "engine" : "engine waits"} title=${text}><span class="dot"></span>${text}</p>`;
+  return html`<p class=${state.ready ? "engine" : "engine waits"} title=${state.note ?? text}><span class="dot"></span>${text}</p>`;
 }
 
 function Balance() {

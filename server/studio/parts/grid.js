@@ -12,7 +12,8 @@ import { useWindow } from "./window.js";
  * @typedef {import("../api/types.js").Entry} Entry
  */
 
-const CAPTION = 28;
+/** Two lines: the name, and what tells a picture apart. */
+const CAPTION = 44;
 /** Windows above and below the one in sight whose pictures are there too. */
 const BEYOND = 0.75;
 /** Windows below the one in sight that are read ahead. */
@@ -90,13 +91,17 @@ function tilesOf(row, shown, room, active) {
   let left = 0;
   return shown.slice(row.first, row.first + row.count).map((entry, place) => {
     const width = row.height * shownRatio(entry.width / entry.height);
-    const box = { left, top: row.top, width, height: row.height };
+    const from = left;
     left += width + room.gap;
     const index = row.first + place;
+    // One value each: a tile of which nothing has changed is not made anew at each scrolling.
     return html`<${Tile}
       key=${entry.public_id}
       entry=${entry}
-      box=${box}
+      left=${from}
+      top=${row.top}
+      width=${width}
+      height=${row.height}
       index=${index}
       count=${total.value}
       isActive=${index === active}

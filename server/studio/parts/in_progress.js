@@ -1,10 +1,11 @@
 /** What is being made, as one row that never pushes the catalogue further down. */
 
-import { ofThisHost } from "../api/http.js";
 import { cancel, left, tasks } from "../state/jobs.js";
-import { html, useEffect, useState } from "../view.js";
+import { html, useEffect } from "../view.js";
 import { isVariation, nameOf, numberText, plural, ratioOf, roughly } from "../words.js";
 import { Icon } from "./icon.js";
+import { Preview } from "./preview.js";
+import { Several } from "./several.js";
 
 /** @typedef {import("../state/jobs.js").Task} Task */
 
@@ -38,19 +39,17 @@ function cancelAll() {
 
 /** @param {{task: Task}} props */
 function Making({ task }) {
-  const { state, told, progress, position, seconds, preview } = task.standing.value;
-  // The preview of a picture that is finished is gone.
-  const [lost, lose] = useState("");
-  const { aspect_ratio, metadata, n } = task.request;
+  const { state, told, progress, position, seconds, preview, pictures } = task.standing.value;
+  const { aspect_ratio, metadata } = task.request;
+  const ratio = ratioOf(aspect_ratio);
   const name = nameOf(task.request);
   const text = state === "waiting" && position !== null ? placeText(position, seconds) : told || "Waiting for its turn";
   const percent = Math.round(100 * progress);
   return html`
     <li class=${`making ${state}`}>
-      <div class="frame" style=${{ "--ratio": ratioOf(aspect_ratio) }}>
-        ${preview && preview !== lost && html`<img src=${ofThisHost(preview)} alt="" onError=${() => lose(preview)} />`}
-        ${n !== undefined && n > 1 && html`<span class="mark">× ${n}</span>`}
-      </div>
+      ${pictures.length > 0
+        ? html`<${Several} pictures=${pictures} ratio=${ratio} />`
+        : html`<div class="frame" style=${{ "--ratio": ratio }}><${Preview} url=${preview} /></div>`}
       <div class="about">
         <p class="name" title=${name}>
           <span>${nameOf({ ...task.request, metadata: {} })}</span>

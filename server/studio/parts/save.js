@@ -1,5 +1,7 @@
 /** Saving files from the page. */
 
+import { placeOf } from "../words.js";
+
 /** Milliseconds that a browser has to begin with a download. */
 const KEPT_MS = 60_000;
 
@@ -20,9 +22,11 @@ export function save(blob, name) {
  * Return the name of a picture's file: what it is called, which of its order it is, and its seed.
  * @param {import("../api/types.js").Entry} entry
  */
-export function fileName({ spec, seed }) {
+export function fileName(entry) {
+  const { spec, seed } = entry;
   const words = spec.display_name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 80);
-  return `${words || "picture"}-${seed}.png`;
+  const place = placeOf(entry);
+  return [words || "picture", place && `${place.number}-of-${place.of}`, seed].filter((part) => part !== null).join("-") + ".png";
 }
 
 /**

@@ -3,7 +3,7 @@
 import * as calls from "../api/calls.js";
 import { filters, openComparison } from "../state/address.js";
 import { entries, total } from "../state/catalogue.js";
-import { MOST_ARCHIVED, favour, move, remove, selectAll, selectedEntries, stopSelecting } from "../state/selection.js";
+import { MOST_ARCHIVED, favour, move, ordered, remove, selectAll, selectOrdered, selectedEntries, stopSelecting } from "../state/selection.js";
 import { tell } from "../state/toasts.js";
 import { html, useState } from "../view.js";
 import { explain, plural } from "../words.js";
@@ -21,6 +21,8 @@ export function SelectionBar() {
       <strong>${plural(chosen.length, "picture")} selected</strong>
       ${entries.value.length > chosen.length &&
       html`<button type="button" class="small quiet" onClick=${selectAll}>Select ${entries.value.length < total.value ? "all shown" : "all"}</button>`}
+      ${ordered.value.length > 0 &&
+      html`<button type="button" class="small quiet" onClick=${selectOrdered}>Select what was ordered with it</button>`}
       <button
         type="button"
         class="small"
@@ -30,7 +32,7 @@ export function SelectionBar() {
       >
         <${Icon} name="compare" />Compare
       </button>
-      <${Zip} ids=${ids} />
+      <${Zip} chosen=${chosen} />
       <button type="button" class="small" disabled=${isNone} onClick=${() => void favour(chosen, !areFavourites)}>
         <${Icon} name="star" />${areFavourites ? "No favourites" : "Favourite"}
       </button>
@@ -43,8 +45,20 @@ export function SelectionBar() {
   `;
 }
 
-/** @param {{ids: string[]}} props */
-function Zip({ ids }) {
+/**
+ * Put pictures in the order in which they were asked for: files of one name are numbered in it.
+ * @param {readonly import("../api/types.js").Entry[]} chosen
+ */
+const asOrdered = (chosen) =>
+  [...chosen].sort((a, b) =>
+    a.generation_job_public_id === b.generation_job_public_id
+      ? a.number - b.number
+      : a.generation_job_public_id < b.generation_job_public_id ? -1 : 1,
+  );
+
+/** @param {{chosen: readonly import("../api/types.js").Entry[]}} props */
+function Zip({ chosen }) {
+  const ids = asOrdered(chosen).map((entry) => entry.public_id);
   const [isBusy, setBusy] = useState(false);
   const isTooMany = ids.length > MOST_ARCHIVED;
   const isNone = ids.length === 0;

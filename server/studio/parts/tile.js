@@ -4,35 +4,48 @@ import { openPicture } from "../state/address.js";
 import { unseen } from "../state/catalogue.js";
 import { favour, isSelecting, remove, selected, toggle } from "../state/selection.js";
 import { html } from "../view.js";
-import { isVariation, numberText, numbered } from "../words.js";
+import { numberText, placeOf } from "../words.js";
 import { Icon } from "./icon.js";
 import { Picture } from "./picture.js";
 
-/**
- * @typedef {import("../api/types.js").Entry} Entry
- * @typedef {{left: number, top: number, width: number, height: number}} Box  the picture's; the text is below
- */
+/** @typedef {import("../api/types.js").Entry} Entry */
+
+/** Pixels that a character of a caption takes at most. */
+const CHARACTER = 9;
 
 /**
  * Return what tells an entry apart from others of the same words: which of its order it is, else its seed.
  * @param {Entry} entry
  */
-export const markOf = ({ spec, seed }) =>
-  isVariation(spec.metadata.studio) ? numberText(spec.metadata.studio) : `seed ${seed}`;
+export function markOf(entry) {
+  const place = placeOf(entry);
+  return place ? numberText(place) : `seed ${entry.seed}`;
+}
+
+/**
+ * Return the mark in as few characters as there is room for: never less than what tells the entry apart.
+ * @param {Entry} entry
+ * @param {number} width  pixels
+ */
+function shortMarkOf(entry, width) {
+  const mark = markOf(entry);
+  return mark.length * CHARACTER > width ? mark.replace("seed ", "") : mark;
+}
 
 /** @param {Entry} entry */
-export const labelOf = (entry) => {
-  const { spec, seed } = entry;
-  const name = numbered(spec.display_name, spec.metadata.studio);
-  return isVariation(spec.metadata.studio) ? name : `${name}, seed ${seed}`;
-};
+export const labelOf = (entry) => `${entry.spec.display_name}, ${markOf(entry)}`;
 
-/** @param {{entry: Entry, box: Box, index: number, count: number, isActive: boolean}} props */
-export function Tile({ entry, box, index, count, isActive }) {
+/**
+ * The sizes are the picture's; the text is below it.
+ * @param {{entry: Entry, left: number, top: number, width: number, height: number, index: number, count: number,
+ *   isActive: boolean}} props
+ */
+export function Tile({ entry, left, top, width, height, index, count, isActive }) {
   const id = entry.public_id;
   const isSelected = selected.value.has(id);
   const isNew = unseen.value.has(id);
   const label = labelOf(entry);
+  const mark = shortMarkOf(entry, width);
   const tab = isActive ? 0 : -1;
   /** @param {MouseEvent} event */
   const onOpen = (event) => {
@@ -57,7 +70,7 @@ export function Tile({ entry, box, index, count, isActive }) {
       aria-posinset=${index + 1}
       data-index=${index}
       data-id=${id}
-      style=${{ transform: `translate(${box.left}px, ${box.top}px)`, width: `${box.width}px` }}
+      style=${{ left: `${left}px`, top: `${top}px`, width: `${width}px` }}
       onKeyDown=${onKeyDown}
     >
       <button
@@ -65,7 +78,7 @@ export function Tile({ entry, box, index, count, isActive }) {
         class="open"
         tabindex=${tab}
         aria-label=${`${label}${isNew ? ", new" : ""}`}
-        style=${{ height: `${box.height}px` }}
+        style=${{ height: `${height}px` }}
         onClick=${onOpen}
       >
         <${Picture} entry=${entry} size="thumbnail" />
@@ -89,9 +102,10 @@ export function Tile({ entry, box, index, count, isActive }) {
       >
         <${Icon} name="star" />
       </button>
-      <p class="caption" title=${entry.spec.display_name}>
+      <p class=${mark.length * CHARACTER > width ? "caption tight" : "caption"} title=${label}>
         ${isNew && html`<span class="new-dot" title="New"></span>`}
-        <span class="name">${entry.spec.display_name}</span><small class=${isVariation(entry.spec.metadata.studio) ? "number" : ""}>${markOf(entry)}</small>
+        <span class="name">${entry.spec.display_name}</span>
+        <small>${mark}</small>
       </p>
     </div>
   `;

@@ -3,7 +3,7 @@
 import { useEffect, useLayoutEffect, useState } from "../view.js";
 
 /** Pixels that are scrolled before what is in sight is worked out anew. */
-const STEP = 64;
+const STEP = 192;
 
 /** @typedef {{width: number, from: number, to: number}} Part  `from` and `to` count from the list's upper edge */
 

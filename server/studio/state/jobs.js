@@ -3,18 +3,16 @@
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
-import { explain, explainStage, nameOf } from "../words.js";
+import { explain, nameOf, plural } from "../words.js";
 import { addFailure, isCancelled, keepFailures, MOST_FAILURES } from "./failures.js";
+import { afterStage, newStanding } from "./standing.js";
 import { announce, tell } from "./toasts.js";
 
 /**
  * @typedef {import("../api/types.js").Job} Job
  * @typedef {import("../api/types.js").JobEvent} JobEvent
  * @typedef {import("../api/types.js").Request} Request
- * @typedef {"waiting" | "running" | "cancelling" | "done"} State
- * @typedef {{state: State, told: string, progress: number, position: number | null, seconds: number | null,
- *   preview: string}} Standing
- *   `told` says what it does; `preview` is a link to a picture of how far it has come, if there is one
+ * @typedef {import("./standing.js").Standing} Standing
  * @typedef {{id: string, request: Request, seq: number, standing: import("../vendor/signals.js").Signal<Standing>}} Task
  */
 
@@ -35,8 +33,10 @@ export async function load() {
     calls.jobs({ status: "NOT_STARTED", limit: calls.MOST_JOBS }),
     calls.jobs({ status: "FAILURE", created_after: since, limit: MOST_FAILURES }),
   ]);
+  // Only all events together say where each of several pictures stands.
+  const pasts = await Promise.all(running.map(({ public_id, request: { n = 1 } }) => (n > 1 ? calls.events(public_id) : [])));
   batch(() => {
-    tasks.value = inOrder([...running, ...waiting].map(taskOf));
+    tasks.value = inOrder([...running.map((job, index) => taskOf(job, pasts[index])), ...waiting.map((job) => taskOf(job))]);
     keepFailures(ended);
   });
 }
@@ -52,9 +52,13 @@ export function clear() {
  */
 const inOrder = (list) => list.sort((a, b) => (a.id < b.id ? -1 : 1));
 
-/** @param {Job} job */
-function taskOf(job) {
+/**
+ * @param {Job} job
+ * @param {readonly JobEvent[]} [past]  its events so far, if more than the latest matters
+ */
+function taskOf(job, past = []) {
   const task = newTask(job.public_id, job.request);
+  past.forEach((event) => apply(task, event));
   update(task, job);
   return task;
 }
@@ -65,9 +69,7 @@ function taskOf(job) {
  * @returns {Task}
  */
 function newTask(id, request) {
-  /** @type {Standing} */
-  const standing = { state: "waiting", told: "", progress: 0, position: null, seconds: null, preview: "" };
-  return { id, request, seq: 0, standing: signal(standing) };
+  return { id, request, seq: 0, standing: signal(newStanding(request)) };
 }
 
 /**
@@ -138,35 +140,16 @@ export function hear(id, event) {
 function apply(task, event) {
   if (event.seq <= task.seq || task.standing.value.state === "done") return;
   task.seq = event.seq;
-  if (event.event_type === "stage") applyStage(task, event);
+  if (event.event_type === "stage") task.standing.value = afterStage(task.standing.value, event);
   if (event.event_type === "succeeded") {
     set(task, { state: "done", told: "Ready", progress: 1, position: null });
-    announce(`${nameOf(task.request)}: ready`);
+    const count = task.request.n ?? 1;
+    announce(`${nameOf(task.request)}: ${count > 1 ? `${plural(count, "picture")} ready` : "ready"}`);
   }
   if (event.event_type === "failed") {
     tasks.value = tasks.value.filter((other) => other !== task);
     addFailure(task.id, task.request, event);
   }
-}
-
-/**
- * @param {Task} task
- * @param {JobEvent} event
- */
-function applyStage(task, event) {
-  const { step = 0, steps = 1, image = 0 } = event.extra;
-  const preview = event.artifacts.find((artifact) => artifact.role === "intermediate")?.image_url;
-  const images = task.request.n ?? 1;
-  const share = event.stage === "denoising" ? (0.95 * step) / steps : event.stage === "retrying" ? 0 : 0.97;
-  const isLoading = event.stage === "loading";
-  const { state, progress } = task.standing.value;
-  set(task, {
-    state: state === "cancelling" ? state : event.stage === "retrying" || isLoading ? "waiting" : "running",
-    told: explainStage(event, images > 1 ? image + 1 : 0),
-    progress: isLoading ? 0 : images === 1 ? share : Math.max(progress, share / images),
-    ...(!isLoading && { position: null }),
-    ...(preview && { preview }),
-  });
 }
 
 /** Take off the jobs whose pictures are in the catalogue by now. */

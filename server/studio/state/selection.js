@@ -2,7 +2,7 @@
 
 import * as calls from "../api/calls.js";
 import { computed, signal } from "../view.js";
-import { explain, plural } from "../words.js";
+import { explain, placeOf, plural } from "../words.js";
 import { drop, entries, putBack, replace, settle } from "./catalogue.js";
 import { tell } from "./toasts.js";
 
@@ -34,6 +34,17 @@ export function toggle(id, range) {
   else if (!next.delete(id)) next.add(id);
   anchor = id;
   selected.value = next;
+}
+
+/** What was ordered together with what is selected, and is not. */
+export const ordered = computed(() => {
+  const orders = new Set(selectedEntries.value.flatMap((entry) => placeOf(entry)?.order ?? []));
+  if (orders.size === 0) return [];
+  return entries.value.filter((entry) => !selected.value.has(entry.public_id) && orders.has(placeOf(entry)?.order ?? ""));
+});
+
+export function selectOrdered() {
+  selected.value = new Set([...selected.value, ...ordered.value.map((entry) => entry.public_id)]);
 }
 
 export function selectAll() {

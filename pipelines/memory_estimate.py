@@ -1,0 +1,194 @@
+"""How much memory a model's weights will take, told from the headers of their files; without torch."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipelines.card_check import DENOISERS, problems_of
+from pipelines.diffusers_classes import attribute
+from pipelines.model_card import ModelCard
+from pipelines.weight_files import PICKLES, find_weights, read_header, read_index
+
+#: Bytes of a number in memory, by the card's dtype.
+_DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+#: How safetensors names the types of numbers that are turned into the card's dtype; all others stay as they are.
+_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+#: How keys of a whole model in one file begin, and the component that they belong to; all others are the denoiser's.
+_IN_ONE_FILE = (
+    (r"first_stage_model\.|vae\.", "vae"),
+    (r"conditioner\.embedders\.1\.|text_encoders\.clip_g\.", "text_encoder_2"),
+    (r"text_encoders\.t5xxl\.", "text_encoder_3"),
+    (r"cond_stage_model\.|conditioner\.|text_encoders\.", "text_encoder"),
+)
+#: Layers that diffusers casts in no model; a class may name further ones.
+_NEVER_CAST = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")
+#: Options that make a model take less of a device's memory: the group of the card, the key, the value.
+_REMEDIES = (
+    ("weights", "dtype", "bfloat16"),
+    ("weights", "quantization", "int8"),
+    ("residence", "offload", "model"),
+    ("residence", "offload", "group"),
+)
+#: Components that a message names.
+_NAMED = 2
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    """One tensor, as the header of its file tells of it."""
+
+    key: str
+    shape: tuple[int, ...]
+    #: What it takes in its file.
+    stored: int
+    #: It is turned into the card's dtype when it is read.
+    is_cast: bool
+
+
+def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
+    """Return about how many bytes each component takes as its card loads it, the largest first.
+
+    `folder` is None if the configuration of a checkpoint in one file is not known. A few layers may stay in a wider dtype
+    than the card's, so the truth may be a little more. Raises BadWeights, and OSError or ValueError if a file cannot be read.
+    """
+    taken: Counter[str] = Counter()
+    held: set[str] = set()
+    index = {} if folder is None else json.loads((folder / "model_index.json").read_bytes())
+    uncast = _uncast(card, index)
+    if card.weights.file is not None:
+        for component, tensor in _tensors_of_file(Path(card.weights.file), folder):
+            taken[component] += _bytes(tensor, card, component, uncast)
+            held.add(component)
+    for name in index if folder is not None else ():
+        component = folder / name
+        if name not in held and (component / "config.json").is_file():
+            taken[name] = sum(_bytes(tensor, card, name, uncast) for tensor in _tensors_of_component(component, card))
+    return {name: size for name, size in taken.most_common() if size}
+
+
+def why_too_large(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str | None:
+    """Return by how much a model is too large for this many bytes, and what would do; None if it fits, as far as is known.
+
+    `on_cpu` says that the device's memory is the host's. Raises what component_bytes raises.
+    """
+    components = component_bytes(card, folder)
+    needed = _on_device(components, card)
+    if needed <= room:
+        return None
+    largest = ", ".join(f"{name} {size_for_people(size)}" for name, size in list(components.items())[:_NAMED])
+    return (
+        f"{card.name} takes {size_for_people(needed)} ({largest}) and there is room for {size_for_people(room)}:"
+        f" {size_for_people(needed - room)} too many; {_ways_out(card, folder, room, on_cpu=on_cpu)}"
+    )
+
+
+def size_for_people(size: int) -> str:
+    """Return `31.4 GiB`, or MiB if it is less than a tenth of one."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
+
+
+def _ways_out(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str:
+    """Return which options of the card would do."""
+    ways = []
+    for group, key, value in _REMEDIES:
+        if getattr(getattr(card, group), key) == value or (group == "residence" and on_cpu):
+            continue
+        changed = msgspec.structs.replace(
+            card, **{group: msgspec.structs.replace(getattr(card, group), **{key: value})}
+        )
+        size = _on_device(component_bytes(changed, folder), changed)
+        if size <= room and not any(problems_of(changed, folder)):
+            ways.append(f"{key} = {json.dumps(value)}" + (f" ({size_for_people(size)})" if size else ""))
+    if not ways:
+        return "no option of its card would do; free memory on the device, or use a smaller model"
+    return f"on its card {' or '.join(ways)} would do"
+
+
+def _on_device(components: dict[str, int], card: ModelCard) -> int:
+    """Return about how much of the device's memory the components take at a time."""
+    match card.residence.offload:
+        case "model":
+            return max(components.values(), default=0)
+        case "group":
+            # A layer or two.
+            return 0
+        case _:
+            return sum(components.values())
+
+
+def _uncast(card: ModelCard, index: dict[str, Any]) -> re.Pattern[str] | None:
+    """Return what the names of the denoiser's layers are like that are not cast; None if the card casts none."""
+    if not card.weights.layerwise_casting:
+        return None
+    kind = next((str(index[name][1]) for name in DENOISERS if isinstance(index.get(name), list)), "")
+    names = ("_skip_layerwise_casting_patterns", "_keep_in_fp32_modules")
+    further = [pattern for name in names for pattern in attribute("models", kind, name) or ()]
+    return re.compile("|".join([*_NEVER_CAST, *further]))
+
+
+def _bytes(tensor: _Tensor, card: ModelCard, component: str, uncast: re.Pattern[str] | None) -> int:
+    if not tensor.is_cast:
+        return tensor.stored
+    weights, numbers = card.weights, math.prod(tensor.shape)
+    wide = numbers * _DTYPE_BYTES[weights.dtype]
+    if component not in DENOISERS:
+        return wide
+    if weights.quantization is not None and len(tensor.shape) == 2:
+        # Each row of a linear layer has a scale.
+        return numbers + tensor.shape[0] * _DTYPE_BYTES[weights.dtype]
+    layer, _, _ = tensor.key.rpartition(".")
+    if uncast is not None and layer and not uncast.search(layer):
+        return numbers
+    return wide
+
+
+def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]:
+    """Yield the tensors of a component's own files; nothing if it has no weights, as a tokenizer."""
+    names = {path.name for path in component.iterdir()}
+    found = find_weights(names, card.weights.variant, pickle=card.weights.pickle)
+    if found is None:
+        return
+    quantized = "quantization_config" in json.loads((component / "config.json").read_bytes())
+    index = read_index(component / found.name) if found.is_index else {}
+    for file in sorted(set(index.values()) or {found.name}):
+        yield from _tensors_of(component / file, quantized=quantized)
+
+
+def _tensors_of_file(file: Path, folder: Path | None) -> Iterator[tuple[str, _Tensor]]:
+    """Yield each tensor of a checkpoint in one file with the component that it belongs to."""
+    denoiser = next((name for name in DENOISERS if folder is not None and (folder / name).is_dir()), DENOISERS[-1])
+    tensors = _tensors_of_gguf(file) if file.suffix == ".gguf" else _tensors_of(file, quantized=False)
+    for tensor in tensors:
+        component = next((name for start, name in _IN_ONE_FILE if re.match(start, tensor.key)), denoiser)
+        yield component, tensor
+
+
+def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
+    """Yield the tensors of a file; one that stands for all of them if it is pickled, which has no header.
+
+    Of `quantized` weights floats of 8 bits stay as they are.
+    """
+    if file.name.endswith(PICKLES):
+        yield _Tensor("", (), file.stat().st_size, is_cast=False)
+        return
+    for key, tensor in read_header(file).items():
+        start, end = tensor["data_offsets"]
+        dtype = tensor["dtype"]
+        is_cast = dtype in _FLOATS and not (quantized and dtype.startswith("F8"))
+        yield _Tensor(key, tuple(tensor["shape"]), end - start, is_cast)
+
+
+def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:
+    # Imported here, since most models need no NumPy to be looked at.
+    from gguf.gguf_reader import GGUFReader
+
+    tensor: Any
+    for tensor in GGUFReader(file).tensors:
+        is_cast = tensor.tensor_type.name in ("F32", "F16")
+        shape = tuple(int(side) for side in reversed(tensor.shape))
+        yield _Tensor(tensor.name, shape, int(tensor.n_bytes), is_cast)

@@ -1,0 +1,135 @@
+"""The options of a card that make a model fit its device. https://huggingface.co/docs/diffusers/optimization/memory"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from pipelines.card_check import DENOISERS
+from pipelines.model_card import ModelCard
+
+#: How weights are stored that are cast while their layer computes.
+_STORED_AS = torch.float8_e4m3fn
+
+
+class OptionRefused(Exception):
+    """An option of a card cannot act on this model or this device; the message says why, and the way out."""
+
+
+def make_narrow(card: ModelCard, pipeline: Any) -> None:
+    """Quantize the denoiser, or have its layers cast, as the card says."""
+    weights = card.weights
+    denoiser = denoiser_of(pipeline)
+    if weights.quantization is not None:
+        # Imported here, since it need not be installed.
+        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+
+        quantize_(denoiser, Int8WeightOnlyConfig() if weights.quantization == "int8" else Float8WeightOnlyConfig())
+    if weights.layerwise_casting:
+        denoiser.enable_layerwise_casting(storage_dtype=_STORED_AS, compute_dtype=getattr(torch, weights.dtype))
+
+
+@contextmanager
+def uncast(pipeline: Any) -> Iterator[None]:
+    """Inside, layers that are cast while they compute are wide all the time, and so are adapters that are put beside them."""
+    denoiser = _denoiser(pipeline)
+    layers = [] if denoiser is None else [layer for layer in denoiser.modules() if _is_cast(layer)]
+    for layer in layers:
+        layer.to(denoiser.dtype)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.to(_STORED_AS)
+
+
+def _is_cast(layer: torch.nn.Module) -> bool:
+    return any(weight.dtype == _STORED_AS for weight in layer.parameters(recurse=False))
+
+
+def enable_tiling(vae: Any) -> None:
+    """Have a VAE decode in tiles. Raises OptionRefused if its tiles would not make up an image."""
+    try:
+        vae.enable_tiling()
+    except (AttributeError, NotImplementedError) as error:
+        raise OptionRefused(f"vae_tiling = true: {type(vae).__name__} has no tiles; remove the key") from error
+    if isinstance(vae, AutoencoderKL):
+        # From one tile to the next it goes on by whole latents, and keeps as many pixels of each tile.
+        factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        kept = 1 - vae.tile_overlap_factor
+        if int(vae.tile_latent_min_size * kept) * factor != int(vae.tile_sample_min_size * kept):
+            raise OptionRefused(
+                f"vae_tiling = true: the tiles of this VAE, of {vae.tile_sample_min_size} pixels, do not overlap by whole"
+                " latents; remove the key"
+            )
+
+
+def place(card: ModelCard, pipeline: Any, device: torch.device) -> None:
+    """Bring a pipeline to its device as the card says.
+
+    Raises OptionRefused, and torch's error if it does not fit.
+    """
+    if card.residence.offload is None:
+        pipeline.to(device)
+        return
+    if device.type == "cpu":
+        raise OptionRefused(
+            f"offload = {card.residence.offload!r}: on a CPU the weights are in its memory already; remove the key"
+        )
+    offload(card, pipeline, device)
+
+
+def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
+    """Keep the weights in host memory, and bring what computes to the device. Raises OptionRefused."""
+    try:
+        if card.residence.offload == "model":
+            pipeline.enable_model_cpu_offload(device=device)
+            return
+        pipeline.enable_group_offload(
+            onload_device=device,
+            offload_device=torch.device("cpu"),
+            offload_type="leaf_level",
+            # The next layer is read while one computes.
+            use_stream=device.type == "cuda",
+        )
+    except ValueError as error:
+        raise OptionRefused(f"offload = {card.residence.offload!r}: {error}; remove the key") from error
+
+
+def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
+    """Return the bytes of the device's memory that a model's weights take at most."""
+    sizes = [
+        sum(map(tensor_bytes, (*part.parameters(), *part.buffers())))
+        for part in pipeline.components.values()
+        if isinstance(part, torch.nn.Module)
+    ]
+    match card.residence.offload:
+        case "model":
+            return max(sizes, default=0)
+        case "group":
+            # A layer or two.
+            return 0
+        case _:
+            return sum(sizes)
+
+
+def tensor_bytes(tensor: torch.Tensor) -> int:
+    """Return the bytes of a tensor. A quantized one claims the dtype that it stands for, and holds narrower ones."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        names, _ = tensor.__tensor_flatten__()
+        return sum(tensor_bytes(getattr(tensor, name)) for name in names)
+    return int(tensor.nbytes)
+
+
+def denoiser_of(pipeline: Any) -> Any:
+    """Return the part of a pipeline that denoises. Raises OptionRefused if it has none of a known name."""
+    denoiser = _denoiser(pipeline)
+    if denoiser is None:
+        raise OptionRefused(f"{type(pipeline).__name__} has no {' or '.join(DENOISERS)}, on which options act")
+    return denoiser
+
+
+def _denoiser(pipeline: Any) -> Any:
+    return next((part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)

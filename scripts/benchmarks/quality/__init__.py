@@ -1,0 +1,1 @@
+"""How good the pictures of studio-tiny are, measured on held-out specs."""

@@ -1,0 +1,144 @@
+"""How good the model's images are on specs that no training has seen, beside renders of the same specs.
+
+What is made is kept in the work folder, so a run that was stopped goes on, and a second one is quick. A judge that learnt
+from renders names scene and mood; its own errors on held-out renders are in the table.
+"""
+
+import argparse
+import hashlib
+import os
+import statistics
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.quality import figures, judge
+from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
+from benchmarks.quality.renders import held_out, read, small, taught
+from benchmarks.quality.specs import Spec, draw
+from pipelines.output.measurement import evaluate
+from pipelines.output.palette import match
+from pipelines.output.png import Pixels
+from pipelines.studio_tiny.training.words import words_of
+from tests.support.server import ROOT
+
+#: Specs whose renders are also made at full size, to compare edges.
+SHARP = 40
+
+
+class Options(msgspec.Struct, frozen=True):
+    images: int = 500
+    weights: Path = ROOT / "pipelines" / "studio_tiny" / "weights"
+    work: Path = ROOT / "build" / "quality"
+    steps: int = STEPS
+    guidance: float = GUIDANCE
+    #: Of the judge.
+    sets: int = judge.SETS
+    lessons: int = judge.STEPS
+    cores: int = os.cpu_count() or 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./scripts/bench quality", description=__doc__)
+    for name, default in msgspec.structs.asdict(Options()).items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, metavar=str(default))
+    options = Options(**vars(parser.parse_args()))
+    options.work.mkdir(parents=True, exist_ok=True)
+    words = words_of(options.weights)
+    specs = draw(words, options.images)
+    renders_folder = options.work / f"renders-{len(words.scenes)}"
+    images, cost = _generated(options, specs)
+    renders = held_out(renders_folder, specs, 2, options.cores)
+    sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[:SHARP], 1, options.cores)
+    critic = judge.trained(options.work, options.cores, options.sets, options.lessons)
+    known, _, _ = taught(options.work / "taught", options.sets, options.cores)
+    rows = [
+        *_colours(images, renders, specs),
+        *_names(critic, images, renders, specs),
+        *_shapes(images, renders, sharp, known, specs),
+        *_cost(cost),
+    ]
+    print(f"{options.weights}: {len(specs)} images, {options.steps} steps, guidance {options.guidance:g}")
+    print(f"  {'':62} {'images':>8} {'renders':>8}")
+    for label, made, rendered in rows:
+        print(f"  {label:62} {made:>8} {rendered:>8}")
+
+
+Row = tuple[str, str, str]
+
+
+def _generated(options: Options, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
+    """Return the images. A process of its own makes them, so that its peak of memory is that of generating."""
+    digest = hashlib.sha256(f"{options.steps} {options.guidance}".encode())
+    for path in sorted(options.weights.rglob("*.safetensors")):
+        digest.update(path.read_bytes())
+    folder = options.work / f"images-{digest.hexdigest()[:12]}"
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        cost = pool.submit(generate, options.weights, folder, specs, options.steps, options.guidance).result()
+    return [read(path) for path in paths(folder, specs)], cost
+
+
+def _colours(images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
+    matched = [match(pixels, spec.colors) for pixels, spec in zip(tqdm(images, desc="match"), specs, strict=True)]
+    plain, moved, floor = (_distances(pictures, specs) for pictures in (images, matched, renders))
+    yield "CIEDE2000 to all requested colours, median", f"{np.median(plain):.2f}", f"{np.median(floor):.2f}"
+    yield "  90th percentile", f"{np.quantile(plain, 0.9):.2f}", f"{np.quantile(floor, 0.9):.2f}"
+    yield 'with palette = "match", median', f"{np.median(moved):.2f}", ""
+    yield "  90th percentile", f"{np.quantile(moved, 0.9):.2f}", ""
+
+
+def _distances(pictures: list[Pixels], specs: list[Spec]) -> list[float]:
+    return [
+        entry.delta_e
+        for pixels, spec in zip(pictures, specs, strict=True)
+        for entry in evaluate(pixels, spec.colors).palette
+    ]
+
+
+def _names(critic: judge.Judge, images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
+    made, floor = (judge.verdict(critic, np.stack([small(pixels) for pixels in some])) for some in (images, renders))
+    scenes, moods = [spec.scene for spec in specs], [spec.mood for spec in specs]
+    yield "scene named by the judge", _share(made.scenes, scenes), _share(floor.scenes, scenes)
+    yield "mood named by the judge", _share(made.moods, moods), _share(floor.moods, moods)
+    # Halves of equal size, because the distance grows as the sets become smaller.
+    odd = floor.features[1::2]
+    yield (
+        "Fréchet distance of the judge's features to held-out renders",
+        f"{figures.frechet(made.features[::2], odd):.2f}",
+        f"{figures.frechet(floor.features[::2], odd):.2f}",
+    )
+
+
+def _share(named: list[str], meant: list[str]) -> str:
+    return f"{np.mean([one == other for one, other in zip(named, meant, strict=True)]):.1%}"
+
+
+def _shapes(
+    images: list[Pixels], renders: list[Pixels], sharp: list[Pixels], known: Pixels, specs: list[Spec]
+) -> Iterable[Row]:
+    edges = [
+        np.nanmedian([figures.edge_sharpness(pixels) for pixels in some]) for some in (images[: len(sharp)], sharp)
+    ]
+    yield f"edge sharpness at full size, of {len(sharp)}", f"{edges[0]:.2f}", f"{edges[1]:.2f}"
+    made, fresh, taught_rows = (
+        figures.layouts(np.stack([small(pixels) for pixels in some])) for some in (images, renders, known)
+    )
+    scenes = [spec.scene for spec in specs]
+    spread, floor = figures.diversity(made, scenes), figures.diversity(fresh, scenes)
+    yield "diversity of layouts within a scene, of the renders'", f"{spread / floor:.0%}", "100%"
+    yield (
+        "as near to a taught layout as 5% of fresh renders are",
+        f"{figures.copied(made, fresh, taught_rows):.1%}",
+        "5.0%",
+    )
+
+
+def _cost(cost: Cost) -> Iterable[Row]:
+    if cost.seconds:
+        yield "seconds an image of 512 × 512, median", f"{statistics.median(cost.seconds):.2f}", ""
+    yield "peak memory of the process, MiB", f"{cost.mebibytes:.0f}", ""

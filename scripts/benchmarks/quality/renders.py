@@ -1,0 +1,74 @@
+"""Renders to compare with, made once and kept in a folder."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from benchmarks.quality.specs import Spec
+from pipelines.output.png import Pixels
+from pipelines.studio_tiny.training.pictures import read_shard, render, write_shard
+
+#: Pictures are judged at this side; wider or taller ones by their middle.
+SIDE = 128
+#: The training's seed and the part of the full size at which its sets are rendered for the judge.
+_TAUGHT_SEED, _TAUGHT_SHRINK = 0, 4
+
+
+def held_out(folder: Path, specs: list[Spec], shrink: int, workers: int) -> list[Pixels]:
+    """Return a render of each spec at 1/`shrink` of its size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = [(folder / f"{index:04}-{spec.scene}-{spec.mood}.png", spec, shrink) for index, spec in enumerate(specs)]
+    return [read(path) for path in _made(_render, tasks, workers, f"renders 1/{shrink}")]
+
+
+def taught(folder: Path, sets: int, workers: int) -> tuple[Pixels, list[str], list[str]]:
+    """Return small pictures (n, SIDE, SIDE, 3) of the first `sets` sets that the training uses, their scenes and moods."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, scenes, moods = [], [], []
+    tasks = [(folder, number, _TAUGHT_SEED, _TAUGHT_SHRINK) for number in range(sets)]
+    for path in _made(write_shard, tasks, workers, "renders to learn from"):
+        shard = read_shard(path)
+        for index, prompt in enumerate(shard.prompts):
+            scene, mood, *_ = prompt.split()
+            pictures.append(small(shard.pixels(index)))
+            scenes.append(scene)
+            moods.append(mood)
+    return np.stack(pictures), scenes, moods
+
+
+def small(pixels: Pixels) -> Pixels:
+    """Return the middle square (SIDE, SIDE, 3) of a picture."""
+    image = Image.fromarray(pixels)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.resize((SIDE, SIDE), Image.Resampling.BOX, box=(left, top, left + side, top + side))
+    return np.asarray(square)
+
+
+def read(path: Path) -> Pixels:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def keep(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    """Write a picture, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    Image.fromarray(pixels).save(partial, "PNG", compress_level=1)
+    partial.replace(path)
+    return path
+
+
+def _render(path: Path, spec: Spec, shrink: int) -> Path:
+    if path.exists():
+        return path
+    size = spec.width // shrink, spec.height // shrink
+    return keep(path, render(spec.scene, spec.mood, spec.colors, *size, spec.seed))
+
+
+def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], workers: int, name: str) -> Iterator[Path]:
+    with ProcessPoolExecutor(workers) as pool:
+        yield from tqdm(pool.map(make, *zip(*tasks, strict=True)), desc=name, total=len(tasks), mininterval=10)

@@ -1,0 +1,40 @@
+"""Specs that no training has seen, in the words of the model that is measured."""
+
+import msgspec
+import numpy as np
+
+from pipelines.aspect_ratios import RATIOS, size_of
+from pipelines.colors import Rgb
+from pipelines.studio_tiny.training.pictures import MULTIPLE, SQUARE, random_color
+from pipelines.studio_tiny.training.words import Words
+
+#: The training draws its sets from seed 0.
+SEED = 1
+#: A spec asks for one to so many colours, in turn.
+COLORS = 3
+
+
+class Spec(msgspec.Struct, frozen=True):
+    scene: str
+    mood: str
+    colors: tuple[Rgb, ...]
+    #: Of the full size, in pixels.
+    width: int
+    height: int
+    #: Of the image, and of the render of the same spec.
+    seed: int
+
+
+def draw(words: Words, count: int) -> list[Spec]:
+    """Return `count` specs, the same for every call; each scene comes round equally often, and half of them are square."""
+    specs = []
+    for index in range(count):
+        rng = np.random.default_rng((SEED, index))
+        ratio = "1:1" if rng.random() < SQUARE else str(rng.choice([ratio for ratio in RATIOS if ratio != "1:1"]))
+        width, height = size_of("0.5K", ratio, MULTIPLE)
+        mood = str(rng.choice(words.moods))
+        colors = tuple(random_color(rng) for _ in range(1 + index % COLORS))
+        specs.append(
+            Spec(words.scenes[index % len(words.scenes)], mood, colors, width, height, int(rng.integers(2**31)))
+        )
+    return specs

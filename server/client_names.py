@@ -1,0 +1,21 @@
+"""What a new client may be called. Its name is a part of addresses: `/v1/admin/clients/NAME/grants`."""
+
+import unicodedata
+
+MOST = 200
+
+
+def name_problem(name: str) -> str | None:
+    """Say what is wrong with a new client's name, and what to do; return None if it is good."""
+    if not name.strip():
+        return "a name needs a letter at least"
+    if len(name) > MOST:
+        return f"this name has {len(name)} characters; it may have {MOST}"
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        return f"{name!r} has characters that cannot be shown; leave them out"
+    if "/" in name:
+        return f"{name!r} has a '/', which no address of the admin API can carry; write {name.replace('/', '-')!r}"
+    # Browsers take them out of an address.
+    if name in (".", ".."):
+        return f"{name!r} is no name in an address; add a letter"
+    return None

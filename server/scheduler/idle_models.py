@@ -1,0 +1,27 @@
+"""Unloads the models that no image needed for as long as their cards say."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from pipelines.model_card import ModelCard
+
+
+class IdleModels:
+    """The models in one GPU's memory that no image needs now, and when each is to leave it."""
+
+    def __init__(self, unload: Callable[[str], None]) -> None:
+        """Take what is called with the name of a model whose time is up."""
+        self._unload = unload
+        #: By model, with the seconds that its card allowed when it fell idle.
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+
+    def are(self, cards: Iterable[ModelCard]) -> None:
+        """Note which models are idle now. The time of one that was idle before goes on, unless its card was edited."""
+        allowed = {card.name: card.limits.idle_unload_s for card in cards if card.limits.idle_unload_s is not None}
+        for model, (seconds, timer) in list(self._timers.items()):
+            if allowed.get(model) != seconds:
+                timer.cancel()
+                del self._timers[model]
+        for model, seconds in allowed.items():
+            if model not in self._timers:
+                self._timers[model] = seconds, asyncio.get_running_loop().call_later(seconds, self._unload, model)

@@ -1,0 +1,171 @@
+"""The intake: how a request for a workflow becomes a job."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from server import metrics
+from server.disk_room import DiskRoom
+from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh, QueueFull
+from server.jobs import Job, Plan, Understood
+from server.ledger import credits, jobs
+from server.ledger.clients import Caller
+from server.ledger.database import Database
+from server.ledger.request_log import RequestRow
+from server.models_watch import ModelsFile
+from server.scheduler.scheduler import Scheduler
+from server.validation import Problem
+from server.workflows.prices import price_of_job
+from server.workflows.spec import GenerationSpec, tier_of
+from server.workflows.workflow import Workflow
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for a workflow."""
+
+    caller: Caller
+    #: Path and body, as they were sent: what an idempotency key stands for.
+    path: str
+    body: bytes
+    #: The decoded body.
+    raw: Any
+    idempotency_key: str | None
+    #: The request waits for the images, and nobody wants them if its client goes away.
+    awaited: bool = False
+    #: The most it may cost; None if any price will do.
+    most_credits: int | None
+    #: Makes the row of the request log, as the request stands.
+    row: Callable[[], RequestRow]
+
+
+class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request would cost, and when its images could be there. The wait is a guess from the last images."""
+
+    credits_cost: int
+    balance: int
+    queue_position: int
+    estimated_seconds: float
+    #: Absent if the model has no closed vocabulary.
+    understood: Understood | None = None
+
+
+class Intake:
+    """Checks requests for workflows, prices them, and makes jobs of them."""
+
+    def __init__(self, models: ModelsFile, database: Database, scheduler: Scheduler, disk: DiskRoom) -> None:
+        self._models = models
+        self._database = database
+        self._scheduler = scheduler
+        self._disk = disk
+
+    async def accept(self, workflow: Workflow[Any], submission: Submission) -> tuple[jobs.Accepted, Job | None]:
+        """Make a job of a request: all or nothing, and durable when this returns. The job is None for a repeated request.
+
+        The first answer to an idempotency key holds whatever the operator has changed since. Raises ApiError.
+        """
+        began = time.perf_counter()
+        client_id = submission.caller.client_id
+        idempotency, problems = _idempotency(submission)
+        if idempotency is not None:
+            try:
+                earlier = self._database.look_up(lambda connection: jobs.repeated(connection, client_id, idempotency))
+            except jobs.KeyUsed:
+                raise _conflict(idempotency.key) from None
+            if earlier is not None:
+                return earlier, None
+        spec, resolved, cost = self._prepare(workflow, submission, problems)
+        self._disk.check()
+        new = jobs.NewJob(
+            client_id=client_id,
+            job_type=workflow.job_type,
+            request=msgspec.to_builtins(spec),
+            plan=resolved,
+            credits_cost=cost,
+            label=f"{workflow.label}: {resolved.display_name}",
+            priority=submission.caller.priority,
+            awaited=submission.awaited,
+            test=submission.caller.test,
+        )
+        images = len(resolved.generations)
+        if not self._scheduler.reserve(images):
+            raise _queue_full(self._scheduler, images)
+        try:
+            row = submission.row()
+            accepted, job = await self._scheduler.dispatch(
+                lambda connection: jobs.accept(connection, new, row, idempotency)
+            )
+        except jobs.BalanceTooLow as error:
+            raise _too_expensive(error.cost, error.balance) from None
+        except jobs.KeyUsed:
+            raise _conflict(idempotency.key if idempotency else "") from None
+        finally:
+            self._scheduler.release(images)
+        if job is not None:
+            metrics.dispatch_seconds.observe(time.perf_counter() - began)
+            metrics.jobs_accepted.inc()
+            metrics.credits_charged.inc(cost)
+        return accepted, job
+
+    def estimate(self, workflow: Workflow[Any], submission: Submission) -> Estimate:
+        """Check a request as `accept` does, and make nothing. Raises ApiError."""
+        client_id = submission.caller.client_id
+        _, problems = _idempotency(submission)
+        _, resolved, cost = self._prepare(workflow, submission, problems)
+        self._disk.check()
+        balance = self._database.look_up(lambda connection: credits.balance(connection, client_id))
+        if balance < cost:
+            raise _too_expensive(cost, balance)
+        images = len(resolved.generations)
+        if not self._scheduler.has_room(images):
+            raise _queue_full(self._scheduler, images)
+        position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
+        return Estimate(cost, balance, position, seconds, resolved.understood)
+
+    def _prepare(
+        self, workflow: Workflow[Any], submission: Submission, problems: list[Problem]
+    ) -> tuple[GenerationSpec, Plan, int]:
+        """Return the checked spec, its plan and its price, all under one snapshot of models.toml."""
+        models = self._models.current
+        operation = models.operations[workflow.job_type]
+        if not operation.enabled:
+            raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
+        spec = workflow.check(submission.raw, models, problems)
+        resolved = workflow.resolve(spec, models)
+        tier = tier_of(spec, models.enabled[resolved.model])
+        cost = price_of_job(operation, resolved.model, tier, len(resolved.generations))
+        if submission.most_credits is not None and cost > submission.most_credits:
+            raise PriceTooHigh(cost, submission.most_credits)
+        return spec, resolved, cost
+
+
+def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:
+    """Return the key with the body's hash, and what is wrong with the key."""
+    key = submission.idempotency_key
+    if key is None:
+        return None, []
+    if not 1 <= len(key) <= 255 or not all("!" <= character <= "~" for character in key):
+        return None, [Problem(("header", IDEMPOTENCY_HEADER), "value_error", "It takes 1–255 visible ASCII characters")]
+    return jobs.Idempotency(key, submission.path, hashlib.sha256(submission.body).digest()), []
+
+
+def _conflict(key: str) -> IdempotencyConflict:
+    return IdempotencyConflict(
+        f"{IDEMPOTENCY_HEADER} {key!r} was used for another request in the last 24 hours; send a new key with a new request"
+    )
+
+
+def _too_expensive(cost: int, balance: int) -> InsufficientBalance:
+    return InsufficientBalance(f"This costs {cost} credits and the balance is {balance}; ask the operator for more")
+
+
+def _queue_full(scheduler: Scheduler, images: int) -> QueueFull:
+    message = (
+        f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for {images}"
+        " more; nothing was charged"
+    )
+    return QueueFull(message, scheduler.retry_after)

@@ -1,0 +1,147 @@
+"""What a model will take of memory, told from the headers of its files; what is too large is refused unread."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+
+from pipelines.failure_reason import FailureReason
+from pipelines.memory_estimate import component_bytes, size_for_people, why_too_large
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Evicted, Load, Loaded, LoadFailed, Pin, Started
+from pipelines.worker.loader import TooLarge, load
+from pipelines.worker.memory_options import bytes_on_device, tensor_bytes
+from pipelines.worker.model_cache import ModelCache
+from tests.support import tiny
+from tests.support.gpu_process import GpuProcess
+from tests.support.ldm import save_as_one_file
+
+MAKERS = {"sdxl": tiny.sdxl_pipeline, "flux": tiny.flux_pipeline, "z-image": tiny.z_image_pipeline}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("models")
+    for name, make in MAKERS.items():
+        make().save_pretrained(base / name, safe_serialization=True)
+    return {name: base / name for name in MAKERS}
+
+
+def card_of(name: str = "m", **options: Any) -> ModelCard:
+    values = {"licence": "-", "tiers": ("0.5K",), "steps": 3, "guidance": 3.0, "multiple_of": 32}
+    return ModelCard.from_flat(**{"name": name, **values, **options})
+
+
+def taken(pipeline: Any) -> dict[str, int]:
+    """The bytes of each component's parameters and buffers."""
+    return {
+        name: sum(tensor_bytes(tensor) for tensor in (*part.parameters(), *part.buffers()))
+        for name, part in pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_headers_tell_what_a_model_takes(folders: dict[str, Path], name: str, dtype: str) -> None:
+    card = card_of(folder=str(folders[name]), dtype=dtype)
+    told = component_bytes(card, folders[name])
+    assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.02, abs=256)
+    assert list(told.values()) == sorted(told.values(), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "options", [{"quantization": "int8"}, {"quantization": "float8"}, {"layerwise_casting": True}], ids=str
+)
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_headers_tell_what_narrow_weights_take(
+    folders: dict[str, Path], name: str, options: dict[str, Any]
+) -> None:
+    card = card_of(folder=str(folders[name]), dtype="bfloat16", **options)
+    told = component_bytes(card, folders[name])
+    assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.1, abs=256)
+
+
+def test_a_checkpoint_in_one_file_is_told_by_component(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder, file = tiny_folders["good"], tmp_path / "model.safetensors"
+    pipeline = load(card_of(folder=str(folder)), traced=False).pipeline
+    save_as_one_file(pipeline, file)
+    card = card_of(folder=str(folder), file=str(file))
+    assert component_bytes(card, folder) == pytest.approx(taken(pipeline), rel=0.02, abs=256)
+    # Without a folder, the file alone is told.
+    assert sum(component_bytes(card, None).values()) == sum(component_bytes(card, folder).values())
+
+
+def test_weights_of_a_gguf_file_stay_as_narrow_as_they_are(folders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "flux.gguf"
+    writer = gguf.GGUFWriter(file, "flux")
+    for key, tensor in tiny.flux_pipeline().transformer.state_dict().items():
+        values = tensor.numpy().astype(np.float32)
+        if values.ndim == 2 and values.shape[1] % 32 == 0:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(key, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(key, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    plain = card_of(folder=str(folders["flux"]), dtype="bfloat16")
+    card = card_of(folder=str(folders["flux"]), file=str(file), dtype="bfloat16")
+    told = component_bytes(card, folders["flux"])
+    assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.02, abs=256)
+    assert told["transformer"] < 0.8 * component_bytes(plain, folders["flux"])["transformer"]
+
+
+def test_what_is_too_large_is_told_with_what_would_do(folders: dict[str, Path]) -> None:
+    folder = folders["z-image"]
+    card = card_of("z", folder=str(folder))
+    needed = sum(component_bytes(card, folder).values())
+    assert why_too_large(card, folder, needed, on_cpu=True) is None
+    told = why_too_large(card, folder, needed - 2**19, on_cpu=True) or ""
+    assert told.startswith(f"z takes {size_for_people(needed)} (")
+    assert "0.5 MiB too many" in told
+    assert f'dtype = "bfloat16" ({size_for_people(needed // 2)})' in told
+    assert "no option of its card would do" in (why_too_large(card, folder, 1, on_cpu=True) or "")
+
+
+def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
+    small, large = card_of("small", folder=str(folders["sdxl"])), card_of("large", folder=str(folders["z-image"]))
+    sizes = [sum(component_bytes(card, Path(card.weights.folder or "")).values()) for card in (small, large)]
+    evicted: list[str] = []
+    cache = ModelCache(torch.device("cpu"), sum(sizes) - 1, evicted.append)
+    cache.pin(["small"])
+    cache.load(small)
+    cache.prefetch(large)
+    with pytest.raises(TooLarge, match="large takes"):
+        cache.load(large)
+    assert evicted == []
+    cache.pin([])
+    assert bytes_on_device(large, cache.load(large).pipeline) == pytest.approx(sizes[1], rel=0.02, abs=256)
+    assert evicted == ["small"]
+
+
+def test_a_gpu_process_refuses_unread_what_cannot_fit_and_goes_on(folders: dict[str, Path], tmp_path: Path) -> None:
+    huge = tmp_path / "huge"
+    tiny.unet_pipeline().save_pretrained(huge, safe_serialization=True)
+    weights = huge / "unet" / "diffusion_pytorch_model.safetensors"
+    size = 2**30
+    header = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    with weights.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        # A sparse file: nobody could read as much into 400 MiB.
+        file.truncate(8 + len(header) + size)
+    with GpuProcess(tmp_path, memory_gib=0.4) as process:
+        process.wait(Started)
+        fits = card_of("fits", folder=str(folders["sdxl"]))
+        process.send(Pin(("fits",)), Load(fits), Load(card_of("huge", folder=str(huge))))
+        failed = process.wait(LoadFailed)
+        assert (failed.model, failed.reason) == ("huge", FailureReason.OUT_OF_MEMORY)
+        assert "huge takes 1.0 GiB (unet 1.0 GiB" in failed.message
+        assert "too many" in failed.message
+        assert [report.model for report in process.of(Loaded)] == ["fits"]
+        assert process.of(Evicted) == []

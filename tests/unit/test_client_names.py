@@ -1,0 +1,27 @@
+"""Names of new clients: each must fit into an address."""
+
+import pytest
+
+from server.client_names import name_problem
+
+
+@pytest.mark.parametrize("name", ["studio", "Studio 2 (night)", "背景", "50 %", "a.b", "...", "?#&", "x" * 200])
+def test_a_good_name(name: str) -> None:
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "needs a letter"),
+        (" \t", "needs a letter"),
+        ("lighting/night", "write 'lighting-night'"),
+        (".", "no name in an address"),
+        ("..", "no name in an address"),
+        ("two\nlines", "cannot be shown"),
+        ("\ud800", "cannot be shown"),
+        ("x" * 201, "has 201 characters; it may have 200"),
+    ],
+)
+def test_a_name_that_no_address_can_carry(name: str, told: str) -> None:
+    assert told in str(name_problem(name))

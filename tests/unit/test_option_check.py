@@ -1,0 +1,77 @@
+"""Options of a card that make a model fit: what cannot act on a model is told without torch."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.card_check import problems_of
+from pipelines.model_card import ModelCard
+from tests.support.weights import bare_folder
+
+
+def problems(folder: Path, **card: Any) -> str:
+    values = {"licence": "l", "tiers": ("1K",), "steps": 2, "guidance": 2.0, **card}
+    return "\n".join(problems_of(ModelCard.from_flat(name="x", **values), folder))
+
+
+def with_part(folder: Path, name: str, kind: str, **config: Any) -> Path:
+    """Return a bare folder that names another class of diffusers for one of its parts."""
+    bare_folder(folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    index[name] = ["diffusers", kind]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "config.json").write_text(json.dumps(config))
+    weights = folder / name / "diffusion_pytorch_model.safetensors"
+    if not weights.exists():
+        weights.write_bytes((folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        pytest.param(
+            {"quantization": "int8"},
+            marks=pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed"),
+        ),
+        {"layerwise_casting": True},
+        {"offload": "model"},
+        {"offload": "group"},
+        {"vae_tiling": True},
+    ],
+    ids=str,
+)
+def test_what_can_act_is_accepted(tmp_path: Path, card: dict[str, Any]) -> None:
+    assert problems(with_part(tmp_path / "m", "vae", "AutoencoderKL"), **card) == ""
+
+
+@pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed")
+def test_quantization_names_the_package_that_it_needs(tmp_path: Path) -> None:
+    assert "it needs torchao; install it with" in problems(bare_folder(tmp_path / "m"), quantization="int8")
+
+
+def test_weights_are_made_narrow_in_one_way(tmp_path: Path) -> None:
+    both = problems(bare_folder(tmp_path / "m"), quantization="int8", layerwise_casting=True)
+    assert "choose one of the two" in both
+    quantized = with_part(
+        tmp_path / "q", "unet", "UNet2DConditionModel", quantization_config={"quant_method": "torchao"}
+    )
+    for option in ({"quantization": "float8"}, {"layerwise_casting": True}):
+        assert "quantized already; remove the key" in problems(quantized, **option)
+        assert "quantized already; remove the key" in problems(tmp_path / "m", file="x.gguf", **option)
+
+
+def test_a_vae_without_tiles_has_none(tmp_path: Path) -> None:
+    folder = with_part(tmp_path / "m", "vae", "AsymmetricAutoencoderKL")
+    assert "vae_tiling = true: AsymmetricAutoencoderKL of diffusers has no tiles" in problems(folder, vae_tiling=True)
+
+
+def test_a_part_that_allows_no_groups_is_named(tmp_path: Path) -> None:
+    folder = with_part(tmp_path / "m", "vae", "VQModel")
+    told = problems(folder, offload="group")
+    assert "offload = 'group': VQModel of diffusers does not allow it; write offload = 'model'" in told
+    assert problems(folder, offload="model") == ""
