@@ -7,7 +7,7 @@ import pytest
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
-STEPS = 40
+STEPS = 20
 UPSCALE = '\n[models.good.upscale]\ntiers = ["1K"]\nstrength = 0.25\n'
 PRICES = '[operations.background-generator]\ntier_factors = { "1K" = 3 }\n'
 
@@ -17,7 +17,7 @@ def server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
     path = tmp_path_factory.mktemp("toml") / "models.toml"
-    models = models_file(path, {"good": tiny_folders["good"]}, UPSCALE + PRICES, steps=STEPS, preview=5)
+    models = models_file(path, {"good": tiny_folders["good"]}, UPSCALE + PRICES, steps=STEPS, preview=2)
     return start_server(models, OMP_NUM_THREADS="1")
 
 
@@ -39,11 +39,11 @@ def test_an_image_is_made_in_two_passes_and_replayed(server: Server) -> None:
     [artifact] = job["result"]
     meta = artifact["meta"]
     assert (meta["width"], meta["height"], meta["steps"]) == (1344, 768, STEPS)
-    assert meta["upscale"] == {"factor": 2, "strength": 0.25, "steps": 10}
+    assert meta["upscale"] == {"factor": 2, "strength": 0.25, "steps": 5}
     events = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
     steps = [event["extra"] for event in events if event["stage"] == "denoising" and "step" in event["extra"]]
-    assert {extra["steps"] for extra in steps} == {STEPS + 10}
-    assert max(extra["step"] for extra in steps) == STEPS + 10
+    assert {extra["steps"] for extra in steps} == {STEPS + 5}
+    assert max(extra["step"] for extra in steps) == STEPS + 5
     [file] = server.data.rglob(f"{job_id}*.png")
     replay = server.backlot("replay", str(file))
     assert replay.returncode == 0, replay.stderr

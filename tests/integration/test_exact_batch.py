@@ -75,7 +75,8 @@ def test_a_function_that_leaves_numbers_over_is_padded_though_trials_may_not_sho
     denoiser = Activated()
     for seed in range(100):
         rows = torch.randn(FULL, 2, 12, generator=torch.Generator().manual_seed(seed))
-        whole, layers = layers_to_pad(denoiser, lambda rows=rows: denoiser(rows), FULL, FEW)
+        _, layers = layers_to_pad(denoiser, lambda rows=rows: denoiser(rows), FULL, FEW)  # type: ignore[misc]
+        assert layers is not None
         assert denoiser.function in layers
         assert denoiser.whole not in layers
         with padded(layers, FEW, FULL):
