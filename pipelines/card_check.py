@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.diffusers_classes import class_names, optional_components, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
-from pipelines.option_check import problems_of_options
+from pipelines.option_check import INSTALL, problems_of_options
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
@@ -81,7 +81,6 @@ _QUANTIZERS = {
     "sdnq": ("sdnq", "sdnq"),
     "torchao": ("torchao", "torchao"),
 }
-_INSTALL = "install it with: .venv/bin/python -m pip install"
 #: An id of the hub: NAME or OWNER/NAME.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -209,7 +208,7 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
 def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
     """Yield the packages that a component needs, and that are not installed with Backlot."""
     if kind.endswith("Processor") and not kind.endswith("ImageProcessor") and find_spec("torchvision") is None:
-        yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {_INSTALL} torchvision"
+        yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {INSTALL} torchvision"
     if not (component / "config.json").is_file():
         return
     quantized = _read_json(component / "config.json").get("quantization_config")
@@ -217,7 +216,7 @@ def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[
     if method in _QUANTIZERS:
         module, package = _QUANTIZERS[method]
         if find_spec(module) is None:
-            yield f"{component.name}: its weights are quantized by {method}, which needs {package}; {_INSTALL} {package}"
+            yield f"{component.name}: its weights are quantized by {method}, which needs {package}; {INSTALL} {package}"
     elif method is not None and library == "diffusers":
         yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"
 

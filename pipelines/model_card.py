@@ -22,9 +22,23 @@ from msgspec import Meta
 from pipelines.aspect_ratios import Tier, side_of, size_of
 from pipelines.colors import PaletteMode
 from pipelines.lora import LoraWeight
+from pipelines.step_cache import StepCache
 from pipelines.upscale import SecondPass, Upscale
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+#: By diffusers' names. Those that would download code are not among them.
+Attention = Literal[
+    "native",
+    "_native_cudnn",
+    "_native_efficient",
+    "_native_flash",
+    "_native_math",
+    "flex",
+    "flash",
+    "_flash_3",
+    "sage",
+    "xformers",
+]
 Quantization = Literal["int8", "float8"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -60,6 +74,14 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     layerwise_casting: bool = False
     #: Decode images that are larger than the VAE's tile in overlapping tiles.
     vae_tiling: bool = False
+    #: Which kernels compute the denoiser's attention; None is torch's own choice.
+    attention: Attention | None = None
+    #: Lay out the weights of a UNet for convolutions.
+    channels_last: bool = False
+    #: Compile the denoiser's repeated blocks, once for each size and batch size.
+    compile: bool = False
+    #: Leave out work at some steps; images run as whole batches then.
+    cache: StepCache | None = None
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -209,8 +231,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def takes_slots(self) -> bool:
         """Whether images may enter and leave at any step, as far as the card decides that."""
-        # Components that take turns on the device do so in the order of one call.
-        return self.execution.slots and self.residence.offload != "model"
+        # Components that take turns on the device do so in the order of one call, and a cache keeps the steps of one call.
+        return self.execution.slots and self.residence.offload != "model" and self.weights.cache is None
 
     @property
     def is_on_this_box(self) -> bool:

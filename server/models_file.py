@@ -7,15 +7,16 @@ value and the way out. A card that only its own files or its pipeline contradict
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.lora import LoraWeight
-from pipelines.model_card import FlatCard, ModelCard
+from pipelines.model_card import Attention, FlatCard, ModelCard
 from pipelines.upscale import LARGEST_FACTOR
 from server.card_files import with_files
 from server.jobs import FailureMode, JobType
@@ -52,7 +53,7 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     loras: dict[str, LoraWeight] = {}
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A checked models.toml."""
 
     default_model: str
@@ -65,7 +66,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
     unusable: dict[str, list[str]] = {}
 
-    @property
+    @cached_property
     def enabled(self) -> dict[str, ModelCard]:
         return {name: card for name, card in self.models.items() if card.enabled}
 
@@ -307,6 +308,10 @@ _REMEDIES = {
     "layerwise_casting": "true or false",
     "offload": "model or group",
     "vae_tiling": "true or false",
+    "attention": f"one of {', '.join(get_args(Attention))}",
+    "channels_last": "true or false",
+    "compile": "true or false",
+    "cache": 'a table such as { kind = "taylorseer", cache_interval = 3 }; kind is first_block, taylorseer or magcache',
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",

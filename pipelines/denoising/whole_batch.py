@@ -10,6 +10,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Outcome, Stepped, Watch
+from pipelines.denoising.cached_steps import enable_cache
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
@@ -109,8 +110,7 @@ class WholeBatch:
                     self._watch(Stepped(item, step, own))
             pause()
 
-        # A call that was left half-way may have left components on the device.
-        pipeline.maybe_free_model_hooks()
+        enable_cache(pipeline, self._model.card.weights.cache, self._settings.steps)
         made = run_call(pipeline, self._model, self._settings.first, [*items, *padding], after_call)
         images = made.images[: len(items)].float().cpu()
         timings = {
@@ -127,6 +127,8 @@ class WholeBatch:
         if self._settings.second is None:
             self._seconds_per_step = seconds / max(calls, 1)
             return first
+        # Its calls take their steps in turns, and a cache remembers one call's.
+        enable_cache(pipeline, None, 0)
         enlarged = [self._enlarge(denoised) for denoised in first if denoised.item.image_id not in self._left]
         # A step of a full batch, whose other images would have taken as long.
         each = sum(denoised.timings["denoising_s"] - timings["denoising_s"] for denoised in enlarged)

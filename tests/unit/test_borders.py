@@ -33,6 +33,7 @@ SHARED = {
     "pipelines.printable",
     "pipelines.protocol",
     "pipelines.recipe",
+    "pipelines.step_cache",
     "pipelines.studio_tiny",
     "pipelines.studio_tiny.meaning",
     "pipelines.studio_tiny.vocabulary",

@@ -41,6 +41,12 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x'\n[models.x]\npreview = 'always'\n" + CARD, ["preview = 'always'", "every how many steps"]),
         ("default_model = 'x'\n[models.x]\npreview = 0\n" + CARD, ["[models.x] preview = 0", "auto, off"]),
         ("default_model = 'x'\n[models.x]\nquantization = 'int9'\n" + CARD, ["[models.x] quantization = 'int9'", "int8 or float8"]),
+        ("default_model = 'x'\n[models.x]\nattention = 'falsh'\n" + CARD, ["[models.x] attention = 'falsh'", "flash, _flash_3"]),
+        ("default_model = 'x'\n[models.x]\ncache = { kind = 'tea' }\n" + CARD, ["[models.x] cache", "first_block, taylorseer or magcache"]),
+        (
+            "default_model = 'x'\n[models.x]\ncache = { kind = 'first_block', threshold = 0 }\n" + CARD,
+            ["[models.x] cache.threshold = ", "Expected `float` > 0.0"],
+        ),
         ("default_model = 'x'\n[models.x]\noffload = 'disk'\n" + CARD, ["[models.x] offload = 'disk'", "model or group"]),
         (
             "default_model = 'x'\n[models.x]\nidle_unload_s = 60\npinned = true\n" + CARD,
