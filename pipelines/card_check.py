@@ -15,6 +15,7 @@ from pipelines.diffusers_classes import class_names, optional_components, parame
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
 from pipelines.option_check import INSTALL, problems_of_options
+from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
 #: What Backlot passes to every call.
@@ -43,6 +44,7 @@ _SAID_ELSEWHERE = {
     "negative_prompt_embeds": "the card's negative_prompt says it",
     "width": "the spec's resolution and aspect_ratio say it",
     "height": "the spec's resolution and aspect_ratio say it",
+    "use_resolution_binning": "the spec's resolution and aspect_ratio say it",
     "num_inference_steps": "the card's steps says it",
     "timesteps": "the card's steps says it",
     "sigmas": "the card's steps says it",
@@ -119,6 +121,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     yield from _problems_of_call(card, pipeline, scheduler)
     denoiser = None if folder is None else next((name for name in DENOISERS if isinstance(index.get(name), list)), None)
     yield from problems_of_options(card, denoiser, folder)
+    if card.sampling.upscale is not None:
+        yield from _problems_of_second_pass(pipeline, scheduler)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -261,6 +265,16 @@ def _problems_of_call(card: ModelCard, pipeline: object, scheduler: object) -> I
     step = parameters("schedulers", scheduler, "step") if isinstance(scheduler, str) else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"
+
+
+def _problems_of_second_pass(pipeline: object, scheduler: object) -> Iterator[str]:
+    if isinstance(pipeline, str) and pipeline not in UPSCALING_PIPELINES:
+        yield f"upscale: {pipeline} is not among those that can begin with a picture; remove it"
+    if isinstance(scheduler, str) and scheduler not in UPSCALING_SCHEDULERS:
+        yield (
+            f"upscale: {scheduler} cannot begin in the middle of its schedule; remove it, or write a scheduler that can:"
+            f" {', '.join(sorted(UPSCALING_SCHEDULERS))}"
+        )
 
 
 def _hub_hint(hub: str) -> str:

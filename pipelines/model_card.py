@@ -19,10 +19,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pipelines.aspect_ratios import Tier
+from pipelines.aspect_ratios import Tier, side_of, size_of
 from pipelines.colors import PaletteMode
 from pipelines.lora import LoraWeight
 from pipelines.step_cache import StepCache
+from pipelines.upscale import SecondPass, Upscale
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 #: By diffusers' names. Those that would download code are not among them.
@@ -103,6 +104,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loras: dict[str, LoraWeight] = {}
     #: How requested colours reach the images of specs that do not say it.
     palette: PaletteMode = PaletteMode.PROMPT
+    #: Tiers above those that the model makes itself, and how they are made.
+    upscale: Upscale | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,6 +120,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What may be asked of the model, how many images of it share a batch, and how long it may take."""
 
+    #: Those that the model makes itself.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
     default_tier: Tier | None = None
     #: Width and height are multiples of this: the VAE's factor times the denoiser's patch or down-sampling.
@@ -159,6 +163,16 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vocabulary: Literal["studio-tiny"] | None = None
 
 
+class Size(msgspec.Struct, frozen=True):
+    """The size of an image, and how it comes to that."""
+
+    #: Pixels.
+    width: int
+    height: int
+    #: None if the model makes the size itself.
+    second: SecondPass | None
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """One model of models.toml."""
 
@@ -182,6 +196,28 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
             for group in _GROUPS
         }
         return cls(**groups, **values)
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that a spec may name."""
+        upscale = self.sampling.upscale
+        return self.limits.tiers + (upscale.tiers if upscale is not None else ())
+
+    @property
+    def upscaled_from(self) -> Tier:
+        """The tier that those of the second pass are made from: the largest that the model makes itself."""
+        return max(self.limits.tiers, key=side_of)
+
+    def size(self, tier: Tier, ratio: str) -> Size:
+        """Return the size of an image of one of the card's tiers, at a ratio `W:H`."""
+        upscale, multiple = self.sampling.upscale, self.limits.multiple_of
+        if upscale is None or tier in self.limits.tiers:
+            return Size(*size_of(tier, ratio, multiple), None)
+        # Tiers differ by powers of two.
+        factor = round(side_of(tier) / side_of(self.upscaled_from))
+        steps = upscale.steps or max(1, round(self.sampling.steps * upscale.strength))
+        second = SecondPass(factor, upscale.strength, steps, upscale.tile)
+        return Size(*size_of(tier, ratio, multiple * factor), second)
 
     def is_pinned_on(self, device: str) -> bool:
         """Return whether the device of this name never evicts the model."""
@@ -237,7 +273,7 @@ FlatCard = msgspec.defstruct(
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
 IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
-IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras"}
+IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
 #: Fields that the digests of the first version's images were made of.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 
@@ -260,7 +296,11 @@ def settings_digest(card: ModelCard) -> str:
 
 def cost_digest(card: ModelCard) -> str:
     """Return 8 hex digits over what a card says that a step's cost depends on, besides the revision."""
-    return _digest(_set_fields(card.weights, card.residence, card.execution, without=IN_REVISION))
+    costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
+    if card.sampling.upscale is not None:
+        # It decides how many steps of which size an image of its tiers takes.
+        costs["upscale"] = msgspec.to_builtins(card.sampling.upscale)
+    return _digest(costs)
 
 
 def _set_fields(*groups: msgspec.Struct, without: frozenset[str]) -> dict[str, Any]:

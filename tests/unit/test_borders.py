@@ -37,6 +37,7 @@ SHARED = {
     "pipelines.studio_tiny",
     "pipelines.studio_tiny.meaning",
     "pipelines.studio_tiny.vocabulary",
+    "pipelines.upscale",
     "pipelines.weight_digests",
     "pipelines.weight_files",
 }
