@@ -71,9 +71,9 @@ def attribute(part: Part, class_name: str, name: str) -> Any:
 
 @cache
 def mentions(part: Part, class_name: str, word: str, *, imports: bool = False) -> bool:
-    """Return whether a word is in the file that defines a class; with `imports`, files beside it that it imports from count too.
+    """Return whether a word is in the file that defines a class; it is not if diffusers has no such class.
 
-    It is in none if diffusers has no such class.
+    With `imports`, files beside it that it imports from count too.
     """
     path = _file_of(part, class_name)
     if path is None:
