@@ -28,7 +28,7 @@ from pipelines.studio_tiny.training.words import words_of
 from tests.support.server import ROOT
 
 #: Specs whose renders are also made at full size, to compare edges.
-SHARP = 40
+SHARP = 24
 
 
 class Options(msgspec.Struct, frozen=True):

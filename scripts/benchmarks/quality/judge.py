@@ -17,7 +17,7 @@ from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
 
 #: Sets that it learns from, sixteen pictures each.
 SETS = 520
-STEPS = 1500
+STEPS = 1000
 _BATCH, _LR = 64, 2e-3
 _WIDTHS = (32, 64, 96, 128)
 _FEATURES = 64
