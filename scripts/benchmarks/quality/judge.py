@@ -17,8 +17,8 @@ from pipelines.studio_tiny.training.device import pace
 from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
 
 #: Sets that it learns from, sixteen pictures each.
-SETS = 520
-STEPS = 500
+SETS = 1560
+STEPS = 4000
 _BATCH, _LR = 64, 2e-3
 _WIDTHS = (32, 64, 96, 128)
 _FEATURES = 64
