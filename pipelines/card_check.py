@@ -14,7 +14,8 @@ from pathlib import Path
 from pipelines.diffusers_classes import class_names, optional_components, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
-from pipelines.option_check import problems_of_options
+from pipelines.option_check import INSTALL, problems_of_options
+from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
 #: What Backlot passes to every call.
@@ -43,6 +44,7 @@ _SAID_ELSEWHERE = {
     "negative_prompt_embeds": "the card's negative_prompt says it",
     "width": "the spec's resolution and aspect_ratio say it",
     "height": "the spec's resolution and aspect_ratio say it",
+    "use_resolution_binning": "the spec's resolution and aspect_ratio say it",
     "num_inference_steps": "the card's steps says it",
     "timesteps": "the card's steps says it",
     "sigmas": "the card's steps says it",
@@ -79,7 +81,6 @@ _QUANTIZERS = {
     "sdnq": ("sdnq", "sdnq"),
     "torchao": ("torchao", "torchao"),
 }
-_INSTALL = "install it with: .venv/bin/python -m pip install"
 #: An id of the hub: NAME or OWNER/NAME.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -120,6 +121,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     yield from _problems_of_call(card, pipeline, scheduler)
     denoiser = None if folder is None else next((name for name in DENOISERS if isinstance(index.get(name), list)), None)
     yield from problems_of_options(card, denoiser, folder)
+    if card.sampling.upscale is not None:
+        yield from _problems_of_second_pass(pipeline, scheduler)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -205,7 +208,7 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
 def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
     """Yield the packages that a component needs, and that are not installed with Backlot."""
     if kind.endswith("Processor") and not kind.endswith("ImageProcessor") and find_spec("torchvision") is None:
-        yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {_INSTALL} torchvision"
+        yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {INSTALL} torchvision"
     if not (component / "config.json").is_file():
         return
     quantized = _read_json(component / "config.json").get("quantization_config")
@@ -213,7 +216,7 @@ def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[
     if method in _QUANTIZERS:
         module, package = _QUANTIZERS[method]
         if find_spec(module) is None:
-            yield f"{component.name}: its weights are quantized by {method}, which needs {package}; {_INSTALL} {package}"
+            yield f"{component.name}: its weights are quantized by {method}, which needs {package}; {INSTALL} {package}"
     elif method is not None and library == "diffusers":
         yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"
 
@@ -262,6 +265,16 @@ def _problems_of_call(card: ModelCard, pipeline: object, scheduler: object) -> I
     step = parameters("schedulers", scheduler, "step") if isinstance(scheduler, str) else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"
+
+
+def _problems_of_second_pass(pipeline: object, scheduler: object) -> Iterator[str]:
+    if isinstance(pipeline, str) and pipeline not in UPSCALING_PIPELINES:
+        yield f"upscale: {pipeline} is not among those that can begin with a picture; remove it"
+    if isinstance(scheduler, str) and scheduler not in UPSCALING_SCHEDULERS:
+        yield (
+            f"upscale: {scheduler} cannot begin in the middle of its schedule; remove it, or write a scheduler that can:"
+            f" {', '.join(sorted(UPSCALING_SCHEDULERS))}"
+        )
 
 
 def _hub_hint(hub: str) -> str:

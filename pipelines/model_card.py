@@ -19,11 +19,26 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pipelines.aspect_ratios import Tier
+from pipelines.aspect_ratios import Tier, side_of, size_of
 from pipelines.colors import PaletteMode
 from pipelines.lora import LoraWeight
+from pipelines.step_cache import StepCache
+from pipelines.upscale import SecondPass, Upscale
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+#: By diffusers' names. Those that would download code are not among them.
+Attention = Literal[
+    "native",
+    "_native_cudnn",
+    "_native_efficient",
+    "_native_flash",
+    "_native_math",
+    "flex",
+    "flash",
+    "_flash_3",
+    "sage",
+    "xformers",
+]
 Quantization = Literal["int8", "float8"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -59,6 +74,14 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     layerwise_casting: bool = False
     #: Decode images that are larger than the VAE's tile in overlapping tiles.
     vae_tiling: bool = False
+    #: Which kernels compute the denoiser's attention; None is torch's own choice.
+    attention: Attention | None = None
+    #: Lay out the weights of a UNet for convolutions.
+    channels_last: bool = False
+    #: Compile the denoiser's repeated blocks, once for each size and batch size.
+    compile: bool = False
+    #: Leave out work at some steps; images run as whole batches then.
+    cache: StepCache | None = None
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,6 +104,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loras: dict[str, LoraWeight] = {}
     #: How requested colours reach the images of specs that do not say it.
     palette: PaletteMode = PaletteMode.PROMPT
+    #: Tiers above those that the model makes itself, and how they are made.
+    upscale: Upscale | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +120,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What may be asked of the model, how many images of it share a batch, and how long it may take."""
 
+    #: Those that the model makes itself.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
     default_tier: Tier | None = None
     #: Width and height are multiples of this: the VAE's factor times the denoiser's patch or down-sampling.
@@ -137,6 +163,16 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vocabulary: Literal["studio-tiny"] | None = None
 
 
+class Size(msgspec.Struct, frozen=True):
+    """The size of an image, and how it comes to that."""
+
+    #: Pixels.
+    width: int
+    height: int
+    #: None if the model makes the size itself.
+    second: SecondPass | None
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """One model of models.toml."""
 
@@ -161,6 +197,28 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         }
         return cls(**groups, **values)
 
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that a spec may name."""
+        upscale = self.sampling.upscale
+        return self.limits.tiers + (upscale.tiers if upscale is not None else ())
+
+    @property
+    def upscaled_from(self) -> Tier:
+        """The tier that those of the second pass are made from: the largest that the model makes itself."""
+        return max(self.limits.tiers, key=side_of)
+
+    def size(self, tier: Tier, ratio: str) -> Size:
+        """Return the size of an image of one of the card's tiers, at a ratio `W:H`."""
+        upscale, multiple = self.sampling.upscale, self.limits.multiple_of
+        if upscale is None or tier in self.limits.tiers:
+            return Size(*size_of(tier, ratio, multiple), None)
+        # Tiers differ by powers of two.
+        factor = round(side_of(tier) / side_of(self.upscaled_from))
+        steps = upscale.steps or max(1, round(self.sampling.steps * upscale.strength))
+        second = SecondPass(factor, upscale.strength, steps, upscale.tile)
+        return Size(*size_of(tier, ratio, multiple * factor), second)
+
     def is_pinned_on(self, device: str) -> bool:
         """Return whether the device of this name never evicts the model."""
         return self.pinned if isinstance(self.pinned, bool) else device in self.pinned
@@ -173,8 +231,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def takes_slots(self) -> bool:
         """Whether images may enter and leave at any step, as far as the card decides that."""
-        # Components that take turns on the device do so in the order of one call.
-        return self.execution.slots and self.residence.offload != "model"
+        # Components that take turns on the device do so in the order of one call, and a cache keeps the steps of one call.
+        return self.execution.slots and self.residence.offload != "model" and self.weights.cache is None
 
     @property
     def is_on_this_box(self) -> bool:
@@ -215,7 +273,7 @@ FlatCard = msgspec.defstruct(
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
 IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
-IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras"}
+IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
 #: Fields that the digests of the first version's images were made of.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 
@@ -238,7 +296,11 @@ def settings_digest(card: ModelCard) -> str:
 
 def cost_digest(card: ModelCard) -> str:
     """Return 8 hex digits over what a card says that a step's cost depends on, besides the revision."""
-    return _digest(_set_fields(card.weights, card.residence, card.execution, without=IN_REVISION))
+    costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
+    if card.sampling.upscale is not None:
+        # It decides how many steps of which size an image of its tiers takes.
+        costs["upscale"] = msgspec.to_builtins(card.sampling.upscale)
+    return _digest(costs)
 
 
 def _set_fields(*groups: msgspec.Struct, without: frozenset[str]) -> dict[str, Any]:

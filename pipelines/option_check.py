@@ -4,6 +4,7 @@ An option either acts on a model, or is refused here. What depends on the device
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,18 @@ from typing import Any
 
 from pipelines.diffusers_classes import attribute, mentions
 from pipelines.model_card import ModelCard
+from pipelines.step_cache import ACT_ON, FirstBlock, MagCache, kind_of
+
+#: How a missing package is installed.
+INSTALL = "install it with: .venv/bin/python -m pip install"
+#: The module that computes an attention, and the package that brings it.
+_ATTENTION_PACKAGES = {
+    "flash": ("flash_attn", "flash-attn"),
+    "_flash_3": ("flash_attn_interface", "flash-attn-3"),
+    "sage": ("sageattention", "sageattention"),
+    "xformers": ("xformers", "xformers"),
+}
+_COMPILERS = ("g++", "clang++", "c++")
 
 
 def problems_of_options(card: ModelCard, denoiser: str | None, folder: Path | None) -> Iterator[str]:
@@ -24,6 +37,8 @@ def problems_of_options(card: ModelCard, denoiser: str | None, folder: Path | No
     yield from _problems_of_narrow_weights(card, "quantization_config" in config)
     kinds = {name: value[1] for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield from _problems_of_parts(card, kinds, denoiser)
+    yield from _problems_of_speed(card, str(kinds.get(denoiser or "")) if kinds else None)
+    yield from _problems_of_cache(card, str(index["_class_name"]) if index else card.weights.pipeline)
 
 
 def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[str]:
@@ -39,10 +54,7 @@ def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[st
     if all(chosen.values()):
         yield "layerwise_casting = true: quantization makes the same weights narrow already; choose one of the two"
     if weights.quantization is not None and find_spec("torchao") is None:
-        yield (
-            f"quantization = {weights.quantization!r}: it needs torchao; install it with:"
-            " .venv/bin/python -m pip install torchao -c constraints.txt"
-        )
+        yield (f"quantization = {weights.quantization!r}: it needs torchao; {INSTALL} torchao -c constraints.txt")
 
 
 def _problems_of_parts(card: ModelCard, kinds: dict[str, Any], denoiser: str | None) -> Iterator[str]:
@@ -54,6 +66,48 @@ def _problems_of_parts(card: ModelCard, kinds: dict[str, Any], denoiser: str | N
         for name in filter(None, (denoiser, "vae")):
             if attribute("models", str(kinds.get(name)), "_supports_group_offloading") is False:
                 yield f"offload = 'group': {kinds[name]} of diffusers does not allow it; write offload = 'model'"
+
+
+def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
+    """Yield what the denoiser's class, if that is known, cannot do."""
+    weights = card.weights
+    package = _ATTENTION_PACKAGES.get(weights.attention or "")
+    if package is not None and find_spec(package[0]) is None:
+        yield f"attention = {weights.attention!r}: it needs {package[1]}; {INSTALL} {package[1]}"
+    if weights.compile and not any(map(shutil.which, _COMPILERS)):
+        yield "compile = true: torch needs a C++ compiler for it; install g++"
+    if weights.compile and card.residence.offload is not None:
+        yield "compile = true: compiled blocks cannot be offloaded; choose one of the two"
+    if weights.compile and weights.layerwise_casting:
+        yield "compile = true: compiled blocks cannot be cast layer by layer; choose one of the two, or quantization"
+    if weights.compile and weights.cache is not None:
+        yield "compile = true: a cache acts on the blocks that would be compiled; choose one of the two"
+    if kind is None:
+        return
+    if weights.attention is not None and not mentions("models", kind, "dispatch_attention_fn", imports=True):
+        yield f"attention = {weights.attention!r}: {kind} of diffusers computes attention in its own way; remove the key"
+    if weights.channels_last and not kind.startswith("UNet"):
+        yield f"channels_last = true: {kind} is not made of convolutions; remove the key"
+    if weights.compile and not attribute("models", kind, "_repeated_blocks"):
+        yield f"compile = true: {kind} of diffusers names no blocks to compile; remove the key"
+
+
+def _problems_of_cache(card: ModelCard, pipeline: str | None) -> Iterator[str]:
+    cache = card.weights.cache
+    if cache is None:
+        return
+    if pipeline is not None and type(cache) not in ACT_ON.get(pipeline, ()):
+        known = ", ".join(map(kind_of, ACT_ON.get(pipeline, ())))
+        yield f"cache = {kind_of(cache)!r}: it does not act on {pipeline}; " + (
+            f"there it may be one of {known}" if known else "remove the key"
+        )
+    if isinstance(cache, FirstBlock) and card.limits.max_batch > 1:
+        yield (
+            f"cache = 'first_block': it decides for a whole batch at once, so that an image would depend on its neighbours;"
+            f" write max_batch = 1 instead of {card.limits.max_batch}"
+        )
+    if isinstance(cache, MagCache) and not cache.mag_ratios and pipeline not in (None, "FluxPipeline"):
+        yield f"cache = 'magcache': {pipeline} needs mag_ratios of its own, from a calibration by diffusers"
 
 
 def _config(component: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.recipe import Recipe
+from pipelines.upscale import SecondPass
 
 
 class Stage(StrEnum):
@@ -103,6 +104,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     isolated: bool = False
     #: In the order of their names.
     loras: tuple[Lora, ...] = ()
+    #: None if the pipeline makes the size itself; else `steps` are those of the first pass.
+    second: SecondPass | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -211,7 +214,7 @@ class Step(msgspec.Struct, frozen=True):
     """One denoising step of one image is done."""
 
     image_id: str
-    #: 1 … the image's number of steps.
+    #: 1 … the image's number of steps; those of a second pass follow those of the first.
     step: int
     #: Seconds since 1970 at its end.
     at: float
@@ -223,7 +226,7 @@ class Steps(msgspec.Struct, frozen=True, tag=True):
     """Denoising steps that were done since the last such report, oldest first."""
 
     done: tuple[Step, ...]
-    #: How many steps each of these images takes.
+    #: How many steps each of these images takes, in both passes.
     steps: int
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipelines.colors import PaletteMode
 from pipelines.lora import AppliedLora
+from pipelines.upscale import SecondPass
 
 #: The key of the recipe's text chunk in a PNG.
 CHUNK = "backlot"
@@ -48,6 +49,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     palette: PaletteMode = PaletteMode.PROMPT
     #: The colours, as #rrggbb, that the finished image was matched to; it was not if it has a defect.
     colors: tuple[Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")], ...] = ()
+    #: How the picture was enlarged to this size; the steps above are those of its first pass.
+    upscale: SecondPass | None = None
 
 
 def read_recipe(path: Path) -> Recipe:

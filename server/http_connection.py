@@ -26,10 +26,10 @@ from server.errors import (
 )
 
 
-class Part(Enum):
-    """What of a request is arriving."""
+class Arriving(Enum):
+    """What of a request is on its way, in words for its client."""
 
-    HEADERS = "headers"
+    HEAD = "headers"
     BODY = "body"
 
 
@@ -49,9 +49,9 @@ class Connection(HttpToolsProtocol):
     #: one is refused.
     most_connections = 8192
 
-    _arriving: Part | None = None
-    #: The part that has a limit, and that limit.
-    _limited: Part | None = None
+    _arriving: Arriving | None = None
+    #: What the running limit is for; None if there is none.
+    _limited: Arriving | None = None
     _limit: asyncio.TimerHandle | None = None
     _broken: ApiError | None = None
     _bytes = 0
@@ -90,7 +90,7 @@ class Connection(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is arriving or being answered."""
-        return self._arriving is not Part.HEADERS and (self.cycle is None or self.cycle.response_complete)
+        return self._arriving is not Arriving.HEAD and (self.cycle is None or self.cycle.response_complete)
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
@@ -109,7 +109,7 @@ class Connection(HttpToolsProtocol):
             return
         self._limit_the_rest()
         self._bytes += len(data)
-        if self._arriving is Part.HEADERS and self._bytes > self.most_head_bytes:
+        if self._arriving is Arriving.HEAD and self._bytes > self.most_head_bytes:
             self._refuse(self._head_too_large())
         elif self._bytes > self.most_bytes:
             self.transport.close()
@@ -119,7 +119,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._lift_limit()
-        self._arriving = Part.HEADERS
+        self._arriving = Arriving.HEAD
         self._bytes = self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -127,7 +127,7 @@ class Connection(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._arriving is not Part.HEADERS:
+        if self._arriving is not Arriving.HEAD:
             # A trailer of a chunked body: it may not pass for a header.
             return
         self._count(len(name) + len(b": ") + len(value) + len(b"\r\n"))
@@ -139,7 +139,7 @@ class Connection(HttpToolsProtocol):
             # The parser takes the body for the other protocol.
             self._break(BadRequest("This server speaks HTTP/1.1 alone: send a body without the Upgrade header"))
         super().on_headers_complete()
-        self._arriving = Part.BODY
+        self._arriving = Arriving.BODY
         if upgrading:
             # The parser takes all that follows for the other protocol, so nothing more can be asked on this connection.
             self.cycle.keep_alive = False
@@ -177,10 +177,10 @@ class Connection(HttpToolsProtocol):
             self._limit.cancel()
         self._limit = self._limited = None
 
-    def _seconds(self, part: Part) -> float:
-        return self.head_s if part is Part.HEADERS else self.body_s
+    def _seconds(self, part: Arriving) -> float:
+        return self.head_s if part is Arriving.HEAD else self.body_s
 
-    def _expired(self, part: Part) -> None:
+    def _expired(self, part: Arriving) -> None:
         self._refuse(RequestTimeout(f"The {part.value} of the request took more than {self._seconds(part):g} s"))
 
     def _refuse(self, error: ApiError) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from pipelines.colors import PaletteMode, Rgb
 from pipelines.lora import Lora
+from pipelines.upscale import SecondPass
 
 
 class JobType(StrEnum):
@@ -90,6 +91,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     palette: PaletteMode = PaletteMode.PROMPT
     #: In the order of their names.
     loras: tuple[Lora, ...] = ()
+    #: None if the model makes the size itself.
+    second: SecondPass | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,15 +7,17 @@ value and the way out. A card that only its own files or its pipeline contradict
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
-from pipelines.aspect_ratios import TIERS, Tier
+from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.lora import LoraWeight
-from pipelines.model_card import FlatCard, ModelCard
+from pipelines.model_card import Attention, FlatCard, ModelCard
+from pipelines.upscale import LARGEST_FACTOR
 from server.card_files import with_files
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
@@ -51,7 +53,7 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     loras: dict[str, LoraWeight] = {}
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A checked models.toml."""
 
     default_model: str
@@ -64,7 +66,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
     unusable: dict[str, list[str]] = {}
 
-    @property
+    @cached_property
     def enabled(self) -> dict[str, ModelCard]:
         return {name: card for name, card in self.models.items() if card.enabled}
 
@@ -247,8 +249,9 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
         )
     if weights.folder is not None and weights.revision is not None:
         problems.append(f"[{table}] revision = {weights.revision!r}: a folder has no revisions; remove the key")
-    if limits.default_tier is not None and limits.default_tier not in limits.tiers:
-        problems.append(f"[{table}] default_tier = {limits.default_tier!r} is not among its tiers {list(limits.tiers)}")
+    if limits.default_tier is not None and limits.default_tier not in card.tiers:
+        problems.append(f"[{table}] default_tier = {limits.default_tier!r} is not among its tiers {list(card.tiers)}")
+    problems += [f"[{table}] {problem}" for problem in _upscale_problems(card)]
     if odd := [size for size in limits.batch_sizes if size & (size - 1)]:
         problems.append(f"[{table}] batch_shapes: {odd} are not powers of two, at which alone a seed is exact")
     if any(size > limits.max_batch for size in limits.batch_sizes):
@@ -265,6 +268,24 @@ def _card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | No
             f"[{table}] prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
         )
     return card if len(problems) == before else None
+
+
+def _upscale_problems(card: ModelCard) -> Iterator[str]:
+    """Yield what is wrong with the tiers of the second pass."""
+    upscale, own = card.sampling.upscale, card.upscaled_from
+    for tier in upscale.tiers if upscale is not None else ():
+        factor = side_of(tier) / side_of(own)
+        if tier in card.limits.tiers:
+            yield f"upscale.tiers: {tier} is among its tiers already, and made without a second pass; remove it from one"
+        elif factor < 1:
+            yield f"upscale.tiers: {tier} is below {own}, from which larger ones are made; remove it, or add it to tiers"
+        elif factor > LARGEST_FACTOR:
+            yield (
+                f"upscale.tiers: {tier} is {factor:g} times {own}, the largest of its tiers; more than {LARGEST_FACTOR} times"
+                " would be made up; remove it"
+            )
+    if upscale is not None and upscale.tile is not None and upscale.tile < 2 * card.limits.multiple_of:
+        yield f"upscale.tile = {upscale.tile}: it takes at least two times multiple_of, {2 * card.limits.multiple_of}"
 
 
 def _tell(table: str, problem: Problem) -> str:
@@ -287,6 +308,10 @@ _REMEDIES = {
     "layerwise_casting": "true or false",
     "offload": "model or group",
     "vae_tiling": "true or false",
+    "attention": f"one of {', '.join(get_args(Attention))}",
+    "channels_last": "true or false",
+    "compile": "true or false",
+    "cache": 'a table such as { kind = "taylorseer", cache_interval = 3 }; kind is first_block, taylorseer or magcache',
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
     "guidance": "a number 0–100; 0 switches guidance off",
@@ -298,6 +323,7 @@ _REMEDIES = {
     "default_model": "the name of an enabled model",
     "vocabulary": "studio-tiny, or leave the key out",
     "palette": "prompt or match",
+    "upscale": 'a table such as { tiers = ["2K"], strength = 0.25 }',
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",
     "pinned": 'true, false, or a list of devices such as ["cuda:1"]',

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import torch
 
+from pipelines.denoising.late_start import LateStart
 from pipelines.protocol import Item
+from pipelines.upscale import SecondPass
 from pipelines.worker.loader import LoadedModel
 
 
@@ -19,6 +21,21 @@ class CallSettings(msgspec.Struct, frozen=True):
     height: int
     steps: int
     guidance: float
+    #: None if the pipeline makes the size itself.
+    second: SecondPass | None = None
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of both passes."""
+        return self.steps + (self.second.steps if self.second is not None else 0)
+
+    @property
+    def first(self) -> "CallSettings":
+        """Those of the first pass, which makes a smaller picture if there is a second one."""
+        if self.second is None:
+            return self
+        factor = self.second.factor
+        return CallSettings(self.width // factor, self.height // factor, self.steps, self.guidance)
 
 
 def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[Item]) -> dict[str, Any]:
@@ -36,6 +53,8 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         "output_type": "pt",
         # It is on by default in some, if two further packages are there; the bytes would depend on these.
         **({"clean_caption": False} if "clean_caption" in taken else {}),
+        # Some make a size of their own, and stretch it.
+        **({"use_resolution_binning": False} if "use_resolution_binning" in taken else {}),
         model.card.sampling.guidance_argument: settings.guidance,
         **model.card.sampling.arguments,
     }
@@ -59,17 +78,22 @@ def run_call(
     settings: CallSettings,
     items: Sequence[Item],
     after_call: Callable[[int, int | None, torch.Tensor], None],
+    start: LateStart | None = None,
 ) -> Pictures:
     """Call a pipeline for these images; `after_call` is told of each of its denoiser calls.
 
     It gets the number of the call, from 0, the step that ended with it, if any, and the latents. `pipeline` is the
-    model's, or a copy of it.
+    model's, or a copy of it; a copy with a scheduler of its own if the call starts late.
     """
     arguments = call_arguments(model, settings, items)
+    steps = settings.steps
+    if start is not None:
+        start.shorten(pipeline.scheduler)
+        arguments["latents"], steps = start.latents, start.steps
     if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
 
         def on_call_end(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            after_call(call, steps_done(pipeline, call, settings.steps), tensors["latents"])
+            after_call(call, steps_done(pipeline, call, steps), tensors["latents"])
             return tensors
 
         arguments["callback_on_step_end"] = on_call_end

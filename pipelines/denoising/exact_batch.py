@@ -5,6 +5,9 @@ another way than one of 8. This is true of few layers: on a CPU, of some that ha
 and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Those that differ are padded to the
 larger one, and all others save their time. What is not a layer, such as the products of attention, is not tried here: the
 caller has to see whether the whole denoiser gives the same bits.
+
+A function of single numbers may depend on the batch size too. A CPU works out whole vectors of them, and the numbers that are
+left over in another way, which gives other last bits now and then: too rarely for a trial to show it.
 """
 
 import logging
@@ -18,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Layers = tuple[torch.nn.Module, ...]
 
+#: A function of this many numbers, or a multiple of it, leaves none over: two vectors of the widest registers, in bytes of 2.
+_WHOLE_VECTORS = 128
+
 #: The part of the output of all layers that padded layers may make up; above it a smaller batch saves too little.
 _MOST_PADDED = 0.05
 
@@ -25,10 +31,10 @@ _MOST_PADDED = 0.05
 def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
     """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
 
-    These are all layers that have one entry per row, whose few numbers could agree by chance, and those that give other bits
-    if they run on the first `few` rows alone. They are None if padding would save too little, or if a layer could not be
-    tried. Each layer is tried on its real input while the call passes it, so no activations are kept. Raises what the call
-    raises.
+    These are all layers that have one entry per row, whose few numbers could agree by chance; all functions that leave
+    numbers over; and the layers that give other bits if they run on the first `few` rows alone. They are None if padding
+    would save too little, or if a layer could not be tried. Each layer is tried on its real input while the call passes it,
+    so no activations are kept. Raises what the call raises.
     """
     output: dict[torch.nn.Module, int] = {}
     padded_layers: dict[torch.nn.Module, None] = {}
@@ -37,6 +43,12 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
     def try_few(layer: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
         nonlocal failed
         if failed or not isinstance(result, torch.Tensor) or result.ndim == 0 or len(result) % full:
+            return
+        if next(layer.parameters(recurse=False), None) is None:
+            # Not to be tried: it may work in place.
+            if result.numel() // full * few % _WHOLE_VECTORS:
+                padded_layers[layer] = None
+                output.setdefault(layer, 0)
             return
         output[layer] = output.get(layer, 0) + result.numel()
         if layer in padded_layers:
@@ -57,9 +69,8 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
         if not torch.equal(part, result[: len(result) // full * few]):
             padded_layers[layer] = None
 
-    # Try leaves with weights only: others may work in place, and a difference of theirs shows in the whole denoiser.
-    layers = [part for part in denoiser.modules() if next(part.parameters(recurse=False), None) is not None]
-    hooks = [layer.register_forward_hook(try_few, with_kwargs=True) for layer in layers if not any(layer.children())]
+    leaves = [part for part in denoiser.modules() if not any(part.children())]
+    hooks = [leaf.register_forward_hook(try_few, with_kwargs=True) for leaf in leaves]
     try:
         result = call()
     finally:

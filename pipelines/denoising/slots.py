@@ -23,6 +23,7 @@ from pipelines.denoising.coroutine import pause
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.forecast import forecast
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
+from pipelines.denoising.second_pass import enlarge
 from pipelines.denoising.tensor_tree import join, part, signature
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
@@ -38,8 +39,18 @@ class _Slot:
         self.finite = True
         #: After its last step.
         self.latents: torch.Tensor | None = None
-        #: The denoiser call that the coroutine waits for; None before it begins.
-        self.waiting: DenoiserCall | None = None
+        #: The denoiser calls that the coroutine waits for, with the results that are there; None before it begins.
+        self.waiting: list[_Waiting] | None = None
+        #: Its second pass has begun, in which it waits for a call for each of its tiles.
+        self.enlarging = False
+
+
+class _Waiting:
+    """A denoiser call that a coroutine waits for."""
+
+    def __init__(self, call: DenoiserCall) -> None:
+        self.call = call
+        self.result: Any = None
 
 
 class Slots:
@@ -51,7 +62,12 @@ class Slots:
         self._model, self._family, self._settings, self._batch_size = model, family, settings, batch_size
         self._watch = watch
         self._slots: list[_Slot] = []
-        self._denoiser = JointDenoiser(getattr(model.pipeline, family.attribute), family, batch_size, model.findings)
+        denoiser = getattr(model.pipeline, family.attribute)
+        self._denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
+        #: Runs the calls of second passes, which have another size and so another cost.
+        self._second_denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
+        #: How many tiles the second pass of an image is made in.
+        self._tiles = 1
         #: Seconds of the first steps of a full batch, of one call each or of more if the prompts cannot be joined.
         self._full_steps: list[float] = []
 
@@ -68,8 +84,19 @@ class Slots:
 
     @property
     def seconds_per_step(self) -> float | None:
-        """Seconds of a step of all slots; of a call with some of them padded if they were never all taken."""
-        return min(self._full_steps) if len(self._full_steps) == TIMED else self._denoiser.seconds_per_call
+        """Seconds of a step of all slots; of a call with some of them padded if they were never all taken.
+
+        If there is a second pass, this is the mean over the steps of both, in which every tile costs a call.
+        """
+        first = min(self._full_steps) if len(self._full_steps) == TIMED else self._denoiser.seconds_per_call
+        second = self._settings.second
+        if second is None:
+            return first
+        tile = self._second_denoiser.seconds_per_call
+        if first is None or tile is None:
+            return None
+        total = first * self._settings.steps + tile * self._tiles * second.steps
+        return total / self._settings.all_steps
 
     def enter(self, item: Item) -> None:
         self._slots.append(_Slot(item, greenlet(self._generate)))
@@ -97,26 +124,37 @@ class Slots:
             timed = self.free == 0 and len(self._full_steps) < TIMED
             compared = False
             seconds = 0.0
-            for calls in self._joinable():
-                run = partial(self._denoiser.run, list(calls.values()))
-                results, took = self._denoiser.clocked(run) if timed else (run(), 0.0)
-                compared = compared or self._denoiser.compared
-                # If some were left out, the step takes more such calls.
-                seconds += took * len(calls) / len(results)
+            for enlarging, group in self._joinable():
+                denoiser = self._second_denoiser if enlarging else self._denoiser
+                run = partial(denoiser.run, [waiting.call for _, waiting in group])
+                if timed and not enlarging:
+                    results, took = self._denoiser.clocked(run)
+                    compared = compared or self._denoiser.compared
+                    # If some were left out, the step takes more such calls.
+                    seconds += took * len(group) / len(results)
+                else:
+                    results = run()
                 # Those without a result wait for the next call: their step comes once the others are done.
-                for slot, result in zip(calls, results, strict=False):
-                    slot.waiting = None
-                    self._resume(slot, result)
-        if timed and not compared:
+                for (_, waiting), result in zip(group, results, strict=False):
+                    waiting.result = result
+                for slot in dict.fromkeys(slot for slot, _ in group):
+                    if slot.waiting is not None and all(waiting.result is not None for waiting in slot.waiting):
+                        results = [waiting.result for waiting in slot.waiting]
+                        self._resume(slot, results if slot.enlarging else results[0])
+        if timed and seconds and not compared:
             self._full_steps.append(seconds)
 
-    def _joinable(self) -> list[dict[_Slot, DenoiserCall]]:
-        """Return the waiting calls in groups that can be joined: those of equal signature."""
-        groups: dict[Hashable, dict[_Slot, DenoiserCall]] = {}
+    def _joinable(self) -> list[tuple[bool, list[tuple[_Slot, _Waiting]]]]:
+        """Return the calls without a result in groups that can be joined, at most as many as there are slots.
+
+        They are of equal signature and of the same pass; `True` stands for the second one.
+        """
+        groups: dict[tuple[bool, Hashable], list[tuple[_Slot, _Waiting]]] = {}
         for slot in self._slots:
-            if slot.waiting is not None:
-                groups.setdefault(slot.waiting.signature, {})[slot] = slot.waiting
-        return list(groups.values())
+            for waiting in slot.waiting or ():
+                if waiting.result is None:
+                    groups.setdefault((slot.enlarging, waiting.call.signature), []).append((slot, waiting))
+        return [(enlarging, group[: self._batch_size]) for (enlarging, _), group in groups.items()]
 
     def _resume(self, slot: _Slot, value: Any) -> None:
         """Let a coroutine run until its next denoiser call or its end."""
@@ -133,10 +171,12 @@ class Slots:
             self._slots.remove(slot)
             self._watch(paused)
         else:
-            slot.waiting = paused
+            if slot.enlarging:
+                self._tiles = len(paused)
+            slot.waiting = [_Waiting(call) for call in (paused if slot.enlarging else [paused])]
 
     def _generate(self, slot: _Slot) -> Denoised:
-        """Run the stock call for one image, in its coroutine."""
+        """Run the stock call for one image, and its second pass if there is one, in its coroutine."""
 
         def after_call(call: int, step: int | None, latents: torch.Tensor) -> None:
             if step == self._settings.steps:
@@ -148,13 +188,19 @@ class Slots:
                 self._watch(Stepped(slot.item, step, partial(forecast, pipeline.scheduler, call, before, latents)))
 
         pipeline = self._pipeline_of_slot()
-        made = run_call(pipeline, self._model, self._settings, [slot.item], after_call)
+        made = run_call(pipeline, self._model, self._settings.first, [slot.item], after_call)
         image = made.images[0].float().cpu()
         timings = {
             "denoising_s": round(slot.last_step - slot.started, 4),
             "decoding_s": round(time.perf_counter() - slot.last_step, 4),
         }
-        return Denoised(slot.item, image, slot.finite, slot.latents, timings, made.blacked_out[0])
+        first = Denoised(slot.item, image, slot.finite, slot.latents, timings, made.blacked_out[0])
+        if self._settings.second is None:
+            return first
+        slot.enlarging = True
+        return enlarge(
+            self._model, self._settings, first, pipeline_of=self._pipeline_of_slot, at_once=1, watch=self._watch
+        )
 
     def _pipeline_of_slot(self) -> Any:
         """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""

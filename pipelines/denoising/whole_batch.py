@@ -1,16 +1,20 @@
 """A batch without slots: one stock pipeline call for all its images, for pipelines whose denoiser slots do not know."""
 
+import copy
 import time
 from functools import partial
+from typing import Any
 
 import msgspec
 import torch
 from greenlet import GreenletExit, greenlet
 
-from pipelines.denoising.batch import Denoised, Stepped, Watch
+from pipelines.denoising.batch import Denoised, Outcome, Stepped, Watch
+from pipelines.denoising.cached_steps import enable_cache
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
+from pipelines.denoising.second_pass import enlarge
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 
@@ -75,12 +79,15 @@ class WholeBatch:
             return
         left = self._left
         self.clear()
-        for denoised in outcomes:
-            if denoised.item.image_id not in left:
-                self._watch(denoised)
+        for outcome in outcomes:
+            if outcome.item.image_id not in left:
+                self._watch(outcome)
 
     def _generate(self) -> list[Denoised]:
-        """Run the whole call, in its coroutine; return one outcome for each image."""
+        """Run the whole call, and then the second pass of one image after the other; return one outcome for each image.
+
+        This runs in the batch's coroutine.
+        """
         items = list(self._items)
         # A short batch is padded with copies of its last item, whose images are thrown away.
         padding = [msgspec.structs.replace(items[-1], seed=0)] * (self._batch_size - len(items))
@@ -103,21 +110,48 @@ class WholeBatch:
                     self._watch(Stepped(item, step, own))
             pause()
 
-        # A call that was left half-way may have left components on the device.
-        pipeline.maybe_free_model_hooks()
-        made = run_call(pipeline, self._model, self._settings, [*items, *padding], after_call)
+        enable_cache(pipeline, self._model.card.weights.cache, self._settings.steps)
+        made = run_call(pipeline, self._model, self._settings.first, [*items, *padding], after_call)
         images = made.images[: len(items)].float().cpu()
         timings = {
             "denoising_s": round(last_step - started, 4),
             "decoding_s": round(time.perf_counter() - last_step, 4),
         }
-        self._seconds_per_step = (last_step - started) / max(calls, 1)
-        return [
+        seconds = last_step - started
+        first = [
             Denoised(item, image, good, _row(latents, row), timings, made_black)
             for row, (item, image, good, made_black) in enumerate(
                 zip(items, images, finite, made.blacked_out, strict=False)
             )
         ]
+        if self._settings.second is None:
+            self._seconds_per_step = seconds / max(calls, 1)
+            return first
+        # Its calls take their steps in turns, and a cache remembers one call's.
+        enable_cache(pipeline, None, 0)
+        enlarged = [self._enlarge(denoised) for denoised in first if denoised.item.image_id not in self._left]
+        # A step of a full batch, whose other images would have taken as long.
+        each = sum(denoised.timings["denoising_s"] - timings["denoising_s"] for denoised in enlarged)
+        seconds += each / max(len(enlarged), 1) * self._batch_size
+        self._seconds_per_step = seconds / self._settings.all_steps
+        return enlarged
+
+    def _enlarge(self, first: Denoised) -> Denoised:
+        def watch(outcome: Outcome) -> None:
+            if outcome.item.image_id not in self._left:
+                self._watch(outcome)
+            pause()
+
+        return enlarge(
+            self._model, self._settings, first, pipeline_of=self._copy, at_once=self._batch_size, watch=watch
+        )
+
+    def _copy(self) -> Any:
+        """Return the pipeline with a scheduler of its own."""
+        pipeline = copy.copy(self._model.pipeline)
+        # Past DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
+        vars(pipeline)["scheduler"] = copy.deepcopy(pipeline.scheduler)
+        return pipeline
 
 
 def _row(latents: torch.Tensor | None, row: int) -> torch.Tensor | None:

@@ -172,7 +172,7 @@ class Engine:
         batch_size = order.batch_size
         if not order.card.limits.reproducible:
             batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
-        settings = CallSettings(order.width, order.height, order.steps, order.guidance)
+        settings = CallSettings(order.width, order.height, order.steps, order.guidance, order.second)
         return GroupKey(order.card, settings, batch_size, order.loras)
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -304,6 +304,12 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
         return (
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
             " max_batch it takes less, and a seed gives other bytes"
+        )
+    second = key.settings.second
+    if second is not None and second.tile is None:
+        return protocol.told(
+            f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower"
+            f" resolution, or write upscale.tile on the card of {key.card.name} ({type(error).__name__}: {error})"
         )
     return protocol.told(
         f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"

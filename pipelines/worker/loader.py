@@ -25,6 +25,7 @@ from pipelines.worker.cpu_tuning import tune_decoder
 from pipelines.worker.loras import Loras
 from pipelines.worker.memory_options import OptionRefused, enable_tiling, make_narrow
 from pipelines.worker.single_file import configuration_of, load_from_file
+from pipelines.worker.speed_options import speed_up
 
 log = logging.getLogger(__name__)
 
@@ -127,15 +128,16 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     if vae is not None:
         tune_decoder(vae)
     try:
+        speed_up(card, pipeline)
         make_narrow(card, pipeline)
         if card.weights.vae_tiling:
             enable_tiling(vae)
     except OptionRefused as error:
         raise CannotLoad(f"{card.name} cannot be used: {error}") from error
     weights = card.weights
-    # A trace keeps the weights of its first call.
-    traced = traced and weights.quantization is None and not weights.layerwise_casting
-    loras = Loras(pipeline, traced=traced, only_full=card.residence.offload is not None)
+    # A trace keeps the weights of its first call, and knows nothing of compiled blocks.
+    traced = traced and weights.quantization is None and not weights.layerwise_casting and not weights.compile
+    loras = Loras(pipeline, traced=traced, only_full=card.residence.offload is not None or weights.compile)
     findings, _ = loras.apply(())
     return LoadedModel(card, revision, pipeline, loras, findings)
 

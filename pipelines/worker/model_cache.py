@@ -15,6 +15,7 @@ from pipelines.worker.device_memory import free_bytes, release_unused, total_byt
 from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, folder_of
 from pipelines.worker.memory_options import OptionRefused, bytes_on_device, place
 from pipelines.worker.prefetch import Prefetch
+from pipelines.worker.speed_options import try_attention
 from pipelines.worker.torch_errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class ModelCache:
         while sum(self._bytes.values()) + size > self._for_weights and self._evict_oldest():
             pass
         try:
+            try_attention(card, self._device)
             self._with_room(lambda: place(card, model.pipeline, self._device))
         except OptionRefused as error:
             raise CannotLoad(f"{card.name} cannot be used: {error}") from error

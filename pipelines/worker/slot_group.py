@@ -110,7 +110,7 @@ class SlotGroup:
     def _prime_colors(self) -> None:
         try:
             with torch.inference_mode():
-                self.model.colors.prime(self.model.pipeline)
+                self.model.colors.prime(self.model.pipeline, self._machine.device)
         except Exception as error:
             if is_fatal(error):
                 raise
@@ -180,7 +180,7 @@ class SlotGroup:
                 self._stepped.add(item.image_id)
                 self._steps.append(protocol.Step(item.image_id, step, time.time(), self._call))
                 self._show(item, step, forecast)
-                if step >= self.key.settings.steps:
+                if step >= self.key.settings.all_steps:
                     self._report_steps()
                     self._report(protocol.StageReached((item.image_id,), protocol.Stage.DECODING))
             case Denoised():
@@ -197,7 +197,7 @@ class SlotGroup:
         """Give a preview of an image to the writer, if one is due and something can be seen."""
         settings, seconds = self.key.settings, self._preview_seconds + self._writer.preview_seconds
         if item.preview_path is None or not self._previews.due(
-            item.image_id, step, settings.steps, len(self._batch), seconds
+            item.image_id, step, settings.all_steps, len(self._batch), seconds
         ):
             return
         started = time.perf_counter()
@@ -207,7 +207,7 @@ class SlotGroup:
         self._previews.show(item.image_id)
         rgb = self.model.colors.picture(latents, settings.width, settings.height)
         if rgb is not None:
-            self._writer.preview(item, rgb.numpy(), step, settings.steps)
+            self._writer.preview(item, rgb.numpy(), step, settings.all_steps)
         self._preview_seconds = time.perf_counter() - started
 
     def _hand_over(self, denoised: Denoised) -> None:
@@ -235,7 +235,7 @@ class SlotGroup:
 
     def _report_steps(self) -> None:
         if self._steps:
-            self._report(protocol.Steps(tuple(self._steps), self.key.settings.steps))
+            self._report(protocol.Steps(tuple(self._steps), self.key.settings.all_steps))
             self._steps, self._steps_reported = [], time.monotonic()
 
     def _report_cost(self) -> None:
@@ -280,10 +280,15 @@ class SlotGroup:
             batch_size=self.key.batch_size,
             device=self._machine.device.type,
             device_name=self._machine.device_name,
-            versions={**self._machine.versions, **(_versions_that_match_colors() if matched else {})},
+            versions={
+                **self._machine.versions,
+                **({"pillow": version("pillow")} if settings.second is not None else {}),
+                **(_versions_that_match_colors() if matched else {}),
+            },
             loras=self.model.applied,
             palette=item.palette,
             colors=tuple(map(hex_color, item.colors)) if matched else (),
+            upscale=settings.second,
         )
 
 

@@ -73,7 +73,7 @@ def _price(job_type: JobType, models: Models) -> OperationPrice:
         prices=[
             ImagePrice(name, tier, price_of_image(operation, name, tier))
             for name, card in enabled.items()
-            for tier in card.limits.tiers
+            for tier in card.tiers
         ],
     )
 

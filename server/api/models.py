@@ -85,7 +85,7 @@ async def list_models(
             ModelView(
                 name=name,
                 default=name == models.default_model,
-                tiers=list(card.limits.tiers),
+                tiers=list(card.tiers),
                 default_tier=card.limits.tier,
                 steps=card.sampling.steps,
                 loaded=name in loaded,

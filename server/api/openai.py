@@ -237,7 +237,7 @@ def _dimensions(size: str | None) -> tuple[int, int] | None:
 
 def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
     """Return the tier of the card and the aspect ratio that come nearest, both by the ratio of the lengths."""
-    tier = min(card.limits.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
+    tier = min(card.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
     ratio = min(RATIOS, key=lambda ratio: abs(log(ratio_of(ratio) / (width / height))))
     return tier, ratio
 

@@ -25,7 +25,8 @@ class Proxies:
         """`trusted` is a list of addresses and networks with commas between them. Raises ValueError for anything else."""
         self.app = app
         self.trusted = networks(trusted)
-        self._trusts = lru_cache(maxsize=4096)(self._is_trusted)
+        # It is asked at every request, and a LAN has few addresses.
+        self._trusts = lru_cache(maxsize=4096)(self._is_in_a_trusted_network)
         self.prefix = urlsplit(public_url).path.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +51,7 @@ class Proxies:
             told["path"] = scope["path"][len(self.prefix) :]
         await self.app(told, receive, send)  # type: ignore[arg-type]
 
-    def _is_trusted(self, address: Address) -> bool:
+    def _is_in_a_trusted_network(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
 
     def _believe(self, scope: dict[str, object], peer: Address) -> None:

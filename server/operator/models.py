@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
             "default": name == file.default_model,
             "source": card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
             "dtype": card.weights.dtype,
-            "tiers": card.limits.tiers,
+            "tiers": card.tiers,
             "steps": card.sampling.steps,
             "guidance": card.sampling.guidance,
             "batch_shapes": card.limits.allowed_batch_sizes,

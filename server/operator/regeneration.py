@@ -77,6 +77,7 @@ async def _make(settings: Settings, card: ModelCard, loras: tuple[Lora, ...], re
         item,
         isolated=True,
         loras=loras,
+        second=recipe.upscale,
     )
     return await ask(settings, "replay", [order], _recipe_in)
 

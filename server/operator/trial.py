@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 
 from pipelines import protocol
-from pipelines.aspect_ratios import size_of
 from pipelines.failure_reason import FailureReason
-from pipelines.model_card import ModelCard
+from pipelines.model_card import ModelCard, Size
 from server.models_file import Brand
 from server.operator.errors import CommandError
 from server.operator.gpu_process import ask
@@ -67,14 +66,14 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 def try_model(settings: Settings, card: ModelCard) -> Trial:
     """Return what the model takes at its default size. Raises CommandError if it makes no image."""
     folder = settings.logs / "check"
-    width, height = size_of(card.limits.tier, "1:1", card.limits.multiple_of)
+    image = card.size(card.limits.tier, "1:1")
     prompt = of_scene(card, Brand(), "marble", "warm", [])
     rounds = math.ceil(_STEPS / card.sampling.steps)
     orders = [
         protocol.Generate(
             card,
-            width,
-            height,
+            image.width,
+            image.height,
             card.sampling.steps,
             card.sampling.guidance,
             size,
@@ -86,13 +85,14 @@ def try_model(settings: Settings, card: ModelCard) -> Trial:
                 str(folder / f"{card.name}-{size}-{number}.png"),
                 deliver_flawed=True,
             ),
+            second=image.second,
         )
         for size in card.limits.allowed_batch_sizes
         for number in range(size * rounds)
     ]
     answers = _Answers(card, orders)
     asyncio.run(ask(settings, "check", orders, answers.take))
-    return answers.trial(width, height)
+    return answers.trial(image)
 
 
 class _Answers:
@@ -130,7 +130,7 @@ class _Answers:
                     Path(order.item.path).unlink()
         return None if self._waiting else True
 
-    def trial(self, width: int, height: int) -> Trial:
+    def trial(self, size: Size) -> Trial:
         """Return what all of it says. Raises CommandError if something is lacking."""
         if self._loaded is None or self._image is None:
             raise CommandError(f"the GPU process made images of {self._card.name} without a word of how")
@@ -138,9 +138,9 @@ class _Answers:
             name=self._card.name,
             revision=self._loaded.revision,
             load_seconds=self._loaded.seconds,
-            width=width,
-            height=height,
-            steps=self._card.sampling.steps,
+            width=size.width,
+            height=size.height,
+            steps=self._card.sampling.steps + (size.second.steps if size.second is not None else 0),
             image=self._first.path,
             timings=self._image.timings,
             defect=self._image.defect,

@@ -226,6 +226,7 @@ class ActiveJobs:
                 generation.steps,
                 generation.guidance,
                 generation.loras,
+                generation.second,
             )
             moment = time.monotonic()
             image.state = ImageState.WAITING

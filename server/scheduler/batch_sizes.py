@@ -42,7 +42,7 @@ class BatchSizes:
 
     def seconds_per_image(self, gpu: Gpu, key: BatchKey) -> float | None:
         """Return the seconds that one image of many takes on this device; None if nothing was measured."""
-        return self._costs.seconds_per_image(self._key(gpu, key.model, key.width, key.height), key.steps)
+        return self._costs.seconds_per_image(self._key(gpu, key.model, key.width, key.height), key.all_steps)
 
     def _key(self, gpu: Gpu, model: str, width: int, height: int) -> CostKey:
         # What fits depends on the memory limit, so costs under another limit are those of another device.

@@ -2,43 +2,25 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-
-import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
 from pipelines.model_card import ModelCard
 from server import metrics
-from server.scheduler.batching import SlotGroup, SlotGroups, suspects
+from server.scheduler.batching import SlotGroup, SlotGroups
 from server.scheduler.bounds import Bounds
 from server.scheduler.calls import Calls
+from server.scheduler.crash import Crash, crash_of_box, crash_of_process, restart_pause
 from server.scheduler.devices import AUTO, Device
 from server.scheduler.gpu_state import TRANSITIONS, UP, GpuState
 from server.scheduler.idle_models import IdleModels
 from server.scheduler.process import Process
 from server.scheduler.queue import Affinity
-from server.scheduler.recovery import Happened
-from server.scheduler.watchdog import Verdict, Watchdog
+from server.scheduler.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
-
-
-class Crash(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a GPU process that nobody asked for."""
-
-    #: CRASHED or KILLED.
-    happened: Happened
-    reason: FailureReason
-    message: str
-    #: The images that were in it, in the order in which they were sent.
-    image_ids: tuple[str, ...]
-    #: Those of them that may have caused it.
-    suspects: frozenset[str]
-    #: The model that was being loaded, which is then to blame; None if none was.
-    loading: str | None = None
 
 
 class Gpu:
@@ -147,7 +129,6 @@ class Gpu:
             await asyncio.to_thread(process.wait, 10)
         for model in list(self.loaded):
             self._release(model)
-        self._watch_idle_models()
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -200,6 +181,7 @@ class Gpu:
                 item=item,
                 isolated=isolated,
                 loras=group.key.loras,
+                second=group.key.second,
             )
         )
         self._watch_idle_models()
@@ -219,7 +201,6 @@ class Gpu:
     def _reported(self, process: Process, report: protocol.Report) -> None:
         if process is self._process:
             self._note(report)
-            self._watch_idle_models()
             self._on_report(self, report)
 
     def _note(self, report: protocol.Report) -> None:
@@ -291,11 +272,13 @@ class Gpu:
         if model not in self.loaded:
             metrics.model_loaded.labels(model).inc()
         self.loaded[model] = revision
+        self._watch_idle_models()
 
     def _release(self, model: str) -> None:
         self.weight_bytes.pop(model, None)
         if self.loaded.pop(model, None) is not None:
             metrics.model_loaded.labels(model).dec()
+            self._watch_idle_models()
 
     def _leave_slots(self, image_ids: Iterable[str]) -> None:
         """Take images out of their slots, if they are in any, and note that as a sign of life.
@@ -304,6 +287,7 @@ class Gpu:
         """
         if self.groups.leave(image_ids):
             self._go_on()
+            self._watch_idle_models()
 
     def _leave(self, image_ids: Iterable[str]) -> None:
         for image_id in image_ids:
@@ -331,7 +315,7 @@ class Gpu:
 
     def _watch_idle_models(self) -> None:
         needed = {group.key.model for group in self.groups}
-        self._idle_models.are(
+        self._idle_models.set_idle(
             self._cards[model] for model in self.loaded if model in self._cards and model not in needed
         )
 
@@ -340,7 +324,10 @@ class Gpu:
     def _ended(self, process: Process, status: int) -> None:
         if process is not self._process:
             return
-        crash = self.lose(self._last_words or "the box is gone") if self._is_lost else self._crash(status)
+        if self._is_lost:
+            crash = crash_of_box(self._last_words or "the box is gone", self.in_flight)
+        else:
+            crash = crash_of_process(status, self._watchdog.verdict, self.groups, self.loading, self.in_flight)
         self.problem = self._last_words or crash.message
         log.error(
             "The GPU process %d of %s is gone: %s; its log, %s, may say more",
@@ -358,49 +345,6 @@ class Gpu:
             self._release(model)
         self.affinity = Affinity()
         self.groups = SlotGroups()
-        self._watch_idle_models()
         self.in_flight.clear()
         self._start_again()
         self._on_crash(crash)
-
-    def lose(self, message: str) -> Crash:
-        """Return what becomes of the images in the process if its box is gone: none of them is to blame."""
-        return Crash(
-            happened=Happened.DEVICE_LOST,
-            reason=FailureReason.WORKER_CRASHED,
-            message=message,
-            image_ids=tuple(self.in_flight),
-            suspects=frozenset(),
-        )
-
-    def _crash(self, status: int) -> Crash:
-        """Return what the end of the process means, told while it is still known what was in it."""
-        verdict, happened = self._watchdog.verdict, Happened.KILLED
-        if verdict is None:
-            ending = f"the GPU process ended with {_ending(status)}"
-            verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
-        blamed = {verdict.image_id} if verdict.image_id else suspects(self.groups, self.loading, self.in_flight)
-        return Crash(
-            happened=happened,
-            reason=verdict.reason,
-            message=verdict.message[0].upper() + verdict.message[1:],
-            image_ids=tuple(self.in_flight),
-            suspects=frozenset(blamed),
-            loading=self.loading,
-        )
-
-
-def restart_pause(crashes: int, bounds: Bounds) -> float:
-    """Return the seconds until the next start after so many crashes in a row: none at first, then doubled each time."""
-    if crashes <= 1:
-        return 0.0
-    # The exponent is bounded, since a process may fail to start for days.
-    return min(bounds.restart_s * 2.0 ** min(crashes - 2, 32), bounds.restart_most_s)
-
-
-def _ending(status: int) -> str:
-    """Return a process's exit status for people. A negative one is the signal that ended it."""
-    try:
-        return f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"status {status}"
-    except ValueError:
-        return f"signal {-status}"

@@ -7,7 +7,7 @@ from pipelines.model_card import ModelCard
 
 
 class IdleModels:
-    """The models in one GPU's memory that no image needs now, and when each is to leave it."""
+    """Unloads each idle model of one GPU when its card's time is up."""
 
     def __init__(self, unload: Callable[[str], None]) -> None:
         """Take what is called with the name of a model whose time is up."""
@@ -15,7 +15,7 @@ class IdleModels:
         #: By model, with the seconds that its card allowed when it fell idle.
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
 
-    def are(self, cards: Iterable[ModelCard]) -> None:
+    def set_idle(self, cards: Iterable[ModelCard]) -> None:
         """Note which models are idle now. The time of one that was idle before goes on, unless its card was edited."""
         allowed = {card.name: card.limits.idle_unload_s for card in cards if card.limits.idle_unload_s is not None}
         for model, (seconds, timer) in list(self._timers.items()):

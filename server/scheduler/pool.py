@@ -7,8 +7,9 @@ from typing import Protocol, overload
 
 from pipelines import protocol
 from server.scheduler.bounds import Bounds
+from server.scheduler.crash import Crash, crash_of_box
 from server.scheduler.devices import Device
-from server.scheduler.gpu import Crash, Gpu
+from server.scheduler.gpu import Gpu
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Pool(Sequence[Gpu]):
             return
         log.warning("The device %s is removed: %s", name, why)
         self._gpus.remove(gpu)
-        crash = gpu.lose(why)
+        crash = crash_of_box(why, gpu.in_flight)
         await gpu.stop()
         self._crashed(crash)
 

@@ -24,6 +24,7 @@ import msgspec
 from sortedcontainers import SortedList
 
 from pipelines.lora import Lora
+from pipelines.upscale import SecondPass
 
 
 class BatchKey(msgspec.Struct, frozen=True):
@@ -36,6 +37,12 @@ class BatchKey(msgspec.Struct, frozen=True):
     guidance: float
     #: In the order of their names.
     loras: tuple[Lora, ...] = ()
+    second: SecondPass | None = None
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of both passes."""
+        return self.steps + (self.second.steps if self.second is not None else 0)
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -6,8 +6,9 @@ from server import metrics
 from server.scheduler import progress
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
+from server.scheduler.crash import Crash
 from server.scheduler.feeding import Feeder
-from server.scheduler.gpu import Crash, Gpu
+from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.recovery import Happened
 from server.scheduler.settlement import Settlement

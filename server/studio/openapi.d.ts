@@ -145,6 +145,7 @@ export interface components {
             /** @default [] */
             loras?: components["schemas"]["Lora"][];
             model: string;
+            second?: components["schemas"]["SecondPass"] | null;
             steps: number;
             width: number;
         };
@@ -833,6 +834,16 @@ export interface components {
             user_agent: string;
         };
         /**
+         * SecondPass
+         * @description The second pass of one image, with nothing left open.
+         */
+        SecondPass: {
+            factor: number;
+            steps: number;
+            strength: number;
+            tile?: number | null;
+        };
+        /**
          * Totals
          * @description `balance = granted - spent + refunded`.
          */
@@ -1042,6 +1053,7 @@ export type Readiness = components['schemas']['Readiness'];
 export type RenderPage = components['schemas']['RenderPage'];
 export type RequestPage = components['schemas']['RequestPage'];
 export type RequestReport = components['schemas']['RequestReport'];
+export type SecondPass = components['schemas']['SecondPass'];
 export type Totals = components['schemas']['Totals'];
 export type Transaction = components['schemas']['Transaction'];
 export type TransactionFilter = components['schemas']['TransactionFilter'];

@@ -6,6 +6,7 @@ written, in decimal digits, so that a price can be worked out by hand.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 from pipelines.aspect_ratios import Tier
 from server.models_file import Operation
@@ -17,8 +18,14 @@ def price_of_image(operation: Operation, model: str, tier: Tier) -> int:
     >>> price_of_image(Operation(credits_cost=5, model_factors={"sdxl": 1.5}), "sdxl", "1K")
     8
     """
-    factors = (operation.model_factors.get(model, 1.0), operation.tier_factors.get(tier, 1.0))
-    exact = Decimal(operation.credits_cost) * Decimal(str(factors[0])) * Decimal(str(factors[1]))
+    return _rounded(
+        operation.credits_cost, operation.model_factors.get(model, 1.0), operation.tier_factors.get(tier, 1.0)
+    )
+
+
+@lru_cache(1024)
+def _rounded(cost: int, of_model: float, of_tier: float) -> int:
+    exact = Decimal(cost) * Decimal(str(of_model)) * Decimal(str(of_tier))
     return int(exact.to_integral_value(ROUND_HALF_UP))
 
 

@@ -113,7 +113,7 @@ def named_card(values: dict[str, Any], models: Models) -> ModelCard | None:
 
 def tier_of(spec: GenerationSpec, card: ModelCard) -> Tier:
     """Return the tier that a checked spec names, or the card's."""
-    return next((tier for tier in card.limits.tiers if tier == spec.resolution), card.limits.tier)
+    return next((tier for tier in card.tiers if tier == spec.resolution), card.limits.tier)
 
 
 def length_problem(name: str, text: str, most: int) -> list[Problem]:
@@ -127,8 +127,8 @@ def length_problem(name: str, text: str, most: int) -> list[Problem]:
 def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
     problems = []
     tier = values.get("resolution")
-    if tier is not None and tier not in card.limits.tiers:
-        message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.limits.tiers)}"
+    if tier is not None and tier not in card.tiers:
+        message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.tiers)}"
         problems.append(Problem(("resolution",), "enum", message))
     if values.get("negative_prompt") and not follows_negative_prompts(card):
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"

@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from pipelines import protocol
-from pipelines.aspect_ratios import size_of
 from pipelines.colors import parse_color
 from pipelines.lora import Lora
 from server.errors import Invalid
@@ -93,13 +92,13 @@ def plan(
     """Return the plan for `count` images of a checked spec; image i has the seed of the first plus i."""
     operation = models.operations[job_type]
     card = models.enabled[spec.image_model or models.default_model]
-    width, height = size_of(tier_of(spec, card), spec.aspect_ratio or "1:1", card.limits.multiple_of)
+    size = card.size(tier_of(spec, card), spec.aspect_ratio or "1:1")
     first = random.randrange(DRAWN_SEEDS) if spec.seed is None else spec.seed  # noqa: S311  not a secret
     generations = tuple(
         Generation(
             model=card.name,
-            width=width,
-            height=height,
+            width=size.width,
+            height=size.height,
             steps=card.sampling.steps,
             guidance=card.sampling.guidance,
             # The range of seeds is a ring.
@@ -110,6 +109,7 @@ def plan(
             colors=tuple(parse_color(color) for color in spec.dominant_colors),
             palette=spec.palette or card.sampling.palette,
             loras=loras,
+            second=size.second,
         )
         for index in range(count)
     )

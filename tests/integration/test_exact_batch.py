@@ -59,6 +59,30 @@ def test_layers_that_depend_on_the_batch_size_or_are_small_are_padded() -> None:
     assert denoiser.first.given == FEW
 
 
+class Activated(torch.nn.Module):  # type: ignore[misc]
+    """A function of 24 numbers a row, of which a CPU's vectors leave some over, before a large layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.function, self.whole, self.large = torch.nn.SiLU(), torch.nn.SiLU(), torch.nn.Linear(12, 4096)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.whole(self.large(self.function(rows)))
+
+
+def test_a_function_that_leaves_numbers_over_is_padded_though_trials_may_not_show_it() -> None:
+    denoiser = Activated()
+    for seed in range(100):
+        rows = torch.randn(FULL, 2, 12, generator=torch.Generator().manual_seed(seed))
+        _, layers = layers_to_pad(denoiser, lambda rows=rows: denoiser(rows), FULL, FEW)  # type: ignore[misc]
+        assert layers is not None
+        assert denoiser.function in layers
+        assert denoiser.whole not in layers
+        with padded(layers, FEW, FULL):
+            assert torch.equal(denoiser.function(rows[:FEW]), denoiser.function(rows)[:FEW])
+
+
 def test_nothing_is_gained_if_most_would_be_padded() -> None:
     assert layers_of(Denoiser(width=4))[1] is None
 

@@ -332,6 +332,21 @@ def test_an_image_that_is_never_written_answers_for_itself(tmp_path: Path) -> No
     play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, write_s=0.1)), scene)
 
 
+def test_an_image_that_is_never_written_is_not_put_down_to_a_load_beside_it(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        written = await box.submit()
+        box.process.report(protocol.LeftSlot(f"{written}-0"))
+        other = await box.submit(image_model="b")
+        box.process.report(protocol.Loading("b"))
+        await until(lambda: box.process.killed)
+        await box.crash()
+        await box.fails(written, "write_timeout")
+        assert box.scheduler.loads.errors == {}
+        assert box.process.ids == [f"{other}-0"]
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, write_s=0.1)), scene)
+
+
 def test_a_process_with_nothing_to_do_is_left_alone(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         job_id = await box.submit()

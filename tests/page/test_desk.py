@@ -49,7 +49,7 @@ def test_the_queue_is_paused_moved_cancelled_and_resumed(desk: Page, studio: Ser
     desk.get_by_role("button", name="Pause").click()
     expect(desk.get_by_text("Paused for")).to_be_visible()
     first, second = studio.submit(display_name="The first"), studio.submit(display_name="The second")
-    rows = desk.get_by_role("region", name="Jobs that have not ended").locator("tbody tr")
+    rows = desk.get_by_role("group", name="Jobs that have not ended").locator("tbody tr")
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text("The first")
     rows.nth(1).get_by_role("button", name="To front").click()

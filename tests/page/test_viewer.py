@@ -22,7 +22,7 @@ def key(studio: ServerWithoutGpu, new_client: NewClient, request: pytest.Fixture
 
 def open_picture(page: Page, name: str) -> None:
     page.locator(f".open[aria-label^='{name}']").click()
-    expect(page.get_by_role("dialog", name=name)).to_be_visible()
+    expect(page.get_by_role("dialog", name=name.split(",")[0])).to_be_visible()
 
 
 def test_a_picture_has_an_address_and_back_closes_it(
@@ -91,6 +91,11 @@ def test_use_as_it_was_and_vary(page: Page, studio: ServerWithoutGpu, key: str) 
     expect(page.get_by_role("radio", name="3:2")).to_be_checked()
     expect(page.locator("#image_model")).to_have_value("tiny")
     expect(page.locator(".tile")).to_have_count(4)
+    open_picture(page, "Second, seed 424243")
+    page.get_by_role("button", name="Use with a new seed").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("#seed")).to_have_value("")
+    expect(page.get_by_role("radio", name="3:2")).to_be_checked()
 
 
 def test_rename_favourite_download_and_delete(page: Page, studio: ServerWithoutGpu, key: str) -> None:

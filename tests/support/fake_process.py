@@ -137,6 +137,7 @@ def recipe_of(order: protocol.Generate) -> Recipe:
         device="cpu",
         device_name="a fake",
         versions={},
+        upscale=order.second,
     )
 
 

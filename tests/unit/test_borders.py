@@ -33,9 +33,11 @@ SHARED = {
     "pipelines.printable",
     "pipelines.protocol",
     "pipelines.recipe",
+    "pipelines.step_cache",
     "pipelines.studio_tiny",
     "pipelines.studio_tiny.meaning",
     "pipelines.studio_tiny.vocabulary",
+    "pipelines.upscale",
     "pipelines.weight_digests",
     "pipelines.weight_files",
 }

@@ -12,6 +12,7 @@ import pytest
 from pipelines.card_check import problems_of
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
+from pipelines.upscale import Upscale
 from tests.support.weights import bare_folder
 
 
@@ -43,6 +44,7 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"guidance_argument": "cfg"}, "StableDiffusionPipeline takes no such argument; it takes guidance_scale"),
         ({"guidance_argument": "guidance_scal"}, "did you mean 'guidance_scale'?"),
         ({"guidance_argument": "height"}, "that is not guidance"),
+        ({"upscale": Upscale(tiers=("2K",)), "scheduler": "PNDMScheduler"}, "upscale: PNDMScheduler cannot begin in the middle"),
         ({"variant": "fp16"}, "no file of the folder is of this variant"),
     ],
 )  # fmt: skip
@@ -60,6 +62,11 @@ def test_what_a_card_asks_in_vain_is_refused(tmp_path: Path, card: dict[str, Any
 )
 def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str, Any]) -> None:
     assert problems(bare_folder(tmp_path / "m"), **card) == ""
+
+
+def test_a_pipeline_that_cannot_begin_with_a_picture_is_named(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
+    assert "upscale: QwenImage21Pipeline is not among those" in problems(folder, upscale=Upscale(tiers=("2K",)))
 
 
 def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from server.scheduler.batching import SlotGroup
 from server.scheduler.bounds import Bounds
+from server.scheduler.crash import Crash, restart_pause
 from server.scheduler.devices import Device
-from server.scheduler.gpu import Crash, Gpu, restart_pause
+from server.scheduler.gpu import Gpu
 from server.scheduler.gpu_state import TRANSITIONS, GpuState
 from server.scheduler.queue import BatchKey
 from server.scheduler.recovery import Happened
+from tests.support.box import until
 from tests.support.fake_process import FakeGpu
 
 CARD = ModelCard.from_flat(name="a", licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
@@ -74,13 +76,11 @@ def test_a_model_that_no_image_needs_is_unloaded_after_its_time() -> None:
         # An image is in its slots.
         assert unloads(fake) == 0
         fake.process.report(protocol.LeftSlot("1"))
-        await asyncio.sleep(0.1)
-        assert unloads(fake) == 1
+        await until(lambda: unloads(fake) == 1)
         # It is asked for once, until the process says that the model is gone.
         fake.process.report(protocol.Evicted("a"))
         fake.process.report(protocol.Loaded("a", "r", 1.0))
-        await asyncio.sleep(0.1)
-        assert unloads(fake) == 2
+        await until(lambda: unloads(fake) == 2)
         assert told.crashes == []
 
     on_gpu(scene)
@@ -97,8 +97,7 @@ def test_an_edited_card_decides_when_an_idle_model_leaves() -> None:
         await asyncio.sleep(0.1)
         assert unloads(fake) == 0
         gpu.take_up({"a": IDLE})
-        await asyncio.sleep(0.1)
-        assert unloads(fake) == 1
+        await until(lambda: unloads(fake) == 1)
         assert told.crashes == []
 
     on_gpu(scene)

@@ -41,6 +41,12 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x'\n[models.x]\npreview = 'always'\n" + CARD, ["preview = 'always'", "every how many steps"]),
         ("default_model = 'x'\n[models.x]\npreview = 0\n" + CARD, ["[models.x] preview = 0", "auto, off"]),
         ("default_model = 'x'\n[models.x]\nquantization = 'int9'\n" + CARD, ["[models.x] quantization = 'int9'", "int8 or float8"]),
+        ("default_model = 'x'\n[models.x]\nattention = 'falsh'\n" + CARD, ["[models.x] attention = 'falsh'", "flash, _flash_3"]),
+        ("default_model = 'x'\n[models.x]\ncache = { kind = 'tea' }\n" + CARD, ["[models.x] cache", "first_block, taylorseer or magcache"]),
+        (
+            "default_model = 'x'\n[models.x]\ncache = { kind = 'first_block', threshold = 0 }\n" + CARD,
+            ["[models.x] cache.threshold = ", "Expected `float` > 0.0"],
+        ),
         ("default_model = 'x'\n[models.x]\noffload = 'disk'\n" + CARD, ["[models.x] offload = 'disk'", "model or group"]),
         (
             "default_model = 'x'\n[models.x]\nidle_unload_s = 60\npinned = true\n" + CARD,
@@ -70,6 +76,18 @@ def problems(path: Path, text: str) -> str:
             "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\nmodel_factors = { x = nan }",
             ["[operations.background-generator] model_factors", "a number 0–1000"],
         ),
+        ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['1K'] }\n" + CARD, ["1K is among its tiers already"]),
+        ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['0.5K'] }\n" + CARD, ["0.5K is below 1K"]),
+        (
+            "default_model = 'x'\n[models.x]\nupscale = { tiers = ['4K'] }\n" + CARD.replace("1K", "0.5K"),
+            ["4K is 8 times 0.5K"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], tile = 64 }\nmultiple_of = 64\n" + CARD,
+            ["upscale.tile = 64: it takes at least two times multiple_of, 128"],
+        ),
+        ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], strength = 1.0 }\n" + CARD, ["a table such as"]),
+        ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], stength = 0.2 }\n" + CARD, ["stength"]),
         (
             "default_model = 'x'\n[models.x]\n" + CARD.replace("4", "0").replace("1.0", "'strong'"),
             ["[models.x] steps = 0", "[models.x] guidance = 'strong'"],
@@ -89,8 +107,9 @@ def test_the_shipped_file() -> None:
         models.models
     )
     for card in models.models.values():
-        sizes = [size_of(tier, ratio, card.limits.multiple_of) for tier in card.limits.tiers for ratio in RATIOS]
-        assert all(width % card.limits.multiple_of == height % card.limits.multiple_of == 0 for width, height in sizes)
+        sizes = [card.size(tier, ratio) for tier in card.tiers for ratio in RATIOS]
+        multiple = card.limits.multiple_of
+        assert all(size.width % multiple == size.height % multiple == 0 for size in sizes)
 
 
 def test_a_disabled_operation_and_brands(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.card_check import problems_of
 from pipelines.model_card import ModelCard
+from pipelines.step_cache import FirstBlock, MagCache
 from tests.support.weights import bare_folder
 
 
@@ -63,6 +64,38 @@ def test_weights_are_made_narrow_in_one_way(tmp_path: Path) -> None:
     for option in ({"quantization": "float8"}, {"layerwise_casting": True}):
         assert "quantized already; remove the key" in problems(quantized, **option)
         assert "quantized already; remove the key" in problems(tmp_path / "m", file="x.gguf", **option)
+
+
+@pytest.mark.parametrize(
+    ("kind", "card", "told"),
+    [
+        ("UNet2DConditionModel", {"channels_last": True}, ""),
+        ("UNet2DConditionModel", {"attention": "native"}, "computes attention in its own way; remove the key"),
+        ("UNet2DModel", {"compile": True}, "compile = true: UNet2DModel of diffusers names no blocks to compile"),
+        (
+            "UNet2DConditionModel",
+            {"cache": MagCache()},
+            "cache = 'magcache': it does not act on StableDiffusionPipeline",
+        ),
+    ],
+)
+def test_what_a_unet_can_do(tmp_path: Path, kind: str, card: dict[str, Any], told: str) -> None:
+    found = problems(with_part(tmp_path / "m", "unet", kind), **card)
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bare_folder(tmp_path / "m")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "compile = true: torch needs a C++ compiler for it; install g++" in problems(folder, compile=True)
+
+
+def test_a_cache_of_a_hub_s_model_is_checked_before_its_download() -> None:
+    values = {"hub": "a/b", "licence": "l", "tiers": ("1K",), "steps": 2, "guidance": 2.0}
+    card = ModelCard.from_flat(**values, pipeline="Flux2KleinPipeline", cache=FirstBlock(), max_batch=1)
+    told = "\n".join(problems_of(card, None))
+    assert "cache = 'first_block': it does not act on Flux2KleinPipeline; there it may be one of taylorseer" in told
 
 
 def test_a_vae_without_tiles_has_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.colors import PaletteMode
 from pipelines.model_card import ModelCard
+from pipelines.upscale import SecondPass, Upscale
 from server.api.openai import nearest_size
 from server.errors import Invalid
 from server.jobs import JobType
@@ -42,6 +43,18 @@ def test_image_i_has_the_seed_plus_i() -> None:
     plan = IMAGE_GENERATION.resolve(spec, found)
     # The range of seeds is a ring.
     assert [generation.seed for generation in plan.generations] == [2**53 - 2, 2**53 - 1, 0, 1]
+
+
+def test_a_tier_above_the_models_own_is_made_in_two_passes() -> None:
+    found = models(tiers=("0.5K",), multiple_of=32, steps=20, upscale=Upscale(tiers=("1K", "2K"), strength=0.2))
+    made = {}
+    for tier in ("0.5K", "1K", "2K"):
+        spec = IMAGE_GENERATION.check({"prompt": "p", "resolution": tier, "aspect_ratio": "16:9"}, found)
+        [made[tier]] = IMAGE_GENERATION.resolve(spec, found).generations
+    # Exactly two and four times the size that the model makes.
+    assert [(made[tier].width, made[tier].height) for tier in made] == [(672, 384), (1344, 768), (2688, 1536)]
+    assert [made[tier].second for tier in made] == [None, SecondPass(2, 0.2, 4), SecondPass(4, 0.2, 4)]
+    assert made["1K"].steps == 20
 
 
 def test_a_seed_is_drawn_and_a_name_coined() -> None:

@@ -114,7 +114,7 @@ def _standing(name: str, models: Models, scheduler: Scheduler) -> ModelStanding:
         pinned=bool(card.pinned),
         source=card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
         licence=card.licence,
-        tiers=list(card.limits.tiers),
+        tiers=list(card.tiers),
         devices=[gpu.name for gpu in holding],
         bytes=max((gpu.weight_bytes[name] for gpu in holding), default=None),
         error=scheduler.loads.errors.get(name),

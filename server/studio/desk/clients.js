@@ -39,9 +39,10 @@ function ClientRow({ client }) {
       <td><${Grant} client=${client.name} path=${path} /></td>
       <td class="actions">
         ${client.disabled_at
-          ? html`<button type="button" class="small" onClick=${() => order(`${path}/enable`)}>Enable</button>`
+          ? html`<button type="button" class="small" aria-label=${`Enable ${client.name}`} onClick=${() => order(`${path}/enable`)}>Enable</button>`
           : html`<${Careful}
               label="Disable"
+              on=${client.name}
               sure=${`Refuse all keys of ${client.name}? Its jobs go on, and its credits stay.`}
               act=${() => order(`${path}/disable`)}
             />`}
@@ -63,8 +64,8 @@ function Grant({ client, path }) {
   return html`
     <form class="inline" onSubmit=${onSubmit}>
       <input name="credits" type="number" step="1" required aria-label=${`Credits for ${client}; below 0 to take back`} placeholder="+100 or −20" />
-      <input name="note" maxlength="200" aria-label="Note" placeholder="Note" />
-      <button type="submit" class="small">Grant</button>
+      <input name="note" maxlength="200" aria-label=${`Note for ${client}`} placeholder="Note" />
+      <button type="submit" class="small" aria-label=${`Grant ${client}`}>Grant</button>
     </form>
   `;
 }

@@ -48,6 +48,7 @@ function KeyRow({ key_ }) {
           ? html`<span class="flag">revoked</span>`
           : html`<${Careful}
               label="Revoke"
+              on=${key_.key}
               sure=${`Revoke ${key_.key}… of ${key_.client}? Whoever uses it is refused from now on.`}
               act=${() => revoke(key_.key)}
             />`}

@@ -84,13 +84,21 @@ function QueueRow({ row }) {
       <td>${job.client}</td>
       <td>${job.model}</td>
       <td class="number">${row.images_generated} of ${job.images}</td>
-      <td class="whole">${row.ending ? "ending" : html`<progress max="1" value=${row.progress} aria-label="Progress"></progress> ${percent(row.progress)}`}</td>
+      <td class="whole">${row.ending ? "ending" : html`<progress max="1" value=${row.progress} aria-label=${`Progress of ${job.display_name}`}></progress> ${percent(row.progress)}`}</td>
       <td class="whole">${age(job.created_at)} ago</td>
       <td class="actions">
         ${row.images_waiting > 0 &&
-        html`<button type="button" class="small" onClick=${() => order(`jobs/${job.public_id}/front`)}>To front</button>`}
+        html`<button
+          type="button"
+          class="small"
+          aria-label=${`To front: ${job.display_name}`}
+          onClick=${() => order(`jobs/${job.public_id}/front`)}
+        >
+          To front
+        </button>`}
         <${Careful}
           label="Cancel"
+          on=${job.display_name}
           sure=${`Cancel "${job.display_name}" of ${job.client}? ${number(job.credits_cost)} credits are given back.`}
           act=${() => order(`jobs/${job.public_id}/cancel`)}
         />
@@ -125,11 +133,23 @@ const ModelRow = ({ model }) => html`
     <td class="number">${model.bytes === null ? "" : size(model.bytes)}</td>
     <td class="actions">
       ${(model.state === "idle" || model.state === "failed") &&
-      html`<button type="button" class="small" onClick=${() => order(`models/${encodeURIComponent(model.name)}/load`)}>Load</button>`}
+      html`<${Order} name=${model.name} label="Load" />`}
       ${model.state === "loaded" &&
-      html`<button type="button" class="small" onClick=${() => order(`models/${encodeURIComponent(model.name)}/unload`)}>Unload</button>`}
+      html`<${Order} name=${model.name} label="Unload" />`}
     </td>
   </tr>
+`;
+
+/** @param {{name: string, label: "Load" | "Unload"}} props */
+const Order = ({ name, label }) => html`
+  <button
+    type="button"
+    class="small"
+    aria-label=${`${label} ${name}`}
+    onClick=${() => order(`models/${encodeURIComponent(name)}/${label.toLowerCase()}`)}
+  >
+    ${label}
+  </button>
 `;
 
 function DiskUse() {

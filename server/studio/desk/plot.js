@@ -22,7 +22,7 @@ export function Bars({ days, names, value, label }) {
   const lines = [0, top / 2, top].filter(Number.isInteger);
   const most = days[totals.indexOf(Math.max(...totals))];
   return html`
-    <figure class="plot">
+    <figure class="plot" tabindex="0">
       <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`${label} a day: at most ${number(Math.max(...totals))}, on ${most}`}>
         ${lines.map(
           (amount) => html`

@@ -9,11 +9,17 @@ import { html } from "../view.js";
 export function Table({ caption, columns, rows, empty, numbers = [] }) {
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
   return html`
-    <div class="table" role="region" aria-label=${caption} tabindex="0">
+    <div class="table" role="group" aria-label=${caption} tabindex="0">
       <table>
         <thead>
           <tr>
-            ${columns.map((name, index) => html`<th scope="col" class=${numbers.includes(index) ? "number" : ""}>${name}</th>`)}
+            ${columns.map(
+              (name, index) => html`
+                <th scope="col" class=${numbers.includes(index) ? "number" : ""}>
+                  ${name || html`<span class="unseen">Actions</span>`}
+                </th>
+              `,
+            )}
           </tr>
         </thead>
         <tbody>
@@ -25,9 +31,11 @@ export function Table({ caption, columns, rows, empty, numbers = [] }) {
 }
 
 /**
- * A button that asks once more before it acts.
- * @param {{label: string, sure: string, act: () => unknown, title?: string}} props
+ * A button that asks once more before it acts; `on` says on what, for those who do not see the row.
+ * @param {{label: string, on: string, sure: string, act: () => unknown, title?: string}} props
  */
-export const Careful = ({ label, sure, act, title }) => html`
-  <button type="button" class="small" title=${title} onClick=${() => confirm(sure) && act()}>${label}</button>
+export const Careful = ({ label, on, sure, act, title }) => html`
+  <button type="button" class="small" title=${title} aria-label=${`${label} ${on}`} onClick=${() => confirm(sure) && act()}>
+    ${label}
+  </button>
 `;

@@ -37,6 +37,7 @@ export function Actions({ entry, job }) {
   return html`
     <div class="actions">
       <button type="button" class="primary" disabled=${!job} onClick=${andClose(() => use({}))}>Use as it was</button>
+      <button type="button" disabled=${!job} title="Everything but the seed" onClick=${andClose(() => use({ seed: null }))}>Use with a new seed</button>
       <${Vary} entry=${entry} job=${job} />
       ${larger &&
       html`<button type="button" onClick=${andClose(() => use({ resolution: larger }))}>Make it larger, ${larger}</button>`}

@@ -8,7 +8,7 @@ import { explainReadiness } from "../words.js";
 import { Bar } from "./bar.js";
 import { Catalogue } from "./catalogue.js";
 import { Compare } from "./compare.js";
-import { Composer } from "./composer.js";
+import { Composer, isSheetOpen } from "./composer.js";
 import { Failures } from "./failures.js";
 import { InProgress } from "./in_progress.js";
 import { Toasts } from "./toasts.js";
@@ -16,7 +16,7 @@ import { Viewer } from "./viewer.js";
 import { Welcome } from "./welcome.js";
 
 const isDialogOpen = computed(
-  () => phase.value === "open" && Boolean(address.value.picture || address.value.compare.length),
+  () => phase.value === "open" && (isSheetOpen.value || Boolean(address.value.picture || address.value.compare.length)),
 );
 
 export const App = () => html`
@@ -45,11 +45,16 @@ function Notice() {
   const pause = usePause();
   const state = readiness.value;
   const waits = phase.value === "entering" ? "The studio opens by itself" : "This goes on by itself";
+  const isPausing = !silence.value && pause > 0;
   const text =
     silence.value ||
-    (pause > 0 && `There were too many requests with this key in the last minute. ${waits} in ${pause} s.`) ||
+    (isPausing && `There were too many requests with this key in the last minute. ${waits}`) ||
     (state ? explainReadiness(state) : "");
-  return html`<div class="notice" role="status" hidden=${!text}>${text}</div>`;
+  return html`
+    <div role="status">
+      ${text && html`<p class="notice">${text}${isPausing && html`<span aria-hidden="true"> in ${pause} s</span>.`}</p>`}
+    </div>
+  `;
 }
 
 /** Return the seconds for which the key's rate limit still holds requests back, as they pass. */

@@ -2,6 +2,7 @@
 
 import { filter, filters } from "../state/address.js";
 import { credits, isTest, leave, phase, readiness } from "../state/session.js";
+import { TILE_SIZES, chooseTileSize, tileSize } from "../state/tile_size.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { Account } from "./account.js";
 import { openComposer } from "./composer.js";
@@ -129,6 +130,7 @@ const KEYS = [
   ["X", "select; with Shift a range"],
   ["F", "favourite"],
   ["Delete", "delete"],
+  ["Ctrl Z", "take back a deletion"],
   ["Esc", "close"],
 ];
 
@@ -140,6 +142,17 @@ const MenuPanel = () => html`
         ([value, label]) => html`
           <label>
             <input type="radio" name="theme" checked=${theme.value === value} onChange=${() => chooseTheme(value)} />
+            <span>${label}</span>
+          </label>
+        `,
+      )}
+    </fieldset>
+    <fieldset class="segments">
+      <legend>Pictures</legend>
+      ${TILE_SIZES.map(
+        ([value, label]) => html`
+          <label>
+            <input type="radio" name="tile-size" checked=${tileSize.value === value} onChange=${() => chooseTileSize(value)} />
             <span>${label}</span>
           </label>
         `,

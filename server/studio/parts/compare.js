@@ -3,16 +3,28 @@
 import { address, closePicture, openPicture } from "../state/address.js";
 import { entryWith, find } from "../state/catalogue.js";
 import { favour } from "../state/selection.js";
-import { html, useEffect, useRef, useState } from "../view.js";
+import { html, signal, useEffect, useRef, useState } from "../view.js";
 import { explain } from "../words.js";
 import { Swatches } from "./facts.js";
 import { Icon } from "./icon.js";
+import { Overlay } from "./overlay.js";
 import { Picture } from "./picture.js";
 import { Zooms, sizeOf, zoom } from "./stage.js";
 import { labelOf } from "./tile.js";
 import { Toasts } from "./toasts.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
+
+/** @typedef {"beside" | "over"} Way */
+
+/** @type {[Way, string][]} */
+const WAYS = [
+  ["beside", "Side by side"],
+  ["over", "One over the other"],
+];
+
+/** It stays as it is until the page is left. @type {import("../vendor/signals.js").Signal<Way>} */
+const way = signal("beside");
 
 export function Compare() {
   const { compare } = address.value;
@@ -39,17 +51,33 @@ function Dialog({ ids }) {
     <dialog class="compare" tabindex="-1" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
       <div class="heading">
         <h2 id="compare-title">Compare</h2>
-        <${Zooms} />
+        <${Ways} />
+        ${way.value === "beside" && html`<${Zooms} />`}
         <button type="button" class="quiet square" aria-label="Close" title="Close (Esc)" onClick=${closePicture}>
           <${Icon} name="close" />
         </button>
       </div>
       ${problem && html`<p class="problem">${problem}</p>`}
-      ${one && other && html`<${Pair} one=${one} other=${other} /><${Differences} one=${one} other=${other} />`}
+      ${one && other && html`<${way.value === "over" ? Overlay : Pair} one=${one} other=${other} />`}
+      ${one && other && html`<${Differences} one=${one} other=${other} />`}
       <${Toasts} />
     </dialog>
   `;
 }
+
+const Ways = () => html`
+  <fieldset class="segments">
+    <legend class="unseen">How to compare</legend>
+    ${WAYS.map(
+      ([value, label]) => html`
+        <label>
+          <input type="radio" name="way-to-compare" checked=${way.value === value} onChange=${() => (way.value = value)} />
+          <span>${label}</span>
+        </label>
+      `,
+    )}
+  </fieldset>
+`;
 
 /** @param {{one: Entry, other: Entry}} props */
 function Pair({ one, other }) {

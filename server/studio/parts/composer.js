@@ -4,13 +4,14 @@ import { draft, change } from "../state/draft.js";
 import { isEnabled } from "../state/estimate.js";
 import { sendDraft } from "../state/order.js";
 import { clearAll, problems, showError } from "../state/problems.js";
-import { html, signal, useEffect, useRef } from "../view.js";
+import { computed, html, signal, useEffect, useRef } from "../view.js";
 import { Colors } from "./colors.js";
 import { Icon } from "./icon.js";
 import { MoreOptions } from "./more_options.js";
 import { OrderButton } from "./order_button.js";
 import { Own, Scene } from "./subject.js";
 import { Looks } from "./looks.js";
+import { Toasts } from "./toasts.js";
 
 const narrow = matchMedia("(max-width: 1000px)");
 const isNarrow = signal(narrow.matches);
@@ -18,6 +19,8 @@ narrow.addEventListener("change", () => void (isNarrow.value = narrow.matches));
 
 /** Whether the sheet is open; without one the form is always there. */
 const isOpen = signal(false);
+
+export const isSheetOpen = computed(() => isNarrow.value && isOpen.value);
 
 /** Bring the form into sight; beside the pictures with its first field under the cursor. */
 export function openComposer() {
@@ -41,7 +44,7 @@ function Sheet() {
   const close = () => void (isOpen.value = false);
   return html`
     <dialog class="composer sheet" aria-labelledby="composer-title" ref=${dialog} onClose=${close}>
-      ${open && html`<${Form} onSent=${close} onClose=${close} />`}
+      ${open && html`<${Form} onSent=${close} onClose=${close} /><${Toasts} />`}
     </dialog>
   `;
 }

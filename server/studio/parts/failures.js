@@ -47,7 +47,7 @@ function Row({ failure: { id, request, why, at } }) {
       <span class="name" title=${name}>${name}</span>
       <span class="why">${why}</span>
       <time dateTime=${at}>${new Date(at).toLocaleTimeString([], { timeStyle: "short" })}</time>
-      <button type="button" class="small" aria-label=${`Use the settings of ${name}`} onClick=${onUse}>Use settings</button>
+      <button type="button" class="small" aria-label=${`Use settings of ${name}`} onClick=${onUse}>Use settings</button>
       <button type="button" class="quiet square" aria-label=${`Dismiss ${name}`} onClick=${() => dismiss([id])}>
         <${Icon} name="close" />
       </button>

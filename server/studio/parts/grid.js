@@ -2,6 +2,7 @@
 
 import { rowOf, rowsBetween, rowsOf, shownRatio, wholeHeight } from "../logic/rows.js";
 import { entries, readMore, total } from "../state/catalogue.js";
+import { tileSize } from "../state/tile_size.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../view.js";
 import { Tile } from "./tile.js";
 import { useWindow } from "./window.js";
@@ -19,13 +20,17 @@ const BEYOND = 0.75;
 /** Windows below the one in sight that are read ahead. */
 const AHEAD = 2;
 
+/** Times the usual height of a row. */
+const TIMES = { small: 0.65, medium: 1, large: 1.6 };
+
 /**
  * @param {number} width
+ * @param {import("../state/tile_size.js").TileSize} size
  * @returns {Room}
  */
-const roomOf = (width) => ({
+const roomOf = (width, size) => ({
   width,
-  target: width < 500 ? 200 : width < 900 ? 190 : 230,
+  target: TIMES[size] * (width < 500 ? 200 : width < 900 ? 190 : 230),
   gap: width < 500 ? 10 : 16,
   caption: CAPTION,
 });
@@ -35,7 +40,8 @@ export function Grid() {
   const { width, from, to } = useWindow(list);
   const [active, activate] = useState(0);
   const shown = entries.value;
-  const room = useMemo(() => roomOf(width), [width]);
+  const size = tileSize.value;
+  const room = useMemo(() => roomOf(width, size), [width, size]);
   const rows = useMemo(
     () => (width ? rowsOf(shown.map((entry) => entry.width / entry.height), room) : []),
     [shown, room],

@@ -2,7 +2,7 @@
 
 import * as calls from "../api/calls.js";
 import { replace } from "../state/catalogue.js";
-import { tell } from "../state/toasts.js";
+import { announce, tell } from "../state/toasts.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { explain } from "../words.js";
 import { markOf } from "./tile.js";
@@ -22,7 +22,12 @@ export function Name({ entry }) {
     const wanted = input.current?.value.trim() ?? "";
     write(false);
     if (!wanted || wanted === name) return;
-    await calls.changeEntry(entry, { display_name: wanted }).then(replace, (error) => tell(explain(error), { wrong: true }));
+    try {
+      replace(await calls.changeEntry(entry, { display_name: wanted }));
+      announce(`Renamed to ${wanted}`);
+    } catch (error) {
+      tell(explain(error), { wrong: true });
+    }
   };
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {

@@ -27,7 +27,7 @@ export function Picture({ entry, size, alt = "", lazy = false, style }) {
       height=${entry.height}
       decoding="async"
       loading=${lazy ? "lazy" : "eager"}
-      draggable=${false}
+      draggable=${size === "whole"}
       style=${style}
       onError=${onError}
     />

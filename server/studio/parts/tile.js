@@ -2,7 +2,7 @@
 
 import { openPicture } from "../state/address.js";
 import { unseen } from "../state/catalogue.js";
-import { favour, isSelecting, remove, selected, toggle } from "../state/selection.js";
+import { favour, favourByKey, isSelecting, remove, selected, toggle } from "../state/selection.js";
 import { html } from "../view.js";
 import { numberText, placeOf } from "../words.js";
 import { Icon } from "./icon.js";
@@ -56,7 +56,7 @@ export function Tile({ entry, left, top, width, height, index, count, isActive }
   const onKeyDown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key.toLowerCase() === "x") toggle(id, event.shiftKey);
-    else if (event.key.toLowerCase() === "f") void favour([entry], !entry.favourite);
+    else if (event.key.toLowerCase() === "f") favourByKey(entry);
     else if (event.key === "Delete") remove([entry]);
     else return;
     event.preventDefault();

@@ -4,7 +4,8 @@ import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
 import { address, closePicture, openPicture } from "../state/address.js";
 import { entries, entryWith, find, readMore, see, total } from "../state/catalogue.js";
-import { favour } from "../state/selection.js";
+import { favourByKey } from "../state/selection.js";
+import { announce } from "../state/toasts.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { explain } from "../words.js";
 import { Actions } from "./actions.js";
@@ -12,6 +13,7 @@ import { Facts } from "./facts.js";
 import { Icon } from "./icon.js";
 import { Name } from "./name.js";
 import { Stage } from "./stage.js";
+import { labelOf } from "./tile.js";
 import { Toasts } from "./toasts.js";
 
 /**
@@ -46,7 +48,7 @@ function Dialog({ id }) {
     if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "ArrowLeft") void turn(id, -1);
     if (event.key === "ArrowRight") void turn(id, 1);
-    if (event.key.toLowerCase() === "f" && entry) void favour([entry], !entry.favourite);
+    if (event.key.toLowerCase() === "f" && entry) favourByKey(entry);
   };
   return html`
     <dialog class="viewer" tabindex="-1" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
@@ -130,8 +132,13 @@ async function turn(id, by) {
     if (entries.value.length === before) return;
   }
   const next = entries.value[index + by];
-  if (next && address.value.picture === id) openPicture(next.public_id);
+  if (!next || address.value.picture !== id) return;
+  openPicture(next.public_id);
+  announce(`${labelOf(next)}, ${placeText(index + by)}`);
 }
+
+/** @param {number} index */
+const placeText = (index) => `${(index + 1).toLocaleString()} of ${total.value.toLocaleString()}`;
 
 /** @param {{id: string}} props */
 function Turns({ id }) {
@@ -149,7 +156,7 @@ function Turns({ id }) {
       >
         <${Icon} name="previous" />
       </button>
-      <span>${(index + 1).toLocaleString()} of ${total.value.toLocaleString()}</span>
+      <span>${placeText(index)}</span>
       <button
         type="button"
         class="square"

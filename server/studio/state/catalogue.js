@@ -2,10 +2,11 @@
 
 import * as calls from "../api/calls.js";
 import { batch, computed, effect, signal } from "../view.js";
-import { explain } from "../words.js";
+import { explain, plural } from "../words.js";
 import { address, between } from "./address.js";
 import { phase } from "./session.js";
 import { Source } from "./source.js";
+import { announce } from "./toasts.js";
 
 /**
  * @typedef {import("../api/types.js").Entry} Entry
@@ -72,7 +73,10 @@ function reload(wanted) {
     if (sources !== fresh) return;
     known = new Set();
     const first = await next(fresh);
-    if (sources === fresh) show(first, []);
+    if (sources !== fresh) return;
+    const isOther = isRead.value;
+    show(first, []);
+    if (isOther) announce(`${plural(total.value, "picture")} shown`);
   });
 }
 

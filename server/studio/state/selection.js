@@ -4,7 +4,7 @@ import * as calls from "../api/calls.js";
 import { computed, signal } from "../view.js";
 import { explain, placeOf, plural } from "../words.js";
 import { drop, entries, putBack, replace, settle } from "./catalogue.js";
-import { tell } from "./toasts.js";
+import { announce, tell } from "./toasts.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
 
@@ -33,7 +33,7 @@ export function toggle(id, range) {
   if (range && from >= 0) ids.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((one) => next.add(one));
   else if (!next.delete(id)) next.add(id);
   anchor = id;
-  selected.value = next;
+  select(next);
 }
 
 /** What was ordered together with what is selected, and is not. */
@@ -44,11 +44,17 @@ export const ordered = computed(() => {
 });
 
 export function selectOrdered() {
-  selected.value = new Set([...selected.value, ...ordered.value.map((entry) => entry.public_id)]);
+  select(new Set([...selected.value, ...ordered.value.map((entry) => entry.public_id)]));
 }
 
 export function selectAll() {
-  selected.value = new Set(entries.value.map((entry) => entry.public_id));
+  select(new Set(entries.value.map((entry) => entry.public_id)));
+}
+
+/** @param {ReadonlySet<string>} ids */
+function select(ids) {
+  selected.value = ids;
+  announce(`${plural(ids.size, "picture")} selected`);
 }
 
 /** Begin to select: where no pointer hovers, pictures show no box to tick before. */
@@ -107,6 +113,15 @@ export async function move(moved, status) {
 export async function favour(changed, favourite) {
   changed.forEach((entry) => replace({ ...entry, favourite }));
   (await forAll(changed, "changed", (entry) => calls.changeEntry(entry, { favourite }))).forEach(replace);
+}
+
+/**
+ * Make an entry a favourite or no longer, by a key: no button tells that it is pressed.
+ * @param {Entry} entry
+ */
+export function favourByKey(entry) {
+  void favour([entry], !entry.favourite);
+  announce(entry.favourite ? "No longer a favourite" : "Favourite");
 }
 
 /**

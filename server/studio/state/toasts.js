@@ -4,12 +4,16 @@ import { signal } from "../view.js";
 
 /** @typedef {{id: number, text: string, wrong: boolean, undo: (() => void) | null}} Toast */
 
+/** @typedef {{id: number, text: string}} News */
+
 const SHOWN_MS = 8000;
+/** Milliseconds for which a text stays where a screen reader finds it. */
+const NEWS_MS = 5000;
 
 /** @type {import("../vendor/signals.js").Signal<Toast[]>} */
 export const toasts = signal([]);
-/** What a screen reader is told and nobody sees. */
-export const news = signal("");
+/** What a screen reader is told and nobody sees, oldest first. @type {import("../vendor/signals.js").Signal<News[]>} */
+export const news = signal([]);
 
 /** @type {Map<number, {timer: number, done: () => void}>} */
 const running = new Map();
@@ -26,12 +30,39 @@ export function tell(text, { wrong = false, undo = null, done = () => {} } = {})
   const toast = { id, text, wrong, undo: undo && (() => void (close(id), undo())) };
   toasts.value = [...toasts.value, toast];
   running.set(id, { timer: setTimeout(() => finish(id), SHOWN_MS), done });
-  return id;
+  announce(undo ? `${text}. Control Z takes it back.` : text);
 }
 
 /** @param {string} text */
 export function announce(text) {
-  news.value = text;
+  const item = { id: ++last, text };
+  news.value = [...news.value, item];
+  setTimeout(() => void (news.value = news.value.filter((other) => other !== item)), NEWS_MS);
+}
+
+/**
+ * Keep a message while somebody is at it.
+ * @param {number} id
+ */
+export const hold = (id) => clearTimeout(running.get(id)?.timer);
+
+/**
+ * Let a message that was held go after its time.
+ * @param {number} id
+ */
+export function release(id) {
+  const held = running.get(id);
+  if (!held) return;
+  clearTimeout(held.timer);
+  held.timer = setTimeout(() => finish(id), SHOWN_MS);
+}
+
+/** Take back the last thing that can be; return whether there is one. */
+export function undoLast() {
+  const undo = toasts.value.filter((toast) => toast.undo).at(-1)?.undo;
+  if (!undo) return false;
+  undo();
+  return true;
 }
 
 /**
@@ -57,3 +88,9 @@ export function finishAll() {
 }
 
 addEventListener("pagehide", finishAll);
+
+addEventListener("keydown", (event) => {
+  const isWriting = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement;
+  if (event.key !== "z" || event.shiftKey || !(event.ctrlKey || event.metaKey) || isWriting) return;
+  if (undoLast()) event.preventDefault();
+});

@@ -63,7 +63,7 @@ def sd3_pipeline() -> Any:
 
 
 def sana_pipeline() -> Any:
-    """Return a SanaPipeline: linear attention, prompts of fixed length, and a size that is rounded and resized."""
+    """Return a SanaPipeline: linear attention, prompts of fixed length, and a size that the call would round and stretch."""
     torch.manual_seed(12)
     return SanaPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),

@@ -1,0 +1,189 @@
+"""The second pass: a finished picture, enlarged, gets the details of its new size.
+
+The pipeline's own call begins late, from the enlarged picture and some noise: of the whole picture, or of overlapping tiles
+if the card asks for them. All tiles take a step together. Then their latents are mixed where they overlap (Bar-Tal et al.
+2023, MultiDiffusion, arXiv:2302.08113), so that neighbours grow into one picture and no edge is left.
+
+The picture is enlarged, and not its latents: those would have to be made anew to more than half before edges are sharp again.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from greenlet import GreenletExit, greenlet
+from PIL import Image
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from pipelines.denoising.batch import Denoised, Stepped, Watch
+from pipelines.denoising.call import CallSettings, Pictures, run_call
+from pipelines.denoising.coroutine import pause
+from pipelines.denoising.forecast import forecast
+from pipelines.denoising.late_start import LateStart, draws_noise
+from pipelines.denoising.latent_grid import LatentGrid
+from pipelines.denoising.tiles import Tiles
+from pipelines.protocol import Item
+from pipelines.worker.loader import LoadedModel
+
+#: The second pass keeps the colours of areas of the first one's picture that are this many pixels wide.
+_COLOUR_AREA = 32
+
+
+class _StepEnd(msgspec.Struct, frozen=True):
+    """A tile's call, or that of several tiles, ended a step."""
+
+    scheduler: Any
+    call: int
+    #: As the pipeline keeps them; what is written into them is what it goes on with.
+    latents: torch.Tensor
+
+
+def enlarge(
+    model: LoadedModel,
+    settings: CallSettings,
+    first: Denoised,
+    *,
+    pipeline_of: Callable[[], Any],
+    at_once: int,
+    watch: Watch,
+) -> Denoised:
+    """Return an image at the size of `settings`, which have a second pass, from what the first one made of it.
+
+    It must run in a coroutine of a batch. `pipeline_of` returns a pipeline with a scheduler of its own; each of its calls
+    takes `at_once` tiles, if there are as many. What these pause for is handed to the batch, as a list with an entry for each
+    call; it resumes this coroutine with a list of answers. `watch` is told of each step before the next one begins. Raises
+    what the pipeline raises.
+    """
+    item, second, latents = first.item, settings.second, first.latents
+    if second is None or latents is None:
+        raise ValueError("there is no second pass, or the first one told of no step")
+    if first.blacked_out:
+        return msgspec.structs.replace(first, image=torch.zeros(3, settings.height, settings.width), latents=None)
+    last_step = started = time.perf_counter()
+    height, width = first.image.shape[-2:]
+    grid = LatentGrid.of(model.pipeline, latents, width, height)
+    rows, columns = settings.height // grid.cell, settings.width // grid.cell
+    largest = max(rows, columns) if second.tile is None else max(1, second.tile // grid.cell)
+    tiles = Tiles(rows, columns, largest, max(1, model.card.limits.multiple_of // grid.cell))
+    enlarged = _resized(first.image, settings)
+    parts = [grid.encoded(model.pipeline, tile[None]) for tile in tiles.cut(enlarged, grid.cell)]
+    whole = tiles.joined(parts)
+    # The first pass drew from the seed itself.
+    random = torch.Generator("cpu").manual_seed(-1 - item.seed)
+    noise = torch.randn(whole.shape, generator=random).to(whole.device)
+    # What each tile's call draws besides must not repeat from tile to tile.
+    seeds = torch.randint(2**53, (len(tiles),), generator=random).tolist()
+
+    size = CallSettings(tiles.columns * grid.cell, tiles.rows * grid.cell, second.schedule, settings.guidance)
+    clean, noises = tiles.cut(whole), tiles.cut(noise)
+    at_once = min(at_once, len(tiles))
+    calls = []
+    for begin in range(0, len(tiles), at_once):
+        # The last call is padded with repetitions of the last tile.
+        chosen = [min(index, len(tiles) - 1) for index in range(begin, begin + at_once)]
+        start = LateStart(
+            grid.as_given(torch.cat([clean[index] for index in chosen])),
+            grid.as_given(torch.cat([noises[index] for index in chosen])),
+            second.steps,
+        )
+        items = [msgspec.structs.replace(item, seed=seeds[index]) for index in chosen]
+        calls.append(greenlet(partial(_run_tiles, pipeline_of, model, size, items, start)))
+
+    step, finite = 0, True
+    answers: list[Any] = [None] * len(calls)
+    try:
+        while True:
+            # Started and resumed here alone; see coroutine.py.
+            told = []
+            for call, answer in zip(calls, answers, strict=True):
+                told.append(call.switch(answer))
+            if calls[0].dead:
+                break
+            if not isinstance(told[0], _StepEnd):
+                answers = pause(told)
+                continue
+            step += 1
+            before, whole = whole, _mix(grid, tiles, told, sharp=step < second.steps and draws_noise(told[0].scheduler))
+            if step == second.steps:
+                # This waits for the device, so that the time is true.
+                finite = bool(torch.isfinite(whole).all())
+            last_step = time.perf_counter()
+            own = partial(_forecast, grid, told[0], before if step > 1 else None, whole)
+            watch(Stepped(item, settings.steps + step, own))
+            answers = [None] * len(calls)
+    finally:
+        for call in calls:
+            if not call.dead:
+                call.throw(GreenletExit)
+    pictures = [picture for made in told for picture in made.images.float().cpu()][: len(tiles)]
+    denoising, decoding = last_step - started, time.perf_counter() - last_step
+    return Denoised(
+        item,
+        _with_colors(tiles.joined(pictures, grid.cell), enlarged, _COLOUR_AREA * second.factor),
+        first.finite and finite,
+        None,
+        {
+            "denoising_s": round(first.timings["denoising_s"] + denoising, 4),
+            "decoding_s": round(first.timings["decoding_s"] + decoding, 4),
+        },
+        any(flag for made in told for flag in made.blacked_out),
+    )
+
+
+def _run_tiles(
+    pipeline_of: Callable[[], Any],
+    model: LoadedModel,
+    settings: CallSettings,
+    items: list[Item],
+    start: LateStart,
+    _: None,
+) -> Pictures:
+    """Run the pipeline's call for some tiles, in its coroutine."""
+    pipeline = pipeline_of()
+
+    def after_call(call: int, step: int | None, latents: torch.Tensor) -> None:
+        if step is not None:
+            pause(_StepEnd(pipeline.scheduler, call, latents))
+
+    return run_call(pipeline, model, settings, items, after_call, start)
+
+
+def _mix(grid: LatentGrid, tiles: Tiles, ends: list[_StepEnd], *, sharp: bool) -> torch.Tensor:
+    """Mix the tiles' latents where they overlap, give each call its own part, and return the whole."""
+    parts = [part for end in ends for part in grid.spread(end.latents, tiles.rows, tiles.columns).split(1)]
+    whole = tiles.joined(parts[: len(tiles)], sharp=sharp)
+    own = tiles.cut(whole)
+    own += [own[-1]] * (len(parts) - len(own))
+    at_once = len(parts) // len(ends)
+    for index, end in enumerate(ends):
+        end.latents.copy_(grid.as_kept(torch.cat(own[index * at_once : (index + 1) * at_once])))
+    return whole
+
+
+def _forecast(grid: LatentGrid, end: _StepEnd, before: torch.Tensor | None, after: torch.Tensor) -> torch.Tensor | None:
+    latents = forecast(end.scheduler, end.call, before, after)
+    return None if latents is None else grid.as_kept(latents)
+
+
+def _resized(image: torch.Tensor, settings: CallSettings) -> torch.Tensor:
+    """Return a picture, (3, height, width), at the size of `settings`, by Lanczos' filter; on the CPU, as all are."""
+    size = (settings.width, settings.height)
+    channels = [
+        Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS) for channel in image.nan_to_num().numpy()
+    ]
+    return torch.from_numpy(np.stack([np.asarray(channel) for channel in channels])).clamp(0, 1)
+
+
+def _with_colors(picture: torch.Tensor, colored: torch.Tensor, area: int) -> torch.Tensor:
+    """Return a picture with the colours of another one, both (3, height, width), wherever these change slowly.
+
+    A little of the colours is lost in each pass through the VAE, and each tile drifts in a way of its own.
+    """
+    cells = (math.ceil(picture.shape[1] / area), math.ceil(picture.shape[2] / area))
+    missing = adaptive_avg_pool2d(colored - picture, cells)
+    return picture + interpolate(missing[None], picture.shape[1:], mode="bicubic", align_corners=False)[0]

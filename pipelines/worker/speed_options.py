@@ -1,0 +1,56 @@
+"""The options of a card that make a denoiser faster. https://huggingface.co/docs/diffusers/optimization/fp16"""
+
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import attention_backend, dispatch_attention_fn
+
+from pipelines.model_card import ModelCard
+from pipelines.worker.memory_options import OptionRefused, denoiser_of
+
+
+def speed_up(card: ModelCard, pipeline: Any) -> None:
+    """Lay out the denoiser's weights, choose its attention and have its blocks compiled, as the card says.
+
+    Raises OptionRefused.
+    """
+    weights = card.weights
+    if weights.channels_last:
+        denoiser_of(pipeline).to(memory_format=torch.channels_last)
+    if weights.attention is not None:
+        _choose_attention(denoiser_of(pipeline), weights.attention)
+    if weights.compile:
+        # More compilations than this and torch would go on without, which changes bits; with this it says so.
+        torch._dynamo.config.recompile_limit = 128
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
+        # The same sizes must give the same bits, whatever came before and however long it took.
+        denoiser_of(pipeline).compile_repeated_blocks(dynamic=False, options={"deterministic": True})
+
+
+def _choose_attention(denoiser: Any, backend: str) -> None:
+    try:
+        # diffusers makes the one that it sets the default of all other models too; this undoes that.
+        with attention_backend("native"):
+            denoiser.set_attention_backend(backend)
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise OptionRefused(f"attention = {backend!r}: {error}; choose another") from error
+    processors = [getattr(layer, "processor", None) for layer in denoiser.modules()]
+    if all(getattr(processor, "_attention_backend", None) is None for processor in processors):
+        raise OptionRefused(
+            f"attention = {backend!r}: {type(denoiser).__name__} computes attention in its own way; remove the key"
+        )
+
+
+def try_attention(card: ModelCard, device: torch.device) -> None:
+    """Raise OptionRefused if the card's attention does not work on the device."""
+    backend = card.weights.attention
+    if backend is None:
+        return
+    tokens = torch.zeros(1, 128, 2, 64, dtype=getattr(torch, card.weights.dtype), device=device)
+    try:
+        with torch.inference_mode():
+            dispatch_attention_fn(tokens, tokens, tokens, backend=backend)
+    except Exception as error:
+        raise OptionRefused(
+            f"attention = {backend!r}: {device} cannot compute it in {card.weights.dtype} ({error}); choose another"
+        ) from error

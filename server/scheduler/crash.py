@@ -1,0 +1,77 @@
+"""The end of a GPU process that nobody asked for: what it means for the images in it, and when the next process starts."""
+
+import signal
+from collections.abc import Iterable
+
+import msgspec
+
+from pipelines.failure_reason import FailureReason
+from server.scheduler.batching import SlotGroups, suspects
+from server.scheduler.bounds import Bounds
+from server.scheduler.recovery import Happened
+from server.scheduler.watchdog import Verdict
+
+
+class Crash(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of such an end."""
+
+    #: CRASHED, KILLED or DEVICE_LOST.
+    happened: Happened
+    reason: FailureReason
+    message: str
+    #: The images that were in the process, in the order in which they were sent.
+    image_ids: tuple[str, ...]
+    #: Those of them that may have caused the end.
+    suspects: frozenset[str]
+    #: The model whose load ended the process; None if no load did.
+    loading: str | None = None
+
+
+def crash_of_process(
+    status: int, verdict: Verdict | None, groups: SlotGroups, loading: str | None, in_flight: Iterable[str]
+) -> Crash:
+    """Return what the end of a process means, by its exit status and by what was in it until then.
+
+    `verdict` is why the watchdog ended it; None if it ended by itself.
+    """
+    happened = Happened.KILLED
+    if verdict is None:
+        ending = f"the GPU process ended with {_ending(status)}"
+        verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
+    images = tuple(in_flight)
+    return Crash(
+        happened=happened,
+        reason=verdict.reason,
+        message=verdict.message[0].upper() + verdict.message[1:],
+        image_ids=images,
+        suspects=frozenset({verdict.image_id} if verdict.image_id else suspects(groups, loading, images)),
+        # An image that is not written in time is to blame by itself, whatever is loaded beside it.
+        loading=None if verdict.image_id else loading,
+    )
+
+
+def crash_of_box(message: str, in_flight: Iterable[str]) -> Crash:
+    """Return what becomes of the images in a process whose box is gone: none of them is to blame."""
+    return Crash(
+        happened=Happened.DEVICE_LOST,
+        reason=FailureReason.WORKER_CRASHED,
+        message=message,
+        image_ids=tuple(in_flight),
+        suspects=frozenset(),
+    )
+
+
+def restart_pause(crashes: int, bounds: Bounds) -> float:
+    """Return the seconds until the next start after so many crashes in a row: none at first, then doubled each time."""
+    if crashes <= 1:
+        return 0.0
+    # The exponent is bounded, since a process may fail to start for days.
+    return min(bounds.restart_s * 2.0 ** min(crashes - 2, 32), bounds.restart_most_s)
+
+
+def _ending(status: int) -> str:
+    """Return a process's exit status for people. A negative one is the signal that ended it."""
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"status {status}"
+    except ValueError:
+        return f"signal {-status}"

@@ -1,0 +1,247 @@
+"""Images above their model's own size: the second pass, of every family that can have one."""
+
+import copy
+import importlib.util
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    UniPCMultistepScheduler,
+)
+
+from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
+from pipelines.denoising.call import CallSettings, run_call
+from pipelines.denoising.families import family_of
+from pipelines.denoising.joining import Findings
+from pipelines.denoising.late_start import LateStart, draws_noise
+from pipelines.denoising.latent_grid import LatentGrid
+from pipelines.denoising.slots import Slots
+from pipelines.denoising.tiles import Tiles
+from pipelines.denoising.whole_batch import WholeBatch
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Item
+from pipelines.upscale import UPSCALING_PIPELINES, SecondPass
+from pipelines.worker.loader import LoadedModel
+from pipelines.worker.loras import Loras
+from tests.support import tiny
+from tests.support.model_matrix import ROWS, Row
+
+STEPS = 4
+WIDTH, HEIGHT = 64, 96
+ITEM = Item("image", 7, "marble warm", " ", "-")
+SECOND = SecondPass(2, 0.5, 2)
+#: Two tiles across and three down.
+TILED = msgspec.structs.replace(SECOND, tile=96)
+
+
+def model_of(row: Row, scheduler: Any = None) -> LoadedModel:
+    pipeline = getattr(tiny, row.tiny)()
+    pipeline.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    settings = {name: value for name, value in row.card.items() if not name.startswith("scheduler")}
+    card = ModelCard.from_flat(
+        name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, multiple_of=row.tiny_multiple, **settings
+    )
+    return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None))
+
+
+@pytest.fixture(scope="module", params=list({row.tiny: row for row in ROWS}.values()), ids=lambda row: row.id)
+def row(request: pytest.FixtureRequest) -> Row:
+    found: Row = request.param
+    if found.pipeline not in UPSCALING_PIPELINES:
+        pytest.skip(f"{found.pipeline} has no second pass")
+    if found.tiny == "qwen_image21_pipeline" and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("its processor of texts and pictures needs torchvision")
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(row: Row) -> LoadedModel:
+    return model_of(row)
+
+
+def settings_of(model: LoadedModel, second: SecondPass | None = None) -> CallSettings:
+    factor = second.factor if second is not None else 1
+    return CallSettings(WIDTH * factor, HEIGHT * factor, STEPS, model.card.sampling.guidance, second)
+
+
+def own_scheduler(model: LoadedModel) -> Any:
+    pipeline = copy.copy(model.pipeline)
+    vars(pipeline)["scheduler"] = copy.deepcopy(pipeline.scheduler)
+    return pipeline
+
+
+def ends_where_the_whole_call_ends(model: LoadedModel) -> None:
+    """A call that begins with the latents after step 2, and no more noise, is the end of the call that came to them."""
+    reached: list[torch.Tensor] = []
+    shares: list[float] = []
+    pipeline = own_scheduler(model)
+
+    def keep(call: int, _: int | None, latents: torch.Tensor) -> None:
+        reached.append(latents.clone())
+        scheduler = pipeline.scheduler
+        if call + 1 < len(scheduler.timesteps):
+            one, moment = torch.ones(1, 1), scheduler.timesteps[call + 1 : call + 2]
+            if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+                shares.append(float(scheduler.scale_noise(one, moment, 0 * one)))
+            else:
+                shares.append(float(scheduler.add_noise(one, 0 * one, moment)))
+
+    settings = settings_of(model)
+    with torch.inference_mode():
+        run_call(pipeline, model, settings, [ITEM], keep)
+        whole, shares_before = list(reached), list(shares)
+        grid = LatentGrid.of(model.pipeline, whole[1], WIDTH, HEIGHT)
+        spread = grid.spread(whole[1], HEIGHT // grid.cell, WIDTH // grid.cell)
+        start = LateStart(grid.as_given(spread / shares_before[1]), grid.as_given(0 * spread), STEPS - 2)
+        reached.clear()
+        pipeline = own_scheduler(model)
+        run_call(pipeline, model, settings, [ITEM], keep, start)
+    assert len(reached) == STEPS - 2
+    torch.testing.assert_close(reached[-1], whole[-1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_late_start_ends_where_the_whole_call_ends(row: Row, model: LoadedModel) -> None:
+    if isinstance(model.pipeline.scheduler, DPMSolverMultistepScheduler):
+        # Its steps go by those before them too, which a late start does not have.
+        model = model_of(row, DDIMScheduler)
+    ends_where_the_whole_call_ends(model)
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerDiscreteScheduler])
+def test_a_late_start_of_another_scheduler(scheduler: Any) -> None:
+    row = next(row for row in ROWS if row.tiny == "sdxl_pipeline")
+    ends_where_the_whole_call_ends(model_of(row, scheduler))
+
+
+def test_what_is_encoded_is_what_the_pipeline_would_decode(model: LoadedModel) -> None:
+    """The way from the VAE's latents to the denoiser's undoes what the pipeline does before it decodes."""
+    last: list[torch.Tensor] = []
+    decoded: list[torch.Tensor] = []
+    pipeline = own_scheduler(model)
+
+    class Listening:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model.pipeline.vae, name)
+
+        def decode(self, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
+            decoded.append(latents)
+            return model.pipeline.vae.decode(latents, *arguments, **keywords)
+
+    vars(pipeline)["vae"] = Listening()
+    with torch.inference_mode():
+        run_call(pipeline, model, settings_of(model), [ITEM], lambda call, step, latents: last.append(latents))
+        own = decoded[0][:, :, 0] if decoded[0].ndim == 5 else decoded[0]
+        grid = LatentGrid.of(model.pipeline, last[-1], WIDTH, HEIGHT)
+        again = grid.scaled(model.pipeline.vae, own, WIDTH)
+    torch.testing.assert_close(again, grid.spread(last[-1], HEIGHT // grid.cell, WIDTH // grid.cell).float())
+    assert torch.equal(grid.as_kept(grid.spread(last[-1], HEIGHT // grid.cell, WIDTH // grid.cell)), last[-1])
+
+
+@pytest.mark.parametrize(("rows", "columns", "largest", "multiple", "scale"), [(48, 32, 20, 2, 1), (12, 8, 8, 1, 4)])
+def test_tiles_cover_a_picture_and_mix_to_it(rows: int, columns: int, largest: int, multiple: int, scale: int) -> None:
+    tiles = Tiles(rows, columns, largest, multiple)
+    assert tiles.rows <= largest >= tiles.columns
+    assert tiles.rows % multiple == tiles.columns % multiple == 0
+    whole = torch.rand(3, rows * scale, columns * scale)
+    for sharp in (False, True):
+        torch.testing.assert_close(tiles.joined(tiles.cut(whole, scale), scale, sharp=sharp), whole)
+    # Between a black and a white tile there is no step that could be seen.
+    parts = [torch.full_like(part, index % 2) for index, part in enumerate(tiles.cut(whole, scale))]
+    assert float(tiles.joined(parts, scale).diff(dim=2).abs().max()) <= 1 / 3
+
+
+class Run:
+    """A batch of two places, and what comes of it."""
+
+    def __init__(self, model: LoadedModel, second: SecondPass, *seeds: int) -> None:
+        self.images: dict[int, torch.Tensor] = {}
+        self.steps: dict[int, list[int]] = {}
+        self.forecasts: list[torch.Tensor] = []
+        family, settings = family_of(model.pipeline), settings_of(model, second)
+        self.batch: Batch = (
+            WholeBatch(model, settings, 2, self._watch)
+            if family is None
+            else Slots(model, family, settings, 2, self._watch)
+        )
+        for seed in seeds:
+            self.batch.enter(msgspec.structs.replace(ITEM, image_id=str(seed), seed=seed))
+
+    def to_its_end(self) -> dict[int, torch.Tensor]:
+        while len(self.batch):
+            self.batch.tick()
+        return self.images
+
+    def _watch(self, outcome: Outcome) -> None:
+        match outcome:
+            case Stepped(item=item, step=step, forecast=forecast):
+                self.steps.setdefault(item.seed, []).append(step)
+                if step > STEPS + 1 and (latents := forecast()) is not None:
+                    self.forecasts.append(latents)
+            case Denoised(item=item, image=image, finite=finite):
+                assert finite
+                self.images[item.seed] = image
+            case ImageFailed(error=error):
+                raise error
+
+
+@pytest.mark.parametrize("second", [SECOND, TILED], ids=["whole", "tiled"])
+def test_an_image_is_enlarged_and_the_same_in_company(model: LoadedModel, second: SecondPass) -> None:
+    alone = Run(model, second, 7).to_its_end()[7]
+    assert alone.shape == (3, 2 * HEIGHT, 2 * WIDTH)
+    company = Run(model, second, 5, 7)
+    images = company.to_its_end()
+    assert torch.equal(images[7], alone)
+    assert not torch.equal(images[5], alone)
+    assert company.steps == {5: [1, 2, 3, 4, 5, 6], 7: [1, 2, 3, 4, 5, 6]}
+    assert company.batch.seconds_per_step is None or company.batch.seconds_per_step > 0
+    seen = model.colors.picture(company.forecasts[0], 2 * WIDTH, 2 * HEIGHT)
+    assert seen is None or seen.shape[0] * WIDTH == seen.shape[1] * HEIGHT
+
+
+def test_an_image_can_be_cancelled_in_its_second_pass(model: LoadedModel) -> None:
+    run = Run(model, TILED, 5, 7)
+    while not run.steps.get(5) or run.steps[5][-1] <= STEPS:
+        run.batch.tick()
+    assert run.batch.leave("5")
+    assert list(run.to_its_end()) == [7]
+    assert torch.equal(run.images[7], Run(model, TILED, 7).to_its_end()[7])
+
+
+@pytest.mark.parametrize("scheduler", [LCMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
+def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
+    model = model_of(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
+    assert draws_noise(model.pipeline.scheduler) == (scheduler is LCMScheduler)
+    alone = Run(model, TILED, 7).to_its_end()[7]
+    assert torch.equal(Run(model, TILED, 5, 7).to_its_end()[7], alone)
+
+
+def test_an_error_in_a_tile_fails_its_image_alone() -> None:
+    model = model_of(next(row for row in ROWS if row.tiny == "unet_pipeline"))
+    failed: list[ImageFailed] = []
+    made: list[Denoised] = []
+
+    def watch(outcome: Outcome) -> None:
+        if isinstance(outcome, ImageFailed):
+            failed.append(outcome)
+        if isinstance(outcome, Denoised):
+            made.append(outcome)
+
+    family = family_of(model.pipeline)
+    assert family is not None
+    slots = Slots(model, family, settings_of(model, TILED), 2, watch)
+    # Its seed is none that a generator takes once the second pass has turned it round.
+    slots.enter(msgspec.structs.replace(ITEM, image_id="bad", seed=2**63))
+    slots.enter(ITEM)
+    while len(slots):
+        slots.tick()
+    assert [outcome.item.image_id for outcome in failed] == ["bad"]
+    assert [denoised.item.image_id for denoised in made] == ["image"]

@@ -1,0 +1,204 @@
+"""Options of a card that make a denoiser faster: each acts on tiny pipelines of several families, or is refused with a reason."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import QwenImageTransformer2DModel
+from diffusers.models.attention_dispatch import AttentionBackendName
+
+from pipelines.lora import Lora
+from pipelines.step_cache import FirstBlock, MagCache, StepCache, TaylorSeer
+from pipelines.worker.loader import CannotLoad, LoadedModel
+from pipelines.worker.memory_options import denoiser_of
+from pipelines.worker.model_cache import ModelCache
+from tests.support import tiny
+from tests.support.options import MAKERS, card_of, difference, images_of, loaded, same
+
+CPU = torch.device("cpu")
+
+
+def deeper_qwen() -> Any:
+    """A Qwen-Image of two blocks, of which a cache can leave out one."""
+    pipeline = tiny.qwen_image_pipeline()
+    torch.manual_seed(1)
+    config = {**pipeline.transformer.config, "num_layers": 2}
+    pipeline.transformer = QwenImageTransformer2DModel.from_config(config)
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("models")
+    makers = {**MAKERS, "qwen-image": deeper_qwen, "flux2-klein": tiny.flux2_klein_pipeline}
+    for name, make in makers.items():
+        make().save_pretrained(base / name, safe_serialization=True)
+    return {name: base / name for name in makers}
+
+
+# ── attention ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["flux", "z-image", "qwen-image", "flux2-klein"])
+def test_the_card_chooses_what_computes_attention(folders: dict[str, Path], name: str) -> None:
+    plain, chosen = loaded(folders[name]), loaded(folders[name], attention="_native_math")
+    processors = [getattr(layer, "processor", None) for layer in denoiser_of(chosen.pipeline).modules()]
+    assert {getattr(processor, "_attention_backend", None) for processor in processors} - {None} == {
+        AttentionBackendName._NATIVE_MATH
+    }
+    assert 0 < difference(images_of(chosen), images_of(plain)) < 0.01
+
+
+def test_the_choice_of_one_model_is_not_that_of_the_next(folders: dict[str, Path]) -> None:
+    before = images_of(loaded(folders["flux"]))
+    loaded(folders["z-image"], attention="_native_math")
+    assert same(images_of(loaded(folders["flux"])), before)
+
+
+def test_attention_that_the_device_cannot_compute_is_refused(folders: dict[str, Path]) -> None:
+    card = card_of(folders["flux"], attention="_native_cudnn")
+    with pytest.raises(CannotLoad, match="attention = '_native_cudnn': cpu cannot compute it in float32"):
+        ModelCache(CPU, None, lambda _: None).load(card)
+    ModelCache(CPU, None, lambda _: None).load(card_of(folders["flux"], attention="_native_math"))
+
+
+# ── layout ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_unet_s_convolutions_are_laid_out_for_them(folders: dict[str, Path]) -> None:
+    plain, laid_out = loaded(folders["sdxl"]), loaded(folders["sdxl"], channels_last=True)
+    weights = laid_out.pipeline.unet.conv_in.weight
+    assert weights.is_contiguous(memory_format=torch.channels_last)
+    assert not plain.pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert difference(images_of(laid_out), images_of(plain)) < 1e-4
+
+
+# ── compiled blocks ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["flux", pytest.param("sdxl", marks=pytest.mark.slow), pytest.param("z-image", marks=pytest.mark.slow)],
+)
+def test_blocks_are_compiled_once_for_a_size_and_give_the_same_bytes_each_time(
+    folders: dict[str, Path], name: str
+) -> None:
+    plain, compiled = loaded(folders[name]), loaded(folders[name], compile=True)
+    blocks = [
+        layer
+        for layer in denoiser_of(compiled.pipeline).modules()
+        if type(layer).__name__ in denoiser_of(compiled.pipeline)._repeated_blocks
+    ]
+    assert blocks
+    assert all(block._compiled_call_impl is not None for block in blocks)
+    assert compiled.findings.only_full
+    first = images_of(compiled)
+    assert 0 < difference(first, images_of(plain)) < 0.01
+    assert same(images_of(compiled), first)
+    # One image beside a free slot has the bits of the full batch.
+    assert torch.equal(images_of(compiled, "marble warm", "wood cool")[0], first[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sdxl", "flux"])
+def test_a_lora_acts_on_compiled_blocks_and_leaves_no_trace(
+    folders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    plain, compiled = loaded(folders[name]), loaded(folders[name], compile=True)
+    before = images_of(compiled)
+    lora = [Lora("l", str(tiny.save_lora(MAKERS[name], tmp_path / "lora.safetensors")), 1.0)]
+    with_lora = images_of(compiled.with_loras(lora))
+    assert difference(with_lora, before) > 0.01
+    assert difference(with_lora, images_of(plain.with_loras(lora))) < 1e-4
+    assert same(images_of(compiled.with_loras([])), before)
+
+
+@pytest.mark.slow
+def test_quantized_blocks_are_compiled_too(folders: dict[str, Path]) -> None:
+    options = {"quantization": "int8", "dtype": "bfloat16"}
+    plain, compiled = loaded(folders["flux"], **options), loaded(folders["flux"], compile=True, **options)
+    assert 0 < difference(images_of(compiled), images_of(plain)) < 0.2
+
+
+# ── step caches ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+RATIOS = (1.0,) * 8
+CACHES: list[tuple[str, StepCache]] = [
+    ("flux", FirstBlock(threshold=1.0)),
+    ("flux", TaylorSeer(cache_interval=3, disable_cache_before_step=2)),
+    ("flux", MagCache(threshold=0.5)),
+    ("qwen-image", FirstBlock(threshold=1.0)),
+    ("qwen-image", TaylorSeer(cache_interval=3, disable_cache_before_step=2)),
+    ("qwen-image", MagCache(threshold=0.5, mag_ratios=RATIOS)),
+    ("flux2-klein", TaylorSeer(cache_interval=3, disable_cache_before_step=2)),
+    ("flux2-klein", MagCache(threshold=0.5, mag_ratios=RATIOS)),
+]
+
+
+@contextmanager
+def counted(model: LoadedModel) -> Iterator[list[str]]:
+    """Yields the names of the linear layers of the denoiser that were computed."""
+    calls: list[str] = []
+    hooks = [
+        layer.register_forward_hook(lambda *_, name=name: calls.append(name))
+        for name, layer in denoiser_of(model.pipeline).named_modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize(("name", "cache"), CACHES, ids=str)
+def test_a_cache_leaves_out_work_and_forgets_it_between_images(
+    folders: dict[str, Path], name: str, cache: StepCache
+) -> None:
+    options: dict[str, Any] = {"steps": 8, "max_batch": 1}
+    plain, cached = loaded(folders[name], **options), loaded(folders[name], cache=cache, **options)
+    assert not cached.card.takes_slots
+    with counted(plain) as all_layers:
+        before = images_of(plain, "marble warm", steps=8, slots=False)
+    with counted(cached) as some_layers:
+        first = images_of(cached, "marble warm", steps=8)
+    assert len(some_layers) < len(all_layers)
+    assert torch.isfinite(first[0]).all()
+    assert difference(first, before) > 0
+    # Neither another image nor one that was cancelled half-way leaves anything behind.
+    images_of(cached, "wood cool", steps=8)
+    images_of(cached, "wood cool", steps=8, leaving_after=5)
+    assert same(images_of(cached, "marble warm", steps=8), first)
+
+
+@pytest.mark.parametrize(("name", "cache"), [pair for pair in CACHES if not isinstance(pair[1], FirstBlock)], ids=str)
+def test_a_cache_that_decides_by_steps_alone_heeds_no_neighbour(
+    folders: dict[str, Path], name: str, cache: StepCache
+) -> None:
+    model = loaded(folders[name], cache=cache, steps=8)
+    one, other = (images_of(model, "marble warm", words, steps=8) for words in ("wood cool", "cloth dark"))
+    assert torch.equal(one[0], other[0])
+    assert not torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("sdxl", {"cache": TaylorSeer()}, "it does not act on StableDiffusionXLPipeline; remove the key"),
+        ("flux2-klein", {"cache": FirstBlock()}, "there it may be one of taylorseer, magcache"),
+        ("flux2-klein", {"cache": MagCache()}, "needs mag_ratios of its own"),
+        ("flux", {"cache": FirstBlock(), "max_batch": 4}, "write max_batch = 1 instead of 4"),
+        ("flux", {"cache": FirstBlock(), "max_batch": 1, "compile": True}, "choose one of the two"),
+        ("flux", {"channels_last": True}, "FluxTransformer2DModel is not made of convolutions"),
+        ("sdxl", {"attention": "_native_math"}, "UNet2DConditionModel of diffusers computes attention in its own way"),
+        ("flux", {"attention": "sage"}, "it needs sageattention; install it with"),
+        ("flux", {"compile": True, "layerwise_casting": True}, "choose one of the two, or quantization"),
+        ("flux", {"compile": True, "offload": "group"}, "compiled blocks cannot be offloaded"),
+    ],
+)
+def test_what_cannot_act_is_refused(folders: dict[str, Path], name: str, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(CannotLoad, match=told):
+        loaded(folders[name], **options)

@@ -1,0 +1,85 @@
+"""Tiny models with options on their cards, and the images that they make."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome
+from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import family_of
+from pipelines.denoising.slots import Slots
+from pipelines.denoising.whole_batch import WholeBatch
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Item
+from pipelines.worker.loader import LoadedModel, load
+from tests.support import tiny
+
+#: The functions of tests.support.tiny that make them.
+MAKERS: dict[str, Callable[[], Any]] = {
+    "sdxl": tiny.sdxl_pipeline,
+    "flux": tiny.flux_pipeline,
+    "z-image": tiny.z_image_pipeline,
+    "qwen-image": tiny.qwen_image_pipeline,
+}
+
+
+def card_of(folder: Path, **options: Any) -> ModelCard:
+    values = {"licence": "-", "tiers": ("0.5K",), "steps": 3, "guidance": 3.0, "multiple_of": 32, "max_batch": 2}
+    return ModelCard.from_flat(**{"name": "tiny", "folder": str(folder), **values, **options})
+
+
+def loaded(folder: Path, **options: Any) -> LoadedModel:
+    """Return the model in host memory, as its card says."""
+    return load(card_of(folder, **options), traced=False)
+
+
+def images_of(
+    model: LoadedModel,
+    *prompts: str,
+    side: int = 64,
+    steps: int = 3,
+    slots: bool | None = None,
+    leaving_after: int | None = None,
+) -> list[torch.Tensor]:
+    """Return an image for each prompt, or two of one; their seeds are 1, 2, … They share a batch as the card says, or `slots` does.
+
+    With `leaving_after`, all of them are cancelled after so many steps.
+    """
+    made: dict[str, torch.Tensor] = {}
+
+    def watch(outcome: Outcome) -> None:
+        if isinstance(outcome, ImageFailed):
+            raise outcome.error
+        if isinstance(outcome, Denoised):
+            made[outcome.item.image_id] = outcome.image
+
+    prompts = prompts or ("marble warm", "marble warm")
+    card = model.card
+    settings = CallSettings(side, side, steps, card.sampling.guidance)
+    family = family_of(model.pipeline) if (card.takes_slots if slots is None else slots) else None
+    batch: Batch
+    if family is None:
+        batch = WholeBatch(model, settings, len(prompts), watch)
+    else:
+        batch = Slots(model, family, settings, len(prompts), watch)
+    for seed, words in enumerate(prompts, 1):
+        batch.enter(Item(str(seed), seed, words, card.wording.negative_prompt, "-"))
+    ticks = 0
+    while len(batch):
+        batch.tick()
+        ticks += 1
+        if ticks == leaving_after:
+            batch.clear()
+    return list(made.values())
+
+
+def difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
+    """Return the largest difference of two values in two lists of images."""
+    return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    """Return whether two lists of images have the same bits."""
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
