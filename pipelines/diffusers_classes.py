@@ -10,6 +10,8 @@ from typing import Any, Literal
 #: The folders of diffusers' source that a class is looked for in.
 Part = Literal["pipelines", "schedulers", "models"]
 
+#: An import from a file in the same folder.
+_BESIDE = re.compile(rb"^from \.(\w+) import", re.MULTILINE)
 _CLASS = re.compile(rb"^class (\w+)", re.MULTILINE)
 
 
@@ -68,10 +70,17 @@ def attribute(part: Part, class_name: str, name: str) -> Any:
 
 
 @cache
-def mentions(part: Part, class_name: str, word: str) -> bool:
-    """Return whether the file that defines a class has a word in it; False if diffusers has no such class."""
+def mentions(part: Part, class_name: str, word: str, *, imports: bool = False) -> bool:
+    """Return whether a word is in the file that defines a class; it is not if diffusers has no such class.
+
+    With `imports`, files beside it that it imports from count too.
+    """
     path = _file_of(part, class_name)
-    return path is not None and word.encode() in path.read_bytes()
+    if path is None:
+        return False
+    source = path.read_bytes()
+    beside = [path.with_name(f"{name.decode()}.py") for name in _BESIDE.findall(source)] if imports else []
+    return any(word.encode() in text for text in (source, *(file.read_bytes() for file in beside if file.is_file())))
 
 
 @cache

@@ -84,7 +84,7 @@ def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
         yield "compile = true: a cache acts on the blocks that would be compiled; choose one of the two"
     if kind is None:
         return
-    if weights.attention is not None and not mentions("models", kind, "dispatch_attention_fn"):
+    if weights.attention is not None and not mentions("models", kind, "dispatch_attention_fn", imports=True):
         yield f"attention = {weights.attention!r}: {kind} of diffusers computes attention in its own way; remove the key"
     if weights.channels_last and not kind.startswith("UNet"):
         yield f"channels_last = true: {kind} is not made of convolutions; remove the key"

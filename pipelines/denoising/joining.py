@@ -114,7 +114,8 @@ class JointDenoiser:
 
     def clocked(self, call: Callable[[], Any]) -> tuple[Any, float]:
         """Return what a call returns, and the seconds that the device took."""
-        on_cuda = next(self.denoiser.parameters()).is_cuda
+        # The denoiser's weights do not tell: they may be offloaded.
+        on_cuda = torch.cuda.is_initialized()
         if on_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()

@@ -32,8 +32,8 @@ class LatentColors:
         self._learned = 0
         self._primed = False
 
-    def prime(self, pipeline: Any) -> None:
-        """Fit to coloured fields as the pipeline's VAE encodes them; do nothing if it is not known how."""
+    def prime(self, pipeline: Any, device: torch.device) -> None:
+        """Fit to coloured fields as the pipeline's VAE encodes them on a device; do nothing if it is not known how."""
         if self._primed:
             return
         self._primed = True
@@ -41,7 +41,7 @@ class LatentColors:
         if type(vae).__name__ not in ("AutoencoderKL", "AutoencoderTiny"):
             return
         fields = coloured_fields()
-        encoded = vae.encode((fields * 2 - 1).to(vae.device, vae.dtype))
+        encoded = vae.encode((fields * 2 - 1).to(device, vae.dtype))
         latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         latents = ((latents - shift) * vae.config.scaling_factor).float().cpu()

@@ -110,7 +110,7 @@ class SlotGroup:
     def _prime_colors(self) -> None:
         try:
             with torch.inference_mode():
-                self.model.colors.prime(self.model.pipeline)
+                self.model.colors.prime(self.model.pipeline, self._machine.device)
         except Exception as error:
             if is_fatal(error):
                 raise

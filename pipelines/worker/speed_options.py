@@ -18,18 +18,27 @@ def speed_up(card: ModelCard, pipeline: Any) -> None:
     if weights.channels_last:
         denoiser_of(pipeline).to(memory_format=torch.channels_last)
     if weights.attention is not None:
-        try:
-            # diffusers makes the one that it sets the default of all other models too; this undoes that.
-            with attention_backend("native"):
-                denoiser_of(pipeline).set_attention_backend(weights.attention)
-        except (ValueError, RuntimeError, ImportError) as error:
-            raise OptionRefused(f"attention = {weights.attention!r}: {error}") from error
+        _choose_attention(denoiser_of(pipeline), weights.attention)
     if weights.compile:
         # More compilations than this and torch would go on without, which changes bits; with this it says so.
         torch._dynamo.config.recompile_limit = 128
         torch._dynamo.config.fail_on_recompile_limit_hit = True
         # The same sizes must give the same bits, whatever came before and however long it took.
         denoiser_of(pipeline).compile_repeated_blocks(dynamic=False, options={"deterministic": True})
+
+
+def _choose_attention(denoiser: Any, backend: str) -> None:
+    try:
+        # diffusers makes the one that it sets the default of all other models too; this undoes that.
+        with attention_backend("native"):
+            denoiser.set_attention_backend(backend)
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise OptionRefused(f"attention = {backend!r}: {error}; choose another") from error
+    processors = [getattr(layer, "processor", None) for layer in denoiser.modules()]
+    if all(getattr(processor, "_attention_backend", None) is None for processor in processors):
+        raise OptionRefused(
+            f"attention = {backend!r}: {type(denoiser).__name__} computes attention in its own way; remove the key"
+        )
 
 
 def try_attention(card: ModelCard, device: torch.device) -> None:

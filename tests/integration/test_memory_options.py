@@ -80,6 +80,17 @@ def test_weights_that_are_brought_layer_by_layer_give_the_same_bytes(folders: di
     assert same(images_of(model), images_of(loaded(folders[name])))
 
 
+@pytest.mark.parametrize("name", ["sdxl", "flux"])
+def test_a_lora_acts_on_offloaded_layers_and_leaves_no_trace(
+    folders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    lora = [Lora("l", str(tiny.save_lora(MAKERS[name], tmp_path / "lora.safetensors")), 1.0)]
+    plain, offloaded = loaded(folders[name]), loaded(folders[name], offload="group")
+    offload(offloaded.card, offloaded.pipeline, CPU)
+    assert same(images_of(offloaded.with_loras(lora)), images_of(plain.with_loras(lora)))
+    assert same(images_of(offloaded.with_loras([])), images_of(plain.with_loras([])))
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_components_that_take_turns_give_the_same_bytes(folders: dict[str, Path], name: str) -> None:
     model = loaded(folders[name], offload="model")

@@ -137,7 +137,10 @@ def test_a_key_with_priority(tiny_server: Server) -> None:
 def test_models(tiny_server: Server, tmp_path: Path) -> None:
     listed = {row["name"]: row for row in json.loads(tiny_server.backlot("models", "list", "--json").stdout)}
     assert listed["good"]["default"] is True
-    assert tiny_server.backlot("models", "check").returncode == 0
+    checked = tiny_server.backlot("models", "check")
+    assert checked.returncode == 0
+    assert "good: about " in checked.stdout
+    assert " MiB of weights (unet " in checked.stdout
     bad = tmp_path / "models.toml"
     bad.write_text("default_model = 1")
     tiny_server.environment["BACKLOT_MODELS"], good = str(bad), tiny_server.environment["BACKLOT_MODELS"]
@@ -152,7 +155,11 @@ def test_models(tiny_server: Server, tmp_path: Path) -> None:
 def test_a_model_is_loaded_to_check_it(tiny_server: Server, tmp_path: Path) -> None:
     good = tiny_server.backlot("models", "check", "--load", "good", "--json")
     assert good.returncode == 0, good.stderr
-    revision = json.loads(good.stdout)["loaded"]["revision"]
+    answer = json.loads(good.stdout)
+    revision = answer["loaded"]["revision"]
+    estimated = answer["memory"]["good"]["weight_bytes"]
+    assert set(estimated) == {"unet", "vae", "text_encoder"}
+    assert sum(estimated.values()) == pytest.approx(answer["loaded"]["weight_bytes"], rel=0.02)
     job = tiny_server.finished(tiny_server.submit())
     assert job["result"][0]["meta"]["model_revision"] == revision
     unknown = tiny_server.backlot("models", "check", "--load", "goood")

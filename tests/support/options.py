@@ -56,16 +56,16 @@ def images_of(
             made[outcome.item.image_id] = outcome.image
 
     prompts = prompts or ("marble warm", "marble warm")
-    settings = CallSettings(side, side, steps, 3.0)
-    family = family_of(model.pipeline)
-    assert family is not None
-    batch: Batch = (
-        Slots(model, family, settings, len(prompts), watch)
-        if (model.card.takes_slots if slots is None else slots)
-        else WholeBatch(model, settings, len(prompts), watch)
-    )
+    card = model.card
+    settings = CallSettings(side, side, steps, card.sampling.guidance)
+    family = family_of(model.pipeline) if (card.takes_slots if slots is None else slots) else None
+    batch: Batch
+    if family is None:
+        batch = WholeBatch(model, settings, len(prompts), watch)
+    else:
+        batch = Slots(model, family, settings, len(prompts), watch)
     for seed, words in enumerate(prompts, 1):
-        batch.enter(Item(str(seed), seed, words, "", "-"))
+        batch.enter(Item(str(seed), seed, words, card.wording.negative_prompt, "-"))
     ticks = 0
     while len(batch):
         batch.tick()

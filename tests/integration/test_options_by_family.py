@@ -1,0 +1,98 @@
+"""Every family with every option that a CPU can show: the option acts, or the card is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.worker.loader import CannotLoad, LoadedModel
+from pipelines.worker.memory_options import denoiser_of, offload, tensor_bytes
+from tests.support import tiny
+from tests.support.model_matrix import ROWS
+from tests.support.options import difference, images_of, loaded, same
+
+#: Qwen-Image 2.1 needs torchvision; docs/reference/models.md says so.
+TINY = sorted({row.tiny for row in ROWS} - {"qwen_image21_pipeline"})
+#: Families whose denoisers let diffusers choose what computes attention, and those made of convolutions.
+ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
+CONVOLUTIONS = {"unet", "sdxl"}
+
+
+@pytest.fixture(scope="module", params=TINY)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def make(family: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LoadedModel]:
+    """Loads the family's tiny model with these options on its card."""
+    folder: Path = tmp_path_factory.mktemp("models") / family
+    getattr(tiny, family)().save_pretrained(folder, safe_serialization=True)
+    row = next(row for row in ROWS if row.tiny == family)
+    # The multiples of tiny models differ from those of real ones.
+    card: dict[str, Any] = {**row.card, "multiple_of": max(32, row.tiny_multiple)}
+    return lambda **options: loaded(folder, **{**card, **options})
+
+
+@pytest.fixture(scope="module")
+def plain(make: Callable[..., LoadedModel]) -> LoadedModel:
+    return make()
+
+
+@pytest.fixture(scope="module")
+def images(plain: LoadedModel) -> list[torch.Tensor]:
+    return images_of(plain)
+
+
+def held(model: LoadedModel) -> int:
+    return sum(map(tensor_bytes, denoiser_of(model.pipeline).parameters()))
+
+
+@pytest.mark.parametrize(
+    "options", [{"quantization": "int8"}, {"quantization": "float8"}, {"layerwise_casting": True}], ids=str
+)
+def test_narrow_weights_take_less(
+    make: Callable[..., LoadedModel], plain: LoadedModel, images: list[torch.Tensor], options: dict[str, Any]
+) -> None:
+    narrow = make(**options)
+    assert held(narrow) < held(plain)
+    made = images_of(narrow)
+    assert all(torch.isfinite(image).all() for image in made)
+    assert difference(made, images) > 0
+
+
+@pytest.mark.parametrize("how", ["model", "group"])
+def test_offloaded_weights_make_the_same_picture(
+    make: Callable[..., LoadedModel], plain: LoadedModel, how: str
+) -> None:
+    model = make(offload=how)
+    offload(model.card, model.pipeline, torch.device("cpu"))
+    hook = "_hf_hook" if how == "model" else "_diffusers_hook"
+    assert any(hasattr(layer, hook) for layer in denoiser_of(model.pipeline).modules())
+    made, wanted = images_of(model), images_of(plain, slots=model.card.takes_slots)
+    if how == "group":
+        assert same(made, wanted)
+    else:
+        # On a CPU a whole component comes to lie at other addresses, on which last bits depend: docs/decisions/weights.md.
+        assert difference(made, wanted) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("option", "acts_on"),
+    [({"attention": "_native_math"}, ATTENTION), ({"channels_last": True}, CONVOLUTIONS)],
+    ids=str,
+)
+def test_what_computes_is_chosen_or_refused(
+    make: Callable[..., LoadedModel],
+    images: list[torch.Tensor],
+    family: str,
+    option: dict[str, Any],
+    acts_on: set[str],
+) -> None:
+    if family.removesuffix("_pipeline") in acts_on:
+        assert 0 < difference(images_of(make(**option)), images) < 0.01
+        return
+    with pytest.raises(CannotLoad, match="remove the key"):
+        make(**option)
