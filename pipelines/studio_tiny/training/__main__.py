@@ -33,13 +33,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cores: int = 1
     #: Sets of half-size pictures before the autoencoder is fitted, and at most.
     first_sets: int = 120
-    coarse_sets: int = 2000
+    coarse_sets: int = 1600
     #: A set is added every so many steps.
-    steps_a_set: int = 5
+    steps_a_set: int = 6
     #: Sets of full-size pictures.
-    fine_sets: int = 400
+    fine_sets: int = 300
     core_steps: int = 1000
-    autoencoder_steps: int = 4000
+    autoencoder_steps: int = 8000
     #: On half-size pictures, where a sample costs a quarter; the composition is learnt here.
     coarse_steps: int = 12_000
     coarse_batch: int = 128

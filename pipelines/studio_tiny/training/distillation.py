@@ -18,7 +18,7 @@ from pipelines.studio_tiny.training.latents import tokenize
 
 def halving(teacher: Any, steps: int, guidance: float) -> Loss:
     """Return the loss of a student of `steps` steps; the teacher makes twice as many, with `guidance` if it is not 1."""
-    path = Path(steps)
+    path = Trajectory(steps)
     nothing = tokenize(parts.tokenizer(), [""])[0].to(device())
 
     def guided(noisy: Tensor, times: Tensor, tokens: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def halving(teacher: Any, steps: int, guidance: float) -> Loss:
     return loss
 
 
-class Path:
+class Trajectory:
     """The times of a teacher that makes twice `steps` steps, as the scheduler spaces them, and their angles.
 
     At an angle a latent is cos(angle) × clean + sin(angle) × noise; it is π/2 at the start and 0 at the end.

@@ -27,8 +27,8 @@ from pipelines.output.png import Pixels
 from pipelines.studio_tiny.training.words import words_of
 from tests.support.server import ROOT
 
-#: Specs whose renders are also made at full size, to compare edges.
-SHARP = 40
+#: One spec of so many is also rendered at full size, to compare edges.
+SHARP = 6
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def main() -> None:
     renders_folder = options.work / f"renders-{len(words.scenes)}"
     images, cost = _generated(options, specs)
     renders = held_out(renders_folder, specs, 2, options.cores)
-    sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[:SHARP], 1, options.cores)
+    sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
     critic = judge.trained(options.work, options.cores, options.sets, options.lessons)
     known, _, _ = taught(options.work / "taught", options.sets, options.cores)
     rows = [

@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from benchmarks.quality.renders import taught
 from pipelines.output.png import Pixels
+from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import pace
 from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
 
 #: Sets that it learns from, sixteen pictures each.
-SETS = 520
-STEPS = 1500
+SETS = 1560
+STEPS = 4000
 _BATCH, _LR = 64, 2e-3
 _WIDTHS = (32, 64, 96, 128)
 _FEATURES = 64
@@ -59,38 +60,51 @@ class Judge(torch.nn.Module):  # type: ignore[misc]
 
 
 def trained(work: Path, workers: int, sets: int = SETS, steps: int = STEPS) -> Judge:
-    """Return the judge that is kept in `work`, or train one on the renders of the training's first sets."""
-    path = work / f"judge-{sets}-{steps}.pt"
-    judge = Judge()
-    if path.exists():
-        judge.load_state_dict(torch.load(path))
-        judge.eval()
-        return judge
-    pictures, scenes, moods = taught(work / "taught", sets, workers)
+    """Return the judge that is kept in `work`; what it has not learnt yet, it learns from the training's first sets."""
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    wanted = torch.tensor(
-        [[list(SCENES).index(scene), list(MOODS).index(mood)] for scene, mood in zip(scenes, moods, strict=True)]
-    )
+    judge = Judge()
     optimizer = torch.optim.AdamW(judge.parameters(), _LR, weight_decay=0.02)
-    bar = tqdm(range(steps), desc="judge", mininterval=10)
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = _LR * pace(step, steps, warm=50, cool=0.7)
-        picked = rng.integers(len(pictures), size=_BATCH)
-        with torch.autocast("cpu", torch.bfloat16):
-            _, scene, mood = judge(_blurred(_tensor(pictures[picked]), rng))
-        losses = [
-            functional.cross_entropy(named.float(), wanted[picked, column])
-            for column, named in enumerate((scene, mood))
-        ]
-        optimizer.zero_grad()
-        sum(losses, torch.zeros(())).backward()
-        optimizer.step()
-        bar.set_postfix(scene=f"{losses[0].item():.2f}", mood=f"{losses[1].item():.2f}", refresh=False)
-    torch.save(judge.state_dict(), path)
+    checkpoint = Checkpoint(work / f"judge-{sets}-{steps}.pt", judge=judge, optimizer=optimizer)
+    start = checkpoint.restore()
+    if start < steps:
+        pictures, scenes, moods = taught(work / "taught", sets, workers)
+        wanted = torch.tensor([_numbers(scene, mood) for scene, mood in zip(scenes, moods, strict=True)])
+        _teach(judge, optimizer, checkpoint, pictures, wanted, range(start, steps))
     judge.eval()
     return judge
+
+
+def _numbers(scene: str, mood: str) -> tuple[int, int]:
+    return list(SCENES).index(scene), list(MOODS).index(mood)
+
+
+def _teach(
+    judge: Judge,
+    optimizer: torch.optim.Optimizer,
+    checkpoint: Checkpoint,
+    pictures: Pixels,
+    wanted: Tensor,
+    lessons: range,
+) -> None:
+    """Run the lessons; `wanted` (n, 2) has the numbers of the pictures' scenes and moods."""
+    rng = np.random.default_rng((0, lessons.start))
+    done = lessons.start
+    try:
+        for step in tqdm(lessons, desc="judge", initial=lessons.start, total=lessons.stop, mininterval=10):
+            for group in optimizer.param_groups:
+                group["lr"] = _LR * pace(step, lessons.stop, warm=50, cool=0.7)
+            picked = rng.integers(len(pictures), size=_BATCH)
+            with torch.autocast("cpu", torch.bfloat16):
+                _, scene, mood = judge(_blurred(_tensor(pictures[picked]), rng))
+            loss = functional.cross_entropy(scene.float(), wanted[picked, 0])
+            loss = loss + functional.cross_entropy(mood.float(), wanted[picked, 1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            done = step + 1
+    finally:
+        # Someone who stops it does not lose what it learnt.
+        checkpoint.now(done)
 
 
 def verdict(judge: Judge, pictures: Pixels) -> Verdict:
