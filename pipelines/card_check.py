@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.diffusers_classes import class_names, optional_components, parameters
+from pipelines.diffusers_classes import DENOISERS, class_names, optional_components, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
 from pipelines.option_check import INSTALL, problems_of_options
@@ -59,8 +59,6 @@ _SAID_ELSEWHERE = {
     "callback_on_step_end": "the server needs its own",
     "callback_on_step_end_tensor_inputs": "the server needs its own",
 }
-#: Components that a pipeline may call at each step.
-DENOISERS = ("unet", "transformer")
 #: How the components are named that must have weights.
 _WITH_WEIGHTS = (*DENOISERS, "vae", "text_encoder", "image_encoder", "safety_checker")
 #: Components that pipelines can do without, beside those that say so themselves.
@@ -95,8 +93,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         yield f"hub = {hub!r}: {_hub_hint(hub)}"
     pipeline: object = card.weights.pipeline
     scheduler = card.weights.scheduler
+    index = {} if folder is None else _read_json(folder / "model_index.json")
     if folder is not None:
-        index = _read_json(folder / "model_index.json")
         own = index.get("_class_name")
         if pipeline is not None and pipeline != own:
             yield f"pipeline = {pipeline!r}: the folder says {own!r}; remove the key"
@@ -119,8 +117,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
             if name not in options
         )
     yield from _problems_of_call(card, pipeline, scheduler)
-    denoiser = None if folder is None else next((name for name in DENOISERS if isinstance(index.get(name), list)), None)
-    yield from problems_of_options(card, denoiser, folder)
+    yield from problems_of_options(card, index, folder)
     if card.sampling.upscale is not None:
         yield from _problems_of_second_pass(pipeline, scheduler)
 

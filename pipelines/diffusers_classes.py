@@ -10,6 +10,9 @@ from typing import Any, Literal
 #: The folders of diffusers' source that a class is looked for in.
 Part = Literal["pipelines", "schedulers", "models"]
 
+#: Components of a pipeline that may be its denoiser, which it calls at each step.
+DENOISERS = ("unet", "transformer")
+
 #: An import from a file in the same folder.
 _BESIDE = re.compile(rb"^from \.(\w+) import", re.MULTILINE)
 _CLASS = re.compile(rb"^class (\w+)", re.MULTILINE)

@@ -4,14 +4,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pipelines.card_check import DENOISERS, problems_of
-from pipelines.diffusers_classes import attribute
+from pipelines.card_check import problems_of
+from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import PICKLES, find_weights, read_header, read_index
 
@@ -32,6 +32,8 @@ _NEVER_CAST = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")
 _REMEDIES = (
     ("weights", "dtype", "bfloat16"),
     ("weights", "quantization", "int8"),
+    # It needs no package.
+    ("weights", "layerwise_casting", True),
     ("residence", "offload", "model"),
     ("residence", "offload", "group"),
 )
@@ -59,15 +61,17 @@ def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
     taken: Counter[str] = Counter()
     held: set[str] = set()
     index = {} if folder is None else json.loads((folder / "model_index.json").read_bytes())
-    uncast = _uncast(card, index)
+    kept_wide = _kept_wide(card, index)
     if card.weights.file is not None:
         for component, tensor in _tensors_of_file(Path(card.weights.file), folder):
-            taken[component] += _bytes(tensor, card, component, uncast)
+            taken[component] += _bytes(tensor, card, component, kept_wide)
             held.add(component)
     for name in index if folder is not None else ():
         component = folder / name
         if name not in held and (component / "config.json").is_file():
-            taken[name] = sum(_bytes(tensor, card, name, uncast) for tensor in _tensors_of_component(component, card))
+            taken[name] = sum(
+                _bytes(tensor, card, name, kept_wide) for tensor in _tensors_of_component(component, card)
+            )
     return {name: size for name, size in taken.most_common() if size}
 
 
@@ -77,14 +81,26 @@ def why_too_large(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> 
     `on_cpu` says that the device's memory is the host's. Raises what component_bytes raises.
     """
     components = component_bytes(card, folder)
-    needed = _on_device(components, card)
+    needed = most_at_once(components.values(), card)
     if needed <= room:
         return None
     largest = ", ".join(f"{name} {size_for_people(size)}" for name, size in list(components.items())[:_NAMED])
     return (
-        f"{card.name} takes {size_for_people(needed)} ({largest}) and there is room for {size_for_people(room)}:"
-        f" {size_for_people(needed - room)} too many; {_ways_out(card, folder, room, on_cpu=on_cpu)}"
+        f"{card.name} is too large by {size_for_people(needed - room)}: it takes {size_for_people(needed)} ({largest}) and"
+        f" there is room for {size_for_people(room)}; {_ways_out(card, folder, room, on_cpu=on_cpu)}"
     )
+
+
+def most_at_once(sizes: Iterable[int], card: ModelCard) -> int:
+    """Return the most bytes of the device's memory that components of these sizes take at a time."""
+    match card.residence.offload:
+        case "model":
+            return max(sizes, default=0)
+        case "group":
+            # A layer or two.
+            return 0
+        case _:
+            return sum(sizes)
 
 
 def size_for_people(size: int) -> str:
@@ -101,27 +117,15 @@ def _ways_out(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str:
         changed = msgspec.structs.replace(
             card, **{group: msgspec.structs.replace(getattr(card, group), **{key: value})}
         )
-        size = _on_device(component_bytes(changed, folder), changed)
+        size = most_at_once(component_bytes(changed, folder).values(), changed)
         if size <= room and not any(problems_of(changed, folder)):
             ways.append(f"{key} = {json.dumps(value)}" + (f" ({size_for_people(size)})" if size else ""))
     if not ways:
         return "no option of its card would do; free memory on the device, or use a smaller model"
-    return f"on its card {' or '.join(ways)} would do"
+    return f"write on its card {' or '.join(ways)}"
 
 
-def _on_device(components: dict[str, int], card: ModelCard) -> int:
-    """Return about how much of the device's memory the components take at a time."""
-    match card.residence.offload:
-        case "model":
-            return max(components.values(), default=0)
-        case "group":
-            # A layer or two.
-            return 0
-        case _:
-            return sum(components.values())
-
-
-def _uncast(card: ModelCard, index: dict[str, Any]) -> re.Pattern[str] | None:
+def _kept_wide(card: ModelCard, index: dict[str, Any]) -> re.Pattern[str] | None:
     """Return what the names of the denoiser's layers are like that are not cast; None if the card casts none."""
     if not card.weights.layerwise_casting:
         return None
@@ -131,7 +135,7 @@ def _uncast(card: ModelCard, index: dict[str, Any]) -> re.Pattern[str] | None:
     return re.compile("|".join([*_NEVER_CAST, *further]))
 
 
-def _bytes(tensor: _Tensor, card: ModelCard, component: str, uncast: re.Pattern[str] | None) -> int:
+def _bytes(tensor: _Tensor, card: ModelCard, component: str, kept_wide: re.Pattern[str] | None) -> int:
     if not tensor.is_cast:
         return tensor.stored
     weights, numbers = card.weights, math.prod(tensor.shape)
@@ -142,7 +146,7 @@ def _bytes(tensor: _Tensor, card: ModelCard, component: str, uncast: re.Pattern[
         # Each row of a linear layer has a scale.
         return numbers + tensor.shape[0] * _DTYPE_BYTES[weights.dtype]
     layer, _, _ = tensor.key.rpartition(".")
-    if uncast is not None and layer and not uncast.search(layer):
+    if kept_wide is not None and layer and not kept_wide.search(layer):
         return numbers
     return wide
 
@@ -177,10 +181,9 @@ def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
         yield _Tensor("", (), file.stat().st_size, is_cast=False)
         return
     for key, tensor in read_header(file).items():
-        start, end = tensor["data_offsets"]
-        dtype = tensor["dtype"]
-        is_cast = dtype in _FLOATS and not (quantized and dtype.startswith("F8"))
-        yield _Tensor(key, tuple(tensor["shape"]), end - start, is_cast)
+        start, end = tensor.data_offsets
+        is_cast = tensor.dtype in _FLOATS and not (quantized and tensor.dtype.startswith("F8"))
+        yield _Tensor(key, tensor.shape, end - start, is_cast)
 
 
 def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:

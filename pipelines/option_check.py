@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipelines.diffusers_classes import attribute, mentions
+from pipelines.diffusers_classes import DENOISERS, attribute, mentions
 from pipelines.model_card import ModelCard
 from pipelines.step_cache import ACT_ON, FirstBlock, MagCache, kind_of
 
-#: How a missing package is installed.
-INSTALL = "install it with: .venv/bin/python -m pip install"
+#: How a missing package is installed, beside the versions that Backlot was tested with.
+INSTALL = "install it with: .venv/bin/python -m pip install -c constraints.txt"
 #: The module that computes an attention, and the package that brings it.
 _ATTENTION_PACKAGES = {
     "flash": ("flash_attn", "flash-attn"),
@@ -24,23 +24,23 @@ _ATTENTION_PACKAGES = {
     "xformers": ("xformers", "xformers"),
 }
 #: Options that act on the denoiser.
-_ON_DENOISER = ("quantization", "layerwise_casting", "attention", "channels_last", "compile", "cache")
+ON_DENOISER = ("quantization", "layerwise_casting", "attention", "channels_last", "compile", "cache")
 _COMPILERS = ("g++", "clang++", "c++")
 
 
-def problems_of_options(card: ModelCard, denoiser: str | None, folder: Path | None) -> Iterator[str]:
+def problems_of_options(card: ModelCard, index: dict[str, Any], folder: Path | None) -> Iterator[str]:
     """Yield what is wrong with a card's options, each as `key = value: why`.
 
-    `denoiser` is the component's name, `unet` or `transformer`; None if the model has neither, or is not on this box. Raises
-    OSError or ValueError if the folder cannot be examined.
+    `index` is what the folder's model_index.json says; it is empty, and `folder` None, if the model is not on this box.
+    Raises OSError or ValueError if the folder cannot be examined.
     """
-    index: dict[str, Any] = {} if folder is None else json.loads((folder / "model_index.json").read_bytes())
+    denoiser = next((name for name in DENOISERS if isinstance(index.get(name), list)), None)
     config = {} if folder is None or denoiser is None else _config(folder / denoiser)
     yield from _problems_of_narrow_weights(card, "quantization_config" in config)
     kinds = {name: value[1] for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield from _problems_of_parts(card, kinds, denoiser)
     if folder is not None and denoiser is None:
-        for key in _ON_DENOISER:
+        for key in ON_DENOISER:
             if getattr(card.weights, key):
                 yield f"{key}: it acts on a unet or a transformer, and the model has neither; remove the key"
         return
@@ -61,7 +61,7 @@ def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[st
     if all(chosen.values()):
         yield "layerwise_casting = true: quantization makes the same weights narrow already; choose one of the two"
     if weights.quantization is not None and find_spec("torchao") is None:
-        yield (f"quantization = {weights.quantization!r}: it needs torchao; {INSTALL} torchao -c constraints.txt")
+        yield f"quantization = {weights.quantization!r}: it needs torchao; {INSTALL} torchao"
 
 
 def _problems_of_parts(card: ModelCard, kinds: dict[str, Any], denoiser: str | None) -> Iterator[str]:

@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
@@ -23,9 +23,24 @@ _LFS_POINTER = b"version https://git-lfs"
 #: safetensors itself refuses a longer header.
 _LONGEST_HEADER = 100_000_000
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
 
 class BadWeights(Exception):
     """A component cannot be read from its files; the message names the file and the way out."""
+
+
+class TensorHeader(msgspec.Struct, frozen=True):
+    """One tensor, as the header of a safetensors file tells of it. https://github.com/huggingface/safetensors#format"""
+
+    #: By safetensors' name: `F32`, `BF16`, `F8_E4M3` …
+    dtype: str
+    shape: tuple[_Count, ...]
+    #: Its first byte after the header, and the one after its last.
+    data_offsets: tuple[_Count, _Count]
+
+
+_TENSORS = msgspec.json.Decoder(TensorHeader)
 
 
 class WeightFiles(msgspec.Struct, frozen=True):
@@ -126,11 +141,7 @@ def check_file(path: Path) -> None:
                 return
     except FileNotFoundError as error:
         raise BadWeights(f"{_place(path)} is missing, which its index names; copy it again") from error
-    header = read_header(path)
-    try:
-        ends = [tensor["data_offsets"][1] for tensor in header.values()]
-    except (KeyError, TypeError, IndexError) as error:
-        raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
+    ends = [tensor.data_offsets[1] for tensor in read_header(path).values()]
     expected = 8 + struct.unpack("<Q", start[:8])[0] + max(ends, default=0)
     if size != expected:
         raise BadWeights(f"{_place(path)} has {size} bytes, and its header says {expected}; copy it again")
@@ -138,8 +149,8 @@ def check_file(path: Path) -> None:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """Return key → dtype, shape and data_offsets of each tensor in a safetensors file. Raises BadWeights and OSError."""
+def read_header(path: Path) -> dict[str, TensorHeader]:
+    """Return each tensor of a safetensors file by its key. Raises BadWeights and OSError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = struct.unpack("<Q", file.read(8))[0] if size >= 8 else 0
@@ -147,11 +158,11 @@ def read_header(path: Path) -> dict[str, Any]:
             raise BadWeights(f"{_place(path)} is no safetensors file, or is cut off ({size} bytes); copy it again")
         text = file.read(length)
     try:
-        header: dict[str, Any] = json.loads(text)
-        header.pop("__metadata__", None)
-    except (ValueError, TypeError, AttributeError) as error:
+        entries = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        entries.pop("__metadata__", None)
+        return {key: _TENSORS.decode(entry) for key, entry in entries.items()}
+    except ValueError as error:
         raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
-    return header
 
 
 def why_no_weights(component: str, files: Collection[str], variant: str | None) -> str:

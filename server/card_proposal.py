@@ -141,8 +141,8 @@ def _variant_and_dtype(folder: Path) -> tuple[str | None, str | None]:
 def _dtype_of(file: Path) -> str | None:
     sizes: Counter[str] = Counter()
     for tensor in read_header(file).values():
-        start, end = tensor["data_offsets"]
-        sizes[tensor["dtype"]] += end - start
+        start, end = tensor.data_offsets
+        sizes[tensor.dtype] += end - start
     return _DTYPES.get(max(sizes, key=lambda dtype: sizes[dtype]))
 
 

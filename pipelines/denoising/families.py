@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-#: Attributes of a pipeline that may hold its denoiser.
-DENOISERS = ("unet", "transformer")
+from pipelines.diffusers_classes import DENOISERS
+
 #: Attributes of a pipeline that may hold a text encoder.
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -47,9 +47,14 @@ FAMILIES = {
 }
 
 
+def find_denoiser(pipeline: Any) -> Any:
+    """Return the part of a pipeline that denoises; None if it has none of a known name."""
+    return next((part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)
+
+
 def family_of(pipeline: Any) -> Family | None:
     """Return the family of the pipeline's denoiser; None if slots cannot run it."""
-    denoiser = next((part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)
+    denoiser = find_denoiser(pipeline)
     family = FAMILIES.get(type(denoiser).__name__)
     # A pipeline may hold a known class under another name than its family's pipelines do.
     return family if family is not None and getattr(pipeline, family.attribute, None) is denoiser else None

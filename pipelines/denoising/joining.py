@@ -49,13 +49,14 @@ class Findings:
     """What was found out about a denoiser on this device. It is kept with the loaded model."""
 
     def __init__(self, traced: TracedCalls | None, *, only_full: bool = False) -> None:
-        """Take the traces to be kept; if `only_full`, no size but the full one is ever tried."""
+        """Take the traces to be kept."""
         #: The layers to pad for the bits of the full size; None if the kind cannot give them, or would save too little.
         self.padding: dict[CallKind, Layers | None] = {}
         self._seconds: dict[CallKind, deque[float]] = {}
         #: None if calls are not to be traced.
         self.traced = traced
-        #: The layers of the denoiser cannot be called one by one.
+        #: Never try a smaller call: offloading hooks whole layers, and compiling joins them, so they cannot be padded one by
+        #: one.
         self.only_full = only_full
 
     def seconds(self, kind: CallKind) -> float | None:

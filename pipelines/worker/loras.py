@@ -13,7 +13,7 @@ import torch
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.lora import AppliedLora, Lora
-from pipelines.worker.memory_options import uncast
+from pipelines.worker.memory_options import widened
 from pipelines.worker.torch_errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Loras:
         try:
             found = self._pipeline.lora_state_dict(lora.file, use_safetensors=True)
             wanted: dict[str, Any] = found[0] if isinstance(found, tuple) else found
-            with uncast(self._pipeline):
+            with widened(self._pipeline):
                 self._pipeline.load_lora_weights(lora.file, adapter_name=name, use_safetensors=True)
         except Exception as error:
             self._forget(name)

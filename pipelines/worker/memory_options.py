@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from pipelines.card_check import DENOISERS
+from pipelines.denoising.families import find_denoiser
+from pipelines.diffusers_classes import DENOISERS
+from pipelines.memory_estimate import most_at_once
 from pipelines.model_card import ModelCard
+from pipelines.option_check import ON_DENOISER
 
 #: How weights are stored that are cast while their layer computes.
 _STORED_AS = torch.float8_e4m3fn
@@ -33,9 +36,9 @@ def make_narrow(card: ModelCard, pipeline: Any) -> None:
 
 
 @contextmanager
-def uncast(pipeline: Any) -> Iterator[None]:
+def widened(pipeline: Any) -> Iterator[None]:
     """Inside, layers that are cast while they compute are wide all the time, and so are adapters that are put beside them."""
-    denoiser = _denoiser(pipeline)
+    denoiser = find_denoiser(pipeline)
     layers = [] if denoiser is None else [layer for layer in denoiser.modules() if _is_cast(layer)]
     for layer in layers:
         layer.to(denoiser.dtype)
@@ -106,14 +109,7 @@ def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
         for part in pipeline.components.values()
         if isinstance(part, torch.nn.Module)
     ]
-    match card.residence.offload:
-        case "model":
-            return max(sizes, default=0)
-        case "group":
-            # A layer or two.
-            return 0
-        case _:
-            return sum(sizes)
+    return most_at_once(sizes, card)
 
 
 def tensor_bytes(tensor: torch.Tensor) -> int:
@@ -126,11 +122,10 @@ def tensor_bytes(tensor: torch.Tensor) -> int:
 
 def denoiser_of(pipeline: Any) -> Any:
     """Return the part of a pipeline that denoises. Raises OptionRefused if it has none of a known name."""
-    denoiser = _denoiser(pipeline)
+    denoiser = find_denoiser(pipeline)
     if denoiser is None:
-        raise OptionRefused(f"{type(pipeline).__name__} has no {' or '.join(DENOISERS)}, on which options act")
+        raise OptionRefused(
+            f"{type(pipeline).__name__} has no {' or '.join(DENOISERS)}, on which {', '.join(ON_DENOISER)} act;"
+            " remove these keys"
+        )
     return denoiser
-
-
-def _denoiser(pipeline: Any) -> Any:
-    return next((part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)

@@ -3,16 +3,15 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 import torch
 
-from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
-from pipelines.weight_files import BadWeights
 from pipelines.worker.device_memory import free_bytes, release_unused, total_bytes
-from pipelines.worker.loader import UNREADABLE, CannotLoad, LoadedModel, TooLarge, folder_of
+from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge
 from pipelines.worker.memory_options import OptionRefused, bytes_on_device, place
 from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.speed_options import try_attention
@@ -58,13 +57,13 @@ class ModelCache:
     def prefetch(self, card: ModelCard) -> None:
         """Begin to build the model in host memory while another one works; `load` then takes it from there.
 
-        Nothing happens if it is too large to be loaded, nor after models were evicted because memory was short, until another
-        model is loaded.
+        Nothing is built if it is too large to be loaded. Nothing happens after models were evicted because memory was short,
+        until another model is loaded.
         """
-        if self._is_short or self.get(card) is not None or self._why_too_large(card) is not None:
+        if self._is_short or self.get(card) is not None:
             return
         if self._prefetch is None or self._prefetch.card.in_memory != card.in_memory:
-            self._prefetch = Prefetch(card, traced=self._traced)
+            self._prefetch = self._begin(card)
 
     def load(self, card: ModelCard) -> LoadedModel:
         """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
@@ -72,8 +71,6 @@ class ModelCache:
         Raises loader.CannotLoad, loader.TooLarge before anything is read if its weights alone do not fit, and torch's error
         if memory runs out all the same.
         """
-        if (problem := self._why_too_large(card)) is not None:
-            raise TooLarge(problem)
         # On a CPU host memory is the device's.
         model = msgspec.structs.replace(self._with_room(lambda: self._built(card)), card=card)
         self._is_short = False
@@ -120,26 +117,21 @@ class ModelCache:
                 self._evict(name)
         release_unused(self._device)
 
-    def _why_too_large(self, card: ModelCard) -> str | None:
-        """Return why a model does not fit even if every other one that is not pinned is evicted; None if it may fit."""
-        if self._prefetch is not None and self._prefetch.card.in_memory == card.in_memory:
-            # It was looked at before it took memory.
-            return None
+    def _begin(self, card: ModelCard) -> Prefetch:
+        """Begin to build a model, if it fits once every other one that is not pinned is evicted."""
         pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
         evictable = sum(self._bytes.values()) - pinned
         room = min(free_bytes(self._device) + evictable, self._limit - pinned)
-        try:
-            return why_too_large(card, folder_of(card), room, on_cpu=self._device.type == "cpu")
-        except (BadWeights, CannotLoad, *UNREADABLE):
-            # Reading them tells what is wrong.
-            return None
+        return Prefetch(card, room=room, on_cpu=self._device.type == "cpu", traced=self._traced)
 
     def _built(self, card: ModelCard) -> LoadedModel:
         """Return the model in host memory, the prefetched one if there is one."""
         prefetch, self._prefetch = self._prefetch, None
-        if prefetch is None or prefetch.card.in_memory != card.in_memory or prefetch.failed:
-            prefetch = Prefetch(card, traced=self._traced)
-        return prefetch.result()
+        if prefetch is not None and prefetch.card.in_memory == card.in_memory and not prefetch.failed:
+            # If it was too large when it began, there may be room by now.
+            with suppress(TooLarge):
+                return prefetch.result()
+        return self._begin(card).result()
 
     def _with_room(self, work: Callable[[], T]) -> T:
         """Return what `work` returns, evicting one model after the other for as long as memory runs out in it."""

@@ -4,18 +4,23 @@ import threading
 from contextvars import copy_context
 from functools import partial
 
+from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
+from pipelines.weight_files import BadWeights
 from pipelines.worker.default_dtype import building
-from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.loader import UNREADABLE, CannotLoad, LoadedModel, TooLarge, folder_of, load
 from pipelines.worker.torch_errors import forget_frames
 
 
 class Prefetch:
     """A model on its way from disk to host memory."""
 
-    def __init__(self, card: ModelCard, *, traced: bool) -> None:
-        """Begin to read and build it; `traced` is as for loader.load."""
-        self.card, self._traced = card, traced
+    def __init__(self, card: ModelCard, *, room: int, on_cpu: bool, traced: bool) -> None:
+        """Begin to read and build it, if its weights fit into `room` bytes.
+
+        `on_cpu` is as for why_too_large, `traced` as for loader.load.
+        """
+        self.card, self._room, self._on_cpu, self._traced = card, room, on_cpu, traced
         self._outcome: LoadedModel | BaseException | None = None
         # In the context of whoever began it, so that the log says for which image.
         read = partial(copy_context().run, self._read)
@@ -28,7 +33,7 @@ class Prefetch:
         return isinstance(self._outcome, BaseException)
 
     def result(self) -> LoadedModel:
-        """Wait for the model. Raises what reading it raised."""
+        """Wait for the model. Raises TooLarge, and what reading it raised."""
         self._thread.join()
         if isinstance(self._outcome, LoadedModel):
             return self._outcome
@@ -36,8 +41,17 @@ class Prefetch:
 
     def _read(self) -> None:
         try:
+            if (problem := self._why_too_large()) is not None:
+                raise TooLarge(problem)
             with building():
                 self._outcome = load(self.card, traced=self._traced)
         except BaseException as error:  # noqa: BLE001  it is raised again when the model is wanted
             forget_frames(error)
             self._outcome = error
+
+    def _why_too_large(self) -> str | None:
+        try:
+            return why_too_large(self.card, folder_of(self.card), self._room, on_cpu=self._on_cpu)
+        except (BadWeights, CannotLoad, *UNREADABLE):
+            # Reading the files tells what is wrong.
+            return None

@@ -15,7 +15,7 @@ from diffusers.loaders import single_file_utils
 from huggingface_hub import try_to_load_from_cache
 from safetensors import safe_open
 
-from pipelines.card_check import DENOISERS
+from pipelines.diffusers_classes import DENOISERS
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights
 from pipelines.worker.components import class_of, load_component

@@ -12,7 +12,6 @@ import torch
 
 from pipelines.failure_reason import FailureReason
 from pipelines.memory_estimate import component_bytes, size_for_people, why_too_large
-from pipelines.model_card import ModelCard
 from pipelines.protocol import Evicted, Load, Loaded, LoadFailed, Pin, Started
 from pipelines.worker.loader import CannotLoad, TooLarge, load
 from pipelines.worker.memory_options import bytes_on_device, tensor_bytes
@@ -20,21 +19,12 @@ from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
 from tests.support.gpu_process import GpuProcess
 from tests.support.ldm import save_as_one_file
-
-MAKERS = {"sdxl": tiny.sdxl_pipeline, "flux": tiny.flux_pipeline, "z-image": tiny.z_image_pipeline}
+from tests.support.options import MAKERS, card_of, save_all
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    base = tmp_path_factory.mktemp("models")
-    for name, make in MAKERS.items():
-        make().save_pretrained(base / name, safe_serialization=True)
-    return {name: base / name for name in MAKERS}
-
-
-def card_of(name: str = "m", **options: Any) -> ModelCard:
-    values = {"licence": "-", "tiers": ("0.5K",), "steps": 3, "guidance": 3.0, "multiple_of": 32}
-    return ModelCard.from_flat(**{"name": name, **values, **options})
+    return save_all(MAKERS, tmp_path_factory.mktemp("models"))
 
 
 def taken(pipeline: Any) -> dict[str, int]:
@@ -49,7 +39,7 @@ def taken(pipeline: Any) -> dict[str, int]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_headers_tell_what_a_model_takes(folders: dict[str, Path], name: str, dtype: str) -> None:
-    card = card_of(folder=str(folders[name]), dtype=dtype)
+    card = card_of(folders[name], dtype=dtype)
     told = component_bytes(card, folders[name])
     assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.02, abs=256)
     assert list(told.values()) == sorted(told.values(), reverse=True)
@@ -62,16 +52,16 @@ def test_the_headers_tell_what_a_model_takes(folders: dict[str, Path], name: str
 def test_the_headers_tell_what_narrow_weights_take(
     folders: dict[str, Path], name: str, options: dict[str, Any]
 ) -> None:
-    card = card_of(folder=str(folders[name]), dtype="bfloat16", **options)
+    card = card_of(folders[name], dtype="bfloat16", **options)
     told = component_bytes(card, folders[name])
     assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.1, abs=256)
 
 
 def test_a_checkpoint_in_one_file_is_told_by_component(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder, file = tiny_folders["good"], tmp_path / "model.safetensors"
-    pipeline = load(card_of(folder=str(folder)), traced=False).pipeline
+    pipeline = load(card_of(folder), traced=False).pipeline
     save_as_one_file(pipeline, file)
-    card = card_of(folder=str(folder), file=str(file))
+    card = card_of(folder, file=str(file))
     assert component_bytes(card, folder) == pytest.approx(taken(pipeline), rel=0.02, abs=256)
     # Without a folder, the file alone is told.
     assert sum(component_bytes(card, None).values()) == sum(component_bytes(card, folder).values())
@@ -91,8 +81,8 @@ def test_weights_of_a_gguf_file_stay_as_narrow_as_they_are(folders: dict[str, Pa
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    plain = card_of(folder=str(folders["flux"]), dtype="bfloat16")
-    card = card_of(folder=str(folders["flux"]), file=str(file), dtype="bfloat16")
+    plain = card_of(folders["flux"], dtype="bfloat16")
+    card = card_of(folders["flux"], file=str(file), dtype="bfloat16")
     told = component_bytes(card, folders["flux"])
     assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.02, abs=256)
     assert told["transformer"] < 0.8 * component_bytes(plain, folders["flux"])["transformer"]
@@ -104,30 +94,31 @@ def test_a_file_that_cannot_be_told_is_left_to_who_reads_it(tiny_folders: dict[s
     header = json.dumps({"w": {"dtype": "F32"}}).encode()
     weights.write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(CannotLoad, match="has a damaged header; copy it again"):
-        ModelCache(torch.device("cpu"), None, lambda _: None).load(card_of(folder=str(folder)))
+        ModelCache(torch.device("cpu"), None, lambda _: None).load(card_of(folder))
 
 
 def test_what_is_too_large_is_told_with_what_would_do(folders: dict[str, Path]) -> None:
     folder = folders["z-image"]
-    card = card_of("z", folder=str(folder))
+    card = card_of(folder, name="z")
     needed = sum(component_bytes(card, folder).values())
     assert why_too_large(card, folder, needed, on_cpu=True) is None
     told = why_too_large(card, folder, needed - 2**19, on_cpu=True) or ""
-    assert told.startswith(f"z takes {size_for_people(needed)} (")
-    assert "0.5 MiB too many" in told
+    assert told.startswith(f"z is too large by 0.5 MiB: it takes {size_for_people(needed)} (")
+    assert f"and there is room for {size_for_people(needed - 2**19)}; write on its card " in told
     assert f'dtype = "bfloat16" ({size_for_people(needed // 2)})' in told
+    assert "layerwise_casting = true (" in told
     assert "no option of its card would do" in (why_too_large(card, folder, 1, on_cpu=True) or "")
 
 
 def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
-    small, large = card_of("small", folder=str(folders["sdxl"])), card_of("large", folder=str(folders["z-image"]))
+    small, large = card_of(folders["sdxl"], name="small"), card_of(folders["z-image"], name="large")
     sizes = [sum(component_bytes(card, Path(card.weights.folder or "")).values()) for card in (small, large)]
     evicted: list[str] = []
     cache = ModelCache(torch.device("cpu"), sum(sizes) - 1, evicted.append)
     cache.pin(["small"])
     cache.load(small)
     cache.prefetch(large)
-    with pytest.raises(TooLarge, match="large takes"):
+    with pytest.raises(TooLarge, match="large is too large by"):
         cache.load(large)
     assert evicted == []
     cache.pin([])
@@ -147,11 +138,10 @@ def test_a_gpu_process_refuses_unread_what_cannot_fit_and_goes_on(folders: dict[
         file.truncate(8 + len(header) + size)
     with GpuProcess(tmp_path, memory_gib=0.4) as process:
         process.wait(Started)
-        fits = card_of("fits", folder=str(folders["sdxl"]))
-        process.send(Pin(("fits",)), Load(fits), Load(card_of("huge", folder=str(huge))))
+        fits = card_of(folders["sdxl"], name="fits")
+        process.send(Pin(("fits",)), Load(fits), Load(card_of(huge, name="huge")))
         failed = process.wait(LoadFailed)
         assert (failed.model, failed.reason) == ("huge", FailureReason.OUT_OF_MEMORY)
-        assert "huge takes 1.0 GiB (unet 1.0 GiB" in failed.message
-        assert "too many" in failed.message
+        assert "huge is too large by 0.6 GiB: it takes 1.0 GiB (unet 1.0 GiB" in failed.message
         assert [report.model for report in process.of(Loaded)] == ["fits"]
         assert process.of(Evicted) == []

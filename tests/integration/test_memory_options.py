@@ -12,7 +12,7 @@ from pipelines.worker.loader import CannotLoad, LoadedModel, load
 from pipelines.worker.memory_options import OptionRefused, denoiser_of, offload, place, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
-from tests.support.options import MAKERS, card_of, difference, images_of, loaded, same
+from tests.support.options import MAKERS, assert_offloaded, card_of, difference, images_of, loaded, same, save_all
 
 CPU = torch.device("cpu")
 NARROW: list[dict[str, Any]] = [{"quantization": "int8"}, {"quantization": "float8"}, {"layerwise_casting": True}]
@@ -20,10 +20,7 @@ NARROW: list[dict[str, Any]] = [{"quantization": "int8"}, {"quantization": "floa
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    base = tmp_path_factory.mktemp("models")
-    for name, make in MAKERS.items():
-        make().save_pretrained(base / name, safe_serialization=True)
-    return {name: base / name for name in MAKERS}
+    return save_all(MAKERS, tmp_path_factory.mktemp("models"))
 
 
 def held(model: LoadedModel) -> int:
@@ -72,12 +69,9 @@ def test_a_lora_acts_on_narrow_weights_and_leaves_no_trace(
 def test_weights_that_are_brought_layer_by_layer_give_the_same_bytes(folders: dict[str, Path], name: str) -> None:
     model = loaded(folders[name], offload="group")
     offload(model.card, model.pipeline, CPU)
-    parts = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    hooked = [layer for part in parts for layer in part.modules() if hasattr(layer, "_diffusers_hook")]
-    layers = [layer for part in parts for layer in part.modules() if isinstance(layer, torch.nn.Linear)]
-    assert set(layers) <= set(hooked)
     assert model.findings.only_full
     assert same(images_of(model), images_of(loaded(folders[name])))
+    assert_offloaded(model)
 
 
 @pytest.mark.parametrize("name", ["sdxl", "flux"])
@@ -98,8 +92,8 @@ def test_components_that_take_turns_give_the_same_bytes(folders: dict[str, Path]
     assert not model.card.takes_slots
     plain = images_of(loaded(folders[name]), slots=False)
     for _ in range(2):
-        assert all(hasattr(model.pipeline.components[part], "_hf_hook") for part in ("vae", "text_encoder"))
         assert same(images_of(model), plain)
+    assert_offloaded(model)
 
 
 def test_a_cpu_needs_no_offloading(folders: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ from pipelines.worker.loader import CannotLoad, LoadedModel
 from pipelines.worker.memory_options import denoiser_of
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
-from tests.support.options import MAKERS, card_of, difference, images_of, loaded, same
+from tests.support.options import MAKERS, card_of, difference, images_of, loaded, same, save_all
 
 CPU = torch.device("cpu")
 
@@ -32,11 +32,8 @@ def deeper_qwen() -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    base = tmp_path_factory.mktemp("models")
     makers = {**MAKERS, "qwen-image": deeper_qwen, "flux2-klein": tiny.flux2_klein_pipeline}
-    for name, make in makers.items():
-        make().save_pretrained(base / name, safe_serialization=True)
-    return {name: base / name for name in makers}
+    return save_all(makers, tmp_path_factory.mktemp("models"))
 
 
 # ── attention ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,9 +1,11 @@
 """Tiny models with options on their cards, and the images that they make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 import torch
 
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome
@@ -14,6 +16,7 @@ from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.memory_options import OptionRefused, offload
 from tests.support import tiny
 
 #: The functions of tests.support.tiny that make them.
@@ -23,6 +26,13 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "z-image": tiny.z_image_pipeline,
     "qwen-image": tiny.qwen_image_pipeline,
 }
+
+
+def save_all(makers: Mapping[str, Callable[[], Any]], base: Path) -> dict[str, Path]:
+    """Save a pipeline of each maker below `base`; return its folder by the maker's name."""
+    for name, make in makers.items():
+        make().save_pretrained(base / name, safe_serialization=True)
+    return {name: base / name for name in makers}
 
 
 def card_of(folder: Path, **options: Any) -> ModelCard:
@@ -83,3 +93,11 @@ def difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     """Return whether two lists of images have the same bits."""
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def assert_offloaded(model: LoadedModel) -> None:
+    """Fail unless the weights are offloaded as the card says: diffusers then refuses the other way."""
+    other = "group" if model.card.residence.offload == "model" else "model"
+    card = msgspec.structs.replace(model.card, residence=msgspec.structs.replace(model.card.residence, offload=other))
+    with pytest.raises(OptionRefused, match="offload"):
+        offload(card, model.pipeline, torch.device("cpu"))
