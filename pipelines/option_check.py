@@ -23,6 +23,8 @@ _ATTENTION_PACKAGES = {
     "sage": ("sageattention", "sageattention"),
     "xformers": ("xformers", "xformers"),
 }
+#: Options that act on the denoiser.
+_ON_DENOISER = ("quantization", "layerwise_casting", "attention", "channels_last", "compile", "cache")
 _COMPILERS = ("g++", "clang++", "c++")
 
 
@@ -37,7 +39,12 @@ def problems_of_options(card: ModelCard, denoiser: str | None, folder: Path | No
     yield from _problems_of_narrow_weights(card, "quantization_config" in config)
     kinds = {name: value[1] for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield from _problems_of_parts(card, kinds, denoiser)
-    yield from _problems_of_speed(card, str(kinds.get(denoiser or "")) if kinds else None)
+    if folder is not None and denoiser is None:
+        for key in _ON_DENOISER:
+            if getattr(card.weights, key):
+                yield f"{key}: it acts on a unet or a transformer, and the model has neither; remove the key"
+        return
+    yield from _problems_of_speed(card, None if denoiser is None else str(kinds[denoiser]))
     yield from _problems_of_cache(card, str(index["_class_name"]) if index else card.weights.pipeline)
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import httptools
 import msgspec
 from ulid import ULID
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server import metrics
 from server.errors import (
@@ -40,6 +40,8 @@ class Connection(HttpToolsProtocol):
     head_s = 15.0
     #: Seconds from there to the end of its body.
     body_s = 60.0
+    #: Seconds in which a client may take nothing of the answer that waits for it.
+    take_s = 60.0
     #: Bytes of the request line and the headers together.
     most_head_bytes = 64 * 1024
     #: Bytes of a whole request. The application refuses long before; this is how much of the rest is thrown away, so that
@@ -53,7 +55,13 @@ class Connection(HttpToolsProtocol):
     #: What the running limit is for; None if there is none.
     _limited: Arriving | None = None
     _limit: asyncio.TimerHandle | None = None
+    #: When to look whether the client takes its answer; None if all of it is taken.
+    _look: asyncio.TimerHandle | None = None
     _broken: ApiError | None = None
+    #: How many requests began in the bytes that were read last.
+    _begun = 0
+    #: The request before the present one.
+    _earlier: RequestResponseCycle | None = None
     _bytes = 0
     _head_bytes = 0
     #: When the last answer ended, or else when the connection was made.
@@ -72,7 +80,40 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lift_limit()
+        self._watch_no_more()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_taking()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._watch_no_more()
+
+    def timeout_keep_alive_handler(self) -> None:
+        # It closes the connection once the last answer is taken.
+        super().timeout_keep_alive_handler()
+        if self._look is None:
+            self._watch_taking()
+
+    def _watch_taking(self) -> None:
+        """Give up the connection if the client takes nothing more of its answer."""
+        self._watch_no_more()
+        waiting = self.transport.get_write_buffer_size()
+        self._look = self.loop.call_later(self.take_s, self._look_again, waiting)
+
+    def _look_again(self, before: int) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting >= before > 0:
+            self.transport.abort()
+        elif waiting:
+            self._watch_taking()
+
+    def _watch_no_more(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle longest, and return whether there was one."""
@@ -95,10 +136,12 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
         super().on_response_complete()
+        self._limit_the_rest()
 
     def data_received(self, data: bytes) -> None:
         # Not the base class's: it would log a line for each client that breaks HTTP, and answer in plain text.
-        self._unset_keepalive_if_required()
+        of_an_earlier_read = self._arriving is not None
+        self._begun = 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -108,7 +151,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(self._broken or BadRequest("This is not HTTP/1.1 as RFC 9112 has it"))
             return
         self._limit_the_rest()
-        self._bytes += len(data)
+        # How much of the read belongs to a request that began behind another one in it is not known: nothing is counted.
+        is_behind = self._begun + of_an_earlier_read > 1
+        self._bytes = 0 if is_behind else self._bytes + len(data)
         if self._arriving is Arriving.HEAD and self._bytes > self.most_head_bytes:
             self._refuse(self._head_too_large())
         elif self._bytes > self.most_bytes:
@@ -118,7 +163,10 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # What is no request, such as an empty line or the rest of one that is answered, keeps no connection alive.
+        self._unset_keepalive_if_required()
         self._lift_limit()
+        self._begun += 1
         self._arriving = Arriving.HEAD
         self._bytes = self._head_bytes = 0
 
@@ -138,6 +186,8 @@ class Connection(HttpToolsProtocol):
         if upgrading and any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
             # The parser takes the body for the other protocol.
             self._break(BadRequest("This server speaks HTTP/1.1 alone: send a body without the Upgrade header"))
+        self._unset_keepalive_if_required()
+        self._earlier = self.cycle
         super().on_headers_complete()
         self._arriving = Arriving.BODY
         if upgrading:
@@ -165,7 +215,8 @@ class Connection(HttpToolsProtocol):
 
     def _limit_the_rest(self) -> None:
         """Limit the time of what has still to arrive. A request that came whole, as most do, needs no timer."""
-        if self._arriving is self._limited:
+        if self.pipeline or self._arriving is self._limited:
+            # What comes behind a request that is being answered is not read yet.
             return
         self._lift_limit()
         if self._arriving is not None:
@@ -187,6 +238,10 @@ class Connection(HttpToolsProtocol):
         """Answer with an error and close. An answer that is under way goes first, and is then the last."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
+            if cycle.more_body and self.pipeline and self._earlier is not None:
+                # It waits for its turn, and loses it. The one before it goes on.
+                self.pipeline.popleft()
+                self.cycle = cycle = self._earlier
             if not cycle.more_body:
                 # It answers an earlier request, which was whole.
                 cycle.keep_alive = False

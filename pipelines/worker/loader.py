@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 #: Pipelines whose parts do not show that they round sizes.
 _SIZE_FACTORS = {"QwenImage21Pipeline": 32}
 #: What diffusers and transformers raise if a part without weights is not there, or not whole.
-_UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, KeyError)
+UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, LookupError)
 
 
 class CannotLoad(Exception):
@@ -112,7 +112,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         if card.weights.scheduler is not None or card.weights.scheduler_options:
             pipeline.scheduler = _scheduler(card, pipeline.scheduler)
         changed = stamp_of(*places) != before
-    except (BadWeights, *_UNREADABLE) as error:
+    except (BadWeights, *UNREADABLE) as error:
         raise CannotLoad(f"{card.name} could not be read from {file or folder}: {error}") from error
     if changed:
         # The revision might tell of other bytes than those in memory.
@@ -150,7 +150,7 @@ def folder_of(card: ModelCard) -> Path:
     if weights.hub is None and weights.file is not None:
         try:
             return configuration_of(Path(weights.file))
-        except (BadWeights, *_UNREADABLE) as error:
+        except (BadWeights, *UNREADABLE) as error:
             raise CannotLoad(f"{card.name} cannot be used: {error}") from error
     folder = cached_folder(weights)
     if folder is None:

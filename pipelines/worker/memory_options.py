@@ -19,16 +19,17 @@ class OptionRefused(Exception):
 
 
 def make_narrow(card: ModelCard, pipeline: Any) -> None:
-    """Quantize the denoiser, or have its layers cast, as the card says."""
+    """Quantize the denoiser, or have its layers cast, as the card says. Raises OptionRefused."""
     weights = card.weights
-    denoiser = denoiser_of(pipeline)
     if weights.quantization is not None:
         # Imported here, since it need not be installed.
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
 
-        quantize_(denoiser, Int8WeightOnlyConfig() if weights.quantization == "int8" else Float8WeightOnlyConfig())
+        how = Int8WeightOnlyConfig() if weights.quantization == "int8" else Float8WeightOnlyConfig()
+        quantize_(denoiser_of(pipeline), how)
     if weights.layerwise_casting:
-        denoiser.enable_layerwise_casting(storage_dtype=_STORED_AS, compute_dtype=getattr(torch, weights.dtype))
+        dtype = getattr(torch, weights.dtype)
+        denoiser_of(pipeline).enable_layerwise_casting(storage_dtype=_STORED_AS, compute_dtype=dtype)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights
 from pipelines.worker.device_memory import free_bytes, release_unused, total_bytes
-from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, folder_of
+from pipelines.worker.loader import UNREADABLE, CannotLoad, LoadedModel, TooLarge, folder_of
 from pipelines.worker.memory_options import OptionRefused, bytes_on_device, place
 from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.speed_options import try_attention
@@ -130,7 +130,7 @@ class ModelCache:
         room = min(free_bytes(self._device) + evictable, self._limit - pinned)
         try:
             return why_too_large(card, folder_of(card), room, on_cpu=self._device.type == "cpu")
-        except (BadWeights, CannotLoad, OSError, ValueError):
+        except (BadWeights, CannotLoad, *UNREADABLE):
             # Reading them tells what is wrong.
             return None
 

@@ -7,6 +7,7 @@ from diffusers.models.attention_dispatch import attention_backend, dispatch_atte
 
 from pipelines.model_card import ModelCard
 from pipelines.worker.memory_options import OptionRefused, denoiser_of
+from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
 
 
 def speed_up(card: ModelCard, pipeline: Any) -> None:
@@ -42,7 +43,7 @@ def _choose_attention(denoiser: Any, backend: str) -> None:
 
 
 def try_attention(card: ModelCard, device: torch.device) -> None:
-    """Raise OptionRefused if the card's attention does not work on the device."""
+    """Raise OptionRefused if the card's attention does not work on the device, and torch's error if memory runs out."""
     backend = card.weights.attention
     if backend is None:
         return
@@ -51,6 +52,8 @@ def try_attention(card: ModelCard, device: torch.device) -> None:
         with torch.inference_mode():
             dispatch_attention_fn(tokens, tokens, tokens, backend=backend)
     except Exception as error:
+        if is_out_of_memory(error) or is_fatal(error):
+            raise
         raise OptionRefused(
             f"attention = {backend!r}: {device} cannot compute it in {card.weights.dtype} ({error}); choose another"
         ) from error

@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
+from typing import Any
 
 import httpx
 import msgspec
@@ -73,8 +74,9 @@ async def ask_predict(http: httpx.AsyncClient, seed: int) -> None:
     (await http.post("/predict", json={"seed": seed})).raise_for_status()
 
 
-async def ask_backlot(http: httpx.AsyncClient, seed: int) -> None:
-    accepted = (await http.post("/v1/background-generator", json={**SPEC, "seed": seed})).raise_for_status().json()
+async def ask_backlot(http: httpx.AsyncClient, seed: int, fields: dict[str, Any] | None = None) -> None:
+    spec = {**SPEC, **(fields or {}), "seed": seed}
+    accepted = (await http.post("/v1/background-generator", json=spec)).raise_for_status().json()
     path = f"/v1/jobs/{accepted['job_id']}/events"
     async with http.stream("GET", path, headers={"Accept": "text/event-stream"}) as stream:
         event = ""
@@ -163,7 +165,7 @@ def main() -> None:
     print(f"p95 at {LOAD:.0%} load ÷ best of the others: {statistics.median(ratios):.2f}")
 
 
-def trace(rate: float, seed: int) -> list[float]:
+def trace(rate: float, seed: int, requests: int = REQUESTS) -> list[float]:
     """Moments of arrival in seconds, `rate` a second."""
     rng = random.Random(seed)
-    return list(accumulate(rng.expovariate(rate) for _ in range(REQUESTS)))
+    return list(accumulate(rng.expovariate(rate) for _ in range(requests)))

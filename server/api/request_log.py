@@ -100,7 +100,7 @@ class RequestLog:
             started=time.perf_counter(),
         )
         scope["backlot.record"] = record  # type: ignore[typeddict-unknown-key]
-        kept = scope["path"].startswith("/v1/")
+        kept = scope["path"].lstrip("/").startswith("v1/")
 
         async def receive_noted() -> Any:
             message = await receive()

@@ -28,6 +28,8 @@ class SlotGroup(msgspec.Struct):
     images: set[str] = msgspec.field(default_factory=set)
     #: No image enters any more.
     closing: bool = False
+    #: Its image runs alone, to show whether it is to blame: nothing is prefetched beside it.
+    isolated: bool = False
 
 
 class SlotGroups(msgspec.Struct):
@@ -143,15 +145,17 @@ def next_action(
     return Enter(image, group)
 
 
-def suspects(groups: SlotGroups, loading: str | None, in_flight: Collection[str]) -> set[str]:
+def suspects(groups: SlotGroups, loading: str | None, in_flight: Collection[str], loaded: Collection[str]) -> set[str]:
     """Return the images that a crash of the GPU process is put down to, which may be none.
 
-    While a model is being loaded, these are the images of that model; else those in the open slots and sent ahead for one;
-    else, if no slots are open, those that are being written. An image for the following group, or one that is written while
-    slots are open, is merely interrupted.
+    While a model is being loaded, these are the images of that model; else those in the open slots and sent ahead for one,
+    and those of the following group if its model is not `loaded`, because it is read into the host's memory meanwhile; else,
+    if no slots are open, those that are being written. All others are merely interrupted.
     """
     if loading is not None:
         return groups.of_model(loading)
-    if groups.current is not None:
+    if groups.current is None:
+        return set(in_flight)
+    if groups.following is None or groups.following.key.model in {*loaded, groups.current.key.model}:
         return set(groups.current.images)
-    return set(in_flight)
+    return groups.current.images | groups.following.images

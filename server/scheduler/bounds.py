@@ -21,6 +21,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     restart_most_s: float = 60.0
     #: What a device may not run is tried there again after this time.
     refused_s: float = 60.0
+    #: A model that a device could not load, and another device may, is tried there again after this time.
+    left_to_others_s: float = 600.0
     #: Images that may be in one GPU process at once, those being written included.
     in_flight: int = 256
     #: Crashes of GPU processes that an image may be present at before it answers for them, even if it was never a suspect.

@@ -1,7 +1,7 @@
 """The end of a GPU process that nobody asked for: what it means for the images in it, and when the next process starts."""
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -28,9 +28,14 @@ class Crash(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def crash_of_process(
-    status: int, verdict: Verdict | None, groups: SlotGroups, loading: str | None, in_flight: Iterable[str]
+    status: int,
+    verdict: Verdict | None,
+    groups: SlotGroups,
+    loading: str | None,
+    in_flight: Iterable[str],
+    loaded: Collection[str],
 ) -> Crash:
-    """Return what the end of a process means, by its exit status and by what was in it until then.
+    """Return what the end of a process means, by its exit status and by the images and models that were in it.
 
     `verdict` is why the watchdog ended it; None if it ended by itself.
     """
@@ -39,12 +44,14 @@ def crash_of_process(
         ending = f"the GPU process ended with {_ending(status)}"
         verdict, happened = Verdict(FailureReason.WORKER_CRASHED, ending), Happened.CRASHED
     images = tuple(in_flight)
+    # A load that took too long may be reported as done before its process has ended.
+    loading = verdict.loading or loading
     return Crash(
         happened=happened,
         reason=verdict.reason,
         message=verdict.message[0].upper() + verdict.message[1:],
         image_ids=images,
-        suspects=frozenset({verdict.image_id} if verdict.image_id else suspects(groups, loading, images)),
+        suspects=frozenset({verdict.image_id} if verdict.image_id else suspects(groups, loading, images, loaded)),
         # An image that is not written in time is to blame by itself, whatever is loaded beside it.
         loading=None if verdict.image_id else loading,
     )

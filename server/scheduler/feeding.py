@@ -47,10 +47,11 @@ class Feeder:
             return
         models = self._models.current
         gpu.pin(name for name, card in models.enabled.items() if card.is_pinned_on(gpu.name))
-        if not len(self._queue) and gpu.groups.current is None:
+        held = self._loads.held
+        if not any(key.model not in held for key in self._queue.waiting) and gpu.groups.current is None:
             own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
             for card in own or [models.default]:
-                if card.name not in self._loads.held | self._loads.given_up:
+                if card.name not in held | self._loads.given_up | self._left_after_failure(gpu):
                     gpu.load(card)
 
     def models_changed(self) -> None:
@@ -90,7 +91,8 @@ class Feeder:
         match action:
             case Open(image=image, batch_size=batch_size):
                 # No neighbour may follow an isolated image.
-                group = SlotGroup(image.key, models[image.key.model], batch_size, closing=image.isolated)
+                alone = image.isolated
+                group = SlotGroup(image.key, models[image.key.model], batch_size, closing=alone, isolated=alone)
                 gpu.groups.open(group)
                 gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
             case Enter(image=image, group=group):
@@ -107,7 +109,18 @@ class Feeder:
         others = {key.model for key in self._queue.waiting if not gpu.serves(key.model)}
         left = left_to_others({model: self._served(model) for model in others}, is_empty=not gpu.loaded)
         refused = {model for model in others & gpu.refused.keys() if not self.is_refused_everywhere(model)}
-        return self._loads.held | left | refused
+        if gpu.groups.current is not None and gpu.groups.current.isolated:
+            # Nothing is prefetched beside an image that has to show whether it ends the process.
+            left |= others
+        return self._loads.held | left | refused | self._left_after_failure(gpu)
+
+    def can_load_elsewhere(self, model: str) -> bool:
+        """Return whether a device that is up has the model in memory, or has not failed to load it."""
+        return any(gpu.is_up and model not in gpu.cannot_load for gpu in self._gpus)
+
+    def _left_after_failure(self, gpu: Gpu) -> set[str]:
+        """Return the models that this GPU could not load, and another one may."""
+        return {model for model in gpu.cannot_load if self.can_load_elsewhere(model)}
 
     def is_refused_everywhere(self, model: str) -> bool:
         """Return whether no device that is up may run the model."""

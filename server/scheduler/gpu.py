@@ -55,6 +55,8 @@ class Gpu:
         self.loading: str | None = None
         #: The process has loaded a model, so that it can load what the next job asks for.
         self.has_loaded = False
+        #: The models whose load on this device failed not long ago, whichever process tried.
+        self.cannot_load: set[str] = set()
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._bounds = bounds
@@ -109,6 +111,7 @@ class Gpu:
         except OSError:
             log.exception("The GPU process of %s could not be started", self.name)
             self.problem = "the operating system refused to start its process"
+            self.crashes += 1
             self._start_again()
             return
         log.info("The GPU process %d of %s was started", process.pid, self.name)
@@ -141,7 +144,6 @@ class Gpu:
         self.state = state
 
     def _start_again(self) -> None:
-        self.crashes += 1
         self._become(GpuState.RESTARTING)
         self._restart = asyncio.get_running_loop().call_later(restart_pause(self.crashes, self._bounds), self.start)
 
@@ -234,6 +236,7 @@ class Gpu:
                 log.info("Loaded %s on %s in %.1f s, revision %s", model, self.name, report.seconds, report.revision)
                 self._hold(model, report.revision)
                 self.has_loaded = True
+                self.cannot_load.discard(model)
                 self.weight_bytes[model] = report.weight_bytes
                 metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
@@ -241,6 +244,7 @@ class Gpu:
             case protocol.LoadFailed(model=model, image_ids=image_ids):
                 log.error("%s could not be loaded on %s: %s", model, self.name, report.message)
                 self.loading = None
+                self._leave_to_others(model)
                 self._leave(image_ids)
                 self._go_on()
             case protocol.Evicted(model=model):
@@ -311,7 +315,12 @@ class Gpu:
         card = self._cards.get(model)
         seconds = self._bounds.start_s if card is None else card.limits.load_timeout_s
         message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
-        self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message)
+        self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message, model)
+
+    def _leave_to_others(self, model: str) -> None:
+        """Note that a model could not be loaded here: while another device may load it, that one does."""
+        self.cannot_load.add(model)
+        asyncio.get_running_loop().call_later(self._bounds.left_to_others_s, self.cannot_load.discard, model)
 
     def _watch_idle_models(self) -> None:
         needed = {group.key.model for group in self.groups}
@@ -327,8 +336,15 @@ class Gpu:
         if self._is_lost:
             crash = crash_of_box(self._last_words or "the box is gone", self.in_flight)
         else:
-            crash = crash_of_process(status, self._watchdog.verdict, self.groups, self.loading, self.in_flight)
+            crash = crash_of_process(
+                status, self._watchdog.verdict, self.groups, self.loading, self.in_flight, self.loaded
+            )
         self.problem = self._last_words or crash.message
+        if crash.loading is None:
+            self.crashes += 1
+        else:
+            # The next try of the model has a pause of its own.
+            self._leave_to_others(crash.loading)
         log.error(
             "The GPU process %d of %s is gone: %s; its log, %s, may say more",
             process.pid,

@@ -113,7 +113,7 @@ def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"
     gpu = min(gpus, key=lambda gpu: gpu.crashes)
-    times = "once" if gpu.crashes == 1 else f"{gpu.crashes} times in a row"
+    times = f"{gpu.crashes} times in a row" if gpu.crashes > 1 else "once"
     return (
         f"the GPU process of {gpu.name} ended {times} ({gpu.problem}), and the server starts it again;"
         f" its log, {gpu.place.log}, may say more"

@@ -42,7 +42,7 @@ class Reports:
                 self._loads.loaded(model)
                 self._feeder.loaded(model, seconds)
             case protocol.LoadFailed(model=model, reason=reason, message=message, image_ids=image_ids):
-                self._loads.failed(model, reason, message, image_ids)
+                self._load_failed(model, reason, message, image_ids)
             case protocol.StageReached():
                 self._settlement.tell(progress.reached(self._jobs, report))
             case protocol.Steps():
@@ -79,6 +79,13 @@ class Reports:
             happened = Happened.MACHINE_FAULT
         self._jobs.lost(report.image_ids, happened, FailureReason.MODEL_LOAD_FAILED, report.message)
 
+    def _load_failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
+        """Let images run on another device, or wait for the next try if no device that is up could load their model."""
+        if self._feeder.can_load_elsewhere(model):
+            self._jobs.lost(image_ids, Happened.LOAD_FAILED, reason, message)
+        else:
+            self._loads.failed(model, reason, message, image_ids)
+
     def on_crash(self, crash: Crash) -> None:
         """Decide on the images that were in a GPU process that is gone, and send what may be sent now."""
         suspects, others = crash.suspects, crash.image_ids
@@ -86,7 +93,7 @@ class Reports:
             # Whichever image asks for the model next, its load may end the same way.
             others = tuple(image_id for image_id in crash.image_ids if image_id not in suspects)
             waited = tuple(image_id for image_id in crash.image_ids if image_id in suspects)
-            self._loads.failed(crash.loading, crash.reason, crash.message, waited)
+            self._load_failed(crash.loading, crash.reason, crash.message, waited)
             suspects = frozenset()
         self._jobs.lost(others, crash.happened, crash.reason, crash.message, suspects)
         self._feeder.advance()

@@ -156,6 +156,8 @@ class Scheduler:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
         self.loads.models_changed()
         self._jobs.models_changed()
+        for gpu in self.gpus:
+            gpu.cannot_load.clear()
         self._try_models()
 
     def _try_models(self) -> None:

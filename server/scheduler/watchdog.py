@@ -15,6 +15,8 @@ class Verdict(msgspec.Struct, frozen=True):
     message: str
     #: The one image that is to blame; None if it may be any.
     image_id: str | None = None
+    #: The model whose load took too long; None if none did.
+    loading: str | None = None
 
 
 class Watchdog:
@@ -28,10 +30,10 @@ class Watchdog:
         #: Why the process was ended; None if it was not.
         self.verdict: Verdict | None = None
 
-    def expect(self, seconds: float, reason: FailureReason, message: str) -> None:
+    def expect(self, seconds: float, reason: FailureReason, message: str, loading: str | None = None) -> None:
         """End the process unless `expect` or `rest` is called within `seconds`."""
         self.rest()
-        self._sign_of_life = self._end_in(seconds, Verdict(reason, message))
+        self._sign_of_life = self._end_in(seconds, Verdict(reason, message, loading=loading))
 
     def rest(self) -> None:
         """Expect no sign of life: the process has nothing to do."""

@@ -320,6 +320,13 @@ def test_a_connection_is_kept_longer_than_a_minute(light_server: Server) -> None
     connection.close()
 
 
+def test_a_path_with_slashes_too_many_has_its_row(light_server: Server) -> None:
+    response = httpx.get(f"{light_server.url}//v1/credits", headers={"Authorization": "Bearer sk_live_guess"})
+    assert response.status_code == 401
+    request_id = response.headers["X-Request-Id"]
+    wait_for(lambda: request_id in light_server.backlot("requests", "--json").stdout, 10)
+
+
 def test_a_flood_without_a_key_leaves_few_rows_and_is_counted(light_server: Server) -> None:
     with httpx.Client(base_url=light_server.url) as stranger:
         for number in range(300):

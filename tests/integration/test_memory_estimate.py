@@ -1,6 +1,7 @@
 """What a model will take of memory, told from the headers of its files; what is too large is refused unread."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pipelines.failure_reason import FailureReason
 from pipelines.memory_estimate import component_bytes, size_for_people, why_too_large
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Evicted, Load, Loaded, LoadFailed, Pin, Started
-from pipelines.worker.loader import TooLarge, load
+from pipelines.worker.loader import CannotLoad, TooLarge, load
 from pipelines.worker.memory_options import bytes_on_device, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
@@ -95,6 +96,15 @@ def test_weights_of_a_gguf_file_stay_as_narrow_as_they_are(folders: dict[str, Pa
     told = component_bytes(card, folders["flux"])
     assert told == pytest.approx(taken(load(card, traced=False).pipeline), rel=0.02, abs=256)
     assert told["transformer"] < 0.8 * component_bytes(plain, folders["flux"])["transformer"]
+
+
+def test_a_file_that_cannot_be_told_is_left_to_who_reads_it(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folders["good"], tmp_path / "m")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    header = json.dumps({"w": {"dtype": "F32"}}).encode()
+    weights.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CannotLoad, match="has a damaged header; copy it again"):
+        ModelCache(torch.device("cpu"), None, lambda _: None).load(card_of(folder=str(folder)))
 
 
 def test_what_is_too_large_is_told_with_what_would_do(folders: dict[str, Path]) -> None:

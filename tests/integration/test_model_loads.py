@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
@@ -62,6 +63,55 @@ def test_a_load_that_ends_the_process_is_a_try_too(tmp_path: Path) -> None:
         assert len(box.gpus[0].processes) == 4
 
     play(Box(tmp_path, bounds=BOUNDS, load_timeout_s=0.1), scene)
+
+
+def test_a_load_that_was_done_too_late_is_a_failed_try(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_id = await box.submit(image_model="b")
+        box.process.report(protocol.Loading("b"))
+        await until(lambda: box.process.killed)
+        # It was on its way when the process was ended.
+        box.process.report(protocol.Loaded("b", "revision", 0.1))
+        await box.crash()
+        await until(lambda: f"{job_id}-0" in box.process.unanswered)
+        assert not box.status(job_id).ended
+
+    play(Box(tmp_path, bounds=BOUNDS, load_timeout_s=0.1), scene)
+
+
+def test_a_new_process_has_the_default_model_at_hand_while_another_one_is_in_its_pause(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        box.process.report(protocol.Loaded("a", "revision", 0.1))
+        await box.submit(image_model="b")
+        box.process.report(protocol.Loading("b"))
+        await box.crash()
+        assert box.process.loads == ["a"]
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, load_pauses_s=(60.0,))), scene)
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_gpu_that_cannot_load_a_model_leaves_it_to_one_that_can(tmp_path: Path, crashes: bool) -> None:
+    async def scene(box: Box) -> None:
+        for gpu in box.gpus:
+            gpu.process.report(protocol.Loaded("a", "revision", 0.1))
+        bad, good = box.gpus
+        job_id = await box.submit(image_model="b")
+        assert bad.process.unanswered == [f"{job_id}-0"]
+        bad.process.report(protocol.Loading("b"))
+        if crashes:
+            await box.crash()
+        else:
+            bad.process.report(
+                protocol.LoadFailed("b", FailureReason.OUT_OF_MEMORY, "b is too large", (f"{job_id}-0",))
+            )
+        assert good.process.unanswered == [f"{job_id}-0"], "it waits, though another GPU may load its model"
+        good.process.report(protocol.Loaded("b", "revision", 0.1))
+        good.process.generate(f"{job_id}-0")
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+        assert box.scheduler.loads.errors == {}
+
+    play(Box(tmp_path, gpus=2, bounds=BOUNDS), scene)
 
 
 def test_a_default_model_that_was_given_up_is_left_alone_until_it_is_wanted(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_a_crash_is_put_down_to_the_image_in_the_slot(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         in_slot, ahead = await box.submit(), await box.submit(image_model="b")
         assert box.process.ids == [f"{in_slot}-0", f"{ahead}-0"]
+        box.process.report(protocol.Loaded("b", "revision", 0.1))
         await box.crash()
         await box.fails(in_slot, "worker_crashed")
         assert box.process.ids == [f"{ahead}-0"]
@@ -205,6 +206,20 @@ def test_a_load_that_crashes_is_not_put_down_to_another_models_image(tmp_path: P
         await box.crash()
         assert box.process.ids == [f"{job_id}-0"]
         assert not box.process.ordered[0].isolated
+
+    play(Box(tmp_path), scene)
+
+
+def test_a_model_whose_reading_ahead_ends_the_process_fails_no_other_models_image(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        good, bad = await box.submit(), await box.submit(image_model="b")
+        await box.crash()
+        # Both may have caused it, so each runs alone, and the other model is not even read meanwhile.
+        assert box.process.ids == [f"{good}-0"]
+        assert box.process.ordered[0].isolated
+        box.process.generate(f"{good}-0")
+        assert await box.ends(good) is JobStatus.SUCCESS
+        assert box.process.unanswered == [f"{bad}-0"]
 
     play(Box(tmp_path), scene)
 

@@ -91,6 +91,11 @@ class FakeProcess:
                 pass
         self._on_report(report)
 
+    def forget(self, image_id: str) -> None:
+        """Drop all that is kept of an image, and the orders about no image."""
+        self.orders = [order for order in self.ordered if order.item.image_id != image_id]
+        del self._orders_of[image_id], self._answers_of[image_id]
+
     def start(self) -> None:
         """Be up."""
         self.report(protocol.DevicesFound(0))

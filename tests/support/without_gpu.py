@@ -54,6 +54,13 @@ class QuickProcess(FakeProcess):
             case protocol.Cancel(image_id=image_id) if image_id not in self._deaf:
                 loop.call_soon(self.report, protocol.Cancelled(image_id))
 
+    def report(self, report: protocol.Report) -> None:
+        super().report(report)
+        # It may run for hours, and no test looks into it.
+        if isinstance(report, protocol.Generated | protocol.Failed | protocol.Cancelled):
+            self._deaf.discard(report.image_id)
+            self.forget(report.image_id)
+
     def _denoise(self, image_id: str, done_steps: int, steps: int) -> None:
         done = []
         for step in range(1, done_steps + 1):

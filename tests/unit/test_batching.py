@@ -144,10 +144,12 @@ def test_a_crash_is_put_down_to_what_was_being_done() -> None:
     add(gpu.queue, "other", model="b")
     gpu.fill(now=60.0)
     in_flight = {"written", "1", "2", "other"}
-    assert suspects(gpu.groups, None, in_flight) == {"1", "2"}
-    assert suspects(gpu.groups, "b", in_flight) == {"other"}
-    assert suspects(gpu.groups, "c", in_flight) == set()
-    assert suspects(SlotGroups(), None, {"written"}) == {"written"}
+    assert suspects(gpu.groups, None, in_flight, {"a", "b"}) == {"1", "2"}
+    # The model that comes next is read into memory meanwhile.
+    assert suspects(gpu.groups, None, in_flight, {"a"}) == {"1", "2", "other"}
+    assert suspects(gpu.groups, "b", in_flight, {"a"}) == {"other"}
+    assert suspects(gpu.groups, "c", in_flight, {"a"}) == set()
+    assert suspects(SlotGroups(), None, {"written"}, {"a"}) == {"written"}
 
 
 def test_a_paused_queue_leaves_open_slots_open() -> None:

@@ -85,6 +85,18 @@ def test_what_a_unet_can_do(tmp_path: Path, kind: str, card: dict[str, Any], tol
     assert bool(found) == bool(told)
 
 
+def test_a_model_without_a_denoiser_has_nothing_to_act_on(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["prior"] = index.pop("unet")
+    (folder / "unet").rename(folder / "prior")
+    (folder / "model_index.json").write_text(json.dumps(index))
+    assert problems(folder) == ""
+    assert "layerwise_casting: it acts on a unet or a transformer, and the model has neither" in problems(
+        folder, layerwise_casting=True
+    )
+
+
 def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bare_folder(tmp_path / "m")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,0 +1,1 @@
+"""Large models on a GPU, with random weights in the shapes of real ones: bare diffusers beside Backlot."""

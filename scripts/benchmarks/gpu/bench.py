@@ -1,0 +1,306 @@
+"""Models of the size of SDXL, FLUX.1, Z-Image and Qwen-Image with random weights, on a GPU: bare diffusers beside Backlot.
+
+Each is run by a bare loop, eager and as fast as diffusers makes it, and by a Backlot server with the same options on its
+card. The weights are made on the device and written to the work folder, which needs some 45 GB for the largest.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import msgspec
+import torch
+
+from benchmarks.gpu.shapes import SHAPES, Shape
+from benchmarks.server import succeeded
+from benchmarks.serving import LOAD, ask_backlot, latencies, trace
+from tests.support.server import ROOT, Server
+
+SIDES = {"1K": 1024, "0.5K": 512}
+BATCHES = (1, 2, 4)
+#: Images of a measurement, and requests of the Poisson trace.
+IMAGES, REQUESTS = 16, 40
+TINY_IMAGES, TINY_REQUESTS, TINY_STEPS = 4, 4, 2
+
+
+class Options(msgspec.Struct, frozen=True):
+    models: str
+    device: str
+    tiny: bool
+    work: Path | None
+
+    @property
+    def images(self) -> int:
+        return TINY_IMAGES if self.tiny else IMAGES
+
+    @property
+    def dtype(self) -> str:
+        return "float32" if self.tiny else "bfloat16"
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One row of the table."""
+
+    images_per_s: float
+    #: Of an image that nobody else is beside.
+    seconds: float
+    #: Seconds from arrival to the whole PNG, under Poisson load.
+    p95: float
+    peak_bytes: int | None
+    #: Mean seconds in which no step ran, between two batches.
+    between: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./scripts/bench gpu", description=__doc__)
+    parser.add_argument("--models", default=",".join(SHAPES), help="of " + ", ".join(SHAPES))
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--tiny", action="store_true", help="tiny models, to try this on a CPU")
+    parser.add_argument("--work", type=Path, help="where weights are written; else a folder that is removed")
+    options = Options(**vars(parser.parse_args()))
+    if unknown := [name for name in options.models.split(",") if name not in SHAPES]:
+        sys.exit(f"bench gpu: there is no model {', '.join(unknown)}; there are {', '.join(SHAPES)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"bench gpu: torch {torch.__version__} sees no GPU; --device cpu --tiny tries the code without one")
+    card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    print(
+        f"{card}, torch {torch.__version__}, {options.dtype}; random weights, {'tiny' if options.tiny else 'real shapes'}"
+    )
+    print("| model | size | run by | images/s | s/image | p95 s | peak GiB | between batches s | of the matrix peak |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in options.models.split(","):
+        with TemporaryDirectory(prefix="backlot-bench-", dir=options.work) as folder:
+            shape = SHAPES[name]
+            if options.tiny:
+                shape = msgspec.structs.replace(shape, steps=TINY_STEPS)
+            measure(shape, options, Path(folder))
+
+
+def measure(shape: Shape, options: Options, folder: Path) -> None:
+    """Print the rows of one model."""
+    weights = folder / "weights"
+    made_on = "tiny" if options.tiny else options.device
+    arguments = [sys.executable, "-m", "benchmarks.gpu.weights", shape.name, made_on, str(weights)]
+    subprocess.run(arguments, cwd=ROOT / "scripts", check=True, stderr=subprocess.DEVNULL)
+    tiers = ["0.5K"] if options.tiny else list(SIDES)
+    rows: dict[tuple[str, str], Measured] = {}
+    operations: dict[str, float] = {}
+    peak = 0.0
+    for tuned in (False, True):
+        with bare(weights, options) as ask:
+            if tuned:
+                ask(what="tune", **tuning(shape, options))
+            else:
+                peak = ask(what="peak")["operations_per_s"]
+                operations = {
+                    tier: ask(what="operations", call=call(shape), side=SIDES[tier])["operations"] for tier in tiers
+                }
+            for tier in tiers:
+                rows[tier, f"diffusers, {_how(tuned)}"] = of_bare(ask, shape, SIDES[tier], options)
+        with (
+            TemporaryDirectory(prefix="backlot-bench-") as data,
+            backlot(shape, weights, Path(data), tiers, tuned, options) as server,
+        ):
+            for tier in tiers:
+                rows[tier, f"Backlot, {_how(tuned)}"] = of_backlot(server, shape, tier, options)
+    for (tier, how), row in sorted(rows.items()):
+        memory = "" if row.peak_bytes is None else f"{row.peak_bytes / 2**30:.1f}"
+        share = operations[tier] * row.images_per_s / peak
+        print(
+            f"| {shape.title}, {shape.steps} steps | {SIDES[tier]}² | {how} | {row.images_per_s:.3f} | {row.seconds:.2f} |"
+            f" {row.p95:.2f} | {memory} | {row.between:.3f} | {share:.0%} |",
+            flush=True,
+        )
+
+
+def _how(tuned: bool) -> str:
+    return "tuned" if tuned else "eager"
+
+
+def tuning(shape: Shape, options: Options) -> dict[str, bool]:
+    """Return the options of the tuned rows. Compiling tiny models for a CPU would take minutes and show nothing."""
+    return {"compiled": not options.tiny, "channels_last": shape.convolves}
+
+
+def call(shape: Shape) -> dict[str, Any]:
+    """Return what a bare call is given besides prompt, size and seeds."""
+    guidance = {shape.card.get("guidance_argument", "guidance_scale"): shape.guidance}
+    negative = {"negative_prompt": shape.card["negative_prompt"]} if "negative_prompt" in shape.card else {}
+    return {"num_inference_steps": shape.steps, **guidance, **negative}
+
+
+@contextmanager
+def bare(weights: Path, options: Options) -> Iterator[Any]:
+    """Run a bare loop in a process of its own; yield what asks it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.gpu.bare"],
+        cwd=ROOT / "scripts",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def ask(**order: Any) -> dict[str, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the bare loop ended with status {process.wait()} at {order}")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    try:
+        ask(what="load", folder=str(weights), device=options.device, dtype=options.dtype)
+        yield ask
+    finally:
+        process.kill()
+        process.wait()
+
+
+def of_bare(ask: Any, shape: Shape, side: int, options: Options) -> Measured:
+    """Measure a bare loop at its best batch; its latency is that of a queue that it works off one by one."""
+    best: dict[str, Any] = {}
+    alone = 0.0
+    for batch in BATCHES:
+        asked = partial(ask, what="run", call=call(shape), side=side, batch=batch)
+        # What is compiled or chosen at the first call is not counted.
+        asked(images=batch)
+        found = asked(images=max(batch, options.images))
+        found["rate"] = max(batch, options.images) / found["seconds"]
+        if batch == 1:
+            alone = 1 / found["rate"]
+        if not best or found["rate"] > best["rate"]:
+            best = found
+    requests = TINY_REQUESTS if options.tiny else REQUESTS
+    p95 = percentile(one_by_one(trace(LOAD * best["rate"], 0, requests), alone))
+    return Measured(best["rate"], alone, p95, best["peak_bytes"], between(best["step_ends"]))
+
+
+def one_by_one(arrivals: Sequence[float], seconds: float) -> list[float]:
+    """Return the latencies of a server that takes requests one by one, in their order."""
+    free, taken = 0.0, []
+    for arrival in arrivals:
+        free = max(free, arrival) + seconds
+        taken.append(free - arrival)
+    return taken
+
+
+def percentile(taken: Sequence[float]) -> float:
+    """Return the 95th percentile."""
+    return statistics.quantiles(taken, n=20)[18]
+
+
+def between(ends: Sequence[float]) -> float:
+    """Return the mean seconds between batches: what two steps are further apart than steps are, where they are."""
+    intervals = [after - before for before, after in pairwise(sorted(ends))]
+    step = statistics.median(intervals) if intervals else 0.0
+    gaps = [interval - step for interval in intervals if interval > 1.5 * step]
+    return statistics.mean(gaps) if gaps else 0.0
+
+
+@contextmanager
+def backlot(
+    shape: Shape, weights: Path, data: Path, tiers: Sequence[str], tuned: bool, options: Options
+) -> Iterator[Server]:
+    """Run a server with the model on its card, ready."""
+    card = {
+        "folder": str(weights),
+        "licence": "random weights",
+        "dtype": options.dtype,
+        "tiers": list(tiers),
+        "multiple_of": 64,
+        "steps": shape.steps,
+        "guidance": shape.guidance,
+        "max_batch": BATCHES[-1],
+        "prompt": "marble warm",
+        "preview": "off",
+        **shape.card,
+        **({"compile": True} if tuned and tuning(shape, options)["compiled"] else {}),
+        **({"channels_last": True} if tuned and tuning(shape, options)["channels_last"] else {}),
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in card.items()]
+    models = data / "models.toml"
+    models.write_text("\n".join(["default_model = 'random'", "[models.random]", *lines, ""]))
+    server = Server(
+        data / "data",
+        models,
+        BACKLOT_DEVICES="cpu" if options.device == "cpu" else "cuda:0",
+        BACKLOT_QUEUE_LIMIT="1000000",
+        BACKLOT_LOG_LEVEL="ERROR",
+    )
+    server.start(wait_ready=False)
+    try:
+        server.backlot("clients", "grant", "studio", "100000000")
+        yield server
+    finally:
+        server.stop()
+
+
+def of_backlot(server: Server, shape: Shape, tier: str, options: Options) -> Measured:
+    """Measure a server: first so many images that every batch size is known, then what counts."""
+    # Noise is often a flat picture, which is delivered all the same.
+    spec: dict[str, Any] = {"resolution": tier, "on_technical_failure": "deliver"}
+
+    def together(images: int, first: int) -> list[str]:
+        return [server.submit(**spec, seed=first + index) for index in range(images)]
+
+    for images in (1, 2, 4, 2 * BATCHES[-1]):
+        for job_id in together(images, 1000 * images):
+            succeeded(server, job_id)
+    started = time.perf_counter()
+    jobs = together(options.images, 0)
+    for job_id in jobs:
+        succeeded(server, job_id)
+    rate = options.images / (time.perf_counter() - started)
+    alone = []
+    for seed in range(3):
+        started = time.perf_counter()
+        succeeded(server, server.submit(**spec, seed=seed))
+        alone.append(time.perf_counter() - started)
+    requests = TINY_REQUESTS if options.tiny else REQUESTS
+    headers = {"Authorization": f"Bearer {server.key}"}
+    ask = partial(_ask, spec)
+    p95 = percentile(asyncio.run(latencies(server.url, headers, ask, trace(LOAD * rate, 0, requests))))
+    ends = [end for job_id in jobs for end in _step_ends(server, job_id)]
+    return Measured(rate, statistics.median(alone), p95, _peak(server, SIDES[tier]), between(_joined(ends)))
+
+
+async def _ask(spec: dict[str, Any], http: httpx.AsyncClient, seed: int) -> None:
+    await ask_backlot(http, seed, spec)
+
+
+def _step_ends(server: Server, job_id: str) -> list[float]:
+    events = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
+    return [datetime.fromisoformat(event["created_at"]).timestamp() for event in events if "step" in event["extra"]]
+
+
+def _joined(ends: Sequence[float]) -> list[float]:
+    """Return one end for each call: images that took it together are told a moment apart."""
+    joined: list[float] = []
+    for end in sorted(ends):
+        if not joined or end - joined[-1] > 0.005:
+            joined.append(end)
+    return joined
+
+
+def _peak(server: Server, side: int) -> int | None:
+    """Return the most memory that a step of this size took, of the batch sizes that were measured."""
+    [model] = json.loads(server.backlot("models", "list", "--json").stdout)
+    found = [cost["peak_bytes"] for cost in model["measured"] if cost["width"] == side and cost["peak_bytes"]]
+    return max(found, default=None)
