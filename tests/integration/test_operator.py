@@ -43,7 +43,7 @@ def test_clients(tiny_server: Server) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["clients", "add", ""], "a name needs a letter"),
+        (["clients", "add", ""], "a name needs at least one character"),
         (["clients", "add", "night/day"], "write 'night-day'"),
         (["clients", "add", "x", "--credits", "abc"], "'abc' is not a whole number from 0 to"),
         (["clients", "grant", "studio", "99999999999999999999"], "is not a whole number from -"),
