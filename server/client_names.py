@@ -3,12 +3,13 @@
 import unicodedata
 
 MOST = 200
+EMPTY = "a name needs at least one character that is not a space"
 
 
 def name_problem(name: str) -> str | None:
     """Say what is wrong with a new client's name, and what to do; return None if it is good."""
     if not name.strip():
-        return "a name needs a letter at least"
+        return EMPTY
     if len(name) > MOST:
         return f"this name has {len(name)} characters; it may have {MOST}"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from server.client_names import name_problem
+from server.client_names import EMPTY, name_problem
 
 
 class Whole(click.ParamType[int, str]):
@@ -57,13 +57,13 @@ def _moment(text: str) -> datetime:
 
 
 class Name(click.ParamType[str, str]):
-    """A client's name: any text with a letter, a digit or a sign in it."""
+    """A client's name: any text that is not all spaces."""
 
     name = "name"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value.strip():
-            self.fail("a name needs a letter at least", param, ctx)
+            self.fail(EMPTY, param, ctx)
         try:
             value.encode()
         except UnicodeEncodeError:

@@ -46,7 +46,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Why nothing could be generated now; None if a GPU that is up has a model in memory, or can load one.
     reason: str | None
-    #: What the next job has to wait for although there is no such reason; None if there is nothing.
+    #: What the next job has to wait for if there is no such reason; None if there is nothing.
     note: str | None
     #: What the ablest GPU process does.
     state: GpuState
@@ -59,10 +59,9 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 def readiness(gpus: Pool, default_model: str, loads: ModelLoads) -> Readiness:
     """Return how the GPUs are now."""
-    reason = _reason(gpus, default_model, loads)
     return Readiness(
-        reason=reason,
-        note=_note(gpus) if reason is None else None,
+        reason=_reason(gpus, default_model, loads),
+        note=_note(gpus),
         state=_ablest_state(gpus),
         device=next((gpu.device for gpu in gpus if gpu.device is not None), None),
         loaded=list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded)),

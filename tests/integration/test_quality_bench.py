@@ -5,9 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from benchmarks.quality.descriptors import describe, worn
 
 from tests.support.server import ROOT
+
+
+def test_descriptors_tell_light_colour_and_direction() -> None:
+    upright = np.full((128, 128, 3), 60, np.uint8)
+    upright[:, 64:] = 200
+    lying = np.ascontiguousarray(upright.transpose(1, 0, 2))
+    red = np.ascontiguousarray(upright * np.array([1, 0, 0], np.uint8))
+    described = [describe(pixels) for pixels in (upright, lying, red, worn(upright, 60), np.zeros_like(upright))]
+    assert all(row.shape == (444,) and np.isfinite(row).all() for row in described)
+    assert np.array_equal(described[0], describe(upright))
+    assert all(np.abs(described[0] - other).max() > 0.2 for other in described[1:])
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ def test_a_good_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("", "needs a letter"),
-        (" \t", "needs a letter"),
+        ("", "needs at least one character"),
+        (" \t", "needs at least one character"),
         ("lighting/night", "write 'lighting-night'"),
         (".", "no name in an address"),
         ("..", "no name in an address"),

@@ -1,5 +1,6 @@
-"""A small network that names the scene and the mood of a picture; trained on renders, once."""
+"""A small network that names the scene and the mood of a picture by its descriptors; trained on renders, once."""
 
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -10,18 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from benchmarks.quality.renders import taught
+from benchmarks.quality.descriptors import describe, worn
+from benchmarks.quality.renders import SIDE, taught
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import pace
 from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
 
 #: Sets that it learns from, sixteen pictures each.
-SETS = 1560
-STEPS = 4000
-_BATCH, _LR = 64, 2e-3
-_WIDTHS = (32, 64, 96, 128)
-_FEATURES = 64
+SETS = 520
+STEPS = 2500
+_BATCH, _LR = 256, 2e-3
+_DESCRIPTORS, _FEATURES = 444, 64
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -32,105 +32,85 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Judge(torch.nn.Module):  # type: ignore[misc]
-    """Pictures (n, 3, 128, 128), -1 … 1, to features, and to the scores of scenes and moods."""
+    """Descriptors (n, 444) to features, and to the scores of scenes and moods."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[torch.nn.Module] = []
-        for coming, going in zip((3, *_WIDTHS), _WIDTHS, strict=False):
-            layers += [
-                torch.nn.Conv2d(coming, going, 3, stride=2, padding=1),
-                torch.nn.GroupNorm(8, going),
-                torch.nn.SiLU(),
-                torch.nn.Conv2d(going, going, 3, padding=1),
-                torch.nn.GroupNorm(8, going),
-                torch.nn.SiLU(),
-            ]
-        self.body = torch.nn.Sequential(*layers)
-        # Group norms take absolute colours away; moods need them, so their means and deviations go past.
-        self.neck = torch.nn.Linear(2 * _WIDTHS[-1] + 6, _FEATURES)
+        self.register_buffer("mean", torch.zeros(_DESCRIPTORS))
+        self.register_buffer("deviation", torch.ones(_DESCRIPTORS))
+        self.body = torch.nn.Sequential(
+            torch.nn.Linear(_DESCRIPTORS, 256),
+            torch.nn.SiLU(),
+            torch.nn.Dropout(0.4),
+            torch.nn.Linear(256, _FEATURES),
+            torch.nn.SiLU(),
+        )
         self.scene = torch.nn.Linear(_FEATURES, len(SCENES))
         self.mood = torch.nn.Linear(_FEATURES, len(MOODS))
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inner = self.body(pixels)
-        told = [inner.mean((2, 3)), inner.amax((2, 3)), pixels.mean((2, 3)), pixels.std((2, 3))]
-        features = functional.silu(self.neck(torch.cat(told, dim=1)))
+    def forward(self, descriptors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        even = ((descriptors - self.mean) / self.deviation).clamp(-4, 4)
+        if self.training:
+            even = even + 0.1 * torch.randn_like(even)
+        features = self.body(even)
         return features, self.scene(features), self.mood(features)
 
 
 def trained(work: Path, workers: int, sets: int = SETS, steps: int = STEPS) -> Judge:
-    """Return the judge that is kept in `work`; what it has not learnt yet, it learns from the training's first sets."""
+    """Return the judge that is kept in `work`, or train it on the renders of the training's first sets."""
+    path = work / f"judge-{sets}-{steps}.pt"
     torch.manual_seed(0)
     judge = Judge()
-    optimizer = torch.optim.AdamW(judge.parameters(), _LR, weight_decay=0.02)
-    checkpoint = Checkpoint(work / f"judge-{sets}-{steps}.pt", judge=judge, optimizer=optimizer)
-    start = checkpoint.restore()
-    if start < steps:
-        pictures, scenes, moods = taught(work / "taught", sets, workers)
-        wanted = torch.tensor([_numbers(scene, mood) for scene, mood in zip(scenes, moods, strict=True)])
-        _teach(judge, optimizer, checkpoint, pictures, wanted, range(start, steps))
+    if path.exists():
+        judge.load_state_dict(torch.load(path))
+        judge.eval()
+        return judge
+    pictures, scenes, moods = taught(work / "taught", sets, workers)
+    with ProcessPoolExecutor(workers) as pool:
+        described = list(
+            tqdm(
+                pool.map(_described, pictures, range(len(pictures)), chunksize=64), desc="describe", total=len(pictures)
+            )
+        )
+    _teach(judge, torch.from_numpy(np.stack(described)), torch.tensor(_numbers(scenes, moods)), steps)
+    torch.save(judge.state_dict(), path)
     judge.eval()
     return judge
 
 
-def _numbers(scene: str, mood: str) -> tuple[int, int]:
-    return list(SCENES).index(scene), list(MOODS).index(mood)
-
-
-def _teach(
-    judge: Judge,
-    optimizer: torch.optim.Optimizer,
-    checkpoint: Checkpoint,
-    pictures: Pixels,
-    wanted: Tensor,
-    lessons: range,
-) -> None:
-    """Run the lessons; `wanted` (n, 2) has the numbers of the pictures' scenes and moods."""
-    rng = np.random.default_rng((0, lessons.start))
-    done = lessons.start
-    try:
-        for step in tqdm(lessons, desc="judge", initial=lessons.start, total=lessons.stop, mininterval=10):
-            for group in optimizer.param_groups:
-                group["lr"] = _LR * pace(step, lessons.stop, warm=50, cool=0.7)
-            picked = rng.integers(len(pictures), size=_BATCH)
-            with torch.autocast("cpu", torch.bfloat16):
-                _, scene, mood = judge(_blurred(_tensor(pictures[picked]), rng))
-            loss = functional.cross_entropy(scene.float(), wanted[picked, 0])
-            loss = loss + functional.cross_entropy(mood.float(), wanted[picked, 1])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            done = step + 1
-    finally:
-        # Someone who stops it does not lose what it learnt.
-        checkpoint.now(done)
-
-
 def verdict(judge: Judge, pictures: Pixels) -> Verdict:
-    """Judge pictures (n, 128, 128, 3)."""
-    scenes: list[str] = []
-    moods: list[str] = []
-    features = []
-    for start in range(0, len(pictures), _BATCH):
-        with torch.no_grad():
-            seen, scene, mood = judge(_tensor(pictures[start : start + _BATCH]))
-        features.append(seen.numpy())
-        scenes += [list(SCENES)[index] for index in scene.argmax(1).tolist()]
-        moods += [list(MOODS)[index] for index in mood.argmax(1).tolist()]
-    return Verdict(scenes, moods, np.concatenate(features))
+    """Judge pictures (n, SIDE, SIDE, 3)."""
+    with torch.no_grad():
+        features, scene, mood = judge(torch.from_numpy(np.stack([describe(pixels) for pixels in pictures])))
+    return Verdict(
+        [list(SCENES)[index] for index in scene.argmax(1).tolist()],
+        [list(MOODS)[index] for index in mood.argmax(1).tolist()],
+        features.numpy(),
+    )
 
 
-def _tensor(pictures: Pixels) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+def _described(pixels: Pixels, number: int) -> NDArray[np.float32]:
+    """Return the descriptors (2, 444) of a picture and of a worn copy, so that a scene is not told by its grain."""
+    side = int(np.random.default_rng(number).integers(SIDE * 4 // 9, SIDE))
+    return np.stack([describe(pixels), describe(worn(pixels, side))])
 
 
-def _blurred(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Mirror half of the batches and blur half, so that a picture is not told by its grain."""
-    if rng.random() < 0.5:
-        pixels = pixels.flip(3)
-    if rng.random() < 0.5:
-        size = int(rng.integers(56, 120))
-        less = functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-        pixels = functional.interpolate(less, size=pixels.shape[2:], mode="bilinear")
-    return pixels
+def _numbers(scenes: list[str], moods: list[str]) -> list[tuple[int, int]]:
+    return [(list(SCENES).index(scene), list(MOODS).index(mood)) for scene, mood in zip(scenes, moods, strict=True)]
+
+
+def _teach(judge: Judge, described: Tensor, wanted: Tensor, steps: int) -> None:
+    """Teach with descriptors (n, 2, 444); `wanted` (n, 2) has the numbers of the pictures' scenes and moods."""
+    judge.mean.copy_(described.mean((0, 1)))
+    judge.deviation.copy_(described.flatten(0, 1).std(0) + 1e-3)
+    optimizer = torch.optim.AdamW(judge.parameters(), _LR, weight_decay=0.1)
+    for step in tqdm(range(steps), desc="judge", mininterval=10):
+        for group in optimizer.param_groups:
+            group["lr"] = _LR * pace(step, steps, warm=50, cool=0.7)
+        picked = torch.randint(len(described), (_BATCH,))
+        _, scene, mood = judge(described[picked, torch.randint(2, (_BATCH,))])
+        loss = functional.cross_entropy(scene, wanted[picked, 0], label_smoothing=0.05)
+        loss = loss + functional.cross_entropy(mood, wanted[picked, 1], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

@@ -25,7 +25,10 @@ async def read_body(
     into: type[Body],
     own_problems: Callable[[dict[str, Any]], list[Problem]] = lambda values: [],
 ) -> Body:
-    """Return the body. Raises Invalid with every problem found; `own_problems` looks at the values of the right type."""
+    """Return the body. Raises Invalid with every problem found.
+
+    `own_problems` returns what is wrong with the values that have the right type.
+    """
     values, problems = check(decode_body(await request.body()), into)
     problems = own_problems(values) + problems
     if problems:
@@ -60,6 +63,6 @@ async def change(
 
 
 def sentence(error: Exception | str) -> str:
-    """Return what an error says, as a sentence begins."""
+    """Return an error's text with a capital first letter."""
     text = str(error)
     return text[0].upper() + text[1:]
