@@ -68,6 +68,9 @@ class ImageWriter:
         started = time.perf_counter()
         try:
             write_preview(path, rgb)
+        except FileNotFoundError:
+            # The job has ended meanwhile, and the server has removed its previews.
+            return
         except OSError as error:
             # The image itself is not affected.
             log.warning("The preview %s could not be written: %s", path, error)
