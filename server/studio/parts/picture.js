@@ -15,8 +15,14 @@ export function Picture({ entry, size, alt = "", lazy = false, style }) {
   useEffect(() => setTries(0), [entry.public_id]);
   if (tries > 1) return html`<span class="missing">The picture is no longer on the server</span>`;
   const onError = async () => {
-    setTries(tries + 1);
-    if (tries === 0) await calls.entry(entry.kind, entry.public_id).then(replace, () => setTries(2));
+    if (tries > 0) return setTries(2);
+    // The new link comes first: the old one would fail again.
+    try {
+      replace(await calls.entry(entry.kind, entry.public_id));
+      setTries(1);
+    } catch {
+      setTries(2);
+    }
   };
   return html`
     <img
