@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.support.server import Server
+from tests.support.server import ROOT, Server
 
 SPEC: dict[str, Any] = {"scene_type": "marble", "mood": "warm", "dominant_colors": ["ivory", "goldenrod"]}
 
@@ -14,14 +14,20 @@ SPEC: dict[str, Any] = {"scene_type": "marble", "mood": "warm", "dominant_colors
 @contextmanager
 def fresh_server() -> Iterator[Server]:
     """Run a server with the shipped model; it may not be ready yet."""
-    with TemporaryDirectory(prefix="backlot-bench-") as folder:
-        server = Server(Path(folder) / "data", BACKLOT_QUEUE_LIMIT="1000000", BACKLOT_LOG_LEVEL="ERROR")
-        server.start(wait_ready=False)
-        try:
-            server.backlot("clients", "grant", "studio", "100000000")
-            yield server
-        finally:
-            server.stop()
+    with TemporaryDirectory(prefix="backlot-bench-") as folder, running(Path(folder) / "data") as server:
+        yield server
+
+
+@contextmanager
+def running(data: Path, models: Path = ROOT / "models.toml", **environment: str) -> Iterator[Server]:
+    """Run a server on a data folder, with the shipped model or those of a file; it may not be ready yet."""
+    server = Server(data, models, BACKLOT_QUEUE_LIMIT="1000000", BACKLOT_LOG_LEVEL="ERROR", **environment)
+    server.start(wait_ready=False)
+    try:
+        server.backlot("clients", "grant", "studio", "100000000")
+        yield server
+    finally:
+        server.stop()
 
 
 def succeeded(server: Server, job_id: str) -> dict[str, Any]:

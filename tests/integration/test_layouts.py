@@ -5,8 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
 import torch
 import torchao.quantization
@@ -20,6 +18,7 @@ from pipelines.protocol import Item
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
 from server.card_files import with_files
 from tests.support import tiny
+from tests.support.gguf_file import save_as_gguf
 from tests.support.ldm import save_as_one_file
 
 PARTS = ("unet", "vae", "text_encoder")
@@ -161,18 +160,7 @@ def test_a_denoiser_alone_as_gguf(tmp_path: Path) -> None:
     pipeline = tiny.flux_pipeline()
     pipeline.save_pretrained(tmp_path / "flux", safe_serialization=True)
     file = tmp_path / "flux.gguf"
-    writer = gguf.GGUFWriter(file, "flux")
-    for key, tensor in pipeline.transformer.state_dict().items():
-        values = tensor.numpy().astype(np.float32)
-        if values.ndim == 2 and values.shape[1] % 32 == 0:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(key, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(key, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    save_as_gguf(pipeline.transformer, file)
     plain = loaded(folder=str(tmp_path / "flux"))
     # The folder's own denoiser need not be there.
     for weights in (tmp_path / "flux" / "transformer").glob("*.safetensors"):

@@ -5,8 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
 import torch
 
@@ -17,6 +15,7 @@ from pipelines.worker.loader import CannotLoad, TooLarge, load
 from pipelines.worker.memory_options import bytes_on_device, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
+from tests.support.gguf_file import save_as_gguf
 from tests.support.gpu_process import GpuProcess
 from tests.support.ldm import save_as_one_file
 from tests.support.options import MAKERS, card_of, save_all
@@ -69,18 +68,7 @@ def test_a_checkpoint_in_one_file_is_told_by_component(tiny_folders: dict[str, P
 
 def test_weights_of_a_gguf_file_stay_as_narrow_as_they_are(folders: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "flux.gguf"
-    writer = gguf.GGUFWriter(file, "flux")
-    for key, tensor in tiny.flux_pipeline().transformer.state_dict().items():
-        values = tensor.numpy().astype(np.float32)
-        if values.ndim == 2 and values.shape[1] % 32 == 0:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(key, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(key, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    save_as_gguf(tiny.flux_pipeline().transformer, file)
     plain = card_of(folders["flux"], dtype="bfloat16")
     card = card_of(folders["flux"], file=str(file), dtype="bfloat16")
     told = component_bytes(card, folders["flux"])

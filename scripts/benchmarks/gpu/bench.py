@@ -25,7 +25,7 @@ import msgspec
 import torch
 
 from benchmarks.gpu.shapes import SHAPES, Shape
-from benchmarks.server import succeeded
+from benchmarks.server import running, succeeded
 from benchmarks.serving import LOAD, ask_backlot, latencies, trace
 from tests.support.server import ROOT, Server
 
@@ -237,19 +237,9 @@ def backlot(
     lines = [f"{name} = {json.dumps(value)}" for name, value in card.items()]
     models = data / "models.toml"
     models.write_text("\n".join(["default_model = 'random'", "[models.random]", *lines, ""]))
-    server = Server(
-        data / "data",
-        models,
-        BACKLOT_DEVICES="cpu" if options.device == "cpu" else "cuda:0",
-        BACKLOT_QUEUE_LIMIT="1000000",
-        BACKLOT_LOG_LEVEL="ERROR",
-    )
-    server.start(wait_ready=False)
-    try:
-        server.backlot("clients", "grant", "studio", "100000000")
+    device = "cpu" if options.device == "cpu" else "cuda:0"
+    with running(data / "data", models, BACKLOT_DEVICES=device) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def of_backlot(server: Server, shape: Shape, tier: str, options: Options) -> Measured:
