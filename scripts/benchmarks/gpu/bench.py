@@ -204,6 +204,7 @@ def backlot(shape: Shape, weights: Path, data: Path, way: str, options: Options)
         "steps": shape.steps,
         "guidance": shape.guidance,
         "max_batch": options.batches[-1],
+        "batch_shapes": options.batches,
         "prompt": "marble warm",
         "preview": "off",
         **shape.card,

@@ -37,7 +37,7 @@ def read_options(description: str) -> Options:
     parser.add_argument("--models", type=_among(SHAPES), default=tuple(SHAPES), help="of " + ", ".join(SHAPES))
     parser.add_argument("--sizes", type=_among(SIDES), default=tuple(SIDES), help="of " + ", ".join(SIDES))
     parser.add_argument("--ways", type=_among(WAYS), default=WAYS, help="of " + ", ".join(WAYS))
-    parser.add_argument("--batches", type=_numbers, default=(1, 2, 4), help="tried by the bare loop; Backlot's largest")
+    parser.add_argument("--batches", type=_numbers, default=(1, 2, 4), help="powers of two, tried by both sides")
     parser.add_argument("--images", type=int, default=16, help="of a measurement")
     parser.add_argument("--requests", type=int, default=40, help="of the Poisson load, at least 2")
     parser.add_argument("--steps", type=int, help="of an image, if not the model's own number")
