@@ -50,7 +50,10 @@ def fit(
     take: Callable[[], None],
     save: Callable[[Any, Any], None],
 ) -> None:
-    """Fit a stage to its end. `take` adds to the pool what has arrived; `save` gets the averaged text encoder and UNet now and then."""
+    """Fit a stage to its end.
+
+    `take` adds to the pool what has arrived. `save` gets the averaged text encoder and UNet now and then.
+    """
     target = device()
     torch.manual_seed(seed)
     model = fresh().to(target).train()
