@@ -83,7 +83,7 @@ def train(plan: Plan) -> None:
     torch.set_num_threads(plan.cores)
     plan.work.mkdir(parents=True, exist_ok=True)
     (plan.work / "PID").write_text(f"{os.getpid()}\n")
-    with Darkroom(plan.cores, SEED) as darkroom, ThreadPoolExecutor(2) as reading:
+    with Darkroom(plan.cores, SEED) as darkroom, ThreadPoolExecutor() as reading:
         coarse = darkroom.order(plan.work / "pictures-2", plan.coarse_sets, 2)
         fine = darkroom.order(plan.work / "pictures-1", plan.fine_sets, 1)
         vae = _autoencoder(plan, first(coarse, plan.first_sets, "pictures"))

@@ -134,7 +134,7 @@ class _Crops:
     """Random crops of random pictures, all of which are in the device's memory."""
 
     def __init__(self, shards: list[Path]) -> None:
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor() as pool:
             read = pool.map(lambda path: read_shard(path).stacked(), shards)
             self._sets = [torch.from_numpy(pixels).to(device()) for pixels in read]
 
