@@ -21,6 +21,7 @@ from server.models_file import Models, load_models
 from server.operator.adding import add_model
 from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
+from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
 
 STEPS = 3
@@ -72,7 +73,9 @@ def models(row: Row, saved: Callable[[Row], Path], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def model(models: Models) -> LoadedModel:
-    return load(models.models["tiny"], traced=False)
+    loaded = load(models.models["tiny"], traced=False)
+    loaded.pipeline.to(DEVICE)
+    return loaded
 
 
 class Run:

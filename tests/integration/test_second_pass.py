@@ -32,6 +32,7 @@ from pipelines.worker.loader import LoadedModel
 from pipelines.worker.loras import Loras
 from tests.support import tiny
 from tests.support.company import assert_same_in_company
+from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
 
 STEPS = 4
@@ -43,7 +44,7 @@ TILED = msgspec.structs.replace(SECOND, tile=96)
 
 
 def model_of(row: Row, scheduler: Any = None) -> LoadedModel:
-    pipeline = getattr(tiny, row.tiny)()
+    pipeline = getattr(tiny, row.tiny)().to(DEVICE)
     pipeline.set_progress_bar_config(disable=True)
     if scheduler is not None:
         pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
@@ -91,7 +92,7 @@ def ends_where_the_whole_call_ends(model: LoadedModel) -> None:
         reached.append(latents.clone())
         scheduler = pipeline.scheduler
         if call + 1 < len(scheduler.timesteps):
-            one, moment = torch.ones(1, 1), scheduler.timesteps[call + 1 : call + 2]
+            one, moment = torch.ones(1, 1, device=DEVICE), scheduler.timesteps[call + 1 : call + 2]
             if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
                 shares.append(float(scheduler.scale_noise(one, moment, 0 * one)))
             else:
