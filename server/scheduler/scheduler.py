@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
 
+from pipelines.model_card import ModelCard
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
@@ -151,6 +152,12 @@ class Scheduler:
         cancelled = self._jobs.cancel(job_id, client_gone=client_gone)
         self._feeder.advance()
         return cancelled
+
+    def load(self, card: ModelCard) -> None:
+        """Have a model in the memory of every device that is up; one that runs images only prefetches it."""
+        for gpu in self.gpus:
+            if gpu.is_up:
+                self._feeder.load(gpu, card)
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
