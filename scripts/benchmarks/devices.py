@@ -150,9 +150,10 @@ async def decisions_per_s(devices: int, waiting: int, measured: int) -> float:
 def main() -> None:
     print(f"{STEPS} steps of 0.1 s, {SLOTS} slots: {SLOTS / 2:g} images/s for each device at most\n")
     print(f"{'devices':>8}{'images/s':>10}{'÷ one device':>14}{'÷ linear':>10}")
-    found = {devices: images_per_s(devices) for devices in DEVICES}
-    for devices, rate in found.items():
-        print(f"{devices:>8}{rate:10.2f}{rate / found[1]:14.2f}{rate / found[1] / devices:10.3f}")
+    found: dict[int, float] = {}
+    for devices in DEVICES:
+        rate = found[devices] = images_per_s(devices)
+        print(f"{devices:>8}{rate:10.2f}{rate / found[1]:14.2f}{rate / found[1] / devices:10.3f}", flush=True)
     PLOT.write_text(plot.lines("images/s ÷ one device", {n: rate / found[1] for n, rate in found.items()}))
     for devices in (1, 64):
         rate = asyncio.run(decisions_per_s(devices, WAITING, 10_000))

@@ -95,10 +95,10 @@ def read_shard(path: Path) -> Shard:
     return msgspec.msgpack.decode(path.read_bytes(), type=Shard)
 
 
-def render_shards(folder: Path, count: int, seed: int, shrink: int, workers: int) -> Iterator[Path]:
-    """Write shards 0 … count - 1 in `workers` processes and yield each path, in order."""
+def render_shards(folder: Path, count: int, seed: int, shrink: int, cores: int) -> Iterator[Path]:
+    """Write shards 0 … count - 1 in `cores` processes and yield each path, in order."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(cores) as pool:
         yield from pool.map(
             write_shard, *zip(*((folder, number, seed, shrink) for number in range(count)), strict=True)
         )

@@ -17,9 +17,9 @@ from pipelines.output.png import Pixels
 from pipelines.studio_tiny.training.device import pace
 from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
 
-#: Sets that it learns from, sixteen pictures each.
+#: Sets that it learns from, sixteen pictures each, and how many lessons it takes.
 SETS = 520
-STEPS = 2500
+LESSONS = 2500
 _BATCH, _LR = 256, 2e-3
 _DESCRIPTORS, _FEATURES = 444, 64
 
@@ -56,23 +56,23 @@ class Judge(torch.nn.Module):  # type: ignore[misc]
         return features, self.scene(features), self.mood(features)
 
 
-def trained(work: Path, workers: int, sets: int = SETS, steps: int = STEPS) -> Judge:
+def trained(work: Path, cores: int, sets: int = SETS, lessons: int = LESSONS) -> Judge:
     """Return the judge that is kept in `work`, or train it on the renders of the training's first sets."""
-    path = work / f"judge-{sets}-{steps}.pt"
+    path = work / f"judge-{sets}-{lessons}.pt"
     torch.manual_seed(0)
     judge = Judge()
     if path.exists():
         judge.load_state_dict(torch.load(path))
         judge.eval()
         return judge
-    pictures, scenes, moods = taught(work / "taught", sets, workers)
-    with ProcessPoolExecutor(workers) as pool:
+    pictures, scenes, moods = taught(work / "taught", sets, cores)
+    with ProcessPoolExecutor(cores) as pool:
         described = list(
             tqdm(
                 pool.map(_described, pictures, range(len(pictures)), chunksize=64), desc="describe", total=len(pictures)
             )
         )
-    _teach(judge, torch.from_numpy(np.stack(described)), torch.tensor(_numbers(scenes, moods)), steps)
+    _teach(judge, torch.from_numpy(np.stack(described)), torch.tensor(_numbers(scenes, moods)), lessons)
     torch.save(judge.state_dict(), path)
     judge.eval()
     return judge
@@ -99,14 +99,14 @@ def _numbers(scenes: list[str], moods: list[str]) -> list[tuple[int, int]]:
     return [(list(SCENES).index(scene), list(MOODS).index(mood)) for scene, mood in zip(scenes, moods, strict=True)]
 
 
-def _teach(judge: Judge, described: Tensor, wanted: Tensor, steps: int) -> None:
+def _teach(judge: Judge, described: Tensor, wanted: Tensor, lessons: int) -> None:
     """Teach with descriptors (n, 2, 444); `wanted` (n, 2) has the numbers of the pictures' scenes and moods."""
     judge.mean.copy_(described.mean((0, 1)))
     judge.deviation.copy_(described.flatten(0, 1).std(0) + 1e-3)
     optimizer = torch.optim.AdamW(judge.parameters(), _LR, weight_decay=0.1)
-    for step in tqdm(range(steps), desc="judge", mininterval=10):
+    for lesson in tqdm(range(lessons), desc="judge", mininterval=10):
         for group in optimizer.param_groups:
-            group["lr"] = _LR * pace(step, steps, warm=50, cool=0.7)
+            group["lr"] = _LR * pace(lesson, lessons, warm=50, cool=0.7)
         picked = torch.randint(len(described), (_BATCH,))
         _, scene, mood = judge(described[picked, torch.randint(2, (_BATCH,))])
         loss = functional.cross_entropy(scene, wanted[picked, 0], label_smoothing=0.05)

@@ -19,19 +19,19 @@ SIDE = 128
 _TAUGHT_SEED, _TAUGHT_SHRINK = 0, 4
 
 
-def held_out(folder: Path, specs: list[Spec], shrink: int, workers: int) -> list[Pixels]:
+def held_out(folder: Path, specs: list[Spec], shrink: int, cores: int) -> list[Pixels]:
     """Return a render of each spec at 1/`shrink` of its size."""
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(folder / f"{index:04}-{spec.scene}-{spec.mood}.png", spec, shrink) for index, spec in enumerate(specs)]
-    return [read(path) for path in _made(_render, tasks, workers, f"renders 1/{shrink}")]
+    return [read(path) for path in _made(_render, tasks, cores, f"renders 1/{shrink}")]
 
 
-def taught(folder: Path, sets: int, workers: int) -> tuple[Pixels, list[str], list[str]]:
+def taught(folder: Path, sets: int, cores: int) -> tuple[Pixels, list[str], list[str]]:
     """Return small pictures (n, SIDE, SIDE, 3) of the first `sets` sets that the training uses, their scenes and moods."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures, scenes, moods = [], [], []
     tasks = [(folder, number, _TAUGHT_SEED, _TAUGHT_SHRINK) for number in range(sets)]
-    for path in _made(write_shard, tasks, workers, "renders to learn from"):
+    for path in _made(write_shard, tasks, cores, "renders to learn from"):
         shard = read_shard(path)
         for index, prompt in enumerate(shard.prompts):
             scene, mood, *_ = prompt.split()
@@ -69,6 +69,6 @@ def _render(path: Path, spec: Spec, shrink: int) -> Path:
     return keep(path, render(spec.scene, spec.mood, spec.colors, *size, spec.seed))
 
 
-def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], workers: int, name: str) -> Iterator[Path]:
-    with ProcessPoolExecutor(workers) as pool:
+def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], cores: int, name: str) -> Iterator[Path]:
+    with ProcessPoolExecutor(cores) as pool:
         yield from tqdm(pool.map(make, *zip(*tasks, strict=True)), desc=name, total=len(tasks), mininterval=10)
