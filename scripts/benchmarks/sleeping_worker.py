@@ -82,7 +82,9 @@ class SleepingEngine:
         self._report(protocol.StageReached((image_id,), Stage.DECODING))
         self._report(protocol.LeftSlot(image_id))
         write_png(Path(order.item.path), np.zeros((64, 64, 3), np.uint8), recipe_of(order))
-        self._report(protocol.Generated(image_id, recipe_of(order), None, None, {"denoising_s": 1.0, "decoding_s": 0.0}))
+        self._report(
+            protocol.Generated(image_id, recipe_of(order), None, None, {"denoising_s": 1.0, "decoding_s": 0.0})
+        )
 
     def _report_steps(self, steps: int) -> None:
         if self._steps:
