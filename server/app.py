@@ -47,7 +47,7 @@ from server.settings import Settings
 from server.thumbnails import Thumbnails
 from server.webhooks.sender import WebhookSender
 from server.workflows.intake import Intake
-from server.workflows.registry import WORKFLOWS, deliver
+from server.workflows.registry import WORKFLOWS, result_of
 
 MAX_BODY = 1024 * 1024
 
@@ -80,7 +80,7 @@ def routes(
     links = Links(load_secret(settings.links_key), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
     disk = DiskRoom(settings, database.reserve)
-    scheduler = Scheduler(settings, models, database, hub, deliver, devices)
+    scheduler = Scheduler(settings, models, database, hub, result_of, devices)
     intake = Intake(models, database, scheduler, disk)
     sender = WebhookSender(database, Linker(links, settings.public_url or own_url))
 

@@ -21,7 +21,7 @@ from server.ledger import credits
 from server.ledger.database import transaction
 from server.scheduler.devices import Device
 from server.scheduler.scheduler import Scheduler
-from server.workflows.registry import deliver
+from server.workflows.registry import result_of
 from tests.support.box import Box
 from tests.support.fake_process import recipe_of
 from tests.support.files import models_file
@@ -127,7 +127,7 @@ async def decisions_per_s(devices: int, waiting: int, measured: int) -> float:
         settings = msgspec.structs.replace(box.settings, queue_limit=10**7)
         with transaction(box.connection):
             credits.grant(box.connection, box.client, 10**8)
-        box.scheduler = Scheduler(settings, box.models, box.database, box.hub, deliver, places)
+        box.scheduler = Scheduler(settings, box.models, box.database, box.hub, result_of, places)
         await box.scheduler.start()
         await asyncio.sleep(0)
         jobs = -(-(waiting + measured) // IMAGES)

@@ -195,7 +195,7 @@ def start(connection: sqlite3.Connection, public_id: str, attempts: int) -> None
     )
 
 
-def put_back(connection: sqlite3.Connection, public_id: str, attempts: int) -> None:
+def leave_for_restart(connection: sqlite3.Connection, public_id: str, attempts: int) -> None:
     """Let a job in progress wait again, with these attempts: the server is stopping, and it runs again at the next start."""
     connection.execute(
         "UPDATE jobs SET status = 'NOT_STARTED', attempts = ? WHERE public_id = ? AND status = 'IN_PROGRESS'",
@@ -215,7 +215,7 @@ def run_again(connection: sqlite3.Connection, job: Job, message: str, extra: dic
 
 
 def succeed(connection: sqlite3.Connection, public_id: str, result: catalog.Result) -> bool:
-    """End the job with what it delivers; return False, and do nothing, if it had ended already."""
+    """End the job with its result; return False, and do nothing, if it had ended already."""
     row = _end(connection, public_id, JobStatus.SUCCESS)
     if row is None:
         return False

@@ -383,7 +383,7 @@ class ActiveJobs:
             if job.ending is None and job.in_progress:
                 for image in job.images_in(ImageState.GENERATED):
                     image.attempts -= 1
-                self._settlement.put_back(job.accepted.job_id, job.attempts)
+                self._settlement.leave_for_restart(job.accepted.job_id, job.attempts)
 
     def _has_model(self, job: ActiveJob) -> bool:
         return job.accepted.plan.model in self._models.current.enabled

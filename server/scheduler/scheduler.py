@@ -26,7 +26,7 @@ from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
 from server.scheduler.reports import Reports
-from server.scheduler.settlement import Deliver, Settlement
+from server.scheduler.settlement import ResultOf, Settlement
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Scheduler:
         models: ModelsFile,
         database: Database,
         hub: EventHub,
-        deliver: Deliver,
+        result_of: ResultOf,
         devices: Sequence[Device],
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
@@ -53,7 +53,7 @@ class Scheduler:
         self._hub = hub
         self._bounds = bounds
         self._queue = Queue()
-        self._settlement = Settlement(database, hub, deliver, settings.previews)
+        self._settlement = Settlement(database, hub, result_of, settings.previews)
         self._jobs = ActiveJobs(
             self._queue, self.gpus, self._settlement, settings.images, settings.previews, models, bounds.crashes
         )

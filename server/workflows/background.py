@@ -77,5 +77,5 @@ BACKGROUND_GENERATOR: Workflow[BackgroundSpec] = Workflow(
     artifact_kind=ArtifactKind.CATALOG_IMAGE,
     entry_type=EntryType.BACKGROUND,
     entry_fields=("scene_type", "mood", "dominant_colors", "metadata"),
-    delivered="The background is in the catalogue",
+    succeeded="The background is in the catalogue",
 )

@@ -66,5 +66,5 @@ IMAGE_GENERATION: Workflow[ImageSpec] = Workflow(
     artifact_kind=ArtifactKind.IMAGE,
     entry_type=EntryType.IMAGE,
     entry_fields=("prompt", "metadata"),
-    delivered="The images are in the catalogue",
+    succeeded="The images are in the catalogue",
 )

@@ -1,6 +1,6 @@
 """A workflow: what a client may ask for.
 
-It checks a spec, resolves it to a plan, and delivers the images of a job that went well. The intake makes the job.
+It checks a spec, resolves it to a plan, and says what is kept of a job that went well. The intake makes the job.
 """
 
 import random
@@ -47,7 +47,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
     entry_type: EntryType
     entry_fields: tuple[str, ...]
     #: What the last event of a job that went well says.
-    delivered: str
+    succeeded: str
 
     def check(self, raw: Any, models: Models, others: Sequence[Problem] = ()) -> Spec:
         """Return the spec. Raises Invalid with every problem found, `others` of the same request included."""
@@ -63,7 +63,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             raise Invalid([*others, *located])
         return self.spec(**values)
 
-    def deliver(self, job: Job, images: Sequence[protocol.Generated]) -> Result:
+    def result_of(self, job: Job, images: Sequence[protocol.Generated]) -> Result:
         """Return what to keep of the images of a job, which come in the order of its generations."""
         kept = [
             NewImage(
@@ -77,7 +77,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             )
             for index, image in enumerate(images)
         ]
-        return Result(kept, self.delivered)
+        return Result(kept, self.succeeded)
 
 
 def plan(

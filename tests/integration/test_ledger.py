@@ -34,7 +34,7 @@ def image(path: str) -> NewImage:
     )
 
 
-DELIVERY = Result([image("a.png"), image("b.png")], "done")
+RESULT = Result([image("a.png"), image("b.png")], "done")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
     accepted, _ = jobs.accept(connection, new_job(client_id), row(1), None)
     assert jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
     assert not jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
-    assert not jobs.succeed(connection, accepted.job_id, DELIVERY)
+    assert not jobs.succeed(connection, accepted.job_id, RESULT)
     assert credits.totals(connection, client_id) == credits.Totals(balance=5, granted=5, spent=5, refunded=5)
     found = jobs.events_since(connection, client_id, accepted.job_id, 0)
     assert found is not None
@@ -90,10 +90,10 @@ def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
     )
 
 
-def test_a_job_delivers_all_of_its_images(connection: sqlite3.Connection) -> None:
+def test_a_job_keeps_all_of_its_images(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 5)
     accepted, _ = jobs.accept(connection, new_job(client_id), row(1), None)
-    assert jobs.succeed(connection, accepted.job_id, DELIVERY)
+    assert jobs.succeed(connection, accepted.job_id, RESULT)
     found = jobs.detail(connection, client_id, accepted.job_id)
     assert found is not None
     files = [artifacts.image_file(connection, artifact.public_id) for artifact in found.artifacts]
@@ -346,7 +346,7 @@ class Accounting(RuleBasedStateMachine):
     def end(self, job_id: str, success: bool) -> None:
         with transaction(self.connection):
             ended = (
-                jobs.succeed(self.connection, job_id, DELIVERY)
+                jobs.succeed(self.connection, job_id, RESULT)
                 if success
                 else jobs.fail(self.connection, job_id, "r", "m")
             )

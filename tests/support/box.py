@@ -19,7 +19,7 @@ from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
-from server.workflows.registry import WORKFLOWS, deliver
+from server.workflows.registry import WORKFLOWS, result_of
 from tests.support.fake_process import FakeGpu, FakeProcess
 from tests.support.files import models_file, request_row
 from tests.support.weights import bare_folder
@@ -50,7 +50,7 @@ class Box:
 
     def make_scheduler(self) -> Scheduler:
         devices = [Device(name=f"fake:{index}", start=gpu, log="a log") for index, gpu in enumerate(self.gpus)]
-        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, devices, self.bounds)
+        return Scheduler(self.settings, self.models, self.database, self.hub, result_of, devices, self.bounds)
 
     @property
     def process(self) -> FakeProcess:

@@ -26,13 +26,13 @@ class Pool:
         """Encode a shard unless that was done before, and take it in."""
         stored = self._folder / f"{shard.stem}.pt"
         if stored.exists():
-            entry = torch.load(stored)
+            kept = torch.load(stored)
         else:
-            entry = self._encoded(shard)
+            kept = self._encoded(shard)
             partial = stored.with_suffix(".partial")
-            torch.save(entry, partial)
+            torch.save(kept, partial)
             partial.replace(stored)
-        values, tokens = entry["values"], entry["tokens"]
+        values, tokens = kept["values"], kept["tokens"]
         self._groups.setdefault(tuple(values.shape[1:]), []).append((values, tokens))
         self.pictures += len(values)
 

@@ -95,9 +95,9 @@ def _colours(images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> 
 
 def _distances(pictures: list[Pixels], specs: list[Spec]) -> list[float]:
     return [
-        entry.delta_e
+        color.delta_e
         for pixels, spec in zip(pictures, specs, strict=True)
-        for entry in evaluate(pixels, spec.colors).palette
+        for color in evaluate(pixels, spec.colors).palette
     ]
 
 
