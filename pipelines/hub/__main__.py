@@ -15,6 +15,7 @@ from pipelines.hub.download import Damaged, Download, plan
 from pipelines.hub.messages import Downloaded, Logged, Message, Progress, Refused, encode
 from pipelines.hub.refusals import why_refused
 from pipelines.hub.wanted import NotNeeded
+from pipelines.parent import end_with_parent
 from pipelines.weight_files import BadWeights
 
 #: Seconds between looks at how much has arrived.
@@ -43,6 +44,7 @@ class Lines(logging.Handler):
 
 
 def main() -> None:
+    end_with_parent()
     hub, revision, variant = sys.argv[1], sys.argv[2] or None, sys.argv[3] or None
     # Generation goes first.
     os.nice(10)

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pipelines.log_format import PrintableFormatter
+from pipelines.parent import end_with_parent
 from pipelines.protocol import CannotStart, Report, encode
 from pipelines.worker.orders import Orders
 
@@ -22,6 +23,7 @@ log = logging.getLogger("pipelines.worker")
 
 def main() -> None:
     """Follow orders until the server is gone. Exits with status 1 if the device is lost or cannot be used."""
+    end_with_parent()
     descriptor, device, memory_gib, log_file = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
     os.set_inheritable(descriptor, False)
     _log_to(log_file)

@@ -1,12 +1,15 @@
 """Models that come from a hub while the server runs: other models serve meanwhile, and a hub that fails holds up nobody."""
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.support.faults import frozen
 from tests.support.hub import Hub, serving
 from tests.support.server import ServerWithoutGpu, wait_for
 from tests.support.weights import bare_folder
@@ -100,6 +103,16 @@ def test_a_download_ends_with_its_card(server: ServerWithoutGpu, hub: Hub) -> No
     job = server.finished(job_id, timeout_s=15)
     assert job["latest_event"]["extra"]["reason"] == "model_removed"
     wait_for(lambda: downloads(server) == [], 5)
+
+
+def test_a_frozen_download_ends_with_its_server(server: ServerWithoutGpu) -> None:
+    server.submit(image_model="m")
+    wait_for(lambda: arrived(server) > 0, 20)
+    (process,) = psutil.Process(server.process.pid).children()
+    with frozen(process.pid):
+        server.stop(signal.SIGKILL)
+        wait_for(lambda: not process.is_running(), 10)
+    server.start()
 
 
 def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(server: ServerWithoutGpu, hub: Hub) -> None:

@@ -236,6 +236,15 @@ def test_jobs_survive_a_killed_server(slow_server: Server) -> None:
     assert slow_server.credits()["balance"] == before - 10
 
 
+def test_a_frozen_gpu_process_ends_with_its_server(slow_server: Server) -> None:
+    """A process that is stopped, as one that hangs in a driver, reads no end of a pipe."""
+    gpu = slow_server.gpu_process()
+    with frozen(gpu):
+        slow_server.stop(signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{gpu}").exists(), 10)
+    slow_server.start()
+
+
 def test_a_job_out_of_attempts_is_refunded_at_the_restart(slow_server: Server) -> None:
     before = slow_server.credits()["balance"]
     job_id = slow_server.submit()

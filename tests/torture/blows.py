@@ -79,7 +79,10 @@ class Blows:
         self._freeze(self._server.process.pid, rng.uniform(*FROZEN_S))
 
     def kill_both(self, rng: random.Random) -> None:
-        """End the server while its GPU process is frozen, and so cannot see that it is gone."""
+        """End the server while its GPU process is frozen, and so cannot see that it is gone.
+
+        The kernel ends the GPU process then, but not one that was forked: its parent is the preloaded process, which lives.
+        """
         frozen = self._signal_gpu_process(signal.SIGSTOP)
         self._server.stop(signal.SIGKILL)
         self._start(rng)
