@@ -83,8 +83,7 @@ class Box:
             credits_cost=PRICE * (n or 1),
             label="test",
         )
-        row = request_row(str(ULID()))
-        accepted, _ = await self.scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, None))
+        accepted, _ = await self.scheduler.accept(new, request_row(str(ULID())), None)
         return accepted.job_id
 
     def edit_models(self, before: str, after: str) -> None:
