@@ -27,6 +27,7 @@ RUST = (200, 90, 40)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT}"}
 
 
+@pytest.mark.slow
 def test_a_judge_learns_to_tell_moods() -> None:
     moods = [list(MOODS).index(mood) for mood in ("bright", "dark") * 32]
     pictures = np.stack([_picture(list(MOODS)[mood], 32, index) for index, mood in enumerate(moods)])

@@ -81,7 +81,8 @@ def verdict(judge: Judge, pictures: Pixels, specs: list[Spec]) -> Verdict:
     """Judge pictures (n, SIDE, SIDE, 3). Of their specs the judge is told the colours, not the scene or the mood."""
     colors = torch.full((len(specs), COLORS, 3), -1.0)
     for row, spec in zip(colors, specs, strict=True):
-        row[: len(spec.colors)] = torch.tensor(spec.colors) / 255
+        for place, color in zip(row, spec.colors, strict=False):
+            place[:] = torch.tensor(color) / 255
     features, scene, mood = lessons.seen(judge, torch.from_numpy(pictures).permute(0, 3, 1, 2), colors)
     return Verdict(
         [list(SCENES)[index] for index in scene.argmax(1).tolist()],
