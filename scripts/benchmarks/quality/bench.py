@@ -1,7 +1,8 @@
 """How good the model's images are on specs that no training has seen, beside renders of the same specs.
 
 What is made is kept in the work folder, so a run that was stopped goes on, and a second one is quick. A judge that learnt
-from renders names scene and mood; its own errors on held-out renders are in the table.
+from renders names scene and mood; its own errors on held-out renders are in the table. It is the folder's judge.pt if there
+is one; `python3 -m benchmarks.quality.judge` makes one of a training's own pictures, on a GPU in a minute.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.quality import figures, judge
 from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
+from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import held_out, read, small, taught
 from benchmarks.quality.specs import Spec, draw
 from pipelines.output.measurement import evaluate
@@ -37,7 +39,7 @@ class Options(msgspec.Struct, frozen=True):
     work: Path = ROOT / "build" / "quality"
     steps: int = STEPS
     guidance: float = GUIDANCE
-    #: Of the judge.
+    #: Of the judge, unless the work folder has one; layouts are compared with those of so many sets.
     sets: int = judge.SETS
     lessons: int = judge.STEPS
     cores: int = os.cpu_count() or 1
@@ -56,7 +58,7 @@ def main() -> None:
     renders = held_out(renders_folder, specs, 2, options.cores)
     sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
     critic = judge.trained(options.work, options.cores, options.sets, options.lessons)
-    known, _, _ = taught(options.work / "taught", options.sets, options.cores)
+    known = judge.pictures_of(taught(options.work / "taught", options.sets, options.cores), options.cores)
     rows = [
         *_colours(images, renders, specs),
         *_names(critic, images, renders, specs),
@@ -100,8 +102,10 @@ def _distances(pictures: list[Pixels], specs: list[Spec]) -> list[float]:
     ]
 
 
-def _names(critic: judge.Judge, images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
-    made, floor = (judge.verdict(critic, np.stack([small(pixels) for pixels in some])) for some in (images, renders))
+def _names(critic: Judge, images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
+    made, floor = (
+        judge.verdict(critic, np.stack([small(pixels) for pixels in some]), specs) for some in (images, renders)
+    )
     scenes, moods = [spec.scene for spec in specs], [spec.mood for spec in specs]
     yield "scene named by the judge", _share(made.scenes, scenes), _share(floor.scenes, scenes)
     yield "mood named by the judge", _share(made.moods, moods), _share(floor.moods, moods)
