@@ -1,8 +1,8 @@
 """A server under steady load for an hour: whether its memory, descriptors, threads and database stay flat.
 
-The rule: the first quarter of the time is not judged, since caches fill then: SQLite's pages, 2 MiB for each of the three
-connections that scan, and what malloc keeps for the next such scan. Of each figure, the median of the second half of the time
-may be at most 2 % above the median of the second quarter; else it GROWS, and the status is 1.
+The rule: the first quarter of the time is not judged, since SQLite's caches fill then: 2 MiB of pages for the connection that
+writes, and 0.5 to 1.5 MiB for each that reads. Of each figure, the median of the second half of the time may be at most 2 %
+above the median of the second quarter; else it GROWS, and the status is 1.
 
 Memory is what the process alone has written, in memory or swap. Pages of libraries are not counted: whether they are its own
 depends on what other programs have mapped. The plot is written to docs/soak.svg, or to docs/soak-tiny.svg.
