@@ -14,7 +14,7 @@ from tqdm import tqdm
 from benchmarks.quality.descriptors import describe, worn
 from benchmarks.quality.renders import SIDE, taught
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.training.device import pace
+from pipelines.studio_tiny.training.learner import pace
 from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
 
 #: Sets that it learns from, sixteen pictures each.
@@ -106,7 +106,7 @@ def _teach(judge: Judge, described: Tensor, wanted: Tensor, steps: int) -> None:
     optimizer = torch.optim.AdamW(judge.parameters(), _LR, weight_decay=0.1)
     for step in tqdm(range(steps), desc="judge", mininterval=10):
         for group in optimizer.param_groups:
-            group["lr"] = _LR * pace(step, steps, warm=50, cool=0.7)
+            group["lr"] = _LR * pace(step / steps, step, warm=50, cool=0.7)
         picked = torch.randint(len(described), (_BATCH,))
         _, scene, mood = judge(described[picked, torch.randint(2, (_BATCH,))])
         loss = functional.cross_entropy(scene, wanted[picked, 0], label_smoothing=0.05)
