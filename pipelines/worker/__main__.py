@@ -35,8 +35,6 @@ def main() -> None:
         with sending:
             pipe.send_bytes(encode(message))
 
-    # cuBLAS is only deterministic with a fixed workspace, which it reads once.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         # Everything allocated so far is permanent: exclude it from garbage collection. Searching these 700,000 objects would
         # take a sixth of the time to the first image, and 0.3 s of each later change of model or slot group.

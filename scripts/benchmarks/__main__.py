@@ -22,14 +22,14 @@ BENCHMARKS = {
 }
 #: They take an hour and more, or need a GPU, so they run only if they are named.
 LONG = {"quality", "gpu", "soak"}
-WITH_OPTIONS = ("quality", "gpu")
+WITH_OPTIONS = ("quality", "gpu", "soak")
 
 USAGE = f"""Usage: ./scripts/bench [NAME …]
        ./scripts/bench NAME --OPTION …
 
 Names: {", ".join(BENCHMARKS)}.
 Without a name, all run but {", ".join(sorted(LONG))}, which take an hour and more or need a GPU.
-Options: {" and ".join(WITH_OPTIONS)} have some, and tell them after --help."""
+Options: {", ".join(WITH_OPTIONS)} have some, and tell them after --help."""
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel, load
 from server.models_file import load_models
 from tests.support import tiny
+from tests.support.device import DEVICE, on_cpu_only
 from tests.support.server import ROOT
 from tests.support.tiny_models import (
     FAMILIES,
@@ -45,10 +46,10 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
 
 
 def stock(model: LoadedModel, settings: CallSettings, items: list[Item]) -> torch.Tensor:
-    """Return what the stock pipeline makes of these in one call."""
+    """Return what the stock pipeline makes of these in one call, on the CPU."""
     with torch.inference_mode():
         images: torch.Tensor = model.pipeline(**call_arguments(model, settings, items)).images
-    return images
+    return images.cpu()
 
 
 class CallCounter:
@@ -116,6 +117,7 @@ def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[in
         assert run.steps[made.image_id] == list(range(1, STEPS + 1))
 
 
+@on_cpu_only
 @pytest.mark.parametrize(
     ("make", "card"), [*((make, {}) for make in FAMILIES), *OTHER_FAMILIES], ids=[*NAMES, *OTHER_NAMES]
 )
@@ -370,7 +372,7 @@ def model_that_fails(make: Maker, failure: Exception, dtype: str = "float32") ->
     vae.load_state_dict(model.pipeline.vae.state_dict())
     vae.failure = failure
     model.pipeline.register_modules(vae=vae)
-    model.pipeline.to(getattr(torch, dtype))
+    model.pipeline.to(DEVICE, getattr(torch, dtype))
     return model
 
 
@@ -396,7 +398,9 @@ def test_a_lost_device_is_not_one_image_s_failure() -> None:
 
 @pytest.fixture(scope="module")
 def shipped() -> LoadedModel:
-    return load(load_models(ROOT / "models.toml").models["studio-tiny"], traced=False)
+    model = load(load_models(ROOT / "models.toml").models["studio-tiny"], traced=False)
+    model.pipeline.to(DEVICE)
+    return model
 
 
 def test_a_stock_pipeline_is_what_is_loaded(shipped: LoadedModel) -> None:

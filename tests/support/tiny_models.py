@@ -12,6 +12,7 @@ from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.loras import Loras
 from tests.support import tiny
+from tests.support.device import DEVICE
 
 STEPS = 4
 PROMPTS = ("marble warm", "wood cool red", "navy", "")
@@ -31,7 +32,7 @@ OTHER_NAMES = ["flux2-klein", "z-image-turbo", "z-image", "qwen-image"]
 
 
 def model_of(make: Maker, traced: TracedCalls | None = None, **card: Any) -> LoadedModel:
-    pipeline = make()
+    pipeline = make().to(DEVICE)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.enable_slicing()
     settings = {"guidance": 3.0, **card}

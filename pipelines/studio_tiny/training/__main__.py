@@ -4,18 +4,16 @@ import argparse
 import copy
 import math
 import os
-import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from tqdm import tqdm
 
 from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, parts
+from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
 from pipelines.studio_tiny.training.latents import Pool
-from pipelines.studio_tiny.training.pictures import render_shards, write_shard
 from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
 from pipelines.studio_tiny.training.words import IN_TRAINING, words_of
 
@@ -25,34 +23,35 @@ FEWER = (16, 8)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything: some eighteen hours of one core."""
+    """How much of everything: some eighteen hours of one core, or a quarter of an hour of a large GPU and its cores."""
 
     work: Path
     out: Path
     #: Processes that render, and threads of torch.
     cores: int = 1
-    #: Sets of half-size pictures before the autoencoder is fitted, and at most.
+    #: Sets of half-size pictures before the autoencoder is fitted, and in all.
     first_sets: int = 120
     coarse_sets: int = 1600
-    #: A set is added every so many steps.
-    steps_a_set: int = 6
     #: Sets of full-size pictures.
     fine_sets: int = 300
     core_steps: int = 1000
     autoencoder_steps: int = 8000
+    autoencoder_batch: int = 8
+    autoencoder_minutes: float = math.inf
     #: On half-size pictures, where a sample costs a quarter; the composition is learnt here.
     coarse_steps: int = 12_000
     coarse_batch: int = 128
+    coarse_minutes: float = math.inf
     fine_steps: int = 5000
     fine_batch: int = 48
+    fine_minutes: float = math.inf
     lr: float = 1e-3
     #: Of each of the rounds that make the steps of an image fewer.
     few_steps: int = 1000
     few_batch: int = 32
+    few_minutes: float = math.inf
     #: Taken into the weights by the first of these rounds.
     guidance: float = 2.0
-    #: Stop the denoiser after so many minutes, to go on another day.
-    minutes: float = math.inf
 
 
 def main() -> None:
@@ -84,64 +83,41 @@ def train(plan: Plan) -> None:
     torch.set_num_threads(plan.cores)
     plan.work.mkdir(parents=True, exist_ok=True)
     (plan.work / "PID").write_text(f"{os.getpid()}\n")
-    coarse_folder, fine_folder = plan.work / "pictures-2", plan.work / "pictures-1"
-    coarse = _rendered(coarse_folder, plan.first_sets, 2, plan.cores)
+    with Darkroom(plan.cores, SEED) as darkroom, ThreadPoolExecutor() as reading:
+        coarse = darkroom.order(plan.work / "pictures-2", plan.coarse_sets, 2)
+        fine = darkroom.order(plan.work / "pictures-1", plan.fine_sets, 1)
+        vae = _autoencoder(plan, first(coarse, plan.first_sets, "pictures"))
+
+        def save(text: Any, unet: Any) -> None:
+            # Copies, because half precision is for the folder alone.
+            pipeline = parts.pipeline(*(copy.deepcopy(part).cpu() for part in (vae, text, unet)))
+            pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
+
+        def fit(stage: denoiser.Stage, loss: denoiser.Loss, pool: Pool, arrivals: Arrivals) -> None:
+            denoiser.fit(plan.work, pool, stage, loss, SEED, arrivals.take, save)
+
+        pool = Pool(plan.work / "latents-2", vae)
+        stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes, None)
+        fit(stage, denoiser.from_noise(), pool, Arrivals(pool, coarse, reading))
+        pool = Pool(plan.work / "latents-1", vae)
+        arrivals = Arrivals(pool, fine, reading)
+        stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes, stage.name)
+        fit(stage, denoiser.from_noise(), pool, arrivals)
+        for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
+            loss = distillation.halving(denoiser.averaged(plan.work, stage.name), steps, guidance)
+            name = f"few-{steps}"
+            stage = denoiser.Stage(name, plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes, stage.name)
+            fit(stage, loss, pool, arrivals)
+
+
+def _autoencoder(plan: Plan, shards: list[Path]) -> Any:
     stages = (
-        autoencoder.Stage("core", plan.core_steps, 16, shrink=2, lr=2e-3),
-        autoencoder.Stage("autoencoder", plan.autoencoder_steps, 8, shrink=1, lr=1e-3),
+        autoencoder.Stage("core", plan.core_steps, 16, 2, 2e-3, math.inf),
+        autoencoder.Stage(
+            "autoencoder", plan.autoencoder_steps, plan.autoencoder_batch, 1, 1e-3, plan.autoencoder_minutes
+        ),
     )
-    vae = autoencoder.fit(plan.work, coarse, stages, SEED)
-
-    def save(text: Any, unet: Any) -> None:
-        # Copies, because half precision is for the folder alone.
-        pipeline = parts.pipeline(*(copy.deepcopy(part) for part in (vae, text, unet)))
-        pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
-
-    coarse_pool = _pool(plan.work / "latents-2", vae, coarse)
-    grow = _growth(coarse_pool, coarse_folder, plan)
-    until = time.monotonic() + plan.minutes * 60
-    stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, None)
-    if not denoiser.fit(plan.work, coarse_pool, stage, denoiser.from_noise(), SEED, until, grow, save):
-        return
-    fine_pool = _pool(plan.work / "latents-1", vae, _rendered(fine_folder, plan.fine_sets, 1, plan.cores))
-    stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, "coarse")
-    if not denoiser.fit(plan.work, fine_pool, stage, denoiser.from_noise(), SEED, until, _stay, save):
-        return
-    for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
-        teacher = denoiser.averaged(plan.work, stage.name)
-        loss = distillation.halving(teacher, steps, guidance)
-        stage = denoiser.Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, stage.name)
-        if not denoiser.fit(plan.work, fine_pool, stage, loss, SEED, until, _stay, save):
-            return
-
-
-def _rendered(folder: Path, sets: int, shrink: int, cores: int) -> list[Path]:
-    shards = render_shards(folder, sets, SEED, shrink, cores)
-    return list(tqdm(shards, desc=f"pictures 1/{shrink}", total=sets, unit="set", mininterval=20))
-
-
-def _pool(folder: Path, vae: Any, shards: list[Path]) -> Pool:
-    pool = Pool(folder, vae)
-    for shard in tqdm(shards, desc=folder.name, unit="set", mininterval=20):
-        pool.add(shard)
-    return pool
-
-
-def _growth(pool: Pool, folder: Path, plan: Plan) -> Callable[[int], None]:
-    """Return what adds a set every so many steps; after a restart it catches up."""
-    have = plan.first_sets
-
-    def grow(step: int) -> None:
-        nonlocal have
-        while have < min(plan.coarse_sets, plan.first_sets + step // plan.steps_a_set):
-            pool.add(write_shard(folder, have, SEED, 2))
-            have += 1
-
-    return grow
-
-
-def _stay(step: int) -> None:
-    """Add no pictures."""
+    return autoencoder.fit(plan.work, shards, stages, SEED)
 
 
 if __name__ == "__main__":

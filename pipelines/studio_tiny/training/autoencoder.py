@@ -1,6 +1,7 @@
 """Fit the autoencoder: first its core on half-size pictures, which is quick, then all of it."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from pipelines.studio_tiny.training import parts
+from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
-from pipelines.studio_tiny.training.device import autocast, device, pace
-from pipelines.studio_tiny.training.muon import optimizers
+from pipelines.studio_tiny.training.device import autocast, device
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, pace
 from pipelines.studio_tiny.training.pictures import read_shard
 
 CROP = 160
@@ -27,33 +29,34 @@ class Stage(msgspec.Struct, frozen=True):
     #: Pictures are made smaller by this factor first.
     shrink: int
     lr: float
+    #: It ends after so many minutes if it has not come to its last step.
+    minutes: float
 
 
 def fit(work: Path, shards: list[Path], stages: tuple[Stage, Stage], seed: int) -> Any:
     """Return the fitted autoencoder; its latents have mean 0 and deviation 1."""
     core, full = stages
-    vae = _fit(work, shards, parts.core_autoencoder(), core, seed)
-    return _fit(work, shards, parts.autoencoder(vae), full, seed)
+    crops = _Crops(shards)
+    vae = _fit(work, crops, parts.core_autoencoder(), core, seed)
+    return _fit(work, crops, parts.autoencoder(vae), full, seed)
 
 
-def _fit(work: Path, shards: list[Path], vae: Any, stage: Stage, seed: int) -> Any:
+def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
     target = device()
     vae = vae.to(target, memory_format=torch.channels_last)
     norm = Standard(parts.LATENT_CHANNELS).to(target)
     last = f"decoder.layers.{len(vae.decoder.layers) - 1}."
-    muon, adam = optimizers(vae, stage.lr, ("encoder.layers.0.", last))
-    checkpoint = Checkpoint(work / f"{stage.name}.pt", vae=vae, norm=norm, muon=muon, adam=adam)
-    start = checkpoint.restore()
+    learner = Learner(vae, stage.lr, ("encoder.layers.0.", last), target)
+    checkpoint = Checkpoint(work / f"{stage.name}.pt", vae=vae, norm=norm, muon=learner.muon, adam=learner.adam)
+    start, seconds = checkpoint.restore()
     torch.manual_seed(seed + start)
     rng = np.random.default_rng((seed, 1, start))
-    crops = _Crops(shards, rng)
-    smooth = 0.0
-    bar = tqdm(range(start, stage.steps), desc=stage.name, initial=start, total=stage.steps, mininterval=10)
-    for step in bar:
-        for group in (*muon.param_groups, *adam.param_groups):
-            group["lr"] = stage.lr * pace(step, stage.steps, warm=50, cool=0.5)
-        pixels = functional.avg_pool2d(crops.batch(stage.batch), stage.shrink)
-        pixels = pixels.to(target, memory_format=torch.channels_last)
+    progress = Progress(stage.steps, stage.minutes, seconds)
+    #: Smoothed: the loss, and the squared error of pixels.
+    shown = torch.zeros(2, device=target)
+
+    def learn(pixels: Tensor) -> None:
+        pixels = functional.avg_pool2d(pixels / 127.5 - 1, stage.shrink).to(memory_format=torch.channels_last)
         with autocast(target):
             latents = vae.encode(pixels).latents
         latents = norm(latents.float())
@@ -61,18 +64,24 @@ def _fit(work: Path, shards: list[Path], vae: Any, stage: Stage, seed: int) -> A
             # A little noise makes the latent space smooth, which the denoiser's errors will need.
             decoded = vae.decode(latents + 0.07 * torch.randn_like(latents)).sample
         loss = _picture_loss(decoded.float(), pixels)
-        muon.zero_grad()
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        muon.step()
-        adam.step()
-        psnr = -10 * math.log10(functional.mse_loss(decoded.float(), pixels).item() / 4)
-        smooth = psnr if step == start else 0.95 * smooth + 0.05 * psnr
-        bar.set_postfix(loss=f"{loss.item():.4f}", psnr=f"{smooth:.2f}", refresh=False)
-        checkpoint.maybe(step + 1)
-    if start < stage.steps:
-        checkpoint.now(stage.steps)
+        learner.step(loss)
+        with torch.no_grad():
+            shown.lerp_(torch.stack([loss, functional.mse_loss(decoded.float(), pixels)]), 0.05)
+
+    captured = Captured(learn, target)
+    step = start
+    with tqdm(desc=stage.name, initial=start, total=stage.steps, mininterval=10) as bar:
+        while progress.at(step) < 1:
+            learner.pace(pace(progress.at(step), step, warm=50, cool=0.5))
+            captured(crops.batch(stage.batch, rng))
+            step += 1
+            bar.update()
+            if step % LOOK == 0:
+                loss, error = shown.tolist()
+                bar.set_postfix(loss=f"{loss:.4f}", psnr=f"{-10 * math.log10(error / 4):.2f}", refresh=False)
+                checkpoint.maybe(step, progress.seconds)
+    if step > start:
+        checkpoint.now(step, progress.seconds)
     _fold(vae, norm)
     return vae.eval()
 
@@ -122,19 +131,20 @@ def _fold(vae: Any, norm: Standard) -> None:
 
 
 class _Crops:
-    """Random crops of random pictures; a shard once read gives several."""
+    """Random crops of random pictures, all of which are in the device's memory."""
 
-    def __init__(self, shards: list[Path], rng: np.random.Generator) -> None:
-        self._shards, self._rng = shards, rng
+    def __init__(self, shards: list[Path]) -> None:
+        with ThreadPoolExecutor() as pool:
+            read = pool.map(lambda path: read_shard(path).stacked(), shards)
+            self._sets = [torch.from_numpy(pixels).to(device()) for pixels in read]
 
-    def batch(self, count: int) -> Tensor:
-        """Return (count, 3, CROP, CROP), -1 … 1."""
-        crops: list[np.ndarray[Any, Any]] = []
+    def batch(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Return (count, 3, CROP, CROP), 0 … 255."""
+        crops: list[Tensor] = []
         while len(crops) < count:
-            shard = read_shard(self._shards[int(self._rng.integers(len(self._shards)))])
-            for index in self._rng.choice(len(shard.files), 2, replace=False):
-                pixels = shard.pixels(int(index))
-                top = int(self._rng.integers(pixels.shape[0] - CROP + 1))
-                left = int(self._rng.integers(pixels.shape[1] - CROP + 1))
-                crops.append(pixels[top : top + CROP, left : left + CROP])
-        return torch.from_numpy(np.stack(crops[:count])).permute(0, 3, 1, 2).float() / 127.5 - 1
+            pictures = self._sets[int(rng.integers(len(self._sets)))]
+            for index in rng.choice(len(pictures), 2, replace=False):
+                top = int(rng.integers(pictures.shape[1] - CROP + 1))
+                left = int(rng.integers(pictures.shape[2] - CROP + 1))
+                crops.append(pictures[int(index), top : top + CROP, left : left + CROP])
+        return torch.stack(crops[:count]).permute(0, 3, 1, 2).float()

@@ -1,8 +1,6 @@
 """Fit the denoiser and the text encoder together."""
 
 import copy
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from pipelines.studio_tiny.training import parts
+from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
-from pipelines.studio_tiny.training.device import autocast, device, pace
+from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.latents import Pool, tokenize
-from pipelines.studio_tiny.training.muon import optimizers
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, pace
 
 #: Part of the prompts that are left out, for guidance (Ho and Salimans 2022).
 _BLANK = 0.1
@@ -36,6 +35,8 @@ class Stage(msgspec.Struct, frozen=True):
     steps: int
     batch: int
     lr: float
+    #: It ends after so many minutes if it has not come to its last step.
+    minutes: float
     #: The stage whose averaged weights this one begins with; None: fresh ones.
     after: str | None
 
@@ -46,56 +47,57 @@ def fit(
     stage: Stage,
     loss_of: Loss,
     seed: int,
-    until: float,
-    grow: Callable[[int], None],
+    take: Callable[[], None],
     save: Callable[[Any, Any], None],
-) -> bool:
-    """Fit a stage to its end, or until `until` on the monotonic clock, and return whether it is done.
+) -> None:
+    """Fit a stage to its end.
 
-    `save` gets the averaged text encoder and UNet now and then. `grow` is called at every step and may add to the pool.
+    `take` adds to the pool what has arrived. `save` gets the averaged text encoder and UNet now and then.
     """
     target = device()
     torch.manual_seed(seed)
     model = fresh().to(target).train()
     average = copy.deepcopy(model).requires_grad_(False)
-    muon, adam = optimizers(model, stage.lr, ("embed", ".conv_in.", ".conv_out."))
-    kept = {"model": model, "average": average, "muon": muon, "adam": adam}
+    learner = Learner(model, stage.lr, ("embed", ".conv_in.", ".conv_out."), target)
+    kept = {"model": model, "average": average, "muon": learner.muon, "adam": learner.adam}
     checkpoint = Checkpoint(_file(work, stage.name), **kept)
-    start = checkpoint.restore()
+    start, seconds = checkpoint.restore()
     if start == 0 and stage.after is not None:
         model.load_state_dict(averaged(work, stage.after).state_dict())
         average.load_state_dict(model.state_dict())
-    if start >= stage.steps:
-        return True
     rng = np.random.default_rng((seed, 3, start))
     torch.manual_seed(seed + start)
-    smooth = math.nan
+    take()
+    progress = Progress(stage.steps, stage.minutes, seconds)
+    shown = torch.zeros((), device=target)
+    #: How far the average goes to the model at a step.
+    nearer = torch.ones((), device=target)
+
+    def learn(clean: Tensor, tokens: Tensor) -> None:
+        loss = loss_of(model, clean.float(), tokens)
+        learner.step(loss)
+        with torch.no_grad():
+            for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+                slow.lerp_(fast, nearer)
+            shown.lerp_(loss, 0.01)
+
+    captured = Captured(learn, target)
     step = start
-    bar = tqdm(
-        range(start, stage.steps), desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20
-    )
-    for step in bar:
-        grow(step)
-        for group in (*muon.param_groups, *adam.param_groups):
-            group["lr"] = stage.lr * pace(step, stage.steps, warm=200, cool=0.3)
-        clean, tokens = pool.draw(stage.batch, rng)
-        loss = loss_of(model, clean.to(target).float(), tokens.to(target))
-        muon.zero_grad()
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        muon.step()
-        adam.step()
-        _follow(average, model, min(0.9995, (1 + step) / (20 + step)))
-        smooth = loss.item() if math.isnan(smooth) else 0.99 * smooth + 0.01 * loss.item()
-        bar.set_postfix(loss=f"{smooth:.4f}", pictures=pool.pictures, refresh=False)
-        if checkpoint.maybe(step + 1):
-            save(average["text"], average["unet"])
-        if time.monotonic() > until:
-            break
-    checkpoint.now(step + 1)
-    save(average["text"], average["unet"])
-    return step + 1 >= stage.steps
+    with tqdm(desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20) as bar:
+        while progress.at(step) < 1:
+            take()
+            learner.pace(pace(progress.at(step), step, warm=200, cool=0.3))
+            nearer.fill_(max(0.0005, 19 / (20 + step)))
+            captured(*pool.draw(stage.batch, rng))
+            step += 1
+            bar.update()
+            if step % LOOK == 0:
+                bar.set_postfix(loss=f"{shown.item():.4f}", pictures=pool.pictures, refresh=False)
+                if checkpoint.maybe(step, progress.seconds):
+                    save(average["text"], average["unet"])
+    if step > start:
+        checkpoint.now(step, progress.seconds)
+        save(average["text"], average["unet"])
 
 
 def fresh() -> Any:
@@ -118,8 +120,9 @@ def from_noise() -> Loss:
     def loss(model: Any, clean: Tensor, tokens: Tensor) -> Tensor:
         noise = torch.randn_like(clean)
         # One time from each of as many equal stretches: less noise in the gradient than from times drawn freely.
-        stretch = (torch.randperm(len(clean)) + torch.rand(len(clean))) / len(clean)
-        times = (stretch * len(signal)).long().clamp_max(len(signal) - 1).to(clean.device)
+        places = torch.arange(len(clean), device=clean.device)
+        stretch = (places + torch.rand(len(clean), device=clean.device)) / len(clean)
+        times = (stretch * len(signal)).long().clamp_max(len(signal) - 1)
         kept, lost = signal[times].sqrt(), (1 - signal[times]).sqrt()
         ratio = signal[times] / (1 - signal[times]).clamp_min(1e-6)
         weight = (ratio + 1).clamp_max(_SIGNAL) / (ratio + 1)
@@ -142,9 +145,3 @@ def predict(model: Any, noisy: Tensor, times: Tensor, tokens: Tensor) -> Tensor:
 
 def _file(work: Path, stage: str) -> Path:
     return work / f"denoiser-{stage}.pt"
-
-
-def _follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)

@@ -1,4 +1,4 @@
-"""Where to compute, and how fast to learn."""
+"""Where to compute, and in what."""
 
 from typing import Any
 
@@ -11,9 +11,3 @@ def device() -> torch.device:
 
 def autocast(target: torch.device) -> Any:
     return torch.autocast(target.type, torch.bfloat16)
-
-
-def pace(step: int, total: int, warm: int, cool: float) -> float:
-    """Return the part of the learning rate: up over `warm` steps, level, down to 2 % over the last part `cool`."""
-    left = (total - step) / max(1, cool * total)
-    return min(1.0, (step + 1) / warm, max(0.02, left))

@@ -3,58 +3,98 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.pictures import read_shard
 
+#: Pictures that are encoded at once.
+_TOGETHER = 8
+
+
+class _Group:
+    """Latents of one size and their tokens; what was added last is joined to the rest when a batch is drawn."""
+
+    def __init__(self) -> None:
+        self.values: list[Tensor] = []
+        self.tokens: list[Tensor] = []
+        self.pictures = 0
+
+    def add(self, values: Tensor, tokens: Tensor) -> None:
+        self.values.append(values)
+        self.tokens.append(tokens)
+        self.pictures += len(values)
+
+    def draw(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        if len(self.values) > 1:
+            self.values, self.tokens = [torch.cat(self.values)], [torch.cat(self.tokens)]
+        return self.values[0][places], self.tokens[0][places]
+
+
+class Pictures(msgspec.Struct, frozen=True):
+    """The pictures of a shard that is not encoded yet."""
+
+    #: The file that their latents go to.
+    path: Path
+    pixels: NDArray[np.uint8]
+    prompts: list[str]
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    values: Tensor
+    tokens: Tensor
+
 
 class Pool:
-    """All latents so far, kept in memory by size; it may grow while it is drawn from."""
+    """All latents so far, kept in the device's memory by size; it may grow while it is drawn from."""
 
     def __init__(self, folder: Path, vae: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._vae = folder, vae
         self._tokenizer = parts.tokenizer()
-        self._groups: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        self._groups: dict[tuple[int, ...], _Group] = {}
         self.pictures = 0
 
-    def add(self, shard: Path) -> None:
-        """Encode a shard unless that was done before, and take it in."""
+    def read(self, shard: Path) -> Pictures | Encoded:
+        """Read a shard's latents if they are on disk, or else its pictures; this may run in any thread."""
         stored = self._folder / f"{shard.stem}.pt"
         if stored.exists():
-            kept = torch.load(stored)
-        else:
-            kept = self._encoded(shard)
-            partial = stored.with_suffix(".partial")
-            torch.save(kept, partial)
-            partial.replace(stored)
-        values, tokens = kept["values"], kept["tokens"]
-        self._groups.setdefault(tuple(values.shape[1:]), []).append((values, tokens))
+            return Encoded(**torch.load(stored))
+        found = read_shard(shard)
+        return Pictures(stored, found.stacked(), found.prompts)
+
+    def add(self, found: Pictures | Encoded) -> None:
+        """Take a shard in; encode it and keep its latents on disk unless that was done."""
+        if isinstance(found, Pictures):
+            found = self._encoded(found)
+        values, tokens = found.values.to(device()), found.tokens.to(device())
+        self._groups.setdefault(tuple(values.shape[1:]), _Group()).add(values, tokens)
         self.pictures += len(values)
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return a batch of one size: latents (count, channels, height, width) and tokens (count, words)."""
         groups = list(self._groups.values())
-        shares = np.array([len(group) for group in groups], float)
+        shares = np.array([group.pictures for group in groups], float)
         group = groups[int(rng.choice(len(groups), p=shares / shares.sum()))]
-        picked = [(int(rng.integers(len(group))), int(rng.integers(len(group[0][0])))) for _ in range(count)]
-        values = torch.stack([group[shard][0][index] for shard, index in picked])
-        return values, torch.stack([group[shard][1][index] for shard, index in picked])
+        return group.draw(torch.from_numpy(rng.integers(group.pictures, size=count)).to(device()))
 
-    def _encoded(self, path: Path) -> dict[str, Tensor]:
-        shard, target = read_shard(path), device()
-        encoded = []
-        for start in range(0, len(shard.files), 8):
-            pixels = np.stack([shard.pixels(index) for index in range(start, min(start + 8, len(shard.files)))])
-            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(target).float() / 127.5 - 1
-            with torch.no_grad(), autocast(target):
+    def _encoded(self, pictures: Pictures) -> Encoded:
+        values = []
+        for pixels in torch.from_numpy(pictures.pixels).split(_TOGETHER):
+            batch = pixels.to(device()).permute(0, 3, 1, 2).float() / 127.5 - 1
+            with torch.no_grad(), autocast(batch.device):
                 latents = self._vae.encode(batch.contiguous(memory_format=torch.channels_last)).latents
-            encoded.append(latents.half().cpu())
-        return {"values": torch.cat(encoded), "tokens": tokenize(self._tokenizer, shard.prompts)}
+            values.append(latents.half().cpu())
+        encoded = Encoded(torch.cat(values), tokenize(self._tokenizer, pictures.prompts))
+        partial = pictures.path.with_suffix(".partial")
+        torch.save(msgspec.structs.asdict(encoded), partial)
+        partial.replace(pictures.path)
+        return encoded
 
 
 def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:

@@ -160,7 +160,7 @@ def denoiser() -> Any:
         down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        block_out_channels=(64, 112, 176, 192),
+        block_out_channels=(112, 144, 176, 192),
         layers_per_block=1,
         norm_num_groups=16,
         cross_attention_dim=TEXT_WIDTH,

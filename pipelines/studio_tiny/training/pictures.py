@@ -3,8 +3,7 @@
 import colorsys
 import io
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,7 @@ from pipelines.studio_tiny.training.vocabulary import COLORS, MOODS, SCENES, pro
 
 Rgb = tuple[int, int, int]
 #: Pictures developed from one set.
-PICTURES = 16
+PICTURES = 24
 SAMPLES = 16
 #: Part of the sets that are square.
 SQUARE = 0.5
@@ -39,6 +38,10 @@ class Shard(msgspec.Struct, frozen=True):
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """Return one picture (height, width, 3)."""
         return np.asarray(Image.open(io.BytesIO(self.files[index])))
+
+    def stacked(self) -> NDArray[np.uint8]:
+        """Return all pictures (count, height, width, 3)."""
+        return np.stack([self.pixels(index) for index in range(len(self.files))])
 
 
 def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
@@ -93,15 +96,6 @@ def render(scene: str, mood: str, colors: Sequence[Rgb], width: int, height: int
 
 def read_shard(path: Path) -> Shard:
     return msgspec.msgpack.decode(path.read_bytes(), type=Shard)
-
-
-def render_shards(folder: Path, count: int, seed: int, shrink: int, cores: int) -> Iterator[Path]:
-    """Write shards 0 … count - 1 in `cores` processes and yield each path, in order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(cores) as pool:
-        yield from pool.map(
-            write_shard, *zip(*((folder, number, seed, shrink) for number in range(count)), strict=True)
-        )
 
 
 def random_color(rng: np.random.Generator) -> Rgb:

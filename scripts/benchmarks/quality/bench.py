@@ -1,7 +1,8 @@
 """How good the model's images are on specs that no training has seen, beside renders of the same specs.
 
 What is made is kept in the work folder, so a run that was stopped goes on, and a second one is quick. A judge that learnt
-from renders names scene and mood; its own errors on held-out renders are in the table.
+from renders names scene and mood; its own errors on held-out renders are in the table. It is the folder's judge.pt if there
+is one; `python3 -m benchmarks.quality.judge` makes one of a training's own pictures, on a GPU in a minute.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from tqdm import tqdm
 
 from benchmarks.quality import figures
 from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
-from benchmarks.quality.judge import LESSONS, SETS, Judge, trained, verdict
+from benchmarks.quality.judge import LESSONS, SETS, pictures_of, trained, verdict
+from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import held_out, read, small, taught
 from benchmarks.quality.specs import Spec, draw
 from pipelines.output.measurement import evaluate
@@ -38,7 +40,7 @@ class Options(msgspec.Struct, frozen=True):
     work: Path = ROOT / "build" / "quality"
     steps: int = STEPS
     guidance: float = GUIDANCE
-    #: Of the judge.
+    #: Of the judge, unless the work folder has one; layouts are compared with those of so many sets.
     sets: int = SETS
     lessons: int = LESSONS
     cores: int = os.cpu_count() or 1
@@ -57,7 +59,7 @@ def main() -> None:
     renders = held_out(renders_folder, specs, 2, options.cores)
     sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
     judge = trained(options.work, options.cores, options.sets, options.lessons)
-    known, _, _ = taught(options.work / "taught", options.sets, options.cores)
+    known = pictures_of(taught(options.work / "taught", options.sets, options.cores), options.cores)
     rows = [
         *_colours(images, renders, specs),
         *_names(judge, images, renders, specs),
@@ -95,14 +97,14 @@ def _colours(images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> 
 
 def _distances(pictures: list[Pixels], specs: list[Spec]) -> list[float]:
     return [
-        color.delta_e
+        entry.delta_e
         for pixels, spec in zip(pictures, specs, strict=True)
-        for color in evaluate(pixels, spec.colors).palette
+        for entry in evaluate(pixels, spec.colors).palette
     ]
 
 
 def _names(judge: Judge, images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
-    made, floor = (verdict(judge, np.stack([small(pixels) for pixels in some])) for some in (images, renders))
+    made, floor = (verdict(judge, np.stack([small(pixels) for pixels in some]), specs) for some in (images, renders))
     scenes, moods = [spec.scene for spec in specs], [spec.mood for spec in specs]
     yield "scene named by the judge", _share(made.scenes, scenes), _share(floor.scenes, scenes)
     yield "mood named by the judge", _share(made.moods, moods), _share(floor.moods, moods)

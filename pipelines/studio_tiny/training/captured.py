@@ -1,0 +1,60 @@
+"""Steps of the training as the GPU replays them."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import torch
+from torch import Tensor
+
+#: Calls for a set of shapes before it is captured: libraries choose their kernels, and optimizers make their state.
+WARM = 2
+
+
+class Captured:
+    """A function of tensors on one device, without a result, which is called over and over.
+
+    On CUDA its kernels are recorded once for each set of shapes and replayed, as a CUDA graph: these networks are so small
+    that launching their kernels one by one takes longer than running them. The function may change tensors that outlive
+    it, in place, and must not wait for the GPU. Elsewhere it is simply called.
+    """
+
+    def __init__(self, function: Callable[..., None], target: torch.device) -> None:
+        self._function = function
+        self._stream = torch.cuda.Stream() if target.type == "cuda" else None
+        self._calls: Counter[tuple[torch.Size, ...]] = Counter()
+        self._captures: dict[tuple[torch.Size, ...], _Capture] = {}
+
+    def __call__(self, *given: Tensor) -> None:
+        if self._stream is None:
+            self._function(*given)
+            return
+        shapes = tuple(tensor.shape for tensor in given)
+        self._calls[shapes] += 1
+        if self._calls[shapes] <= WARM:
+            # A capture runs beside the default stream; so must the calls that make it ready.
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                self._function(*given)
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return
+        if shapes not in self._captures:
+            self._captures[shapes] = _captured(self._function, given)
+        capture = self._captures[shapes]
+        for kept, tensor in zip(capture.given, given, strict=True):
+            kept.copy_(tensor)
+        capture.graph.replay()
+
+
+class _Capture(msgspec.Struct, frozen=True):
+    graph: torch.cuda.CUDAGraph
+    #: What the graph reads: the values of a call are copied here.
+    given: tuple[Tensor, ...]
+
+
+def _captured(function: Callable[..., None], given: tuple[Tensor, ...]) -> _Capture:
+    kept = tuple(tensor.clone() for tensor in given)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function(*kept)
+    return _Capture(graph, kept)

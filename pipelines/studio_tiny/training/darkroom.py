@@ -1,0 +1,59 @@
+"""Pictures that are rendered beside the training, in the order in which they were ordered."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+from pipelines.studio_tiny.training.latents import Encoded, Pictures, Pool
+from pipelines.studio_tiny.training.pictures import write_shard
+
+
+class Darkroom:
+    """Processes that render. They are nicer than the training, which would wait for them otherwise."""
+
+    def __init__(self, workers: int, seed: int) -> None:
+        self._pool = ProcessPoolExecutor(workers, initializer=os.nice, initargs=(5,))
+        self._seed = seed
+
+    def __enter__(self) -> Darkroom:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def order(self, folder: Path, count: int, shrink: int) -> list[Future[Path]]:
+        """Order sets 0 … count - 1 at 1/`shrink` of the full size's sides; those on disk are not made again."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return [self._pool.submit(write_shard, folder, number, self._seed, shrink) for number in range(count)]
+
+
+def first(ordered: list[Future[Path]], count: int, name: str) -> list[Path]:
+    """Wait for the first `count` sets."""
+    waited = tqdm(ordered[:count], desc=name, unit="set", mininterval=20)
+    return [future.result() for future in waited]
+
+
+class Arrivals:
+    """Sets on their way into a pool of latents: rendered, then read in a thread, then encoded by who calls `take`."""
+
+    def __init__(self, pool: Pool, ordered: list[Future[Path]], reading: ThreadPoolExecutor) -> None:
+        self._pool, self._reading = pool, reading
+        self._rendered = deque(ordered)
+        self._read: deque[Future[Pictures | Encoded]] = deque()
+
+    def take(self) -> None:
+        """Take in what has arrived; if the pool is empty, wait until something has."""
+        if not self._pool.pictures:
+            self._pool.add(self._pool.read(self._rendered.popleft().result()))
+        while self._rendered and self._rendered[0].done():
+            self._read.append(self._reading.submit(self._pool.read, self._rendered.popleft().result()))
+        while self._read and self._read[0].done():
+            self._pool.add(self._read.popleft().result())

@@ -1,0 +1,64 @@
+"""What every stage of the training does after its loss: follow the gradient, at a pace."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipelines.studio_tiny.training.muon import Muon
+
+#: Steps between two looks at the loss, each of which waits for the GPU.
+LOOK = 50
+
+
+class Learner:
+    """A module and its optimizers: Muon for hidden weights, AdamW for biases, norms and the weights named in `outer`.
+
+    `outer` has parts of the names of the embeddings and of the first and last layers. The learning rate is a tensor on the
+    device, so that a captured step reads its present value.
+    """
+
+    def __init__(self, model: torch.nn.Module, lr: float, outer: Sequence[str], target: torch.device) -> None:
+        hidden: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, weight in model.named_parameters():
+            (others if weight.ndim < 2 or any(part in name for part in outer) else hidden).append(weight)
+        self._model, self._lr = model, lr
+        self._rate = torch.zeros((), device=target)
+        self.muon = Muon(hidden, self._rate)
+        self.adam = torch.optim.AdamW(
+            others, self._rate, betas=(0.9, 0.99), weight_decay=0.01, capturable=target.type == "cuda"
+        )
+
+    def pace(self, part: float) -> None:
+        """Learn at this part of the full rate from now on."""
+        self._rate.fill_(self._lr * part)
+
+    def step(self, loss: Tensor) -> None:
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        for optimizer in (self.muon, self.adam):
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+class Progress:
+    """How far a stage is: by steps, or by minutes if those end first. `before` are the seconds of earlier runs."""
+
+    def __init__(self, steps: int, minutes: float, before: float) -> None:
+        self._steps, self._seconds = steps, minutes * 60
+        self._began = time.monotonic() - before
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def at(self, step: int) -> float:
+        """Return 0 at the start and 1 or more at the end."""
+        return max(step / self._steps, self.seconds / self._seconds)
+
+
+def pace(progress: float, step: int, warm: int, cool: float) -> float:
+    """Return the part of the learning rate: up over `warm` steps, level, down to 2 % over the last part `cool`."""
+    return min(1.0, (step + 1) / warm, max(0.02, (1 - progress) / cool))

@@ -1,0 +1,106 @@
+"""The training of studio-tiny: its pace, its optimizers, its checkpoints and the pictures that arrive beside it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.studio_tiny.training import parts
+from pipelines.studio_tiny.training.captured import Captured
+from pipelines.studio_tiny.training.checkpoint import Checkpoint
+from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
+from pipelines.studio_tiny.training.latents import Pool
+from pipelines.studio_tiny.training.learner import Learner, Progress, pace
+from pipelines.studio_tiny.training.muon import Muon
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("progress", "step", "expected"),
+    [(0, 0, 0.1), (0, 4, 0.5), (0.2, 9, 1), (0.5, 50, 1), (0.75, 50, 0.5), (0.999, 50, 0.02), (1.2, 50, 0.02)],
+)
+def test_the_rate_rises_stays_and_falls(progress: float, step: int, expected: float) -> None:
+    assert pace(progress, step, warm=10, cool=0.5) == pytest.approx(expected)
+
+
+def test_a_stage_ends_by_steps_or_by_minutes() -> None:
+    assert Progress(100, minutes=1000, before=0).at(50) == pytest.approx(0.5)
+    assert Progress(100, minutes=2, before=60).at(1) == pytest.approx(0.5, abs=0.05)
+    assert Progress(100, minutes=2, before=120).at(1) >= 1
+
+
+def test_muon_steps_weights_of_one_shape_as_it_steps_each_alone() -> None:
+    torch.manual_seed(0)
+    weights = [torch.randn(4, 2, 3), torch.randn(4, 6), torch.randn(6, 4), torch.randn(4, 6)]
+    gradients = [torch.randn_like(weight) for weight in weights]
+    together = [torch.nn.Parameter(weight.clone()) for weight in weights]
+    optimizer = Muon(together, torch.tensor(0.1))
+    for weight, gradient in zip(together, gradients, strict=True):
+        weight.grad = gradient
+    optimizer.step()
+    for start, gradient, moved in zip(weights, gradients, together, strict=True):
+        alone = torch.nn.Parameter(start.clone())
+        alone.grad = gradient
+        Muon([alone], 0.1).step()
+        torch.testing.assert_close(alone, moved, rtol=1e-3, atol=1e-3)
+        # All directions of an orthogonal update are about as long as each other.
+        lengths = torch.linalg.svdvals((moved.detach() - start * 0.999).flatten(1))
+        assert float(lengths.max() / lengths.min()) < 2
+
+
+def learner_of(model: torch.nn.Module, lr: float) -> Learner:
+    return Learner(model, lr, ("embed",), CPU)
+
+
+def test_a_learner_fits_and_its_checkpoint_goes_on_at_this_run_s_rate(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    learner = learner_of(model, 0.02)
+    seen = torch.zeros(())
+
+    def learn(given: torch.Tensor) -> None:
+        loss = (model(given) - given.mean(1, keepdim=True)).square().mean()
+        learner.step(loss)
+        seen.copy_(loss.detach())
+
+    step = Captured(learn, CPU)
+    learner.pace(1)
+    step(torch.randn(64, 8))
+    before = float(seen)
+    for _ in range(80):
+        step(torch.randn(64, 8))
+    assert float(seen) < before / 10
+    Checkpoint(tmp_path / "a.pt", model=model, muon=learner.muon, adam=learner.adam).now(81, 5.0)
+
+    again = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    slower = learner_of(again, 0.01)
+    assert Checkpoint(tmp_path / "a.pt", model=again, muon=slower.muon, adam=slower.adam).restore() == (81, 5.0)
+    assert torch.equal(again[0].weight, model[0].weight)
+    slower.pace(0)
+    slower.step(again(torch.randn(64, 8)).square().mean())
+    assert torch.equal(again[0].weight, model[0].weight)
+    slower.pace(1)
+    slower.step(again(torch.randn(64, 8)).square().mean())
+    assert not torch.equal(again[0].weight, model[0].weight)
+
+
+def test_sets_arrive_in_order_and_are_encoded_once(tmp_path: Path) -> None:
+    vae = parts.autoencoder()
+    with Darkroom(1, seed=0) as darkroom, ThreadPoolExecutor(1) as reading:
+        ordered = darkroom.order(tmp_path / "pictures", 2, shrink=4)
+        assert [path.stem for path in first(ordered, 2, "pictures")] == ["000000", "000001"]
+        pool = Pool(tmp_path / "latents", vae)
+        arrivals = Arrivals(pool, ordered, reading)
+        arrivals.take()
+        one = pool.pictures
+        assert one > 0
+        while pool.pictures < 2 * one:
+            arrivals.take()
+        assert len(list((tmp_path / "latents").iterdir())) == 2
+        # Another pool finds the latents on disk, and needs no encoder for them.
+        other = Pool(tmp_path / "latents", None)
+        for path in first(ordered, 2, "pictures"):
+            other.add(other.read(path))
+        assert other.pictures == pool.pictures
