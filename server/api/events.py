@@ -12,7 +12,7 @@ from server.api.following import LastEventId, Told, Wait, event_page, follow, st
 from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.views import ClientEventPage
-from server.ledger import jobs
+from server.ledger import job_reads
 from server.ledger.clients import Caller
 from server.scheduler.event_hub import ANY_JOB
 
@@ -47,7 +47,7 @@ async def list_events(
 
     async def read(after: int) -> ClientEventPage:
         found = await reader.database.read(
-            lambda connection: jobs.events_of_client(connection, client_id, after, MOST_EVENTS)
+            lambda connection: job_reads.events_of_client(connection, client_id, after, MOST_EVENTS)
         )
         return views.client_event_page(found, reader.linker)
 

@@ -6,10 +6,10 @@ from server.api import views
 from server.api.following import follow
 from server.api.views import JobView, Linker
 from server.errors import JobNotFound
-from server.ledger import jobs
+from server.ledger import job_reads
 from server.ledger.clients import Caller
 from server.ledger.database import Database
-from server.ledger.jobs import JobDetail
+from server.ledger.job_reads import JobDetail
 from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 
@@ -24,7 +24,7 @@ class JobReader(msgspec.Struct, frozen=True):
 
     async def detail(self, caller: Caller, public_id: str) -> JobDetail:
         """Return the caller's job as the ledger has it. Raises JobNotFound."""
-        found = await self.database.read(lambda connection: jobs.detail(connection, caller.client_id, public_id))
+        found = await self.database.read(lambda connection: job_reads.detail(connection, caller.client_id, public_id))
         if found is None:
             raise JobNotFound(public_id)
         return found

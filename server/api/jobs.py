@@ -17,7 +17,7 @@ from server.api.views import EventPage, JobPage, JobView, WholeJobPage
 from server.clock import as_text
 from server.errors import Busy, JobNotCancellable, JobNotFound
 from server.jobs import JobStatus
-from server.ledger import jobs
+from server.ledger import job_reads
 from server.ledger.clients import Caller
 
 #: Jobs on a page at most.
@@ -57,7 +57,7 @@ async def list_jobs(
     if ids and "limit" not in request.query_params:
         limit = MOST
     client_id = request.user.client_id
-    only = jobs.Filter(
+    only = job_reads.Filter(
         ids=ids or (),
         job_types=job_type or (),
         status=status,
@@ -65,11 +65,11 @@ async def list_jobs(
     )
     if expand is None:
         found, total = await reader.database.read(
-            lambda connection: jobs.page(connection, client_id, only, limit, offset)
+            lambda connection: job_reads.page(connection, client_id, only, limit, offset)
         )
         return Response(JobPage(found, limit, offset, len(found), total))
     whole, total = await reader.database.read(
-        lambda connection: jobs.page_of_details(connection, client_id, only, limit, offset)
+        lambda connection: job_reads.page_of_details(connection, client_id, only, limit, offset)
     )
     return Response(WholeJobPage([reader.view(job) for job in whole], limit, offset, len(whole), total))
 
@@ -107,7 +107,7 @@ async def read_events(
 
     async def read(after: int) -> tuple[EventPage, bool]:
         found = await reader.database.read(
-            lambda connection: jobs.events_since(connection, client_id, public_id, after)
+            lambda connection: job_reads.events_since(connection, client_id, public_id, after)
         )
         if found is None:
             raise JobNotFound(public_id)

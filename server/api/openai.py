@@ -25,7 +25,7 @@ from server.jobs import JobStatus
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactRow
 from server.ledger.clients import Caller
-from server.ledger.jobs import JobDetail
+from server.ledger.job_reads import JobDetail
 from server.models_file import Models
 from server.settings import Settings
 from server.validation import Problem, check

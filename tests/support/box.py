@@ -9,7 +9,7 @@ import msgspec
 from ulid import ULID
 
 from server.jobs import JobStatus, JobType
-from server.ledger import clients, credits, jobs
+from server.ledger import clients, credits, job_reads, jobs
 from server.ledger.database import Database, connect, transaction
 from server.ledger.events import EventRow
 from server.models_file import load_models
@@ -114,7 +114,7 @@ class Box:
         return int(row["attempts"])
 
     def events(self, job_id: str) -> list[EventRow]:
-        found = jobs.events_since(self.connection, self.client, job_id, 0)
+        found = job_reads.events_since(self.connection, self.client, job_id, 0)
         assert found is not None
         return found.events
 
@@ -146,8 +146,8 @@ class Box:
         folder = self.settings.images
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
-    def _detail(self, job_id: str) -> jobs.JobDetail:
-        found = jobs.detail(self.connection, self.client, job_id)
+    def _detail(self, job_id: str) -> job_reads.JobDetail:
+        found = job_reads.detail(self.connection, self.client, job_id)
         assert found is not None
         return found
 
