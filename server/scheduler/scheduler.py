@@ -120,9 +120,7 @@ class Scheduler:
 
         async def commit() -> tuple[jobs.Accepted, Job | None]:
             try:
-                accepted, job = await self._database.write(
-                    lambda connection: jobs.accept(connection, new, row, idempotency)
-                )
+                accepted, job = await self._database.write(jobs.accept, new, row, idempotency)
             finally:
                 self._reserved -= images
             if job is not None:
