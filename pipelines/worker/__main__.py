@@ -1,4 +1,4 @@
-"""The entry of the GPU process: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
+"""Where the GPU process begins: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
 
 Orders come over the socket FD that is inherited from the server, and reports go back over it. torch takes seconds to
 import, so it is imported only once a thread reads orders and would notice the end of the server.
