@@ -75,4 +75,4 @@ def test_the_words_of_a_closed_vocabulary_are_listed(light_server: Server) -> No
     assert {"marble", "sweep"} < set(models["closed"]["scenes"])
     assert {"warm", "neutral"} < set(models["closed"]["moods"])
     assert (models["closed"]["default_scene"], models["closed"]["default_mood"]) == ("sweep", "neutral")
-    assert models["closed"]["colors"] == 3
+    assert models["closed"]["colors"] == 5

@@ -15,7 +15,7 @@ from benchmarks.quality.descriptors import describe, worn
 from benchmarks.quality.renders import SIDE, taught
 from pipelines.output.png import Pixels
 from pipelines.studio_tiny.training.learner import pace
-from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
+from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: Sets that it learns from, sixteen pictures each.
 SETS = 520
