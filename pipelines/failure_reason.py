@@ -1,4 +1,4 @@
-"""Why an image was not delivered: the stable codes of events, the page and `docs/reference/reasons.md`."""
+"""Why there is no image: the stable codes of events, the page and `docs/reference/reasons.md`."""
 
 from enum import StrEnum
 
@@ -26,7 +26,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     #: The pipeline raised an error while it generated the image.
     PIPELINE_ERROR = "pipeline_error"
-    #: The image was generated, but could not be matched to its colours, measured or written to disk.
+    #: The picture was there, but could not be matched to its colours, measured or written to disk.
     IMAGE_NOT_WRITTEN = "image_not_written"
     #: The GPU process ended unexpectedly while it worked on the image.
     WORKER_CRASHED = "worker_crashed"

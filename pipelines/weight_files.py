@@ -158,9 +158,9 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
             raise BadWeights(f"{_place(path)} is no safetensors file, or is cut off ({size} bytes); copy it again")
         text = file.read(length)
     try:
-        entries = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        entries.pop("__metadata__", None)
-        return {key: _TENSORS.decode(entry) for key, entry in entries.items()}
+        tensors = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        tensors.pop("__metadata__", None)
+        return {key: _TENSORS.decode(tensor) for key, tensor in tensors.items()}
     except ValueError as error:
         raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
 

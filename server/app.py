@@ -29,6 +29,7 @@ from server.api.auth import Authentication
 from server.api.capabilities import Capabilities
 from server.api.errors import error_response
 from server.api.head import HeadAsGet
+from server.api.job_reader import JobReader
 from server.api.links import Links
 from server.api.proxies import Proxies
 from server.api.query import check_query
@@ -47,7 +48,7 @@ from server.settings import Settings
 from server.thumbnails import Thumbnails
 from server.webhooks.sender import WebhookSender
 from server.workflows.intake import Intake
-from server.workflows.registry import WORKFLOWS, deliver
+from server.workflows.registry import WORKFLOWS, result_of
 
 MAX_BODY = 1024 * 1024
 
@@ -80,13 +81,16 @@ def routes(
     links = Links(load_secret(settings.links_key), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
     disk = DiskRoom(settings, database.reserve)
-    scheduler = Scheduler(settings, models, database, hub, deliver, devices)
+    scheduler = Scheduler(settings, models, database, hub, result_of, devices)
     intake = Intake(models, database, scheduler, disk)
     sender = WebhookSender(database, Linker(links, settings.public_url or own_url))
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
         # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
         return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
+
+    def provide_reader(request: Request[Any, Any, Any]) -> JobReader:
+        return JobReader(database, scheduler, hub, provide_linker(request))
 
     v1 = Router(
         "/v1",
@@ -128,6 +132,7 @@ def routes(
             "scheduler": _given(scheduler),
             "intake": _given(intake),
             "linker": Provide(provide_linker, sync_to_thread=False),
+            "reader": Provide(provide_reader, sync_to_thread=False),
         },
         before_request=check_query,
         exception_handlers={Exception: error_response},

@@ -28,7 +28,7 @@ class LogLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Message(msgspec.Struct, frozen=True):
     """A message with its traceback."""
 
     file: str
@@ -43,27 +43,27 @@ async def lines_about(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLin
 
 
 def _search(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLine]]:
-    entries = sorted(
-        (entry for file in (logs / "server.log", *logs.glob("gpu-process*.log")) for entry in _entries(file)),
-        key=lambda entry: entry.moment,
+    messages = sorted(
+        (message for file in (logs / "server.log", *logs.glob("gpu-process*.log")) for message in _messages(file)),
+        key=lambda message: message.moment,
     )
-    return [_lines(entries, job) for job in jobs]
+    return [_lines(messages, job) for job in jobs]
 
 
-def _lines(entries: Sequence[_Entry], job: JobReport) -> list[LogLine]:
+def _lines(messages: Sequence[_Message], job: JobReport) -> list[LogLine]:
     began = datetime.fromisoformat(job.started_at or job.ended_at or job.created_at) - SLACK
     ended = datetime.fromisoformat(job.ended_at or job.created_at) + SLACK
     found: list[LogLine] = []
-    for entry in entries:
-        near = entry.level in ("WARNING", "ERROR", "CRITICAL") and began <= entry.moment <= ended
+    for message in messages:
+        near = message.level in ("WARNING", "ERROR", "CRITICAL") and began <= message.moment <= ended
         # Another job's end is that job's.
-        others = " ended: " in entry.text and job.public_id not in entry.text
-        if job.public_id in entry.text or (near and not others):
-            found += [LogLine(entry.file, line[:MOST_CHARACTERS]) for line in entry.text.split("\n")]
+        others = " ended: " in message.text and job.public_id not in message.text
+        if job.public_id in message.text or (near and not others):
+            found += [LogLine(message.file, line[:MOST_CHARACTERS]) for line in message.text.split("\n")]
     return found[-MOST_LINES:]
 
 
-def _entries(path: Path) -> list[_Entry]:
+def _messages(path: Path) -> list[_Message]:
     """Return the messages at the end of a log; none if there is no log."""
     try:
         with path.open("rb") as file:
@@ -71,12 +71,12 @@ def _entries(path: Path) -> list[_Entry]:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    entries: list[_Entry] = []
+    messages: list[_Message] = []
     for line in text.splitlines():
         if begins := _LINE.match(line):
             moment = datetime.strptime(begins[1], "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
-            entries.append(_Entry(path.name, moment, begins[2], line))
-        elif entries:
-            last = entries[-1]
-            entries[-1] = msgspec.structs.replace(last, text=f"{last.text}\n{line}")
-    return entries
+            messages.append(_Message(path.name, moment, begins[2], line))
+        elif messages:
+            last = messages[-1]
+            messages[-1] = msgspec.structs.replace(last, text=f"{last.text}\n{line}")
+    return messages

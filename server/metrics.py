@@ -1,12 +1,6 @@
 """What the operator watches, in Prometheus' text format at GET /metrics."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from prometheus_client import Counter, Gauge, Histogram
-
-if TYPE_CHECKING:
-    from server.scheduler.readiness import DeviceStatus
 
 jobs_accepted = Counter("backlot_jobs_accepted_total", "Jobs accepted and charged")
 jobs_ended = Counter(
@@ -91,14 +85,3 @@ webhook_tries = Counter(
 )
 images_removed = Counter("backlot_images_removed_total", "Images removed: by their client, by age or by size", ["why"])
 webhooks_pending = Gauge("backlot_webhooks_pending", "Webhook deliveries that have not ended")
-
-
-def note_devices(devices: "Sequence[DeviceStatus]") -> None:
-    """Set the gauges that have a row for each device. A device that is gone has none any more."""
-    for gauge in (images_in_flight, slots, device_up, device_memory):
-        gauge.clear()
-    for device in devices:
-        images_in_flight.labels(device.name).set(device.images_in_flight)
-        slots.labels(device.name).set(device.slots)
-        device_up.labels(device.name).set(device.is_up)
-        device_memory.labels(device.name).set(device.memory_used_bytes or 0)

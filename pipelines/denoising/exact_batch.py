@@ -1,7 +1,7 @@
 """Batch invariance: running a denoiser on a few rows so that it gives the bits of a larger batch.
 
 What a layer gives for a row may depend on how many rows there are, because a library computes a matrix product of 2 rows in
-another way than one of 8. This is true of few layers: on a CPU, of some that have one entry per row, which embed the timestep
+another way than one of 8. This is true of few layers: on a CPU, of some with one vector per row, which embed the timestep
 and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Those that differ are padded to the
 larger one, and all others save their time. What is not a layer, such as the products of attention, is not tried here: the
 caller has to see whether the whole denoiser gives the same bits.
@@ -31,7 +31,7 @@ _MOST_PADDED = 0.05
 def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
     """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
 
-    These are all layers that have one entry per row, whose few numbers could agree by chance; all functions that leave
+    These are all layers that have one vector per row, whose few numbers could agree by chance; all functions that leave
     numbers over; and the layers that give other bits if they run on the first `few` rows alone. They are None if padding
     would save too little, or if a layer could not be tried. Each layer is tried on its real input while the call passes it,
     so no activations are kept. Raises what the call raises.
@@ -108,7 +108,7 @@ def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[N
 
 
 def _has_rows(value: Any, rows: int) -> bool:
-    """Return whether a layer's argument has one or more entries for each of this many rows."""
+    """Return whether a layer's argument has one or more vectors for each of this many rows."""
     return isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) % rows == 0
 
 
@@ -118,7 +118,7 @@ def _first(value: Any, full: int, few: int) -> Any:
 
 
 def _lengthened(value: Any, few: int, full: int) -> Any:
-    """Return a layer's argument, lengthened by repetitions of its first entry to that of `full` rows."""
+    """Return a layer's argument, lengthened by repetitions of its first vector to that of `full` rows."""
     if not _has_rows(value, few):
         return value
     missing = len(value) // few * (full - few)

@@ -31,7 +31,7 @@ class DenoiserCall(msgspec.Struct, frozen=True):
 
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
-    #: Entries along the first dimension: 2 if the pipeline guides by a second half, else 1.
+    #: Rows for each image: 2 if the pipeline guides by a second half, else 1.
     rows: int
     #: Calls of equal signature can be joined.
     signature: Hashable

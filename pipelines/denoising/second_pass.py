@@ -55,7 +55,7 @@ def enlarge(
     """Return an image at the size of `settings`, which have a second pass, from what the first one made of it.
 
     It must run in a coroutine of a batch. `pipeline_of` returns a pipeline with a scheduler of its own; each of its calls
-    takes `at_once` tiles, if there are as many. What these pause for is handed to the batch, as a list with an entry for each
+    takes `at_once` tiles, if there are as many. What these pause for is handed to the batch, as a list with one for each
     call; it resumes this coroutine with a list of answers. `watch` is told of each step before the next one begins. Raises
     what the pipeline raises.
     """

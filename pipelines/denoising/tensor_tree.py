@@ -41,7 +41,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    # This copies, since a single entry may come with any stride.
+    # This copies, since a single row may come with any stride.
     return torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.reshape(-1)).view(torch.uint8)
 
 

@@ -28,7 +28,7 @@ def evaluate(pixels: Pixels, colors: Sequence[Rgb]) -> Evaluation:
     palette = tuple(_nearest(color, dominant, shares) for color in colors)
     return Evaluation(
         palette=palette,
-        mean_delta_e=round(sum(entry.delta_e for entry in palette) / len(palette), 2) if palette else None,
+        mean_delta_e=round(sum(color.delta_e for color in palette) / len(palette), 2) if palette else None,
         dominant=tuple(
             DominantColor(_hex(lab), round(float(share), 4)) for lab, share in zip(dominant, shares, strict=True)
         ),

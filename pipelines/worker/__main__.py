@@ -1,4 +1,4 @@
-"""The entry of the GPU process: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
+"""Where the GPU process begins: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
 
 Orders come over the socket FD that is inherited from the server, and reports go back over it. torch takes seconds to
 import, so it is imported only once a thread reads orders and would notice the end of the server.
@@ -35,8 +35,6 @@ def main() -> None:
         with sending:
             pipe.send_bytes(encode(message))
 
-    # cuBLAS is only deterministic with a fixed workspace, which it reads once.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         # Everything allocated so far is permanent: exclude it from garbage collection. Searching these 700,000 objects would
         # take a sixth of the time to the first image, and 0.3 s of each later change of model or slot group.

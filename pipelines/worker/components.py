@@ -46,7 +46,7 @@ def load_components(card: ModelCard, folder: Path) -> dict[str, Any]:
 
 
 def class_of(value: object) -> Any:
-    """Return the class that an entry of model_index.json names, if it is one with weights; else None."""
+    """Return the class that a line of model_index.json names, if it is one with weights; else None."""
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
         return None
     library, name = value

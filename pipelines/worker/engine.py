@@ -17,6 +17,7 @@ from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory
 from pipelines.worker.default_dtype import computing
+from pipelines.worker.determinism import be_deterministic
 from pipelines.worker.fingerprint import fingerprint
 from pipelines.worker.library_logs import about, keep_library_logs
 from pipelines.worker.loader import CannotLoad, LoadedModel, TooLarge, choose_device
@@ -54,9 +55,7 @@ class Engine:
             device_memory.limit_memory(device, memory_limit)
         elif device.type == "cpu":
             cpu_tuning.keep_freed_memory()
-        # The same seed must give the same bytes, so no algorithm may be picked by a stop-watch.
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        be_deterministic()
         self._machine = Machine(
             device,
             torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads",

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class Orders:
     """What the server has ordered and the engine has not yet taken, oldest first.
 
-    Ends the process at once if the server is gone, since nobody is left to deliver to, or if it is of another version.
+    Ends the process at once if the server is gone, since nobody is left to report to, or if it is of another version.
     """
 
     def __init__(self, pipe: Connection) -> None:

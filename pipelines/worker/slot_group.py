@@ -58,7 +58,7 @@ class GroupKey(msgspec.Struct, frozen=True):
 
 
 class _WrongSize(Exception):
-    """A pipeline made a picture of another size than it was asked for; to deliver it would make its recipe untrue."""
+    """A pipeline made a picture of another size than it was asked for; to keep it would make its recipe untrue."""
 
     def __init__(self, key: GroupKey, width: int, height: int) -> None:
         super().__init__(

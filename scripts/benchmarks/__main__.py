@@ -22,17 +22,30 @@ BENCHMARKS = {
 }
 #: They take an hour and more, or need a GPU, so they run only if they are named.
 LONG = {"quality", "gpu", "soak"}
+WITH_OPTIONS = ("quality", "gpu", "soak")
+
+USAGE = f"""Usage: ./scripts/bench [NAME …]
+       ./scripts/bench NAME --OPTION …
+
+Names: {", ".join(BENCHMARKS)}.
+Without a name, all run but {", ".join(sorted(LONG))}, which take an hour and more or need a GPU.
+Options: {", ".join(WITH_OPTIONS)} have some, and tell them after --help."""
 
 
 def main() -> None:
     given = sys.argv[1:]
-    options = next((index for index, word in enumerate(given) if word.startswith("-")), len(given))
-    names = given[:options] or [name for name in BENCHMARKS if name not in LONG]
-    # What is left are the options of the benchmark that is named.
-    sys.argv[1:] = given[options:]
+    if given[:1] in (["--help"], ["-h"]):
+        print(USAGE)
+        return
+    first_option = next((index for index, word in enumerate(given) if word.startswith("-")), len(given))
+    names, options = given[:first_option], given[first_option:]
     if unknown := [name for name in names if name not in BENCHMARKS]:
-        sys.exit(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    for name in names:
+        sys.exit(f"There is no benchmark {', '.join(unknown)}\n\n{USAGE}")
+    if options and (len(names) != 1 or names[0] not in WITH_OPTIONS):
+        sys.exit(f"{' '.join(options)} follows no benchmark that has options\n\n{USAGE}")
+    # The benchmark reads its options itself.
+    sys.argv[1:] = options
+    for name in names or [name for name in BENCHMARKS if name not in LONG]:
         print(f"\n── {name} " + "─" * (100 - len(name)), flush=True)
         import_module(f"benchmarks.{BENCHMARKS[name]}").main()
 

@@ -21,7 +21,7 @@ from server.ledger import credits
 from server.ledger.database import transaction
 from server.scheduler.devices import Device
 from server.scheduler.scheduler import Scheduler
-from server.workflows.registry import deliver
+from server.workflows.registry import result_of
 from tests.support.box import Box
 from tests.support.fake_process import recipe_of
 from tests.support.files import models_file
@@ -127,7 +127,7 @@ async def decisions_per_s(devices: int, waiting: int, measured: int) -> float:
         settings = msgspec.structs.replace(box.settings, queue_limit=10**7)
         with transaction(box.connection):
             credits.grant(box.connection, box.client, 10**8)
-        box.scheduler = Scheduler(settings, box.models, box.database, box.hub, deliver, places)
+        box.scheduler = Scheduler(settings, box.models, box.database, box.hub, result_of, places)
         await box.scheduler.start()
         await asyncio.sleep(0)
         jobs = -(-(waiting + measured) // IMAGES)
@@ -150,9 +150,10 @@ async def decisions_per_s(devices: int, waiting: int, measured: int) -> float:
 def main() -> None:
     print(f"{STEPS} steps of 0.1 s, {SLOTS} slots: {SLOTS / 2:g} images/s for each device at most\n")
     print(f"{'devices':>8}{'images/s':>10}{'÷ one device':>14}{'÷ linear':>10}")
-    found = {devices: images_per_s(devices) for devices in DEVICES}
-    for devices, rate in found.items():
-        print(f"{devices:>8}{rate:10.2f}{rate / found[1]:14.2f}{rate / found[1] / devices:10.3f}")
+    found: dict[int, float] = {}
+    for devices in DEVICES:
+        rate = found[devices] = images_per_s(devices)
+        print(f"{devices:>8}{rate:10.2f}{rate / found[1]:14.2f}{rate / found[1] / devices:10.3f}", flush=True)
     PLOT.write_text(plot.lines("images/s ÷ one device", {n: rate / found[1] for n, rate in found.items()}))
     for devices in (1, 64):
         rate = asyncio.run(decisions_per_s(devices, WAITING, 10_000))

@@ -17,9 +17,8 @@ from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import CHROMIUM, launch
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WINDOW = (1400, 900)
 PICTURES = 5000
 SECONDS = 15
@@ -70,7 +69,7 @@ def main() -> None:
             add_pictures(server.data, "studio", PICTURES)
             _add_grain(server.data / "images" / "many")
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+                browser = launch(playwright)
                 _measure(browser, server)
                 browser.close()
         finally:

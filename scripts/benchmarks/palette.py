@@ -91,8 +91,8 @@ def _measure(model: str, images: Sequence[Pixels]) -> None:
         started = time.process_time()
         matched = match(pixels, colors)
         seconds.append(time.process_time() - started)
-        before += [entry.delta_e for entry in evaluate(pixels, colors).palette]
-        after += [entry.delta_e for entry in evaluate(matched, colors).palette]
+        before += [color.delta_e for color in evaluate(pixels, colors).palette]
+        after += [color.delta_e for color in evaluate(matched, colors).palette]
     print(f"{model}, {len(images)} images, {len(before)} colours: CIEDE2000 to the nearest dominant colour")
     for label, distances in (("as generated", before), ("matched", after)):
         print(

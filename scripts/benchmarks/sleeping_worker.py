@@ -15,8 +15,8 @@ import numpy as np
 from pipelines import protocol
 from pipelines.output.png import write_png
 from pipelines.protocol import Generate, Report, Stage, Step, encode
-from pipelines.recipe import Recipe
 from pipelines.worker.orders import Orders
+from tests.support.fake_process import recipe_of
 
 STEP_S = 0.1
 STEPS_REPORT_S = 0.25
@@ -81,8 +81,10 @@ class SleepingEngine:
         del self._slots[image_id]
         self._report(protocol.StageReached((image_id,), Stage.DECODING))
         self._report(protocol.LeftSlot(image_id))
-        write_png(Path(order.item.path), np.zeros((64, 64, 3), np.uint8), _recipe(order))
-        self._report(protocol.Generated(image_id, _recipe(order), None, None, {"denoising_s": 1.0, "decoding_s": 0.0}))
+        write_png(Path(order.item.path), np.zeros((64, 64, 3), np.uint8), recipe_of(order))
+        self._report(
+            protocol.Generated(image_id, recipe_of(order), None, None, {"denoising_s": 1.0, "decoding_s": 0.0})
+        )
 
     def _report_steps(self, steps: int) -> None:
         if self._steps:
@@ -92,28 +94,6 @@ class SleepingEngine:
     def _report(self, report: Report) -> None:
         with self._sending:
             self._pipe.send_bytes(encode(report))
-
-
-def _recipe(order: Generate) -> Recipe:
-    return Recipe(
-        model=order.card.name,
-        revision="revision",
-        pipeline="Sleep",
-        prompt=order.item.prompt,
-        negative_prompt=order.item.negative_prompt,
-        seed=order.item.seed,
-        width=order.width,
-        height=order.height,
-        steps=order.steps,
-        guidance=order.guidance,
-        scheduler="Sleep",
-        dtype="float32",
-        settings="00000000",
-        batch_size=order.batch_size,
-        device="cpu",
-        device_name="a sleep",
-        versions={},
-    )
 
 
 if __name__ == "__main__":

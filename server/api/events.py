@@ -9,12 +9,12 @@ from litestar.response import ServerSentEvent
 
 from server.api import views
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
+from server.api.job_reader import JobReader
 from server.api.openapi import errors
-from server.api.views import ClientEventPage, Linker
-from server.ledger import jobs
+from server.api.views import ClientEventPage
+from server.ledger import job_reads
 from server.ledger.clients import Caller
-from server.ledger.database import Database
-from server.scheduler.event_hub import ANY_JOB, EventHub
+from server.scheduler.event_hub import ANY_JOB
 
 #: Events in one answer at most; those that follow are after its `latest_cursor`.
 MOST_EVENTS = 1000
@@ -31,9 +31,7 @@ MOST_EVENTS = 1000
 )
 async def list_events(
     request: Request[Caller, Any, Any],
-    database: NamedDependency[Database],
-    hub: NamedDependency[EventHub],
-    linker: NamedDependency[Linker],
+    reader: NamedDependency[JobReader],
     since: Annotated[
         int,
         QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last cursor already known; 0 is the beginning"),
@@ -48,15 +46,17 @@ async def list_events(
     client_id = request.user.client_id
 
     async def read(after: int) -> ClientEventPage:
-        found = await database.read(lambda connection: jobs.events_of_client(connection, client_id, after, MOST_EVENTS))
-        return views.client_event_page(found, linker)
+        found = await reader.database.read(
+            lambda connection: job_reads.events_of_client(connection, client_id, after, MOST_EVENTS)
+        )
+        return views.client_event_page(found, reader.linker)
 
     async def read_for_stream(after: int) -> tuple[list[Told], bool]:
         return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
 
     if wants_stream(request):
-        return ServerSentEvent(stream(hub, ANY_JOB, max(since, int(last_event_id or 0)), read_for_stream))
-    return Response(await follow(hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))
+        return ServerSentEvent(stream(reader.hub, ANY_JOB, max(since, int(last_event_id or 0)), read_for_stream))
+    return Response(await follow(reader.hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))
 
 
 ROUTES = [list_events]

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 
 import msgspec
 from litestar import Response, get
@@ -98,12 +99,23 @@ async def read_readiness(
 
 @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
 async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDependency[Settings]) -> Response[bytes]:
-    metrics.note_devices(scheduler.readiness().devices)
+    _note_devices(scheduler.readiness().devices)
     metrics.images_waiting.set(scheduler.backlog)
     metrics.queue_oldest_seconds.set(scheduler.control.oldest_s)
     metrics.queue_paused.set(scheduler.control.paused_at is not None)
     metrics.disk_free.set(await asyncio.to_thread(_look_at_box, settings))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _note_devices(devices: Sequence[DeviceStatus]) -> None:
+    """Set the gauges that have a row for each device. A device that is gone has none any more."""
+    for gauge in (metrics.images_in_flight, metrics.slots, metrics.device_up, metrics.device_memory):
+        gauge.clear()
+    for device in devices:
+        metrics.images_in_flight.labels(device.name).set(device.images_in_flight)
+        metrics.slots.labels(device.name).set(device.slots)
+        metrics.device_up.labels(device.name).set(device.is_up)
+        metrics.device_memory.labels(device.name).set(device.memory_used_bytes or 0)
 
 
 def _look_at_box(settings: Settings) -> int:

@@ -11,16 +11,14 @@ from litestar.response import ServerSentEvent
 
 from server.api import views
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
+from server.api.job_reader import JobReader
 from server.api.openapi import errors
-from server.api.views import EventPage, JobPage, JobView, Linker, WholeJobPage
+from server.api.views import EventPage, JobPage, JobView, WholeJobPage
 from server.clock import as_text
 from server.errors import Busy, JobNotCancellable, JobNotFound
 from server.jobs import JobStatus
-from server.ledger import jobs
+from server.ledger import job_reads
 from server.ledger.clients import Caller
-from server.ledger.database import Database
-from server.scheduler.event_hub import EventHub
-from server.scheduler.scheduler import Scheduler
 
 #: Jobs on a page at most.
 MOST = 200
@@ -44,9 +42,7 @@ CANCEL_PATIENCE_S = 3.5
 )
 async def list_jobs(
     request: Request[Caller, Any, Any],
-    database: NamedDependency[Database],
-    scheduler: NamedDependency[Scheduler],
-    linker: NamedDependency[Linker],
+    reader: NamedDependency[JobReader],
     ids: Annotated[
         list[str] | None, QueryParameter(max_items=MOST, description="Only these; may be given up to 200 times")
     ] = None,
@@ -61,55 +57,32 @@ async def list_jobs(
     if ids and "limit" not in request.query_params:
         limit = MOST
     client_id = request.user.client_id
-    only = jobs.Filter(
+    only = job_reads.Filter(
         ids=ids or (),
         job_types=job_type or (),
         status=status,
         created_after=None if created_after is None else as_text(created_after),
     )
     if expand is None:
-        found, total = await database.read(lambda connection: jobs.page(connection, client_id, only, limit, offset))
+        found, total = await reader.database.read(
+            lambda connection: job_reads.page(connection, client_id, only, limit, offset)
+        )
         return Response(JobPage(found, limit, offset, len(found), total))
-    whole, total = await database.read(
-        lambda connection: jobs.page_of_details(connection, client_id, only, limit, offset)
+    whole, total = await reader.database.read(
+        lambda connection: job_reads.page_of_details(connection, client_id, only, limit, offset)
     )
-    return Response(WholeJobPage([_whole(job, scheduler, linker) for job in whole], limit, offset, len(whole), total))
+    return Response(WholeJobPage([reader.view(job) for job in whole], limit, offset, len(whole), total))
 
 
 @get("/jobs/{public_id:str}", responses=errors(404, 422), summary="Read a job", tags=["jobs"])
 async def read_job(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
-    database: NamedDependency[Database],
-    scheduler: NamedDependency[Scheduler],
-    hub: NamedDependency[EventHub],
-    linker: NamedDependency[Linker],
+    reader: NamedDependency[JobReader],
     wait: Annotated[float, QueryParameter(ge=0, le=60, description="Seconds to wait for the job's end")] = 0,
 ) -> JobView:
     """Return the job as it is now; with `wait`, as it is when it has ended or the time is up."""
-
-    async def read() -> JobView:
-        return await _view(request.user, public_id, database, scheduler, linker)
-
-    return await follow(hub, public_id, read, lambda found: found.status.ended, wait)
-
-
-async def _view(caller: Caller, public_id: str, database: Database, scheduler: Scheduler, linker: Linker) -> JobView:
-    found = await database.read(lambda connection: jobs.detail(connection, caller.client_id, public_id))
-    if found is None:
-        raise JobNotFound(public_id)
-    return _whole(found, scheduler, linker)
-
-
-def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobView:
-    public_id = found.summary.public_id
-    return views.job(
-        found,
-        linker,
-        queue_position=scheduler.position(public_id),
-        estimated_seconds=scheduler.seconds_until(public_id),
-        progress=scheduler.progress(public_id),
-    )
+    return reader.view(await reader.detail_when_ended(request.user, public_id, patience_s=wait))
 
 
 @get(
@@ -124,9 +97,7 @@ def _whole(found: jobs.JobDetail, scheduler: Scheduler, linker: Linker) -> JobVi
 async def read_events(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
-    database: NamedDependency[Database],
-    hub: NamedDependency[EventHub],
-    linker: NamedDependency[Linker],
+    reader: NamedDependency[JobReader],
     since: Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last seq already known")] = 0,
     wait: Wait = 0,
     last_event_id: LastEventId = None,
@@ -135,10 +106,12 @@ async def read_events(
     client_id = request.user.client_id
 
     async def read(after: int) -> tuple[EventPage, bool]:
-        found = await database.read(lambda connection: jobs.events_since(connection, client_id, public_id, after))
+        found = await reader.database.read(
+            lambda connection: job_reads.events_since(connection, client_id, public_id, after)
+        )
         if found is None:
             raise JobNotFound(public_id)
-        return views.event_page(public_id, found, linker), found.ended
+        return views.event_page(public_id, found, reader.linker), found.ended
 
     async def read_for_stream(after: int) -> tuple[list[Told], bool]:
         page, ended = await read(after)
@@ -146,9 +119,9 @@ async def read_events(
 
     if wants_stream(request):
         await read(since)
-        return ServerSentEvent(stream(hub, public_id, max(since, int(last_event_id or 0)), read_for_stream))
+        return ServerSentEvent(stream(reader.hub, public_id, max(since, int(last_event_id or 0)), read_for_stream))
     page, _ = await follow(
-        hub, public_id, lambda: read(since), lambda found: bool(found[0].events) or found[1], patience_s=wait
+        reader.hub, public_id, lambda: read(since), lambda found: bool(found[0].events) or found[1], patience_s=wait
     )
     return Response(page)
 
@@ -163,28 +136,22 @@ async def read_events(
 async def cancel_job(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
-    database: NamedDependency[Database],
-    scheduler: NamedDependency[Scheduler],
-    hub: NamedDependency[EventHub],
-    linker: NamedDependency[Linker],
+    reader: NamedDependency[JobReader],
 ) -> JobView:
     """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
-
-    async def read() -> JobView:
-        return await _view(request.user, public_id, database, scheduler, linker)
-
-    view = await read()
-    if view.status.ended or not scheduler.cancel(public_id):
-        raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {view.status}")
-    view = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
-    if view.status.ended:
-        return view
-    await scheduler.control.keep_cancel(public_id)
-    if database.locked_since is not None:
+    found = await reader.detail(request.user, public_id)
+    status = found.summary.status
+    if status.ended or not reader.scheduler.cancel(public_id):
+        raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {status}")
+    found = await reader.detail_when_ended(request.user, public_id, CANCEL_PATIENCE_S)
+    if found.summary.status.ended:
+        return reader.view(found)
+    await reader.scheduler.control.keep_cancel(public_id)
+    if reader.database.locked_since is not None:
         raise Busy(
             "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
         )
-    return view
+    return reader.view(found)
 
 
 ROUTES = [list_jobs, read_job, read_events, cancel_job]

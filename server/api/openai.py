@@ -17,20 +17,16 @@ from msgspec import Meta
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
 from pipelines.model_card import ModelCard
 from server.api.errors import CLIENT_GONE, response_parts
-from server.api.following import follow
+from server.api.job_reader import JobReader
 from server.api.request_log import record_of
-from server.api.views import Linker
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
-from server.errors import GenerationFailed, Invalid, JobNotFound, ServerStopping
+from server.errors import GenerationFailed, Invalid, ServerStopping
 from server.jobs import JobStatus
-from server.ledger import artifacts, jobs
+from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactRow
 from server.ledger.clients import Caller
-from server.ledger.database import Database
-from server.ledger.jobs import JobDetail
+from server.ledger.job_reads import JobDetail
 from server.models_file import Models
-from server.scheduler.event_hub import EventHub
-from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.validation import Problem, check
 from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
@@ -145,11 +141,8 @@ async def create_images(
     request: Request[Caller, Any, Any],
     models: NamedDependency[Models],
     settings: NamedDependency[Settings],
-    database: NamedDependency[Database],
-    scheduler: NamedDependency[Scheduler],
     intake: NamedDependency[Intake],
-    hub: NamedDependency[EventHub],
-    linker: NamedDependency[Linker],
+    reader: NamedDependency[JobReader],
     idempotency_key: IDEMPOTENCY_KEY = None,
     max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
@@ -175,24 +168,26 @@ async def create_images(
         accepted, job = await intake.accept(IMAGE_GENERATION, submission)
         record.job_id = accepted.job_id
         record.written = job is not None
-        ended = await _unless_gone(request, _end_of(accepted.job_id, request.user, database, hub))
+        ended = await _unless_gone(
+            request, reader.detail_when_ended(request.user, accepted.job_id, _LONGER_THAN_ANY_JOB_S)
+        )
         if job is not None or ended is None or not _was_left(ended):
             break
         # The client had gone away from its first request, whose job was ending as this one came. That is no answer.
     if ended is None:
         # The job of a repeated request is for the client that made it, and to be left alone if a repetition waits for it.
-        if job is not None and (idempotency_key is None or not hub.is_followed(job.job_id)):
-            scheduler.cancel(job.job_id, client_gone=True)
+        if job is not None and (idempotency_key is None or not reader.hub.is_followed(job.job_id)):
+            reader.scheduler.cancel(job.job_id, client_gone=True)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         # Clients try again by themselves. Without a key that makes another job, so this one is not to be paid for too.
-        if idempotency_key is None and scheduler.cancel(accepted.job_id):
+        if idempotency_key is None and reader.scheduler.cancel(accepted.job_id):
             raise ServerStopping(f"The server is stopping; job {accepted.job_id} was cancelled and nothing is charged")
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:
         event = ended.latest_event
         raise GenerationFailed(f"Job {accepted.job_id} failed: {event.message if event else 'see its events'}")
-    data = [await _data(artifact, wanted, linker, settings, database) for artifact in ended.artifacts]
+    data = [await _data(artifact, wanted, reader, settings) for artifact in ended.artifacts]
     return Response(Images(int(time.time()), data, accepted.job_id))
 
 
@@ -242,18 +237,6 @@ def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
     return tier, ratio
 
 
-async def _end_of(job_id: str, caller: Caller, database: Database, hub: EventHub) -> JobDetail:
-    """Return the job when it has ended, or when the server is stopping."""
-
-    async def read() -> JobDetail:
-        found = await database.read(lambda connection: jobs.detail(connection, caller.client_id, job_id))
-        if found is None:
-            raise JobNotFound(job_id)
-        return found
-
-    return await follow(hub, job_id, read, lambda found: found.summary.status.ended, _LONGER_THAN_ANY_JOB_S)
-
-
 def _was_left(ended: JobDetail) -> bool:
     """Return whether a job ended because the client that waited for it went away."""
     return ended.latest_event is not None and "client_gone" in ended.latest_event.extra
@@ -277,13 +260,11 @@ async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetai
         await asyncio.wait({working, leaving})
 
 
-async def _data(
-    artifact: ArtifactRow, wanted: ImagesBody, linker: Linker, settings: Settings, database: Database
-) -> ImageData:
+async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, settings: Settings) -> ImageData:
     prompt = str(artifact.meta["prompt"])
     if wanted.response_format != "b64_json":
-        return ImageData(prompt, url=linker.image(artifact.public_id))
-    file = await database.read(lambda connection: artifacts.image_file(connection, artifact.public_id))
+        return ImageData(prompt, url=reader.linker.image(artifact.public_id))
+    file = await reader.database.read(lambda connection: artifacts.image_file(connection, artifact.public_id))
     if file is None:
         raise GenerationFailed("An image was removed before it could be sent")
     png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)

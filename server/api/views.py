@@ -11,7 +11,7 @@ from server.jobs import EventType, JobStatus, JobType, Understood
 from server.ledger.artifacts import ArtifactKind, ArtifactRole, ArtifactRow
 from server.ledger.catalog import EntryRow, EntryStatus
 from server.ledger.events import EventRow
-from server.ledger.jobs import ClientEvents, EventsSince, JobDetail, JobSummary
+from server.ledger.job_reads import ClientEvents, EventsSince, JobDetail, JobSummary
 from server.ledger.webhooks import WebhookEvent
 
 

@@ -9,13 +9,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
+from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.request_log import record_of
-from server.errors import Invalid, JobNotFound, JobNotRetryable
+from server.errors import Invalid, JobNotRetryable
 from server.jobs import JobStatus
-from server.ledger import jobs
 from server.ledger.clients import Caller
-from server.ledger.database import Database
 from server.ledger.jobs import Accepted
 from server.validation import Problem
 from server.workflows.intake import IDEMPOTENCY_HEADER, Estimate, Intake, Submission
@@ -109,17 +108,14 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
 async def retry_job(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
-    database: NamedDependency[Database],
+    reader: NamedDependency[JobReader],
     intake: NamedDependency[Intake],
     dry_run: DRY_RUN = False,
     idempotency_key: IDEMPOTENCY_KEY = None,
     max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
     """Make a new job of the same spec, at the price of now. A spec without a seed gets another one."""
-    client_id = request.user.client_id
-    failed = await database.read(lambda connection: jobs.detail(connection, client_id, public_id))
-    if failed is None:
-        raise JobNotFound(public_id)
+    failed = await reader.detail(request.user, public_id)
     if failed.summary.status is not JobStatus.FAILURE:
         raise JobNotRetryable(f"Job {public_id} has not failed: its status is {failed.summary.status}")
     submission = Submission(

@@ -1,4 +1,4 @@
-"""The entries that move a client's credits: grant, charge, refund. They are only ever added."""
+"""The ledger entries, which move a client's credits: grant, charge, refund. They are only ever added."""
 
 import sqlite3
 from enum import StrEnum

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 #: Writes that may share one commit. Each is still all or nothing, in a savepoint of its own.
 GROUP = 64
 READERS = 2
+#: KiB of pages that a connection which only reads keeps. It drops them whenever something was written, and reads them again
+#: from the system's cache: sums over 62,000 jobs take no longer than with SQLite's own 2,000. A sort takes up to 1 MiB more.
+READER_CACHE_KIB = 512
 
 #: Seconds that `write` waits for the write lock while another program has it.
 PATIENCE_S = 3.5
@@ -77,7 +80,9 @@ def connect(path: Path, *, read_only: bool = False, patience_s: float = 30.0) ->
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=patience_s)
     connection.row_factory = sqlite3.Row
-    if not read_only:
+    if read_only:
+        connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+    else:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -25,7 +25,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
     succeeded: int
     failed: int
-    #: Images that were delivered.
+    #: Images of the jobs that succeeded.
     images: int
     #: Credits net of refunds.
     credits_spent: int

@@ -6,95 +6,21 @@ it is cancelled or when one of its images fails for good; its other images are t
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from enum import Enum, auto
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server import metrics
-from server.jobs import FailureMode, Generation, Job, image_path
+from server.jobs import FailureMode, Job, image_path
 from server.models_watch import ModelsFile
 from server.previews import preview_file
+from server.scheduler.active_job import ActiveJob, Ending, Image, ImageState, active_job
 from server.scheduler.gpu import Gpu
-from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
+from server.scheduler.queue import Affinity, Queue, Waiting
 from server.scheduler.recovery import Case, Decision, Happened, decide
 from server.scheduler.settlement import Settlement
-
-
-class ImageState(Enum):
-    """Where an image of a job is."""
-
-    #: It neither waits nor runs.
-    IDLE = auto()
-    #: It is in the queue.
-    WAITING = auto()
-    #: It is in a GPU process.
-    IN_FLIGHT = auto()
-    #: It is on disk.
-    GENERATED = auto()
-
-
-class Image(msgspec.Struct, kw_only=True, eq=False):
-    """One image of a job, and what its runs have come to."""
-
-    image_id: str
-    job: "ActiveJob"
-    #: Its place among the images of its job, from 0.
-    index: int
-    #: What to generate. A retry may change the seed.
-    generation: Generation
-    state: ImageState = ImageState.IDLE
-    #: Runs begun, without those that were interrupted.
-    attempts: int
-    #: It shares slots with no other image.
-    isolated: bool = False
-    #: Crashes of GPU processes that it was present at.
-    crashes: int = 0
-    #: 0–1.
-    progress: float = 0.0
-    #: The step of a preview that is on disk and was not told of; None if there is none.
-    preview: int | None = None
-    #: What the GPU process said when it was on disk.
-    report: protocol.Generated | None = None
-
-    def named_in(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Return an event's `extra`, which names the image if its job has several."""
-        return extra if len(self.job.images) == 1 else {**extra, "image": self.index}
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """Why a job fails."""
-
-    reason: FailureReason
-    message: str
-    extra: dict[str, Any]
-
-
-class ActiveJob(msgspec.Struct, eq=False):
-    """A job that has not ended."""
-
-    accepted: Job
-    #: When it came to this server, in seconds on the monotonic clock.
-    submitted: float
-    images: list[Image] = []
-    #: One of its images was sent to a GPU process.
-    in_progress: bool = False
-    #: The operator moved it before all others.
-    front: bool = False
-    #: Why it fails, which it does as soon as none of its images is in a GPU process. The first reason stays.
-    ending: Ending | None = None
-
-    @property
-    def attempts(self) -> int:
-        """The most runs that one of its images has begun."""
-        return max(image.attempts for image in self.images)
-
-    def images_in(self, state: ImageState) -> list[Image]:
-        """Return its images in this state."""
-        return [image for image in self.images if image.state is state]
 
 
 class ActiveJobs:
@@ -204,12 +130,8 @@ class ActiveJobs:
         )
 
     def _add(self, accepted: Job) -> ActiveJob:
-        job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
-        for index, generation in enumerate(accepted.plan.generations):
-            image_id = accepted.image_id(index)
-            image = Image(image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts)
-            job.images.append(image)
-            self._images[image_id] = image
+        job = self._jobs[accepted.job_id] = active_job(accepted, time.monotonic())
+        self._images.update((image.image_id, image) for image in job.images)
         return job
 
     def _enqueue(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
@@ -218,20 +140,19 @@ class ActiveJobs:
             self._lose_model(images)
             return
         for image in images:
-            accepted, generation = image.job.accepted, image.generation
-            key = BatchKey(
-                generation.model,
-                generation.width,
-                generation.height,
-                generation.steps,
-                generation.guidance,
-                generation.loras,
-                generation.second,
-            )
-            moment = time.monotonic()
+            job = image.job
             image.state = ImageState.WAITING
-            priority, front = accepted.priority, image.job.front
-            put(Waiting(image.image_id, accepted.client_id, key, moment, image.isolated, priority, front))
+            put(
+                Waiting(
+                    image.image_id,
+                    job.accepted.client_id,
+                    image.batch_key,
+                    time.monotonic(),
+                    image.isolated,
+                    job.accepted.priority,
+                    job.front,
+                )
+            )
 
     def _file(self, image: Image) -> Path:
         path = image_path(image.job.accepted.job_id, image.index, len(image.job.images))
@@ -304,11 +225,10 @@ class ActiveJobs:
             case Decision.FAIL:
                 self._withdraw(image.job, Ending(reason, message, image.named_in({"attempts": image.attempts})))
             case Decision.RETRY_SAME_SEED:
-                self._run_again(image, reason, f"{message}; {_next_attempt(image)}")
+                self._run_again(image, reason, f"{message}; {image.next_attempt}")
             case Decision.RETRY_NEXT_SEED:
-                seed = next_seed(image.generation.seed, len(image.job.images))
-                image.generation = msgspec.structs.replace(image.generation, seed=seed)
-                self._run_again(image, reason, f"{message}; {_next_attempt(image)}")
+                image.generation = msgspec.structs.replace(image.generation, seed=image.next_seed)
+                self._run_again(image, reason, f"{message}; {image.next_attempt}")
             case Decision.REQUEUE:
                 image.attempts -= 1
                 self._run_again(image, reason, f"{message}; runs again")
@@ -383,7 +303,7 @@ class ActiveJobs:
             if job.ending is None and job.in_progress:
                 for image in job.images_in(ImageState.GENERATED):
                     image.attempts -= 1
-                self._settlement.put_back(job.accepted.job_id, job.attempts)
+                self._settlement.leave_for_restart(job.accepted.job_id, job.attempts)
 
     def _has_model(self, job: ActiveJob) -> bool:
         return job.accepted.plan.model in self._models.current.enabled
@@ -426,12 +346,3 @@ class ActiveJobs:
         del self._jobs[job.accepted.job_id]
         for image in job.images:
             del self._images[image.image_id]
-
-
-def _next_attempt(image: Image) -> str:
-    return f"attempt {image.attempts + 1} of {image.job.accepted.plan.max_attempts}"
-
-
-def next_seed(seed: int, images: int) -> int:
-    """Return the seed after a bad image. No other image of the same job has it, or will. The range of seeds is a ring."""
-    return (seed + images) % 2**53

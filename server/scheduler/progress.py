@@ -10,7 +10,8 @@ from pipelines.hub.messages import Progress
 from pipelines.protocol import Stage
 from server.clock import as_text
 from server.downloading import amount
-from server.scheduler.active_jobs import ActiveJobs, Image
+from server.scheduler.active_job import Image
+from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.settlement import StageEvent
 
 #: The share of an image's progress that its denoising makes up.

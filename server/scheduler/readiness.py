@@ -108,7 +108,7 @@ def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
         return None
     state = _ablest_state(gpus)
     if state is GpuState.READY:
-        return "no model has been loaded yet"
+        return "no model has been loaded yet; the next image loads the one it needs, and at /desk any can be loaded"
     if state is not GpuState.RESTARTING:
         return f"the GPU process is {state}"
     gpu = min(gpus, key=lambda gpu: gpu.crashes)

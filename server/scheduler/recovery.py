@@ -18,7 +18,7 @@ class Happened(Enum):
     without being asked. One image that is too large by itself is a machine fault.
     """
 
-    #: The image was generated and is of no use.
+    #: The finished image is of no use.
     IMAGE_FAULT = auto()
     #: This image alone failed, because of the machine, the model or its card.
     MACHINE_FAULT = auto()

@@ -5,13 +5,12 @@ and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the
 next image is sent before the last one is on disk, so no GPU waits for the disk.
 """
 
-from collections.abc import Callable, Sequence
-from sqlite3 import Connection
-from typing import TypeVar
+from collections.abc import Sequence
 
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
+from server.ledger.request_log import RequestRow
 from server.models_watch import ModelsFile
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
@@ -26,10 +25,8 @@ from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
 from server.scheduler.readiness import Readiness, readiness
 from server.scheduler.reports import Reports
-from server.scheduler.settlement import Deliver, Settlement
+from server.scheduler.settlement import ResultOf, Settlement
 from server.settings import Settings
-
-T = TypeVar("T")
 
 
 class Scheduler:
@@ -41,7 +38,7 @@ class Scheduler:
         models: ModelsFile,
         database: Database,
         hub: EventHub,
-        deliver: Deliver,
+        result_of: ResultOf,
         devices: Sequence[Device],
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
@@ -53,7 +50,7 @@ class Scheduler:
         self._hub = hub
         self._bounds = bounds
         self._queue = Queue()
-        self._settlement = Settlement(database, hub, deliver, settings.previews)
+        self._settlement = Settlement(database, hub, result_of, settings.previews)
         self._jobs = ActiveJobs(
             self._queue, self.gpus, self._settlement, settings.images, settings.previews, models, bounds.crashes
         )
@@ -111,27 +108,28 @@ class Scheduler:
         rounds = -(-(in_flight + images) // slots)
         return round(rounds * self._reports.image_seconds, 1)
 
-    def reserve(self, images: int = 1) -> bool:
-        """Hold places in the queue while their job is being committed; False if it has not so many."""
-        if not self.has_room(images):
-            return False
+    async def accept(
+        self, new: jobs.NewJob, row: RequestRow, idempotency: jobs.Idempotency | None
+    ) -> tuple[jobs.Accepted, Job | None]:
+        """Commit a job and queue it. If the caller goes away meanwhile, both still happen.
+
+        Whoever calls this has seen that there is room, with no pause since. Raises what `jobs.accept` raises.
+        """
+        images = len(new.plan.generations)
         self._reserved += images
-        return True
 
-    def release(self, images: int = 1) -> None:
-        """Give back reserved places: their job is in the queue now, or was never made."""
-        self._reserved -= images
-
-    async def dispatch(self, write: Callable[[Connection], tuple[T, Job | None]]) -> tuple[T, Job | None]:
-        """Commit a job and queue it. If the caller goes away meanwhile, both still happen. Raises what `write` raises."""
-
-        async def commit() -> tuple[T, Job | None]:
-            answer, job = await self._database.write(write)
+        async def commit() -> tuple[jobs.Accepted, Job | None]:
+            try:
+                accepted, job = await self._database.write(
+                    lambda connection: jobs.accept(connection, new, row, idempotency)
+                )
+            finally:
+                self._reserved -= images
             if job is not None:
                 self._hub.publish(job.job_id)
                 self._jobs.submit(job)
                 self._feeder.advance()
-            return answer, job
+            return accepted, job
 
         return await self._settlement.finish(commit())
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: Returns what to keep of a job's images, from the job and what the GPU process said of each of them.
-Deliver = Callable[[Job, Sequence[protocol.Generated]], Result]
+ResultOf = Callable[[Job, Sequence[protocol.Generated]], Result]
 
 #: Seconds before the end of a job is tried again: the first pause, which is doubled each time, and the longest one.
 FIRST_PAUSE_S = 0.5
@@ -49,11 +49,11 @@ class StageEvent(msgspec.Struct, frozen=True):
 class Settlement:
     """Writes for the scheduler. Nothing here decides anything."""
 
-    def __init__(self, database: Database, hub: EventHub, deliver: Deliver, previews: Path) -> None:
+    def __init__(self, database: Database, hub: EventHub, result_of: ResultOf, previews: Path) -> None:
         """Take the folder of the previews."""
         self._database = database
         self._hub = hub
-        self._deliver = deliver
+        self._result_of = result_of
         self._previews = previews
         #: The writes that are not on disk yet.
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -91,9 +91,9 @@ class Settlement:
         """Keep the plan and the attempts with which a job runs again."""
         self._write(lambda connection: jobs.run_again(connection, job, message, extra), [job.job_id])
 
-    def put_back(self, job_id: str, attempts: int) -> None:
+    def leave_for_restart(self, job_id: str, attempts: int) -> None:
         """Let a job wait for the next start of the server."""
-        self._write(lambda connection: jobs.put_back(connection, job_id, attempts), [job_id])
+        self._write(lambda connection: jobs.leave_for_restart(connection, job_id, attempts), [job_id])
 
     def note_cost(self, cost: BatchCost) -> None:
         """Keep what a batch size costs."""
@@ -101,7 +101,7 @@ class Settlement:
 
     def succeed(self, job: Job, images: Sequence[protocol.Generated], submitted: float) -> None:
         """End a job with its images. `submitted` is when it came to this server, on the monotonic clock."""
-        result = self._deliver(job, images)
+        result = self._result_of(job, images)
         self._end(
             job,
             lambda connection: jobs.succeed(connection, job.job_id, result),

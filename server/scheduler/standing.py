@@ -2,7 +2,8 @@
 
 import msgspec
 
-from server.scheduler.active_jobs import ActiveJobs, ImageState
+from server.scheduler.active_job import ImageState
+from server.scheduler.active_jobs import ActiveJobs
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

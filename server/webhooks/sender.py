@@ -19,7 +19,7 @@ from server import metrics
 from server.api import views
 from server.api.views import Linker, WebhookMessage
 from server.clock import ClockWatch, later
-from server.ledger import jobs, webhooks
+from server.ledger import job_reads, webhooks
 from server.ledger.database import Database
 from server.ledger.webhooks import DeliveryState, DueDelivery
 from server.webhooks.admission import PER_CLIENT, admit
@@ -170,7 +170,9 @@ class WebhookSender:
         return Answer(status, _refusal(status))
 
     async def _body(self, delivery: DueDelivery) -> bytes:
-        job = await self._database.read(lambda connection: jobs.detail(connection, delivery.client_id, delivery.job_id))
+        job = await self._database.read(
+            lambda connection: job_reads.detail(connection, delivery.client_id, delivery.job_id)
+        )
         if job is None:
             raise LookupError(f"the job {delivery.job_id} is not one of client {delivery.client_id}")
         view = views.job(job, self._linker, queue_position=None, estimated_seconds=None, progress=0.0)

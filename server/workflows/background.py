@@ -5,15 +5,15 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pipelines.colors import color_name, parse_color
-from server.jobs import JobType, Plan
+from pipelines.model_card import ModelCard
+from server.jobs import JobType
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType
-from server.models_file import Brand, Models
+from server.models_file import Brand
 from server.validation import Problem
-from server.workflows import loras
-from server.workflows.prompts import of_scene, of_text
+from server.workflows.prompts import Prompt, of_scene, of_text
 from server.workflows.spec import MAX_TEXT, GenerationSpec, length_problem
-from server.workflows.workflow import Workflow, plan
+from server.workflows.workflow import Workflow
 
 MAX_PROMPT = 2000
 
@@ -33,7 +33,7 @@ class BackgroundSpec(GenerationSpec, frozen=True, kw_only=True, forbid_unknown_f
     ] = None
 
 
-def _own_problems(values: dict[str, Any], models: Models) -> list[Problem]:
+def _own_problems(values: dict[str, Any]) -> list[Problem]:
     problems = []
     for name, most in (("scene_type", MAX_TEXT), ("mood", MAX_TEXT), ("prompt", MAX_PROMPT)):
         text = values.get(name)
@@ -42,19 +42,12 @@ def _own_problems(values: dict[str, Any], models: Models) -> list[Problem]:
     return problems
 
 
-def _resolve(spec: BackgroundSpec, models: Models) -> Plan:
-    card = models.enabled[spec.image_model or models.default_model]
-    brand = models.brands.get(spec.pilot_brand or "", Brand())
-    applied = loras.resolve(card, brand, {lora.name: lora.weight for lora in spec.loras}, models)
-    brand = loras.with_words(brand, applied, models)
+def _prompt_of(spec: BackgroundSpec, card: ModelCard, brand: Brand) -> Prompt:
     colors = [parse_color(color) for color in spec.dominant_colors]
     negative = spec.negative_prompt or ""
-    prompt = (
-        of_scene(card, brand, spec.scene_type, spec.mood, colors, negative)
-        if spec.prompt is None
-        else of_text(card, brand, spec.prompt, colors, negative)
-    )
-    return plan(spec, models, JobType.BACKGROUND_GENERATOR, prompt, applied, spec.display_name or coin_name(spec))
+    if spec.prompt is None:
+        return of_scene(card, brand, spec.scene_type, spec.mood, colors, negative)
+    return of_text(card, brand, spec.prompt, colors, negative)
 
 
 def coin_name(spec: BackgroundSpec) -> str:
@@ -72,10 +65,12 @@ BACKGROUND_GENERATOR: Workflow[BackgroundSpec] = Workflow(
     summary="Generate a catalogue background",
     spec=BackgroundSpec,
     own_problems=_own_problems,
-    resolve=_resolve,
+    prompt_of=_prompt_of,
+    coin_name=coin_name,
+    count_of=lambda _: 1,
     label="Background generator",
     artifact_kind=ArtifactKind.CATALOG_IMAGE,
     entry_type=EntryType.BACKGROUND,
     entry_fields=("scene_type", "mood", "dominant_colors", "metadata"),
-    delivered="The background is in the catalogue",
+    succeeded="The background is in the catalogue",
 )

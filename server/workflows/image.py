@@ -5,15 +5,15 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pipelines.colors import parse_color
-from server.jobs import JobType, Plan
+from pipelines.model_card import ModelCard
+from server.jobs import JobType
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType
-from server.models_file import Brand, Models
+from server.models_file import Brand
 from server.validation import Problem
-from server.workflows import loras
-from server.workflows.prompts import of_text
+from server.workflows.prompts import Prompt, of_text
 from server.workflows.spec import MAX_TEXT, GenerationSpec, length_problem
-from server.workflows.workflow import Workflow, plan
+from server.workflows.workflow import Workflow
 
 MAX_PROMPT = 4000
 MAX_IMAGES = 8
@@ -33,18 +33,13 @@ class ImageSpec(GenerationSpec, frozen=True, kw_only=True, forbid_unknown_fields
     n: Annotated[int, Meta(ge=1, le=MAX_IMAGES, description="How many images; image i has the seed plus i")] = 1
 
 
-def _own_problems(values: dict[str, Any], models: Models) -> list[Problem]:
+def _own_problems(values: dict[str, Any]) -> list[Problem]:
     return length_problem("prompt", values["prompt"], MAX_PROMPT) if "prompt" in values else []
 
 
-def _resolve(spec: ImageSpec, models: Models) -> Plan:
-    card = models.enabled[spec.image_model or models.default_model]
-    brand = models.brands.get(spec.pilot_brand or "", Brand())
-    applied = loras.resolve(card, brand, {lora.name: lora.weight for lora in spec.loras}, models)
-    brand = loras.with_words(brand, applied, models)
+def _prompt_of(spec: ImageSpec, card: ModelCard, brand: Brand) -> Prompt:
     colors = [parse_color(color) for color in spec.dominant_colors]
-    prompt = of_text(card, brand, spec.prompt, colors, spec.negative_prompt or "")
-    return plan(spec, models, JobType.IMAGE_GENERATION, prompt, applied, spec.display_name or coin_name(spec), spec.n)
+    return of_text(card, brand, spec.prompt, colors, spec.negative_prompt or "")
 
 
 def coin_name(spec: ImageSpec) -> str:
@@ -61,10 +56,12 @@ IMAGE_GENERATION: Workflow[ImageSpec] = Workflow(
     summary="Generate images from a prompt",
     spec=ImageSpec,
     own_problems=_own_problems,
-    resolve=_resolve,
+    prompt_of=_prompt_of,
+    coin_name=coin_name,
+    count_of=lambda spec: spec.n,
     label="Image generation",
     artifact_kind=ArtifactKind.IMAGE,
     entry_type=EntryType.IMAGE,
     entry_fields=("prompt", "metadata"),
-    delivered="The images are in the catalogue",
+    succeeded="The images are in the catalogue",
 )

@@ -91,20 +91,13 @@ class Intake:
             awaited=submission.awaited,
             test=submission.caller.test,
         )
-        images = len(resolved.generations)
-        if not self._scheduler.reserve(images):
-            raise _queue_full(self._scheduler, images)
+        self._check_room(len(resolved.generations))
         try:
-            row = submission.row()
-            accepted, job = await self._scheduler.dispatch(
-                lambda connection: jobs.accept(connection, new, row, idempotency)
-            )
+            accepted, job = await self._scheduler.accept(new, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
             raise _too_expensive(error.cost, error.balance) from None
         except jobs.KeyUsed:
             raise _conflict(idempotency.key if idempotency else "") from None
-        finally:
-            self._scheduler.release(images)
         if job is not None:
             metrics.dispatch_seconds.observe(time.perf_counter() - began)
             metrics.jobs_accepted.inc()
@@ -121,8 +114,7 @@ class Intake:
         if balance < cost:
             raise _too_expensive(cost, balance)
         images = len(resolved.generations)
-        if not self._scheduler.has_room(images):
-            raise _queue_full(self._scheduler, images)
+        self._check_room(images)
         position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
         return Estimate(cost, balance, position, seconds, resolved.understood)
 
@@ -141,6 +133,16 @@ class Intake:
         if submission.most_credits is not None and cost > submission.most_credits:
             raise PriceTooHigh(cost, submission.most_credits)
         return spec, resolved, cost
+
+    def _check_room(self, images: int) -> None:
+        """Raise QueueFull if the queue has no room for so many images more."""
+        scheduler = self._scheduler
+        if not scheduler.has_room(images):
+            raise QueueFull(
+                f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for"
+                f" {images} more; nothing was charged",
+                scheduler.retry_after,
+            )
 
 
 def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:
@@ -161,11 +163,3 @@ def _conflict(key: str) -> IdempotencyConflict:
 
 def _too_expensive(cost: int, balance: int) -> InsufficientBalance:
     return InsufficientBalance(f"This costs {cost} credits and the balance is {balance}; ask the operator for more")
-
-
-def _queue_full(scheduler: Scheduler, images: int) -> QueueFull:
-    message = (
-        f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for {images}"
-        " more; nothing was charged"
-    )
-    return QueueFull(message, scheduler.retry_after)

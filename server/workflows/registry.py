@@ -15,6 +15,6 @@ WORKFLOWS: dict[JobType, Workflow[Any]] = {
 }
 
 
-def deliver(job: Job, images: Sequence[protocol.Generated]) -> Result:
+def result_of(job: Job, images: Sequence[protocol.Generated]) -> Result:
     """Return what to keep of a job's images, by its workflow."""
-    return WORKFLOWS[job.job_type].deliver(job, images)
+    return WORKFLOWS[job.job_type].result_of(job, images)

@@ -1,6 +1,6 @@
 """A workflow: what a client may ask for.
 
-It checks a spec, resolves it to a plan, and delivers the images of a job that went well. The intake makes the job.
+It checks a spec, resolves it to a plan, and says what is kept of a job that went well. The intake makes the job.
 """
 
 import random
@@ -11,13 +11,14 @@ import msgspec
 
 from pipelines import protocol
 from pipelines.colors import parse_color
-from pipelines.lora import Lora
+from pipelines.model_card import ModelCard
 from server.errors import Invalid
 from server.jobs import Generation, Job, JobType, Plan, image_path
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType, NewImage, Result
-from server.models_file import Models
+from server.models_file import Brand, Models
 from server.validation import Problem, check
+from server.workflows import loras
 from server.workflows.prompts import Prompt
 from server.workflows.spec import GenerationSpec, common_problems, tier_of, trimmed
 
@@ -25,8 +26,6 @@ from server.workflows.spec import GenerationSpec, common_problems, tier_of, trim
 DRAWN_SEEDS = 2**32
 
 Spec = TypeVar("Spec", bound=GenerationSpec)
-#: A spec's values and the models to what is wrong with the fields that are the workflow's own.
-OwnProblems = Callable[[dict[str, Any], Models], list[Problem]]
 
 
 class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
@@ -38,8 +37,14 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
     operation_id: str
     summary: str
     spec: type[Spec]
-    own_problems: OwnProblems
-    resolve: Callable[[Spec, Models], Plan]
+    #: From a spec's values to what is wrong with the fields that are the workflow's own.
+    own_problems: Callable[[dict[str, Any]], list[Problem]]
+    #: From a spec, its model's card and its brand to the prompt of its images.
+    prompt_of: Callable[[Spec, ModelCard, Brand], Prompt]
+    #: The name of a job whose spec has none.
+    coin_name: Callable[[Spec], str]
+    #: How many images a spec asks for.
+    count_of: Callable[[Spec], int]
     #: What a transaction of such a job is called, before the job's name.
     label: str
     #: What its images are in the ledger, and the fields of a request that an entry of the catalogue shows.
@@ -47,7 +52,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
     entry_type: EntryType
     entry_fields: tuple[str, ...]
     #: What the last event of a job that went well says.
-    delivered: str
+    succeeded: str
 
     def check(self, raw: Any, models: Models, others: Sequence[Problem] = ()) -> Spec:
         """Return the spec. Raises Invalid with every problem found, `others` of the same request included."""
@@ -56,14 +61,51 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             if isinstance(values.get(name), str):
                 values[name] = values[name].strip()
         if isinstance(raw, dict):
-            problems += self.own_problems(values, models)
+            problems += self.own_problems(values)
             problems += common_problems(values, raw, models)
         if problems or others:
             located = [msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems]
             raise Invalid([*others, *located])
         return self.spec(**values)
 
-    def deliver(self, job: Job, images: Sequence[protocol.Generated]) -> Result:
+    def resolve(self, spec: Spec, models: Models) -> Plan:
+        """Return the plan for a checked spec; image i has the seed of the first plus i."""
+        operation = models.operations[self.job_type]
+        card = models.enabled[spec.image_model or models.default_model]
+        brand = models.brands.get(spec.pilot_brand or "", Brand())
+        applied = loras.resolve(card, brand, {lora.name: lora.weight for lora in spec.loras}, models)
+        prompt = self.prompt_of(spec, card, loras.with_words(brand, applied, models))
+        size = card.size(tier_of(spec, card), spec.aspect_ratio or "1:1")
+        first = random.randrange(DRAWN_SEEDS) if spec.seed is None else spec.seed  # noqa: S311  not a secret
+        generations = tuple(
+            Generation(
+                model=card.name,
+                width=size.width,
+                height=size.height,
+                steps=card.sampling.steps,
+                guidance=card.sampling.guidance,
+                # The range of seeds is a ring.
+                seed=(first + index) % 2**53,
+                prompt=prompt.text,
+                negative_prompt=prompt.negative,
+                brand_words=prompt.brand_words,
+                colors=tuple(parse_color(color) for color in spec.dominant_colors),
+                palette=spec.palette or card.sampling.palette,
+                loras=applied,
+                second=size.second,
+            )
+            for index in range(self.count_of(spec))
+        )
+        return Plan(
+            generations=generations,
+            evaluate=operation.eval_enabled if spec.eval_enabled is None else spec.eval_enabled,
+            on_technical_failure=spec.on_technical_failure or operation.on_technical_failure,
+            max_attempts=operation.max_attempts,
+            display_name=spec.display_name or self.coin_name(spec),
+            understood=prompt.understood,
+        )
+
+    def result_of(self, job: Job, images: Sequence[protocol.Generated]) -> Result:
         """Return what to keep of the images of a job, which come in the order of its generations."""
         kept = [
             NewImage(
@@ -77,50 +119,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             )
             for index, image in enumerate(images)
         ]
-        return Result(kept, self.delivered)
-
-
-def plan(
-    spec: GenerationSpec,
-    models: Models,
-    job_type: JobType,
-    prompt: Prompt,
-    loras: tuple[Lora, ...],
-    display_name: str,
-    count: int = 1,
-) -> Plan:
-    """Return the plan for `count` images of a checked spec; image i has the seed of the first plus i."""
-    operation = models.operations[job_type]
-    card = models.enabled[spec.image_model or models.default_model]
-    size = card.size(tier_of(spec, card), spec.aspect_ratio or "1:1")
-    first = random.randrange(DRAWN_SEEDS) if spec.seed is None else spec.seed  # noqa: S311  not a secret
-    generations = tuple(
-        Generation(
-            model=card.name,
-            width=size.width,
-            height=size.height,
-            steps=card.sampling.steps,
-            guidance=card.sampling.guidance,
-            # The range of seeds is a ring.
-            seed=(first + index) % 2**53,
-            prompt=prompt.text,
-            negative_prompt=prompt.negative,
-            brand_words=prompt.brand_words,
-            colors=tuple(parse_color(color) for color in spec.dominant_colors),
-            palette=spec.palette or card.sampling.palette,
-            loras=loras,
-            second=size.second,
-        )
-        for index in range(count)
-    )
-    return Plan(
-        generations=generations,
-        evaluate=operation.eval_enabled if spec.eval_enabled is None else spec.eval_enabled,
-        on_technical_failure=spec.on_technical_failure or operation.on_technical_failure,
-        max_attempts=operation.max_attempts,
-        display_name=display_name,
-        understood=prompt.understood,
-    )
+        return Result(kept, self.succeeded)
 
 
 def _meta(job: Job, image: protocol.Generated) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from pipelines.worker.loader import CannotLoad, LoadedModel, load
 from server.models_file import Models, load_models
 from server.operator.adding import add_model
 from tests.support import tiny
+from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
+from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
 
 STEPS = 3
@@ -71,7 +73,9 @@ def models(row: Row, saved: Callable[[Row], Path], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def model(models: Models) -> LoadedModel:
-    return load(models.models["tiny"], traced=False)
+    loaded = load(models.models["tiny"], traced=False)
+    loaded.pipeline.to(DEVICE)
+    return loaded
 
 
 class Run:
@@ -131,20 +135,25 @@ def test_an_image_has_its_size_and_is_a_picture(alone: torch.Tensor) -> None:
 
 
 def test_an_image_in_company_is_the_image_alone(model: LoadedModel, alone: torch.Tensor) -> None:
-    run = Run(model, item(model, 0), item(model, 1))
+    run = Run(model, item(model, 1), item(model, 0))
     images = run.to_its_end()
     assert run.steps == {"image-0": [1, 2, 3], "image-1": [1, 2, 3]}
-    assert torch.equal(images["image-1"], alone)
+    assert_same_in_company(run.batch, images["image-1"], alone)
     assert not torch.equal(images["image-0"], alone)
 
 
+def test_an_image_at_another_place_of_its_batch_is_the_same(model: LoadedModel, alone: torch.Tensor) -> None:
+    images = Run(model, item(model, 0), item(model, 1)).to_its_end()
+    assert_same_but_for_its_place(images["image-1"], alone)
+
+
 def test_an_image_that_is_cancelled_does_not_disturb_the_other(model: LoadedModel, alone: torch.Tensor) -> None:
-    run = Run(model, item(model, 0), item(model, 1))
+    run = Run(model, item(model, 1), item(model, 0))
     run.batch.tick()
     assert run.batch.leave("image-0")
     images = run.to_its_end()
     assert list(images) == ["image-1"]
-    assert torch.equal(images["image-1"], alone)
+    assert_same_in_company(run.batch, images["image-1"], alone)
 
 
 def test_a_prompt_is_read_and_a_negative_prompt_only_if_it_is_promised(

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from pipelines.origin import Origin
 from server.jobs import EventType, FailureMode, Generation, Plan, Understood
-from server.ledger import artifacts, catalog, clients, credits, events, jobs
+from server.ledger import artifacts, catalog, clients, credits, events, job_reads, jobs
 from server.ledger.artifacts import ArtifactKind, ImageFile
 from server.ledger.catalog import EntryType, Filter, NewImage, Result
 from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
@@ -34,7 +34,7 @@ def image(path: str) -> NewImage:
     )
 
 
-DELIVERY = Result([image("a.png"), image("b.png")], "done")
+RESULT = Result([image("a.png"), image("b.png")], "done")
 
 
 @pytest.fixture
@@ -77,24 +77,24 @@ def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
     accepted, _ = jobs.accept(connection, new_job(client_id), row(1), None)
     assert jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
     assert not jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
-    assert not jobs.succeed(connection, accepted.job_id, DELIVERY)
+    assert not jobs.succeed(connection, accepted.job_id, RESULT)
     assert credits.totals(connection, client_id) == credits.Totals(balance=5, granted=5, spent=5, refunded=5)
-    found = jobs.events_since(connection, client_id, accepted.job_id, 0)
+    found = job_reads.events_since(connection, client_id, accepted.job_id, 0)
     assert found is not None
     assert found.ended
     last = found.events[-1]
     assert (last.event_type, last.extra) == ("failed", {"reason": "worker_crashed", "refunded": 5})
     events.add(connection, accepted.job_id, EventType.STAGE, "a late report", stage="denoising")
-    assert jobs.events_since(connection, client_id, accepted.job_id, last.seq) == jobs.EventsSince(
+    assert job_reads.events_since(connection, client_id, accepted.job_id, last.seq) == job_reads.EventsSince(
         [], [], last.seq, True
     )
 
 
-def test_a_job_delivers_all_of_its_images(connection: sqlite3.Connection) -> None:
+def test_a_job_keeps_all_of_its_images(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 5)
     accepted, _ = jobs.accept(connection, new_job(client_id), row(1), None)
-    assert jobs.succeed(connection, accepted.job_id, DELIVERY)
-    found = jobs.detail(connection, client_id, accepted.job_id)
+    assert jobs.succeed(connection, accepted.job_id, RESULT)
+    found = job_reads.detail(connection, client_id, accepted.job_id)
     assert found is not None
     files = [artifacts.image_file(connection, artifact.public_id) for artifact in found.artifacts]
     assert [None if file is None else file.path for file in files] == ["a.png", "b.png"]
@@ -346,7 +346,7 @@ class Accounting(RuleBasedStateMachine):
     def end(self, job_id: str, success: bool) -> None:
         with transaction(self.connection):
             ended = (
-                jobs.succeed(self.connection, job_id, DELIVERY)
+                jobs.succeed(self.connection, job_id, RESULT)
                 if success
                 else jobs.fail(self.connection, job_id, "r", "m")
             )

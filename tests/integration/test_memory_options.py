@@ -12,6 +12,7 @@ from pipelines.worker.loader import CannotLoad, LoadedModel, load
 from pipelines.worker.memory_options import OptionRefused, denoiser_of, offload, place, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
+from tests.support.device import DEVICE
 from tests.support.options import MAKERS, assert_offloaded, card_of, difference, images_of, loaded, same, save_all
 
 CPU = torch.device("cpu")
@@ -68,7 +69,7 @@ def test_a_lora_acts_on_narrow_weights_and_leaves_no_trace(
 @pytest.mark.parametrize("name", MAKERS)
 def test_weights_that_are_brought_layer_by_layer_give_the_same_bytes(folders: dict[str, Path], name: str) -> None:
     model = loaded(folders[name], offload="group")
-    offload(model.card, model.pipeline, CPU)
+    offload(model.card, model.pipeline, DEVICE)
     assert model.findings.only_full
     assert same(images_of(model), images_of(loaded(folders[name])))
     assert_offloaded(model)
@@ -80,7 +81,7 @@ def test_a_lora_acts_on_offloaded_layers_and_leaves_no_trace(
 ) -> None:
     lora = [Lora("l", str(tiny.save_lora(MAKERS[name], tmp_path / "lora.safetensors")), 1.0)]
     plain, offloaded = loaded(folders[name]), loaded(folders[name], offload="group")
-    offload(offloaded.card, offloaded.pipeline, CPU)
+    offload(offloaded.card, offloaded.pipeline, DEVICE)
     assert same(images_of(offloaded.with_loras(lora)), images_of(plain.with_loras(lora)))
     assert same(images_of(offloaded.with_loras([])), images_of(plain.with_loras([])))
 
@@ -88,7 +89,7 @@ def test_a_lora_acts_on_offloaded_layers_and_leaves_no_trace(
 @pytest.mark.parametrize("name", MAKERS)
 def test_components_that_take_turns_give_the_same_bytes(folders: dict[str, Path], name: str) -> None:
     model = loaded(folders[name], offload="model")
-    offload(model.card, model.pipeline, CPU)
+    offload(model.card, model.pipeline, DEVICE)
     assert not model.card.takes_slots
     plain = images_of(loaded(folders[name]), slots=False)
     for _ in range(2):

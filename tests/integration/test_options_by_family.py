@@ -10,6 +10,7 @@ import torch
 from pipelines.worker.loader import CannotLoad, LoadedModel
 from pipelines.worker.memory_options import denoiser_of, offload, tensor_bytes
 from tests.support import tiny
+from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS
 from tests.support.options import assert_offloaded, difference, images_of, loaded, same
 
@@ -68,7 +69,7 @@ def test_offloaded_weights_make_the_same_picture(
     make: Callable[..., LoadedModel], plain: LoadedModel, how: str
 ) -> None:
     model = make(offload=how)
-    offload(model.card, model.pipeline, torch.device("cpu"))
+    offload(model.card, model.pipeline, DEVICE)
     made, wanted = images_of(model), images_of(plain, slots=model.card.takes_slots)
     if how == "group":
         assert same(made, wanted)

@@ -10,12 +10,12 @@ import numpy as np
 from pipelines.colors import Rgb
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
-from tests.unit.test_palette import still_life
+from tests.support.still_life import still_life
 
 
 def test_the_same_bytes_on_one_thread_and_on_four() -> None:
     program = (
-        "import hashlib; from pipelines.output.palette import match; from tests.unit.test_palette import still_life;"
+        "import hashlib; from pipelines.output.palette import match; from tests.support.still_life import still_life;"
         "print(hashlib.sha256(match(still_life(), [(31, 42, 68), (243, 234, 215)]).tobytes()).hexdigest())"
     )
     digests = {

@@ -12,7 +12,7 @@ from server.scheduler.devices import AUTO, Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.gpu_state import GpuState
 from server.scheduler.scheduler import Scheduler
-from server.workflows.registry import deliver
+from server.workflows.registry import result_of
 from tests.support.box import QUICK, Box, play, until
 from tests.support.fake_process import FakeProcess
 
@@ -135,7 +135,7 @@ def test_every_gpu_of_the_box_is_taken_once_a_process_has_counted_them(tmp_path:
             for name, gpu in zip((AUTO, "cuda:1", "cuda:2"), box.gpus, strict=True)
         )
         all_of_them = msgspec.structs.replace(first, others=lambda gpus: others[: gpus - 1])
-        scheduler = Scheduler(box.settings, box.models, box.database, EventHub(), deliver, [all_of_them], QUICK)
+        scheduler = Scheduler(box.settings, box.models, box.database, EventHub(), result_of, [all_of_them], QUICK)
         await scheduler.start()
         assert [device.name for device in scheduler.readiness().devices] == [AUTO]
         box.gpus[0].process.report(protocol.DevicesFound(3))

@@ -18,7 +18,7 @@ from pipelines.denoising.forecast import forecast
 from pipelines.denoising.latent_colors import LatentColors, cells_of, coloured_fields
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
-from tests.integration.test_slots import (
+from tests.support.tiny_models import (
     FAMILIES,
     NAMES,
     OTHER_FAMILIES,

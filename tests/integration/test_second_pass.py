@@ -31,6 +31,8 @@ from pipelines.upscale import UPSCALING_PIPELINES, SecondPass
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.loras import Loras
 from tests.support import tiny
+from tests.support.company import assert_same_in_company
+from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
 
 STEPS = 4
@@ -42,7 +44,7 @@ TILED = msgspec.structs.replace(SECOND, tile=96)
 
 
 def model_of(row: Row, scheduler: Any = None) -> LoadedModel:
-    pipeline = getattr(tiny, row.tiny)()
+    pipeline = getattr(tiny, row.tiny)().to(DEVICE)
     pipeline.set_progress_bar_config(disable=True)
     if scheduler is not None:
         pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
@@ -50,7 +52,8 @@ def model_of(row: Row, scheduler: Any = None) -> LoadedModel:
     card = ModelCard.from_flat(
         name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, multiple_of=row.tiny_multiple, **settings
     )
-    return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None))
+    # Tiny calls at a smaller size may agree by chance where they are tried, and not at the next step.
+    return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None, only_full=True))
 
 
 @pytest.fixture(scope="module", params=list({row.tiny: row for row in ROWS}.values()), ids=lambda row: row.id)
@@ -89,7 +92,7 @@ def ends_where_the_whole_call_ends(model: LoadedModel) -> None:
         reached.append(latents.clone())
         scheduler = pipeline.scheduler
         if call + 1 < len(scheduler.timesteps):
-            one, moment = torch.ones(1, 1), scheduler.timesteps[call + 1 : call + 2]
+            one, moment = torch.ones(1, 1, device=DEVICE), scheduler.timesteps[call + 1 : call + 2]
             if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
                 shares.append(float(scheduler.scale_noise(one, moment, 0 * one)))
             else:
@@ -197,9 +200,9 @@ class Run:
 def test_an_image_is_enlarged_and_the_same_in_company(model: LoadedModel, second: SecondPass) -> None:
     alone = Run(model, second, 7).to_its_end()[7]
     assert alone.shape == (3, 2 * HEIGHT, 2 * WIDTH)
-    company = Run(model, second, 5, 7)
+    company = Run(model, second, 7, 5)
     images = company.to_its_end()
-    assert torch.equal(images[7], alone)
+    assert_same_in_company(company.batch, images[7], alone)
     assert not torch.equal(images[5], alone)
     assert company.steps == {5: [1, 2, 3, 4, 5, 6], 7: [1, 2, 3, 4, 5, 6]}
     assert company.batch.seconds_per_step is None or company.batch.seconds_per_step > 0
@@ -208,12 +211,12 @@ def test_an_image_is_enlarged_and_the_same_in_company(model: LoadedModel, second
 
 
 def test_an_image_can_be_cancelled_in_its_second_pass(model: LoadedModel) -> None:
-    run = Run(model, TILED, 5, 7)
+    run = Run(model, TILED, 7, 5)
     while not run.steps.get(5) or run.steps[5][-1] <= STEPS:
         run.batch.tick()
     assert run.batch.leave("5")
     assert list(run.to_its_end()) == [7]
-    assert torch.equal(run.images[7], Run(model, TILED, 7).to_its_end()[7])
+    assert_same_in_company(run.batch, run.images[7], Run(model, TILED, 7).to_its_end()[7])
 
 
 @pytest.mark.parametrize("scheduler", [LCMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
@@ -221,7 +224,7 @@ def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
     model = model_of(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
     assert draws_noise(model.pipeline.scheduler) == (scheduler is LCMScheduler)
     alone = Run(model, TILED, 7).to_its_end()[7]
-    assert torch.equal(Run(model, TILED, 5, 7).to_its_end()[7], alone)
+    assert torch.equal(Run(model, TILED, 7, 5).to_its_end()[7], alone)
 
 
 def test_an_error_in_a_tile_fails_its_image_alone() -> None:

@@ -12,49 +12,31 @@ from hypothesis import strategies as st
 
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped, Watch
 from pipelines.denoising.call import CallSettings, call_arguments
-from pipelines.denoising.families import Family, family_of
-from pipelines.denoising.joining import TIMED, Findings
+from pipelines.denoising.families import family_of
+from pipelines.denoising.joining import TIMED
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.denoising.whole_batch import WholeBatch
-from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel, load
-from pipelines.worker.loras import Loras
 from server.models_file import load_models
 from tests.support import tiny
+from tests.support.device import DEVICE, on_cpu_only
 from tests.support.server import ROOT
+from tests.support.tiny_models import (
+    FAMILIES,
+    NAMES,
+    OTHER_FAMILIES,
+    OTHER_NAMES,
+    SETTINGS,
+    STEPS,
+    Maker,
+    family,
+    item,
+    model_of,
+)
 
-STEPS = 4
 BATCH_SIZE = 4
-PROMPTS = ("marble warm", "wood cool red", "navy", "")
-SETTINGS = CallSettings(64, 64, STEPS, 3.0)
-Maker = Callable[[], Any]
-
-FAMILIES: list[Maker] = [tiny.unet_pipeline, tiny.sdxl_pipeline, tiny.sd3_pipeline, tiny.flux_pipeline]
-NAMES = ["unet", "sdxl", "sd3", "flux"]
-#: Those whose prompts may be of any length, with what their cards say.
-OTHER_FAMILIES: list[tuple[Maker, dict[str, Any]]] = [
-    (tiny.flux2_klein_pipeline, {"guidance": 1.0}),
-    (tiny.z_image_pipeline, {"guidance": 0.0}),
-    (tiny.z_image_pipeline, {"guidance": 3.0}),
-    (tiny.qwen_image_pipeline, {"guidance": 4.0, "guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
-]
-OTHER_NAMES = ["flux2-klein", "z-image-turbo", "z-image", "qwen-image"]
-
-
-def model_of(make: Maker, traced: TracedCalls | None = None, **card: Any) -> LoadedModel:
-    pipeline = make()
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.vae.enable_slicing()
-    settings = {"guidance": 3.0, **card}
-    return LoadedModel(
-        ModelCard.from_flat(name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, **settings),
-        "-",
-        pipeline,
-        Loras(pipeline, traced=False),
-        Findings(traced),
-    )
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=NAMES)
@@ -63,22 +45,11 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
     return model_of(request.param)
 
 
-def item(number: int, prompt: int | None = None, negative_prompt: str = "") -> Item:
-    text = PROMPTS[(number if prompt is None else prompt) % len(PROMPTS)]
-    return Item(f"image-{number}", 1000 + number, text, negative_prompt, "-")
-
-
 def stock(model: LoadedModel, settings: CallSettings, items: list[Item]) -> torch.Tensor:
-    """Return what the stock pipeline makes of these in one call."""
+    """Return what the stock pipeline makes of these in one call, on the CPU."""
     with torch.inference_mode():
         images: torch.Tensor = model.pipeline(**call_arguments(model, settings, items)).images
-    return images
-
-
-def family(model: LoadedModel) -> Family:
-    found = family_of(model.pipeline)
-    assert found is not None
-    return found
+    return images.cpu()
 
 
 class CallCounter:
@@ -146,6 +117,7 @@ def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[in
         assert run.steps[made.image_id] == list(range(1, STEPS + 1))
 
 
+@on_cpu_only
 @pytest.mark.parametrize(
     ("make", "card"), [*((make, {}) for make in FAMILIES), *OTHER_FAMILIES], ids=[*NAMES, *OTHER_NAMES]
 )
@@ -400,7 +372,7 @@ def model_that_fails(make: Maker, failure: Exception, dtype: str = "float32") ->
     vae.load_state_dict(model.pipeline.vae.state_dict())
     vae.failure = failure
     model.pipeline.register_modules(vae=vae)
-    model.pipeline.to(getattr(torch, dtype))
+    model.pipeline.to(DEVICE, getattr(torch, dtype))
     return model
 
 
@@ -426,7 +398,9 @@ def test_a_lost_device_is_not_one_image_s_failure() -> None:
 
 @pytest.fixture(scope="module")
 def shipped() -> LoadedModel:
-    return load(load_models(ROOT / "models.toml").models["studio-tiny"], traced=False)
+    model = load(load_models(ROOT / "models.toml").models["studio-tiny"], traced=False)
+    model.pipeline.to(DEVICE)
+    return model
 
 
 def test_a_stock_pipeline_is_what_is_loaded(shipped: LoadedModel) -> None:

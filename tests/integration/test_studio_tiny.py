@@ -14,7 +14,9 @@ WEIGHTS = Path(__file__).parent.parent.parent / "pipelines" / "studio_tiny" / "w
 
 def test_a_prompt_has_seventeen_known_words() -> None:
     understood = phrase("marble", "high-key", [(0, 128, 255), (8, 8, 8)])
-    assert understood.prompt == "marble bright r1-0 g1-32 b1-63 r2-2 g2-2 b2-2" + "".join(f" {c}{p}-none" for p in (3, 4, 5) for c in "rgb")
+    assert understood.prompt == "marble bright r1-0 g1-32 b1-63 r2-2 g2-2 b2-2" + "".join(
+        f" {c}{p}-none" for p in (3, 4, 5) for c in "rgb"
+    )
     assert understood.colors_used == 2
     assert set(understood.prompt.split()) <= set(words())
     assert phrase("a", "b", [(1, 2, 3)] * 8).colors_used == 5

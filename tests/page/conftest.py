@@ -1,29 +1,16 @@
 """A browser, and the server whose page it opens."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.support.server import ROOT, Server, ServerWithoutGpu
+from tests.support.server import ROOT, ServerWithoutGpu
+from tests.support.studio_page import CHROMIUM, NewClient, launch
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_MS = 15_000
-
-#: Takes a name and credits, makes a client, and returns its key.
-NewClient = Callable[..., str]
-
 
 #: A model with a closed vocabulary, beside the one that takes any words.
 TINY = f"""
@@ -55,7 +42,7 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists() and os.environ.get("REQUIRE_BROWSER") != "1":
         pytest.skip(f"there is no {CHROMIUM}; REQUIRE_BROWSER=1 makes that a failure")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -86,18 +73,3 @@ def new_client(studio: ServerWithoutGpu) -> NewClient:
             return client.headers["Authorization"].removeprefix("Bearer ")
 
     return make
-
-
-def enter(page: Page, server: Server, key: str) -> None:
-    """Open the page by a link that carries a key."""
-    page.goto(f"{server.url}/#key={key}")
-    expect(page.get_by_role("search")).to_be_visible()
-
-
-def describe(page: Page, scene: str = "marble", mood: str = "warm") -> None:
-    page.locator("#scene_type").fill(scene)
-    page.locator("#mood").fill(mood)
-
-
-def generate(page: Page) -> None:
-    page.locator(".order button").click()

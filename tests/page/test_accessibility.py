@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.conftest import NewClient, describe, enter, generate
 from tests.support.accessibility import AXE, LISTEN, controls, violations
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import NewClient, describe, enter, generate
 
 WINDOWS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.conftest import NewClient, enter
 from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu, wait_for
+from tests.support.studio_page import NewClient, enter
 
 NAMES = ["Navy slab", "Sky window", "Red cloth"]
 

@@ -6,8 +6,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import NewClient
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import NewClient
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.conftest import NewClient, describe, enter, generate
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import NewClient, describe, enter, generate
 
 
 def add_color(page: Page, text: str) -> None:

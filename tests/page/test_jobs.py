@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import NewClient, describe, enter, generate
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import NewClient, describe, enter, generate
 
 
 def test_variations_are_told_apart_and_one_is_cancelled(

@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import describe, enter, generate
 from tests.support.server import Server, wait_for
+from tests.support.studio_page import describe, enter, generate
 
 #: A picture takes seconds on a CPU that is busy with other tests.
 PICTURE_MS = 120_000

@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.conftest import NewClient, enter
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import NewClient, enter
 
 
 def test_a_bad_key_gets_the_servers_message_and_a_good_one_is_kept_until_forgotten(

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.page.conftest import NewClient, enter
 from tests.support.server import ServerWithoutGpu
+from tests.support.studio_page import NewClient, enter
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import msgspec
 from ulid import ULID
 
 from server.jobs import JobStatus, JobType
-from server.ledger import clients, credits, jobs
+from server.ledger import clients, credits, job_reads, jobs
 from server.ledger.database import Database, connect, transaction
 from server.ledger.events import EventRow
 from server.models_file import load_models
@@ -19,7 +19,7 @@ from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
-from server.workflows.registry import WORKFLOWS, deliver
+from server.workflows.registry import WORKFLOWS, result_of
 from tests.support.fake_process import FakeGpu, FakeProcess
 from tests.support.files import models_file, request_row
 from tests.support.weights import bare_folder
@@ -50,7 +50,7 @@ class Box:
 
     def make_scheduler(self) -> Scheduler:
         devices = [Device(name=f"fake:{index}", start=gpu, log="a log") for index, gpu in enumerate(self.gpus)]
-        return Scheduler(self.settings, self.models, self.database, self.hub, deliver, devices, self.bounds)
+        return Scheduler(self.settings, self.models, self.database, self.hub, result_of, devices, self.bounds)
 
     @property
     def process(self) -> FakeProcess:
@@ -83,8 +83,7 @@ class Box:
             credits_cost=PRICE * (n or 1),
             label="test",
         )
-        row = request_row(str(ULID()))
-        accepted, _ = await self.scheduler.dispatch(lambda connection: jobs.accept(connection, new, row, None))
+        accepted, _ = await self.scheduler.accept(new, request_row(str(ULID())), None)
         return accepted.job_id
 
     def edit_models(self, before: str, after: str) -> None:
@@ -115,7 +114,7 @@ class Box:
         return int(row["attempts"])
 
     def events(self, job_id: str) -> list[EventRow]:
-        found = jobs.events_since(self.connection, self.client, job_id, 0)
+        found = job_reads.events_since(self.connection, self.client, job_id, 0)
         assert found is not None
         return found.events
 
@@ -147,8 +146,8 @@ class Box:
         folder = self.settings.images
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
-    def _detail(self, job_id: str) -> jobs.JobDetail:
-        found = jobs.detail(self.connection, self.client, job_id)
+    def _detail(self, job_id: str) -> job_reads.JobDetail:
+        found = job_reads.detail(self.connection, self.client, job_id)
         assert found is not None
         return found
 

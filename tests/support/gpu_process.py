@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from pipelines.protocol import Order, Report, decode_report, encode
+from tests.support.device import DEVICE
 from tests.support.server import ROOT
 
 T = TypeVar("T", bound=Report)
 
 
 class GpuProcess:
-    """`python -m pipelines.worker` on the CPU, from here to the end of the with block."""
+    """`python -m pipelines.worker` on the tests' device, from here to the end of the with block."""
 
     def __init__(self, logs: Path, memory_gib: float = 0, **environment: str) -> None:
         """Start it; 0 GiB is no limit."""
@@ -27,7 +28,7 @@ class GpuProcess:
                 "-m",
                 "pipelines.worker",
                 str(child.fileno()),
-                "cpu",
+                str(DEVICE),
                 str(memory_gib),
                 str(logs / "gpu-process.log"),
             ]

@@ -323,13 +323,13 @@ _GUIDED = {"true": "by a second call", "distilled": "distilled", "none": "off"}
 _PAGE = """# Models
 
 What Backlot is tried with: for each row a tiny genuine instance, of the classes of diffusers and transformers with random
-weights, is loaded by its card and generates. An image in company equals the image alone, bit by bit; its progress is told; it can
-be cancelled between two steps; its size is the one that was asked for. `tests/integration/test_families.py` shows it, and this
-page is made of the same rows by `./scripts/fix`.
+weights, is loaded by its card and generates. In slots an image equals the image alone, bit by bit, whatever company it has; its
+progress is told; it can be cancelled between two steps; its size is the one that was asked for.
+`tests/integration/test_families.py` shows it, and this page is made of the same rows by `./scripts/fix`.
 
-*Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and prompts of other
-lengths beside it may change an image's bits. Every other text-to-image pipeline that `DiffusionPipeline` loads runs as whole
-batches too; AuraFlow stands for them here.
+*Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and those beside an
+image may change its last bits, as may prompts of other lengths. Every other text-to-image pipeline that `DiffusionPipeline` loads runs
+as whole batches too; AuraFlow stands for them here.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.

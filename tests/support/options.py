@@ -18,6 +18,7 @@ from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel, load
 from pipelines.worker.memory_options import OptionRefused, offload
 from tests.support import tiny
+from tests.support.device import DEVICE
 
 #: The functions of tests.support.tiny that make them.
 MAKERS: dict[str, Callable[[], Any]] = {
@@ -41,8 +42,11 @@ def card_of(folder: Path, **options: Any) -> ModelCard:
 
 
 def loaded(folder: Path, **options: Any) -> LoadedModel:
-    """Return the model in host memory, as its card says."""
-    return load(card_of(folder, **options), traced=False)
+    """Return the model on the tests' device, as its card says; in host memory if it is to be offloaded."""
+    model = load(card_of(folder, **options), traced=False)
+    if model.card.residence.offload is None:
+        model.pipeline.to(DEVICE)
+    return model
 
 
 def images_of(
@@ -100,4 +104,4 @@ def assert_offloaded(model: LoadedModel) -> None:
     other = "group" if model.card.residence.offload == "model" else "model"
     card = msgspec.structs.replace(model.card, residence=msgspec.structs.replace(model.card.residence, offload=other))
     with pytest.raises(OptionRefused, match="offload"):
-        offload(card, model.pipeline, torch.device("cpu"))
+        offload(card, model.pipeline, DEVICE)

@@ -74,3 +74,9 @@ def test_pipelines_never_import_the_server(path: Path) -> None:
 @pytest.mark.parametrize("path", modules("tests/unit"), ids=str)
 def test_unit_tests_start_no_process_and_no_server_and_need_no_torch(path: Path) -> None:
     assert not set(imported(path)) & {"subprocess", "multiprocessing", "torch", "diffusers", "tests.support.tiny"}
+
+
+@pytest.mark.parametrize("path", [path for path in modules("tests") if path.name.startswith("test_")], ids=str)
+def test_what_test_files_share_is_in_support(path: Path) -> None:
+    folders = ("tests.unit", "tests.integration", "tests.acceptance", "tests.page")
+    assert not [name for name in imported(path) if name.startswith(folders)]

@@ -28,7 +28,7 @@ def check_template(template: str, spec: BackgroundSpec, **more: int) -> None:
 def file_name(template: str, spec: BackgroundSpec, image: Artifact, job_id: str, **more: int) -> str:
     """Return a relative path in POSIX form that ends in `.png`. Raises TemplateError.
 
-    The template may use the spec's text and number fields, `seed`, `display_name` and `job_id` as they became, the entries
+    The template may use the spec's text and number fields, `seed`, `display_name` and `job_id` as they became, the fields
     of the metadata, and `more`. What they bring is reduced to letters, digits, dots and hyphens, so that only the template
     itself can name folders.
     """

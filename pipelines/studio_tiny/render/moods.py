@@ -55,20 +55,29 @@ MOODS: dict[str, Mood] = {
         soft=0.8, dome=0.08, accent=0.25, contrast=1.25, exposure=0.9, light=0.52, chroma=0.8, vignette=0.5, bloom=0.02
     ),
     "warm": Mood(
-        key=(1.0, 0.90, 0.75),
-        fill=(1.0, 0.94, 0.86),
-        side=(1.0, 0.75, 0.5),
-        accent=0.25,
+        key=(1.0, 0.88, 0.70),
+        fill=(1.0, 0.90, 0.78),
+        side=(1.0, 0.62, 0.30),
+        dome=0.3,
+        accent=0.6,
         pull=(0.010, 0.020),
         chroma=1.05,
+        bloom=0.10,
+        vignette=0.18,
     ),
     "cool": Mood(
-        key=(0.86, 0.94, 1.0),
-        fill=(0.80, 0.91, 1.0),
-        side=(0.6, 0.8, 1.0),
-        accent=0.25,
+        key=(0.84, 0.93, 1.0),
+        fill=(0.74, 0.88, 1.0),
+        side=(0.40, 0.70, 1.0),
+        dome=0.65,
+        accent=0.55,
+        contrast=1.1,
         pull=(-0.008, -0.018),
         chroma=0.85,
+        fog=0.10,
+        air=(0.80, 0.91, 1.0),
+        bloom=0.02,
+        vignette=0.0,
     ),
     "dramatic": Mood(
         soft=0.12, sun=1.1, dome=0.07, accent=0.35, contrast=1.2, exposure=0.95, light=0.78, vignette=0.4, chroma=1.05
@@ -87,7 +96,9 @@ MOODS: dict[str, Mood] = {
         vignette=0.0,
         pull=(0.006, 0.004),
     ),
-    "vivid": Mood(soft=0.95, sun=0.25, accent=0.2, contrast=1.1, chroma=2.4, light=0.93, bloom=0.03),
+    "vivid": Mood(
+        soft=0.45, sun=0.75, dome=0.55, accent=0.15, contrast=1.2, chroma=2.4, light=0.93, bloom=0.0, vignette=0.0
+    ),
     "golden": Mood(
         soft=0.10,
         sun=1.0,

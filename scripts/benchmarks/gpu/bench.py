@@ -4,9 +4,9 @@ Each is run by a bare loop, eager and as fast as diffusers makes it, and by a Ba
 card. The weights are made on the device and written to the work folder, which needs some 45 GB for the largest.
 """
 
-import argparse
 import asyncio
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -24,31 +24,11 @@ import httpx
 import msgspec
 import torch
 
+from benchmarks.gpu.options import SIDES, Options, read_options
 from benchmarks.gpu.shapes import SHAPES, Shape
 from benchmarks.server import running, succeeded
 from benchmarks.serving import LOAD, ask_backlot, latencies, trace
 from tests.support.server import ROOT, Server
-
-SIDES = {"1K": 1024, "0.5K": 512}
-BATCHES = (1, 2, 4)
-#: Images of a measurement, and requests of the Poisson trace.
-IMAGES, REQUESTS = 16, 40
-TINY_IMAGES, TINY_REQUESTS, TINY_STEPS = 4, 4, 2
-
-
-class Options(msgspec.Struct, frozen=True):
-    models: str
-    device: str
-    tiny: bool
-    work: Path | None
-
-    @property
-    def images(self) -> int:
-        return TINY_IMAGES if self.tiny else IMAGES
-
-    @property
-    def dtype(self) -> str:
-        return "float32" if self.tiny else "bfloat16"
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -65,14 +45,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./scripts/bench gpu", description=__doc__)
-    parser.add_argument("--models", default=",".join(SHAPES), help="of " + ", ".join(SHAPES))
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--tiny", action="store_true", help="tiny models, to try this on a CPU")
-    parser.add_argument("--work", type=Path, help="where weights are written; else a folder that is removed")
-    options = Options(**vars(parser.parse_args()))
-    if unknown := [name for name in options.models.split(",") if name not in SHAPES]:
-        sys.exit(f"bench gpu: there is no model {', '.join(unknown)}; there are {', '.join(SHAPES)}")
+    options = read_options(__doc__ or "")
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit(f"bench gpu: torch {torch.__version__} sees no GPU; --device cpu --tiny tries the code without one")
     card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
@@ -81,12 +54,18 @@ def main() -> None:
     )
     print("| model | size | run by | images/s | s/image | p95 s | peak GiB | between batches s | of the matrix peak |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in options.models.split(","):
+    for name in options.models:
         with TemporaryDirectory(prefix="backlot-bench-", dir=options.work) as folder:
             shape = SHAPES[name]
-            if options.tiny:
-                shape = msgspec.structs.replace(shape, steps=TINY_STEPS)
-            measure(shape, options, Path(folder))
+            measure(msgspec.structs.replace(shape, steps=options.steps or shape.steps), options, Path(folder))
+
+
+_began = time.perf_counter()
+
+
+def tell(*words: str) -> None:
+    """Say on stderr what is done, with the seconds since the start."""
+    print(f"[{time.perf_counter() - _began:5.0f} s]", *words, file=sys.stderr, flush=True)
 
 
 def measure(shape: Shape, options: Options, folder: Path) -> None:
@@ -94,40 +73,38 @@ def measure(shape: Shape, options: Options, folder: Path) -> None:
     weights = folder / "weights"
     made_on = "tiny" if options.tiny else options.device
     arguments = [sys.executable, "-m", "benchmarks.gpu.weights", shape.name, made_on, str(weights)]
-    subprocess.run(arguments, cwd=ROOT / "scripts", check=True, stderr=subprocess.DEVNULL)
-    tiers = ["0.5K"] if options.tiny else list(SIDES)
-    rows: dict[tuple[str, str], Measured] = {}
-    operations: dict[str, float] = {}
-    peak = 0.0
-    for tuned in (False, True):
-        with bare(weights, options) as ask:
-            if tuned:
-                ask(what="tune", **tuning(shape, options))
-            else:
-                peak = ask(what="peak")["operations_per_s"]
-                operations = {
-                    tier: ask(what="operations", call=call(shape), side=SIDES[tier])["operations"] for tier in tiers
-                }
-            for tier in tiers:
-                rows[tier, f"diffusers, {_how(tuned)}"] = of_bare(ask, shape, SIDES[tier], options)
-        with (
-            TemporaryDirectory(prefix="backlot-bench-") as data,
-            backlot(shape, weights, Path(data), tiers, tuned, options) as server,
-        ):
-            for tier in tiers:
-                rows[tier, f"Backlot, {_how(tuned)}"] = of_backlot(server, shape, tier, options)
-    for (tier, how), row in sorted(rows.items()):
+    subprocess.run(arguments, cwd=ROOT / "scripts", check=True)
+    tell(f"{shape.title}: the weights are written")
+    #: The part of the device's peak that an image a second would take, by size.
+    shares: dict[str, float] = {}
+
+    def show(tier: str, by: str, row: Measured) -> None:
         memory = "" if row.peak_bytes is None else f"{row.peak_bytes / 2**30:.1f}"
-        share = operations[tier] * row.images_per_s / peak
         print(
-            f"| {shape.title}, {shape.steps} steps | {SIDES[tier]}² | {how} | {row.images_per_s:.3f} | {row.seconds:.2f} |"
-            f" {row.p95:.2f} | {memory} | {row.between:.3f} | {share:.0%} |",
+            f"| {shape.title}, {shape.steps} steps | {SIDES[tier]}² | {by} | {row.images_per_s:.3f} | {row.seconds:.2f} |"
+            f" {row.p95:.2f} | {memory} | {row.between:.3f} | {shares[tier] * row.images_per_s:.0%} |",
             flush=True,
         )
 
-
-def _how(tuned: bool) -> str:
-    return "tuned" if tuned else "eager"
+    for way in options.ways:
+        with bare(weights, options) as ask:
+            tell(f"{shape.title}: diffusers has loaded it, to be run {way}")
+            if not shares:
+                peak = ask(what="peak")["operations_per_s"]
+                for tier in options.sizes:
+                    asked = ask(what="operations", call=call(shape), side=SIDES[tier])
+                    shares[tier] = asked["operations"] / peak
+            if way == "tuned":
+                ask(what="tune", **tuning(shape, options))
+            for tier in options.sizes:
+                show(tier, f"diffusers, {way}", of_bare(ask, shape, SIDES[tier], options))
+        with (
+            TemporaryDirectory(prefix="backlot-bench-") as data,
+            backlot(shape, weights, Path(data), way, options) as server,
+        ):
+            tell(f"{shape.title}: Backlot listens, to run it {way}")
+            for tier in options.sizes:
+                show(tier, f"Backlot, {way}", of_backlot(server, tier, options))
 
 
 def tuning(shape: Shape, options: Options) -> dict[str, bool]:
@@ -150,7 +127,6 @@ def bare(weights: Path, options: Options) -> Iterator[Any]:
         cwd=ROOT / "scripts",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     )
 
@@ -177,18 +153,19 @@ def of_bare(ask: Any, shape: Shape, side: int, options: Options) -> Measured:
     """Measure a bare loop at its best batch; its latency is that of a queue that it works off one by one."""
     best: dict[str, Any] = {}
     alone = 0.0
-    for batch in BATCHES:
+    for batch in sorted({1, *options.batches}):
         asked = partial(ask, what="run", call=call(shape), side=side, batch=batch)
         # What is compiled or chosen at the first call is not counted.
         asked(images=batch)
-        found = asked(images=max(batch, options.images))
-        found["rate"] = max(batch, options.images) / found["seconds"]
+        images = math.ceil(options.images / batch) * batch
+        found = asked(images=images)
+        found["rate"] = images / found["seconds"]
+        tell(f"diffusers, {side}², batches of {batch}: {images} images in {found['seconds']:.1f} s")
         if batch == 1:
             alone = 1 / found["rate"]
         if not best or found["rate"] > best["rate"]:
             best = found
-    requests = TINY_REQUESTS if options.tiny else REQUESTS
-    p95 = percentile(one_by_one(trace(LOAD * best["rate"], 0, requests), alone))
+    p95 = percentile(one_by_one(trace(LOAD * best["rate"], 0, options.requests), alone))
     return Measured(best["rate"], alone, p95, best["peak_bytes"], between(best["step_ends"]))
 
 
@@ -215,24 +192,24 @@ def between(ends: Sequence[float]) -> float:
 
 
 @contextmanager
-def backlot(
-    shape: Shape, weights: Path, data: Path, tiers: Sequence[str], tuned: bool, options: Options
-) -> Iterator[Server]:
-    """Run a server with the model on its card, ready."""
+def backlot(shape: Shape, weights: Path, data: Path, way: str, options: Options) -> Iterator[Server]:
+    """Run a server with the model on its card; the model is not loaded yet."""
+    tuned = tuning(shape, options) if way == "tuned" else {}
     card = {
         "folder": str(weights),
         "licence": "random weights",
         "dtype": options.dtype,
-        "tiers": list(tiers),
+        "tiers": options.sizes,
         "multiple_of": 64,
         "steps": shape.steps,
         "guidance": shape.guidance,
-        "max_batch": BATCHES[-1],
+        "max_batch": options.batches[-1],
+        "batch_shapes": options.batches,
         "prompt": "marble warm",
         "preview": "off",
         **shape.card,
-        **({"compile": True} if tuned and tuning(shape, options)["compiled"] else {}),
-        **({"channels_last": True} if tuned and tuning(shape, options)["channels_last"] else {}),
+        **({"compile": True} if tuned.get("compiled") else {}),
+        **({"channels_last": True} if tuned.get("channels_last") else {}),
     }
     lines = [f"{name} = {json.dumps(value)}" for name, value in card.items()]
     models = data / "models.toml"
@@ -242,7 +219,7 @@ def backlot(
         yield server
 
 
-def of_backlot(server: Server, shape: Shape, tier: str, options: Options) -> Measured:
+def of_backlot(server: Server, tier: str, options: Options) -> Measured:
     """Measure a server: first so many images that every batch size is known, then what counts."""
     # Noise is often a flat picture, which is delivered all the same.
     spec: dict[str, Any] = {"resolution": tier, "on_technical_failure": "deliver"}
@@ -250,23 +227,25 @@ def of_backlot(server: Server, shape: Shape, tier: str, options: Options) -> Mea
     def together(images: int, first: int) -> list[str]:
         return [server.submit(**spec, seed=first + index) for index in range(images)]
 
-    for images in (1, 2, 4, 2 * BATCHES[-1]):
+    # The next larger batch size is tried when there are images to fill it.
+    for images in sorted({1, *options.batches, 2 * options.batches[-1]}):
         for job_id in together(images, 1000 * images):
             succeeded(server, job_id)
+        tell(f"Backlot, {tier}: warmed up with {images} together")
     started = time.perf_counter()
     jobs = together(options.images, 0)
     for job_id in jobs:
         succeeded(server, job_id)
     rate = options.images / (time.perf_counter() - started)
+    tell(f"Backlot, {tier}: {options.images} images, {rate:.3f} a second")
     alone = []
     for seed in range(3):
         started = time.perf_counter()
         succeeded(server, server.submit(**spec, seed=seed))
         alone.append(time.perf_counter() - started)
-    requests = TINY_REQUESTS if options.tiny else REQUESTS
     headers = {"Authorization": f"Bearer {server.key}"}
     ask = partial(_ask, spec)
-    p95 = percentile(asyncio.run(latencies(server.url, headers, ask, trace(LOAD * rate, 0, requests))))
+    p95 = percentile(asyncio.run(latencies(server.url, headers, ask, trace(LOAD * rate, 0, options.requests))))
     ends = [end for job_id in jobs for end in _step_ends(server, job_id)]
     return Measured(rate, statistics.median(alone), p95, _peak(server, SIDES[tier]), between(_joined(ends)))
 

@@ -1,7 +1,8 @@
 """How good the model's images are on specs that no training has seen, beside renders of the same specs.
 
 What is made is kept in the work folder, so a run that was stopped goes on, and a second one is quick. A judge that learnt
-from renders names scene and mood; its own errors on held-out renders are in the table.
+from renders names scene and mood; its own errors on held-out renders are in the table. It is the folder's judge.pt if there
+is one; `python3 -m benchmarks.quality.judge` makes one of a training's own pictures, on a GPU in a minute.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.quality import figures, judge
+from benchmarks.quality import figures
 from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
+from benchmarks.quality.judge import LESSONS, SETS, pictures_of, trained, verdict
+from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import held_out, read, small, taught
 from benchmarks.quality.specs import Spec, draw
 from pipelines.output.measurement import evaluate
@@ -36,9 +39,9 @@ class Options(msgspec.Struct, frozen=True):
     work: Path = ROOT / "build" / "quality"
     steps: int = STEPS
     guidance: float = GUIDANCE
-    #: Of the judge.
-    sets: int = judge.SETS
-    lessons: int = judge.STEPS
+    #: Of the judge, unless the work folder has one; layouts are compared with those of so many sets.
+    sets: int = SETS
+    lessons: int = LESSONS
     cores: int = os.cpu_count() or 1
 
 
@@ -53,11 +56,11 @@ def main() -> None:
     images, cost = _generated(options, specs)
     renders = held_out(renders_folder, specs, 2, options.cores)
     sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
-    critic = judge.trained(options.work, options.cores, options.sets, options.lessons)
-    known, _, _ = taught(options.work / "taught", options.sets, options.cores)
+    judge = trained(options.work, options.cores, options.sets, options.lessons)
+    known = pictures_of(taught(options.work / "taught", options.sets, options.cores), options.cores)
     rows = [
         *_colours(images, renders, specs),
-        *_names(critic, images, renders, specs),
+        *_names(judge, images, renders, specs),
         *_shapes(images, renders, sharp, known, specs),
         *_cost(cost),
     ]
@@ -98,8 +101,8 @@ def _distances(pictures: list[Pixels], specs: list[Spec]) -> list[float]:
     ]
 
 
-def _names(critic: judge.Judge, images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
-    made, floor = (judge.verdict(critic, np.stack([small(pixels) for pixels in some])) for some in (images, renders))
+def _names(judge: Judge, images: list[Pixels], renders: list[Pixels], specs: list[Spec]) -> Iterable[Row]:
+    made, floor = (verdict(judge, np.stack([small(pixels) for pixels in some]), specs) for some in (images, renders))
     scenes, moods = [spec.scene for spec in specs], [spec.mood for spec in specs]
     yield "scene named by the judge", _share(made.scenes, scenes), _share(floor.scenes, scenes)
     yield "mood named by the judge", _share(made.moods, moods), _share(floor.moods, moods)

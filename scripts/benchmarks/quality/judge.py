@@ -1,27 +1,26 @@
-"""A small network that names the scene and the mood of a picture by its descriptors; trained on renders, once."""
+"""The judge of images: it learns scenes and moods from renders, once, and is kept. As a command, it learns from shards."""
 
-from concurrent.futures import ProcessPoolExecutor
+import argparse
+import math
+import os
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
-from tqdm import tqdm
 
-from benchmarks.quality.descriptors import describe, worn
-from benchmarks.quality.renders import SIDE, taught
+from benchmarks.quality import lessons
+from benchmarks.quality.network import Judge
+from benchmarks.quality.renders import taught
+from benchmarks.quality.specs import Spec
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.training.learner import pace
-from pipelines.studio_tiny.vocabulary import MOODS, SCENES
+from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES
 
-#: Sets that it learns from, sixteen pictures each.
-SETS = 520
-STEPS = 2500
-_BATCH, _LR = 256, 2e-3
-_DESCRIPTORS, _FEATURES = 444, 64
+#: Sets that it learns from unless there is a kept judge, and the steps of its lessons.
+SETS, LESSONS, BATCH = 520, 2500, 256
+#: The file of the judge that is kept in a work folder.
+KEPT = "judge.pt"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -31,57 +30,60 @@ class Verdict(msgspec.Struct, frozen=True):
     features: NDArray[np.float32]
 
 
-class Judge(torch.nn.Module):  # type: ignore[misc]
-    """Descriptors (n, 444) to features, and to the scores of scenes and moods."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(_DESCRIPTORS))
-        self.register_buffer("deviation", torch.ones(_DESCRIPTORS))
-        self.body = torch.nn.Sequential(
-            torch.nn.Linear(_DESCRIPTORS, 256),
-            torch.nn.SiLU(),
-            torch.nn.Dropout(0.4),
-            torch.nn.Linear(256, _FEATURES),
-            torch.nn.SiLU(),
-        )
-        self.scene = torch.nn.Linear(_FEATURES, len(SCENES))
-        self.mood = torch.nn.Linear(_FEATURES, len(MOODS))
-
-    def forward(self, descriptors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        even = ((descriptors - self.mean) / self.deviation).clamp(-4, 4)
-        if self.training:
-            even = even + 0.1 * torch.randn_like(even)
-        features = self.body(even)
-        return features, self.scene(features), self.mood(features)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m benchmarks.quality.judge", description=__doc__)
+    parser.add_argument("--shards", type=Path, required=True, metavar="FOLDER", help="of the training's pictures")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=f"{KEPT} in the --work of the benchmark"
+    )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of learning, if the steps last longer")
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="that decode pictures")
+    options = parser.parse_args()
+    shards = sorted(options.shards.glob("*.shard"))
+    if not shards:
+        parser.error(f"{options.shards} has no *.shard file; name the training's folder of pictures, like pictures-2")
+    learnt(shards, options.out, options.threads, options.batch, options.steps, options.minutes)
 
 
-def trained(work: Path, workers: int, sets: int = SETS, steps: int = STEPS) -> Judge:
-    """Return the judge that is kept in `work`, or train it on the renders of the training's first sets."""
-    path = work / f"judge-{sets}-{steps}.pt"
-    torch.manual_seed(0)
+def trained(work: Path, cores: int, sets: int = SETS, lessons: int = LESSONS) -> Judge:
+    """Return the judge that is kept in `work`, or let one learn from renders of the training's first sets."""
+    path = work / KEPT
+    if not path.exists():
+        learnt(taught(work / "taught", sets, cores), path, cores, BATCH, lessons, math.inf)
     judge = Judge()
-    if path.exists():
-        judge.load_state_dict(torch.load(path))
-        judge.eval()
-        return judge
-    pictures, scenes, moods = taught(work / "taught", sets, workers)
-    with ProcessPoolExecutor(workers) as pool:
-        described = list(
-            tqdm(
-                pool.map(_described, pictures, range(len(pictures)), chunksize=64), desc="describe", total=len(pictures)
-            )
-        )
-    _teach(judge, torch.from_numpy(np.stack(described)), torch.tensor(_numbers(scenes, moods)), steps)
-    torch.save(judge.state_dict(), path)
+    judge.load_state_dict(torch.load(path, map_location="cpu"))
     judge.eval()
     return judge
 
 
-def verdict(judge: Judge, pictures: Pixels) -> Verdict:
-    """Judge pictures (n, SIDE, SIDE, 3)."""
-    with torch.no_grad():
-        features, scene, mood = judge(torch.from_numpy(np.stack([describe(pixels) for pixels in pictures])))
+def learnt(shards: list[Path], path: Path, threads: int, batch: int, steps: int, minutes: float) -> None:
+    """Let a judge learn from most sets, print how it names the pictures of the others, and keep it in half precision."""
+    torch.manual_seed(0)
+    judge = Judge()
+    known, held = lessons.read(shards, threads).split(lessons.HELD_OUT)
+    lessons.teach(judge, known, batch, steps, minutes)
+    if len(held.pictures):
+        print("\n".join(lessons.report(judge, held)), flush=True)
+    partial = path.with_suffix(".partial")
+    torch.save({name: value.cpu().half() for name, value in judge.state_dict().items()}, partial)
+    partial.replace(path)
+
+
+def pictures_of(shards: list[Path], threads: int) -> Pixels:
+    """Return the pictures (n, SIDE, SIDE, 3) of shards."""
+    pictures: Pixels = lessons.read(shards, threads).pictures.permute(0, 2, 3, 1).numpy()
+    return pictures
+
+
+def verdict(judge: Judge, pictures: Pixels, specs: list[Spec]) -> Verdict:
+    """Judge pictures (n, SIDE, SIDE, 3). Of their specs the judge is told the colours, not the scene or the mood."""
+    colors = torch.full((len(specs), COLORS, 3), -1.0)
+    for row, spec in zip(colors, specs, strict=True):
+        for place, color in zip(row, spec.colors, strict=False):
+            place[:] = torch.tensor(color) / 255
+    features, scene, mood = lessons.seen(judge, torch.from_numpy(pictures).permute(0, 3, 1, 2), colors)
     return Verdict(
         [list(SCENES)[index] for index in scene.argmax(1).tolist()],
         [list(MOODS)[index] for index in mood.argmax(1).tolist()],
@@ -89,28 +91,5 @@ def verdict(judge: Judge, pictures: Pixels) -> Verdict:
     )
 
 
-def _described(pixels: Pixels, number: int) -> NDArray[np.float32]:
-    """Return the descriptors (2, 444) of a picture and of a worn copy, so that a scene is not told by its grain."""
-    side = int(np.random.default_rng(number).integers(SIDE * 4 // 9, SIDE))
-    return np.stack([describe(pixels), describe(worn(pixels, side))])
-
-
-def _numbers(scenes: list[str], moods: list[str]) -> list[tuple[int, int]]:
-    return [(list(SCENES).index(scene), list(MOODS).index(mood)) for scene, mood in zip(scenes, moods, strict=True)]
-
-
-def _teach(judge: Judge, described: Tensor, wanted: Tensor, steps: int) -> None:
-    """Teach with descriptors (n, 2, 444); `wanted` (n, 2) has the numbers of the pictures' scenes and moods."""
-    judge.mean.copy_(described.mean((0, 1)))
-    judge.deviation.copy_(described.flatten(0, 1).std(0) + 1e-3)
-    optimizer = torch.optim.AdamW(judge.parameters(), _LR, weight_decay=0.1)
-    for step in tqdm(range(steps), desc="judge", mininterval=10):
-        for group in optimizer.param_groups:
-            group["lr"] = _LR * pace(step / steps, step, warm=50, cool=0.7)
-        picked = torch.randint(len(described), (_BATCH,))
-        _, scene, mood = judge(described[picked, torch.randint(2, (_BATCH,))])
-        loss = functional.cross_entropy(scene, wanted[picked, 0], label_smoothing=0.05)
-        loss = loss + functional.cross_entropy(mood, wanted[picked, 1], label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+if __name__ == "__main__":
+    main()

@@ -11,43 +11,31 @@ from tqdm import tqdm
 
 from benchmarks.quality.specs import Spec
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.training.pictures import read_shard, render, write_shard
+from pipelines.studio_tiny.training.pictures import render, write_shard
 
-#: Pictures are judged at this side; wider or taller ones by their middle.
+#: Pictures are judged at this side.
 SIDE = 128
 #: The training's seed and the part of the full size at which its sets are rendered for the judge.
 _TAUGHT_SEED, _TAUGHT_SHRINK = 0, 4
 
 
-def held_out(folder: Path, specs: list[Spec], shrink: int, workers: int) -> list[Pixels]:
+def held_out(folder: Path, specs: list[Spec], shrink: int, cores: int) -> list[Pixels]:
     """Return a render of each spec at 1/`shrink` of its size."""
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(folder / f"{index:04}-{spec.scene}-{spec.mood}.png", spec, shrink) for index, spec in enumerate(specs)]
-    return [read(path) for path in _made(_render, tasks, workers, f"renders 1/{shrink}")]
+    return [read(path) for path in _made(_render, tasks, cores, f"renders 1/{shrink}")]
 
 
-def taught(folder: Path, sets: int, workers: int) -> tuple[Pixels, list[str], list[str]]:
-    """Return small pictures (n, SIDE, SIDE, 3) of the first `sets` sets that the training uses, their scenes and moods."""
+def taught(folder: Path, sets: int, cores: int) -> list[Path]:
+    """Return the shards of the first `sets` sets that the training uses, small; they are made unless they are there."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures, scenes, moods = [], [], []
     tasks = [(folder, number, _TAUGHT_SEED, _TAUGHT_SHRINK) for number in range(sets)]
-    for path in _made(write_shard, tasks, workers, "renders to learn from"):
-        shard = read_shard(path)
-        for index, prompt in enumerate(shard.prompts):
-            scene, mood, *_ = prompt.split()
-            pictures.append(small(shard.pixels(index)))
-            scenes.append(scene)
-            moods.append(mood)
-    return np.stack(pictures), scenes, moods
+    return list(_made(write_shard, tasks, cores, "renders to learn from"))
 
 
 def small(pixels: Pixels) -> Pixels:
-    """Return the middle square (SIDE, SIDE, 3) of a picture."""
-    image = Image.fromarray(pixels)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.resize((SIDE, SIDE), Image.Resampling.BOX, box=(left, top, left + side, top + side))
-    return np.asarray(square)
+    """Return the whole picture squeezed into a square (SIDE, SIDE, 3): its corners belong to its mood."""
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def read(path: Path) -> Pixels:
@@ -69,6 +57,6 @@ def _render(path: Path, spec: Spec, shrink: int) -> Path:
     return keep(path, render(spec.scene, spec.mood, spec.colors, *size, spec.seed))
 
 
-def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], workers: int, name: str) -> Iterator[Path]:
-    with ProcessPoolExecutor(workers) as pool:
+def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], cores: int, name: str) -> Iterator[Path]:
+    with ProcessPoolExecutor(cores) as pool:
         yield from tqdm(pool.map(make, *zip(*tasks, strict=True)), desc=name, total=len(tasks), mininterval=10)

@@ -4,7 +4,7 @@ import * as calls from "../api/calls.js";
 import { credits } from "../state/session.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { explain, plural } from "../words.js";
-import { closeOutside } from "./bar.js";
+import { closeOutside } from "./close_outside.js";
 
 const SHOWN = 20;
 

@@ -5,6 +5,7 @@ import { credits, isTest, leave, phase, readiness } from "../state/session.js";
 import { TILE_SIZES, chooseTileSize, tileSize } from "../state/tile_size.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { Account } from "./account.js";
+import { closeOutside } from "./close_outside.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
 import { THEMES, chooseTheme, theme } from "./theme.js";
@@ -167,19 +168,3 @@ const MenuPanel = () => html`
     html`<button type="button" onClick=${() => leave()}><${Icon} name="key" />Forget key</button>`}
   </div>
 `;
-
-/**
- * Close what is open when somebody presses beside it; return how to stop that.
- * @param {HTMLElement | null} box
- * @param {boolean} isOpen
- * @param {() => void} close
- */
-export function closeOutside(box, isOpen, close) {
-  if (!isOpen) return undefined;
-  /** @param {PointerEvent} event */
-  const onPress = (event) => {
-    if (!box?.contains(/** @type {Node} */ (event.target))) close();
-  };
-  document.addEventListener("pointerdown", onPress);
-  return () => document.removeEventListener("pointerdown", onPress);
-}

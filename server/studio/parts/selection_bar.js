@@ -3,7 +3,7 @@
 import * as calls from "../api/calls.js";
 import { filters, openComparison } from "../state/address.js";
 import { entries, total } from "../state/catalogue.js";
-import { MOST_ARCHIVED, favour, move, ordered, remove, selectAll, selectOrdered, selectedEntries, stopSelecting } from "../state/selection.js";
+import { MOST_ARCHIVED, favour, move, orderedTogether, remove, selectAll, selectOrderedTogether, selectedEntries, stopSelecting } from "../state/selection.js";
 import { tell } from "../state/toasts.js";
 import { html, useState } from "../view.js";
 import { explain, plural } from "../words.js";
@@ -21,8 +21,8 @@ export function SelectionBar() {
       <strong>${plural(chosen.length, "picture")} selected</strong>
       ${entries.value.length > chosen.length &&
       html`<button type="button" class="small quiet" onClick=${selectAll}>Select ${entries.value.length < total.value ? "all shown" : "all"}</button>`}
-      ${ordered.value.length > 0 &&
-      html`<button type="button" class="small quiet" onClick=${selectOrdered}>Select what was ordered with it</button>`}
+      ${orderedTogether.value.length > 0 &&
+      html`<button type="button" class="small quiet" onClick=${selectOrderedTogether}>Select what was ordered with it</button>`}
       <button
         type="button"
         class="small"

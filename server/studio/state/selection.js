@@ -36,15 +36,15 @@ export function toggle(id, range) {
   select(next);
 }
 
-/** What was ordered together with what is selected, and is not. */
-export const ordered = computed(() => {
+/** The pictures that were ordered together with those that are selected, and are not selected themselves. */
+export const orderedTogether = computed(() => {
   const orders = new Set(selectedEntries.value.flatMap((entry) => placeOf(entry)?.order ?? []));
   if (orders.size === 0) return [];
   return entries.value.filter((entry) => !selected.value.has(entry.public_id) && orders.has(placeOf(entry)?.order ?? ""));
 });
 
-export function selectOrdered() {
-  select(new Set([...selected.value, ...ordered.value.map((entry) => entry.public_id)]));
+export function selectOrderedTogether() {
+  select(new Set([...selected.value, ...orderedTogether.value.map((entry) => entry.public_id)]));
 }
 
 export function selectAll() {

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from backlot_client import AsyncClient, JobEvent, Retries, Unauthorized
 from backlot_client.batch.batch import Batch, Result
-from backlot_client.batch.journal import Entry, Journal, State
+from backlot_client.batch.journal import Journal, Record, State
 from backlot_client.batch.table import Row, read_rows
 from PIL import Image
 
@@ -178,7 +178,7 @@ class Silent:
     def happened(self, row: Row, event: JobEvent) -> None:
         pass
 
-    def ended(self, row: Row, entry: Entry | None) -> None:
+    def ended(self, row: Row, record: Record | None) -> None:
         pass
 
 

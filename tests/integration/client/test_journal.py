@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from backlot_client.batch.journal import Entry, InUse, Journal, State
+from backlot_client.batch.journal import InUse, Journal, Record, State
 
-ENTRY = Entry(identity="r", state=State.SENDING, attempt=1, idempotency_key="k", body='{"mood":"warm"}', sent_at=1.5)
+RECORD = Record(identity="r", state=State.SENDING, attempt=1, idempotency_key="k", body='{"mood":"warm"}', sent_at=1.5)
 OPEN_AND_WAIT = """
 import sys
 from pathlib import Path
@@ -20,16 +20,16 @@ sys.stdin.read()
 """
 
 
-def test_entries_outlive_the_process(tmp_path: Path) -> None:
+def test_records_outlive_the_process(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "out")) as journal:
         batch_id = journal.batch_id
-        journal.put(ENTRY)
-        accepted = journal.put(msgspec.structs.replace(ENTRY, state=State.ACCEPTED, job_id="01ID"))
+        journal.put(RECORD)
+        accepted = journal.put(msgspec.structs.replace(RECORD, state=State.ACCEPTED, job_id="01ID"))
     with closing(Journal(tmp_path / "out")) as journal:
-        assert journal.entries == {"r": accepted}
+        assert journal.records == {"r": accepted}
         assert journal.batch_id == batch_id
     with closing(Journal(tmp_path / "other")) as journal:
-        assert journal.entries == {}
+        assert journal.records == {}
         assert journal.batch_id != batch_id
 
 

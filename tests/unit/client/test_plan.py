@@ -1,7 +1,7 @@
 """What a batch does next for a row."""
 
 import pytest
-from backlot_client.batch.journal import Entry, State
+from backlot_client.batch.journal import Record, State
 from backlot_client.batch.plan import KEY_SPAN_S, Next, next_for
 
 SENT = 1_000_000.0
@@ -25,10 +25,10 @@ CASES = [
     ("state", "there", "later", "step"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_next(state: State | None, there: bool, later: float, step: Next) -> None:
-    assert next_for(entry_in(state), there, SENT + later) is step
+    assert next_for(record_in(state), there, SENT + later) is step
 
 
-def entry_in(state: State | None) -> Entry | None:
+def record_in(state: State | None) -> Record | None:
     if state is None:
         return None
-    return Entry(identity="r", state=state, attempt=1, idempotency_key="k", body="{}", sent_at=SENT)
+    return Record(identity="r", state=state, attempt=1, idempotency_key="k", body="{}", sent_at=SENT)

@@ -12,7 +12,7 @@ import msgspec
 
 from backlot_client.answers import Artifact, Job, JobEvent
 from backlot_client.async_client import AsyncClient
-from backlot_client.batch.journal import Entry, Journal, State
+from backlot_client.batch.journal import Journal, Record, State
 from backlot_client.batch.plan import Next, next_for
 from backlot_client.batch.table import Row
 from backlot_client.errors import (
@@ -29,7 +29,7 @@ from backlot_client.names import check_template, file_name, unused
 from backlot_client.partial_file import discard_parts
 from backlot_client.spec import BackgroundSpec
 
-#: The entry of a job's metadata that says which row it is of. It is that row's idempotency key.
+#: The field of a job's metadata that says which row it is of. It is that row's idempotency key.
 MARK = "backlot_batch"
 #: Seconds by which the clocks of the server and of this machine may differ.
 CLOCKS_DIFFER_S = 2 * 3600.0
@@ -41,7 +41,7 @@ class Watcher(Protocol):
 
     def started(self, row: Row) -> None: ...
     def happened(self, row: Row, event: JobEvent) -> None: ...
-    def ended(self, row: Row, entry: Entry | None) -> None: ...
+    def ended(self, row: Row, record: Record | None) -> None: ...
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -100,12 +100,12 @@ class Batch:
         return [self._result(row) for row in self._rows]
 
     def _next(self, row: Row) -> Next:
-        entry = self._journal.entries.get(row.identity)
-        return next_for(entry, entry is not None and self._files_are_there(entry), self._clock())
+        record = self._journal.records.get(row.identity)
+        return next_for(record, record is not None and self._files_are_there(record), self._clock())
 
-    def _files_are_there(self, entry: Entry) -> bool:
-        paths = [self._folder / name for name in entry.files]
-        return [path.stat().st_size if path.is_file() else None for path in paths] == entry.sizes
+    def _files_are_there(self, record: Record) -> bool:
+        paths = [self._folder / name for name in record.files]
+        return [path.stat().st_size if path.is_file() else None for path in paths] == record.sizes
 
     async def _work(self, queue: deque[Row]) -> None:
         while queue and self.obstacle is None:
@@ -115,27 +115,27 @@ class Batch:
                 await self._carry_on(row)
             except (BacklotError, OSError) as error:
                 self.obstacle = self.obstacle or error
-            self._watcher.ended(row, self._journal.entries.get(row.identity))
+            self._watcher.ended(row, self._journal.records.get(row.identity))
 
     async def _carry_on(self, row: Row) -> None:
         step = self._next(row)
-        entry = self._journal.entries.get(row.identity)
-        if entry is None or step is Next.SUBMIT:
-            entry = self._journal.put(self._new_entry(row, entry))
+        record = self._journal.records.get(row.identity)
+        if record is None or step is Next.SUBMIT:
+            record = self._journal.put(self._new_record(row, record))
             step = Next.SUBMIT_AGAIN
         if step is Next.SUBMIT_AGAIN:
-            entry = await self._submit(entry)
-        if entry.state is State.DONE:
+            record = await self._submit(record)
+        if record.state is State.DONE:
             # Its file was removed; until it is back the row is not done.
-            entry = self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, sizes=[]))
-        if entry.state is not State.REFUSED:
-            await self._fetch(row, entry)
+            record = self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, sizes=[]))
+        if record.state is not State.REFUSED:
+            await self._fetch(row, record)
 
-    def _new_entry(self, row: Row, last: Entry | None) -> Entry:
+    def _new_record(self, row: Row, last: Record | None) -> Record:
         attempt = 1 if last is None else last.attempt + 1
         key = f"{self._journal.batch_id}-{row.identity}-{attempt}"
         spec = msgspec.structs.replace(row.spec, metadata={**row.spec.metadata, MARK: key})
-        return Entry(
+        return Record(
             identity=row.identity,
             state=State.SENDING,
             attempt=attempt,
@@ -144,48 +144,48 @@ class Batch:
             sent_at=self._clock(),
         )
 
-    async def _submit(self, entry: Entry) -> Entry:
+    async def _submit(self, record: Record) -> Record:
         try:
-            accepted = await self._client.submit_body(BackgroundSpec.path, entry.body.encode(), entry.idempotency_key)
+            accepted = await self._client.submit_body(BackgroundSpec.path, record.body.encode(), record.idempotency_key)
         except ApiError as error:
             if error.status >= 500 or isinstance(error, RateLimited):
                 # An earlier try may have made the job before its answer was lost, so the row stays as it is.
                 raise
             if isinstance(error, (Unauthorized, Forbidden, InsufficientBalance)):
                 self.obstacle = self.obstacle or error
-            return self._journal.put(msgspec.structs.replace(entry, state=State.REFUSED, message=str(error)))
+            return self._journal.put(msgspec.structs.replace(record, state=State.REFUSED, message=str(error)))
         return self._journal.put(
-            msgspec.structs.replace(entry, state=State.ACCEPTED, job_id=accepted.job_id, message="")
+            msgspec.structs.replace(record, state=State.ACCEPTED, job_id=accepted.job_id, message="")
         )
 
-    async def _fetch(self, row: Row, entry: Entry) -> None:
+    async def _fetch(self, row: Row, record: Record) -> None:
         try:
-            job = await self._client.wait(entry.job_id, on_event=lambda event: self._watcher.happened(row, event))
+            job = await self._client.wait(record.job_id, on_event=lambda event: self._watcher.happened(row, event))
         except JobFailed as failure:
             message = f"{failure.code}: {failure}"
-            self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
+            self._journal.put(msgspec.structs.replace(record, state=State.FAILED, message=message))
             return
         except NotFound as error:
             raise NotFound(
-                f"Row {row.number} has the job {entry.job_id}, which this server does not know for this key; "
+                f"Row {row.number} has the job {record.job_id}, which this server does not know for this key; "
                 f"use the address and the key that {self._folder} was begun with",
                 code=error.code,
                 request_id=error.request_id,
                 status=error.status,
             ) from error
-        if not entry.files:
-            entry = self._journal.put(msgspec.structs.replace(entry, files=self._names(row, job)))
+        if not record.files:
+            record = self._journal.put(msgspec.structs.replace(record, files=self._names(row, job)))
         try:
-            sizes = [await self._download(job, index, name) for index, name in enumerate(entry.files)]
+            sizes = [await self._download(job, index, name) for index, name in enumerate(record.files)]
         except NotFound:
             # It is paid; whether it is worth paying again is not for this run to say.
             message = f"the server no longer has the picture of job {job.public_id}"
-            self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, message=message))
+            self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, message=message))
         else:
-            self._journal.put(msgspec.structs.replace(entry, state=State.DONE, sizes=sizes, message=""))
+            self._journal.put(msgspec.structs.replace(record, state=State.DONE, sizes=sizes, message=""))
 
     def _names(self, row: Row, job: Job) -> list[str]:
-        taken = {name.lower() for entry in self._journal.entries.values() for name in entry.files}
+        taken = {name.lower() for record in self._journal.records.values() for name in record.files}
         names: list[str] = []
         for image in job.images:
             wanted = file_name(self._template, row.spec, image, job.public_id, row=row.number)
@@ -209,25 +209,25 @@ class Batch:
 
     async def _find_lost_jobs(self, rows: list[Row]) -> None:
         """Find the jobs of rows whose submission was cut off so long ago that their keys no longer protect them."""
-        lost = {entry.idempotency_key: entry for row in rows if (entry := self._journal.entries.get(row.identity))}
+        lost = {record.idempotency_key: record for row in rows if (record := self._journal.records.get(row.identity))}
         if not lost:
             return
         # The last use of a key is not known, only the first, so all jobs since then are read.
-        first = min(entry.sent_at for entry in lost.values()) - CLOCKS_DIFFER_S
+        first = min(record.sent_at for record in lost.values()) - CLOCKS_DIFFER_S
         after = datetime.fromtimestamp(first, timezone.utc)
         offset = 0
         while page := (await self._client.jobs(created_after=after, limit=_PAGE, offset=offset)).jobs:
             offset += len(page)
             for summary in page:
                 job = await self._client.job(summary.public_id)
-                if entry := lost.pop(job.request.get("metadata", {}).get(MARK), None):
-                    self._journal.put(msgspec.structs.replace(entry, state=State.ACCEPTED, job_id=job.public_id))
-        for entry in lost.values():
+                if record := lost.pop(job.request.get("metadata", {}).get(MARK), None):
+                    self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, job_id=job.public_id))
+        for record in lost.values():
             message = "its submission never reached the server"
-            self._journal.put(msgspec.structs.replace(entry, state=State.FAILED, message=message))
+            self._journal.put(msgspec.structs.replace(record, state=State.FAILED, message=message))
 
     def _result(self, row: Row) -> Result:
-        entry = self._journal.entries.get(row.identity)
-        if entry is None:
+        record = self._journal.records.get(row.identity)
+        if record is None:
             return Result(row.number, None)
-        return Result(row.number, entry.state, entry.job_id, entry.files, entry.message)
+        return Result(row.number, record.state, record.job_id, record.files, record.message)

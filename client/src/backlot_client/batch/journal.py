@@ -27,7 +27,7 @@ class State(str, Enum):
     REFUSED = "refused"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One row's way so far."""
 
     identity: str
@@ -64,7 +64,7 @@ class Journal:
             if "locked" not in str(error):
                 raise
             raise InUse(f"another batch is running on {folder}; let it end, or choose another folder") from error
-        self.entries = {entry.identity: entry for entry in self._read()}
+        self.records = {record.identity: record for record in self._read()}
         self.batch_id = str(self._connection.execute("SELECT batch_id FROM batch").fetchone()[0])
 
     def _open(self) -> None:
@@ -74,20 +74,21 @@ class Journal:
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("BEGIN EXCLUSIVE")
         run("CREATE TABLE IF NOT EXISTS batch (batch_id TEXT NOT NULL)")
+        # A record is called an entry in the file, as earlier versions wrote it.
         run("CREATE TABLE IF NOT EXISTS entries (identity TEXT PRIMARY KEY, entry TEXT NOT NULL)")
         run("INSERT INTO batch SELECT ? WHERE NOT EXISTS (SELECT 1 FROM batch)", (secrets.token_hex(8),))
         run("COMMIT")
 
-    def _read(self) -> list[Entry]:
+    def _read(self) -> list[Record]:
         rows = self._connection.execute("SELECT entry FROM entries")
-        return [msgspec.json.decode(text, type=Entry) for (text,) in rows]
+        return [msgspec.json.decode(text, type=Record) for (text,) in rows]
 
-    def put(self, entry: Entry) -> Entry:
-        """Keep an entry on disk, in place of the row's earlier one, and return it."""
-        text = msgspec.json.encode(entry).decode()
-        self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (entry.identity, text))
-        self.entries[entry.identity] = entry
-        return entry
+    def put(self, record: Record) -> Record:
+        """Keep a record on disk, in place of the row's earlier one, and return it."""
+        text = msgspec.json.encode(record).decode()
+        self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (record.identity, text))
+        self.records[record.identity] = record
+        return record
 
     def close(self) -> None:
         self._connection.close()

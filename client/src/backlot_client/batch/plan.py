@@ -2,7 +2,7 @@
 
 | state | what is known | next |
 |---|---|---|
-| no entry | never sent | submit |
+| no record | never sent | submit |
 | sending or refused, key still good | maybe paid | submit again with the same key: if it was paid, the server says so |
 | sending or refused, key too old | maybe paid | look for its job; submit only if there is none |
 | accepted | paid | follow the job |
@@ -15,7 +15,7 @@ A refusal does not prove that nothing was paid: the try before it may have made 
 
 from enum import Enum
 
-from backlot_client.batch.journal import Entry, State
+from backlot_client.batch.journal import Record, State
 
 #: Seconds that a key is trusted after its first use. The server keeps it for 24 h; the rest is for clocks that differ.
 KEY_SPAN_S = 22 * 3600.0
@@ -29,12 +29,12 @@ class Next(Enum):
     NOTHING = "nothing"
 
 
-def next_for(entry: Entry | None, files_are_there: bool, now: float) -> Next:
+def next_for(record: Record | None, files_are_there: bool, now: float) -> Next:
     """`now` is Unix time."""
-    if entry is None or entry.state is State.FAILED:
+    if record is None or record.state is State.FAILED:
         return Next.SUBMIT
-    if entry.state in (State.SENDING, State.REFUSED):
-        return Next.SUBMIT_AGAIN if 0 <= now - entry.sent_at < KEY_SPAN_S else Next.LOOK_FOR_JOB
-    if entry.state is State.DONE and files_are_there:
+    if record.state in (State.SENDING, State.REFUSED):
+        return Next.SUBMIT_AGAIN if 0 <= now - record.sent_at < KEY_SPAN_S else Next.LOOK_FOR_JOB
+    if record.state is State.DONE and files_are_there:
         return Next.NOTHING
     return Next.FOLLOW

@@ -14,7 +14,7 @@ import msgspec
 from backlot_client.spec import BackgroundSpec, Lora
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(BackgroundSpec)}
-#: `metadata.shot` is the entry `shot` of the metadata.
+#: `metadata.shot` is the field `shot` of the metadata.
 _METADATA = "metadata."
 _canonical = msgspec.json.Encoder(order="sorted")
 

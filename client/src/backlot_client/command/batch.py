@@ -11,7 +11,7 @@ from rich.progress import TaskID
 from backlot_client.answers import JobEvent
 from backlot_client.async_client import AsyncClient
 from backlot_client.batch.batch import Batch, Result
-from backlot_client.batch.journal import Entry, Journal, State
+from backlot_client.batch.journal import Journal, Record, State
 from backlot_client.batch.table import Row, read_rows
 from backlot_client.client import Client
 from backlot_client.command.bars import Bars
@@ -105,10 +105,10 @@ class _BarWatcher:
         if (bar := self._of_row.get(row.number)) is not None:
             self._bars.show(bar, event)
 
-    def ended(self, row: Row, entry: Entry | None) -> None:
+    def ended(self, row: Row, record: Record | None) -> None:
         if (bar := self._of_row.pop(row.number, None)) is not None:
             self._bars.remove(bar)
         self._bars.advance(self._all, "")
-        if entry is not None and entry.state is State.DONE and not self._quiet:
-            for name in entry.files:
+        if record is not None and record.state is State.DONE and not self._quiet:
+            for name in record.files:
                 print_line(name)

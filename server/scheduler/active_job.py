@@ -1,0 +1,116 @@
+"""One job that has not ended: its images, where each of them is, and why the job fails if it does."""
+
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+
+from pipelines import protocol
+from pipelines.failure_reason import FailureReason
+from server.jobs import Generation, Job
+from server.scheduler.queue import BatchKey
+
+
+class ImageState(Enum):
+    """Where an image of a job is."""
+
+    #: It neither waits nor runs.
+    IDLE = auto()
+    #: It is in the queue.
+    WAITING = auto()
+    #: It is in a GPU process.
+    IN_FLIGHT = auto()
+    #: It is on disk.
+    GENERATED = auto()
+
+
+class Image(msgspec.Struct, kw_only=True, eq=False):
+    """One image of a job, and what its runs have come to."""
+
+    image_id: str
+    job: "ActiveJob"
+    #: Its place among the images of its job, from 0.
+    index: int
+    #: What to generate. A retry may change the seed.
+    generation: Generation
+    state: ImageState = ImageState.IDLE
+    #: Runs begun, without those that were interrupted.
+    attempts: int
+    #: It shares slots with no other image.
+    isolated: bool = False
+    #: Crashes of GPU processes that it was present at.
+    crashes: int = 0
+    #: 0–1.
+    progress: float = 0.0
+    #: The step of a preview that is on disk and was not told of; None if there is none.
+    preview: int | None = None
+    #: What the GPU process said when it was on disk.
+    report: protocol.Generated | None = None
+
+    @property
+    def batch_key(self) -> BatchKey:
+        """What it has in common with the images that it may share slots with."""
+        made = self.generation
+        return BatchKey(made.model, made.width, made.height, made.steps, made.guidance, made.loras, made.second)
+
+    @property
+    def next_seed(self) -> int:
+        """The seed after a bad image. No other image of the same job has it, or will. The range of seeds is a ring."""
+        return (self.generation.seed + len(self.job.images)) % 2**53
+
+    @property
+    def next_attempt(self) -> str:
+        """The next attempt as messages name it."""
+        return f"attempt {self.attempts + 1} of {self.job.accepted.plan.max_attempts}"
+
+    def named_in(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """Return an event's `extra`, which names the image if its job has several."""
+        return extra if len(self.job.images) == 1 else {**extra, "image": self.index}
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Why a job fails."""
+
+    reason: FailureReason
+    message: str
+    extra: dict[str, Any]
+
+
+class ActiveJob(msgspec.Struct, eq=False):
+    """A job that has not ended."""
+
+    accepted: Job
+    #: When it came to this server, in seconds on the monotonic clock.
+    submitted: float
+    images: list[Image] = []
+    #: One of its images was sent to a GPU process.
+    in_progress: bool = False
+    #: The operator moved it before all others.
+    front: bool = False
+    #: Why it fails, which it does as soon as none of its images is in a GPU process. The first reason stays.
+    ending: Ending | None = None
+
+    @property
+    def attempts(self) -> int:
+        """The most runs that one of its images has begun."""
+        return max(image.attempts for image in self.images)
+
+    def images_in(self, state: ImageState) -> list[Image]:
+        """Return its images in this state."""
+        return [image for image in self.images if image.state is state]
+
+
+def active_job(accepted: Job, now: float) -> ActiveJob:
+    """Return a job that came to this server now, on the monotonic clock. Its images neither wait nor run yet."""
+    job = ActiveJob(accepted, now)
+    for index, generation in enumerate(accepted.plan.generations):
+        job.images.append(
+            Image(
+                image_id=accepted.image_id(index),
+                job=job,
+                index=index,
+                generation=generation,
+                attempts=accepted.attempts,
+            )
+        )
+    return job

@@ -1,0 +1,56 @@
+"""Tiny pipelines of every family, as batches take them, and the images that tests ask of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import Family, family_of
+from pipelines.denoising.joining import Findings
+from pipelines.denoising.traced_calls import TracedCalls
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Item
+from pipelines.worker.loader import LoadedModel
+from pipelines.worker.loras import Loras
+from tests.support import tiny
+from tests.support.device import DEVICE
+
+STEPS = 4
+PROMPTS = ("marble warm", "wood cool red", "navy", "")
+SETTINGS = CallSettings(64, 64, STEPS, 3.0)
+Maker = Callable[[], Any]
+
+FAMILIES: list[Maker] = [tiny.unet_pipeline, tiny.sdxl_pipeline, tiny.sd3_pipeline, tiny.flux_pipeline]
+NAMES = ["unet", "sdxl", "sd3", "flux"]
+#: Those whose prompts may be of any length, with what their cards say.
+OTHER_FAMILIES: list[tuple[Maker, dict[str, Any]]] = [
+    (tiny.flux2_klein_pipeline, {"guidance": 1.0}),
+    (tiny.z_image_pipeline, {"guidance": 0.0}),
+    (tiny.z_image_pipeline, {"guidance": 3.0}),
+    (tiny.qwen_image_pipeline, {"guidance": 4.0, "guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
+]
+OTHER_NAMES = ["flux2-klein", "z-image-turbo", "z-image", "qwen-image"]
+
+
+def model_of(make: Maker, traced: TracedCalls | None = None, **card: Any) -> LoadedModel:
+    pipeline = make().to(DEVICE)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.vae.enable_slicing()
+    settings = {"guidance": 3.0, **card}
+    return LoadedModel(
+        ModelCard.from_flat(name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, **settings),
+        "-",
+        pipeline,
+        Loras(pipeline, traced=False),
+        Findings(traced),
+    )
+
+
+def item(number: int, prompt: int | None = None, negative_prompt: str = "") -> Item:
+    text = PROMPTS[(number if prompt is None else prompt) % len(PROMPTS)]
+    return Item(f"image-{number}", 1000 + number, text, negative_prompt, "-")
+
+
+def family(model: LoadedModel) -> Family:
+    found = family_of(model.pipeline)
+    assert found is not None
+    return found
