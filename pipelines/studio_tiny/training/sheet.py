@@ -47,8 +47,8 @@ def rendered(scene: str, mood: str, colors: list[Rgb], side: int, seed: int) -> 
     return render(scene, mood, colors, side, side, seed)
 
 
-def generated(weights: Path, steps: int) -> Maker:
-    """Return what makes pictures with the pipeline of a folder, without guidance, which is in its weights."""
+def generated(weights: Path, steps: int, guidance: float) -> Maker:
+    """Return what makes pictures with the pipeline of a folder."""
     pipeline: Any = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
 
@@ -58,7 +58,7 @@ def generated(weights: Path, steps: int) -> Maker:
             width=side,
             height=side,
             num_inference_steps=steps,
-            guidance_scale=1.0,
+            guidance_scale=guidance,
             generator=torch.Generator("cpu").manual_seed(seed),
         ).images
         return np.asarray(images[0])
