@@ -11,7 +11,7 @@ import msgspec
 from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable, hold, prepare
 from server.keys import DamagedSecret
-from server.ledger.database import DatabaseNewer
+from server.ledger.connection import DatabaseNewer
 from server.logs import log_to
 from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile

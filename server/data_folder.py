@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from server.ledger.database import migrate
+from server.ledger.connection import migrate
 from server.settings import Settings
 
 #: The file in the data folder that a running server holds open and locked.

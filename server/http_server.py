@@ -17,7 +17,8 @@ from server.data_folder import database_errors_explained, prepare_database
 from server.http_connection import Connection
 from server.keys import new_client
 from server.ledger import clients
-from server.ledger.database import Database, connect, transaction
+from server.ledger.connection import connect, transaction
+from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.devices import Device
 from server.scheduler.event_hub import EventHub

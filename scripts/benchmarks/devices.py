@@ -18,7 +18,7 @@ import msgspec
 from benchmarks import plot
 from pipelines import protocol
 from server.ledger import credits
-from server.ledger.database import transaction
+from server.ledger.connection import transaction
 from server.scheduler.devices import Device
 from server.scheduler.scheduler import Scheduler
 from server.workflows.registry import result_of

@@ -20,7 +20,7 @@ from server.jobs import JobType
 from server.keys import digest_of, new_client
 from server.ledger import clients, jobs
 from server.ledger import request_log as requests
-from server.ledger.database import connect, migrate, transaction
+from server.ledger.connection import connect, migrate, transaction
 from server.models_file import load_models
 from server.workflows.background import BACKGROUND_GENERATOR
 from tests.support.server import ROOT, Server

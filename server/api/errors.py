@@ -19,7 +19,8 @@ from server.errors import (
     LedgerMissing,
     ValidationEnvelope,
 )
-from server.ledger.database import DatabaseBusy, DatabaseFull, DatabaseMissing
+from server.ledger.database import DatabaseBusy, DatabaseFull
+from server.ledger.opened_files import DatabaseMissing
 from server.validation import Problem, choices
 
 log = logging.getLogger(__name__)

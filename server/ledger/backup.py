@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from server.ledger.database import migrate
+from server.ledger.connection import migrate
 
 
 class DamagedCopy(Exception):

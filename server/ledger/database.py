@@ -7,25 +7,20 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
-
+from server.ledger.connection import connect, migrate
+from server.ledger.group_commit import Full, Locked, Outcome, Write, commit
+from server.ledger.opened_files import DatabaseMissing, OpenedFiles
 from server.ledger.reserve import Reserve
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Writes that may share one commit. Each is still all or nothing, in a savepoint of its own.
-GROUP = 64
 READERS = 2
-#: KiB of pages that a connection which only reads keeps. It drops them whenever something was written, and reads them again
-#: from the system's cache: sums over 62,000 jobs take no longer than with SQLite's own 2,000. A sort takes up to 1 MiB more.
-READER_CACHE_KIB = 512
 
 #: Seconds that `write` waits for the write lock while another program has it.
 PATIENCE_S = 3.5
@@ -41,89 +36,8 @@ class DatabaseBusy(Exception):
     """Another program has the write lock. Nothing of this write is kept, and it will not happen later."""
 
 
-class DatabaseMissing(Exception):
-    """The database's file was removed or replaced. What is written to the open file now would be lost with it."""
-
-
 class DatabaseFull(Exception):
     """The disk takes no more. Nothing of this write is kept, and it will not happen later."""
-
-
-class DatabaseNewer(Exception):
-    """A later version of Backlot has changed the schema. Nothing was read or written."""
-
-    def __init__(self, path: Path, unknown: Sequence[str]) -> None:
-        super().__init__(
-            f"{path} was used by a newer Backlot, whose {unknown[-1]} this one does not know: run that version, or put back a"
-            " copy made before the upgrade, with `backlot db restore`"
-        )
-
-
-class Write(msgspec.Struct, frozen=True):
-    """What to write, and whom to tell."""
-
-    work: Callable[[sqlite3.Connection], Any]
-    done: asyncio.Future[Any]
-    #: When to give up waiting for the write lock, on the monotonic clock; None is never.
-    until: float | None
-
-
-Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
-
-
-def connect(path: Path, *, read_only: bool = False, patience_s: float = 30.0) -> sqlite3.Connection:
-    """Return a connection with this project's settings: WAL, synchronous=FULL, foreign keys, rows by name.
-
-    `isolation_level=None`: only `transaction` begins and ends transactions. A statement waits for a lock of another program
-    as long as `patience_s`.
-    """
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=patience_s)
-    connection.row_factory = sqlite3.Row
-    if read_only:
-        connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
-    else:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def migrate(path: Path) -> None:
-    """Bring the file to the present schema. A migration that fails leaves the file as it was before it.
-
-    Raises DatabaseNewer.
-    """
-    # Imported here: NumPy comes with it, and a command that only reads does not wait for that.
-    import sqlite_utils
-
-    from server.ledger.migrations import migrations
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = connect(path)
-    try:
-        database = sqlite_utils.Database(connection)
-        known = {migration.name for migration in migrations.pending(sqlite_utils.Database(memory=True))}
-        if unknown := [applied.name for applied in migrations.applied(database) if applied.name not in known]:
-            raise DatabaseNewer(path, unknown)
-        migrations.apply(database)
-    finally:
-        connection.close()
-    path.chmod(0o600)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Run a block in BEGIN IMMEDIATE … COMMIT, so that what it reads still holds when it writes."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has rolled back by itself after some errors, a full disk among them.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 class Database:
@@ -216,7 +130,7 @@ class Database:
 
     def _write_until_closed(self) -> None:
         connection = connect(self.path, patience_s=ASK_FOR_S)
-        files = _Files(self.path)
+        files = OpenedFiles(self.path)
         waiting: deque[Write] = deque()
         closing_at: float | None = None
         while waiting or closing_at is None:
@@ -231,14 +145,14 @@ class Database:
             try:
                 files.check()
                 self.missing = None
-                group = _commit(connection, waiting)
+                group = commit(connection, waiting)
             except DatabaseMissing as error:
                 self.missing = str(error)
                 group = [(write.done, None, error) for write in waiting]
                 waiting.clear()
-            except _Locked:
+            except Locked:
                 group = self._give_up(waiting, closing_at)
-            except _Full as full:
+            except Full as full:
                 waiting.extendleft(reversed(full.group))
                 if self.reserve.release():
                     continue
@@ -296,87 +210,6 @@ class Database:
         since, self.locked_since = self.locked_since, None
         if since is not None and time.monotonic() - since > WORTH_TELLING_S:
             log.info("Another program had the write lock for %.1f s; what waited is on disk", time.monotonic() - since)
-
-
-class _Locked(Exception):
-    """Another program has the write lock."""
-
-
-class _Full(Exception):
-    """The disk is full, and nothing of a group was kept."""
-
-    def __init__(self, group: list[Write]) -> None:
-        self.group = group
-
-
-class _Files:
-    """The database's files, which must stay the ones that were opened."""
-
-    def __init__(self, path: Path) -> None:
-        self._opened = {path: _identity(path)}
-        self._log = path.with_name(f"{path.name}-wal")
-
-    def check(self) -> None:
-        """Raise DatabaseMissing if one of them is gone, or another one than at the last check."""
-        # SQLite makes its write-ahead log with the first write and keeps it as long as the database is open.
-        if self._log not in self._opened and (found := _identity(self._log)) is not None:
-            self._opened[self._log] = found
-        for path, opened in self._opened.items():
-            if _identity(path) != opened:
-                raise DatabaseMissing(
-                    f"{path} was removed or replaced while the server runs: put it back, or stop the server and restore a"
-                    " backup"
-                )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from all others, whatever its name; None if there is no such file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _commit(connection: sqlite3.Connection, waiting: deque[Write]) -> list[Outcome]:
-    """Take the next group of writes and commit them all at once; one that raises undoes itself alone.
-
-    Raises _Locked, and takes nothing, if another program has the write lock; _Full, with what it took, if the disk is full.
-    """
-    group: list[Write] = []
-    outcomes: list[Outcome] = []
-    try:
-        with transaction(connection):
-            while waiting and len(group) < GROUP:
-                write = waiting.popleft()
-                group.append(write)
-                connection.execute("SAVEPOINT member")
-                try:
-                    outcomes.append((write.done, write.work(connection), None))
-                except BaseException as error:
-                    if isinstance(error, sqlite3.Error) and not connection.in_transaction:
-                        # SQLite has rolled back the whole group by itself, as it does if the disk is full.
-                        raise
-                    if _is_full(error):
-                        raise
-                    connection.execute("ROLLBACK TO member")
-                    outcomes.append((write.done, None, error))
-                connection.execute("RELEASE member")
-    except sqlite3.Error as error:
-        if not group and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-            raise _Locked from None
-        if _is_full(error):
-            raise _Full(group) from None
-        log.exception("A commit of %d writes failed; none of them is kept", len(group))
-        if not group:
-            group = list(waiting)
-            waiting.clear()
-        return [(write.done, None, error) for write in group]
-    return outcomes
-
-
-def _is_full(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _answer(outcomes: list[Outcome]) -> None:

@@ -9,8 +9,8 @@ from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable
 from server.ledger.backup import DamagedCopy
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
+from server.ledger.connection import DatabaseNewer
 from server.ledger.credits import TooMuchTaken
-from server.ledger.database import DatabaseNewer
 from server.ledger.webhooks import NoSuchDelivery, NoWebhook
 from server.models_file import ModelsFileError
 from server.operator.clients import clients

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 
 from pipelines.printable import printable
 from server.data_folder import database_errors_explained, try_to_read
-from server.ledger.database import connect, migrate, transaction
+from server.ledger.connection import connect, migrate, transaction
 from server.operator.errors import CommandError
 from server.operator.running_servers import data_folders_in_use
 from server.settings import Settings

@@ -12,7 +12,7 @@ from pipelines.memory_estimate import component_bytes, size_for_people
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights
 from server.ledger import batch_costs
-from server.ledger.database import migrate
+from server.ledger.connection import migrate
 from server.models_file import Models, ModelsFileError, load_models
 from server.operator.data_folder import reading
 from server.operator.errors import CommandError

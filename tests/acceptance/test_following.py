@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from server.ledger.database import connect, migrate
+from server.ledger.connection import connect, migrate
 from tests.support.server import ServerWithoutGpu, wait_for
 
 NOWHERE = "01J00000000000000000000000"

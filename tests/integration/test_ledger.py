@@ -17,7 +17,8 @@ from server.jobs import EventType, FailureMode, Generation, Plan, Understood
 from server.ledger import artifacts, catalog, clients, credits, events, job_reads, jobs
 from server.ledger.artifacts import ArtifactKind, ImageFile
 from server.ledger.catalog import EntryType, Filter, NewImage, Result
-from server.ledger.database import Database, DatabaseFull, connect, migrate, transaction
+from server.ledger.connection import connect, migrate, transaction
+from server.ledger.database import Database, DatabaseFull
 from server.ledger.migrations import migrations
 from tests.support.ledger import new_job, row
 

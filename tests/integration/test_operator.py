@@ -18,7 +18,7 @@ import pytest
 import sqlite_utils
 
 from server.keys import new_client
-from server.ledger.database import connect, transaction
+from server.ledger.connection import connect, transaction
 from server.ledger.migrations import migrations
 from tests.support.files import models_file
 from tests.support.server import ROOT, Server, StartServer, wait_for

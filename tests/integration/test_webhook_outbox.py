@@ -10,7 +10,7 @@ import pytest
 from server.clock import ago, later
 from server.ledger import clients, jobs, webhooks
 from server.ledger.catalog import Result
-from server.ledger.database import connect, migrate, transaction
+from server.ledger.connection import connect, migrate, transaction
 from server.ledger.webhooks import DeliveryState, NoSuchDelivery, NoWebhook, WebhookEvent
 from tests.support.ledger import accepted_job, ended_job
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from server.api.links import Links
 from server.api.views import Linker
 from server.ledger import clients, webhooks
-from server.ledger.database import Database, connect
+from server.ledger.connection import connect
+from server.ledger.database import Database
 from server.ledger.webhooks import DeliveryReport, WebhookEvent
 from server.webhooks.admission import PER_CLIENT
 from server.webhooks.sender import POLL_S, WebhookSender

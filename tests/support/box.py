@@ -10,7 +10,8 @@ from ulid import ULID
 
 from server.jobs import JobStatus, JobType
 from server.ledger import clients, credits, job_reads, jobs
-from server.ledger.database import Database, connect, transaction
+from server.ledger.connection import connect, transaction
+from server.ledger.database import Database
 from server.ledger.events import EventRow
 from server.models_file import load_models
 from server.models_watch import ModelsFile

@@ -9,7 +9,7 @@ from server.jobs import JobType
 from server.ledger import jobs
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType, NewImage, Result
-from server.ledger.database import connect, transaction
+from server.ledger.connection import connect, transaction
 from tests.support.ledger import PLAN, new_job, row
 
 SIZES = [(512, 512), (640, 384), (416, 608)]

@@ -50,7 +50,7 @@ def command(server: Server, *arguments: str, key: str = "") -> subprocess.Popen[
 def run_batch(server: Server, table: Path, folder: Path, *options: str, key: str = "") -> tuple[int, dict[str, Any]]:
     """The exit status and the JSON of one run."""
     process = command(server, "batch", str(table), "-o", str(folder), "--json", *options, key=key)
-    output, errors = process.communicate(timeout=180)
+    output, errors = process.communicate(timeout=600)
     assert output, errors
     answer: dict[str, Any] = json.loads(output)
     return process.returncode, answer
@@ -273,14 +273,22 @@ def torment(server: Server, folder: Path, rows: int, client_kills: int, server_k
     assert kills_left == 0
 
     status, answer = run_batch(server, table, out)
+    if "failed" in states(answer):
+        # A job that three kills cut short was given up. Its row is paid back, and another job in the next run.
+        status, answer = run_batch(server, table, out)
     assert (status, states(answer)) == (0, ["done"] * rows)
     assert [seed_of(out / f"{number + 1:04}-marble-warm.png") for number in range(rows)] == list(range(rows))
     assert sorted(path.name for path in out.iterdir()) == sorted([".backlot-batch.db", *files_in(out)])
     assert len(files_in(out)) == rows
+    page = server.client.get("/v1/jobs", params={"limit": 200, "expand": "result"}).json()
+    assert page["total"] <= 200
+    given_up = [job for job in page["jobs"] if job["status"] == "FAILURE"]
+    assert all(job["latest_event"]["extra"]["reason"] == "server_restarted" for job in given_up)
+    assert not given_up or server_kills >= 3
+    done = [job["public_id"] for job in page["jobs"] if job["status"] == "SUCCESS"]
+    assert sorted(done) == sorted(result["job_id"] for result in answer["results"])
     credits_ = server.credits()
-    assert (credits_["spent"], credits_["refunded"]) == (rows * 5, 0)
-    jobs = server.client.get("/v1/jobs", params={"limit": 200}).json()["jobs"]
-    assert sorted(job["public_id"] for job in jobs) == sorted(result["job_id"] for result in answer["results"])
+    assert (credits_["spent"], credits_["refunded"]) == ((rows + len(given_up)) * 5, len(given_up) * 5)
 
 
 def test_a_client_killed_at_random_moments(server: Server, tmp_path: Path) -> None:
