@@ -19,7 +19,7 @@ async def remove_listed(database: Database, images: Path, thumbnails: Thumbnails
     paths = await database.read(removals.files)
     gone = await asyncio.to_thread(_remove, paths, images, thumbnails)
     if gone:
-        await database.write(lambda connection: removals.forget_files(connection, gone))
+        await database.write(removals.forget_files, gone)
     return len(gone) == len(paths)
 
 

@@ -58,7 +58,7 @@ async def download_archive(
     if problems:
         raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
     wanted, client_id = body["public_ids"], request.user.client_id
-    rows = await database.read(lambda connection: catalog.entries(connection, client_id, wanted))
+    rows = await database.read(catalog.entries, client_id, wanted)
     missing = set(wanted) - {row.public_id for row in rows}
     if missing:
         first = next(public_id for public_id in wanted if public_id in missing)

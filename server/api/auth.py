@@ -44,7 +44,7 @@ def _identify(request: Request[Any, Any, Any], database: Database) -> Caller:
         raise Unauthorized("The Authorization header must read: Bearer sk_live_…")
     digest = digest_of(key)
     try:
-        return database.look_up(lambda connection: clients.caller(connection, digest))
+        return database.look_up(clients.caller, digest)
     except clients.KeyRefused as error:
         raise Unauthorized(str(error)) from None
 

@@ -81,7 +81,7 @@ def _price(job_type: JobType, models: Models) -> OperationPrice:
 @get("/credits", responses=errors(), summary="Read the balance", tags=["billing"])
 async def read_credits(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> Totals:
     client_id = request.user.client_id
-    return await database.read(lambda connection: credits.totals(connection, client_id))
+    return await database.read(credits.totals, client_id)
 
 
 @get("/transactions", responses=errors(422), summary="List transactions", tags=["billing"])
@@ -94,9 +94,7 @@ async def list_transactions(
 ) -> TransactionPage:
     """List the charges and grants, newest first: one item per operation, with its delta net of the refund."""
     client_id = request.user.client_id
-    items, total = await database.read(
-        lambda connection: credits.transactions(connection, client_id, kind, limit, offset)
-    )
+    items, total = await database.read(credits.transactions, client_id, kind, limit, offset)
     return TransactionPage(items, total, limit, offset)
 
 
@@ -112,7 +110,7 @@ async def read_usage(
     start = "" if since is None else as_text(since)
     # Not until now: a clock that was set back would hide what was used before.
     end = as_text(until or datetime.max.replace(tzinfo=UTC))
-    return await database.read(lambda connection: reports.usage(connection, client_id, start, end))
+    return await database.read(reports.usage, client_id, start, end)
 
 
 ROUTES = [list_operations, read_credits, list_transactions, read_usage]

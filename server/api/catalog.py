@@ -240,14 +240,12 @@ def _color(written: str | None) -> Rgb | None:
 async def _page(
     caller: Caller, entry_type: EntryType, only: Filter, limit: int, offset: int, database: Database
 ) -> tuple[list[EntryRow], int]:
-    return await database.read(
-        lambda connection: catalog.page(connection, caller.client_id, entry_type, only, limit, offset)
-    )
+    return await database.read(catalog.page, caller.client_id, entry_type, only, limit, offset)
 
 
 async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database: Database) -> EntryRow:
     """Return the caller's entry. Raises ResourceNotFound."""
-    row = await database.read(lambda connection: catalog.entry(connection, caller.client_id, entry_type, public_id))
+    row = await database.read(catalog.entry, caller.client_id, entry_type, public_id)
     if row is None:
         raise _unknown(entry_type, public_id)
     return row
@@ -264,7 +262,7 @@ async def _change(
     if problems:
         raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
     client_id, wanted = request.user.client_id, Change(**values)
-    row = await database.write(lambda connection: catalog.change(connection, client_id, entry_type, public_id, wanted))
+    row = await database.write(catalog.change, client_id, entry_type, public_id, wanted)
     if row is None:
         raise _unknown(entry_type, public_id)
     return row
@@ -279,9 +277,7 @@ async def _delete(
     thumbnails: Thumbnails,
 ) -> None:
     """Remove the caller's entry and its file. Raises ResourceNotFound."""
-    removed = await database.write(
-        lambda connection: removals.remove(connection, caller.client_id, entry_type, public_id)
-    )
+    removed = await database.write(removals.remove, caller.client_id, entry_type, public_id)
     if not removed:
         raise _unknown(entry_type, public_id)
     metrics.images_removed.labels("client").inc()

@@ -46,9 +46,7 @@ async def list_events(
     client_id = request.user.client_id
 
     async def read(after: int) -> ClientEventPage:
-        found = await reader.database.read(
-            lambda connection: job_reads.events_of_client(connection, client_id, after, MOST_EVENTS)
-        )
+        found = await reader.database.read(job_reads.events_of_client, client_id, after, MOST_EVENTS)
         return views.client_event_page(found, reader.linker)
 
     async def read_for_stream(after: int) -> tuple[list[Told], bool]:

@@ -132,7 +132,7 @@ async def fetch_preview(
 
 
 async def _linked(artifact: str, name: str, database: Database) -> ImageFile:
-    found = await database.read(lambda connection: artifacts.image_file(connection, artifact))
+    found = await database.read(artifacts.image_file, artifact)
     if found is None:
         raise _gone(name)
     return found

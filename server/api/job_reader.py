@@ -24,7 +24,7 @@ class JobReader(msgspec.Struct, frozen=True):
 
     async def detail(self, caller: Caller, public_id: str) -> JobDetail:
         """Return the caller's job as the ledger has it. Raises JobNotFound."""
-        found = await self.database.read(lambda connection: job_reads.detail(connection, caller.client_id, public_id))
+        found = await self.database.read(job_reads.detail, caller.client_id, public_id)
         if found is None:
             raise JobNotFound(public_id)
         return found

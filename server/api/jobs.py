@@ -64,13 +64,9 @@ async def list_jobs(
         created_after=None if created_after is None else as_text(created_after),
     )
     if expand is None:
-        found, total = await reader.database.read(
-            lambda connection: job_reads.page(connection, client_id, only, limit, offset)
-        )
+        found, total = await reader.database.read(job_reads.page, client_id, only, limit, offset)
         return Response(JobPage(found, limit, offset, len(found), total))
-    whole, total = await reader.database.read(
-        lambda connection: job_reads.page_of_details(connection, client_id, only, limit, offset)
-    )
+    whole, total = await reader.database.read(job_reads.page_of_details, client_id, only, limit, offset)
     return Response(WholeJobPage([reader.view(job) for job in whole], limit, offset, len(whole), total))
 
 
@@ -106,9 +102,7 @@ async def read_events(
     client_id = request.user.client_id
 
     async def read(after: int) -> tuple[EventPage, bool]:
-        found = await reader.database.read(
-            lambda connection: job_reads.events_since(connection, client_id, public_id, after)
-        )
+        found = await reader.database.read(job_reads.events_since, client_id, public_id, after)
         if found is None:
             raise JobNotFound(public_id)
         return views.event_page(public_id, found, reader.linker), found.ended

@@ -264,7 +264,7 @@ async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, se
     prompt = str(artifact.meta["prompt"])
     if wanted.response_format != "b64_json":
         return ImageData(prompt, url=reader.linker.image(artifact.public_id))
-    file = await reader.database.read(lambda connection: artifacts.image_file(connection, artifact.public_id))
+    file = await reader.database.read(artifacts.image_file, artifact.public_id)
     if file is None:
         raise GenerationFailed("An image was removed before it could be sent")
     png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)

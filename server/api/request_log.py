@@ -145,7 +145,7 @@ class RequestLog:
             return
         row = record.row()
         self._unwritten += 1
-        written = self.database.submit(lambda connection: requests.insert(connection, row))
+        written = self.database.submit(requests.insert, row)
         written.add_done_callback(self._written)
 
     def _written(self, written: "asyncio.Future[None]") -> None:

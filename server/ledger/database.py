@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from server.ledger.connection import connect, migrate
 from server.ledger.group_commit import Full, Locked, Outcome, Write, commit
@@ -18,6 +18,9 @@ from server.ledger.opened_files import DatabaseMissing, OpenedFiles
 from server.ledger.reserve import Reserve
 
 T = TypeVar("T")
+P = ParamSpec("P")
+#: What reads or writes: a function of a connection and of its own arguments.
+Work = Callable[Concatenate[sqlite3.Connection, P], T]
 log = logging.getLogger(__name__)
 
 READERS = 2
@@ -64,25 +67,27 @@ class Database:
             self._idle.put(connect(path, read_only=True))
         self._writer.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T], patience_s: float | None = None) -> "asyncio.Future[T]":
-        """Queue a write, on the event loop; writes happen in the order they were submitted.
+    def submit(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+        """Queue a write, on the event loop: `work` on a connection, with these arguments. Writes keep their order.
 
-        While another program has the write lock it waits for it, up to `patience_s` if that is given: then the future has
-        DatabaseBusy.
+        While another program has the write lock it waits for it.
         """
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        until = None if patience_s is None else time.monotonic() + patience_s
-        self._work.put(Write(work, done, until))
-        return done
+        return self._submit(lambda connection: work(connection, *args, **kwargs), None)
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction. What it raises is raised here, and nothing of it is kept.
+    async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a transaction, with these arguments. What it raises is raised here, and nothing of it is kept.
 
         Raises DatabaseBusy if another program has the write lock for PATIENCE_S, DatabaseFull if the disk is full, and
         DatabaseMissing.
         """
+        until = time.monotonic() + PATIENCE_S
         # Shielded: a caller that goes away neither undoes nor races with a write under way.
-        return await asyncio.shield(self.submit(work, PATIENCE_S))
+        return await asyncio.shield(self._submit(lambda connection: work(connection, *args, **kwargs), until))
+
+    def _submit(self, work: Callable[[sqlite3.Connection], T], until: float | None) -> "asyncio.Future[T]":
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._work.put(Write(work, done, until))
+        return done
 
     @property
     def problem(self) -> str | None:
@@ -94,14 +99,17 @@ class Database:
             return f"another program has had the write lock of {self.path} for {time.monotonic() - since:.0f} s"
         return self.missing
 
-    def look_up(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def look_up(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a read of a row or two by their index right here, on the event loop, where a change of thread would cost
         more than the read. WAL readers wait for no writer."""
-        return work(self._look_ups)
+        return work(self._look_ups, *args, **kwargs)
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on a read-only connection; it sees every write that has returned."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+    async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` on a read-only connection, with these arguments; it sees every write that has returned."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._readers, self._read, lambda connection: work(connection, *args, **kwargs)
+        )
 
     def close(self) -> None:
         """Finish the writes under way, then close.

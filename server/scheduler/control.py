@@ -50,7 +50,7 @@ class Control:
         """Let a cancel that was carried out hold over a stop and a kill, although the job's end is not in the ledger yet."""
         if self._database.locked_since is None:
             try:
-                await self._database.write(lambda connection: queue_orders.ask_for_cancel(connection, job_id))
+                await self._database.write(queue_orders.ask_for_cancel, job_id)
             except (DatabaseBusy, DatabaseFull):
                 pass
             else:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Protocol
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
@@ -23,17 +24,17 @@ from server.scheduler.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 
+class Listener(Protocol):
+    """Is told, on the event loop, what happens to GPUs, after they have noted it."""
+
+    def on_report(self, gpu: "Gpu", report: protocol.Report) -> None: ...
+    def on_crash(self, crash: Crash) -> None: ...
+
+
 class Gpu:
     """Keeps one GPU process running, follows what it reports, and knows what is in it."""
 
-    def __init__(
-        self,
-        device: Device,
-        bounds: Bounds,
-        on_report: Callable[["Gpu", protocol.Report], None],
-        on_crash: Callable[[Crash], None],
-    ) -> None:
-        """Take the two functions that are told, on the event loop, what happens after this object has noted it."""
+    def __init__(self, device: Device, bounds: Bounds) -> None:
         self.place = device
         #: The device's name; of one that its process chooses, AUTO until then.
         self.name = device.name
@@ -60,8 +61,6 @@ class Gpu:
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._bounds = bounds
-        self._on_report = on_report
-        self._on_crash = on_crash
         self._process: Process | None = None
         self._watchdog = Watchdog(self._kill)
         self._calls = Calls()
@@ -101,18 +100,18 @@ class Gpu:
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start(self) -> None:
-        """Start the process. If the operating system refuses, try again later."""
+    def start(self, listener: Listener) -> None:
+        """Start the process, and tell what happens to it. If the operating system refuses, try again later."""
         self._become(GpuState.STARTING)
         metrics.worker_starts.inc()
         try:
             process = self.place.start()
-            process.follow(partial(self._reported, process), partial(self._ended, process))
+            process.follow(partial(self._reported, process, listener), partial(self._ended, process, listener))
         except OSError:
             log.exception("The GPU process of %s could not be started", self.name)
             self.problem = "the operating system refused to start its process"
             self.crashes += 1
-            self._start_again()
+            self._start_again(listener)
             return
         log.info("The GPU process %d of %s was started", process.pid, self.name)
         self._process = process
@@ -143,9 +142,10 @@ class Gpu:
             raise RuntimeError(f"a GPU process that is {self.state} cannot become {state}")
         self.state = state
 
-    def _start_again(self) -> None:
+    def _start_again(self, listener: Listener) -> None:
         self._become(GpuState.RESTARTING)
-        self._restart = asyncio.get_running_loop().call_later(restart_pause(self.crashes, self._bounds), self.start)
+        pause = restart_pause(self.crashes, self._bounds)
+        self._restart = asyncio.get_running_loop().call_later(pause, self.start, listener)
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,10 +200,10 @@ class Gpu:
 
     # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reported(self, process: Process, report: protocol.Report) -> None:
+    def _reported(self, process: Process, listener: Listener, report: protocol.Report) -> None:
         if process is self._process:
             self._note(report)
-            self._on_report(self, report)
+            listener.on_report(self, report)
 
     def _note(self, report: protocol.Report) -> None:
         match report:
@@ -330,7 +330,7 @@ class Gpu:
 
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ended(self, process: Process, status: int) -> None:
+    def _ended(self, process: Process, listener: Listener, status: int) -> None:
         if process is not self._process:
             return
         if self._is_lost:
@@ -362,5 +362,5 @@ class Gpu:
         self.affinity = Affinity()
         self.groups = SlotGroups()
         self.in_flight.clear()
-        self._start_again()
-        self._on_crash(crash)
+        self._start_again(listener)
+        listener.on_crash(crash)

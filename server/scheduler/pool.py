@@ -3,22 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Protocol, overload
+from typing import overload
 
 from pipelines import protocol
 from server.scheduler.bounds import Bounds
-from server.scheduler.crash import Crash, crash_of_box
+from server.scheduler.crash import crash_of_box
 from server.scheduler.devices import Device
-from server.scheduler.gpu import Gpu
+from server.scheduler.gpu import Gpu, Listener
 
 log = logging.getLogger(__name__)
-
-
-class Listener(Protocol):
-    """Is told what happens to GPUs, after they have noted it."""
-
-    def on_report(self, gpu: Gpu, report: protocol.Report) -> None: ...
-    def on_crash(self, crash: Crash) -> None: ...
 
 
 class Pool(Sequence[Gpu]):
@@ -30,7 +23,7 @@ class Pool(Sequence[Gpu]):
         self._listener: Listener | None = None
         #: Why there may be fewer devices than there should be; None if that is not known to be so.
         self.problem: str | None = None
-        self._gpus = [self._gpu(device) for device in devices]
+        self._gpus = [Gpu(device, bounds) for device in devices]
 
     @overload
     def __getitem__(self, index: int) -> Gpu: ...
@@ -46,7 +39,7 @@ class Pool(Sequence[Gpu]):
         """Start a process on every GPU, and tell what happens to any of them."""
         self._listener = listener
         for gpu in self._gpus:
-            gpu.start()
+            gpu.start(listener)
 
     async def stop(self) -> None:
         """End all processes."""
@@ -57,9 +50,10 @@ class Pool(Sequence[Gpu]):
         if any(gpu.name == device.name for gpu in self._gpus):
             return
         log.info("The device %s is added", device.name)
-        gpu = self._gpu(device)
+        gpu = Gpu(device, self._bounds)
         self._gpus.append(gpu)
-        gpu.start()
+        if self._listener is not None:
+            gpu.start(self._listener)
 
     async def remove(self, name: str, why: str) -> None:
         """Give a device up, if it is there. The images that are in its process run elsewhere."""
@@ -70,25 +64,15 @@ class Pool(Sequence[Gpu]):
         self._gpus.remove(gpu)
         crash = crash_of_box(why, gpu.in_flight)
         await gpu.stop()
-        self._crashed(crash)
-
-    def _gpu(self, device: Device) -> Gpu:
-        return Gpu(device, self._bounds, self._reported, self._crashed)
-
-    def _reported(self, gpu: Gpu, report: protocol.Report) -> None:
-        if isinstance(report, protocol.DevicesFound):
-            for device in gpu.place.others(report.gpus):
-                self.add(device)
-        elif isinstance(report, protocol.Started):
-            self._compare(gpu, report)
-        if self._listener is not None:
-            self._listener.on_report(gpu, report)
-
-    def _crashed(self, crash: Crash) -> None:
         if self._listener is not None:
             self._listener.on_crash(crash)
 
-    def _compare(self, gpu: Gpu, started: protocol.Started) -> None:
+    def add_others(self, gpu: Gpu, count: int) -> None:
+        """Add the other GPUs of a box on which a process has found so many."""
+        for device in gpu.place.others(count):
+            self.add(device)
+
+    def compare(self, gpu: Gpu, started: protocol.Started) -> None:
         """Say if two devices of one name compute other bits, so that a seed may give other bytes on them."""
         for other in self._gpus:
             if differ(other.device, started):

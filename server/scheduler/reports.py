@@ -10,6 +10,7 @@ from server.scheduler.crash import Crash
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
+from server.scheduler.pool import Pool
 from server.scheduler.recovery import Happened
 from server.scheduler.settlement import Settlement
 
@@ -19,12 +20,14 @@ class Reports:
 
     def __init__(
         self,
+        gpus: Pool,
         jobs: ActiveJobs,
         feeder: Feeder,
         settlement: Settlement,
         batch_sizes: BatchSizes,
         loads: ModelLoads,
     ) -> None:
+        self._gpus = gpus
         self._jobs = jobs
         self._feeder = feeder
         self._settlement = settlement
@@ -36,7 +39,10 @@ class Reports:
     def on_report(self, gpu: Gpu, report: protocol.Report) -> None:
         """Act on a report, and send what may be sent now."""
         match report:
+            case protocol.DevicesFound(gpus=count):
+                self._gpus.add_others(gpu, count)
             case protocol.Started():
+                self._gpus.compare(gpu, report)
                 self._feeder.prepare(gpu)
             case protocol.Loaded(model=model, seconds=seconds):
                 self._loads.loaded(model)

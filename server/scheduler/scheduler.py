@@ -59,7 +59,7 @@ class Scheduler:
         self._feeder = Feeder(
             self.gpus, self._queue, self._jobs, self._batch_sizes, models, self.loads, bounds.in_flight
         )
-        self._reports = Reports(self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
+        self._reports = Reports(self.gpus, self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         #: What the operator orders of the queue.
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
@@ -120,9 +120,7 @@ class Scheduler:
 
         async def commit() -> tuple[jobs.Accepted, Job | None]:
             try:
-                accepted, job = await self._database.write(
-                    lambda connection: jobs.accept(connection, new, row, idempotency)
-                )
+                accepted, job = await self._database.write(jobs.accept, new, row, idempotency)
             finally:
                 self._reserved -= images
             if job is not None:

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -21,10 +21,11 @@ from server import leftovers, metrics, previews
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
-from server.ledger.database import Database, DatabaseFull
+from server.ledger.database import Database, DatabaseFull, Work
 from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
+P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 #: Returns what to keep of a job's images, from the job and what the GPU process said of each of them.
@@ -67,7 +68,7 @@ class Settlement:
 
     def start(self, job_id: str, attempts: int) -> None:
         """Mark a job as in progress."""
-        self._write(lambda connection: jobs.start(connection, job_id, attempts), [job_id])
+        self._write([job_id], jobs.start, job_id, attempts)
 
     def tell(self, told: Sequence[StageEvent]) -> None:
         """Append events, in this order."""
@@ -85,19 +86,19 @@ class Settlement:
                 )
 
         if told:
-            self._write(add, {event.job_id for event in told})
+            self._write({event.job_id for event in told}, add)
 
     def run_again(self, job: Job, message: str, extra: dict[str, Any]) -> None:
         """Keep the plan and the attempts with which a job runs again."""
-        self._write(lambda connection: jobs.run_again(connection, job, message, extra), [job.job_id])
+        self._write([job.job_id], jobs.run_again, job, message, extra)
 
     def leave_for_restart(self, job_id: str, attempts: int) -> None:
         """Let a job wait for the next start of the server."""
-        self._write(lambda connection: jobs.leave_for_restart(connection, job_id, attempts), [job_id])
+        self._write([job_id], jobs.leave_for_restart, job_id, attempts)
 
     def note_cost(self, cost: BatchCost) -> None:
         """Keep what a batch size costs."""
-        self._write(lambda connection: batch_costs.note(connection, cost), [])
+        self._write([], batch_costs.note, cost)
 
     def succeed(self, job: Job, images: Sequence[protocol.Generated], submitted: float) -> None:
         """End a job with its images. `submitted` is when it came to this server, on the monotonic clock."""
@@ -183,8 +184,8 @@ class Settlement:
             pause = min(pause * 2, LONGEST_PAUSE_S)
             attempt = self._database.submit(end)
 
-    def _write(self, work: Callable[[sqlite3.Connection], object], job_ids: Iterable[str]) -> None:
-        written = self._database.submit(work)
+    def _write(self, job_ids: Iterable[str], work: Work[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        written = self._database.submit(work, *args, **kwargs)
 
         async def wake_followers() -> None:
             await written

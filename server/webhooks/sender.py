@@ -99,7 +99,7 @@ class WebhookSender:
         set_back = self._set_back_s = self._set_back_s + self._clock.look()
         if set_back >= SET_BACK_S:
             log.warning("The clock was set back by %.0f s; webhook retries move with it", set_back)
-            await self._database.write(lambda connection: webhooks.follow_clock(connection, set_back))
+            await self._database.write(webhooks.follow_clock, set_back)
             self._set_back_s = 0.0
 
     async def _send_due(self, http: httpx.AsyncClient) -> None:
@@ -107,7 +107,7 @@ class WebhookSender:
         # Taken before the read: what ends meanwhile may still look due in what is read, and must not be sent twice.
         in_flight = list(self._in_flight.values())
         # As many again as may be in flight, so that those do not hide what is due behind them.
-        due = await self._database.read(lambda connection: webhooks.due(connection, 2 * PER_CLIENT))
+        due = await self._database.read(webhooks.due, 2 * PER_CLIENT)
         for delivery in admit(due, in_flight, self._silent):
             task = asyncio.create_task(self._deliver(http, delivery))
             self._in_flight[task] = delivery
@@ -170,9 +170,7 @@ class WebhookSender:
         return Answer(status, _refusal(status))
 
     async def _body(self, delivery: DueDelivery) -> bytes:
-        job = await self._database.read(
-            lambda connection: job_reads.detail(connection, delivery.client_id, delivery.job_id)
-        )
+        job = await self._database.read(job_reads.detail, delivery.client_id, delivery.job_id)
         if job is None:
             raise LookupError(f"the job {delivery.job_id} is not one of client {delivery.client_id}")
         view = views.job(job, self._linker, queue_position=None, estimated_seconds=None, progress=0.0)

@@ -73,7 +73,7 @@ class Intake:
         idempotency, problems = _idempotency(submission)
         if idempotency is not None:
             try:
-                earlier = self._database.look_up(lambda connection: jobs.repeated(connection, client_id, idempotency))
+                earlier = self._database.look_up(jobs.repeated, client_id, idempotency)
             except jobs.KeyUsed:
                 raise _conflict(idempotency.key) from None
             if earlier is not None:
@@ -110,7 +110,7 @@ class Intake:
         _, problems = _idempotency(submission)
         _, resolved, cost = self._prepare(workflow, submission, problems)
         self._disk.check()
-        balance = self._database.look_up(lambda connection: credits.balance(connection, client_id))
+        balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
             raise _too_expensive(cost, balance)
         images = len(resolved.generations)

@@ -42,7 +42,7 @@ def on_gpu(scene: Callable[[Gpu, FakeGpu, Told], Awaitable[None]]) -> None:
     async def run() -> None:
         fake, told = FakeGpu(), Told()
         device = Device(name="fake", start=fake, log="a log")
-        await scene(Gpu(device, Bounds(), told.on_report, told.on_crash), fake, told)
+        await scene(Gpu(device, Bounds()), fake, told)
 
     asyncio.run(run())
 
@@ -66,7 +66,7 @@ def unloads(fake: FakeGpu) -> int:
 
 def test_a_model_that_no_image_needs_is_unloaded_after_its_time() -> None:
     async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
-        gpu.start()
+        gpu.start(told)
         fake.process.report(protocol.Started("cpu", "a fake", "bits"))
         slots = SlotGroup(BatchKey("a", 512, 512, 4, 1.0), IDLE, 1)
         gpu.groups.open(slots)
@@ -88,7 +88,7 @@ def test_a_model_that_no_image_needs_is_unloaded_after_its_time() -> None:
 
 def test_an_edited_card_decides_when_an_idle_model_leaves() -> None:
     async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
-        gpu.start()
+        gpu.start(told)
         fake.process.report(protocol.Started("cpu", "a fake", "bits"))
         gpu.load(CARD)
         fake.process.report(protocol.Loaded("a", "r", 1.0))
@@ -117,7 +117,7 @@ def test_the_states_of_a_process_from_its_start_to_its_end() -> None:
             fake.process.report(report)
             states.append(gpu.state)
 
-        gpu.start()
+        gpu.start(told)
         states.append(gpu.state)
         then(protocol.Started("cpu", "a fake", "bits"))
         slots = group()
@@ -158,10 +158,10 @@ def test_the_states_of_a_process_from_its_start_to_its_end() -> None:
 
 
 def test_a_step_that_no_state_allows_is_an_error() -> None:
-    async def scene(gpu: Gpu, fake: FakeGpu, _: Told) -> None:
-        gpu.start()
+    async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
+        gpu.start(told)
         with pytest.raises(RuntimeError, match="is starting cannot become starting"):
-            gpu.start()
+            gpu.start(told)
         assert len(fake.processes) == 1
         await gpu.stop()
         assert fake.process.killed
@@ -171,7 +171,7 @@ def test_a_step_that_no_state_allows_is_an_error() -> None:
 
 def test_a_crash_tells_what_was_in_the_process_and_leaves_nothing_there() -> None:
     async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
-        gpu.start()
+        gpu.start(told)
         fake.process.start()
         fake.process.report(protocol.Loaded("a", "r", 1.0))
         slots = group()
@@ -191,8 +191,8 @@ def test_a_crash_tells_what_was_in_the_process_and_leaves_nothing_there() -> Non
 
 
 def test_an_image_that_is_written_is_no_sign_of_life_of_a_load() -> None:
-    async def scene(gpu: Gpu, fake: FakeGpu, _: Told) -> None:
-        gpu.start()
+    async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
+        gpu.start(told)
         fake.process.start()
         slots = group()
         gpu.groups.open(slots)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from sqlite3 import Connection
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from litestar import Request
@@ -13,10 +13,11 @@ from server.errors import Conflict, Invalid, ResourceNotFound
 from server.ledger import request_log
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
 from server.ledger.credits import TooMuchTaken
-from server.ledger.database import Database
+from server.ledger.database import Database, Work
 from server.validation import Problem, check
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
@@ -37,10 +38,16 @@ async def read_body(
 
 
 async def change(
-    request: Request[Any, Any, Any], database: Database, status: int, work: Callable[[Connection], T]
+    request: Request[Any, Any, Any],
+    database: Database,
+    status: int,
+    work: Work[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
-    """Run `work` and write the request's row with the status of its answer: both or neither, durable when this returns.
+    """Run `work` with these arguments, and write the request's row with the status of its answer.
 
+    Both or neither, and durable when this returns.
     Raises ResourceNotFound or Conflict if the ledger does not allow it.
     """
     record = record_of(request.scope)
@@ -48,7 +55,7 @@ async def change(
     row = record.row()
 
     def write(connection: Connection) -> T:
-        result = work(connection)
+        result = work(connection, *args, **kwargs)
         request_log.insert(connection, row)
         return result
 

@@ -57,9 +57,7 @@ async def list_clients(database: NamedDependency[Database]) -> ClientList:
 async def add_client(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeClient:
     """Make a client and its first key."""
     new = await read_body(request, NewClient, _name_problems)
-    key = await change(
-        request, database, 201, lambda connection: new_client(connection, new.name, new.credits, test=new.test)
-    )
+    key = await change(request, database, 201, new_client, new.name, new.credits, test=new.test)
     return MadeClient(new.name, key, new.credits)
 
 

@@ -74,4 +74,4 @@ async def revoke_key(
     request: Request[Caller, Any, Any], key: FromPath[str], database: NamedDependency[Database]
 ) -> None:
     """Revoke the key with these first characters."""
-    await change(request, database, 204, lambda connection: clients.revoke_key(connection, key))
+    await change(request, database, 204, clients.revoke_key, key)

@@ -64,7 +64,7 @@ async def read_queue(
     standings = scheduler.control.standings()
     shown = standings[offset : offset + limit]
     ids = [one.job_id for one in shown]
-    reports = await database.read(lambda connection: job_reports.named(connection, ids))
+    reports = await database.read(job_reports.named, ids)
     jobs = [
         QueuedJob(
             reports[one.job_id],
@@ -140,14 +140,14 @@ async def move_job_to_front(
     report = await _report(database, public_id)
     if scheduler.position(public_id) is None:
         raise Conflict(f"Nothing of job {public_id} waits, so it cannot be moved; its status is {report.status}")
-    await change(request, database, 200, lambda connection: queue_orders.move_to_front(connection, public_id))
+    await change(request, database, 200, queue_orders.move_to_front, public_id)
     scheduler.control.move_to_front(public_id)
     return report
 
 
 async def _report(database: Database, public_id: str) -> JobReport:
     """Return any client's job. Raises JobNotFound."""
-    found = await database.read(lambda connection: job_reports.named(connection, [public_id]))
+    found = await database.read(job_reports.named, [public_id])
     if public_id not in found:
         raise JobNotFound(public_id, "the jobs of all clients")
     return found[public_id]

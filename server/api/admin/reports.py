@@ -59,7 +59,7 @@ async def sum_up_usage(
     apart = {UsageBy(word) for word in words}
     start = "" if since is None else as_text(since)
     end = as_text(until or datetime.max.replace(tzinfo=UTC))
-    rows = await database.read(lambda connection: usage_by(connection, apart, start, end))
+    rows = await database.read(usage_by, apart, start, end)
     return UsageSums([kind for kind in UsageBy if kind in apart], rows)
 
 
@@ -74,9 +74,7 @@ async def list_requests(
     offset: Offset = 0,
 ) -> RequestPage:
     """List the requests of all clients, newest first, with the key each came with."""
-    rows = await database.read(
-        lambda connection: reports.requests(connection, client, only_failed=failed, limit=limit, offset=offset)
-    )
+    rows = await database.read(reports.requests, client, only_failed=failed, limit=limit, offset=offset)
     return RequestPage(rows, limit, offset)
 
 
@@ -87,6 +85,6 @@ async def list_failures(
     limit: Annotated[int, QueryParameter(ge=1, le=50, description="How many at most, 1–50")] = 20,
 ) -> FailureList:
     """List the jobs that failed last, each with what the logs say of it. A cancelled job is no failure."""
-    failed = await database.read(lambda connection: job_reports.failures(connection, limit))
+    failed = await database.read(job_reports.failures, limit)
     logs = await lines_about(settings.logs, failed)
     return FailureList([Failure(job, lines) for job, lines in zip(failed, logs, strict=True)])
