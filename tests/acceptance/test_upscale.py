@@ -1,14 +1,28 @@
 """Tiers above the model's own, from the list of models to a replay."""
 
+import io
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from PIL import Image
 
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
 STEPS = 20
-UPSCALE = '\n[models.good.upscale]\ntiers = ["1K"]\nstrength = 0.25\n'
+#: Those of `slow`, whose second pass takes some seconds.
+MANY_STEPS = 400
+UPSCALE = f"""
+[models.good.upscale]
+tiers = ["1K"]
+strength = 0.25
+[models.slow.upscale]
+tiers = ["1K"]
+strength = 0.9
+steps = {MANY_STEPS}
+"""
 PRICES = '[operations.background-generator]\ntier_factors = { "1K" = 3 }\n'
 
 
@@ -17,15 +31,19 @@ def server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
     path = tmp_path_factory.mktemp("toml") / "models.toml"
-    models = models_file(path, {"good": tiny_folders["good"]}, UPSCALE + PRICES, steps=STEPS, preview=2)
+    folders = {"good": tiny_folders["good"], "slow": tiny_folders["good"]}
+    models = models_file(path, folders, UPSCALE + PRICES, steps=STEPS, preview=2)
     return start_server(models, OMP_NUM_THREADS="1")
 
 
 def test_the_tier_is_offered_and_priced(server: Server) -> None:
-    [model] = server.client.get("/v1/models").json()["models"]
+    model, _ = server.client.get("/v1/models").json()["models"]
     assert (model["tiers"], model["default_tier"]) == (["0.5K", "1K"], "0.5K")
     prices = server.client.get("/v1/operations").json()["operations"][0]["prices"]
-    assert {price["resolution"]: price["credits_cost"] for price in prices} == {"0.5K": 5, "1K": 15}
+    assert {price["resolution"]: price["credits_cost"] for price in prices if price["model"] == "good"} == {
+        "0.5K": 5,
+        "1K": 15,
+    }
     refused = server.client.post(
         "/v1/background-generator", json={"scene_type": "marble", "mood": "warm", "resolution": "2K"}
     )
@@ -55,16 +73,41 @@ def test_an_image_is_made_in_two_passes_and_replayed(server: Server) -> None:
         assert copy.read_bytes() == file.read_bytes()
 
 
-def test_a_second_pass_shows_previews_and_can_be_cancelled(server: Server) -> None:
-    job_id = server.submit(resolution="1K")
+def test_a_job_is_cancelled_in_its_second_pass_with_a_refund_and_no_image(server: Server) -> None:
+    before = server.credits()
+    entries = server.client.get("/v1/catalog/backgrounds").headers["X-Total-Count"]
+    job_id = server.submit(resolution="1K", image_model="slow")
+    assert server.credits()["balance"] == before["balance"] - 15
 
-    def seen() -> int:
+    def preview() -> dict[str, Any] | None:
         events = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
-        previews = [artifact for event in events for artifact in event["artifacts"] if artifact["kind"] == "preview"]
-        return max((preview["meta"]["step"] for preview in previews), default=0)
+        found = [artifact for event in events for artifact in event["artifacts"] if artifact["kind"] == "preview"]
+        return next((each for each in reversed(found) if each["meta"]["step"] > STEPS), None)
 
-    wait_for(lambda: seen() > STEPS or server.job(job_id)["status"] == "SUCCESS", 60)
-    if server.job(job_id)["status"] != "SUCCESS":
-        server.client.post(f"/v1/jobs/{job_id}/cancel")
-        assert server.finished(job_id)["latest_event"]["extra"]["reason"] == "cancelled"
+    # What is seen by now is a picture of the second pass.
+    wait_for(lambda: preview() is not None, 60)
+    shown = preview()
+    assert shown is not None
+    assert shown["meta"]["steps"] == STEPS + MANY_STEPS
+    picture = Image.open(io.BytesIO(httpx.get(shown["image_url"]).content))
+    assert picture.format == "WEBP"
+    assert 0 < picture.width == picture.height <= 384
+    answer = server.client.post(f"/v1/jobs/{job_id}/cancel")
+    assert answer.status_code == 200
+    job = server.finished(job_id)
+    assert (job["status"], job["result"]) == ("FAILURE", [])
+    extra = job["latest_event"]["extra"]
+    assert (extra["reason"], extra["refunded"]) == ("cancelled", 15)
+    assert STEPS < last_step(server, job_id) < STEPS + MANY_STEPS
+    assert server.credits()["balance"] == before["balance"]
+    assert list(server.data.rglob(f"{job_id}*.png")) == []
+    assert server.client.get("/v1/catalog/backgrounds").headers["X-Total-Count"] == entries
+    assert httpx.get(shown["image_url"]).status_code == 404
+    # The slot that it left takes the next image.
     assert server.finished(server.submit(resolution="1K"))["status"] == "SUCCESS"
+
+
+def last_step(server: Server, job_id: str) -> int:
+    """Return the last step that a job told of."""
+    events = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
+    return max(int(event["extra"]["step"]) for event in events if "step" in event["extra"])
