@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
+from torch._dynamo.utils import counters
 
 from pipelines.lora import Lora
 from pipelines.step_cache import FirstBlock, MagCache, StepCache, TaylorSeer
@@ -15,7 +16,17 @@ from pipelines.worker.loader import CannotLoad, LoadedModel
 from pipelines.worker.memory_options import denoiser_of
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
-from tests.support.options import MAKERS, card_of, difference, images_of, loaded, same, save_all
+from tests.support.options import (
+    MAKERS,
+    MATH,
+    card_of,
+    difference,
+    images_of,
+    kernels_of_attention,
+    loaded,
+    same,
+    save_all,
+)
 
 CPU = torch.device("cpu")
 
@@ -41,7 +52,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["flux", "z-image", "qwen-image", "flux2-klein"])
 def test_the_card_chooses_what_computes_attention(folders: dict[str, Path], name: str) -> None:
     plain, chosen = loaded(folders[name]), loaded(folders[name], attention="_native_math")
-    assert 0 < difference(images_of(chosen), images_of(plain)) < 0.01
+    with kernels_of_attention(chosen) as kernels:
+        made = images_of(chosen)
+    assert kernels == {MATH}
+    assert difference(made, images_of(plain)) < 0.01
 
 
 def test_the_choice_of_one_model_is_not_that_of_the_next(folders: dict[str, Path]) -> None:
@@ -87,8 +101,11 @@ def test_blocks_are_compiled_once_for_a_size_and_give_the_same_bytes_each_time(
     assert blocks
     assert all(block._compiled_call_impl is not None for block in blocks)
     assert compiled.findings.only_full
+    compilations = counters["frames"]["ok"]
     first = images_of(compiled)
-    assert 0 < difference(first, images_of(plain)) < 0.01
+    assert counters["frames"]["ok"] > compilations
+    # A GPU's libraries may give the very bits of the blocks that are not compiled.
+    assert difference(first, images_of(plain)) < 0.01
     assert same(images_of(compiled), first)
     # One image beside a free slot has the bits of the full batch.
     assert torch.equal(images_of(compiled, "marble warm", "wood cool")[0], first[0])
@@ -112,7 +129,7 @@ def test_a_lora_acts_on_compiled_blocks_and_leaves_no_trace(
 def test_quantized_blocks_are_compiled_too(folders: dict[str, Path]) -> None:
     options = {"quantization": "int8", "dtype": "bfloat16"}
     plain, compiled = loaded(folders["flux"], **options), loaded(folders["flux"], compile=True, **options)
-    assert 0 < difference(images_of(compiled), images_of(plain)) < 0.2
+    assert difference(images_of(compiled), images_of(plain)) < 0.2
 
 
 # ── step caches ──────────────────────────────────────────────────────────────────────────────────────────────────────
