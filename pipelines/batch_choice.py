@@ -4,7 +4,7 @@ The server chooses how many slots a slot group opens with (`BatchCosts.batch_siz
 the images in them a denoiser call takes (`call_size_for`). Both compare images a second.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 
 import msgspec
@@ -31,6 +31,8 @@ class BatchCost(msgspec.Struct, frozen=True):
     cost_revision: str
     seconds_per_step: float | None
     peak_bytes: int | None
+    #: What the images took beside the weights, the least that was seen; None if no image was decoded.
+    working_bytes: int | None = None
 
 
 class BatchCosts:
@@ -42,12 +44,20 @@ class BatchCosts:
             self.note(cost)
 
     def note(self, cost: BatchCost) -> None:
-        """Keep a cost in place of an earlier one of its batch size; one of another revision replaces all of its model."""
+        """Keep a cost in place of an earlier one of its batch size; one of another revision replaces all of its model.
+
+        The least working memory stays: whatever else went on at a time can only have added to it.
+        """
         for key, known in self._known.items():
             if key.model == cost.key.model:
                 for batch_size in [size for size, old in known.items() if old.cost_revision != cost.cost_revision]:
                     del known[batch_size]
-        self._known.setdefault(cost.key, {})[cost.batch_size] = cost
+        known = self._known.setdefault(cost.key, {})
+        earlier = known.get(cost.batch_size)
+        if earlier is not None:
+            seen = [size for size in (earlier.working_bytes, cost.working_bytes) if size is not None]
+            cost = msgspec.structs.replace(cost, working_bytes=min(seen, default=None))
+        known[cost.batch_size] = cost
 
     def batch_size_for(self, key: CostKey, allowed: Sequence[int], images: int) -> int:
         """Return the best batch size for this many images among the `allowed` ones, which ascend.
@@ -76,6 +86,21 @@ class BatchCosts:
         costs = self._known.get(key, {}).values()
         each = [cost.seconds_per_step / cost.batch_size for cost in costs if cost.seconds_per_step is not None]
         return min(each) * steps if each else None
+
+    def image_bytes(self, model: str, device: str, batch_size: int, is_current: Callable[[str], bool]) -> int | None:
+        """Return the least that a batch of this size takes beside the weights, at any size; None if it was not measured.
+
+        `is_current` says whether a cost revision is that of the model as it is now.
+        """
+        found = [
+            cost.working_bytes
+            for key, known in self._known.items()
+            if (key.model, key.device) == (model, device)
+            and (cost := known.get(batch_size)) is not None
+            and cost.working_bytes is not None
+            and is_current(cost.cost_revision)
+        ]
+        return min(found, default=None)
 
 
 def call_size_for(exact: Iterable[int], images: int, seconds: Mapping[int, float]) -> int:

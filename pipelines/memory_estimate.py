@@ -1,4 +1,4 @@
-"""How much memory a model's weights will take, told from the headers of their files; without torch."""
+"""How much memory a model will take: its weights, told from the headers of their files, and an image; without torch."""
 
 import json
 import math
@@ -75,20 +75,51 @@ def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
     return {name: size for name, size in taken.most_common() if size}
 
 
-def why_too_large(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str | None:
+def least_of_an_image(card: ModelCard, folder: Path) -> int:
+    """Return how many bytes an image takes beside the weights at least, at the smallest tier; 0 if that cannot be told.
+
+    The last layers of a VAE's decoder work at the picture's size: what goes into one of them and what comes out of it take
+    memory at the same time.
+    """
+    config = folder / "vae" / "config.json"
+    if card.weights.vae_tiling or not config.is_file():
+        return 0
+    channels = json.loads(config.read_bytes()).get("block_out_channels")
+    if not isinstance(channels, list) or not channels:
+        return 0
+    sizes = [card.size(tier, "1:1") for tier in card.limits.tiers]
+    pixels = min(size.width * size.height for size in sizes)
+    return 2 * int(channels[0]) * pixels * _DTYPE_BYTES[card.weights.dtype]
+
+
+def why_too_large(
+    card: ModelCard, folder: Path, room: int, *, on_cpu: bool, image_bytes: int | None = None
+) -> str | None:
     """Return by how much a model is too large for this many bytes, and what would do; None if it fits, as far as is known.
 
-    `on_cpu` says that the device's memory is the host's. Raises what component_bytes raises.
+    `on_cpu` says that the device's memory is the host's. `image_bytes` is what an image was measured to take beside the
+    weights; None takes the least that it could. Raises what component_bytes raises.
     """
     components = component_bytes(card, folder)
-    needed = most_at_once(components.values(), card)
+    image = least_of_an_image(card, folder) if image_bytes is None else image_bytes
+    needed = _needed(card, components, image)
     if needed <= room:
         return None
-    largest = ", ".join(f"{name} {size_for_people(size)}" for name, size in list(components.items())[:_NAMED])
+    takes = [f"{name} {size_for_people(size)}" for name, size in list(components.items())[:_NAMED]]
+    if image:
+        takes.append(f"{'at least ' if image_bytes is None else ''}{size_for_people(image)} for an image")
     return (
-        f"{card.name} is too large by {size_for_people(needed - room)}: it takes {size_for_people(needed)} ({largest}) and"
-        f" there is room for {size_for_people(room)}; {_ways_out(card, folder, room, on_cpu=on_cpu)}"
+        f"{card.name} is too large by {size_for_people(needed - room)}: it takes {size_for_people(needed)}"
+        f" ({', '.join(takes)}) and there is room for {size_for_people(room)};"
+        f" {_ways_out(card, folder, room, image, on_cpu=on_cpu)}"
     )
+
+
+def _needed(card: ModelCard, components: dict[str, int], image: int) -> int:
+    """Return the most bytes of the device's memory that a model takes while it makes an image."""
+    weights = most_at_once(components.values(), card)
+    # What was measured of offloaded weights includes those that came to the device.
+    return weights + image if card.residence.offload is None else max(weights, image)
 
 
 def most_at_once(sizes: Iterable[int], card: ModelCard) -> int:
@@ -108,8 +139,8 @@ def size_for_people(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
 
 
-def _ways_out(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str:
-    """Return which options of the card would do."""
+def _ways_out(card: ModelCard, folder: Path, room: int, image: int, *, on_cpu: bool) -> str:
+    """Return which options of the card would do, if an image takes this much beside the weights as the card is now."""
     ways = []
     for group, key, value in _REMEDIES:
         if getattr(getattr(card, group), key) == value or (group == "residence" and on_cpu):
@@ -117,7 +148,8 @@ def _ways_out(card: ModelCard, folder: Path, room: int, *, on_cpu: bool) -> str:
         changed = msgspec.structs.replace(
             card, **{group: msgspec.structs.replace(getattr(card, group), **{key: value})}
         )
-        size = most_at_once(component_bytes(changed, folder).values(), changed)
+        narrower = _DTYPE_BYTES[card.weights.dtype] // _DTYPE_BYTES[changed.weights.dtype]
+        size = _needed(changed, component_bytes(changed, folder), image // narrower)
         if size <= room and not any(problems_of(changed, folder)):
             ways.append(f"{key} = {json.dumps(value)}" + (f" ({size_for_people(size)})" if size else ""))
     if not ways:

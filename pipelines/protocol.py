@@ -71,6 +71,8 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     """Read this model into memory; while images are on their way, only prefetch it."""
 
     card: ModelCard
+    #: What an image of the model was measured to take of this device's memory beside the weights; None if it was not.
+    image_bytes: int | None = None
 
 
 class Unload(msgspec.Struct, frozen=True, tag=True):
@@ -106,6 +108,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     loras: tuple[Lora, ...] = ()
     #: None if the pipeline makes the size itself; else `steps` are those of the first pass.
     second: SecondPass | None = None
+    #: As in Load.
+    image_bytes: int | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -322,6 +326,8 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
     #: Both are None if this batch size did not fit into memory.
     seconds_per_step: float | None
     peak_bytes: int | None
+    #: The part of the peak that came on top of what was held when the slots opened; None until an image was decoded.
+    working_bytes: int | None = None
 
 
 Report = (

@@ -28,6 +28,7 @@ from pipelines.denoising.late_start import LateStart, draws_noise
 from pipelines.denoising.latent_grid import LatentGrid
 from pipelines.denoising.tiles import Tiles
 from pipelines.protocol import Item
+from pipelines.upscale import SecondPass
 from pipelines.worker.loader import LoadedModel
 
 #: The second pass keeps the colours of areas of the first one's picture that are this many pixels wide.
@@ -59,27 +60,72 @@ def enlarge(
     call; it resumes this coroutine with a list of answers. `watch` is told of each step before the next one begins. Raises
     what the pipeline raises.
     """
-    item, second, latents = first.item, settings.second, first.latents
+    second, latents = settings.second, first.latents
     if second is None or latents is None:
         raise ValueError("there is no second pass, or the first one told of no step")
     if first.blacked_out:
         return msgspec.structs.replace(first, image=torch.zeros(3, settings.height, settings.width), latents=None)
-    last_step = started = time.perf_counter()
+    started = time.perf_counter()
+    begun = _begin(model, settings, second, first, latents, at_once)
+    calls = [
+        greenlet(partial(_run_tiles, pipeline_of, model, begun.size, items, start)) for items, start in begun.calls
+    ]
+    try:
+        steps = _take_steps(
+            begun, second, calls, lambda step, own: watch(Stepped(first.item, settings.steps + step, own))
+        )
+    finally:
+        for call in calls:
+            if not call.dead:
+                call.throw(GreenletExit)
+    pictures = [picture for made in steps.made for picture in made.images.float().cpu()][: len(begun.tiles)]
+    picture = begun.tiles.joined(pictures, begun.grid.cell)
+    denoising, decoding = steps.ended - started, time.perf_counter() - steps.ended
+    return Denoised(
+        first.item,
+        _with_colors(picture, begun.enlarged, _COLOUR_AREA * second.factor),
+        first.finite and steps.finite,
+        None,
+        {
+            "denoising_s": round(first.timings["denoising_s"] + denoising, 4),
+            "decoding_s": round(first.timings["decoding_s"] + decoding, 4),
+        },
+        any(flag for made in steps.made for flag in made.blacked_out),
+    )
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """What a second pass begins with."""
+
+    grid: LatentGrid
+    tiles: Tiles
+    #: The first pass's picture at the new size.
+    enlarged: torch.Tensor
+    #: Its latents, as the VAE gives them.
+    whole: torch.Tensor
+    #: Of one tile.
+    size: CallSettings
+    #: What each call of the pipeline is given: all calls as many tiles.
+    calls: list[tuple[list[Item], LateStart]]
+
+
+def _begin(
+    model: LoadedModel, settings: CallSettings, second: SecondPass, first: Denoised, latents: torch.Tensor, at_once: int
+) -> _Begun:
+    """Enlarge the first pass's picture, encode it, draw its noise, and share both out to calls of `at_once` tiles."""
     height, width = first.image.shape[-2:]
     grid = LatentGrid.of(model.pipeline, latents, width, height)
     rows, columns = settings.height // grid.cell, settings.width // grid.cell
     largest = max(rows, columns) if second.tile is None else max(1, second.tile // grid.cell)
     tiles = Tiles(rows, columns, largest, max(1, model.card.limits.multiple_of // grid.cell))
     enlarged = _resized(first.image, settings)
-    parts = [grid.encoded(model.pipeline, tile[None]) for tile in tiles.cut(enlarged, grid.cell)]
-    whole = tiles.joined(parts)
+    whole = tiles.joined([grid.encoded(model.pipeline, tile[None]) for tile in tiles.cut(enlarged, grid.cell)])
     # The first pass drew from the seed itself.
-    random = torch.Generator("cpu").manual_seed(-1 - item.seed)
+    random = torch.Generator("cpu").manual_seed(-1 - first.item.seed)
     noise = torch.randn(whole.shape, generator=random).to(whole.device)
     # What each tile's call draws besides must not repeat from tile to tile.
     seeds = torch.randint(2**53, (len(tiles),), generator=random).tolist()
 
-    size = CallSettings(tiles.columns * grid.cell, tiles.rows * grid.cell, second.schedule, settings.guidance)
     clean, noises = tiles.cut(whole), tiles.cut(noise)
     at_once = min(at_once, len(tiles))
     calls = []
@@ -91,48 +137,50 @@ def enlarge(
             grid.as_given(torch.cat([noises[index] for index in chosen])),
             second.steps,
         )
-        items = [msgspec.structs.replace(item, seed=seeds[index]) for index in chosen]
-        calls.append(greenlet(partial(_run_tiles, pipeline_of, model, size, items, start)))
+        calls.append(([msgspec.structs.replace(first.item, seed=seeds[index]) for index in chosen], start))
+    size = CallSettings(tiles.columns * grid.cell, tiles.rows * grid.cell, second.schedule, settings.guidance)
+    return _Begun(grid, tiles, enlarged, whole, size, calls)
 
-    step, finite = 0, True
+
+class _Steps(msgspec.Struct, frozen=True):
+    """What came of the steps of all tiles."""
+
+    #: One for each call.
+    made: list[Pictures]
+    finite: bool
+    #: When the last step ended, by time.perf_counter.
+    ended: float
+
+
+def _take_steps(
+    begun: _Begun,
+    second: SecondPass,
+    calls: list[greenlet],
+    stepped: Callable[[int, Callable[[], torch.Tensor | None]], None],
+) -> _Steps:
+    """Let all calls take their steps together, mixing their latents after each, until they have decoded their tiles.
+
+    `stepped` is told of each step, from 1, with what forecasts the picture. Between two steps the batch runs the denoiser.
+    """
+    step, finite, ended, whole = 0, True, time.perf_counter(), begun.whole
     answers: list[Any] = [None] * len(calls)
-    try:
-        while True:
-            # Started and resumed here alone; see coroutine.py.
-            told = []
-            for call, answer in zip(calls, answers, strict=True):
-                told.append(call.switch(answer))
-            if calls[0].dead:
-                break
-            if not isinstance(told[0], _StepEnd):
-                answers = pause(told)
-                continue
-            step += 1
-            before, whole = whole, _mix(grid, tiles, told, sharp=step < second.steps and draws_noise(told[0].scheduler))
-            if step == second.steps:
-                # This waits for the device, so that the time is true.
-                finite = bool(torch.isfinite(whole).all())
-            last_step = time.perf_counter()
-            own = partial(_forecast, grid, told[0], before if step > 1 else None, whole)
-            watch(Stepped(item, settings.steps + step, own))
-            answers = [None] * len(calls)
-    finally:
-        for call in calls:
-            if not call.dead:
-                call.throw(GreenletExit)
-    pictures = [picture for made in told for picture in made.images.float().cpu()][: len(tiles)]
-    denoising, decoding = last_step - started, time.perf_counter() - last_step
-    return Denoised(
-        item,
-        _with_colors(tiles.joined(pictures, grid.cell), enlarged, _COLOUR_AREA * second.factor),
-        first.finite and finite,
-        None,
-        {
-            "denoising_s": round(first.timings["denoising_s"] + denoising, 4),
-            "decoding_s": round(first.timings["decoding_s"] + decoding, 4),
-        },
-        any(flag for made in told for flag in made.blacked_out),
-    )
+    while True:
+        # Started and resumed here alone; see coroutine.py.
+        told = [call.switch(answer) for call, answer in zip(calls, answers, strict=True)]
+        if calls[0].dead:
+            return _Steps(told, finite, ended)
+        if not isinstance(told[0], _StepEnd):
+            answers = pause(told)
+            continue
+        step += 1
+        sharp = step < second.steps and draws_noise(told[0].scheduler)
+        before, whole = whole, _mix(begun.grid, begun.tiles, told, sharp=sharp)
+        if step == second.steps:
+            # This waits for the device, so that the time is true.
+            finite = bool(torch.isfinite(whole).all())
+        ended = time.perf_counter()
+        stepped(step, partial(_forecast, begun.grid, told[0], before if step > 1 else None, whole))
+        answers = [None] * len(calls)
 
 
 def _run_tiles(

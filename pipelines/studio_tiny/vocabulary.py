@@ -1,7 +1,8 @@
-"""The closed vocabulary of studio-tiny: nine scenes, eight moods, and colours as quantised channels.
+"""The closed vocabulary of studio-tiny: 26 scenes, 13 moods, and up to five colours as quantised channels.
 
-A prompt has eleven words at fixed places: scene, mood, then red, green and blue of three colours; `none` fills the place
-of a colour that was not asked for. Each word of a colour says its place, so that even a bag of words is unambiguous.
+A prompt has words at fixed places: scene, mood, then red, green and blue of five colours, the largest first; `none` fills
+the place of a colour that was not asked for. Each word of a colour says its place, so that even a bag of words is
+unambiguous.
 """
 
 from collections.abc import Sequence
@@ -12,60 +13,116 @@ import msgspec
 from pipelines.studio_tiny.meaning import ClosedVocabulary
 
 #: Levels a colour channel is quantised to.
-LEVELS = 32
+LEVELS = 64
 #: Colours that the model reads; further ones of a spec are left out.
-COLORS = 3
+COLORS = 5
 
 SCENES: dict[str, tuple[str, ...]] = {
     "sweep": (
         "studio sweep", "sweep", "cyclorama", "cyc", "infinity cove", "infinity", "cove", "seamless", "seamless paper",
         "paper roll", "studio", "backdrop", "gradient", "plain", "solid", "packshot",
     ),
-    "marble": ("marble", "stone", "carrara", "calacatta", "onyx", "quartz", "granite", "travertine", "stone slab"),
+    "podium": (
+        "podium", "pedestal", "plinth", "stage", "stand", "display", "platform", "cylinder", "product stand", "award",
+        "exhibition", "geometric", "blocks",
+    ),
+    "steps": ("steps", "stairs", "staircase", "stairway", "step", "tiers", "tiered", "terrace", "terraced"),
+    "arch": ("arch", "arches", "archway", "portal", "doorway", "gate", "vault", "arcade"),
+    "niche": ("niche", "alcove", "recess", "cutout", "wall niche", "hollow", "round opening", "porthole"),
+    "shelf": ("shelf", "shelves", "ledge", "mantel", "mantelpiece", "bookshelf", "floating shelf", "sideboard", "console"),
+    "paper": (
+        "paper", "cut paper", "paper cut", "papercut", "layered paper", "origami", "cardboard", "collage", "layers",
+        "paper layers", "circles", "abstract shapes",
+    ),
+    "mirror": (
+        "mirror", "mirrored", "reflection", "reflective floor", "glowing panel", "light panel", "glossy floor", "showcase",
+        "acrylic", "glass", "lightbox", "glow", "glowing", "backlit",
+    ),
+    "marble": ("marble", "carrara", "calacatta", "onyx", "quartz", "travertine", "stone slab", "veined stone", "stone"),
     "wood": (
         "wood", "wooden", "planks", "plank", "timber", "oak", "walnut", "pine", "table", "tabletop", "floorboards",
-        "hardwood", "boards", "rustic", "barn", "parquet", "bamboo", "cedar", "deck",
+        "hardwood", "boards", "rustic", "barn", "parquet", "bamboo", "cedar", "deck", "butcher block", "end grain",
+    ),
+    "terrazzo": ("terrazzo", "granite", "stone chips", "speckled", "speckle", "pebbles", "confetti", "mosaic stone"),
+    "concrete": (
+        "concrete", "cement", "industrial", "loft", "brutalist", "warehouse", "urban", "garage", "parking", "bunker",
+    ),
+    "plaster": (
+        "plaster", "stucco", "lime wash", "limewash", "clay wall", "adobe", "wall", "textured wall", "venetian plaster",
+        "rough wall", "mediterranean", "clay",
+    ),
+    "tiles": (
+        "tiles", "tile", "tiled", "bathroom", "zellige", "ceramic", "subway tiles", "shower", "spa", "kitchen",
+        "checkerboard", "mosaic",
+    ),
+    "brick": ("brick", "bricks", "brick wall", "brickwork", "masonry", "exposed brick"),
+    "metal": (
+        "metal", "brushed metal", "steel", "stainless steel", "aluminium", "aluminum", "chrome", "metallic", "iron",
+        "copper", "brass", "titanium", "silver",
     ),
     "fabric": (
-        "fabric", "draped fabric", "drape", "drapes", "cloth", "silk", "satin", "linen", "velvet", "curtain", "curtains",
-        "textile", "folds", "cotton", "canvas",
+        "fabric", "draped fabric", "drape", "draped", "silk", "satin", "velvet", "textile", "cloth", "folds", "sheets",
+        "bedding", "cashmere",
     ),
-    "concrete": (
-        "concrete", "cement", "plaster", "industrial", "loft", "wall", "stucco", "brutalist", "warehouse", "urban",
-        "brick", "garage",
+    "curtain": ("curtain", "curtains", "drapes", "drapery", "theatre", "theater", "hanging fabric", "veil"),
+    "linen": (
+        "linen", "woven", "weave", "canvas", "burlap", "cotton", "tablecloth", "gingham", "plaid", "tartan", "stripes",
+        "striped", "checked", "picnic", "wool", "knit", "rug", "carpet",
+    ),
+    "water": (
+        "water", "pool", "swimming pool", "ripples", "caustics", "poolside", "underwater", "aqua", "pond", "lagoon", "rain",
+    ),
+    "sand": ("sand", "dunes", "dune", "desert", "zen garden", "sandy", "sahara", "wellness", "pebble"),
+    "beach": (
+        "beach", "seaside", "sea", "ocean", "coast", "shore", "horizon", "beach horizon", "tropical", "island", "summer",
+        "waves", "lake", "landscape", "outdoor", "outdoors", "holiday",
+    ),
+    "sky": ("sky", "clouds", "cloud", "cloudy", "heaven", "heavenly", "sunset", "sunrise", "dawn", "dusk", "air"),
+    "window": (
+        "window", "window light", "sunlight", "sunlit", "morning light", "window shadow", "blinds", "interior", "room",
+        "living room", "bedroom", "loft window", "gobo", "apartment", "home", "office",
+    ),
+    "foliage": (
+        "foliage", "leaf shadows", "leaf shadow", "leaves", "leaf", "palm shadow", "palm", "plants", "plant", "jungle",
+        "garden", "botanical", "nature", "forest", "branches", "olive", "shadow", "shadows", "dappled light", "greenery",
     ),
     "bokeh": (
         "bokeh", "blurred lights", "city lights", "night", "night city", "fairy lights", "string lights", "sparkle",
         "glitter", "christmas", "festive", "party", "defocused", "blur",
     ),
-    "beach": (
-        "beach", "seaside", "sea", "ocean", "coast", "shore", "horizon", "sand", "beach horizon", "tropical", "island",
-        "summer", "waves", "desert", "lake", "sky", "sunset", "sunrise", "landscape", "outdoor",
-    ),
-    "window": (
-        "window", "window light", "sunlight", "sunlit", "morning light", "shadow", "shadows", "blinds", "interior",
-        "room", "living room", "bedroom", "kitchen", "loft window", "gobo", "apartment", "home",
-    ),
-    "podium": (
-        "podium", "pedestal", "plinth", "stage", "stand", "display", "platform", "cylinder", "showcase", "product stand",
-        "award", "exhibition",
-    ),
 }  # fmt: skip
 
 MOODS: dict[str, tuple[str, ...]] = {
-    "neutral": ("neutral", "plain", "simple", "clean", "minimal", "minimalist", "balanced", "natural", "calm", "modern"),
+    "neutral": ("neutral", "plain", "simple", "clean", "minimal", "minimalist", "balanced", "natural", "modern", "even"),
     "bright": ("bright", "airy", "light", "high-key", "high key", "fresh", "sunny", "cheerful", "happy", "white", "day"),
-    "dark": ("dark", "low-key", "low key", "night", "black", "gloomy", "mysterious", "noir", "moody", "somber"),
-    "warm": ("warm", "cozy", "cosy", "golden", "autumn", "autumnal", "sunset", "homely", "inviting", "earthy", "rustic"),
-    "cool": ("cool", "cold", "icy", "winter", "wintry", "frosty", "clinical", "crisp", "blue", "technical"),
-    "dramatic": ("dramatic", "bold", "intense", "cinematic", "contrast", "high contrast", "spotlight", "powerful", "epic"),
-    "soft": ("soft", "gentle", "dreamy", "pastel", "hazy", "delicate", "romantic", "serene", "tender", "muted", "quiet"),
-    "vivid": ("vivid", "vibrant", "saturated", "colorful", "colourful", "energetic", "playful", "lively", "fun", "pop"),
+    "dark": ("dark", "low-key", "low key", "night", "black", "gloomy", "mysterious", "noir", "moody", "somber", "gothic"),
+    "warm": ("warm", "cozy", "cosy", "autumn", "autumnal", "homely", "inviting", "earthy", "rustic", "friendly"),
+    "cool": ("cool", "cold", "icy", "winter", "wintry", "frosty", "clinical", "crisp", "blue", "technical", "sterile"),
+    "dramatic": (
+        "dramatic", "bold", "intense", "cinematic", "contrast", "high contrast", "spotlight", "powerful", "epic",
+        "hard light", "strong",
+    ),
+    "soft": (
+        "soft", "gentle", "dreamy", "pastel", "delicate", "romantic", "serene", "tender", "quiet", "calm", "peaceful",
+        "feminine",
+    ),
+    "vivid": (
+        "vivid", "vibrant", "saturated", "colorful", "colourful", "energetic", "playful", "lively", "fun", "pop", "summery",
+    ),
+    "golden": ("golden", "golden hour", "sunset", "sunrise", "sun-kissed", "evening sun", "honey", "late afternoon", "amber"),
+    "misty": ("misty", "mist", "foggy", "fog", "hazy", "haze", "ethereal", "mystical", "smoky", "muted"),
+    "elegant": (
+        "elegant", "luxurious", "luxury", "premium", "sophisticated", "refined", "rich", "opulent", "classy", "exclusive",
+    ),
+    "neon": ("neon", "cyberpunk", "futuristic", "synthwave", "club", "electric", "sci-fi", "gaming", "rave", "retrowave"),
+    "vintage": ("vintage", "retro", "nostalgic", "faded", "film", "analog", "analogue", "old", "sepia", "antique"),
 }  # fmt: skip
 
 SCENE_VOCABULARY = ClosedVocabulary(SCENES, default="sweep")
 MOOD_VOCABULARY = ClosedVocabulary(MOODS, default="neutral")
 PLACES = tuple(f"{channel}{place}" for place in range(1, COLORS + 1) for channel in "rgb")
+#: Words of a prompt.
+LENGTH = 2 + len(PLACES)
 
 
 class Phrase(msgspec.Struct, frozen=True):
@@ -79,15 +136,17 @@ class Phrase(msgspec.Struct, frozen=True):
 
 
 def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
-    """Return the words of the vocabulary that are meant, and the first three of `colors` (channels 0–255)."""
+    """Return the words of the vocabulary that are meant, and the first five of `colors` (channels 0–255)."""
     scene_word, mood_word = scene_meant(scene_type), mood_meant(mood)
-    used = colors[:COLORS]
-    words = [scene_word or SCENE_VOCABULARY.default, mood_word or MOOD_VOCABULARY.default]
-    levels = [channel * LEVELS // 256 for color in used for channel in color]
-    words += [
-        f"{place}-{levels[index]}" if index < len(levels) else f"{place}-none" for index, place in enumerate(PLACES)
-    ]
-    return Phrase(scene_word, mood_word, len(used), " ".join(words))
+    text = prompt(scene_word or SCENE_VOCABULARY.default, mood_word or MOOD_VOCABULARY.default, colors)
+    return Phrase(scene_word, mood_word, len(colors[:COLORS]), text)
+
+
+def prompt(scene: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> str:
+    """Return the prompt of words of the vocabulary."""
+    levels = [channel * LEVELS // 256 for color in colors[:COLORS] for channel in color]
+    named = [f"{place}-{levels[i] if i < len(levels) else 'none'}" for i, place in enumerate(PLACES)]
+    return " ".join([scene, mood, *named])
 
 
 @lru_cache(1024)
@@ -102,5 +161,5 @@ def mood_meant(text: str) -> str | None:
 
 def words() -> list[str]:
     """Return every word a prompt can have, in a fixed order."""
-    levels = [str(level) for level in range(LEVELS)]
-    return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in [*levels, "none"])]
+    levels = [*(str(level) for level in range(LEVELS)), "none"]
+    return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in levels)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from pipelines.log_format import PrintableFormatter
 from pipelines.parent import end_with_parent
 from pipelines.protocol import CannotStart, Report, encode
+from pipelines.worker.import_logs import keep_out_import_logs
 from pipelines.worker.orders import Orders
 
 log = logging.getLogger("pipelines.worker")
@@ -65,6 +66,7 @@ def _log_to(file: Path) -> None:
         handler.setFormatter(PrintableFormatter())
     logging.basicConfig(level=logging.INFO, handlers=handlers)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    keep_out_import_logs()
 
 
 if __name__ == "__main__":

@@ -106,18 +106,18 @@ class Engine:
                     self._waiting.append(order)
                     if self._running is not None:
                         with about(f"{order.card.name}, {order.item.image_id}"):
-                            self._models.prefetch(order.card)
+                            self._prefetch(order.card, order.image_bytes)
                 case Cancel(image_id=image_id):
                     self._cancel(image_id)
                 case Pin(models=models):
                     self._models.pin(models)
-                case Load(card=card):
+                case Load(card=card, image_bytes=image_bytes):
                     if self._busy:
                         with about(card.name):
-                            self._models.prefetch(card)
+                            self._prefetch(card, image_bytes)
                     else:
                         self._group = None
-                        self._load(card)
+                        self._load(card, image_bytes)
                 case Unload(model=model):
                     self._unload(model)
 
@@ -157,7 +157,7 @@ class Engine:
         if model is None:
             waiting = tuple(other.item.image_id for other in self._waiting if other.card == order.card)
             self._report(protocol.StageReached(waiting, Stage.LOADING))
-            model = self._load(order.card)
+            model = self._load(order.card, order.image_bytes)
         if model is None:
             return None
         model = self._with_loras(model, order)
@@ -241,7 +241,15 @@ class Engine:
 
     # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _load(self, card: ModelCard) -> LoadedModel | None:
+    def _prefetch(self, card: ModelCard, image_bytes: int | None) -> None:
+        """Have a model built in host memory while another one works, unless it is in memory."""
+        if self._models.get(card) is not None:
+            return
+        self._models.prefetch(card, image_bytes)
+        if self._group is not None and self._machine.device.type == "cpu":
+            self._group.share_memory()
+
+    def _load(self, card: ModelCard, image_bytes: int | None) -> LoadedModel | None:
         """Have a model in memory; if it cannot be loaded, drop the orders that wait for it. Needs that no group is open."""
         model = self._models.get(card)
         if model is not None:
@@ -251,7 +259,7 @@ class Engine:
         started = time.perf_counter()
         try:
             with about(", ".join((card.name, *waiting[:1]))):
-                model = self._models.load(card)
+                model = self._models.load(card, image_bytes)
         except Exception as error:
             if is_fatal(error):
                 raise

@@ -54,25 +54,25 @@ class ModelCache:
         """Never evict these models; any other model may be evicted."""
         self._pinned = frozenset(names)
 
-    def prefetch(self, card: ModelCard) -> None:
+    def prefetch(self, card: ModelCard, image_bytes: int | None = None) -> None:
         """Begin to build the model in host memory while another one works; `load` then takes it from there.
 
-        Nothing is built if it is too large to be loaded. Nothing happens after models were evicted because memory was short,
-        until another model is loaded.
+        `image_bytes` is what an image was measured to take beside its weights, if it was. Nothing is built if that and the
+        weights are too large. Nothing happens after models were evicted because memory was short, until another is loaded.
         """
         if self._is_short or self.get(card) is not None:
             return
         if self._prefetch is None or self._prefetch.card.in_memory != card.in_memory:
-            self._prefetch = self._begin(card)
+            self._prefetch = self._begin(card, image_bytes)
 
-    def load(self, card: ModelCard) -> LoadedModel:
+    def load(self, card: ModelCard, image_bytes: int | None = None) -> LoadedModel:
         """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
 
-        Raises loader.CannotLoad, loader.TooLarge before anything is read if its weights alone do not fit, and torch's error
-        if memory runs out all the same.
+        `image_bytes` is as for prefetch. Raises loader.CannotLoad, loader.TooLarge before anything is read if the weights and
+        one image do not fit, and torch's error if memory runs out all the same.
         """
         # On a CPU host memory is the device's.
-        model = msgspec.structs.replace(self._with_room(lambda: self._built(card)), card=card)
+        model = msgspec.structs.replace(self._with_room(lambda: self._built(card, image_bytes)), card=card)
         self._is_short = False
         if card.name in self._models:
             # The card was edited: what it says now is another model.
@@ -117,21 +117,22 @@ class ModelCache:
                 self._evict(name)
         release_unused(self._device)
 
-    def _begin(self, card: ModelCard) -> Prefetch:
+    def _begin(self, card: ModelCard, image_bytes: int | None) -> Prefetch:
         """Begin to build a model, if it fits once every other one that is not pinned is evicted."""
         pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
         evictable = sum(self._bytes.values()) - pinned
         room = min(free_bytes(self._device) + evictable, self._limit - pinned)
-        return Prefetch(card, room=room, on_cpu=self._device.type == "cpu", traced=self._traced)
+        on_cpu = self._device.type == "cpu"
+        return Prefetch(card, room=room, image_bytes=image_bytes, on_cpu=on_cpu, traced=self._traced)
 
-    def _built(self, card: ModelCard) -> LoadedModel:
+    def _built(self, card: ModelCard, image_bytes: int | None) -> LoadedModel:
         """Return the model in host memory, the prefetched one if there is one."""
         prefetch, self._prefetch = self._prefetch, None
         if prefetch is not None and prefetch.card.in_memory == card.in_memory and not prefetch.failed:
             # If it was too large when it began, there may be room by now.
             with suppress(TooLarge):
                 return prefetch.result()
-        return self._begin(card).result()
+        return self._begin(card, image_bytes).result()
 
     def _with_room(self, work: Callable[[], T]) -> T:
         """Return what `work` returns, evicting one model after the other for as long as memory runs out in it."""

@@ -15,12 +15,13 @@ from pipelines.worker.torch_errors import forget_frames
 class Prefetch:
     """A model on its way from disk to host memory."""
 
-    def __init__(self, card: ModelCard, *, room: int, on_cpu: bool, traced: bool) -> None:
-        """Begin to read and build it, if its weights fit into `room` bytes.
+    def __init__(self, card: ModelCard, *, room: int, image_bytes: int | None, on_cpu: bool, traced: bool) -> None:
+        """Begin to read and build it, if it fits into `room` bytes.
 
-        `on_cpu` is as for why_too_large, `traced` as for loader.load.
+        `image_bytes` and `on_cpu` are as for why_too_large, `traced` as for loader.load.
         """
-        self.card, self._room, self._on_cpu, self._traced = card, room, on_cpu, traced
+        self.card, self._room, self._image_bytes = card, room, image_bytes
+        self._on_cpu, self._traced = on_cpu, traced
         self._outcome: LoadedModel | BaseException | None = None
         # In the context of whoever began it, so that the log says for which image.
         read = partial(copy_context().run, self._read)
@@ -51,7 +52,9 @@ class Prefetch:
 
     def _why_too_large(self) -> str | None:
         try:
-            return why_too_large(self.card, folder_of(self.card), self._room, on_cpu=self._on_cpu)
+            return why_too_large(
+                self.card, folder_of(self.card), self._room, on_cpu=self._on_cpu, image_bytes=self._image_bytes
+            )
         except (BadWeights, CannotLoad, *UNREADABLE):
             # Reading the files tells what is wrong.
             return None

@@ -97,9 +97,15 @@ class SlotGroup:
         self._preview_seconds = 0.0
         #: The seconds a step that the server was last told.
         self._seconds_reported: float | None = None
+        #: The same of the memory that its images took, once one was decoded.
+        self._working_reported: int | None = None
+        self._has_decoded = False
+        #: Something else took memory in the meantime, so the peak does not tell what its images took.
+        self._memory_is_shared = False
         if key.card.execution.preview != "off":
             self._prime_colors()
         forget_peak(machine.device)
+        self._held = peak_bytes(machine.device)
         self._batch: Batch
         family = family_of(model.pipeline) if key.card.takes_slots else None
         if family is None:
@@ -185,6 +191,7 @@ class SlotGroup:
                     self._report(protocol.StageReached((item.image_id,), protocol.Stage.DECODING))
             case Denoised():
                 self._report_steps()
+                self._has_decoded = True
                 self._hand_over(outcome)
             case ImageFailed(item=item, error=error):
                 log.error("Image %s of %s failed", item.image_id, self.key.card.name, exc_info=error)
@@ -238,17 +245,25 @@ class SlotGroup:
             self._report(protocol.Steps(tuple(self._steps), self.key.settings.all_steps))
             self._steps, self._steps_reported = [], time.monotonic()
 
+    def share_memory(self) -> None:
+        """Note that something else takes memory from now on."""
+        self._memory_is_shared = True
+
     def _report_cost(self) -> None:
         """Report what a step costs, if that is known and news."""
         seconds = self._batch.seconds_per_step
         if seconds is None:
             return
-        if self._seconds_reported is not None and abs(seconds / self._seconds_reported - 1) <= COST_CHANGE:
+        peak = peak_bytes(self._machine.device)
+        working = peak - self._held if self._has_decoded and not self._memory_is_shared else None
+        if not _is_news(seconds, self._seconds_reported) and not _is_news(working, self._working_reported):
             return
-        self._seconds_reported = seconds
-        self._report(self.measured(seconds, peak_bytes(self._machine.device)))
+        self._seconds_reported, self._working_reported = seconds, working
+        self._report(self.measured(seconds, peak, working))
 
-    def measured(self, seconds_per_step: float | None, peak: int | None) -> protocol.Measured:
+    def measured(
+        self, seconds_per_step: float | None, peak: int | None, working: int | None = None
+    ) -> protocol.Measured:
         """Return the report of what a step of this group costs; None and None if the group does not fit into memory."""
         return protocol.Measured(
             self.key.card.name,
@@ -258,6 +273,7 @@ class SlotGroup:
             self.key.batch_size,
             seconds_per_step,
             peak,
+            working,
         )
 
     def _recipe(self, item: protocol.Item) -> Recipe:
@@ -290,6 +306,13 @@ class SlotGroup:
             colors=tuple(map(hex_color, item.colors)) if matched else (),
             upscale=settings.second,
         )
+
+
+def _is_news(found: float | None, reported: float | None) -> bool:
+    """Return whether a cost is off by more than COST_CHANGE from what was reported."""
+    if found is None or reported is None:
+        return found is not None
+    return abs(found - reported) > COST_CHANGE * reported
 
 
 def cost_revision(model: LoadedModel) -> str:

@@ -1,13 +1,10 @@
 """Images a second through HTTP with the full ledger, beside a bare diffusers loop at its best batch."""
 
-import json
 import statistics
-import subprocess
-import sys
 import time
 
+from benchmarks.asked_process import AskedProcess
 from benchmarks.server import SPEC, fresh_server, succeeded
-from tests.support.server import ROOT
 
 IMAGES = 32
 ROUNDS = 5
@@ -17,33 +14,18 @@ class Bare:
     """The bare loop in a process of its own."""
 
     def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.bare"],
-            cwd=ROOT / "scripts",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._answer()
+        started = time.perf_counter()
+        self._process = AskedProcess("benchmarks.bare")
+        self._process.answer()
         #: Seconds from the start of the interpreter to the first file.
-        self.first_image_s = time.perf_counter() - self.started
+        self.first_image_s = time.perf_counter() - started
 
     def rate(self, batch: int, images: int = IMAGES) -> float:
         """Images a second."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"batch": batch, "images": images}) + "\n")
-        self._process.stdin.flush()
-        return images / self._answer()
+        return images / float(self._process.ask(batch=batch, images=images))
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _answer(self) -> float:
-        assert self._process.stdout is not None
-        return float(json.loads(self._process.stdout.readline()))
+        self._process.close()
 
 
 def main() -> None:

@@ -13,12 +13,15 @@ TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
 def note(connection: sqlite3.Connection, found: BatchCost) -> None:
-    """Keep a cost, and remove those of the same model with another cost revision."""
+    """Keep a cost, with the least working memory that was seen; remove those of the model with another cost revision."""
     connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.cost_revision))
     connection.execute(
-        "INSERT OR REPLACE INTO sizes"
-        " (model, device, width, height, shape, revision, seconds_per_step, peak_bytes, measured_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO sizes"
+        " (model, device, width, height, shape, revision, seconds_per_step, peak_bytes, working_bytes, measured_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " seconds_per_step = excluded.seconds_per_step, peak_bytes = excluded.peak_bytes,"
+        " working_bytes = coalesce(min(working_bytes, excluded.working_bytes), working_bytes, excluded.working_bytes),"
+        " measured_at = excluded.measured_at",
         (
             found.key.model,
             found.key.device,
@@ -28,6 +31,7 @@ def note(connection: sqlite3.Connection, found: BatchCost) -> None:
             found.cost_revision,
             found.seconds_per_step,
             found.peak_bytes,
+            found.working_bytes,
             now(),
         ),
     )
@@ -45,6 +49,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     seconds_per_step: float | None
     peak_bytes: int | None
     measured_at: str
+    working_bytes: int | None
 
 
 def all_(connection: sqlite3.Connection) -> list[CostRow]:
@@ -65,6 +70,7 @@ def known(connection: sqlite3.Connection) -> list[BatchCost]:
             row["revision"],
             row["seconds_per_step"],
             row["peak_bytes"],
+            row["working_bytes"],
         )
         for row in connection.execute(
             "SELECT * FROM sizes WHERE seconds_per_step IS NOT NULL OR measured_at > ?"

@@ -407,6 +407,17 @@ def m008_operator(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m009_working_memory(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- What the images of a batch took beside the weights; null if it was not measured.
+        ALTER TABLE sizes ADD COLUMN working_bytes INTEGER;
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction the migration runs in."""
     statement = ""

@@ -177,6 +177,8 @@ class _Memory(msgspec.Struct, frozen=True):
     weight_bytes: dict[str, int]
     #: The most that was in use by device while it made one image at once on this box, other models in memory included.
     peak_bytes: dict[str, int]
+    #: What that image took beside the weights by device, as far as it was measured.
+    working_bytes: dict[str, int]
 
 
 def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dict[str, _Memory]:
@@ -192,21 +194,25 @@ def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dic
         except (BadWeights, OSError, ValueError) as error:
             raise CommandError(f"{name}: its files cannot be examined ({error})") from error
         peaks: dict[str, int] = {}
+        working: dict[str, int] = {}
         for cost in measured.get(name, []):
             if cost.peak_bytes is not None and cost.shape == 1:
                 peaks[cost.device] = max(cost.peak_bytes, peaks.get(cost.device, 0))
-        found[name] = _Memory(components, peaks)
+            if cost.working_bytes is not None and cost.shape == 1:
+                working[cost.device] = max(cost.working_bytes, working.get(cost.device, 0))
+        found[name] = _Memory(components, peaks, working)
     return found
 
 
 def _in_memory(model: _Memory) -> str:
     """`about 6.5 GiB of weights (unet 4.8 GiB, …); 8.1 GiB in use with one image at once on NVIDIA …`."""
     listed = ", ".join(f"{name} {size_for_people(size)}" for name, size in model.weight_bytes.items())
-    told = f"about {size_for_people(sum(model.weight_bytes.values()))} of weights ({listed})"
-    return told + "".join(
-        f"; {size_for_people(size)} in use with one image at once on {device}"
-        for device, size in model.peak_bytes.items()
-    )
+    told = [f"about {size_for_people(sum(model.weight_bytes.values()))} of weights ({listed})"]
+    for device, peak in model.peak_bytes.items():
+        for_image = model.working_bytes.get(device)
+        part = "" if for_image is None else f", {size_for_people(for_image)} of it beside the weights"
+        told.append(f"{size_for_people(peak)} in use with one image at once on {device}{part}")
+    return "; ".join(told)
 
 
 def _in_fields(costs: Iterable[batch_costs.CostRow]) -> list[dict[str, object]]:

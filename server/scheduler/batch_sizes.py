@@ -2,7 +2,7 @@
 
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost, BatchCosts, CostKey
-from pipelines.model_card import ModelCard
+from pipelines.model_card import ModelCard, cost_digest
 from server.scheduler.gpu import Gpu
 from server.scheduler.queue import BatchKey
 
@@ -27,6 +27,7 @@ class BatchSizes:
             cost_revision=report.cost_revision,
             seconds_per_step=report.seconds_per_step,
             peak_bytes=report.peak_bytes,
+            working_bytes=report.working_bytes,
         )
         self._costs.note(cost)
         return cost
@@ -44,7 +45,16 @@ class BatchSizes:
         """Return the seconds that one image of many takes on this device; None if nothing was measured."""
         return self._costs.seconds_per_image(self._key(gpu, key.model, key.width, key.height), key.all_steps)
 
+    def image_bytes(self, gpu: Gpu, card: ModelCard) -> int | None:
+        """Return what the smallest image of a model was measured to take on a device beside the weights, if it was."""
+        suffix = f" {cost_digest(card)}"
+        return self._costs.image_bytes(
+            card.name, self._device(gpu), card.limits.allowed_batch_sizes[0], lambda revision: revision.endswith(suffix)
+        )
+
     def _key(self, gpu: Gpu, model: str, width: int, height: int) -> CostKey:
+        return CostKey(model, self._device(gpu), width, height)
+
+    def _device(self, gpu: Gpu) -> str:
         # What fits depends on the memory limit, so costs under another limit are those of another device.
-        limit = f", at most {self._memory_gib:g} GiB" if self._memory_gib else ""
-        return CostKey(model, gpu.device_name + limit, width, height)
+        return gpu.device_name + (f", at most {self._memory_gib:g} GiB" if self._memory_gib else "")

@@ -30,6 +30,8 @@ class SlotGroup(msgspec.Struct):
     closing: bool = False
     #: Its image runs alone, to show whether it is to blame: nothing is prefetched beside it.
     isolated: bool = False
+    #: What the smallest image of its model was measured to take beside the weights, if it was.
+    image_bytes: int | None = None
 
 
 class SlotGroups(msgspec.Struct):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from pipelines.model_card import ModelCard
 from server.models_watch import ModelsFile
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
@@ -52,7 +53,11 @@ class Feeder:
             own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
             for card in own or [models.default]:
                 if card.name not in held | self._loads.given_up | self._left_after_failure(gpu):
-                    gpu.load(card)
+                    self.load(gpu, card)
+
+    def load(self, gpu: Gpu, card: ModelCard) -> None:
+        """Have a model in a GPU's memory; while the GPU is busy with images it is only prefetched."""
+        gpu.load(card, self._batch_sizes.image_bytes(gpu, card))
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml: nothing more enters slot groups whose card is another one now."""
@@ -92,7 +97,9 @@ class Feeder:
             case Open(image=image, batch_size=batch_size):
                 # No neighbour may follow an isolated image.
                 alone = image.isolated
-                group = SlotGroup(image.key, models[image.key.model], batch_size, closing=alone, isolated=alone)
+                card = models[image.key.model]
+                needs = self._batch_sizes.image_bytes(gpu, card)
+                group = SlotGroup(image.key, card, batch_size, closing=alone, isolated=alone, image_bytes=needs)
                 gpu.groups.open(group)
                 gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
             case Enter(image=image, group=group):

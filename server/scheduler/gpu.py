@@ -149,10 +149,13 @@ class Gpu:
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def load(self, card: ModelCard) -> None:
-        """Have this model in memory; while the GPU is busy with images it is only prefetched."""
+    def load(self, card: ModelCard, image_bytes: int | None = None) -> None:
+        """Have this model in memory; while the GPU is busy with images it is only prefetched.
+
+        `image_bytes` is what its smallest image was measured to take beside the weights, if it was.
+        """
         self._cards[card.name] = card
-        self._send(protocol.Load(card))
+        self._send(protocol.Load(card, image_bytes))
 
     def take_up(self, cards: Mapping[str, ModelCard]) -> None:
         """Take up edited cards: their time limits hold from now on."""
@@ -184,6 +187,7 @@ class Gpu:
                 isolated=isolated,
                 loras=group.key.loras,
                 second=group.key.second,
+                image_bytes=group.image_bytes,
             )
         )
         self._watch_idle_models()

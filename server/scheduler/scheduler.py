@@ -7,6 +7,7 @@ next image is sent before the last one is on disk, so no GPU waits for the disk.
 
 from collections.abc import Sequence
 
+from pipelines.model_card import ModelCard
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
@@ -147,6 +148,12 @@ class Scheduler:
         cancelled = self._jobs.cancel(job_id, client_gone=client_gone)
         self._feeder.advance()
         return cancelled
+
+    def load(self, card: ModelCard) -> None:
+        """Have a model in the memory of every device that is up; one that runs images only prefetches it."""
+        for gpu in self.gpus:
+            if gpu.is_up:
+                self._feeder.load(gpu, card)
 
     def models_changed(self) -> None:
         """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""

@@ -41,15 +41,15 @@ def test_a_dry_run_has_the_errors_of_the_request(tiny_server: Server) -> None:
 @pytest.mark.parametrize(
     ("scene", "mood", "understood"),
     [
-        ("carrara counter", "cosy", {"scene": "marble", "mood": "warm", "colors_used": 3}),
-        ("a red sports car on the moon", "melancholy", {"scene": None, "mood": None, "colors_used": 3}),
+        ("carrara counter", "cosy", {"scene": "marble", "mood": "warm", "colors_used": 5}),
+        ("a red sports car on the moon", "melancholy", {"scene": None, "mood": None, "colors_used": 5}),
     ],
 )
 def test_what_a_closed_vocabulary_understood_is_told_everywhere(
     light_server: Server, scene: str, mood: str, understood: dict[str, Any]
 ) -> None:
     client = light_server.client
-    colors = ["navy", "ivory", "red", "black"]
+    colors = ["navy", "ivory", "red", "black", "teal", "gold"]
     spec = {"scene_type": scene, "mood": mood, "dominant_colors": colors, "image_model": "closed"}
     dry = client.post("/v1/background-generator", params={"dry_run": "true"}, json=spec).json()
     assert dry["understood"] == understood
@@ -75,4 +75,4 @@ def test_the_words_of_a_closed_vocabulary_are_listed(light_server: Server) -> No
     assert {"marble", "sweep"} < set(models["closed"]["scenes"])
     assert {"warm", "neutral"} < set(models["closed"]["moods"])
     assert (models["closed"]["default_scene"], models["closed"]["default_mood"]) == ("sweep", "neutral")
-    assert models["closed"]["colors"] == 3
+    assert models["closed"]["colors"] == 5

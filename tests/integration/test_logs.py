@@ -63,3 +63,6 @@ def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
     for text in (run.stderr, (tmp_path / "gpu-process.log").read_text()):
         assert "cuda\\x1b[2J" in text
         assert all(line.isprintable() for line in text.splitlines())
+        # What libraries say of themselves while they are imported is about no model.
+        assert "torchao" not in text
+        assert "pytree" not in text

@@ -9,8 +9,20 @@ import pytest
 import torch
 
 from pipelines.failure_reason import FailureReason
-from pipelines.memory_estimate import component_bytes, size_for_people, why_too_large
-from pipelines.protocol import Evicted, Load, Loaded, LoadFailed, Pin, Started
+from pipelines.memory_estimate import component_bytes, least_of_an_image, size_for_people, why_too_large
+from pipelines.protocol import (
+    Evicted,
+    Generate,
+    Generated,
+    Item,
+    Load,
+    Loaded,
+    LoadFailed,
+    Measured,
+    Pin,
+    Started,
+    Unload,
+)
 from pipelines.worker.loader import CannotLoad, TooLarge, load
 from pipelines.worker.memory_options import bytes_on_device, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
@@ -88,20 +100,77 @@ def test_a_file_that_cannot_be_told_is_left_to_who_reads_it(tiny_folders: dict[s
 def test_what_is_too_large_is_told_with_what_would_do(folders: dict[str, Path]) -> None:
     folder = folders["z-image"]
     card = card_of(folder, name="z")
-    needed = sum(component_bytes(card, folder).values())
+    image = least_of_an_image(card, folder)
+    needed = sum(component_bytes(card, folder).values()) + image
     assert why_too_large(card, folder, needed, on_cpu=True) is None
     told = why_too_large(card, folder, needed - 2**19, on_cpu=True) or ""
     assert told.startswith(f"z is too large by 0.5 MiB: it takes {size_for_people(needed)} (")
-    assert f"and there is room for {size_for_people(needed - 2**19)}; write on its card " in told
+    assert f", at least {size_for_people(image)} for an image) and there is room for" in told
+    assert f"{size_for_people(needed - 2**19)}; write on its card " in told
     assert f'dtype = "bfloat16" ({size_for_people(needed // 2)})' in told
     assert "no option of its card would do" in (why_too_large(card, folder, 1, on_cpu=True) or "")
 
 
 def test_casting_layers_is_a_way_out_without_any_package(folders: dict[str, Path]) -> None:
     folder = folders["flux"]
-    cast = sum(component_bytes(card_of(folder, layerwise_casting=True), folder).values())
+    narrow = card_of(folder, layerwise_casting=True)
+    cast = sum(component_bytes(narrow, folder).values()) + least_of_an_image(narrow, folder)
     told = why_too_large(card_of(folder), folder, cast, on_cpu=True) or ""
     assert f"layerwise_casting = true ({size_for_people(cast)})" in told
+
+
+def test_what_an_image_was_measured_to_take_has_to_fit_too(folders: dict[str, Path]) -> None:
+    folder = folders["flux"]
+    card = card_of(folder, name="flux")
+    weights = sum(component_bytes(card, folder).values())
+    room = weights + 2**30
+    assert why_too_large(card, folder, room, on_cpu=True, image_bytes=2**30) is None
+    told = why_too_large(card, folder, room, on_cpu=True, image_bytes=2**30 + 2**29) or ""
+    assert told.startswith("flux is too large by 0.5 GiB")
+    assert ", 1.5 GiB for an image)" in told
+    # Numbers of half the width take half the memory.
+    assert 'dtype = "bfloat16"' in told
+    # What was measured of offloaded weights has them in it.
+    offloaded = card_of(folder, offload="group")
+    assert why_too_large(offloaded, folder, 2**30, on_cpu=False, image_bytes=2**30) is None
+
+
+def test_the_least_of_an_image_is_told_of_its_smallest_tier(folders: dict[str, Path]) -> None:
+    folder = folders["sdxl"]
+    channels = json.loads((folder / "vae" / "config.json").read_text())["block_out_channels"][0]
+    card = card_of(folder, tiers=("1K", "0.5K"), dtype="bfloat16")
+    assert least_of_an_image(card, folder) == 2 * channels * 512 * 512 * 2
+    assert least_of_an_image(card_of(folder, vae_tiling=True), folder) == 0
+    assert least_of_an_image(card, folder / "unet") == 0
+
+
+def test_a_gpu_process_measures_what_images_take_and_keeps_room_for_it(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    card = card_of(folders["sdxl"], name="fits")
+    side, size = 256, card.limits.allowed_batch_sizes[0]
+
+    def image(name: str) -> Generate:
+        item = Item(name, 1, "marble warm", "", str(tmp_path / f"{name}.png"), deliver_flawed=True)
+        return Generate(card, side, side, 3, 3.0, size, item)
+
+    with GpuProcess(tmp_path, memory_gib=1) as process:
+        process.wait(Started)
+        process.send(image("a"))
+        process.wait(Generated)
+        # The steps after an image was decoded tell what decoding took.
+        process.send(image("b"), image("c"))
+        process.wait(Generated, lambda report: report.image_id == "c")
+        found = [report.working_bytes for report in process.of(Measured) if report.working_bytes is not None]
+        assert found
+        # At least what goes into the last layer of the VAE, and what comes out.
+        assert 2 * 4 * side * side * 4 <= found[-1] < 2**29
+        process.send(Unload("fits"), Load(card, image_bytes=2**30))
+        failed = process.wait(LoadFailed)
+        assert failed.reason is FailureReason.OUT_OF_MEMORY
+        assert "1.0 GiB for an image" in failed.message
+        process.send(Load(card, image_bytes=found[-1]))
+        process.wait(Loaded)
 
 
 def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
@@ -110,15 +179,16 @@ def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
     evicted: list[str] = []
     cache = ModelCache(torch.device("cpu"), sum(sizes) - 1, evicted.append)
     cache.pin(["small"])
-    cache.load(small)
-    cache.prefetch(large)
+    # The weights alone count if an image was measured to take nothing.
+    cache.load(small, 0)
+    cache.prefetch(large, 0)
     with pytest.raises(TooLarge, match="large is too large by"):
-        cache.load(large)
+        cache.load(large, 0)
     assert evicted == []
-    cache.prefetch(large)
+    cache.prefetch(large, 0)
     # What was too large when it was prefetched need not be so any more.
     cache.pin([])
-    assert bytes_on_device(large, cache.load(large).pipeline) == pytest.approx(sizes[1], rel=0.02, abs=256)
+    assert bytes_on_device(large, cache.load(large, 0).pipeline) == pytest.approx(sizes[1], rel=0.02, abs=256)
     assert evicted == ["small"]
 
 

@@ -32,14 +32,14 @@ def test_models_share_memory_by_least_recent_use(tiny_folders: dict[str, Path], 
     path = models_file(tmp_path / "models.toml", {name: tmp_path / name for name in ("a", "b", "c")})
     a, b, c = load_models(path).models.values()
     evicted: list[str] = []
-    # Room for two of them: each has some 0.4 MB of weights.
+    # Room for two of them: each has some 0.4 MB of weights, and an image is said to take nothing.
     cache = ModelCache(torch.device("cpu"), 1_400_000, evicted.append)
-    cache.load(a)
-    cache.load(b)
+    cache.load(a, 0)
+    cache.load(b, 0)
     assert evicted == []
     assert cache.get(a) is not None
-    cache.prefetch(c)
-    cache.load(c)
+    cache.prefetch(c, 0)
+    cache.load(c, 0)
     assert evicted == ["b"]
     assert cache.get(b) is None
     assert cache.get(a) is not None
@@ -52,8 +52,8 @@ def test_a_pinned_model_stays(tiny_folders: dict[str, Path], tmp_path: Path) -> 
     # Room for both, but not within the part that models may fill.
     cache = ModelCache(torch.device("cpu"), 1_000_000, evicted.append)
     cache.pin(["a", "b"])
-    cache.load(a)
-    cache.load(b)
+    cache.load(a, 0)
+    cache.load(b, 0)
     assert evicted == []
     assert cache.get(a) is not None
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pipelines.output.png import Pixels
 from pipelines.studio_tiny.training.pictures import Shard
-from pipelines.studio_tiny.training.vocabulary import COLORS, MOODS, prompt
+from pipelines.studio_tiny.vocabulary import COLORS, MOODS, prompt
 from tests.support.server import ROOT
 
 RUST = (200, 90, 40)

@@ -16,9 +16,9 @@ from pipelines.studio_tiny.render.develop import NoRoom, develop, room
 from pipelines.studio_tiny.render.moods import MOODS
 from pipelines.studio_tiny.render.scenes import SCENES
 from pipelines.studio_tiny.training.pictures import PICTURES, photograph, random_color, read_shard, write_shard
-from pipelines.studio_tiny.training.vocabulary import MOODS as MOOD_WORDS
-from pipelines.studio_tiny.training.vocabulary import SCENES as SCENE_WORDS
-from pipelines.studio_tiny.training.vocabulary import phrase, prompt, words
+from pipelines.studio_tiny.vocabulary import MOODS as MOOD_WORDS
+from pipelines.studio_tiny.vocabulary import SCENES as SCENE_WORDS
+from pipelines.studio_tiny.vocabulary import phrase, prompt, words
 
 
 @pytest.mark.parametrize("scene", SCENE_WORDS)

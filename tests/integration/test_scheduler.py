@@ -9,6 +9,7 @@ import pytest
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.model_card import cost_digest
 from pipelines.protocol import Stage
 from server.jobs import JobStatus
 from server.ledger import batch_costs
@@ -178,6 +179,30 @@ def test_memory_that_ran_out_is_told_and_fewer_slots_are_counted_on(tmp_path: Pa
         assert box.process.ordered[-1].batch_size == 2
 
     play(Box(tmp_path, max_batch=4, batch_shapes=[4]), scene)
+
+
+def test_what_an_image_was_measured_to_take_is_told_with_later_orders(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first = await box.submit()
+        assert box.process.ordered[-1].image_bytes is None
+        card = box.process.ordered[-1].card
+        revision = f"revision {cost_digest(card)}"
+        for working in (2**30, 2**31, None):
+            box.process.report(protocol.Measured("a", revision, 512, 512, 1, 0.1, 2**32, working))
+        # What other weights took says nothing.
+        box.process.report(protocol.Measured("b", "revision other", 512, 512, 1, 0.1, 2**32, 2**30))
+        box.process.generate(f"{first}-0")
+        assert await box.ends(first) is JobStatus.SUCCESS
+        await box.submit()
+        await box.submit(image_model="b")
+        assert [(order.card.name, order.image_bytes) for order in box.process.ordered[-2:]] == [
+            ("a", 2**30),
+            ("b", None),
+        ]
+        kept = await box.database.read(batch_costs.known)
+        assert [(cost.key.model, cost.working_bytes) for cost in kept] == [("a", 2**30), ("b", 2**30)]
+
+    play(Box(tmp_path), scene)
 
 
 # ── crashes ──────────────────────────────────────────────────────────────────────────────────────────────────────────

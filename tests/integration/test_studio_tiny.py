@@ -12,12 +12,14 @@ from pipelines.studio_tiny.vocabulary import phrase, words
 WEIGHTS = Path(__file__).parent.parent.parent / "pipelines" / "studio_tiny" / "weights"
 
 
-def test_a_prompt_has_eleven_known_words() -> None:
+def test_a_prompt_has_seventeen_known_words() -> None:
     understood = phrase("marble", "high-key", [(0, 128, 255), (8, 8, 8)])
-    assert understood.prompt == "marble bright r1-0 g1-16 b1-31 r2-1 g2-1 b2-1 r3-none g3-none b3-none"
+    assert understood.prompt == "marble bright r1-0 g1-32 b1-63 r2-2 g2-2 b2-2" + "".join(
+        f" {c}{p}-none" for p in (3, 4, 5) for c in "rgb"
+    )
     assert understood.colors_used == 2
     assert set(understood.prompt.split()) <= set(words())
-    assert phrase("a", "b", [(1, 2, 3)] * 8).colors_used == 3
+    assert phrase("a", "b", [(1, 2, 3)] * 8).colors_used == 5
 
 
 def test_the_folder_is_small_and_safe() -> None:

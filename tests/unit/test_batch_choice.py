@@ -1,10 +1,36 @@
 """The choice of a batch size from measured costs."""
 
+import msgspec
 import pytest
 
 from pipelines.batch_choice import BatchCost, BatchCosts, CostKey, call_size_for
 
 KEY = CostKey("a", "a GPU", 512, 512)
+
+
+def test_the_least_working_memory_of_the_present_model_counts() -> None:
+    larger = msgspec.structs.replace(KEY, width=1024)
+    costs = BatchCosts()
+    for key, revision, working in (
+        (KEY, "old now", 1),
+        (larger, "new now", 900),
+        (KEY, "new now", None),
+        (KEY, "new now", 500),
+        # Something else took memory at the same time.
+        (KEY, "new now", 700),
+        (KEY, "new now", None),
+    ):
+        costs.note(BatchCost(key, 1, revision, 1.0, 1000, working))
+    costs.note(BatchCost(KEY, 2, "new now", 1.0, 1000, 400))
+
+    def image_bytes(batch_size: int, revision: str, device: str = "a GPU") -> int | None:
+        return costs.image_bytes("a", device, batch_size, lambda found: found == revision)
+
+    assert image_bytes(1, "new now") == 500
+    assert image_bytes(2, "new now") == 400
+    assert image_bytes(4, "new now") is None
+    assert image_bytes(1, "old now") is None
+    assert image_bytes(1, "new now", "another GPU") is None
 
 
 def cost(batch_size: int, seconds: float | None, revision: str = "r", key: CostKey = KEY) -> BatchCost:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str
 def test_a_pipeline_that_cannot_begin_with_a_picture_is_named(tmp_path: Path) -> None:
     folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
     assert "upscale: QwenImage21Pipeline is not among those" in problems(folder, upscale=Upscale(tiers=("2K",)))
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_a_processor_of_texts_and_pictures_names_the_package_that_it_needs(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
+    (folder / "processor").mkdir()
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "processor": ["transformers", "Qwen3VLProcessor"]}))
+    told = problems(folder)
+    assert "processor: Qwen3VLProcessor needs torchvision, in the version that fits torch; install it with: " in told
+    assert "-m pip install -c constraints.txt torchvision" in told
 
 
 def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None:

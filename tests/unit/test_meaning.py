@@ -1,12 +1,9 @@
 """What a closed vocabulary understands: meaning before spelling, and *unknown* before a guess."""
 
-from types import ModuleType
-
 import pytest
 
 from pipelines.studio_tiny import vocabulary
 from pipelines.studio_tiny.meaning import NOT_MISSPELT, is_slip
-from pipelines.studio_tiny.training import vocabulary as in_training
 
 
 @pytest.mark.parametrize(
@@ -27,7 +24,7 @@ from pipelines.studio_tiny.training import vocabulary as in_training
         ("marbel", "marble"), ("wndow light", "window"), ("concrette", "concrete"), ("pedistal", "podium"),
         # Spelling alone means nothing.
         ("a red sports car on the moon", None), ("moon", None), ("car", None), ("store", None), ("sheep", None),
-        ("planet", None), ("a forest", None), ("stars", None), ("xyzzy", None), ("砂浜", None), ("", None),
+        ("planet", None), ("stars", None), ("xyzzy", None), ("砂浜", None), ("", None),
     ],
 )  # fmt: skip
 def test_the_scene_that_a_text_means(text: str, word: str | None) -> None:
@@ -52,9 +49,8 @@ def test_what_is_unknown_has_the_default_in_its_prompt() -> None:
     assert unknown.prompt.split()[:2] == ["sweep", "neutral"]
 
 
-@pytest.mark.parametrize("known", [vocabulary, in_training])
-def test_every_synonym_means_its_word(known: ModuleType) -> None:
-    for table, meant in ((known.SCENES, known.scene_meant), (known.MOODS, known.mood_meant)):
+def test_every_synonym_means_its_word() -> None:
+    for table, meant in ((vocabulary.SCENES, vocabulary.scene_meant), (vocabulary.MOODS, vocabulary.mood_meant)):
         owners: dict[str, set[str]] = {}
         for word, synonyms in table.items():
             for synonym in synonyms:

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.aspect_ratios import TIERS, Tier
-from server.models_file import Operation
+from server.jobs import JobType
+from server.models_file import Operation, load_models
 from server.workflows.prices import price_of_image, price_of_job
+from tests.support.server import ROOT
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,17 @@ def test_an_image_costs_its_factors_rounded_with_halves_up(
 def test_what_is_not_listed_has_the_factor_one() -> None:
     operation = Operation(credits_cost=5, model_factors={"other": 3}, tier_factors={"2K": 3})
     assert price_of_job(operation, "m", "1K", 4) == 20
+
+
+def test_the_shipped_file_asks_more_for_larger_tiers_and_its_base_price_for_the_default_one() -> None:
+    models = load_models(ROOT / "models.toml")
+    tiers = models.default.tiers
+    assert len(tiers) > 1
+    assert set(models.operations) == set(JobType)
+    for operation in models.operations.values():
+        prices = [price_of_image(operation, models.default_model, tier) for tier in tiers]
+        assert prices[0] == operation.credits_cost == 5
+        assert prices == sorted(set(prices))
 
 
 FACTORS = st.decimals(0, 1000, places=2).map(float)

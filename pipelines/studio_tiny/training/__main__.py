@@ -15,7 +15,7 @@ from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, 
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
-from pipelines.studio_tiny.training.words import IN_TRAINING, words_of
+from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 SEED = 0
 #: Steps of an image after each round of distillation.
@@ -64,16 +64,15 @@ def main() -> None:
     )
     parser.add_argument("--render-sheet", type=Path, metavar="FILE", help="only draw a sheet of renders")
     parser.add_argument(
-        "--sheet-steps", type=int, default=16, metavar="16", help="steps of its images; --guidance is theirs too"
+        "--sheet-steps", type=int, default=12, metavar="12", help="steps of its images; --guidance is theirs too"
     )
     arguments = vars(parser.parse_args())
     sheet, render_sheet, steps = (arguments.pop(name) for name in ("sheet", "render_sheet", "sheet_steps"))
     plan = Plan(**arguments)
     if render_sheet is not None:
-        draw_sheet(rendered, IN_TRAINING.scenes, FEW_MOODS, render_sheet, side=288)
+        draw_sheet(rendered, tuple(SCENES), FEW_MOODS, render_sheet, side=288)
     elif sheet is not None:
-        words = words_of(plan.out)
-        draw_sheet(generated(plan.out, steps, plan.guidance), words.scenes, words.moods, sheet, side=512)
+        draw_sheet(generated(plan.out, steps, plan.guidance), tuple(SCENES), tuple(MOODS), sheet, side=512)
     else:
         train(plan)
 

@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, U
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from pipelines.studio_tiny.training.vocabulary import LENGTH, LEVELS, MOODS, PLACES, SCENES, words
+from pipelines.studio_tiny.vocabulary import LENGTH, LEVELS, MOODS, PLACES, SCENES, words
 
 LATENT_CHANNELS = 24
 TEXT_WIDTH = 192

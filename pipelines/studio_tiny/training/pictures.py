@@ -16,7 +16,7 @@ from pipelines.studio_tiny.render import bokeh, scenes, tracer
 from pipelines.studio_tiny.render.develop import develop, room
 from pipelines.studio_tiny.render.layers import Layers
 from pipelines.studio_tiny.render.sets import Pigment
-from pipelines.studio_tiny.training.vocabulary import COLORS, MOODS, SCENES, prompt
+from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES, prompt
 
 Rgb = tuple[int, int, int]
 #: Pictures developed from one set.

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipelines.colors import parse_color
 from pipelines.studio_tiny.training.pictures import render
-from pipelines.studio_tiny.training.words import words_of
+from pipelines.studio_tiny.vocabulary import prompt
 
 Rgb = tuple[int, int, int]
 #: Makes one picture of a scene, a mood, colours, a side in pixels and a seed.
@@ -51,11 +51,10 @@ def generated(weights: Path, steps: int, guidance: float) -> Maker:
     """Return what makes pictures with the pipeline of a folder."""
     pipeline: Any = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    words = words_of(weights)
 
     def make(scene: str, mood: str, colors: list[Rgb], side: int, seed: int) -> NDArray[np.uint8]:
         images = pipeline(
-            words.prompt(scene, mood, colors),
+            prompt(scene, mood, colors),
             width=side,
             height=side,
             num_inference_steps=steps,

@@ -24,6 +24,7 @@ import httpx
 import msgspec
 import torch
 
+from benchmarks.asked_process import AskedProcess
 from benchmarks.gpu.options import SIDES, Options, read_options
 from benchmarks.gpu.shapes import SHAPES, Shape
 from benchmarks.server import running, succeeded
@@ -122,31 +123,12 @@ def call(shape: Shape) -> dict[str, Any]:
 @contextmanager
 def bare(weights: Path, options: Options) -> Iterator[Any]:
     """Run a bare loop in a process of its own; yield what asks it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.gpu.bare"],
-        cwd=ROOT / "scripts",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def ask(**order: Any) -> dict[str, Any]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the bare loop ended with status {process.wait()} at {order}")
-        found: dict[str, Any] = json.loads(answer)
-        return found
-
+    process = AskedProcess("benchmarks.gpu.bare")
     try:
-        ask(what="load", folder=str(weights), device=options.device, dtype=options.dtype)
-        yield ask
+        process.ask(what="load", folder=str(weights), device=options.device, dtype=options.dtype)
+        yield process.ask
     finally:
-        process.kill()
-        process.wait()
+        process.close()
 
 
 def of_bare(ask: Any, shape: Shape, side: int, options: Options) -> Measured:

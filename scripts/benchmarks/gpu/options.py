@@ -10,6 +10,8 @@ from benchmarks.gpu.shapes import SHAPES
 
 SIDES = {"1K": 1024, "0.5K": 512}
 WAYS = ("eager", "tuned")
+#: With `--tiny` the code is tried, and nothing of interest is measured: with all its steps one image may take a CPU a minute.
+_TINY = {"sizes": ("0.5K",), "batches": (1, 2), "images": 2, "requests": 2, "steps": 2}
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -42,8 +44,10 @@ def read_options(description: str) -> Options:
     parser.add_argument("--requests", type=int, default=40, help="of the Poisson load, at least 2")
     parser.add_argument("--steps", type=int, help="of an image, if not the model's own number")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--tiny", action="store_true", help="tiny models, to try this on a CPU")
+    parser.add_argument("--tiny", action="store_true", help="tiny models and few images, to try this on a CPU")
     parser.add_argument("--work", type=Path, help="where weights are written; else a folder that is removed")
+    if parser.parse_known_args()[0].tiny:
+        parser.set_defaults(**_TINY)
     return Options(**vars(parser.parse_args()))
 
 

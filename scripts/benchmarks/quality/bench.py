@@ -27,7 +27,6 @@ from benchmarks.quality.specs import Spec, draw
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.training.words import words_of
 from tests.support.server import ROOT
 
 #: One spec of so many is also rendered at full size, to compare edges.
@@ -52,9 +51,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=type(default), default=default, metavar=str(default))
     options = Options(**vars(parser.parse_args()))
     options.work.mkdir(parents=True, exist_ok=True)
-    words = words_of(options.weights)
-    specs = draw(words, options.images)
-    renders_folder = options.work / f"renders-{len(words.scenes)}"
+    specs = draw(options.images)
+    renders_folder = options.work / "renders"
     images, cost = _generated(options, specs)
     renders = held_out(renders_folder, specs, 2, options.cores)
     sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)

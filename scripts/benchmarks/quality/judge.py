@@ -15,7 +15,7 @@ from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import taught
 from benchmarks.quality.specs import Spec
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.training.vocabulary import COLORS, MOODS, SCENES
+from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES
 
 #: Sets that it learns from unless there is a kept judge, and the steps of its lessons.
 SETS, LESSONS, BATCH = 520, 2500, 256

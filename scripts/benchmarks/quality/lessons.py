@@ -17,7 +17,7 @@ from benchmarks.quality.renders import small
 from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, pace
 from pipelines.studio_tiny.training.pictures import read_shard
-from pipelines.studio_tiny.training.vocabulary import COLORS, LEVELS, MOODS, SCENES
+from pipelines.studio_tiny.vocabulary import COLORS, LEVELS, MOODS, SCENES
 
 #: Part of the sets that are kept from the judge, to measure it.
 HELD_OUT = 0.15

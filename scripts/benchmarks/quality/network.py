@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.studio_tiny.training.vocabulary import MOODS, SCENES
+from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: Numbers that describe a picture; the Fréchet distance compares these.
 FEATURES = 64

@@ -1,4 +1,4 @@
-"""Specs that no training has seen, in the words of the model that is measured."""
+"""Specs that no training has seen, in the words of the model."""
 
 import msgspec
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from pipelines.aspect_ratios import RATIOS, size_of
 from pipelines.colors import Rgb
 from pipelines.studio_tiny.training.pictures import MULTIPLE, SQUARE, random_color
-from pipelines.studio_tiny.training.words import Words
+from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: The training draws its sets from seed 0.
 SEED = 1
@@ -25,16 +25,14 @@ class Spec(msgspec.Struct, frozen=True):
     seed: int
 
 
-def draw(words: Words, count: int) -> list[Spec]:
+def draw(count: int) -> list[Spec]:
     """Return `count` specs, the same for every call; each scene comes round equally often, and half of them are square."""
     specs = []
     for index in range(count):
         rng = np.random.default_rng((SEED, index))
         ratio = "1:1" if rng.random() < SQUARE else str(rng.choice([ratio for ratio in RATIOS if ratio != "1:1"]))
         width, height = size_of("0.5K", ratio, MULTIPLE)
-        mood = str(rng.choice(words.moods))
+        mood = str(rng.choice(list(MOODS)))
         colors = tuple(random_color(rng) for _ in range(1 + index % COLORS))
-        specs.append(
-            Spec(words.scenes[index % len(words.scenes)], mood, colors, width, height, int(rng.integers(2**31)))
-        )
+        specs.append(Spec(list(SCENES)[index % len(SCENES)], mood, colors, width, height, int(rng.integers(2**31))))
     return specs

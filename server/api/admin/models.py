@@ -70,11 +70,9 @@ async def load_model(
         raise Conflict(f"{name} is switched off in models.toml; enable it there first")
     if not models.enabled[name].is_on_this_box:
         raise Conflict(f"{name} is not on this box yet; its first job downloads it, or backlot models fetch {name}")
-    up = [gpu for gpu in scheduler.gpus if gpu.is_up]
-    if not up:
+    if not any(gpu.is_up for gpu in scheduler.gpus):
         raise Conflict("No GPU process is up; GET /v1/admin/devices says what they do")
-    for gpu in up:
-        gpu.load(models.enabled[name])
+    scheduler.load(models.enabled[name])
     return _standing(name, models, scheduler)
 
 

@@ -147,7 +147,7 @@ def test_what_the_shipped_model_understood(server: Server) -> None:
         understood = shipped.estimate(spec).understood
         assert understood is not None
         assert understood == shipped.submit(spec).understood
-        assert (understood.scene, understood.mood, understood.colors_used) == ("wood", "warm", 3)
+        assert (understood.scene, understood.mood, understood.colors_used) == ("wood", "warm", 5)
 
 
 def test_a_failed_job_is_an_error_with_its_reason(client: Client) -> None:
