@@ -15,7 +15,17 @@ from pipelines.worker.loader import CannotLoad, LoadedModel
 from pipelines.worker.memory_options import denoiser_of
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
-from tests.support.options import MAKERS, card_of, difference, images_of, loaded, same, save_all
+from tests.support.options import (
+    MAKERS,
+    MATH,
+    card_of,
+    difference,
+    images_of,
+    kernels_of_attention,
+    loaded,
+    same,
+    save_all,
+)
 
 CPU = torch.device("cpu")
 
@@ -41,7 +51,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["flux", "z-image", "qwen-image", "flux2-klein"])
 def test_the_card_chooses_what_computes_attention(folders: dict[str, Path], name: str) -> None:
     plain, chosen = loaded(folders[name]), loaded(folders[name], attention="_native_math")
-    assert 0 < difference(images_of(chosen), images_of(plain)) < 0.01
+    with kernels_of_attention(chosen) as kernels:
+        made = images_of(chosen)
+    assert kernels == {MATH}
+    assert difference(made, images_of(plain)) < 0.01
 
 
 def test_the_choice_of_one_model_is_not_that_of_the_next(folders: dict[str, Path]) -> None:
@@ -81,8 +94,8 @@ def test_blocks_are_compiled_once_for_a_size_and_give_the_same_bytes_each_time(
     plain, compiled = loaded(folders[name]), loaded(folders[name], compile=True)
     assert compiled.findings.only_full
     first, uncompiled = images_of(compiled), images_of(plain)
-    assert 0 < difference(first, uncompiled) < 0.01
-    # Nothing else makes the difference.
+    # A GPU's libraries may give the very bits of blocks that are not compiled.
+    assert difference(first, uncompiled) < 0.01
     with torch.compiler.set_stance("force_eager"):
         assert same(images_of(compiled), uncompiled)
     with torch.compiler.set_stance("fail_on_recompile"):
@@ -112,7 +125,7 @@ def test_a_lora_acts_on_compiled_blocks_and_leaves_no_trace(
 def test_quantized_blocks_are_compiled_too(folders: dict[str, Path]) -> None:
     options = {"quantization": "int8", "dtype": "bfloat16"}
     plain, compiled = loaded(folders["flux"], **options), loaded(folders["flux"], compile=True, **options)
-    assert 0 < difference(images_of(compiled), images_of(plain)) < 0.2
+    assert difference(images_of(compiled), images_of(plain)) < 0.2
 
 
 # ── step caches ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Tiny models with options on their cards, and the images that they make."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel, load
-from pipelines.worker.memory_options import OptionRefused, offload
+from pipelines.worker.memory_options import OptionRefused, denoiser_of, offload
 from tests.support import tiny
 from tests.support.device import DEVICE
 
+_ATTENTION = "aten::_scaled_dot_product_"
+#: What computes attention on every device if `attention = "_native_math"`.
+MATH = f"{_ATTENTION}attention_math"
 #: The functions of tests.support.tiny that make them.
 MAKERS: dict[str, Callable[[], Any]] = {
     "sdxl": tiny.sdxl_pipeline,
@@ -97,6 +101,25 @@ def difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     """Return whether two lists of images have the same bits."""
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@contextmanager
+def kernels_of_attention(model: LoadedModel) -> Iterator[set[str]]:
+    """Yield the names of torch's operators that compute attention in the denoiser, as far as it has run."""
+    names: set[str] = set()
+    running = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+
+    def end(*_: Any) -> None:
+        running.stop()
+        names.update(event.key for event in running.key_averages() if event.key.startswith(_ATTENTION))
+
+    denoiser = denoiser_of(model.pipeline)
+    hooks = [denoiser.register_forward_pre_hook(lambda *_: running.start()), denoiser.register_forward_hook(end)]
+    try:
+        yield names
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def assert_offloaded(model: LoadedModel) -> None:
