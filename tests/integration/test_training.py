@@ -1,5 +1,6 @@
 """The training of studio-tiny: its pace, its optimizers, its checkpoints and the pictures that arrive beside it."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from pipelines.studio_tiny.training.learner import Learner, Progress, pace
 from pipelines.studio_tiny.training.muon import Muon
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def learning() -> Iterator[None]:
+    """Let torch keep gradients, whatever state an image that a test before left in the middle of a step has left it in."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @pytest.mark.parametrize(
