@@ -8,6 +8,8 @@ from contextvars import ContextVar
 import diffusers
 import transformers
 
+from pipelines.worker.import_logs import silence
+
 _LIBRARIES = ("diffusers", "transformers", "huggingface_hub")
 #: Says what the libraries work on, for each thread by itself: a model is prefetched beside the one that runs.
 _subject: ContextVar[Callable[[], str] | None] = ContextVar("subject", default=None)
@@ -24,10 +26,10 @@ def keep_library_logs() -> None:
         library.enable_propagation()
         library.set_verbosity_warning()
     # Silence diffusers' warnings about unknown config keys and unexpected component types.
-    _silence("diffusers.configuration_utils", "The config attributes")
-    _silence("diffusers.pipelines.pipeline_utils", "Expected types")
+    silence("diffusers.configuration_utils", "The config attributes")
+    silence("diffusers.pipelines.pipeline_utils", "Expected types")
     # No text-to-image pipeline needs torchvision for that: the other back end does the same.
-    _silence("transformers.utils.import_utils", "requires torchvision (not installed); falling back")
+    silence("transformers.utils.import_utils", r"`\w+` requires torchvision \(not installed\); falling back")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_name_subject)
 
@@ -49,7 +51,3 @@ def _name_subject(record: logging.LogRecord) -> bool:
         record.__dict__["subject"] = named = subject()
         record.msg, record.args = f"{named}: {record.getMessage()}", ()
     return True
-
-
-def _silence(logger: str, words: str) -> None:
-    logging.getLogger(logger).addFilter(lambda record: words not in record.getMessage())
