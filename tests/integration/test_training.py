@@ -12,7 +12,7 @@ from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
 from pipelines.studio_tiny.training.latents import Pool
-from pipelines.studio_tiny.training.learner import Learner, Progress, pace
+from pipelines.studio_tiny.training.learner import Learner, Progress, Running, pace
 from pipelines.studio_tiny.training.muon import Muon
 
 CPU = torch.device("cpu")
@@ -112,3 +112,19 @@ def test_sets_arrive_in_order_and_are_encoded_once(tmp_path: Path) -> None:
         for path in first(ordered, 2, "pictures"):
             other.add(other.read(path))
         assert other.pictures == pool.pictures
+
+
+def test_a_learner_s_steps_end_with_the_stage_and_a_stage_that_is_over_has_none() -> None:
+    learner = learner_of(torch.nn.Linear(2, 2), 0.01)
+    assert list(learner.steps(Progress(5, minutes=1000, before=0), 2, warm=1, cool=0.5)) == [2, 3, 4]
+    assert list(learner.steps(Progress(5, minutes=1, before=60), 2, warm=1, cool=0.5)) == []
+
+
+def test_a_running_mean_is_that_of_all_values_at_first() -> None:
+    running = Running((2,), 0.25, CPU)
+    for value in (1.0, 2.0, 6.0):
+        running.add(torch.tensor([value, 0.0]))
+    torch.testing.assert_close(running.value, torch.tensor([3.0, 0.0]))
+    for _ in range(60):
+        running.add(torch.tensor([5.0, 0.0]))
+    torch.testing.assert_close(running.value, torch.tensor([5.0, 0.0]))

@@ -98,6 +98,9 @@ def train(plan: Plan) -> None:
         pool = Pool(plan.work / "latents-2", vae)
         stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes, None)
         fit(stage, denoiser.from_noise(), pool, Arrivals(pool, coarse, reading))
+        # Half-size sets that are not begun would only hold the full-size ones up.
+        for ordered in coarse:
+            ordered.cancel()
         pool = Pool(plan.work / "latents-1", vae)
         arrivals = Arrivals(pool, fine, reading)
         stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes, stage.name)

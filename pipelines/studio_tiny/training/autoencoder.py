@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import autocast, device
-from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, pace
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running
 from pipelines.studio_tiny.training.pictures import read_shard
 
 CROP = 160
@@ -52,8 +53,8 @@ def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
     torch.manual_seed(seed + start)
     rng = np.random.default_rng((seed, 1, start))
     progress = Progress(stage.steps, stage.minutes, seconds)
-    #: Smoothed: the loss, and the squared error of pixels.
-    shown = torch.zeros(2, device=target)
+    #: Of the loss, and of the squared error of pixels.
+    shown = Running((2,), 0.05, target)
 
     def learn(pixels: Tensor) -> None:
         pixels = functional.avg_pool2d(pixels / 127.5 - 1, stage.shrink).to(memory_format=torch.channels_last)
@@ -65,23 +66,21 @@ def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
             decoded = vae.decode(latents + 0.07 * torch.randn_like(latents)).sample
         loss = _picture_loss(decoded.float(), pixels)
         learner.step(loss)
-        with torch.no_grad():
-            shown.lerp_(torch.stack([loss, functional.mse_loss(decoded.float(), pixels)]), 0.05)
+        shown.add(torch.stack([loss, functional.mse_loss(decoded.float(), pixels)]))
 
     captured = Captured(learn, target)
-    step = start
-    with tqdm(desc=stage.name, initial=start, total=stage.steps, mininterval=10) as bar:
-        while progress.at(step) < 1:
-            learner.pace(pace(progress.at(step), step, warm=50, cool=0.5))
-            captured(crops.batch(stage.batch, rng))
-            step += 1
-            bar.update()
-            if step % LOOK == 0:
-                loss, error = shown.tolist()
-                bar.set_postfix(loss=f"{loss:.4f}", psnr=f"{-10 * math.log10(error / 4):.2f}", refresh=False)
-                checkpoint.maybe(step, progress.seconds)
-    if step > start:
-        checkpoint.now(step, progress.seconds)
+    steps = learner.steps(progress, start, warm=50, cool=0.5)
+    bar = tqdm(steps, desc=stage.name, initial=start, total=stage.steps, mininterval=10)
+    done = start
+    for step in bar:
+        captured(crops.batch(stage.batch, rng))
+        done = step + 1
+        if done % LOOK == 0:
+            loss, error = shown.value.tolist()
+            bar.set_postfix(loss=f"{loss:.4f}", psnr=f"{-10 * math.log10(error / 4):.2f}", refresh=False)
+        checkpoint.maybe(done, progress.seconds)
+    if done > start:
+        checkpoint.now(done, progress.seconds)
     _fold(vae, norm)
     return vae.eval()
 
@@ -131,12 +130,16 @@ def _fold(vae: Any, norm: Standard) -> None:
 
 
 class _Crops:
-    """Random crops of random pictures, all of which are in the device's memory."""
+    """Random crops of random pictures, all of which are in the device's memory from the first batch on."""
 
     def __init__(self, shards: list[Path]) -> None:
+        self._shards = shards
+
+    @cached_property
+    def _sets(self) -> list[Tensor]:
         with ThreadPoolExecutor() as pool:
-            read = pool.map(lambda path: read_shard(path).stacked(), shards)
-            self._sets = [torch.from_numpy(pixels).to(device()) for pixels in read]
+            read = pool.map(lambda path: read_shard(path).stacked(), self._shards)
+            return [torch.from_numpy(pixels).to(device()) for pixels in read]
 
     def batch(self, count: int, rng: np.random.Generator) -> Tensor:
         """Return (count, 3, CROP, CROP), 0 … 255."""

@@ -18,7 +18,7 @@ from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.latents import Pool, tokenize
-from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, pace
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running
 
 #: Part of the prompts that are left out, for guidance (Ho and Salimans 2022).
 _BLANK = 0.1
@@ -67,9 +67,13 @@ def fit(
         average.load_state_dict(model.state_dict())
     rng = np.random.default_rng((seed, 3, start))
     torch.manual_seed(seed + start)
-    take()
     progress = Progress(stage.steps, stage.minutes, seconds)
-    shown = torch.zeros((), device=target)
+    if progress.at(start) >= 1:
+        return
+    # This may wait for the first pictures, which is not learning.
+    take()
+    progress.begin()
+    shown = Running((), 0.01, target)
     #: How far the average goes to the model at a step.
     nearer = torch.ones((), device=target)
 
@@ -79,24 +83,23 @@ def fit(
         with torch.no_grad():
             for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
                 slow.lerp_(fast, nearer)
-            shown.lerp_(loss, 0.01)
+        shown.add(loss)
 
     captured = Captured(learn, target)
-    step = start
-    with tqdm(desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20) as bar:
-        while progress.at(step) < 1:
-            take()
-            learner.pace(pace(progress.at(step), step, warm=200, cool=0.3))
-            nearer.fill_(max(0.0005, 19 / (20 + step)))
-            captured(*pool.draw(stage.batch, rng))
-            step += 1
-            bar.update()
-            if step % LOOK == 0:
-                bar.set_postfix(loss=f"{shown.item():.4f}", pictures=pool.pictures, refresh=False)
-                if checkpoint.maybe(step, progress.seconds):
-                    save(average["text"], average["unet"])
-    if step > start:
-        checkpoint.now(step, progress.seconds)
+    steps = learner.steps(progress, start, warm=200, cool=0.3)
+    bar = tqdm(steps, desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20)
+    done = start
+    for step in bar:
+        take()
+        nearer.fill_(max(0.0005, 19 / (20 + step)))
+        captured(*pool.draw(stage.batch, rng))
+        done = step + 1
+        if done % LOOK == 0:
+            bar.set_postfix(loss=f"{shown.value.item():.4f}", pictures=pool.pictures, refresh=False)
+        if checkpoint.maybe(done, progress.seconds):
+            save(average["text"], average["unet"])
+    if done > start:
+        checkpoint.now(done, progress.seconds)
         save(average["text"], average["unet"])
 
 

@@ -1,7 +1,7 @@
 """What every stage of the training does after its loss: follow the gradient, at a pace."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,6 +35,14 @@ class Learner:
         """Learn at this part of the full rate from now on."""
         self._rate.fill_(self._lr * part)
 
+    def steps(self, progress: "Progress", start: int, *, warm: int, cool: float) -> Iterator[int]:
+        """Yield the number of each step from `start` to the end of a stage, at the pace of `warm` and `cool`."""
+        step = start
+        while (done := progress.at(step)) < 1:
+            self.pace(pace(done, step, warm, cool))
+            yield step
+            step += 1
+
     def step(self, loss: Tensor) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
@@ -47,8 +55,12 @@ class Progress:
     """How far a stage is: by steps, or by minutes if those end first. `before` are the seconds of earlier runs."""
 
     def __init__(self, steps: int, minutes: float, before: float) -> None:
-        self._steps, self._seconds = steps, minutes * 60
-        self._began = time.monotonic() - before
+        self._steps, self._seconds, self._before = steps, minutes * 60, before
+        self.begin()
+
+    def begin(self) -> None:
+        """Count this run's seconds from now on."""
+        self._began = time.monotonic() - self._before
 
     @property
     def seconds(self) -> float:
@@ -57,6 +69,19 @@ class Progress:
     def at(self, step: int) -> float:
         """Return 0 at the start and 1 or more at the end."""
         return max(step / self._steps, self.seconds / self._seconds)
+
+
+class Running:
+    """A running mean in a tensor on the device: of all values at first, later mostly of the last 1 / `least`."""
+
+    def __init__(self, shape: tuple[int, ...], least: float, target: torch.device) -> None:
+        self.value = torch.zeros(shape, device=target)
+        self._seen, self._least = torch.zeros((), device=target), least
+
+    def add(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self._seen += 1
+            self.value.lerp_(value, torch.clamp(1 / self._seen, min=self._least))
 
 
 def pace(progress: float, step: int, warm: int, cool: float) -> float:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import small
 from pipelines.studio_tiny.training.device import autocast, device
-from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, pace
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress
 from pipelines.studio_tiny.training.pictures import read_shard
 from pipelines.studio_tiny.vocabulary import COLORS, LEVELS, MOODS, SCENES
 
@@ -67,9 +67,8 @@ def teach(judge: Judge, lessons: Lessons, batch: int, steps: int, minutes: float
     lessons = lessons.to(target)
     learner = Learner(judge, _LR, ("first.", "scene.", "mood."), target)
     progress = Progress(steps, minutes, 0.0)
-    step, sight = 0, torch.Generator(target).manual_seed(0)
-    while (done := progress.at(step)) < 1:
-        learner.pace(pace(done, step, warm=50, cool=0.7))
+    sight = torch.Generator(target).manual_seed(0)
+    for step in learner.steps(progress, 0, warm=50, cool=0.7):
         picked = torch.randint(len(lessons.pictures), (batch,), generator=sight, device=target)
         pictures = _varied(lessons.pictures[picked].float() / 255, step, sight)
         with autocast(target):
@@ -78,9 +77,8 @@ def teach(judge: Judge, lessons: Lessons, batch: int, steps: int, minutes: float
         loss = functional.cross_entropy(scene.float(), wanted[:, 0], label_smoothing=_SMOOTHING)
         loss = loss + functional.cross_entropy(mood.float(), wanted[:, 1], label_smoothing=_SMOOTHING)
         learner.step(loss)
-        step += 1
-        if step % LOOK == 0:
-            print(f"judge: step {step}, {progress.seconds:.0f} s, loss {loss.item():.3f}", flush=True)
+        if (step + 1) % LOOK == 0:
+            print(f"judge: step {step + 1}, {progress.seconds:.0f} s, loss {loss.item():.3f}", flush=True)
     judge.eval()
 
 
