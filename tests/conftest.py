@@ -1,5 +1,6 @@
 """Fixtures: the tiny pipelines and the servers that the tests share."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 
 from tests.support.files import models_file
 from tests.support.server import ROOT, Server, ServerWithoutGpu, StartServer
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for each core, so what a worker or its servers compute takes one thread. torch reads this at its import.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
 

@@ -34,7 +34,6 @@ def server(tmp_path: Path, hub: Hub) -> Iterator[ServerWithoutGpu]:
         CARD,
         HF_ENDPOINT=hub.address,
         HF_HOME=str(tmp_path / "hf"),
-        HF_HUB_DOWNLOAD_TIMEOUT="1",
     )
     server.start()
     yield server
