@@ -212,7 +212,10 @@ def test_a_folder_that_sdnq_quantized(tmp_path: Path, kind: str, dtype: torch.dt
 
 
 def test_quantized_weights_name_the_package_that_they_need(folder: Path) -> None:
-    for method, told in (("quanto", "needs optimum-quanto; install it with"), ("magic", "which diffusers does not know")):
+    for method, told in (
+        ("quanto", "needs optimum-quanto; install it with"),
+        ("magic", "which diffusers does not know"),
+    ):
         config = folder / "unet" / "config.json"
         values = json.loads(config.read_text())
         config.write_text(json.dumps({**values, "quantization_config": {"quant_method": method}}))
