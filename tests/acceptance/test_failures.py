@@ -236,13 +236,17 @@ def test_jobs_survive_a_killed_server(slow_server: Server) -> None:
     assert slow_server.credits()["balance"] == before - 10
 
 
-def test_a_frozen_gpu_process_ends_with_its_server(slow_server: Server) -> None:
-    """A process that is stopped, as one that hangs in a driver, reads no end of a pipe."""
-    gpu = slow_server.gpu_process()
+def test_a_frozen_gpu_process_ends_with_its_server(
+    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """A process that is stopped, as one that hangs in a driver, reads no end of a pipe; the kernel ends its parent's children."""
+    server = start_server(models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}), cold=True)
+    assert server.finished(server.submit())["status"] == "SUCCESS"
+    gpu = server.gpu_process()
     with frozen(gpu):
-        slow_server.stop(signal.SIGKILL)
+        server.stop(signal.SIGKILL)
         wait_for(lambda: not Path(f"/proc/{gpu}").exists(), 10)
-    slow_server.start()
+    server.start()
 
 
 def test_a_job_out_of_attempts_is_refunded_at_the_restart(slow_server: Server) -> None:

@@ -44,7 +44,7 @@ def on_terminal(server: ServerWithoutGpu, *arguments: str, until: Callable[[str]
     patience.start()
     written, is_interrupted = b"", False
     # It is read to the end, which is an error: a terminal that nobody reads would hold the command up.
-    with contextlib.suppress(OSError), open(terminal, "rb", buffering=0) as screen:
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as screen:
         while piece := screen.read(100_000):
             written += piece
             if not is_interrupted and until(plain(written)):

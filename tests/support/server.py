@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from server.keys import new_client
+from server.ledger.connection import connect, transaction
 from tests.support.files import models_file
 from tests.support.weights import bare_folder
 
@@ -98,10 +101,10 @@ class Server:
     def client_of(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
-    def new_client(self, name: str, credits_: int = 1000, *options: str) -> httpx.Client:
-        made = self.backlot("clients", "add", name, "--credits", str(credits_), *options)
-        assert made.returncode == 0, made.stderr
-        return self.client_of(made.stdout.strip())
+    def new_client(self, name: str, credits_: int = 1000, *, test: bool = False) -> httpx.Client:
+        """Make a client as `backlot clients add` does, which would take a process of its own."""
+        with closing(connect(self.data / "backlot.db")) as ledger, transaction(ledger):
+            return self.client_of(new_client(ledger, name, credits_, test=test))
 
     def submit(self, client: httpx.Client | None = None, **spec: Any) -> str:
         """Return the new job's id."""
@@ -134,9 +137,16 @@ class Server:
 
     def gpu_process(self) -> int:
         """Wait for the GPU process and return its process id."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        wait_for(lambda: children.read_text() != "", 20)
-        return int(children.read_text().split()[0])
+        pids: list[str] = []
+
+        def is_there() -> bool:
+            pids[:] = re.findall(
+                r"The GPU process (\d+) of \S+ was started", (self.data / "logs" / "server.log").read_text()
+            )
+            return bool(pids) and Path(f"/proc/{pids[-1]}").exists()
+
+        wait_for(is_there, 20)
+        return int(pids[-1])
 
     def _answers(self, path: str) -> bool:
         assert self.process.poll() is None, f"the server ended with status {self.process.returncode}"
@@ -161,6 +171,16 @@ class ServerWithoutGpu(Server):
             folder / "models.toml", {"fake": model, "closed": model}, f'vocabulary = "studio-tiny"\n{extra}'
         )
         super().__init__(folder / "data", models, **environment)
+
+
+class ServerWithPreloadedGpu(Server):
+    """A server whose GPU processes are forked, and so are up in a moment."""
+
+    module = "tests.support.preloaded_server"
+
+    def __init__(self, data: Path, models: Path, worker: Path, **environment: str) -> None:
+        """Take the socket of the preloaded process that forks them."""
+        super().__init__(data, models, PRELOADED_WORKER=str(worker), **environment)
 
 
 def free_port() -> int:
