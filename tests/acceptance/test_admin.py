@@ -40,7 +40,7 @@ def logged(admin: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
         found.extend(row for row in rows if row["id"] == answer.headers["X-Request-Id"])
         return bool(found)
 
-    wait_for(look, 5)
+    wait_for(look)
     return found[0]
 
 
@@ -50,14 +50,14 @@ def test_devices_and_models(light_server: ServerWithoutGpu, admin: httpx.Client)
     assert (device["name"], device["device_name"], device["state"]) == ("cpu", "a fake", "ready")
     assert [model["name"] for model in device["models"]] == ["fake"]
     assert post(admin, "models/fake/unload", 202)["name"] == "fake"
-    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle", 5)
+    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle")
     assert get(admin, "devices")["devices"][0]["models"] == []
     # Nothing is broken: the next job loads its model.
     ready = admin.get("/readyz")
     assert (ready.status_code, ready.json()["reason"], ready.json()["models"]) == (200, None, [])
     assert ready.json()["note"] == "no model is in memory; the next job loads the one that it names"
     post(admin, "models/fake/load", 202)
-    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "loaded", 5)
+    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "loaded")
     assert post(admin, "models/nothing/load", 404)["error"]["code"] == "RESOURCE_NOT_FOUND"
 
 

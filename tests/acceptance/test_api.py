@@ -464,6 +464,6 @@ def test_a_waiting_job_tells_its_place(tiny_server: Server) -> None:
     places = [job["queue_position"] for job in jobs]
     told = [place for place in places if place is not None]
     assert told == sorted(told)
-    wait_for(lambda: all(tiny_server.job(job_id)["status"] == "SUCCESS" for job_id in ids), 60)
+    wait_for(lambda: all(tiny_server.job(job_id)["status"] == "SUCCESS" for job_id in ids))
     assert tiny_server.job(ids[-1])["queue_position"] is None
     assert tiny_server.job(ids[-1])["progress"] == 1.0

@@ -105,7 +105,7 @@ def test_a_download_that_was_killed_goes_on_where_it_was(box: Box, hub: Hub) -> 
     # The whole would take minutes.
     hub.bytes_per_s = 2_000
     process = box.start("models", "fetch", "m")
-    wait_for(lambda: box.unfinished() > 4_000, 60)
+    wait_for(lambda: box.unfinished() > 4_000)
     process.send_signal(signal.SIGINT)
     process.wait(60)
     hub.bytes_per_s = 0
