@@ -15,6 +15,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for each core, so what a worker or its servers compute takes one thread. torch reads this at its import.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # The job of a script's `&` ignores it, and so would the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
 
 
