@@ -31,10 +31,12 @@ def on_terminal(server: ServerWithoutGpu, *arguments: str, until: Callable[[str]
     """Interrupt the command once a terminal shows what is wanted; return all that it showed, without its styles."""
     terminal, its_end = pty.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 140, 0, 0))
+    # These would go before the terminal's size.
+    environment = {key: value for key, value in server.environment.items() if key not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-m", "server.operator.command", "top", *arguments],
         cwd=ROOT,
-        env={**server.environment, "TERM": "xterm"},
+        env={**environment, "TERM": "xterm"},
         stdin=its_end,
         stdout=its_end,
         stderr=its_end,
