@@ -115,6 +115,9 @@ async def retry_job(
     max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
     """Make a new job of the same spec, at the price of now. A spec without a seed gets another one."""
+    if await request.body() not in (b"", b"{}"):
+        message = "A retry takes the spec of its job and no body; for another spec send that to its workflow"
+        raise Invalid([Problem(("body",), "extra_forbidden", message)])
     failed = await reader.detail(request.user, public_id)
     if failed.summary.status is not JobStatus.FAILURE:
         raise JobNotRetryable(f"Job {public_id} has not failed: its status is {failed.summary.status}")
