@@ -24,7 +24,7 @@ _TAKES = {
     "disk_free_gib": "it takes a number of GiB",
 }
 #: Variables of the client, which may run in the same environment.
-_OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY"}
+_OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY", "BACKLOT_SIGNING_SECRET"}
 
 
 _DEVICE = "(?:cpu|cuda(?::[0-9]+)?)"

@@ -55,6 +55,7 @@ def test_what_is_meant() -> None:
             "BACKLOT_MEMORY_GIB": "7.5",
             "BACKLOT_KEY": "sk_live_of_the_client",
             "BACKLOT_URL": "http://elsewhere",
+            "BACKLOT_SIGNING_SECRET": "of the client too",
             "PATH": "~/bin",
         }
     )
