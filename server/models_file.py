@@ -18,7 +18,7 @@ from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.lora import LoraWeight
 from pipelines.model_card import Attention, FlatCard, ModelCard
 from pipelines.upscale import LARGEST_FACTOR
-from server.card_files import with_files
+from server.card_files import absolute, with_files
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
 from server.validation import Problem, check, unknown
@@ -86,8 +86,12 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {name: lora for name, lora in self.loras.items() if model in lora.models}
 
     def keeping(self, before: "Models") -> "Models":
-        """Return these models, but each unusable one as it was `before`, if it was usable then."""
-        kept = {name: card for name, card in before.enabled.items() if name not in before.unusable}
+        """Return these models, but each unusable one as it was `before`, if it was usable then and its LoRAs are still here."""
+        kept = {
+            name: card
+            for name, card in before.enabled.items()
+            if name not in before.unusable and card.sampling.loras.keys() <= self.loras_of(name).keys()
+        }
         return msgspec.structs.replace(
             self,
             models={
@@ -180,8 +184,7 @@ def load_models(path: Path) -> Models:
     if len(unusable) == len(on):
         raise ModelsFileError(path, [problem for found_wrong in unusable.values() for problem in found_wrong])
     loras = {
-        name: msgspec.structs.replace(lora, file=str((path.parent / lora.file).resolve()))
-        for name, lora in loras.items()
+        name: msgspec.structs.replace(lora, file=str(absolute(path.parent, lora.file))) for name, lora in loras.items()
     }
     found_in_files = {name: file_problem(Path(lora.file)) for name, lora in loras.items()}
     return Models(

@@ -248,6 +248,27 @@ def test_a_model_that_becomes_unusable_stays_as_it_was(tmp_path: Path) -> None:
     assert list(after.unusable) == ["c"]
 
 
+def test_a_model_whose_lora_is_gone_cannot_stay_as_it_was(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    file = path.read_text()
+    path.write_text(f"{file}loras = {{ oak = 1.0 }}\n[loras.oak]\nfile = 'oak.safetensors'\nmodels = ['b']\n")
+    before = load_models(path)
+    shutil.rmtree(tmp_path / "b" / "unet")
+    path.write_text(file)
+    after = load_models(path).keeping(before)
+    assert after.models["b"].sampling.loras == {}
+    assert list(after.unusable) == ["b"]
+
+
+@pytest.mark.parametrize("file", ["\\u0000", "loop"])
+def test_a_lora_whose_path_leads_nowhere_takes_no_model_away(tmp_path: Path, file: str) -> None:
+    path = two_models(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    path.write_text(f'{path.read_text()}[loras.oak]\nfile = "{file}"\nmodels = ["b"]\n')
+    models = load_models(path)
+    assert (list(models.enabled), list(models.unusable), list(models.unusable_loras)) == (["a", "b"], [], ["oak"])
+
+
 def test_the_shipped_file_explains_every_option_of_a_card_once() -> None:
     text = (ROOT / "models.toml").read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
