@@ -83,6 +83,11 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Leave out work at some steps; images run as whole batches then.
     cache: StepCache | None = None
 
+    @property
+    def source(self) -> str:
+        """Where the weights come from, for people: a file if there is one, a folder, or a hub id with its revision."""
+        return self.file or self.folder or f"{self.hub}@{self.revision or 'main'}"
+
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the weights are while they do nothing, which changes no bits."""

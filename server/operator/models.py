@@ -38,7 +38,7 @@ def list_(as_json: bool) -> None:
             "name": name,
             "enabled": card.enabled,
             "default": name == file.default_model,
-            "source": card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
+            "source": card.weights.source,
             "dtype": card.weights.dtype,
             "tiers": card.tiers,
             "steps": card.sampling.steps,
@@ -129,7 +129,7 @@ def fetch(name: str, as_json: bool) -> None:
 
     card = _card(load_models(read_settings().models), name)
     if card.weights.hub is None:
-        raise CommandError(f"{name} is the folder {card.weights.folder} on this box; there is nothing to download")
+        raise CommandError(f"{name} is {card.weights.source} on this box; there is nothing to download")
     done = fetch_alone(card)
     answer = {"name": name, "folder": done.folder, "bytes": done.total_bytes}
     show(answer, f"{name}: {done.total_bytes / 1e6:.1f} MB in {done.folder}", as_json=as_json)
@@ -145,7 +145,10 @@ def reload(name: str, as_json: bool) -> None:
     if not card.enabled:
         raise CommandError(f"{name} is not enabled, so no server has it in memory")
     # A server reads models.toml again whenever it is saved, and looks at the files of every folder then.
-    path.touch()
+    try:
+        path.touch()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be touched, by which a server knows that it was saved: {error}") from error
     answer = {"name": name, "stamp": card.weights.stamp}
     show(answer, f"{name}: its next image uses the files as they are now", as_json=as_json)
 

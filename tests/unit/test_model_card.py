@@ -114,3 +114,17 @@ def test_images_of_the_first_version_keep_their_digest() -> None:
 )
 def test_allowed_batch_sizes(card: dict[str, Any], sizes: tuple[int, ...]) -> None:
     assert msgspec.structs.replace(CARD.limits, **card).allowed_batch_sizes == sizes
+
+
+@pytest.mark.parametrize(
+    ("weights", "source"),
+    [
+        (Weights(file="/toon.safetensors"), "/toon.safetensors"),
+        (Weights(file="/toon.safetensors", folder="/sdxl"), "/toon.safetensors"),
+        (Weights(folder="/sdxl"), "/sdxl"),
+        (Weights(hub="a/b"), "a/b@main"),
+        (Weights(hub="a/b", revision="0f" * 20), f"a/b@{'0f' * 20}"),
+    ],
+)
+def test_where_the_weights_come_from(weights: Weights, source: str) -> None:
+    assert weights.source == source
