@@ -86,7 +86,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {name: lora for name, lora in self.loras.items() if model in lora.models}
 
     def keeping(self, before: "Models") -> "Models":
-        """Return these models, but each unusable one as it was `before`, if it was usable then and its LoRAs are still here."""
+        """Return these models, but each unusable one as it was `before`, if it was usable then and its LoRAs are there."""
         kept = {
             name: card
             for name, card in before.enabled.items()
