@@ -16,7 +16,7 @@ import msgspec
 from ulid import ULID
 
 from benchmarks.server import SPEC, fresh_server
-from server.jobs import JobType
+from server.jobs import Job, JobType
 from server.keys import digest_of, new_client
 from server.ledger import clients, jobs
 from server.ledger import request_log as requests
@@ -61,13 +61,13 @@ def raw_dispatch_rate() -> float:
             key = new_client(connection, "bench", 100_000_000, test=False)
         caller = clients.caller(connection, digest_of(key))
         assert caller is not None
-        new = jobs.NewJob(
+        job = Job(
+            job_id="",
             client_id=caller.client_id,
             job_type=JobType.BACKGROUND_GENERATOR,
             request=msgspec.to_builtins(spec),
             plan=BACKGROUND_GENERATOR.resolve(spec, models),
             credits_cost=5,
-            label="Background generator",
         )
         started = time.perf_counter()
         for _ in range(COUNT):
@@ -85,8 +85,9 @@ def raw_dispatch_rate() -> float:
                 remote="127.0.0.1",
                 user_agent="bench",
             )
+            made = msgspec.structs.replace(job, job_id=str(ULID()))
             with transaction(connection):
-                jobs.accept(connection, new, row, None)
+                jobs.accept(connection, made, "Background generator", row, None)
         return COUNT / (time.perf_counter() - started)
 
 

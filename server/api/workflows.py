@@ -143,11 +143,11 @@ async def _answer(
 ) -> Response[Any]:
     if dry_run:
         return Response(intake.estimate(workflow, submission), status_code=200)
-    accepted, job = await intake.accept(workflow, submission)
+    accepted, is_made = await intake.accept(workflow, submission)
     record = record_of(request.scope)
     record.job_id = accepted.job_id
     # The job's transaction wrote the row of the request log too.
-    record.written = job is not None
+    record.written = is_made
     return Response(accepted, status_code=202)
 
 

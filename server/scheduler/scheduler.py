@@ -110,25 +110,25 @@ class Scheduler:
         return round(rounds * self._reports.image_seconds, 1)
 
     async def accept(
-        self, new: jobs.NewJob, row: RequestRow, idempotency: jobs.Idempotency | None
-    ) -> tuple[jobs.Accepted, Job | None]:
-        """Commit a job and queue it. If the caller goes away meanwhile, both still happen.
+        self, job: Job, label: str, row: RequestRow, idempotency: jobs.Idempotency | None
+    ) -> tuple[jobs.Accepted, bool]:
+        """Commit a job and queue it, as `jobs.accept` says. If the caller goes away meanwhile, both still happen.
 
-        Whoever calls this has seen that there is room, with no pause since. Raises what `jobs.accept` raises.
+        Whoever calls this has seen that there is room, with no pause since.
         """
-        images = len(new.plan.generations)
+        images = len(job.plan.generations)
         self._reserved += images
 
-        async def commit() -> tuple[jobs.Accepted, Job | None]:
+        async def commit() -> tuple[jobs.Accepted, bool]:
             try:
-                accepted, job = await self._database.write(jobs.accept, new, row, idempotency)
+                accepted, is_made = await self._database.write(jobs.accept, job, label, row, idempotency)
             finally:
                 self._reserved -= images
-            if job is not None:
+            if is_made:
                 self._hub.publish(job.job_id)
                 self._jobs.submit(job)
                 self._feeder.advance()
-            return accepted, job
+            return accepted, is_made
 
         return await self._settlement.finish(commit())
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from ulid import ULID
 
 from server import metrics
 from server.disk_room import DiskRoom
@@ -63,10 +64,11 @@ class Intake:
         self._scheduler = scheduler
         self._disk = disk
 
-    async def accept(self, workflow: Workflow[Any], submission: Submission) -> tuple[jobs.Accepted, Job | None]:
-        """Make a job of a request: all or nothing, and durable when this returns. The job is None for a repeated request.
+    async def accept(self, workflow: Workflow[Any], submission: Submission) -> tuple[jobs.Accepted, bool]:
+        """Make a job of a request: all or nothing, and durable when this returns. Return the answer and whether it was made.
 
-        The first answer to an idempotency key holds whatever the operator has changed since. Raises ApiError.
+        It is not for a repeated request: the first answer to an idempotency key holds whatever the operator has changed
+        since. Raises ApiError.
         """
         began = time.perf_counter()
         client_id = submission.caller.client_id
@@ -77,32 +79,33 @@ class Intake:
             except jobs.KeyUsed:
                 raise _conflict(idempotency.key) from None
             if earlier is not None:
-                return earlier, None
+                return earlier, False
         spec, resolved, cost = self._prepare(workflow, submission, problems)
         self._disk.check()
-        new = jobs.NewJob(
+        job = Job(
+            job_id=str(ULID()),
             client_id=client_id,
             job_type=workflow.job_type,
             request=msgspec.to_builtins(spec),
             plan=resolved,
             credits_cost=cost,
-            label=f"{workflow.label}: {resolved.display_name}",
             priority=submission.caller.priority,
             awaited=submission.awaited,
             test=submission.caller.test,
         )
         self._check_room(len(resolved.generations))
+        label = f"{workflow.label}: {resolved.display_name}"
         try:
-            accepted, job = await self._scheduler.accept(new, submission.row(), idempotency)
+            accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
             raise _too_expensive(error.cost, error.balance) from None
         except jobs.KeyUsed:
             raise _conflict(idempotency.key if idempotency else "") from None
-        if job is not None:
+        if is_made:
             metrics.dispatch_seconds.observe(time.perf_counter() - began)
             metrics.jobs_accepted.inc()
             metrics.credits_charged.inc(cost)
-        return accepted, job
+        return accepted, is_made
 
     def estimate(self, workflow: Workflow[Any], submission: Submission) -> Estimate:
         """Check a request as `accept` does, and make nothing. Raises ApiError."""

@@ -1,6 +1,6 @@
 """What the specs of all workflows have in common: fields, bounds, and the checks that types cannot say."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,9 @@ MAX_SEED = 2**53 - 1
 
 class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields that every workflow takes."""
+
+    #: Fields whose text counts without the spaces around it.
+    trimmed: ClassVar[tuple[str, ...]] = ("negative_prompt", "display_name", "pilot_brand")
 
     dominant_colors: Annotated[
         list[str],
@@ -62,21 +65,6 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[str, Meta(max_length=MAX_TEXT)] | None,
         Meta(description="A label; if brands are configured, one of them"),
     ] = None
-
-    def __post_init__(self) -> None:
-        for name in trimmed(type(self)):
-            text = getattr(self, name)
-            if text is not None:
-                msgspec.structs.force_setattr(self, name, text.strip())
-
-
-#: Fields whose text counts without the spaces around it.
-_TRIMMED = ("scene_type", "mood", "prompt", "negative_prompt", "display_name", "pilot_brand")
-
-
-def trimmed(spec: type[msgspec.Struct]) -> list[str]:
-    """Return the fields of a spec whose text is trimmed."""
-    return [name for name in _TRIMMED if name in spec.__struct_fields__]
 
 
 def common_problems(values: dict[str, Any], raw: dict[str, Any], models: Models) -> list[Problem]:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
-from server.jobs import JobStatus, JobType
-from server.ledger import clients, credits, job_reads, jobs
+from server.jobs import Job, JobStatus, JobType
+from server.ledger import clients, credits, job_reads
 from server.ledger.connection import connect, transaction
 from server.ledger.database import Database
 from server.ledger.events import EventRow
@@ -76,15 +76,15 @@ class Box:
         usual = {"scene_type": "marble", "mood": "warm"} if n is None else {"prompt": "marble", "n": n}
         workflow = WORKFLOWS[job_type]
         checked = workflow.check({**usual, **spec}, self.models.current)
-        new = jobs.NewJob(
+        job = Job(
+            job_id=str(ULID()),
             client_id=self.client,
             job_type=job_type,
             request=msgspec.to_builtins(checked),
             plan=workflow.resolve(checked, self.models.current),
             credits_cost=PRICE * (n or 1),
-            label="test",
         )
-        accepted, _ = await self.scheduler.accept(new, request_row(str(ULID())), None)
+        accepted, _ = await self.scheduler.accept(job, "test", request_row(str(ULID())), None)
         return accepted.job_id
 
     def edit_models(self, before: str, after: str) -> None:
