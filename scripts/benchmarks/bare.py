@@ -45,7 +45,7 @@ def images_of(pipeline: Any, seeds: list[int]) -> list[Image]:
 
 
 def run(pipeline: Any, seeds: list[int], folder: Path) -> None:
-    """One call for these seeds, then the files."""
+    """Make the images of these seeds, and write their files."""
     for seed, image in zip(seeds, images_of(pipeline, seeds), strict=True):
         image.save(folder / f"{seed}.png")
 

@@ -26,7 +26,7 @@ class Backgrounds(litserve.LitAPI):  # type: ignore[misc]
 
 
 def generate(pipeline: Any, seeds: list[int]) -> list[bytes]:
-    """PNG files of one stock call."""
+    """Return the PNG files of one stock call."""
     files = []
     for image in images_of(pipeline, seeds):
         file = BytesIO()
