@@ -17,7 +17,7 @@ _REMEDY = "correct the path or set enabled = false"
 
 
 def with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
-    """Return the card with its paths absolute and its files stamped, and what is wrong with it beside them and its pipeline.
+    """Return the card with its paths absolute and its files stamped, and what they or its pipeline contradict on it.
 
     Paths are relative to `base`. Nobody looks at the files of a model that is not enabled.
     """

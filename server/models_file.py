@@ -59,9 +59,9 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     operations: dict[JobType, Operation]
     brands: dict[str, Brand]
     loras: dict[str, LoraTable] = {}
-    #: Why each LoRA cannot be used that cannot.
+    #: The LoRAs that cannot be used, and why.
     unusable_loras: dict[str, str] = {}
-    #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
+    #: The enabled models that cannot be used, and why: what their files or their pipelines contradict on their cards.
     unusable: dict[str, list[str]] = {}
 
     @cached_property

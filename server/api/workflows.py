@@ -35,7 +35,7 @@ DRY_RUN = Annotated[
     bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
 ]
 MAX_CREDITS = Annotated[
-    # A number would be one for the programs too that are made from the OpenAPI document, and they cannot send it.
+    # Clients that are generated from the OpenAPI document cannot send a number in a header.
     str | None,
     HeaderParameter(
         name="Max-Credits",

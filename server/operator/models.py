@@ -209,7 +209,7 @@ def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dic
 
 
 def _in_memory(model: _Memory) -> str:
-    """`about 6.5 GiB of weights (unet 4.8 GiB, …); 8.1 GiB in use with one image at once on NVIDIA …`."""
+    """Return `about 6.5 GiB of weights (unet 4.8 GiB, …); 8.1 GiB in use with one image at once on NVIDIA …`."""
     listed = ", ".join(f"{name} {size_for_people(size)}" for name, size in model.weight_bytes.items())
     told = [f"about {size_for_people(sum(model.weight_bytes.values()))} of weights ({listed})"]
     for device, peak in model.peak_bytes.items():
@@ -224,7 +224,7 @@ def _in_fields(costs: Iterable[batch_costs.CostRow]) -> list[dict[str, object]]:
 
 
 def _in_words(costs: Iterable[batch_costs.CostRow]) -> str:
-    """`512x512 on NVIDIA …: 1 in 0.021 s, 2 in 0.030 s, 4 does not fit`."""
+    """Return `512x512 on NVIDIA …: 1 in 0.021 s, 2 in 0.030 s, 4 does not fit`."""
     by_size: dict[str, list[str]] = {}
     for cost in costs:
         time = "does not fit" if cost.seconds_per_step is None else f"in {cost.seconds_per_step:.3f} s"

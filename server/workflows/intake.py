@@ -10,7 +10,7 @@ from ulid import ULID
 
 from server import metrics
 from server.disk_room import DiskRoom
-from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh, QueueFull
+from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh
 from server.jobs import Job, Plan, Understood
 from server.ledger import credits, jobs
 from server.ledger.clients import Caller
@@ -93,7 +93,6 @@ class Intake:
             awaited=submission.awaited,
             test=submission.caller.test,
         )
-        self._check_room(len(resolved.generations))
         label = f"{workflow.label}: {resolved.display_name}"
         try:
             accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
@@ -117,7 +116,7 @@ class Intake:
         if balance < cost:
             raise _too_expensive(cost, balance)
         images = len(resolved.generations)
-        self._check_room(images)
+        self._scheduler.check_room(images)
         position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
         return Estimate(cost, balance, position, seconds, resolved.understood)
 
@@ -136,16 +135,6 @@ class Intake:
         if submission.most_credits is not None and cost > submission.most_credits:
             raise PriceTooHigh(cost, submission.most_credits)
         return spec, resolved, cost
-
-    def _check_room(self, images: int) -> None:
-        """Raise QueueFull if the queue has no room for so many images more."""
-        scheduler = self._scheduler
-        if not scheduler.has_room(images):
-            raise QueueFull(
-                f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for"
-                f" {images} more; nothing was charged",
-                scheduler.retry_after,
-            )
 
 
 def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:
