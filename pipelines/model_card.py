@@ -255,6 +255,8 @@ _GROUPS = [
     if field.type in (Weights, Residence, Sampling, Execution, Limits, Wording)
 ]
 
+#: Fields that are no keys of a table: its own name, and what the server sets.
+_NO_KEYS = frozenset({"name", "stamp"})
 #: A card as models.toml writes it, to check a table against. Its defaults are never read: a group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
@@ -268,7 +270,7 @@ FlatCard = msgspec.defstruct(
         )
         for struct in (ModelCard, *(group.type for group in _GROUPS))
         for field in msgspec.structs.fields(struct)
-        if field not in _GROUPS
+        if field not in _GROUPS and field.name not in _NO_KEYS
     ],
     frozen=True,
     kw_only=True,

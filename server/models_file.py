@@ -20,10 +20,12 @@ from server.card_files import absolute, with_files
 from server.card_table import read_card
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
-from server.toml_tables import read_tables, told
+from server.toml_tables import read_tables, shortened, told
 from server.validation import check, unknown
 
 Factor = Annotated[float, Meta(ge=0, le=1000)]
+#: Characters of a brand's name at most; a spec takes no more of them.
+MOST_IN_BRAND = 200
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,6 +130,11 @@ def load_models(path: Path) -> Models:
     cards = {name: card for name, card in read.items() if card is not None}
     operations = _operations(top.get("operations", {}), tables, problems)
     brands = read_tables("brands", top.get("brands", {}), Brand, problems)
+    problems += [
+        f"[brands.{shortened(name)}]: a spec names a brand by 1–{MOST_IN_BRAND} characters without spaces around them"
+        for name in brands
+        if name != name.strip() or not 1 <= len(name) <= MOST_IN_BRAND
+    ]
     loras = read_tables("loras", top.get("loras", {}), LoraTable, problems)
     if not problems:
         problems += _lora_problems(loras, cards, brands)

@@ -63,7 +63,8 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
     try:
         file = load_models(path)
         if file.problems:
-            raise ModelsFileError(path, file.problems, f"can be used, but not for {', '.join(file.unusable)}")
+            unusable = ", ".join([*file.unusable, *file.unusable_loras])
+            raise ModelsFileError(path, file.problems, f"can be used, but not for {unusable}")
         answer: dict[str, object] = {
             "ok": True,
             "problems": [],
@@ -89,7 +90,7 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
         if run is not None:
             from server.operator.trial import try_model
 
-            trial = try_model(settings, _card(file, run))
+            trial = try_model(settings, file, _card(file, run))
             answer["run"] = trial
             text += f"\n{trial.told()}"
     except (ModelsFileError, CommandError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.recipe import read_recipe
 from server.jobs import JobType
 from server.models_file import load_models
 from server.operator.adding import add_model
@@ -16,7 +17,7 @@ from server.operator.errors import CommandError
 from tests.support.files import models_file
 from tests.support.ldm import save_as_one_file
 from tests.support.server import ROOT
-from tests.support.tiny import unet_pipeline
+from tests.support.tiny import save_lora, unet_pipeline
 
 
 @pytest.fixture
@@ -77,7 +78,11 @@ def test_a_folder_with_faults_changes_nothing(toml: Path, tiny_folders: dict[str
 
 
 def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=2)
+    save_lora(unet_pipeline, tmp_path / "oak.safetensors")
+    lora = '[loras.oak]\nfile = "oak.safetensors"\nmodels = ["good"]\nprompt = "oakgrain"'
+    toml = models_file(
+        tmp_path / "models.toml", {"good": tiny_folders["good"]}, lora, max_batch=2, loras="{ oak = 0.5 }"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good", "--json"],
         cwd=ROOT,
@@ -89,6 +94,9 @@ def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, P
     trial = json.loads(done.stdout)["run"]
     with Image.open(trial["image"]) as image:
         assert image.size == (trial["width"], trial["height"])
+    recipe = read_recipe(Path(trial["image"]))
+    assert [(lora.name, lora.weight) for lora in recipe.loras] == [("oak", 0.5)]
+    assert recipe.prompt.endswith("oakgrain")
     assert [size["batch_size"] for size in trial["sizes"]] == [1, 2]
     assert all(size["seconds_per_step"] > 0 and size["peak_bytes"] > 0 for size in trial["sizes"])
 
