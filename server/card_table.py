@@ -54,6 +54,8 @@ def _contradictions(card: ModelCard) -> Iterator[str]:
         yield f" revision = {weights.revision!r}: a folder has no revisions; remove the key"
     if limits.default_tier is not None and limits.default_tier not in card.tiers:
         yield f" default_tier = {limits.default_tier!r} is not among its tiers {list(card.tiers)}"
+    if len(set(limits.tiers)) < len(limits.tiers):
+        yield f" tiers = {list(limits.tiers)}: name each tier once"
     yield from _contradictions_of_upscale(card)
     if odd := [size for size in limits.batch_sizes if size & (size - 1)]:
         yield f" batch_shapes: {odd} are not powers of two, at which alone a seed is exact"
@@ -71,6 +73,8 @@ def _contradictions(card: ModelCard) -> Iterator[str]:
 def _contradictions_of_upscale(card: ModelCard) -> Iterator[str]:
     """Yield what is wrong with the tiers of the second pass."""
     upscale, own = card.sampling.upscale, card.upscaled_from
+    if upscale is not None and len(set(upscale.tiers)) < len(upscale.tiers):
+        yield f" upscale.tiers = {list(upscale.tiers)}: name each tier once"
     for tier in upscale.tiers if upscale is not None else ():
         factor = side_of(tier) / side_of(own)
         if tier in card.limits.tiers:

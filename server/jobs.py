@@ -127,7 +127,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     #: The most runs that one of its generations has begun.
     attempts: int = 0
-    #: That of the key it was sent with; each step doubles the client's share of the GPU.
+    #: The priority of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
     #: One request waits for it, and nobody wants it if that goes away.
     awaited: bool = False

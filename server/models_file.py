@@ -16,14 +16,16 @@ from msgspec import Meta
 from pipelines.aspect_ratios import Tier
 from pipelines.lora import LoraWeight
 from pipelines.model_card import ModelCard
-from server.card_files import with_files
+from server.card_files import absolute, with_files
 from server.card_table import read_card
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
-from server.toml_tables import read_tables, told
+from server.toml_tables import read_tables, shortened, told
 from server.validation import check, unknown
 
 Factor = Annotated[float, Meta(ge=0, le=1000)]
+#: Characters of a brand's name at most; a spec takes no more of them.
+MOST_IN_BRAND = 200
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,9 +59,9 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     operations: dict[JobType, Operation]
     brands: dict[str, Brand]
     loras: dict[str, LoraTable] = {}
-    #: Why each LoRA cannot be used that cannot.
+    #: The LoRAs that cannot be used, and why.
     unusable_loras: dict[str, str] = {}
-    #: Why each enabled model cannot be used that cannot: what its files or its pipeline contradict on its card.
+    #: The enabled models that cannot be used, and why: what their files or their pipelines contradict on their cards.
     unusable: dict[str, list[str]] = {}
 
     @cached_property
@@ -82,8 +84,12 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {name: lora for name, lora in self.loras.items() if model in lora.models}
 
     def keeping(self, before: "Models") -> "Models":
-        """Return these models, but each unusable one as it was `before`, if it was usable then."""
-        kept = {name: card for name, card in before.enabled.items() if name not in before.unusable}
+        """Return these models, but each unusable one as it was `before`, if it was usable then and its LoRAs are there."""
+        kept = {
+            name: card
+            for name, card in before.enabled.items()
+            if name not in before.unusable and card.sampling.loras.keys() <= self.loras_of(name).keys()
+        }
         return msgspec.structs.replace(
             self,
             models={
@@ -124,6 +130,11 @@ def load_models(path: Path) -> Models:
     cards = {name: card for name, card in read.items() if card is not None}
     operations = _operations(top.get("operations", {}), tables, problems)
     brands = read_tables("brands", top.get("brands", {}), Brand, problems)
+    problems += [
+        f"[brands.{shortened(name)}]: a spec names a brand by 1–{MOST_IN_BRAND} characters without spaces around them"
+        for name in brands
+        if name != name.strip() or not 1 <= len(name) <= MOST_IN_BRAND
+    ]
     loras = read_tables("loras", top.get("loras", {}), LoraTable, problems)
     if not problems:
         problems += _lora_problems(loras, cards, brands)
@@ -145,8 +156,7 @@ def load_models(path: Path) -> Models:
     if len(unusable) == len(on):
         raise ModelsFileError(path, [problem for found_wrong in unusable.values() for problem in found_wrong])
     loras = {
-        name: msgspec.structs.replace(lora, file=str((path.parent / lora.file).resolve()))
-        for name, lora in loras.items()
+        name: msgspec.structs.replace(lora, file=str(absolute(path.parent, lora.file))) for name, lora in loras.items()
     }
     found_in_files = {name: file_problem(Path(lora.file)) for name, lora in loras.items()}
     return Models(

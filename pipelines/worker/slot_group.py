@@ -79,7 +79,7 @@ class SlotGroup:
         self._call = 0
         self._stepped: set[str] = set()
         self._previews = PreviewTimes(key.card.execution.preview)
-        #: What the last preview took, without its writing.
+        #: Seconds that the last preview took, without its writing.
         self._preview_seconds = 0.0
         if key.card.execution.preview != "off":
             self._prime_colors()

@@ -32,7 +32,7 @@ LATENCIES = 1000
 
 @contextmanager
 def raw_ledger() -> Iterator[sqlite3.Connection]:
-    """A ledger in a file of its own, without a server: the same disk, the same settings."""
+    """Yield a ledger in a file of its own, without a server: the same disk, the same settings."""
     with TemporaryDirectory(prefix="backlot-bench-") as folder:
         path = Path(folder) / "raw.db"
         migrate(path)
@@ -43,7 +43,7 @@ def raw_ledger() -> Iterator[sqlite3.Connection]:
 
 
 def raw_rate() -> float:
-    """Durable transactions of one row a second, one at a time."""
+    """Return the durable transactions of one row a second, one at a time."""
     with raw_ledger() as connection:
         started = time.perf_counter()
         for index in range(COUNT):
@@ -53,7 +53,7 @@ def raw_rate() -> float:
 
 
 def raw_dispatch_rate() -> float:
-    """Durable transactions a second, one at a time, that write all a dispatch does: job, charge, event and log row."""
+    """Return the durable transactions a second, one at a time, that write what a dispatch does: job, charge, event, row."""
     models = load_models(ROOT / "models.toml")
     spec = BACKGROUND_GENERATOR.check(SPEC, models)
     with raw_ledger() as connection:
@@ -92,7 +92,7 @@ def raw_dispatch_rate() -> float:
 
 
 async def dispatch_rate(server: Server) -> float:
-    """Accepted requests a second with many connections at once.
+    """Return the accepted requests a second with many connections at once.
 
     The requests are bytes made beforehand: an HTTP library would take more of the cores than the server does.
     """
@@ -123,7 +123,7 @@ async def dispatch_rate(server: Server) -> float:
 
 
 def latencies(server: Server, between_s: float) -> list[float]:
-    """Seconds of single dispatches, one after another; each is cancelled at once."""
+    """Return the seconds of single dispatches, one after another; each is cancelled at once."""
     found = []
     for _ in range(LATENCIES):
         started = time.perf_counter()

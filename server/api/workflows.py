@@ -35,7 +35,7 @@ DRY_RUN = Annotated[
     bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
 ]
 MAX_CREDITS = Annotated[
-    # A number would be one for the programs too that are made from the OpenAPI document, and they cannot send it.
+    # Clients that are generated from the OpenAPI document cannot send a number in a header.
     str | None,
     HeaderParameter(
         name="Max-Credits",
@@ -115,6 +115,9 @@ async def retry_job(
     max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
     """Make a new job of the same spec, at the price of now. A spec without a seed gets another one."""
+    if await request.body() not in (b"", b"{}"):
+        message = "A retry takes the spec of its job and no body; for another spec send that to its workflow"
+        raise Invalid([Problem(("body",), "extra_forbidden", message)])
     failed = await reader.detail(request.user, public_id)
     if failed.summary.status is not JobStatus.FAILURE:
         raise JobNotRetryable(f"Job {public_id} has not failed: its status is {failed.summary.status}")

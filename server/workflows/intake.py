@@ -10,7 +10,7 @@ from ulid import ULID
 
 from server import metrics
 from server.disk_room import DiskRoom
-from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh, QueueFull
+from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh
 from server.jobs import Job, Plan, Understood
 from server.ledger import credits, jobs
 from server.ledger.clients import Caller
@@ -80,21 +80,19 @@ class Intake:
                 raise _conflict(idempotency.key) from None
             if earlier is not None:
                 return earlier, False
-        spec, resolved, cost = self._prepare(workflow, submission, problems)
-        self._disk.check()
+        spec, plan, cost = self._prepare(workflow, submission, problems)
         job = Job(
             job_id=str(ULID()),
             client_id=client_id,
             job_type=workflow.job_type,
             request=msgspec.to_builtins(spec),
-            plan=resolved,
+            plan=plan,
             credits_cost=cost,
             priority=submission.caller.priority,
             awaited=submission.awaited,
             test=submission.caller.test,
         )
-        self._check_room(len(resolved.generations))
-        label = f"{workflow.label}: {resolved.display_name}"
+        label = f"{workflow.label}: {plan.display_name}"
         try:
             accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
@@ -111,15 +109,14 @@ class Intake:
         """Check a request as `accept` does, and make nothing. Raises ApiError."""
         client_id = submission.caller.client_id
         _, problems = _idempotency(submission)
-        _, resolved, cost = self._prepare(workflow, submission, problems)
-        self._disk.check()
+        _, plan, cost = self._prepare(workflow, submission, problems)
         balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
             raise _too_expensive(cost, balance)
-        images = len(resolved.generations)
-        self._check_room(images)
+        images = len(plan.generations)
+        self._scheduler.check_room(images)
         position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
-        return Estimate(cost, balance, position, seconds, resolved.understood)
+        return Estimate(cost, balance, position, seconds, plan.understood)
 
     def _prepare(
         self, workflow: Workflow[Any], submission: Submission, problems: list[Problem]
@@ -130,22 +127,13 @@ class Intake:
         if not operation.enabled:
             raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
         spec = workflow.check(submission.raw, models, problems)
-        resolved = workflow.resolve(spec, models)
-        tier = tier_of(spec, models.enabled[resolved.model])
-        cost = price_of_job(operation, resolved.model, tier, len(resolved.generations))
+        plan = workflow.resolve(spec, models)
+        tier = tier_of(spec, models.enabled[plan.model])
+        cost = price_of_job(operation, plan.model, tier, len(plan.generations))
         if submission.most_credits is not None and cost > submission.most_credits:
             raise PriceTooHigh(cost, submission.most_credits)
-        return spec, resolved, cost
-
-    def _check_room(self, images: int) -> None:
-        """Raise QueueFull if the queue has no room for so many images more."""
-        scheduler = self._scheduler
-        if not scheduler.has_room(images):
-            raise QueueFull(
-                f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for"
-                f" {images} more; nothing was charged",
-                scheduler.retry_after,
-            )
+        self._disk.check()
+        return spec, plan, cost
 
 
 def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:

@@ -10,7 +10,7 @@ from pipelines.colors import PaletteMode, parse_color
 from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
 from server.jobs import FailureMode
-from server.models_file import Brand, Models
+from server.models_file import MOST_IN_BRAND, Brand, Models
 from server.validation import MOST_PROBLEMS, Problem
 from server.workflows import loras
 from server.workflows.loras import LoraChoice
@@ -62,7 +62,7 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         FailureMode | None, Meta(description="null is the configured default, fail unless the operator changed it")
     ] = None
     pilot_brand: Annotated[
-        Annotated[str, Meta(max_length=MAX_TEXT)] | None,
+        Annotated[str, Meta(max_length=MOST_IN_BRAND)] | None,
         Meta(description="A label; if brands are configured, one of them"),
     ] = None
 

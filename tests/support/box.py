@@ -125,11 +125,11 @@ class Box:
         return self.events(job_id)[-1]
 
     def extras(self, job_id: str, stage: str) -> list[dict[str, Any]]:
-        """The `extra` of a job's events of one stage."""
+        """Return the `extra` of a job's events of one stage."""
         return [event.extra for event in self.events(job_id) if event.stage == stage]
 
     def results(self, job_id: str) -> list[dict[str, Any]]:
-        """The `meta` of a job's artifacts."""
+        """Return the `meta` of a job's artifacts."""
         return [artifact.meta for artifact in self._detail(job_id).artifacts]
 
     async def ends(self, job_id: str) -> JobStatus:
@@ -145,7 +145,7 @@ class Box:
         assert self.last(job_id).extra["refunded"] == row["credits_cost"]
 
     def files(self) -> list[str]:
-        """The images on disk, by their paths in the images folder."""
+        """Return the images on disk, by their paths in the images folder."""
         folder = self.settings.images
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
