@@ -76,9 +76,9 @@ def slow_server(
     """Its jobs run long enough to be cancelled, killed and hung."""
     folders = {name: tiny_folders[name] for name in ("good", "nan")}
     path = tmp_path_factory.mktemp("toml") / "models.toml"
-    # Two slots always; small layers gain nothing from a second thread.
+    # Two slots always.
     models = models_file(path, folders, steps=SLOW, step_timeout_s=3, max_batch=2, reproducible="true")
-    return start_server(models, OMP_NUM_THREADS="1")
+    return start_server(models)
 
 
 @pytest.fixture(scope="module")

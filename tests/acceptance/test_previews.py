@@ -22,8 +22,7 @@ def showing(
     """A server whose images take some seconds, and are shown every twenty steps."""
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     models = models_file(path, {"good": tiny_folders["good"]}, steps=STEPS, preview=20)
-    # Small layers gain nothing from a second thread.
-    return start_server(models, OMP_NUM_THREADS="1")
+    return start_server(models)
 
 
 def previews(server: Server, job_id: str) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def server(
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     folders = {"good": tiny_folders["good"], "slow": tiny_folders["good"]}
     models = models_file(path, folders, UPSCALE + PRICES, steps=STEPS, preview=2)
-    return start_server(models, OMP_NUM_THREADS="1")
+    return start_server(models)
 
 
 def test_the_tier_is_offered_and_priced(server: Server) -> None:

@@ -34,7 +34,7 @@ def toml(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def engine(start_server: StartServer, toml: Path) -> Server:
-    return start_server(toml, OMP_NUM_THREADS="1")
+    return start_server(toml)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     )
     text = models.read_text().replace('tiers = ["0.5K"]', 'tiers = ["0.5K", "4K"]')
     models.write_text(text.replace("[models.exact]", "[models.exact]\nreproducible = true"))
-    server = start_server(models, BACKLOT_MEMORY_GIB="0.4", OMP_NUM_THREADS="1")
+    server = start_server(models, BACKLOT_MEMORY_GIB="0.4")
     job = server.finished(server.submit())
     assert job["status"] == "SUCCESS", job["latest_event"]
     assert job["result"][0]["meta"]["batch_shape"] < 64

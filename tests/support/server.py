@@ -184,7 +184,8 @@ class ServerWithPreloadedGpu(Server):
 
     def __init__(self, data: Path, models: Path, worker: Path, **environment: str) -> None:
         """Take the socket of the preloaded process that forks them."""
-        super().__init__(data, models, PRELOADED_WORKER=str(worker), **environment)
+        # They have one thread, and so must have those of a command, whose images are compared with theirs.
+        super().__init__(data, models, PRELOADED_WORKER=str(worker), OMP_NUM_THREADS="1", **environment)
 
 
 def free_port() -> int:
