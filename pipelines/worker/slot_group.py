@@ -278,7 +278,7 @@ class SlotGroup:
 
     def _recipe(self, item: protocol.Item) -> Recipe:
         card, settings, pipeline = self.key.card, self.key.settings, self.model.pipeline
-        matched = item.palette is PaletteMode.MATCH
+        moved = item.palette is not PaletteMode.PROMPT
         return Recipe(
             model=card.name,
             revision=self.model.revision,
@@ -299,11 +299,11 @@ class SlotGroup:
             versions={
                 **self._machine.versions,
                 **({"pillow": version("pillow")} if settings.second is not None else {}),
-                **(_versions_that_match_colors() if matched else {}),
+                **(_versions_that_move_colors() if moved else {}),
             },
             loras=self.model.applied,
             palette=item.palette,
-            colors=tuple(map(hex_color, item.colors)) if matched else (),
+            colors=tuple(map(hex_color, item.colors)) if moved else (),
             upscale=settings.second,
         )
 
@@ -321,8 +321,8 @@ def cost_revision(model: LoadedModel) -> str:
 
 
 @cache
-def _versions_that_match_colors() -> dict[str, str]:
-    """Return the versions of the libraries that the colours of a matched image depend on."""
+def _versions_that_move_colors() -> dict[str, str]:
+    """Return the versions of the libraries that the colours of a steered or matched image depend on."""
     return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}
 
 
