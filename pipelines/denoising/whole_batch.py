@@ -131,7 +131,7 @@ class WholeBatch:
         # Its calls take their steps in turns, and a cache remembers one call's.
         enable_cache(pipeline, None, 0)
         enlarged = [self._enlarge(denoised) for denoised in first if denoised.item.image_id not in self._left]
-        # A step of a full batch, whose other images would have taken as long.
+        # In a full batch every image would have taken as long.
         each = sum(denoised.timings["denoising_s"] - timings["denoising_s"] for denoised in enlarged)
         seconds += each / max(len(enlarged), 1) * self._batch_size
         self._seconds_per_step = seconds / self._settings.all_steps

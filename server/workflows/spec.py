@@ -1,6 +1,6 @@
 """What the specs of all workflows have in common: fields, bounds, and the checks that types cannot say."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,7 @@ from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
 from pipelines.palette_check import steering_problem
 from server.jobs import FailureMode
-from server.models_file import Brand, Models
+from server.models_file import MOST_IN_BRAND, Brand, Models
 from server.validation import MOST_PROBLEMS, Problem
 from server.workflows import loras
 from server.workflows.loras import LoraChoice
@@ -27,6 +27,9 @@ MAX_SEED = 2**53 - 1
 
 class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields that every workflow takes."""
+
+    #: Fields whose text counts without the spaces around it.
+    trimmed: ClassVar[tuple[str, ...]] = ("negative_prompt", "display_name", "pilot_brand")
 
     dominant_colors: Annotated[
         list[str],
@@ -61,24 +64,9 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         FailureMode | None, Meta(description="null is the configured default, fail unless the operator changed it")
     ] = None
     pilot_brand: Annotated[
-        Annotated[str, Meta(max_length=MAX_TEXT)] | None,
+        Annotated[str, Meta(max_length=MOST_IN_BRAND)] | None,
         Meta(description="A label; if brands are configured, one of them"),
     ] = None
-
-    def __post_init__(self) -> None:
-        for name in trimmed(type(self)):
-            text = getattr(self, name)
-            if text is not None:
-                msgspec.structs.force_setattr(self, name, text.strip())
-
-
-#: Fields whose text counts without the spaces around it.
-_TRIMMED = ("scene_type", "mood", "prompt", "negative_prompt", "display_name", "pilot_brand")
-
-
-def trimmed(spec: type[msgspec.Struct]) -> list[str]:
-    """Return the fields of a spec whose text is trimmed."""
-    return [name for name in _TRIMMED if name in spec.__struct_fields__]
 
 
 def common_problems(values: dict[str, Any], raw: dict[str, Any], models: Models) -> list[Problem]:
