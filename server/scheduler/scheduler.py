@@ -62,8 +62,8 @@ class Scheduler:
             self.gpus, self._queue, self._jobs, self._batch_sizes, models, self.loads, bounds.in_flight
         )
         self._reports = Reports(self.gpus, self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
-        #: What the operator orders of the queue.
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
+        #: What the operator orders of the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: Images of jobs that are being committed.
         self._reserved = 0

@@ -80,20 +80,19 @@ class Intake:
                 raise _conflict(idempotency.key) from None
             if earlier is not None:
                 return earlier, False
-        spec, resolved, cost = self._prepare(workflow, submission, problems)
-        self._disk.check()
+        spec, plan, cost = self._prepare(workflow, submission, problems)
         job = Job(
             job_id=str(ULID()),
             client_id=client_id,
             job_type=workflow.job_type,
             request=msgspec.to_builtins(spec),
-            plan=resolved,
+            plan=plan,
             credits_cost=cost,
             priority=submission.caller.priority,
             awaited=submission.awaited,
             test=submission.caller.test,
         )
-        label = f"{workflow.label}: {resolved.display_name}"
+        label = f"{workflow.label}: {plan.display_name}"
         try:
             accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
@@ -110,15 +109,14 @@ class Intake:
         """Check a request as `accept` does, and make nothing. Raises ApiError."""
         client_id = submission.caller.client_id
         _, problems = _idempotency(submission)
-        _, resolved, cost = self._prepare(workflow, submission, problems)
-        self._disk.check()
+        _, plan, cost = self._prepare(workflow, submission, problems)
         balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
             raise _too_expensive(cost, balance)
-        images = len(resolved.generations)
+        images = len(plan.generations)
         self._scheduler.check_room(images)
         position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
-        return Estimate(cost, balance, position, seconds, resolved.understood)
+        return Estimate(cost, balance, position, seconds, plan.understood)
 
     def _prepare(
         self, workflow: Workflow[Any], submission: Submission, problems: list[Problem]
@@ -129,12 +127,13 @@ class Intake:
         if not operation.enabled:
             raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
         spec = workflow.check(submission.raw, models, problems)
-        resolved = workflow.resolve(spec, models)
-        tier = tier_of(spec, models.enabled[resolved.model])
-        cost = price_of_job(operation, resolved.model, tier, len(resolved.generations))
+        plan = workflow.resolve(spec, models)
+        tier = tier_of(spec, models.enabled[plan.model])
+        cost = price_of_job(operation, plan.model, tier, len(plan.generations))
         if submission.most_credits is not None and cost > submission.most_credits:
             raise PriceTooHigh(cost, submission.most_credits)
-        return spec, resolved, cost
+        self._disk.check()
+        return spec, plan, cost
 
 
 def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:

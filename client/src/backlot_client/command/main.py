@@ -105,7 +105,7 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--aspect-ratio", metavar="W:H")
     command.add_argument("--prompt", metavar="TEXT", help="in place of the one made from scene, mood and colours")
     command.add_argument("--negative-prompt", metavar="TEXT")
-    command.add_argument("--palette", choices=["prompt", "match"])
+    command.add_argument("--palette", choices=["prompt", "steer", "match"])
     command.add_argument("--pilot-brand", metavar="BRAND")
     command.add_argument("--on-technical-failure", choices=["fail", "retry", "deliver"])
     _add_max_credits(command, "a picture")
