@@ -1,7 +1,8 @@
 """Which batch size makes the most of the device: chosen from measured costs, not from a constant. Pure.
 
-The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`); the GPU process chooses how many of
-the images in them a denoiser call takes (`call_size_for`). Both compare images a second.
+The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again in
+a larger one (`BatchCosts.should_begin_again`); the GPU process chooses how many of the images in slots a denoiser call takes
+(`call_size_for`). The first and the last compare images a second, the second one how soon images are there on average.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,8 +10,10 @@ from itertools import takewhile
 
 import msgspec
 
-#: Prefer another batch size only if it gives at least this many times the images a second; less is noise.
+#: Prefer another way to run images only if it is at least this many times as fast; less is noise.
 WORTH = 1.03
+#: An image may begin again with others until it has lost this part of its time by it, however often it does.
+MOST_LOST = 0.2
 
 
 class CostKey(msgspec.Struct, frozen=True):
@@ -33,6 +36,17 @@ class BatchCost(msgspec.Struct, frozen=True):
     peak_bytes: int | None
     #: What the images took beside the weights, the least that was seen; None if no image was decoded.
     working_bytes: int | None = None
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A batch that runs."""
+
+    batch_size: int
+    images: int
+    #: Since it began.
+    seconds: float
+    #: What one of its images has lost before because it began again, at most.
+    lost_seconds: float = 0.0
 
 
 class BatchCosts:
@@ -81,11 +95,43 @@ class BatchCosts:
         untried = useful[len(measured) :]
         return untried[0] if untried and best == measured[-1] else best
 
+    def should_begin_again(
+        self, key: CostKey, allowed: Sequence[int], steps: int, running: Running, waiting: int
+    ) -> bool:
+        """Return whether the images that run should begin again, together with those that wait.
+
+        They should if they lose little by it, and the images are there clearly sooner on average, by measured costs. What is
+        not measured is no reason.
+        """
+        images = running.images + waiting
+        own = self._seconds_per_step(key, running.batch_size)
+        rest = self._sum_of_ends(key, allowed, steps, waiting)
+        together = self._sum_of_ends(key, allowed, steps, images)
+        if own is None or rest is None or together is None:
+            return False
+        if running.seconds + running.lost_seconds >= MOST_LOST * steps * own:
+            return False
+        # Images are given up when their present step is done.
+        return WORTH * (images * own + together) < images * (steps * own - running.seconds) + rest
+
     def seconds_per_image(self, key: CostKey, steps: int) -> float | None:
         """Return the seconds that an image of so many steps adds at the best batch size; None if nothing was measured."""
         costs = self._known.get(key, {}).values()
         each = [cost.seconds_per_step / cost.batch_size for cost in costs if cost.seconds_per_step is not None]
         return min(each) * steps if each else None
+
+    def _sum_of_ends(self, key: CostKey, allowed: Sequence[int], steps: int, images: int) -> float | None:
+        """Return the seconds from now to the end of each image, in sum, if slots open for them now; None if not measured."""
+        batch_size = self.batch_size_for(key, allowed, images)
+        each = self._seconds_per_step(key, batch_size)
+        if each is None:
+            return None
+        full, left = divmod(images, batch_size)
+        return steps * each * (batch_size * full * (full + 1) / 2 + left * (full + 1))
+
+    def _seconds_per_step(self, key: CostKey, batch_size: int) -> float | None:
+        cost = self._known.get(key, {}).get(batch_size)
+        return None if cost is None else cost.seconds_per_step
 
     def image_bytes(self, model: str, device: str, batch_size: int, is_current: Callable[[str], bool]) -> int | None:
         """Return the least that a batch of this size takes beside the weights, at any size; None if it was not measured.
