@@ -2,7 +2,7 @@
 
 The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again in
 a larger one (`BatchCosts.should_begin_again`); the GPU process chooses how many of the images in slots a denoiser call takes
-(`call_size_for`). The first and the last compare images a second, the second one how soon images are there on average.
+(`call_size_for`). The first and the last compare images a second, the second one the time until all images are there.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,9 +10,11 @@ from itertools import takewhile
 
 import msgspec
 
-#: Prefer another way to run images only if it is at least this many times as fast; less is noise.
+#: Prefer another batch size only if it gives at least this many times the images a second; less is noise.
 WORTH = 1.03
-#: An image may begin again with others until it has lost this part of its time by it, however often it does.
+#: Let images begin again only if all that run and wait are there after at most this part of the time.
+SOONER = 0.85
+#: An image may begin again until it has lost this part of its own time by it, however often it does.
 MOST_LOST = 0.2
 
 
@@ -100,19 +102,18 @@ class BatchCosts:
     ) -> bool:
         """Return whether the images that run should begin again, together with those that wait.
 
-        They should if they lose little by it, and the images are there clearly sooner on average, by measured costs. What is
-        not measured is no reason.
+        They should if they lose little by it, and all are there clearly sooner, by measured costs. What is not measured is no
+        reason.
         """
-        images = running.images + waiting
         own = self._seconds_per_step(key, running.batch_size)
-        rest = self._sum_of_ends(key, allowed, steps, waiting)
-        together = self._sum_of_ends(key, allowed, steps, images)
+        rest = self._seconds_for(key, allowed, steps, waiting)
+        together = self._seconds_for(key, allowed, steps, running.images + waiting)
         if own is None or rest is None or together is None:
             return False
         if running.seconds + running.lost_seconds >= MOST_LOST * steps * own:
             return False
         # Images are given up when their present step is done.
-        return WORTH * (images * own + together) < images * (steps * own - running.seconds) + rest
+        return own + together <= SOONER * (steps * own - running.seconds + rest)
 
     def seconds_per_image(self, key: CostKey, steps: int) -> float | None:
         """Return the seconds that an image of so many steps adds at the best batch size; None if nothing was measured."""
@@ -120,14 +121,11 @@ class BatchCosts:
         each = [cost.seconds_per_step / cost.batch_size for cost in costs if cost.seconds_per_step is not None]
         return min(each) * steps if each else None
 
-    def _sum_of_ends(self, key: CostKey, allowed: Sequence[int], steps: int, images: int) -> float | None:
-        """Return the seconds from now to the end of each image, in sum, if slots open for them now; None if not measured."""
+    def _seconds_for(self, key: CostKey, allowed: Sequence[int], steps: int, images: int) -> float | None:
+        """Return the seconds until so many images are there, in slots of the best number; None if that was not measured."""
         batch_size = self.batch_size_for(key, allowed, images)
         each = self._seconds_per_step(key, batch_size)
-        if each is None:
-            return None
-        full, left = divmod(images, batch_size)
-        return steps * each * (batch_size * full * (full + 1) / 2 + left * (full + 1))
+        return None if each is None else -(-images // batch_size) * steps * each
 
     def _seconds_per_step(self, key: CostKey, batch_size: int) -> float | None:
         cost = self._known.get(key, {}).get(batch_size)

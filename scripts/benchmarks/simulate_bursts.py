@@ -66,10 +66,10 @@ class Box:
         self._images = {image.image_id: image for image in self._coming}
         self._now = self._began = self._coming[0].arrived
         self._queue, self._affinity, self._groups = Queue(), Affinity(loaded={KEY.model: "revision"}), SlotGroups()
-        #: In the GPU process: what waits for a slot, the steps that are done of what is in one, and what is to be dropped.
+        #: In the GPU process: what waits for a slot, and the steps that are done of what is in one.
         self._ordered: deque[tuple[str, SlotGroup]] = deque()
         self._slots: dict[str, int] = {}
-        #: with the moment at which it began.
+        #: What is to be dropped, and when its group began.
         self._cancelled: dict[str, float | None] = {}
         self.result = Result()
 
@@ -214,11 +214,10 @@ TRACES: dict[str, Callable[[random.Random], list[float]]] = {
     "a burst of 4": burst(4),
     "a burst of 8": burst(8),
     "4 images in 0.5 s": lambda rng: [rng.uniform(0, 0.5) for _ in range(4)],
-    "one image each 10 s": bursts(1, 10.0),
     "one image each 2 s": bursts(1, 2.0),
     "one image each 0.7 s": bursts(1, 0.7),
-    "bursts of 4, each 10 s": bursts(4, 10.0),
-    "bursts of 8, each 10 s": bursts(8, 10.0),
+    "a burst of 4 each 10 s": bursts(4, 10.0),
+    "a burst of 8 each 10 s": bursts(8, 10.0),
 }
 
 

@@ -122,7 +122,7 @@ def test_a_fault_while_an_image_is_taken_back(tmp_path: Path, crashes: bool) -> 
             await box.crash()
         else:
             box.process.report(protocol.Failed(image_id, FailureReason.PIPELINE_ERROR, "it broke", Fault.MACHINE))
-        # The run that failed counts, as any other does, and its end is not taken for that of the next one.
+        # The run that failed counts, as any other does.
         await until(lambda: len(box.extras(first, "retrying")) == 1)
         assert box.process.dropping == []
         while box.process.unanswered:
@@ -169,7 +169,7 @@ def test_a_restart_while_an_image_is_taken_back(tmp_path: Path, killed: bool, dr
     play(Box(tmp_path, max_batch=8), scene)
 
 
-def test_an_image_is_taken_back_until_it_has_lost_a_fifth_of_its_time(tmp_path: Path) -> None:
+def test_an_image_that_has_run_for_a_fifth_of_its_time_is_left_alone(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         box.process.report(protocol.Loaded("a", "r", 1.0))
         for size, seconds in COSTS.items():

@@ -104,9 +104,10 @@ DEAR = {1: 3.0, 2: 5.9, 4: 11.7, 8: 23.3}
         (CHEAP, Running(1, 1, 1.0, 4.9), 3, True),
         (CHEAP, Running(1, 1, 1.0, 5.0), 3, False),
         (CHEAP, Running(1, 1, 0.0), 1, True),
-        (CHEAP, Running(2, 2, 0.0), 2, False),
+        (CHEAP, Running(4, 4, 0.0), 1, False),
+        (CHEAP, Running(2, 2, 0.0), 2, True),
         (CHEAP, Running(2, 2, 0.0), 6, True),
-        (CHEAP, Running(4, 4, 0.0), 4, False),
+        (CHEAP, Running(4, 4, 0.0), 4, True),
         (CHEAP, Running(8, 8, 0.0), 8, False),
         (CHEAP, Running(1, 1, 0.0), 4000, False),
         (DEAR, Running(1, 1, 0.0), 7, False),
@@ -122,9 +123,10 @@ DEAR = {1: 3.0, 2: 5.9, 4: 11.7, 8: 23.3}
         "it lost a little before",
         "it lost a fifth in all",
         "one more",
-        "two and then two are as soon on average",
+        "one more would need slots of its own",
+        "two and two",
         "two and six",
-        "four and then four are sooner on average",
+        "four and four",
         "more slots are not better",
         "one image in a long queue is no great gain",
         "a batch is hardly quicker than its images",
@@ -134,7 +136,7 @@ DEAR = {1: 3.0, 2: 5.9, 4: 11.7, 8: 23.3}
         "its own size was not measured",
     ],
 )
-def test_images_begin_again_together_if_they_are_sooner_there_on_average(
+def test_images_begin_again_together_if_all_are_there_clearly_sooner(
     seconds: dict[int, float | None], running: Running, waiting: int, again: bool
 ) -> None:
     costs = BatchCosts(cost(size, each) for size, each in seconds.items())
