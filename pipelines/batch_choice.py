@@ -54,10 +54,8 @@ class Running(msgspec.Struct, frozen=True):
 class BatchCosts:
     """Every measured cost: by model, device and size, and then by batch size."""
 
-    def __init__(self, known: Iterable[BatchCost] = ()) -> None:
+    def __init__(self) -> None:
         self._known: dict[CostKey, dict[int, BatchCost]] = {}
-        for cost in known:
-            self.note(cost)
 
     def note(self, cost: BatchCost) -> None:
         """Keep a cost in place of an earlier one of its batch size; one of another revision replaces all of its model.

@@ -73,12 +73,12 @@ def attribute(part: Part, class_name: str, name: str) -> Any:
 
 
 @cache
-def mentions(part: Part, class_name: str, word: str, *, imports: bool = False) -> bool:
-    """Return whether a word is in the file that defines a class; it is not if diffusers has no such class.
+def mentions(class_name: str, word: str, *, imports: bool = False) -> bool:
+    """Return whether a word is in the file that defines a class of a model; it is not if diffusers has no such class.
 
     With `imports`, files beside it that it imports from count too.
     """
-    path = _file_of(part, class_name)
+    path = _file_of("models", class_name)
     if path is None:
         return False
     source = path.read_bytes()

@@ -83,6 +83,11 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Leave out work at some steps; images run as whole batches then.
     cache: StepCache | None = None
 
+    @property
+    def source(self) -> str:
+        """Where the weights come from, for people: a file if there is one, a folder, or a hub id with its revision."""
+        return self.file or self.folder or f"{self.hub}@{self.revision or 'main'}"
+
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the weights are while they do nothing, which changes no bits."""
@@ -250,6 +255,8 @@ _GROUPS = [
     if field.type in (Weights, Residence, Sampling, Execution, Limits, Wording)
 ]
 
+#: Fields that are no keys of a table: its own name, and what the server sets.
+_NO_KEYS = frozenset({"name", "stamp"})
 #: A card as models.toml writes it, to check a table against. Its defaults are never read: a group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
@@ -263,7 +270,7 @@ FlatCard = msgspec.defstruct(
         )
         for struct in (ModelCard, *(group.type for group in _GROUPS))
         for field in msgspec.structs.fields(struct)
-        if field not in _GROUPS
+        if field not in _GROUPS and field.name not in _NO_KEYS
     ],
     frozen=True,
     kw_only=True,

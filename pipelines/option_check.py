@@ -66,7 +66,7 @@ def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[st
 
 def _problems_of_parts(card: ModelCard, kinds: dict[str, Any], denoiser: str | None) -> Iterator[str]:
     vae = kinds.get("vae")
-    if card.weights.vae_tiling and kinds and not mentions("models", str(vae), "use_tiling"):
+    if card.weights.vae_tiling and kinds and not mentions(str(vae), "use_tiling"):
         has_none = "the model has no VAE" if vae is None else f"{vae} of diffusers has no tiles"
         yield f"vae_tiling = true: {has_none}; remove the key"
     if card.residence.offload == "group":
@@ -91,7 +91,7 @@ def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
         yield "compile = true: a cache acts on the blocks that would be compiled; choose one of the two"
     if kind is None:
         return
-    if weights.attention is not None and not mentions("models", kind, "dispatch_attention_fn", imports=True):
+    if weights.attention is not None and not mentions(kind, "dispatch_attention_fn", imports=True):
         yield f"attention = {weights.attention!r}: {kind} of diffusers computes attention in its own way; remove the key"
     if weights.channels_last and not kind.startswith("UNet"):
         yield f"channels_last = true: {kind} is not made of convolutions; remove the key"

@@ -171,7 +171,7 @@ class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
     """How much of the device's memory is in use, after a start, a load, an unload, and whenever slots open."""
 
     total_bytes: int
-    #: Of a GPU by all programs on it; of a CPU's memory by the GPU process.
+    #: On a GPU, what all programs use; on a CPU, what the GPU process uses.
     used_bytes: int
 
 

@@ -89,7 +89,7 @@ class FoundWeights(msgspec.Struct, frozen=True):
         return self.name.endswith(".json")
 
 
-def find_weights(names: Collection[str], variant: str | None, *, pickle: bool = False) -> FoundWeights | None:
+def find_weights(names: Collection[str], variant: str | None, *, pickle: bool) -> FoundWeights | None:
     """Return what a component is read from among these files of it, as diffusers chooses; None if there is nothing.
 
     Pickled weights count if `pickle` says so and nothing is safetensors.

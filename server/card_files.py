@@ -17,15 +17,15 @@ _REMEDY = "correct the path or set enabled = false"
 
 
 def with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
-    """Return the card with its paths absolute and its files stamped, and what is wrong with it beside them and its pipeline.
+    """Return the card with its paths absolute and its files stamped, and what they or its pipeline contradict on it.
 
     Paths are relative to `base`. Nobody looks at the files of a model that is not enabled.
     """
     folder, file = card.weights.folder, card.weights.file
     weights = msgspec.structs.replace(
         card.weights,
-        folder=None if folder is None else str(_absolute(base, folder)),
-        file=None if file is None else str(_absolute(base, file)),
+        folder=None if folder is None else str(absolute(base, folder)),
+        file=None if file is None else str(absolute(base, file)),
     )
     placed = msgspec.structs.replace(card, weights=weights)
     if not card.enabled:
@@ -70,8 +70,8 @@ def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
         return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
 
 
-def _absolute(base: Path, path: str) -> Path:
-    """Return a card's path as an absolute one: with its links followed, if it can be reached."""
+def absolute(base: Path, path: str) -> Path:
+    """Return a path of models.toml as an absolute one: with its links followed, if it can be reached."""
     try:
         return (base / path).resolve()
     except (OSError, RuntimeError, ValueError):

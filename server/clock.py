@@ -26,7 +26,7 @@ def later(span: timedelta) -> str:
 
 
 def as_text(moment: datetime) -> str:
-    """A naive `moment` is taken as UTC; one beyond the years 1–9999 there is moved to their edge."""
+    """Return a moment as the wire writes it; a naive one is in UTC, one beyond the years 1–9999 is moved to their edge."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     try:
         in_utc = aware.astimezone(UTC)

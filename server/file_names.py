@@ -10,12 +10,12 @@ _FORBIDDEN = frozenset('<>:"/\\|?*')
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 
-def file_name(display_name: str, suffix: str) -> str:
+def file_name(display_name: str) -> str:
     """Return a file name for an image of this name: `Warm marble.png`."""
-    return _stem(display_name) + suffix
+    return f"{_stem(display_name)}.png"
 
 
-def numbered(names: Iterable[str], suffix: str) -> list[str]:
+def numbered(names: Iterable[str]) -> list[str]:
     """Return file names for images of these names; one that is there already, in upper or lower case, gets a number."""
     taken: set[str] = set()
     result = []
@@ -26,7 +26,7 @@ def numbered(names: Iterable[str], suffix: str) -> list[str]:
             number += 1
             found = f"{stem} ({number})"
         taken.add(found.casefold())
-        result.append(found + suffix)
+        result.append(f"{found}.png")
     return result
 
 

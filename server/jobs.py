@@ -127,18 +127,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     #: The most runs that one of its generations has begun.
     attempts: int = 0
-    #: That of the key it was sent with; each step doubles the client's share of the GPU.
+    #: The priority of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
-
-    def image_id(self, index: int) -> str:
-        """Return what image `index` of the job, from 0, is called on its way."""
-        return f"{self.job_id}-{index}"
-
     #: One request waits for it, and nobody wants it if that goes away.
     awaited: bool = False
     #: It was sent with an `sk_test_` key.
     test: bool = False
     credits_cost: int = 0
+
+    def image_id(self, index: int) -> str:
+        """Return what image `index` of the job, from 0, is called on its way."""
+        return f"{self.job_id}-{index}"
 
     @property
     def client_class(self) -> ClientClass:

@@ -15,12 +15,6 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"([0-9A-Z]{26})(-\d+)?\.(png|partial)")
 
 
-def remove(file: Path) -> None:
-    """Remove an image if it is there, and what is left of a write of it that was cut short."""
-    file.unlink(missing_ok=True)
-    file.with_suffix(".partial").unlink(missing_ok=True)
-
-
 async def remove_all(folder: Path, database: Database) -> None:
     """Remove the files of jobs that have ended, if no artifact is kept there.
 

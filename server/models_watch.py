@@ -89,7 +89,7 @@ class ModelsFile:
         log.info(
             "%s was edited: %s; enabled: %s; default: %s",
             self.path,
-            ", ".join(_changes(before, models)),
+            ", ".join(_changes(before, models)) or "the files that it names",
             ", ".join(models.enabled),
             models.default_model,
         )
@@ -114,7 +114,7 @@ def _told(models: Models) -> str | None:
 def _changes(before: Models, after: Models) -> list[str]:
     """Return what an edit changed: the cards and tables that are new, gone or other than they were."""
     changed = [name for name in {**before.models, **after.models} if before.models.get(name) != after.models.get(name)]
-    for table in ("operations", "brands", "default_model"):
+    for table in ("operations", "brands", "loras", "default_model"):
         if getattr(before, table) != getattr(after, table):
             changed.append(table)
     return changed

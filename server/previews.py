@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from pipelines.output import whole_file
 from server.jobs import Job
 
 
@@ -14,9 +15,7 @@ def preview_file(folder: Path, image_id: str) -> Path:
 def remove(folder: Path, job: Job) -> None:
     """Remove the previews of a job that has ended."""
     for index in range(len(job.plan.generations)):
-        file = preview_file(folder, job.image_id(index))
-        file.unlink(missing_ok=True)
-        file.with_suffix(".partial").unlink(missing_ok=True)
+        whole_file.remove(preview_file(folder, job.image_id(index)))
 
 
 def remove_all(folder: Path) -> None:

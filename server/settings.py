@@ -19,12 +19,12 @@ _TAKES = {
     "ray": "it takes auto, or the address of a cluster's head, such as 10.0.0.5:6379",
     "log_level": "it takes DEBUG, INFO, WARNING or ERROR",
     "memory_gib": "it takes a number of GiB, 0 for all there is",
-    "archive_days": "it takes a number of days, 0 to keep archived images",
+    "archive_days": "it takes a number of days up to 36500, 0 to keep archived images",
     "disk_gib": "it takes a number of GiB, 0 for no limit",
     "disk_free_gib": "it takes a number of GiB",
 }
 #: Variables of the client, which may run in the same environment.
-_OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY"}
+_OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY", "BACKLOT_SIGNING_SECRET"}
 
 
 _DEVICE = "(?:cpu|cuda(?::[0-9]+)?)"
@@ -55,13 +55,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: How long a signed image link lives, in seconds.
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
     #: Days after which archived images are removed; 0 keeps them.
-    archive_days: Annotated[float, Meta(ge=0)] = 0.0
+    archive_days: Annotated[float, Meta(ge=0, le=36_500)] = 0.0
     #: What images may take, in GiB: above it the oldest are removed, archived ones first; 0 is no limit.
     disk_gib: Annotated[float, Meta(ge=0)] = 0.0
     #: Below so many free GiB no job is accepted.
     disk_free_gib: Annotated[float, Meta(ge=0)] = 1.0
     #: Days that request-log rows are kept.
-    log_days: Annotated[int, Meta(ge=1)] = 90
+    log_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
     #: `auto` takes every GPU, or the CPU if there is none; or a list, such as `cuda:0,cuda:1` or `cpu,cpu`.
     devices: Annotated[str, Meta(pattern=rf"^(auto|{_DEVICE}(,{_DEVICE})*)$")] = "auto"
     #: One device in place of `devices`: `auto` takes the first GPU, or the CPU if there is none; or `cpu`, `cuda`, `cuda:1`.

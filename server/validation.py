@@ -1,19 +1,21 @@
 """Check a decoded JSON or TOML table against a msgspec Struct and find every problem, not just the first.
 
 msgspec stops at the first error it meets; people who fix a file or a request want to hear of all of them at once. So
-each field is converted on its own, strictly (`"512"` is not an int), and lists element by element.
+each field is converted on its own, strictly (`"512"` is not an int), and lists and dicts element by element.
 """
 
 import difflib
 import re
+from collections.abc import Iterator
 from enum import Enum
 from functools import cache
+from itertools import islice
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-#: Elements of a list, and unknown fields of an object, that are looked at one by one; more would only burn time.
+#: Elements of a list or a dict, and unknown fields of an object, that are looked at one by one; more would only burn time.
 MOST_PROBLEMS = 100
 
 
@@ -66,39 +68,51 @@ def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list
 
 
 def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> list[Problem]:
-    element = _element_type(expected)
-    if element is not None and isinstance(value, list):
-        inner = [
-            problem
-            for index, item in enumerate(value[:MOST_PROBLEMS])
-            for problem in _check_value(item, element, (*loc, index))
-        ]
-        if inner:
-            return inner
+    inner = [
+        problem
+        for place, item, item_type in islice(_items(value, expected), MOST_PROBLEMS)
+        for problem in _check_value(item, item_type, (*loc, place))
+    ]
+    if inner:
+        return inner
     try:
         msgspec.convert(value, expected, strict=True)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).replace("`key` in `$", "`$").partition(" - at `$")
+        message, _, place = str(error).replace("`key` in `$", "`$").partition(" - at `$")
+        path = _path(place)
+        loc, value = (*loc, *path), _at(value, path)
         if message.startswith("Invalid enum value"):
             sent = message.removeprefix("Invalid enum value ").strip("'")
             message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
-            return [Problem((*loc, *_path(path)), "enum", message, value)]
-        return [Problem((*loc, *_path(path)), _kind(message), message, value)]
+            return [Problem(loc, "enum", message, value)]
+        return [Problem(loc, _kind(message), message, value)]
     except RecursionError:
         return [Problem(loc, "recursion", "Nested too deeply", None)]
     return []
 
 
-def _element_type(expected: Any) -> Any:
-    """Return X of `list[X]`, `tuple[X, ...]`, and either of them `| None` or annotated; None for any other type."""
+def _items(value: object, expected: Any) -> Iterator[tuple[str | int, Any, Any]]:
+    """Yield what is in a list or a dict, each with its place and the type that is expected of it, if one is."""
+    if isinstance(value, list) and (element := _type_within(expected, (list, tuple))) is not None:
+        yield from ((index, item, element) for index, item in enumerate(value))
+    if isinstance(value, dict) and (element := _type_within(expected, (dict,))) is not None:
+        yield from ((key, item, element) for key, item in value.items())
+
+
+def _type_within(expected: Any, containers: tuple[type, ...]) -> Any:
+    """Return X of `list[X]`, `tuple[X, ...]` or `dict[str, X]`, whichever are asked for, and of them `| None` or annotated.
+
+    Return None for any other type, and if X may be anything.
+    """
     origin, arguments = get_origin(expected), get_args(expected)
     if origin in (Union, UnionType):
-        return next((found for found in map(_element_type, arguments) if found is not None), None)
+        return next((found for inner in arguments if (found := _type_within(inner, containers)) is not None), None)
     if hasattr(expected, "__metadata__"):
-        return _element_type(expected.__origin__)
-    if origin is list or (origin is tuple and arguments[1:] == (Ellipsis,)):
-        return arguments[0]
-    return None
+        return _type_within(expected.__origin__, containers)
+    if origin not in containers or (origin is tuple and arguments[1:] != (Ellipsis,)):
+        return None
+    element = arguments[1] if origin is dict else arguments[0]
+    return None if element is Any else element
 
 
 def choices(expected: Any) -> list[Any]:
@@ -111,7 +125,16 @@ def choices(expected: Any) -> list[Any]:
 
 
 def _path(text: str) -> list[str | int]:
-    return [int(index) if index else name for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", text)]
+    """Return where msgspec found something wrong, up to the first dict: it does not name the key."""
+    whole, _, _ = text.partition("[...]")
+    return [int(index) if index else name for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", whole)]
+
+
+def _at(value: Any, path: list[str | int]) -> Any:
+    """Return what is at a place within a value."""
+    for part in path:
+        value = value[part]
+    return value
 
 
 def _kind(message: str) -> str:

@@ -15,6 +15,7 @@ from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
 from pipelines.denoising.second_pass import enlarge
+from pipelines.denoising.steering import steers
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 
@@ -95,7 +96,7 @@ class WholeBatch:
         calls = 0
         finite = [True] * self._batch_size
         latents: torch.Tensor | None = None
-        pipeline = self._model.pipeline
+        pipeline = self._copy() if any(map(steers, items)) else self._model.pipeline
 
         def after_call(call: int, step: int | None, now: torch.Tensor) -> None:
             nonlocal last_step, calls, latents
@@ -130,7 +131,7 @@ class WholeBatch:
         # Its calls take their steps in turns, and a cache remembers one call's.
         enable_cache(pipeline, None, 0)
         enlarged = [self._enlarge(denoised) for denoised in first if denoised.item.image_id not in self._left]
-        # A step of a full batch, whose other images would have taken as long.
+        # In a full batch every image would have taken as long.
         each = sum(denoised.timings["denoising_s"] - timings["denoising_s"] for denoised in enlarged)
         seconds += each / max(len(enlarged), 1) * self._batch_size
         self._seconds_per_step = seconds / self._settings.all_steps

@@ -141,7 +141,7 @@ def _receive(url: str, file: BinaryIO, size: int) -> None:
             time.sleep(_PAUSE_S)
 
 
-def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool = False) -> Download:
+def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool) -> Download:
     """Return what is to be downloaded; `pickle` is the card's.
 
     Raises what huggingface_hub raises, NotNeeded and BadWeights.

@@ -24,7 +24,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def wanted_files(
-    names: Collection[str], model_index: Mapping[str, object], variant: str | None, *, pickle: bool = False
+    names: Collection[str], model_index: Mapping[str, object], variant: str | None, *, pickle: bool
 ) -> Wanted:
     """Return what is needed of a hub's files, whose names are paths with slashes; `pickle` is the card's.
 

@@ -52,7 +52,7 @@ class ImageWriter:
     def __init__(self, report: Callable[[Report], None]) -> None:
         self._report = report
         self._thread = ThreadPoolExecutor(1, "image-writer")
-        #: What the last preview took to write.
+        #: Seconds that the last preview took to write.
         self.preview_seconds = 0.0
 
     def write(self, picture: Picture, recipe: Recipe) -> None:

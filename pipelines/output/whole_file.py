@@ -30,3 +30,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there, and what is left of a write of it that was cut short."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".partial").unlink(missing_ok=True)

@@ -25,7 +25,8 @@ from pipelines.worker.loras import LoraUnusable
 from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
-from pipelines.worker.slot_group import GroupKey, Machine, SlotGroup
+from pipelines.worker.recipes import Machine
+from pipelines.worker.slot_group import GroupKey, SlotGroup
 from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory, still_convolves
 
 log = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ class Engine:
         else:
             left = batch_size // 2
             self._most[card.name, settings.width, settings.height] = left
-            self._report(group.measured(None, None))
+            self._report(group.cost.did_not_fit())
             message = f"Out of memory with {batch_size} slots; the image starts again with {left}"
         log.warning("%s at %d × %d: %s", card.name, settings.width, settings.height, message)
         self._waiting.extendleft(reversed(lost))
@@ -247,7 +248,7 @@ class Engine:
             return
         self._models.prefetch(card, image_bytes)
         if self._group is not None and self._machine.device.type == "cpu":
-            self._group.share_memory()
+            self._group.cost.share_memory()
 
     def _load(self, card: ModelCard, image_bytes: int | None) -> LoadedModel | None:
         """Have a model in memory; if it cannot be loaded, drop the orders that wait for it. Needs that no group is open."""

@@ -4,14 +4,11 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from functools import cache
-from importlib.metadata import version
 
 import msgspec
 import torch
 
 from pipelines import protocol
-from pipelines.colors import PaletteMode, hex_color
 from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
@@ -21,11 +18,11 @@ from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.lora import Lora
-from pipelines.model_card import ModelCard, cost_digest, settings_digest
+from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter, Picture
-from pipelines.recipe import Recipe
-from pipelines.worker.device_memory import forget_peak, peak_bytes
+from pipelines.worker.cost_meter import CostMeter
 from pipelines.worker.loader import LoadedModel
+from pipelines.worker.recipes import Machine, recipe_of
 from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -33,19 +30,8 @@ log = logging.getLogger(__name__)
 #: Seconds between reports of steps. The server commits each report to disk and wakes who follows the jobs, which on a CPU
 #: takes nearly a tenth of the time of a small model's step.
 STEPS_REPORT_S = 0.25
-#: Report a step's cost again if it is off by more than this part of what the server was told.
-COST_CHANGE = 0.1
 #: Numbers the steps that images take together, over all slot groups.
 _calls = itertools.count(1)
-
-
-class Machine(msgspec.Struct, frozen=True):
-    """What a recipe says of the place where its image was made."""
-
-    device: torch.device
-    device_name: str
-    #: Versions of the libraries that decide bits, by name.
-    versions: dict[str, str]
 
 
 class GroupKey(msgspec.Struct, frozen=True):
@@ -93,19 +79,11 @@ class SlotGroup:
         self._call = 0
         self._stepped: set[str] = set()
         self._previews = PreviewTimes(key.card.execution.preview)
-        #: What the last preview took, without its writing.
+        #: Seconds that the last preview took, without its writing.
         self._preview_seconds = 0.0
-        #: The seconds a step that the server was last told.
-        self._seconds_reported: float | None = None
-        #: The same of the memory that its images took, once one was decoded.
-        self._working_reported: int | None = None
-        self._has_decoded = False
-        #: Something else took memory in the meantime, so the peak does not tell what its images took.
-        self._memory_is_shared = False
         if key.card.execution.preview != "off":
             self._prime_colors()
-        forget_peak(machine.device)
-        self._held = peak_bytes(machine.device)
+        self.cost = CostMeter(model, key.settings, key.batch_size, machine.device)
         self._batch: Batch
         family = family_of(model.pipeline) if key.card.takes_slots else None
         if family is None:
@@ -144,7 +122,6 @@ class SlotGroup:
     def enter(self, order: protocol.Generate) -> None:
         """Put an image into a free slot; report it as failed if its prompt cannot be split into tokens."""
         item, sampling = order.item, self.key.card.sampling
-        self._orders[item.image_id] = order
         try:
             fitted = fit_prompt(self.model.pipeline, sampling.arguments, item.prompt, item.brand_words)
         except Exception as error:
@@ -153,12 +130,12 @@ class SlotGroup:
             return
         if fitted.cut:
             log.warning("Image %s: %s does not read %r of its prompt", item.image_id, self.key.card.name, fitted.cut)
-        self._cut[item.image_id] = fitted.cut
+        self._orders[item.image_id], self._cut[item.image_id] = order, fitted.cut
         self._batch.enter(msgspec.structs.replace(item, prompt=fitted.prompt))
 
     def leave(self, image_id: str) -> bool:
         """Drop an image from its slot; return False if it is in none."""
-        self._previews.forget(image_id)
+        self._forget(image_id)
         return self._batch.leave(image_id)
 
     def tick(self) -> None:
@@ -167,7 +144,8 @@ class SlotGroup:
         self._batch.tick()
         if time.monotonic() - self._steps_reported >= STEPS_REPORT_S:
             self._report_steps()
-        self._report_cost()
+        if (measured := self.cost.news(self._batch.seconds_per_step)) is not None:
+            self._report(measured)
 
     def _next_call(self) -> None:
         self._call, self._stepped = next(_calls), set()
@@ -175,7 +153,16 @@ class SlotGroup:
     def clear(self) -> list[protocol.Generate]:
         """Drop every image; return their orders, in the order in which they entered."""
         self._report_steps()
-        return [self._orders[item.image_id] for item in self._batch.clear()]
+        lost = [self._orders[item.image_id] for item in self._batch.clear()]
+        for order in lost:
+            self._forget(order.item.image_id)
+        return lost
+
+    def _forget(self, image_id: str) -> None:
+        """Forget an image that is in no slot any more: the group may stay open for months."""
+        self._orders.pop(image_id, None)
+        self._cut.pop(image_id, None)
+        self._previews.forget(image_id)
 
     def _on_outcome(self, outcome: Outcome) -> None:
         match outcome:
@@ -189,16 +176,18 @@ class SlotGroup:
                 if step >= self.key.settings.all_steps:
                     self._report_steps()
                     self._report(protocol.StageReached((item.image_id,), protocol.Stage.DECODING))
-            case Denoised():
+            case Denoised(item=item):
                 self._report_steps()
-                self._has_decoded = True
+                self.cost.note_decoded()
                 self._hand_over(outcome)
+                self._forget(item.image_id)
             case ImageFailed(item=item, error=error):
                 log.error("Image %s of %s failed", item.image_id, self.key.card.name, exc_info=error)
                 forget_frames(error)
                 self.model.restore()
                 self._report_steps()
                 self._fail(item, error)
+                self._forget(item.image_id)
 
     def _show(self, item: protocol.Item, step: int, forecast: Callable[[], torch.Tensor | None]) -> None:
         """Give a preview of an image to the writer, if one is due and something can be seen."""
@@ -224,14 +213,14 @@ class SlotGroup:
             self._fail(denoised.item, _WrongSize(self.key, width, height))
             return
         try:
-            picture = _picture(denoised, self._cut.get(denoised.item.image_id, ""))
+            picture = _picture(denoised, self._cut[denoised.item.image_id])
         except Exception as error:
             log.exception("Image %s could not be taken from its slot", denoised.item.image_id)
             self._fail(denoised.item, error)
             return
         self._report(protocol.LeftSlot(denoised.item.image_id))
-        self._previews.forget(denoised.item.image_id)
-        self._writer.write(picture, self._recipe(denoised.item))
+        recipe = recipe_of(denoised.item, self.model, self.key.settings, self.key.batch_size, self._machine)
+        self._writer.write(picture, recipe)
         if self.key.card.execution.preview != "off" and denoised.latents is not None and not denoised.blacked_out:
             self.model.colors.learn(denoised.latents, denoised.image)
 
@@ -244,86 +233,6 @@ class SlotGroup:
         if self._steps:
             self._report(protocol.Steps(tuple(self._steps), self.key.settings.all_steps))
             self._steps, self._steps_reported = [], time.monotonic()
-
-    def share_memory(self) -> None:
-        """Note that something else takes memory from now on."""
-        self._memory_is_shared = True
-
-    def _report_cost(self) -> None:
-        """Report what a step costs, if that is known and news."""
-        seconds = self._batch.seconds_per_step
-        if seconds is None:
-            return
-        peak = peak_bytes(self._machine.device)
-        working = peak - self._held if self._has_decoded and not self._memory_is_shared else None
-        if not _is_news(seconds, self._seconds_reported) and not _is_news(working, self._working_reported):
-            return
-        self._seconds_reported, self._working_reported = seconds, working
-        self._report(self.measured(seconds, peak, working))
-
-    def measured(
-        self, seconds_per_step: float | None, peak: int | None, working: int | None = None
-    ) -> protocol.Measured:
-        """Return the report of what a step of this group costs; None and None if the group does not fit into memory."""
-        return protocol.Measured(
-            self.key.card.name,
-            cost_revision(self.model),
-            self.key.settings.width,
-            self.key.settings.height,
-            self.key.batch_size,
-            seconds_per_step,
-            peak,
-            working,
-        )
-
-    def _recipe(self, item: protocol.Item) -> Recipe:
-        card, settings, pipeline = self.key.card, self.key.settings, self.model.pipeline
-        matched = item.palette is PaletteMode.MATCH
-        return Recipe(
-            model=card.name,
-            revision=self.model.revision,
-            pipeline=type(pipeline).__name__,
-            prompt=item.prompt,
-            negative_prompt=item.negative_prompt,
-            seed=item.seed,
-            width=settings.width,
-            height=settings.height,
-            steps=settings.steps,
-            guidance=settings.guidance,
-            scheduler=type(pipeline.scheduler).__name__,
-            dtype=card.weights.dtype,
-            settings=settings_digest(card),
-            batch_size=self.key.batch_size,
-            device=self._machine.device.type,
-            device_name=self._machine.device_name,
-            versions={
-                **self._machine.versions,
-                **({"pillow": version("pillow")} if settings.second is not None else {}),
-                **(_versions_that_match_colors() if matched else {}),
-            },
-            loras=self.model.applied,
-            palette=item.palette,
-            colors=tuple(map(hex_color, item.colors)) if matched else (),
-            upscale=settings.second,
-        )
-
-
-def _is_news(found: float | None, reported: float | None) -> bool:
-    """Return whether a cost is off by more than COST_CHANGE from what was reported."""
-    if found is None or reported is None:
-        return found is not None
-    return abs(found - reported) > COST_CHANGE * reported
-
-
-def cost_revision(model: LoadedModel) -> str:
-    """Return what tells one cost of a step from another: the weights, and how the card says to run them."""
-    return f"{model.revision} {cost_digest(model.card)}"
-
-
-@cache
-def _versions_that_match_colors() -> dict[str, str]:
-    """Return the versions of the libraries that the colours of a matched image depend on."""
-    return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}
 
 
 def _picture(denoised: Denoised, prompt_cut: str) -> Picture:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from PIL.Image import Image
 
 from pipelines.studio_tiny.vocabulary import phrase
 from server.models_file import load_models
@@ -28,11 +29,11 @@ def load() -> Any:
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run(pipeline: Any, seeds: list[int], folder: Path) -> None:
-    """One call for these seeds, then the files."""
+def images_of(pipeline: Any, seeds: list[int]) -> list[Image]:
+    """Return an image for each seed, by one stock call."""
     card = load_models(ROOT / "models.toml").default
     prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
-    images = pipeline(
+    made: list[Image] = pipeline(
         [prompt] * len(seeds),
         width=512,
         height=512,
@@ -40,7 +41,12 @@ def run(pipeline: Any, seeds: list[int], folder: Path) -> None:
         guidance_scale=card.sampling.guidance,
         generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
     ).images
-    for seed, image in zip(seeds, images, strict=True):
+    return made
+
+
+def run(pipeline: Any, seeds: list[int], folder: Path) -> None:
+    """Make the images of these seeds, and write their files."""
+    for seed, image in zip(seeds, images_of(pipeline, seeds), strict=True):
         image.save(folder / f"{seed}.png")
 
 

@@ -33,8 +33,8 @@ DEVICES = (1, 2, 4, 8, 16)
 STEPS, SLOTS = 20, 4
 #: Images for each slot.
 ROUNDS = 12
-#: Images of a job, and images that wait, where decisions are counted.
-IMAGES, WAITING = 8, 100_000
+#: Images of a job, images that wait, and images that are chosen, if decisions are counted.
+IMAGES, WAITING, MEASURED = 8, 100_000, 10_000
 PLOT = ROOT / "docs" / "devices.svg"
 
 
@@ -115,8 +115,8 @@ class ImmediateProcess:
         self.report(protocol.Generated(image_id, recipe_of(order), None, None, timings))
 
 
-async def decisions_per_s(devices: int, waiting: int, measured: int) -> float:
-    """Return how many images a second the scheduler chooses, orders and settles while so many more wait."""
+async def decisions_per_s(devices: int) -> float:
+    """Return how many images a second the scheduler chooses, orders and settles while WAITING more wait."""
     with TemporaryDirectory(prefix="backlot-bench-") as name:
         box = Box(Path(name), max_batch=SLOTS, reproducible="true")
         processes = [ImmediateProcess() for _ in range(devices)]
@@ -130,21 +130,21 @@ async def decisions_per_s(devices: int, waiting: int, measured: int) -> float:
         box.scheduler = Scheduler(settings, box.models, box.database, box.hub, result_of, places)
         await box.scheduler.start()
         await asyncio.sleep(0)
-        jobs = -(-(waiting + measured) // IMAGES)
+        jobs = -(-(WAITING + MEASURED) // IMAGES)
         for begin in range(0, jobs, 64):
             await asyncio.gather(*(box.submit(n=IMAGES) for _ in range(begin, min(begin + 64, jobs))))
         started = time.perf_counter()
-        for index in range(measured):
+        for index in range(MEASURED):
             processes[index % devices].answer()
             if index % 256 == 0:
                 # The ledger's answers come back.
                 await asyncio.sleep(0)
         seconds = time.perf_counter() - started
-        assert box.scheduler.backlog >= waiting - devices * (SLOTS + 1)
+        assert box.scheduler.backlog >= WAITING - devices * (SLOTS + 1)
         await box.scheduler.stop()
         box.connection.close()
         box.database.close()
-        return measured / seconds
+        return MEASURED / seconds
 
 
 def main() -> None:
@@ -156,5 +156,5 @@ def main() -> None:
         print(f"{devices:>8}{rate:10.2f}{rate / found[1]:14.2f}{rate / found[1] / devices:10.3f}", flush=True)
     PLOT.write_text(plot.lines("images/s ÷ one device", {n: rate / found[1] for n, rate in found.items()}))
     for devices in (1, 64):
-        rate = asyncio.run(decisions_per_s(devices, WAITING, 10_000))
+        rate = asyncio.run(decisions_per_s(devices))
         print(f"\n{devices} devices, {WAITING:,} waiting: {rate:,.0f} images/s chosen, ordered and settled")

@@ -16,7 +16,7 @@ import msgspec
 from ulid import ULID
 
 from benchmarks.server import SPEC, fresh_server
-from server.jobs import JobType
+from server.jobs import Job, JobType
 from server.keys import digest_of, new_client
 from server.ledger import clients, jobs
 from server.ledger import request_log as requests
@@ -32,7 +32,7 @@ LATENCIES = 1000
 
 @contextmanager
 def raw_ledger() -> Iterator[sqlite3.Connection]:
-    """A ledger in a file of its own, without a server: the same disk, the same settings."""
+    """Yield a ledger in a file of its own, without a server: the same disk, the same settings."""
     with TemporaryDirectory(prefix="backlot-bench-") as folder:
         path = Path(folder) / "raw.db"
         migrate(path)
@@ -43,7 +43,7 @@ def raw_ledger() -> Iterator[sqlite3.Connection]:
 
 
 def raw_rate() -> float:
-    """Durable transactions of one row a second, one at a time."""
+    """Return the durable transactions of one row a second, one at a time."""
     with raw_ledger() as connection:
         started = time.perf_counter()
         for index in range(COUNT):
@@ -53,7 +53,7 @@ def raw_rate() -> float:
 
 
 def raw_dispatch_rate() -> float:
-    """Durable transactions a second, one at a time, that write all a dispatch does: job, charge, event and log row."""
+    """Return the durable transactions a second, one at a time, that write what a dispatch does: job, charge, event, row."""
     models = load_models(ROOT / "models.toml")
     spec = BACKGROUND_GENERATOR.check(SPEC, models)
     with raw_ledger() as connection:
@@ -61,13 +61,13 @@ def raw_dispatch_rate() -> float:
             key = new_client(connection, "bench", 100_000_000, test=False)
         caller = clients.caller(connection, digest_of(key))
         assert caller is not None
-        new = jobs.NewJob(
+        job = Job(
+            job_id="",
             client_id=caller.client_id,
             job_type=JobType.BACKGROUND_GENERATOR,
             request=msgspec.to_builtins(spec),
             plan=BACKGROUND_GENERATOR.resolve(spec, models),
             credits_cost=5,
-            label="Background generator",
         )
         started = time.perf_counter()
         for _ in range(COUNT):
@@ -85,13 +85,14 @@ def raw_dispatch_rate() -> float:
                 remote="127.0.0.1",
                 user_agent="bench",
             )
+            made = msgspec.structs.replace(job, job_id=str(ULID()))
             with transaction(connection):
-                jobs.accept(connection, new, row, None)
+                jobs.accept(connection, made, "Background generator", row, None)
         return COUNT / (time.perf_counter() - started)
 
 
 async def dispatch_rate(server: Server) -> float:
-    """Accepted requests a second with many connections at once.
+    """Return the accepted requests a second with many connections at once.
 
     The requests are bytes made beforehand: an HTTP library would take more of the cores than the server does.
     """
@@ -122,7 +123,7 @@ async def dispatch_rate(server: Server) -> float:
 
 
 def latencies(server: Server, between_s: float) -> list[float]:
-    """Seconds of single dispatches, one after another; each is cancelled at once."""
+    """Return the seconds of single dispatches, one after another; each is cancelled at once."""
     found = []
     for _ in range(LATENCIES):
         started = time.perf_counter()

@@ -5,45 +5,30 @@ from io import BytesIO
 from typing import Any
 
 import litserve
-import torch
 from fastapi import Response
 
-from benchmarks.bare import load
-from pipelines.studio_tiny.vocabulary import phrase
-from server.models_file import load_models
+from benchmarks.bare import images_of, load
 
 
 class Backgrounds(litserve.LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         self.pipeline = load()
-        self.prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
 
     def decode_request(self, request: dict[str, int]) -> int:
         return request["seed"]
 
     def predict(self, seeds: Any) -> Any:
-        images = generate(self.pipeline, self.prompt, seeds if isinstance(seeds, list) else [seeds])
+        images = generate(self.pipeline, seeds if isinstance(seeds, list) else [seeds])
         return images if isinstance(seeds, list) else images[0]
 
     def encode_response(self, output: bytes) -> Response:
         return Response(output, media_type="image/png")
 
 
-def generate(pipeline: Any, prompt: str, seeds: list[int]) -> list[bytes]:
-    """PNG files of one stock call."""
-    from benchmarks.bare import ROOT
-
-    card = load_models(ROOT / "models.toml").default
-    images = pipeline(
-        [prompt] * len(seeds),
-        width=512,
-        height=512,
-        num_inference_steps=card.sampling.steps,
-        guidance_scale=card.sampling.guidance,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-    ).images
+def generate(pipeline: Any, seeds: list[int]) -> list[bytes]:
+    """Return the PNG files of one stock call."""
     files = []
-    for image in images:
+    for image in images_of(pipeline, seeds):
         file = BytesIO()
         image.save(file, "PNG")
         files.append(file.getvalue())

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from benchmarks.bare import load
 from benchmarks.lit_app import generate
-from pipelines.studio_tiny.vocabulary import phrase
 
 PORT, BATCH = int(sys.argv[1]), int(sys.argv[2])
 
@@ -20,11 +19,10 @@ PORT, BATCH = int(sys.argv[1]), int(sys.argv[2])
 class Backgrounds:
     def __init__(self) -> None:
         self.pipeline = load()
-        self.prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.05)  # type: ignore[untyped-decorator]
     async def images(self, seeds: list[int]) -> list[bytes]:
-        return await asyncio.to_thread(generate, self.pipeline, self.prompt, seeds)
+        return await asyncio.to_thread(generate, self.pipeline, seeds)
 
     async def __call__(self, request: Request) -> Any:
         return Response(await self.images((await request.json())["seed"]), media_type="image/png")

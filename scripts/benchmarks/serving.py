@@ -44,7 +44,7 @@ class Latency(msgspec.Struct):
 
 @contextmanager
 def app(module: str, batch: int) -> Iterator[str]:
-    """One of the other servers, ready; its address."""
+    """Run one of the other servers, and yield its address once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
@@ -132,7 +132,7 @@ OTHERS = {
 
 @contextmanager
 def server_named(name: str) -> Iterator[tuple[str, dict[str, str], Ask]]:
-    """A server, ready: its address, the headers it wants and how to ask it."""
+    """Run a server; once it is ready, yield its address, the headers it wants and how to ask it."""
     if name in OTHERS:
         with app(*OTHERS[name]) as url:
             yield url, {}, ask_predict
@@ -166,6 +166,6 @@ def main() -> None:
 
 
 def trace(rate: float, seed: int, requests: int = REQUESTS) -> list[float]:
-    """Moments of arrival in seconds, `rate` a second."""
+    """Return moments of arrival in seconds, `rate` a second."""
     rng = random.Random(seed)
     return list(accumulate(rng.expovariate(rate) for _ in range(requests)))

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Generate, Generated, Item, LeftSlot, Loaded, Started, Steps
@@ -96,78 +95,18 @@ def _drop_from_page_cache(folder: Path) -> None:
 
 
 def build() -> None:
-    """Write the large folder: the parts of SDXL, with its sizes and random weights."""
+    """Write the large folder: SDXL's parts in their sizes, with random weights."""
     import torch
-    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    from tests.support.tiny import unet_pipeline
+    from benchmarks.gpu.weights import MAKERS
 
-    block = torch.randn(2**22, dtype=torch.float32).mul_(0.02).half()
-
-    def filled(module: Any) -> Any:
-        module = module.to(torch.float16).to_empty(device="cpu")
-        with torch.no_grad():
-            for tensor in (*module.parameters(), *module.buffers()):
-                if tensor.is_floating_point():
-                    flat = tensor.view(-1)
-                    for part in flat.split(len(block)):
-                        part.copy_(block[: len(part)])
-        return module
-
-    tokenizer = unet_pipeline().tokenizer
     with torch.device("meta"):
-        clip = {
-            "vocab_size": 49408,
-            "max_position_embeddings": 77,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "pad_token_id": 0,
-        }
-        first = CLIPTextModel(
-            CLIPTextConfig(
-                **clip, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
-            )
-        )
-        second = CLIPTextModelWithProjection(
-            CLIPTextConfig(
-                **clip,
-                hidden_size=1280,
-                intermediate_size=5120,
-                num_hidden_layers=32,
-                num_attention_heads=20,
-                projection_dim=1280,
-            )
-        )
-        unet = UNet2DConditionModel(
-            sample_size=128,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            block_out_channels=(320, 640, 1280),
-            transformer_layers_per_block=(1, 2, 10),
-            attention_head_dim=(5, 10, 20),
-            cross_attention_dim=2048,
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=256,
-            projection_class_embeddings_input_dim=2816,
-        )
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=1024,
-        )
-    pipeline = StableDiffusionXLPipeline(
-        vae=filled(vae),
-        text_encoder=filled(first),
-        text_encoder_2=filled(second),
-        tokenizer=tokenizer,
-        tokenizer_2=tokenizer,
-        unet=filled(unet),
-        scheduler=EulerDiscreteScheduler(),
-        add_watermarker=False,
-    )
-    pipeline.save_pretrained(LARGE, safe_serialization=True)
+        denoiser = MAKERS["sdxl"].denoiser()
+    denoiser = denoiser.to(torch.float16).to_empty(device="cpu")
+    # Numbers of its own for each weight would take minutes to draw.
+    block = torch.randn(2**22, dtype=torch.float32).mul_(0.02).half()
+    with torch.no_grad():
+        for weight in denoiser.parameters():
+            for part in weight.view(-1).split(len(block)):
+                part.copy_(block[: len(part)])
+    MAKERS["sdxl"].pipeline(denoiser).to(torch.float16).save_pretrained(LARGE, safe_serialization=True)

@@ -21,7 +21,7 @@ class Bare:
         self.first_image_s = time.perf_counter() - started
 
     def rate(self, batch: int, images: int = IMAGES) -> float:
-        """Images a second."""
+        """Return the images a second."""
         return images / float(self._process.ask(batch=batch, images=images))
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class _Sink(io.RawIOBase):
 def zipped(rows: Sequence[EntryRow], images: Path) -> Iterator[bytes]:
     """Yield a zip file piece by piece. An image that is removed meanwhile is left out, and has no `file` in `specs.csv`."""
     sink = _Sink()
-    names = numbered(map(_name, rows), ".png")
+    names = numbered(map(_name, rows))
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for index, row in enumerate(rows):
             try:

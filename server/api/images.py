@@ -66,12 +66,12 @@ async def fetch_image(
         raise _gone(name)
     if save:
         png = await asyncio.to_thread((settings.images / found.path).read_bytes)
-        name = quote(file_name(found.display_name, ".png"))
+        name = quote(file_name(found.display_name))
         headers = {**_HEADERS, "Content-Disposition": f"attachment; filename*=utf-8''{name}"}
         return Response(with_origin(png, found.origin), media_type="image/png", headers=headers)
     return File(
         settings.images / found.path,
-        filename=file_name(found.display_name, ".png"),
+        filename=file_name(found.display_name),
         content_disposition_type="inline",
         media_type="image/png",
         headers=_HEADERS,

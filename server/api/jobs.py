@@ -19,6 +19,8 @@ from server.errors import Busy, JobNotCancellable, JobNotFound
 from server.jobs import JobStatus
 from server.ledger import job_reads
 from server.ledger.clients import Caller
+from server.ledger.database import Database
+from server.scheduler.scheduler import Scheduler
 
 #: Jobs on a page at most.
 MOST = 200
@@ -140,12 +142,17 @@ async def cancel_job(
     found = await reader.detail_when_ended(request.user, public_id, CANCEL_PATIENCE_S)
     if found.summary.status.ended:
         return reader.view(found)
-    await reader.scheduler.control.keep_cancel(public_id)
-    if reader.database.locked_since is not None:
+    await keep_cancel(reader.scheduler, reader.database, public_id)
+    return reader.view(found)
+
+
+async def keep_cancel(scheduler: Scheduler, database: Database, public_id: str) -> None:
+    """Let a cancel hold over a kill although its job has not ended yet. Raises Busy if its refund cannot be written now."""
+    await scheduler.control.keep_cancel(public_id)
+    if database.locked_since is not None:
         raise Busy(
             "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
         )
-    return reader.view(found)
 
 
 ROUTES = [list_jobs, read_job, read_events, cancel_job]

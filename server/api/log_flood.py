@@ -10,7 +10,7 @@ class Sampler:
     """Counts events by the minute, and lets the first `most` of each minute through."""
 
     def __init__(self, most: int, tell: Callable[[int], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """`tell` is called once a minute, after one in which events were held back, with how many they were."""
+        """Call `tell` after each minute in which events were held back, with how many they were."""
         self._most = most
         self._tell = tell
         self._clock = clock

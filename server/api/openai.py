@@ -165,19 +165,19 @@ async def create_images(
         row=record.row,
     )
     while True:
-        accepted, job = await intake.accept(IMAGE_GENERATION, submission)
+        accepted, is_made = await intake.accept(IMAGE_GENERATION, submission)
         record.job_id = accepted.job_id
-        record.written = job is not None
+        record.written = is_made
         ended = await _unless_gone(
             request, reader.detail_when_ended(request.user, accepted.job_id, _LONGER_THAN_ANY_JOB_S)
         )
-        if job is not None or ended is None or not _was_left(ended):
+        if is_made or ended is None or not _was_left(ended):
             break
         # The client had gone away from its first request, whose job was ending as this one came. That is no answer.
     if ended is None:
         # The job of a repeated request is for the client that made it, and to be left alone if a repetition waits for it.
-        if job is not None and (idempotency_key is None or not reader.hub.is_followed(job.job_id)):
-            reader.scheduler.cancel(job.job_id, client_gone=True)
+        if is_made and (idempotency_key is None or not reader.hub.is_followed(accepted.job_id)):
+            reader.scheduler.cancel(accepted.job_id, client_gone=True)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         # Clients try again by themselves. Without a key that makes another job, so this one is not to be paid for too.

@@ -146,6 +146,6 @@ def _operations(path: Any) -> list[Operation]:
 
 
 def _operation_id(handler: HTTPRouteHandler, _: Method, __: list[Any]) -> str:
-    """`list_jobs` is listJobs."""
+    """Return `listJobs` of `list_jobs`."""
     first, *rest = handler.handler_name.split("_")
     return first + "".join(word.capitalize() for word in rest)

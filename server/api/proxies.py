@@ -22,7 +22,7 @@ class Proxies:
     """Wraps the whole application: puts the client that really asks into the scope, and takes the prefix off the path."""
 
     def __init__(self, app: ASGIApp, trusted: str, public_url: str) -> None:
-        """`trusted` is a list of addresses and networks with commas between them. Raises ValueError for anything else."""
+        """Take the trusted addresses and networks, with commas between them. Raises ValueError for anything else."""
         self.app = app
         self.trusted = networks(trusted)
         # It is asked at every request, and a LAN has few addresses.

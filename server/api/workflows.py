@@ -35,7 +35,7 @@ DRY_RUN = Annotated[
     bool, QueryParameter(description="Check the request and say what it would cost; make and take nothing")
 ]
 MAX_CREDITS = Annotated[
-    # A number would be one for the programs too that are made from the OpenAPI document, and they cannot send it.
+    # Clients that are generated from the OpenAPI document cannot send a number in a header.
     str | None,
     HeaderParameter(
         name="Max-Credits",
@@ -115,6 +115,9 @@ async def retry_job(
     max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
     """Make a new job of the same spec, at the price of now. A spec without a seed gets another one."""
+    if await request.body() not in (b"", b"{}"):
+        message = "A retry takes the spec of its job and no body; for another spec send that to its workflow"
+        raise Invalid([Problem(("body",), "extra_forbidden", message)])
     failed = await reader.detail(request.user, public_id)
     if failed.summary.status is not JobStatus.FAILURE:
         raise JobNotRetryable(f"Job {public_id} has not failed: its status is {failed.summary.status}")
@@ -140,11 +143,11 @@ async def _answer(
 ) -> Response[Any]:
     if dry_run:
         return Response(intake.estimate(workflow, submission), status_code=200)
-    accepted, job = await intake.accept(workflow, submission)
+    accepted, is_made = await intake.accept(workflow, submission)
     record = record_of(request.scope)
     record.job_id = accepted.job_id
     # The job's transaction wrote the row of the request log too.
-    record.written = job is not None
+    record.written = is_made
     return Response(accepted, status_code=202)
 
 

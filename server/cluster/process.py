@@ -1,6 +1,5 @@
 """The server's end of a GPU process on another box: the same orders and reports, carried by Ray."""
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pipelines.protocol import Order, Report, decode_report, encode
 from pipelines.weight_digests import digests
 from server.cluster.agreement import About, installed, why_not
 from server.cluster.box import Message, RemoteGpu
+from server.scheduler.process import posted_to_loop
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +54,7 @@ class RayProcess:
 
         Raises OSError if the operating system refuses a thread.
         """
-        loop = asyncio.get_running_loop()
-
-        def post(report: Report | int) -> None:
-            if loop.is_closed():
-                return
-            if isinstance(report, int):
-                loop.call_soon_threadsafe(on_exit, report)
-            else:
-                loop.call_soon_threadsafe(on_report, report)
-
+        post = posted_to_loop(on_report, on_exit)
         try:
             threading.Thread(target=self._receive, args=(post,), name="reports", daemon=True).start()
         except RuntimeError as error:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from ulid import ULID
 
 from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
@@ -31,21 +30,6 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     understood: Understood | None = None
 
 
-class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    client_id: int
-    job_type: JobType
-    #: The spec with its defaults filled in.
-    request: dict[str, Any]
-    plan: Plan
-    credits_cost: int
-    #: What the client's transactions call it.
-    label: str
-    priority: int = 0
-    #: One request waits for it, and nobody wants it if that goes away.
-    awaited: bool = False
-    test: bool = False
-
-
 class Idempotency(msgspec.Struct, frozen=True):
     """A key, and the request that it stands for."""
 
@@ -66,55 +50,46 @@ class BalanceTooLow(Exception):
 
 
 def accept(
-    connection: sqlite3.Connection, new: NewJob, row: request_log.RequestRow, idempotency: Idempotency | None
-) -> tuple[Accepted, Job | None]:
-    """Make the job, take its price and log the request, or none of it. The job is None if this repeats an earlier request.
+    connection: sqlite3.Connection, job: Job, label: str, row: request_log.RequestRow, idempotency: Idempotency | None
+) -> tuple[Accepted, bool]:
+    """Make the job, take its price and log the request, or none of it; return the answer, and whether the job was made.
 
-    Raises BalanceTooLow and KeyUsed.
+    It is not if this repeats an earlier request, whose answer is returned. `label` is what the client's transactions call
+    the job. Raises BalanceTooLow and KeyUsed.
     """
-    if idempotency is not None and (earlier := repeated(connection, new.client_id, idempotency)) is not None:
-        return earlier, None
-    public_id = str(ULID())
+    if idempotency is not None and (earlier := repeated(connection, job.client_id, idempotency)) is not None:
+        return earlier, False
     moment = now()
-    job_id = connection.execute(
+    row_id = connection.execute(
         "INSERT INTO jobs"
         " (public_id, client_id, job_type, status, request, plan, credits_cost, priority, awaited, last_seq, created_at)"
         " VALUES (?, ?, ?, 'NOT_STARTED', ?, ?, ?, ?, ?, 1, ?) RETURNING id",
         (
-            public_id,
-            new.client_id,
-            new.job_type,
-            _text(new.request),
-            _text(new.plan),
-            new.credits_cost,
-            new.priority,
-            new.awaited,
+            job.job_id,
+            job.client_id,
+            job.job_type,
+            _text(job.request),
+            _text(job.plan),
+            job.credits_cost,
+            job.priority,
+            job.awaited,
             moment,
         ),
     ).fetchone()["id"]
-    if not credits.charge(connection, new.client_id, job_id, new.credits_cost, new.label):
-        raise BalanceTooLow(credits.balance(connection, new.client_id), new.credits_cost)
-    events.insert(connection, new.client_id, job_id, 1, EventType.QUEUED, "Waiting for the GPU")
-    request_log.insert(connection, msgspec.structs.replace(row, status=202, job_id=public_id, credits=new.credits_cost))
-    accepted = Accepted(row.id, public_id, JobStatus.NOT_STARTED, new.credits_cost, new.plan.understood)
+    if not credits.charge(connection, job.client_id, row_id, job.credits_cost, label):
+        raise BalanceTooLow(credits.balance(connection, job.client_id), job.credits_cost)
+    events.insert(connection, job.client_id, row_id, 1, EventType.QUEUED, "Waiting for the GPU")
+    request_log.insert(
+        connection, msgspec.structs.replace(row, status=202, job_id=job.job_id, credits=job.credits_cost)
+    )
+    accepted = Accepted(row.id, job.job_id, JobStatus.NOT_STARTED, job.credits_cost, job.plan.understood)
     if idempotency is not None:
         connection.execute(
             "INSERT OR REPLACE INTO idempotency_keys (client_id, key, path, body_hash, response, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (new.client_id, idempotency.key, idempotency.path, idempotency.body_hash, _text(accepted), moment),
+            (job.client_id, idempotency.key, idempotency.path, idempotency.body_hash, _text(accepted), moment),
         )
-    job = Job(
-        job_id=public_id,
-        client_id=new.client_id,
-        job_type=new.job_type,
-        request=new.request,
-        plan=new.plan,
-        priority=new.priority,
-        awaited=new.awaited,
-        test=new.test,
-        credits_cost=new.credits_cost,
-    )
-    return accepted, job
+    return accepted, True
 
 
 def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempotency) -> Accepted | None:

@@ -419,7 +419,7 @@ def m009_working_memory(db: sqlite_utils.Database) -> None:
 
 
 def _run(db: sqlite_utils.Database, script: str) -> None:
-    """Statement by statement: `executescript` would commit the transaction the migration runs in."""
+    """Run a script statement by statement: `executescript` would commit the transaction that the migration runs in."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

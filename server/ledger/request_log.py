@@ -31,5 +31,5 @@ def insert(connection: sqlite3.Connection, row: RequestRow) -> None:
 
 
 def forget_before(connection: sqlite3.Connection, moment: str) -> int:
-    """Delete the rows older than `moment`; how many they were."""
+    """Delete the rows older than `moment` and return how many they were."""
     return connection.execute("DELETE FROM request_logs WHERE created_at < ?", (moment,)).rowcount

@@ -1,17 +1,20 @@
 """Add a model's card to models.toml, which keeps its comments and its order."""
 
-import json
+import os
 import re
-import struct
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import tomlkit
+from tomlkit.items import InlineTable
 
 from pipelines.card_check import problems_of
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
+from pipelines.weight_files import BadWeights, check_file, read_header
 from server.card_proposal import propose
 from server.models_file import ModelsFileError, load_models
 from server.operator.errors import CommandError
@@ -40,13 +43,21 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
 
     `configuration` is the folder or the hub id that a file is read with. Nothing is written unless the card is good.
     """
-    document = tomlkit.parse(path.read_text(encoding="utf-8-sig") if path.exists() else "")
+    document = _document(path)
     listed = document.get("models", {})
-    place, called = _place_of(source, configuration)
+    try:
+        place, called = _place_of(source, configuration)
+    except (BadWeights, OSError) as error:
+        raise CommandError(f"{source} cannot be used: {error}") from error
     name = name or _free_name(called, listed)
     if name in listed:
         raise CommandError(f"{path} has a model {name!r} already; choose another with --name")
     folder, licence = _files_of(name, place)
+    if not (folder / "model_index.json").is_file():
+        raise CommandError(
+            f"{folder} is no diffusers model, since it has no model_index.json; name a folder that has one, or a checkpoint"
+            " in one file"
+        )
     try:
         proposal = propose(folder, called, licence)
         card = {**place, "enabled": True, **proposal.card}
@@ -60,8 +71,22 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
     return Added(name, card, proposal.assumed)
 
 
+def _document(path: Path) -> Any:
+    """Return models.toml as it is written, empty if there is none. Raises CommandError."""
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8-sig") if path.exists() else "")
+    except (OSError, ValueError) as error:
+        raise CommandError(f"nothing can be added to {path}, which cannot be read: {error}") from error
+    listed = document.get("models", {})
+    if isinstance(listed, InlineTable) or not isinstance(listed, Mapping):
+        raise CommandError(f"nothing can be added to {path}: write its models as tables [models.NAME] first")
+    return document
+
+
 def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], str]:
-    """Return where a model is, as a card says it, and how people call it."""
+    """Return where a model is, as a card says it, and how people call it. Raises CommandError, BadWeights and OSError."""
+    if not source.strip():
+        raise CommandError("no model is named; name a folder, a file or a hub id such as org/name")
     here = Path(source).expanduser()
     if here.is_dir():
         if configuration is not None:
@@ -70,6 +95,9 @@ def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], s
     if here.is_file():
         if here.suffix not in _CHECKPOINTS:
             raise CommandError(f"{source}: a checkpoint ends in {', '.join(_CHECKPOINTS)}")
+        check_file(here)
+        if here.suffix == ".safetensors" and any("lora_" in key for key in read_header(here)):
+            raise CommandError(f"{here.name} is a LoRA, not a model; give it a table [loras.NAME] instead")
         place = {"file": str(here.resolve())}
         beside = configuration or _configuration_of(here)
         as_folder = Path(beside).expanduser()
@@ -82,16 +110,10 @@ def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], s
 
 
 def _configuration_of(file: Path) -> str:
-    """Return the hub id that a checkpoint's keys stand for. Raises CommandError."""
-    if file.suffix == ".safetensors":
-        with file.open("rb") as opened:
-            start = opened.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            keys = json.loads(opened.read(length)) if 0 < length <= file.stat().st_size else {}
-        if found := next((hub for key, hub in _CONFIGURATIONS.items() if key in keys), None):
-            return found
-        if any("lora_" in key for key in keys):
-            raise CommandError(f"{file.name} is a LoRA, not a model")
+    """Return the hub id that a checkpoint's keys stand for. Raises CommandError, BadWeights and OSError."""
+    keys = read_header(file) if file.suffix == ".safetensors" else {}
+    if found := next((hub for key, hub in _CONFIGURATIONS.items() if key in keys), None):
+        return found
     raise CommandError(
         f"{file.name} does not say what it is; name a model of its kind with --config, a diffusers folder or a hub id"
     )
@@ -104,6 +126,8 @@ def _files_of(name: str, place: dict[str, str]) -> tuple[Path, str | None]:
     weights = Weights(hub=place["hub"])
     # Only its place counts; the rest of the card is what is sought.
     card = ModelCard.from_flat(name=name, hub=place["hub"], licence="-", tiers=("1K",), steps=1, guidance=0.0)
+    if told := list(problems_of(card, None)):
+        raise CommandError("; ".join(told))
     folder = Path(fetch_alone(card).folder)
     return cached_folder(weights) or folder, _licence_of(place["hub"])
 
@@ -143,15 +167,33 @@ def _write(path: Path, document: Any, name: str, card: dict[str, Any]) -> None:
     if "models" not in document:
         document.setdefault("default_model", name)
         document.add("models", tomlkit.table(is_super_table=True))
-    document["models"].add(name, table)
+    document["models"][name] = table
     text = tomlkit.dumps(document)
-    # Beside it first: a server that watches the file must never see it refused.
-    trial = path.with_name(f".{path.name}.trial")
-    trial.write_text(text, encoding="utf-8")
+    # A link to the file stays one. Paths in it are relative to the link's folder, so the trial is there.
+    file = path.resolve()
+    trial, new = (each.with_name(f".{each.name}.trial") for each in (path, file))
     try:
-        load_models(trial)
-        trial.replace(path)
+        for each in (trial, new):
+            each.write_text(text, encoding="utf-8")
+        # First: a server that watches the file must never see it refused.
+        wrong = load_models(trial).unusable.get(name)
+        if wrong:
+            raise CommandError(f"nothing is written, since it could not be used: {'; '.join(wrong)}")
+        if file.exists():
+            _belong_like(new, file)
+        new.replace(file)
     except ModelsFileError as error:
         raise CommandError(f"nothing is written, since it would be refused: {'; '.join(error.problems)}") from error
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error}") from error
     finally:
-        trial.unlink(missing_ok=True)
+        for each in (trial, new):
+            each.unlink(missing_ok=True)
+
+
+def _belong_like(new: Path, old: Path) -> None:
+    """Give a file the mode of another one and, if this runs as root, its owner: the server must be able to read it."""
+    shutil.copymode(old, new)
+    if os.geteuid() == 0:
+        status = old.stat()
+        os.chown(new, status.st_uid, status.st_gid)

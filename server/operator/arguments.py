@@ -6,6 +6,11 @@ import click
 
 from server.client_names import EMPTY, name_problem
 
+#: Digits of a whole number at most; Python refuses to read very many.
+_MOST_DIGITS = 20
+#: Characters of a text that a row of a list has room for.
+MOST_TEXT = 200
+
 
 class Whole(click.ParamType[int, str]):
     """A whole number from `least` to `most`."""
@@ -23,8 +28,9 @@ class Whole(click.ParamType[int, str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         digits = value.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit()) or not self.least <= int(value) <= self.most:
-            self.fail(f"{value!r} is not a whole number from {self.least} to {self.most}", param, ctx)
+        is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS
+        if not is_number or not self.least <= int(value) <= self.most:
+            self.fail(f"{value[:40]!r} is not a whole number from {self.least} to {self.most}", param, ctx)
         if int(value) == 0 and not self.zero:
             self.fail("it cannot be 0", param, ctx)
         return int(value)
@@ -64,11 +70,42 @@ class Name(click.ParamType[str, str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value.strip():
             self.fail(EMPTY, param, ctx)
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            self.fail(f"{value!r} is not UTF-8 text", param, ctx)
+        if (problem := _text_problem(value)) is not None:
+            self.fail(problem, param, ctx)
         return value
+
+
+class Text(click.ParamType[str, str]):
+    """A short text for people, as the operator's routes take it; without the spaces around it."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if (problem := _text_problem(value)) is not None:
+            self.fail(problem, param, ctx)
+        if len(value) > MOST_TEXT:
+            self.fail(f"it has {len(value)} characters; it may have {MOST_TEXT}", param, ctx)
+        return value.strip()
+
+
+class Id(click.ParamType[str, str]):
+    """The id of a job, of an image or of a webhook delivery."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.isascii():
+            self.fail(f"{value[:40]!r} is no id, which has 26 letters and digits", param, ctx)
+        return value
+
+
+def _text_problem(text: str) -> str | None:
+    """Say what is wrong with a text; arguments may hold any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{text[:40]!r} is not UTF-8 text"
+    return None
 
 
 class NewName(click.ParamType[str, str]):

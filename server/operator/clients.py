@@ -9,7 +9,7 @@ from server.keys import new_client
 from server.ledger import clients as client_ledger
 from server.ledger import credits, reports
 from server.ledger.credits import MOST_CREDITS
-from server.operator.arguments import Name, NewName, Whole
+from server.operator.arguments import Name, NewName, Text, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -44,14 +44,14 @@ def list_(as_json: bool) -> None:
 @clients.command(context_settings={"ignore_unknown_options": True})  # so that -5 is no option
 @click.argument("name", type=Name())
 @click.argument("credits_", metavar="N", type=Whole(-MOST_CREDITS, MOST_CREDITS, zero=False))
-@click.option("--note", default="", help="What the client's transactions call it.")
+@click.option("--note", type=Text(), default="", help="What the client's transactions call it.")
 @json_option
 def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
     """Give a client N credits; a negative N takes credits back, as many as it has at most."""
     usual = "Credit pack" if credits_ > 0 else "Credits taken back"
     with writing(read_settings()) as connection:
         client = client_ledger.named(connection, name)
-        credits.grant(connection, client.id, credits_, note.strip() or usual)
+        credits.grant(connection, client.id, credits_, note or usual)
         balance = credits.totals(connection, client.id).balance
     show({"name": name, "balance": balance}, f"{name} has {balance} credits", as_json=as_json)
 

@@ -27,12 +27,10 @@ def database() -> None:
 def backup(target: Path, as_json: bool) -> None:
     """Copy the database to FILE, also while the server runs, and the key of image links to FILE.links.key."""
     settings = read_settings()
-    for file in (target, _key_beside(target)):
-        if file.exists():
-            raise CommandError(f"{file} exists already; name a new file")
-    if not target.absolute().parent.is_dir():
-        raise CommandError(f"there is no folder {target.parent} for the copy; make it first")
+    if not target.name:
+        raise CommandError("no file is named; name a new file for the copy")
     with reading(settings) as connection:
+        _make(target)
         back_up(connection, target)
     if settings.links_key.exists():
         _copy_secret(settings.links_key, _key_beside(target))
@@ -50,6 +48,8 @@ def restore(source: Path, as_json: bool) -> None:
     settings = read_settings()
     if not source.is_file():
         raise CommandError(f"there is no file {source}")
+    if settings.database.exists() and source.samefile(settings.database):
+        raise CommandError(f"{source} is the database itself; name a copy that `backlot db backup` made")
     partial = settings.database.with_name(f"{settings.database.name}.partial")
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
@@ -78,6 +78,19 @@ def restore(source: Path, as_json: bool) -> None:
         + (f"\n{missing} of its {len(kept)} images are not in {settings.images}; copy them there" if missing else ""),
         as_json=as_json,
     )
+
+
+def _make(target: Path) -> None:
+    """Make the file of a copy, which must be new. Raises CommandError."""
+    try:
+        for file in (target, _key_beside(target)):
+            if file.exists():
+                raise CommandError(f"{file} exists already; name a new file")
+        target.touch(mode=0o600, exist_ok=False)
+    except FileNotFoundError:
+        raise CommandError(f"there is no folder {target.parent} for the copy; make it first") from None
+    except OSError as error:
+        raise CommandError(f"{target} cannot be made: {error.strerror}; name another file") from error
 
 
 def _key_beside(copy: Path) -> Path:

@@ -9,10 +9,10 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from server.data_folder import AlreadyRunning, hold
 from server.jobs import JobStatus
-from server.ledger import artifacts, job_reports, queue_orders
+from server.ledger import artifacts, clients, job_reports, queue_orders
 from server.ledger import jobs as ledger
 from server.ledger.job_reports import WholeJob
-from server.operator.arguments import Name, Whole
+from server.operator.arguments import Id, Name, Whole
 from server.operator.data_folder import reading, writing, writing_quietly
 from server.operator.errors import CommandError
 from server.operator.output import json_option, show, show_table
@@ -35,6 +35,8 @@ def jobs() -> None:
 def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
     with reading(read_settings()) as connection:
+        if client is not None:
+            clients.named(connection, client)
         rows = job_reports.page(connection, client, None if status is None else JobStatus(status), limit)
     show_table(msgspec.to_builtins(rows), as_json=as_json)
 
@@ -45,6 +47,8 @@ def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> 
 def show_(job_or_image: str, as_json: bool) -> None:
     """Show a job: what was asked, what it was resolved to, and all that happened to it. An image's id or file will do."""
     public_id = _id_in(Path(job_or_image)) if job_or_image.lower().endswith(".png") else job_or_image
+    if not public_id.isascii():
+        raise _unknown(public_id)
     with reading(read_settings()) as connection:
         found = job_reports.whole(connection, artifacts.job_of(connection, public_id) or public_id)
     if found is None:
@@ -53,7 +57,7 @@ def show_(job_or_image: str, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=Id())
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
     """Cancel a job and give its client the credits back; a running server ends it within seconds."""

@@ -9,7 +9,7 @@ from server.clock import as_text
 from server.keys import new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Capability, KeyTerms
-from server.operator.arguments import Moment, Name, Whole
+from server.operator.arguments import Moment, Name, Text, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -37,7 +37,7 @@ def keys() -> None:
     show_default=True,
     help="May be given more than once.",
 )
-@click.option("--label", default="", help="What it is for.")
+@click.option("--label", type=Text(), default="", help="What it is for.")
 @click.option("--expires", type=Moment(), help="When it stops to be good: a date, a time, or 30d for 30 days.")
 @json_option
 def add(
@@ -47,7 +47,7 @@ def add(
     terms = KeyTerms(
         capabilities=tuple(map(Capability, dict.fromkeys(capabilities))),
         priority=priority,
-        label=label.strip(),
+        label=label,
         expires_at=None if expires is None else as_text(expires),
     )
     with writing(read_settings()) as connection:

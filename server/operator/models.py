@@ -38,7 +38,7 @@ def list_(as_json: bool) -> None:
             "name": name,
             "enabled": card.enabled,
             "default": name == file.default_model,
-            "source": card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
+            "source": card.weights.source,
             "dtype": card.weights.dtype,
             "tiers": card.tiers,
             "steps": card.sampling.steps,
@@ -63,7 +63,8 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
     try:
         file = load_models(path)
         if file.problems:
-            raise ModelsFileError(path, file.problems, f"can be used, but not for {', '.join(file.unusable)}")
+            unusable = ", ".join([*file.unusable, *file.unusable_loras])
+            raise ModelsFileError(path, file.problems, f"can be used, but not for {unusable}")
         answer: dict[str, object] = {
             "ok": True,
             "problems": [],
@@ -89,7 +90,7 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
         if run is not None:
             from server.operator.trial import try_model
 
-            trial = try_model(settings, _card(file, run))
+            trial = try_model(settings, file, _card(file, run))
             answer["run"] = trial
             text += f"\n{trial.told()}"
     except (ModelsFileError, CommandError) as error:
@@ -129,7 +130,7 @@ def fetch(name: str, as_json: bool) -> None:
 
     card = _card(load_models(read_settings().models), name)
     if card.weights.hub is None:
-        raise CommandError(f"{name} is the folder {card.weights.folder} on this box; there is nothing to download")
+        raise CommandError(f"{name} is {card.weights.source} on this box; there is nothing to download")
     done = fetch_alone(card)
     answer = {"name": name, "folder": done.folder, "bytes": done.total_bytes}
     show(answer, f"{name}: {done.total_bytes / 1e6:.1f} MB in {done.folder}", as_json=as_json)
@@ -145,7 +146,10 @@ def reload(name: str, as_json: bool) -> None:
     if not card.enabled:
         raise CommandError(f"{name} is not enabled, so no server has it in memory")
     # A server reads models.toml again whenever it is saved, and looks at the files of every folder then.
-    path.touch()
+    try:
+        path.touch()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be touched, by which a server knows that it was saved: {error}") from error
     answer = {"name": name, "stamp": card.weights.stamp}
     show(answer, f"{name}: its next image uses the files as they are now", as_json=as_json)
 
@@ -205,7 +209,7 @@ def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dic
 
 
 def _in_memory(model: _Memory) -> str:
-    """`about 6.5 GiB of weights (unet 4.8 GiB, …); 8.1 GiB in use with one image at once on NVIDIA …`."""
+    """Return `about 6.5 GiB of weights (unet 4.8 GiB, …); 8.1 GiB in use with one image at once on NVIDIA …`."""
     listed = ", ".join(f"{name} {size_for_people(size)}" for name, size in model.weight_bytes.items())
     told = [f"about {size_for_people(sum(model.weight_bytes.values()))} of weights ({listed})"]
     for device, peak in model.peak_bytes.items():
@@ -220,7 +224,7 @@ def _in_fields(costs: Iterable[batch_costs.CostRow]) -> list[dict[str, object]]:
 
 
 def _in_words(costs: Iterable[batch_costs.CostRow]) -> str:
-    """`512x512 on NVIDIA …: 1 in 0.021 s, 2 in 0.030 s, 4 does not fit`."""
+    """Return `512x512 on NVIDIA …: 1 in 0.021 s, 2 in 0.030 s, 4 does not fit`."""
     by_size: dict[str, list[str]] = {}
     for cost in costs:
         time = "does not fit" if cost.seconds_per_step is None else f"in {cost.seconds_per_step:.3f} s"

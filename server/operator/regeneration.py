@@ -117,7 +117,7 @@ def _with_origin_of(image: Path, png: bytes) -> bytes:
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:
-    """Field → value, those of `versions` by their own names."""
+    """Return the values by field, those of `versions` by their own names."""
     fields = msgspec.to_builtins(recipe)
     versions = fields.pop("versions")
     return {name: str(value) for name, value in {**fields, **versions}.items()}

@@ -25,6 +25,8 @@ def top(url: str | None, key: str | None, every: float, once: bool, as_json: boo
         raise CommandError(
             "no key is given: set BACKLOT_KEY or --key to one that `backlot keys add CLIENT --capability admin` made"
         )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise CommandError("the key has characters that no key has; copy it again, without spaces or line breaks")
     # Imported here: other commands do not wait for HTTP and the live screen.
     from server.operator.top_live import Looker, show_live
 

@@ -9,10 +9,11 @@ import msgspec
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
 from pipelines.model_card import ModelCard, Size
-from server.models_file import Brand
+from server.models_file import Brand, Models
 from server.operator.errors import CommandError
 from server.operator.gpu_process import ask
 from server.settings import Settings
+from server.workflows import loras
 from server.workflows.prompts import of_scene
 
 #: So many steps at each batch size tell what a step takes.
@@ -63,11 +64,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join(lines)
 
 
-def try_model(settings: Settings, card: ModelCard) -> Trial:
-    """Return what the model takes at its default size. Raises CommandError if it makes no image."""
+def try_model(settings: Settings, models: Models, card: ModelCard) -> Trial:
+    """Return what one of the models takes at its default size. Raises CommandError if it makes no image."""
     folder = settings.logs / "check"
     image = card.size(card.limits.tier, "1:1")
-    prompt = of_scene(card, Brand(), "marble", "warm", [])
+    applied = loras.resolve(card, Brand(), {}, models)
+    prompt = of_scene(card, loras.with_words(Brand(), applied, models), "marble", "warm", [])
     rounds = math.ceil(_STEPS / card.sampling.steps)
     orders = [
         protocol.Generate(
@@ -83,8 +85,10 @@ def try_model(settings: Settings, card: ModelCard) -> Trial:
                 prompt.text,
                 prompt.negative,
                 str(folder / f"{card.name}-{size}-{number}.png"),
+                brand_words=prompt.brand_words,
                 deliver_flawed=True,
             ),
+            loras=applied,
             second=image.second,
         )
         for size in card.limits.allowed_batch_sizes

@@ -6,7 +6,7 @@ import msgspec
 from server.ledger import clients
 from server.ledger import webhooks as ledger
 from server.ledger.webhooks import NoWebhook, WebhookEvent
-from server.operator.arguments import Name, Whole
+from server.operator.arguments import Id, Name, Whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -88,7 +88,7 @@ def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> N
 
 
 @webhooks.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", type=Id(), nargs=-1, required=True)
 @json_option
 def resend(ids: tuple[str, ...], as_json: bool) -> None:
     """Send deliveries again, with ten new tries; a running server begins within a second."""

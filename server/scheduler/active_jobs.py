@@ -355,10 +355,10 @@ class ActiveJobs:
 
     def _end_if_over(self, job: ActiveJob) -> None:
         """End a job if all of its images are generated, or if it fails and none of them is in a GPU process."""
+        if job.accepted.job_id not in self._jobs or job.images_in(ImageState.IN_FLIGHT):
+            return
         accepted = msgspec.structs.replace(job.accepted, attempts=job.attempts)
         reports = [image.report for image in job.images if image.report is not None]
-        if accepted.job_id not in self._jobs or job.images_in(ImageState.IN_FLIGHT):
-            return
         if job.ending is not None:
             self._forget(job)
             files = [self._file(image) for image in job.images]

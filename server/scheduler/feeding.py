@@ -43,7 +43,7 @@ class Feeder:
         self._load_s[model] = seconds
 
     def prepare(self, gpu: Gpu) -> None:
-        """Tell a GPU which models stay in memory. If no image waits, let it have them, or else the default one, at hand."""
+        """Tell a GPU which models stay in memory. If no image waits, have it load those that name it, or the default one."""
         if not gpu.is_up:
             return
         models = self._models.current

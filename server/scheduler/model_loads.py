@@ -59,7 +59,7 @@ class ModelLoads:
         self._settlement = settlement
         self._bounds = bounds
         self._changed = changed
-        #: Why each model that cannot be used cannot.
+        #: The models that cannot be used, and why.
         self.errors = _unusable(models)
         self.downloads: dict[str, Running] = {}
         #: Tries that failed, in a row.

@@ -112,16 +112,7 @@ class GpuProcess:
 
         Raises OSError, and ends the process, if the operating system refuses a thread.
         """
-        loop = asyncio.get_running_loop()
-
-        def post(report: Report | int) -> None:
-            if loop.is_closed():
-                return
-            if isinstance(report, int):
-                loop.call_soon_threadsafe(on_exit, report)
-            else:
-                loop.call_soon_threadsafe(on_report, report)
-
+        post = posted_to_loop(on_report, on_exit)
         try:
             threading.Thread(
                 target=_write, args=(self._pipe, self.pid, self._orders), name="orders", daemon=True
@@ -147,6 +138,23 @@ class GpuProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+def posted_to_loop(
+    on_report: Callable[[Report], None], on_exit: Callable[[int], None]
+) -> Callable[[Report | int], None]:
+    """Return a function that a thread calls with a report or an exit status, which the running event loop then hears."""
+    loop = asyncio.get_running_loop()
+
+    def post(report: Report | int) -> None:
+        if loop.is_closed():
+            return
+        if isinstance(report, int):
+            loop.call_soon_threadsafe(on_exit, report)
+        else:
+            loop.call_soon_threadsafe(on_report, report)
+
+    return post
 
 
 def _write(pipe: Connection, pid: int, orders: "SimpleQueue[bytes | None]") -> None:

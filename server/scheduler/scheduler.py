@@ -8,6 +8,7 @@ next image is sent before the last one is on disk, so no GPU waits for the disk.
 from collections.abc import Sequence
 
 from pipelines.model_card import ModelCard
+from server.errors import QueueFull
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
@@ -61,8 +62,8 @@ class Scheduler:
             self.gpus, self._queue, self._jobs, self._batch_sizes, models, self.loads, bounds.in_flight
         )
         self._reports = Reports(self.gpus, self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
-        #: What the operator orders of the queue.
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
+        #: What the operator orders of the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: Images of jobs that are being committed.
         self._reserved = 0
@@ -78,19 +79,15 @@ class Scheduler:
         """How many images wait, those of jobs that are being committed included."""
         return len(self._queue) + self._reserved
 
-    @property
-    def queue_limit(self) -> int:
-        """How many images may wait."""
-        return self._settings.queue_limit
-
-    def has_room(self, images: int) -> bool:
-        """Return whether the queue takes so many images more."""
-        return self.backlog + images <= self.queue_limit
-
-    @property
-    def retry_after(self) -> int:
-        """Seconds until there is likely to be room in the queue."""
-        return max(1, round(self._reports.image_seconds))
+    def check_room(self, images: int) -> None:
+        """Raise QueueFull if the queue does not take so many images more."""
+        limit = self._settings.queue_limit
+        if self.backlog + images > limit:
+            raise QueueFull(
+                f"{self.backlog} images are waiting, and the queue takes {limit}: there is no room for {images} more;"
+                " nothing was charged",
+                retry_after=max(1, round(self._reports.image_seconds)),
+            )
 
     def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
         """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
@@ -110,25 +107,26 @@ class Scheduler:
         return round(rounds * self._reports.image_seconds, 1)
 
     async def accept(
-        self, new: jobs.NewJob, row: RequestRow, idempotency: jobs.Idempotency | None
-    ) -> tuple[jobs.Accepted, Job | None]:
-        """Commit a job and queue it. If the caller goes away meanwhile, both still happen.
+        self, job: Job, label: str, row: RequestRow, idempotency: jobs.Idempotency | None
+    ) -> tuple[jobs.Accepted, bool]:
+        """Commit a job and queue it, as `jobs.accept` says. If the caller goes away meanwhile, both still happen.
 
-        Whoever calls this has seen that there is room, with no pause since. Raises what `jobs.accept` raises.
+        Raises QueueFull too.
         """
-        images = len(new.plan.generations)
+        images = len(job.plan.generations)
+        self.check_room(images)
         self._reserved += images
 
-        async def commit() -> tuple[jobs.Accepted, Job | None]:
+        async def commit() -> tuple[jobs.Accepted, bool]:
             try:
-                accepted, job = await self._database.write(jobs.accept, new, row, idempotency)
+                accepted, is_made = await self._database.write(jobs.accept, job, label, row, idempotency)
             finally:
                 self._reserved -= images
-            if job is not None:
+            if is_made:
                 self._hub.publish(job.job_id)
                 self._jobs.submit(job)
                 self._feeder.advance()
-            return accepted, job
+            return accepted, is_made
 
         return await self._settlement.finish(commit())
 

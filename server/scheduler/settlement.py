@@ -17,7 +17,8 @@ import msgspec
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost
 from pipelines.failure_reason import FailureReason
-from server import leftovers, metrics, previews
+from pipelines.output import whole_file
+from server import metrics, previews
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
@@ -166,7 +167,7 @@ class Settlement:
             level = logging.INFO if outcome in ("success", FailureReason.CANCELLED) else logging.WARNING
             log.log(level, "Job %s of %s ended: %s", job.job_id, job.plan.model, message)
             for file in files:
-                leftovers.remove(file)
+                whole_file.remove(file)
 
         self._track(settle())
 

@@ -21,6 +21,8 @@ MAX_PROMPT = 2000
 class BackgroundSpec(GenerationSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a client asks for."""
 
+    trimmed = (*GenerationSpec.trimmed, "scene_type", "mood", "prompt")
+
     scene_type: Annotated[
         str, Meta(min_length=1, description="Free text, 1–200 characters after trimming", examples=["marble"])
     ]

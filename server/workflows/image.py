@@ -22,6 +22,8 @@ MAX_IMAGES = 8
 class ImageSpec(GenerationSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a client asks for."""
 
+    trimmed = (*GenerationSpec.trimmed, "prompt")
+
     prompt: Annotated[
         str,
         Meta(

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from ulid import ULID
 
 from server import metrics
 from server.disk_room import DiskRoom
-from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh, QueueFull
+from server.errors import IdempotencyConflict, InsufficientBalance, OperationDisabled, PriceTooHigh
 from server.jobs import Job, Plan, Understood
 from server.ledger import credits, jobs
 from server.ledger.clients import Caller
@@ -63,10 +64,11 @@ class Intake:
         self._scheduler = scheduler
         self._disk = disk
 
-    async def accept(self, workflow: Workflow[Any], submission: Submission) -> tuple[jobs.Accepted, Job | None]:
-        """Make a job of a request: all or nothing, and durable when this returns. The job is None for a repeated request.
+    async def accept(self, workflow: Workflow[Any], submission: Submission) -> tuple[jobs.Accepted, bool]:
+        """Make a job of a request: all or nothing, and durable when this returns. Return the answer and whether it was made.
 
-        The first answer to an idempotency key holds whatever the operator has changed since. Raises ApiError.
+        It is not for a repeated request: the first answer to an idempotency key holds whatever the operator has changed
+        since. Raises ApiError.
         """
         began = time.perf_counter()
         client_id = submission.caller.client_id
@@ -77,46 +79,44 @@ class Intake:
             except jobs.KeyUsed:
                 raise _conflict(idempotency.key) from None
             if earlier is not None:
-                return earlier, None
-        spec, resolved, cost = self._prepare(workflow, submission, problems)
-        self._disk.check()
-        new = jobs.NewJob(
+                return earlier, False
+        spec, plan, cost = self._prepare(workflow, submission, problems)
+        job = Job(
+            job_id=str(ULID()),
             client_id=client_id,
             job_type=workflow.job_type,
             request=msgspec.to_builtins(spec),
-            plan=resolved,
+            plan=plan,
             credits_cost=cost,
-            label=f"{workflow.label}: {resolved.display_name}",
             priority=submission.caller.priority,
             awaited=submission.awaited,
             test=submission.caller.test,
         )
-        self._check_room(len(resolved.generations))
+        label = f"{workflow.label}: {plan.display_name}"
         try:
-            accepted, job = await self._scheduler.accept(new, submission.row(), idempotency)
+            accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
             raise _too_expensive(error.cost, error.balance) from None
         except jobs.KeyUsed:
             raise _conflict(idempotency.key if idempotency else "") from None
-        if job is not None:
+        if is_made:
             metrics.dispatch_seconds.observe(time.perf_counter() - began)
             metrics.jobs_accepted.inc()
             metrics.credits_charged.inc(cost)
-        return accepted, job
+        return accepted, is_made
 
     def estimate(self, workflow: Workflow[Any], submission: Submission) -> Estimate:
         """Check a request as `accept` does, and make nothing. Raises ApiError."""
         client_id = submission.caller.client_id
         _, problems = _idempotency(submission)
-        _, resolved, cost = self._prepare(workflow, submission, problems)
-        self._disk.check()
+        _, plan, cost = self._prepare(workflow, submission, problems)
         balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
             raise _too_expensive(cost, balance)
-        images = len(resolved.generations)
-        self._check_room(images)
+        images = len(plan.generations)
+        self._scheduler.check_room(images)
         position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
-        return Estimate(cost, balance, position, seconds, resolved.understood)
+        return Estimate(cost, balance, position, seconds, plan.understood)
 
     def _prepare(
         self, workflow: Workflow[Any], submission: Submission, problems: list[Problem]
@@ -127,22 +127,13 @@ class Intake:
         if not operation.enabled:
             raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
         spec = workflow.check(submission.raw, models, problems)
-        resolved = workflow.resolve(spec, models)
-        tier = tier_of(spec, models.enabled[resolved.model])
-        cost = price_of_job(operation, resolved.model, tier, len(resolved.generations))
+        plan = workflow.resolve(spec, models)
+        tier = tier_of(spec, models.enabled[plan.model])
+        cost = price_of_job(operation, plan.model, tier, len(plan.generations))
         if submission.most_credits is not None and cost > submission.most_credits:
             raise PriceTooHigh(cost, submission.most_credits)
-        return spec, resolved, cost
-
-    def _check_room(self, images: int) -> None:
-        """Raise QueueFull if the queue has no room for so many images more."""
-        scheduler = self._scheduler
-        if not scheduler.has_room(images):
-            raise QueueFull(
-                f"{scheduler.backlog} images are waiting, and the queue takes {scheduler.queue_limit}: there is no room for"
-                f" {images} more; nothing was charged",
-                scheduler.retry_after,
-            )
+        self._disk.check()
+        return spec, plan, cost
 
 
 def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:

@@ -52,7 +52,7 @@ def _closed(card: ModelCard, brand: Brand, scene: str, mood: str, colors: Sequen
 
 
 def _in_words(colors: Sequence[Rgb]) -> str:
-    """`in navy and ivory`; empty without colours."""
+    """Return `in navy and ivory`; nothing without colours."""
     names = " and ".join(dict.fromkeys(color_name(color) for color in colors))
     return f"in {names}" if names else ""
 

@@ -1,6 +1,6 @@
 """What the specs of all workflows have in common: fields, bounds, and the checks that types cannot say."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -9,8 +9,9 @@ from pipelines.aspect_ratios import RATIOS, Tier
 from pipelines.colors import PaletteMode, parse_color
 from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
+from pipelines.palette_check import steering_problem
 from server.jobs import FailureMode
-from server.models_file import Brand, Models
+from server.models_file import MOST_IN_BRAND, Brand, Models
 from server.validation import MOST_PROBLEMS, Problem
 from server.workflows import loras
 from server.workflows.loras import LoraChoice
@@ -27,6 +28,9 @@ MAX_SEED = 2**53 - 1
 class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields that every workflow takes."""
 
+    #: Fields whose text counts without the spaces around it.
+    trimmed: ClassVar[tuple[str, ...]] = ("negative_prompt", "display_name", "pilot_brand")
+
     dominant_colors: Annotated[
         list[str],
         Meta(max_length=MAX_COLORS, description="CSS colour names, #rgb or #rrggbb", examples=[["navy", "#f4e9d8"]]),
@@ -34,8 +38,9 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     palette: Annotated[
         PaletteMode | None,
         Meta(
-            description="How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are"
-            " moved onto them besides; null is the model's default"
+            description="How dominant_colors reach the image: prompt, by words alone; steer, the image is guided towards them"
+            " besides while it is made; match, the finished image's colours are moved onto them besides; null is the model's"
+            " default"
         ),
     ] = None
     loras: Annotated[
@@ -59,24 +64,9 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         FailureMode | None, Meta(description="null is the configured default, fail unless the operator changed it")
     ] = None
     pilot_brand: Annotated[
-        Annotated[str, Meta(max_length=MAX_TEXT)] | None,
+        Annotated[str, Meta(max_length=MOST_IN_BRAND)] | None,
         Meta(description="A label; if brands are configured, one of them"),
     ] = None
-
-    def __post_init__(self) -> None:
-        for name in trimmed(type(self)):
-            text = getattr(self, name)
-            if text is not None:
-                msgspec.structs.force_setattr(self, name, text.strip())
-
-
-#: Fields whose text counts without the spaces around it.
-_TRIMMED = ("scene_type", "mood", "prompt", "negative_prompt", "display_name", "pilot_brand")
-
-
-def trimmed(spec: type[msgspec.Struct]) -> list[str]:
-    """Return the fields of a spec whose text is trimmed."""
-    return [name for name in _TRIMMED if name in spec.__struct_fields__]
 
 
 def common_problems(values: dict[str, Any], raw: dict[str, Any], models: Models) -> list[Problem]:
@@ -133,6 +123,11 @@ def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
     if values.get("negative_prompt") and not follows_negative_prompts(card):
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"
         problems.append(Problem(("negative_prompt",), "value_error", message))
+    if values.get("palette") is PaletteMode.STEER:
+        problem = steering_problem(card.weights.pipeline, card.weights.scheduler)
+        if problem is not None:
+            message = f"{card.name} cannot be steered: {problem}; choose prompt or match"
+            problems.append(Problem(("palette",), "value_error", message))
     return problems
 
 

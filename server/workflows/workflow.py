@@ -20,7 +20,7 @@ from server.models_file import Brand, Models
 from server.validation import Problem, check
 from server.workflows import loras
 from server.workflows.prompts import Prompt
-from server.workflows.spec import GenerationSpec, common_problems, tier_of, trimmed
+from server.workflows.spec import GenerationSpec, common_problems, tier_of
 
 #: Seeds that the server draws stay below this, so that people can read them aloud.
 DRAWN_SEEDS = 2**32
@@ -57,7 +57,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
     def check(self, raw: Any, models: Models, others: Sequence[Problem] = ()) -> Spec:
         """Return the spec. Raises Invalid with every problem found, `others` of the same request included."""
         values, problems = check(raw, self.spec)
-        for name in trimmed(self.spec):
+        for name in self.spec.trimmed:
             if isinstance(values.get(name), str):
                 values[name] = values[name].strip()
         if isinstance(raw, dict):

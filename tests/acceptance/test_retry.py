@@ -62,6 +62,16 @@ def test_a_repeated_retry_is_one_job(server: Server) -> None:
     assert (other.status_code, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
 
 
+@pytest.mark.parametrize("body", [b'{"seed": 3}', b"seed=3"])
+def test_a_retry_of_another_spec_is_refused_and_costs_nothing(server: Server, body: bytes) -> None:
+    job_id = failed(server)
+    before = server.credits()
+    refused = server.client.post(f"/v1/jobs/{job_id}/retry", content=body)
+    assert (refused.status_code, refused.json()["detail"][0]["type"]) == (422, "extra_forbidden")
+    assert server.credits() == before
+    assert server.client.post(f"/v1/jobs/{job_id}/retry", json={}).status_code == 202
+
+
 def test_what_cannot_be_retried(server: Server) -> None:
     done = server.submit()
     server.finished(done)

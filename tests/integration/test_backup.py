@@ -56,6 +56,16 @@ def test_a_backup_is_put_back_with_the_key_of_links(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_the_database_is_no_copy_of_itself(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start(wait_ready=False)
+    server.stop()
+    refused = server.backlot("db", "restore", str(server.data / "backlot.db"))
+    assert refused.returncode == 1
+    assert "is the database itself; name a copy" in refused.stderr
+    assert (server.data / "backlot.db").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"not a ledger", b"SQLite format 3" + bytes(500)])
 def test_what_is_no_backup_changes_nothing(tmp_path: Path, content: bytes) -> None:
     server = ServerWithoutGpu(tmp_path)

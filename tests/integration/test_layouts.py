@@ -11,6 +11,7 @@ import torchao.quantization
 from diffusers import FluxTransformer2DModel, TorchAoConfig
 from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file, save_file
+from sdnq import SDNQConfig
 
 from pipelines.denoising.call import CallSettings, call_arguments
 from pipelines.model_card import ModelCard
@@ -193,8 +194,28 @@ def test_a_folder_that_torchao_quantized(tmp_path: Path, kind: str) -> None:
     assert torch.equal(image_of(model), before)
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("int8", torch.int8), ("uint4", torch.uint8)])
+def test_a_folder_that_sdnq_quantized(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+    pipeline = tiny.flux_pipeline()
+    pipeline.save_pretrained(tmp_path / "flux", safe_serialization=True)
+    # By itself it leaves layers as small as these as they are.
+    config = SDNQConfig(weights_dtype=kind, minimum_allowed_numel=64, minimum_allowed_channel_size=8)
+    quantized = FluxTransformer2DModel.from_pretrained(
+        tmp_path / "flux" / "transformer", quantization_config=config, torch_dtype=torch.bfloat16
+    )
+    quantized.save_pretrained(tmp_path / "flux" / "transformer", safe_serialization=True)
+    model = loaded(folder=str(tmp_path / "flux"), dtype="bfloat16")
+    layer = model.pipeline.transformer.transformer_blocks[0].attn.to_q
+    assert layer.weight.dtype == dtype
+    assert torch.equal(layer.weight, quantized.transformer_blocks[0].attn.to_q.weight)
+    assert image_of(model).isfinite().all()
+
+
 def test_quantized_weights_name_the_package_that_they_need(folder: Path) -> None:
-    for method, told in (("sdnq", "needs sdnq; install it with"), ("magic", "which diffusers does not know")):
+    for method, told in (
+        ("quanto", "needs optimum-quanto; install it with"),
+        ("magic", "which diffusers does not know"),
+    ):
         config = folder / "unet" / "config.json"
         values = json.loads(config.read_text())
         config.write_text(json.dumps({**values, "quantization_config": {"quant_method": method}}))

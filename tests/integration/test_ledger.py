@@ -55,8 +55,8 @@ def client(connection: sqlite3.Connection, credits_: int) -> int:
 def test_a_dispatch_is_one_transaction(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 7)
     with transaction(connection):
-        accepted, job = jobs.accept(connection, new_job(client_id), row(1), None)
-    assert job is not None
+        accepted, is_made = jobs.accept(connection, new_job(client_id), "x", row(1), None)
+    assert is_made
     assert accepted.credits_cost == 5
     assert credits.totals(connection, client_id) == credits.Totals(balance=2, granted=7, spent=5, refunded=0)
     logged = connection.execute("SELECT * FROM request_logs").fetchone()
@@ -66,7 +66,7 @@ def test_a_dispatch_is_one_transaction(connection: sqlite3.Connection) -> None:
 def test_too_few_credits_leave_nothing_behind(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 4)
     with pytest.raises(jobs.BalanceTooLow) as refused, transaction(connection):
-        jobs.accept(connection, new_job(client_id), row(1), None)
+        jobs.accept(connection, new_job(client_id), "x", row(1), None)
     assert (refused.value.balance, refused.value.cost) == (4, 5)
     for table in ("jobs", "events", "request_logs"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
@@ -75,7 +75,7 @@ def test_too_few_credits_leave_nothing_behind(connection: sqlite3.Connection) ->
 
 def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 5)
-    accepted, _ = jobs.accept(connection, new_job(client_id), row(1), None)
+    accepted, _ = jobs.accept(connection, new_job(client_id), "x", row(1), None)
     assert jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
     assert not jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
     assert not jobs.succeed(connection, accepted.job_id, RESULT)
@@ -93,7 +93,7 @@ def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
 
 def test_a_job_keeps_all_of_its_images(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 5)
-    accepted, _ = jobs.accept(connection, new_job(client_id), row(1), None)
+    accepted, _ = jobs.accept(connection, new_job(client_id), "x", row(1), None)
     assert jobs.succeed(connection, accepted.job_id, RESULT)
     found = job_reads.detail(connection, client_id, accepted.job_id)
     assert found is not None
@@ -182,10 +182,10 @@ def test_a_grant_is_not_zero(connection: sqlite3.Connection) -> None:
 def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 50)
     key = jobs.Idempotency("k", "/v1/image-generation", b"body")
-    first, job = jobs.accept(connection, new_job(client_id), row(1), key)
-    second, none = jobs.accept(connection, new_job(client_id), row(2), key)
-    assert job is not None
-    assert none is None
+    first, is_made = jobs.accept(connection, new_job(client_id), "x", row(1), key)
+    second, is_made_again = jobs.accept(connection, new_job(client_id), "x", row(2), key)
+    assert is_made
+    assert not is_made_again
     assert first == second
     assert credits.totals(connection, client_id).spent == 5
     for other in (
@@ -193,10 +193,10 @@ def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> Non
         jobs.Idempotency("k", "/v1/background-generator", b"body"),
     ):
         with pytest.raises(jobs.KeyUsed):
-            jobs.accept(connection, new_job(client_id), row(3), other)
+            jobs.accept(connection, new_job(client_id), "x", row(3), other)
     # Keys of before the path was kept.
     connection.execute("UPDATE idempotency_keys SET path = NULL")
-    assert jobs.accept(connection, new_job(client_id), row(4), key) == (first, None)
+    assert jobs.accept(connection, new_job(client_id), "x", row(4), key) == (first, False)
 
 
 def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
 
     async def here(database: Database, client_id: int, number: int) -> bool:
         try:
-            await database.write(lambda c: jobs.accept(c, new_job(client_id), row(number), None))
+            await database.write(lambda c: jobs.accept(c, new_job(client_id), "x", row(number), None))
         except jobs.BalanceTooLow:
             return False
         return True
@@ -214,7 +214,7 @@ def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
         other = connect(path)
         try:
             with transaction(other):
-                jobs.accept(other, new_job(client_id), row(number), None)
+                jobs.accept(other, new_job(client_id), "x", row(number), None)
         except jobs.BalanceTooLow:
             return False
         finally:
@@ -335,11 +335,12 @@ class Accounting(RuleBasedStateMachine):
         before = self.balance(client_id)
         try:
             with transaction(self.connection):
-                accepted, job = jobs.accept(self.connection, new_job(client_id, cost), row(self.requests), idempotency)
+                job = new_job(client_id, cost)
+                accepted, is_made = jobs.accept(self.connection, job, "x", row(self.requests), idempotency)
         except jobs.BalanceTooLow:
             assert before < cost
             return multiple()
-        if job is not None:
+        if is_made:
             self.cost[accepted.job_id] = (client_id, cost)
         return accepted.job_id
 

@@ -1,6 +1,7 @@
 """LoRAs on tiny pipelines: they act, they fit, they come and go without a trace, and a replay has them too."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
 from pipelines.denoising.call import CallSettings, call_arguments
-from pipelines.denoising.families import family_of
 from pipelines.denoising.slots import Slots
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
@@ -21,7 +20,9 @@ from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place
 from tests.support.device import DEVICE
 from tests.support.files import models_file
+from tests.support.options import made_in
 from tests.support.server import Server, StartServer
+from tests.support.tiny_models import family
 
 Maker = Callable[[], Any]
 SETTINGS = CallSettings(64, 64, 3, 3.0)
@@ -53,22 +54,7 @@ def model_of(make: Maker, card: dict[str, Any]) -> LoadedModel:
 
 def images(model: LoadedModel, items: list[Item]) -> list[torch.Tensor]:
     """Return the images of a slot group of two slots."""
-    made: dict[str, torch.Tensor] = {}
-
-    def watch(outcome: Outcome) -> None:
-        if isinstance(outcome, ImageFailed):
-            raise outcome.error
-        if isinstance(outcome, Denoised):
-            made[outcome.item.image_id] = outcome.image
-
-    family = family_of(model.pipeline)
-    assert family is not None
-    slots = Slots(model, family, SETTINGS, 2, watch)
-    for each in items:
-        slots.enter(each)
-    while len(slots):
-        slots.tick()
-    return [made[each.image_id] for each in items]
+    return made_in(partial(Slots, model, family(model), SETTINGS, 2), items)
 
 
 @pytest.mark.parametrize(("make", "card"), FAMILIES, ids=NAMES)

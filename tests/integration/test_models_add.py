@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.recipe import read_recipe
+from server.jobs import JobType
 from server.models_file import load_models
 from server.operator.adding import add_model
 from server.operator.errors import CommandError
 from tests.support.files import models_file
 from tests.support.ldm import save_as_one_file
 from tests.support.server import ROOT
-from tests.support.tiny import unet_pipeline
+from tests.support.tiny import save_lora, unet_pipeline
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[
 def test_what_is_no_model_changes_nothing(toml: Path, tmp_path: Path, source: str, told: str) -> None:
     before = toml.read_text()
     for name in ("text.txt", "lora.gguf"):
-        (tmp_path / name).write_text("-")
+        (tmp_path / name).write_text("GGUF")
     with pytest.raises(CommandError, match=told):
         add_model(toml, source if source.startswith("/") else str(tmp_path / source), None, None)
     assert toml.read_text() == before
@@ -76,7 +78,11 @@ def test_a_folder_with_faults_changes_nothing(toml: Path, tiny_folders: dict[str
 
 
 def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=2)
+    save_lora(unet_pipeline, tmp_path / "oak.safetensors")
+    lora = '[loras.oak]\nfile = "oak.safetensors"\nmodels = ["good"]\nprompt = "oakgrain"'
+    toml = models_file(
+        tmp_path / "models.toml", {"good": tiny_folders["good"]}, lora, max_batch=2, loras="{ oak = 0.5 }"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good", "--json"],
         cwd=ROOT,
@@ -88,5 +94,80 @@ def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, P
     trial = json.loads(done.stdout)["run"]
     with Image.open(trial["image"]) as image:
         assert image.size == (trial["width"], trial["height"])
+    recipe = read_recipe(Path(trial["image"]))
+    assert [(lora.name, lora.weight) for lora in recipe.loras] == [("oak", 0.5)]
+    assert recipe.prompt.endswith("oakgrain")
     assert [size["batch_size"] for size in trial["sizes"]] == [1, 2]
     assert all(size["seconds_per_step"] > 0 and size["peak_bytes"] > 0 for size in trial["sizes"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is no safetensors file, or is cut off"),
+        (b"\x05\0\0\0\0\0\0\0{not}", "has a damaged header"),
+        (b"\x05\0\0\0\0\0\0\0\xff\xff\xff\xff\xff", "has a damaged header"),
+        (b"\x02\0\0\0\0\0\0\0[]", "has a damaged header"),
+    ],
+)
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_damaged_checkpoint_changes_nothing(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path, content: bytes, told: str, configured: bool
+) -> None:
+    before = toml.read_text()
+    file = tmp_path / "toon.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(CommandError, match=told):
+        add_model(toml, str(file), None, str(tiny_folders["good"]) if configured else None)
+    assert toml.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("", "no model is named"),
+        ("two words/toon", "a hub id looks like org/name"),
+        ("https://huggingface.co/", "a hub id looks like org/name"),
+        ("x" * 5000, "cannot be used"),
+        ("folder", "it has no model_index.json"),
+    ],
+)
+def test_what_can_be_no_model_is_not_looked_for(toml: Path, tmp_path: Path, source: str, told: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CommandError, match=told):
+        add_model(toml, str(tmp_path / source) if source == "folder" else source, None, None)
+
+
+@pytest.mark.parametrize("text", ["{ not toml", "models = 5", "models = { a = { steps = 3 } }", "\udcff"])
+def test_a_file_that_takes_no_card_is_told_in_one_line(
+    tiny_folders: dict[str, Path], tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(text, errors="surrogateescape")
+    with pytest.raises(CommandError, match="nothing can be added to"):
+        add_model(path, str(tiny_folders["good"]), None, None)
+
+
+def test_the_file_keeps_its_mode_and_stays_a_link(toml: Path, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere" / "ours.toml"
+    file.parent.mkdir()
+    toml.rename(file)
+    file.chmod(0o640)
+    toml.symlink_to(file)
+    add_model(toml, str(tiny_folders["good"]), "again", None)
+    assert (toml.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o640)
+    assert list(load_models(toml).enabled) == ["good", "again"]
+    assert sorted(path.name for path in (*tmp_path.iterdir(), *file.parent.iterdir())) == [
+        "elsewhere",
+        "models.toml",
+        "ours.toml",
+    ]
+
+
+def test_other_tables_may_stand_between_the_models(toml: Path, tiny_folders: dict[str, Path]) -> None:
+    card = toml.read_text().partition("[models.good]")[2].replace("# the end", "")
+    toml.write_text(f"{toml.read_text()}[operations.image-generation]\ncredits_cost = 7\n[models.other]{card}")
+    add_model(toml, str(tiny_folders["good"]), "v1.5", None)
+    models = load_models(toml)
+    assert set(models.enabled) == {"good", "other", "v1.5"}
+    assert models.operations[JobType.IMAGE_GENERATION].credits_cost == 7

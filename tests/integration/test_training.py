@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pipelines.studio_tiny.training import parts
+from pipelines.studio_tiny.training.__main__ import Plan, train
 from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
@@ -128,3 +130,31 @@ def test_a_running_mean_is_that_of_all_values_at_first() -> None:
     for _ in range(60):
         running.add(torch.tensor([5.0, 0.0]))
     torch.testing.assert_close(running.value, torch.tensor([5.0, 0.0]))
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_weights_and_keeps_their_autoencoder(tmp_path: Path) -> None:
+    shipped = Path("pipelines/studio_tiny/weights")
+    plan = Plan(
+        work=tmp_path / "work",
+        out=tmp_path / "out",
+        begin_with=shipped,
+        seed=1,
+        coarse_sets=0,
+        coarse_steps=0,
+        fine_sets=1,
+        fine_steps=2,
+        fine_batch=2,
+        few_steps=1,
+        few_batch=1,
+    )
+    train(plan)
+    vae, unet = Path("vae/diffusion_pytorch_model.safetensors"), Path("unet/diffusion_pytorch_model.safetensors")
+    for name, kept in load_file(shipped / vae).items():
+        assert torch.equal(load_file(plan.out / vae)[name], kept)
+    before, after = load_file(shipped / unet), load_file(plan.out / unet)
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(after[name], weights) for name, weights in before.items())
+    # The first steps go a short way: it did not begin from nothing.
+    for name, weights in before.items():
+        torch.testing.assert_close(after[name].float(), weights.float(), atol=0.05, rtol=0.05)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
-from server.jobs import JobStatus, JobType
-from server.ledger import clients, credits, job_reads, jobs
+from server.jobs import Job, JobStatus, JobType
+from server.ledger import clients, credits, job_reads
 from server.ledger.connection import connect, transaction
 from server.ledger.database import Database
 from server.ledger.events import EventRow
@@ -76,15 +76,15 @@ class Box:
         usual = {"scene_type": "marble", "mood": "warm"} if n is None else {"prompt": "marble", "n": n}
         workflow = WORKFLOWS[job_type]
         checked = workflow.check({**usual, **spec}, self.models.current)
-        new = jobs.NewJob(
+        job = Job(
+            job_id=str(ULID()),
             client_id=self.client,
             job_type=job_type,
             request=msgspec.to_builtins(checked),
             plan=workflow.resolve(checked, self.models.current),
             credits_cost=PRICE * (n or 1),
-            label="test",
         )
-        accepted, _ = await self.scheduler.accept(new, request_row(str(ULID())), None)
+        accepted, _ = await self.scheduler.accept(job, "test", request_row(str(ULID())), None)
         return accepted.job_id
 
     def edit_models(self, before: str, after: str) -> None:
@@ -123,11 +123,11 @@ class Box:
         return self.events(job_id)[-1]
 
     def extras(self, job_id: str, stage: str) -> list[dict[str, Any]]:
-        """The `extra` of a job's events of one stage."""
+        """Return the `extra` of a job's events of one stage."""
         return [event.extra for event in self.events(job_id) if event.stage == stage]
 
     def results(self, job_id: str) -> list[dict[str, Any]]:
-        """The `meta` of a job's artifacts."""
+        """Return the `meta` of a job's artifacts."""
         return [artifact.meta for artifact in self._detail(job_id).artifacts]
 
     async def ends(self, job_id: str) -> JobStatus:
@@ -143,7 +143,7 @@ class Box:
         assert self.last(job_id).extra["refunded"] == row["credits_cost"]
 
     def files(self) -> list[str]:
-        """The images on disk, by their paths in the images folder."""
+        """Return the images on disk, by their paths in the images folder."""
         folder = self.settings.images
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 

@@ -128,14 +128,14 @@ class FakeProcess:
 
 
 def _plain(order: protocol.Generate) -> Pixels:
-    """An image of the size that was ordered, in one colour, which follows from the seed."""
+    """Return an image of the size that was ordered, in one colour, which follows from the seed."""
     seed = order.item.seed
     colour = np.array([seed * 83 % 256, seed * 151 % 256, seed * 199 % 256], dtype=np.uint8)
     return np.broadcast_to(colour, (order.height, order.width, 3)).copy()
 
 
 def recipe_of(order: protocol.Generate) -> Recipe:
-    """The recipe that a real process would have written."""
+    """Return the recipe that a real process would have written."""
     return Recipe(
         model=order.card.name,
         revision="revision",

@@ -10,7 +10,7 @@ MULTIPLE = 32
 
 
 def request_row(request_id: str) -> RequestRow:
-    """The request log's row of a dispatch by the first client."""
+    """Return the request log's row of a dispatch by the first client."""
     return RequestRow(
         id=request_id,
         client_id=1,
@@ -28,7 +28,7 @@ def request_row(request_id: str) -> RequestRow:
 
 
 def models_file(path: Path, folders: dict[str, Path], extra: str = "", **card: Any) -> Path:
-    """A models.toml with a card for each folder; the first is the default. `extra` is put at its end."""
+    """Write a models.toml with a card for each folder; the first is the default. `extra` is put at its end."""
     settings = {"steps": 3, "guidance": 2.0, "max_batch": 4, **card}
     lines = [f'default_model = "{next(iter(folders))}"']
     for name, folder in folders.items():

@@ -2,7 +2,9 @@
 
 import sqlite3
 
-from server.jobs import FailureMode, Generation, JobType, Plan
+from ulid import ULID
+
+from server.jobs import FailureMode, Generation, Job, JobType, Plan
 from server.ledger import jobs, request_log
 from server.ledger.catalog import Result
 from tests.support.files import request_row
@@ -25,21 +27,21 @@ def row(number: int) -> request_log.RequestRow:
     return request_row(f"request-{number}")
 
 
-def new_job(client_id: int, cost: int = 5) -> jobs.NewJob:
-    return jobs.NewJob(
+def new_job(client_id: int, cost: int = 5) -> Job:
+    return Job(
+        job_id=str(ULID()),
         client_id=client_id,
         job_type=JobType.BACKGROUND_GENERATOR,
         request=REQUEST,
         plan=PLAN,
         credits_cost=cost,
-        label="x",
     )
 
 
 def accepted_job(connection: sqlite3.Connection, client_id: int) -> str:
     """Make a job that costs nothing and return its id."""
     number = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-    accepted, _ = jobs.accept(connection, new_job(client_id, cost=0), row(number), None)
+    accepted, _ = jobs.accept(connection, new_job(client_id, cost=0), "x", row(number), None)
     return accepted.job_id
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from server.jobs import JobType
 from server.ledger import jobs
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType, NewImage, Result
@@ -24,8 +23,7 @@ def add_pictures(data: Path, client: str, count: int) -> None:
         client_id = connection.execute("SELECT id FROM clients WHERE name = ?", (client,)).fetchone()["id"]
         first = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
         for number in range(count):
-            new = msgspec.structs.replace(new_job(client_id, cost=0), job_type=JobType.BACKGROUND_GENERATOR)
-            accepted, _ = jobs.accept(connection, new, row(first + number), None)
+            accepted, _ = jobs.accept(connection, new_job(client_id, cost=0), "x", row(first + number), None)
             image = _image(f"Picture {number + 1}", paths[number % len(paths)], number)
             jobs.succeed(connection, accepted.job_id, Result([image], "done"))
     connection.close()

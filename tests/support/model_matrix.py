@@ -342,6 +342,10 @@ A package in the last column is not installed with Backlot, because its builds m
 `backlot models check` says so. It is needed for the processor of a text encoder that can see too. FLUX.2 and Kandinsky 5 are
 tried with that processor's tokenizer alone, and Qwen-Image 2.1 only on a box that has the package.
 
+Folders that somebody quantized, and GGUF files, need no option on the card: the files say how they are to be read. Tried are torchao
+(int8, float8), SDNQ (int8, uint4) and GGUF (Q8_0). bitsandbytes, quanto, auto-round, ModelOpt and Nunchaku take the same
+way through diffusers, and are not tried: they need a GPU. `backlot models check` names the package that a folder needs.
+
 HiDream's hub ids lack their fourth text encoder: put the folders `text_encoder_4` and `tokenizer_4` of Llama 3.1 8B Instruct into
 a copy, and name them in its `model_index.json`.
 """

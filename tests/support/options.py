@@ -1,6 +1,6 @@
 """Tiny models with options on their cards, and the images that they make."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import torch
 
-from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome
+from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Watch
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
 from pipelines.denoising.slots import Slots
@@ -65,6 +65,24 @@ def images_of(
 
     With `leaving_after`, all of them are cancelled after so many steps.
     """
+    prompts = prompts or ("marble warm", "marble warm")
+    card = model.card
+    settings = CallSettings(side, side, steps, card.sampling.guidance)
+    family = family_of(model.pipeline) if (card.takes_slots if slots is None else slots) else None
+
+    def batch_of(watch: Watch) -> Batch:
+        if family is None:
+            return WholeBatch(model, settings, len(prompts), watch)
+        return Slots(model, family, settings, len(prompts), watch)
+
+    items = [Item(str(seed), seed, words, card.wording.negative_prompt, "-") for seed, words in enumerate(prompts, 1)]
+    return made_in(batch_of, items, leaving_after)
+
+
+def made_in(
+    batch_of: Callable[[Watch], Batch], items: Sequence[Item], leaving_after: int | None = None
+) -> list[torch.Tensor]:
+    """Return the images that a batch makes of these items; all that are left are cancelled after `leaving_after` steps."""
     made: dict[str, torch.Tensor] = {}
 
     def watch(outcome: Outcome) -> None:
@@ -73,24 +91,16 @@ def images_of(
         if isinstance(outcome, Denoised):
             made[outcome.item.image_id] = outcome.image
 
-    prompts = prompts or ("marble warm", "marble warm")
-    card = model.card
-    settings = CallSettings(side, side, steps, card.sampling.guidance)
-    family = family_of(model.pipeline) if (card.takes_slots if slots is None else slots) else None
-    batch: Batch
-    if family is None:
-        batch = WholeBatch(model, settings, len(prompts), watch)
-    else:
-        batch = Slots(model, family, settings, len(prompts), watch)
-    for seed, words in enumerate(prompts, 1):
-        batch.enter(Item(str(seed), seed, words, card.wording.negative_prompt, "-"))
+    batch = batch_of(watch)
+    for item in items:
+        batch.enter(item)
     ticks = 0
     while len(batch):
         batch.tick()
         ticks += 1
         if ticks == leaving_after:
             batch.clear()
-    return list(made.values())
+    return [made[item.image_id] for item in items if item.image_id in made]
 
 
 def difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:

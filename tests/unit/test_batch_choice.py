@@ -37,6 +37,13 @@ def cost(batch_size: int, seconds: float | None, revision: str = "r", key: CostK
     return BatchCost(key, batch_size, revision, seconds, None if seconds is None else 1)
 
 
+def costs_of(measured: dict[int, float | None]) -> BatchCosts:
+    costs = BatchCosts()
+    for size, seconds in measured.items():
+        costs.note(cost(size, seconds))
+    return costs
+
+
 @pytest.mark.parametrize(
     ("measured", "images", "chosen"),
     [
@@ -75,16 +82,16 @@ def cost(batch_size: int, seconds: float | None, revision: str = "r", key: CostK
 def test_a_slot_group_opens_with_the_best_batch_size(
     measured: dict[int, float | None], images: int, chosen: int
 ) -> None:
-    costs = BatchCosts(cost(size, seconds) for size, seconds in measured.items())
+    costs = costs_of(measured)
     assert costs.batch_size_for(KEY, [1, 2, 4, 8], images) == chosen
 
 
 def test_half_of_what_did_not_fit_is_chosen_if_no_allowed_size_fits() -> None:
-    assert BatchCosts([cost(4, None)]).batch_size_for(KEY, [4, 8], 8) == 2
+    assert costs_of({4: None}).batch_size_for(KEY, [4, 8], 8) == 2
 
 
 def test_a_cost_of_other_weights_replaces_all_of_its_model() -> None:
-    costs = BatchCosts([cost(1, 1.0), cost(2, 1.1), cost(4, None)])
+    costs = costs_of({1: 1.0, 2: 1.1, 4: None})
     costs.note(cost(1, 1.0, "new", CostKey("a", "a GPU", 768, 512)))
     assert costs.batch_size_for(KEY, [4], 8) == 4
 

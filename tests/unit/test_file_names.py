@@ -25,13 +25,13 @@ from server.file_names import MOST_BYTES, file_name, numbered
     ],
 )
 def test_a_name_is_made_safe(display_name: str, expected: str) -> None:
-    assert file_name(display_name, ".png") == expected
+    assert file_name(display_name) == expected
     assert len(expected.encode()) <= MOST_BYTES + 4
 
 
 def test_names_that_differ_only_in_case_are_told_apart() -> None:
     names = ["Marble", "marble", "Marble (2)", "Wood", "MARBLE"]
-    assert numbered(names, ".png") == [
+    assert numbered(names) == [
         "Marble.png",
         "marble (2).png",
         "Marble (2) (2).png",

@@ -17,8 +17,6 @@ from tests.support.files import models_file
 from tests.support.server import ROOT
 from tests.support.weights import bare_folder
 
-#: Keys of a card that the server sets, or that are the table's own name.
-NO_KEYS = {"name", "stamp"}
 CARD = 'hub = "a/b"\nlicence = "l"\ntiers = ["1K"]\nsteps = 4\nguidance = 1.0\n'
 
 
@@ -37,7 +35,7 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x'\n[models.x]\n" + CARD + "stepz = 4", ["[models.x] stepz = 4: Unknown field", "did you mean 'steps'"]),
         ("default_model = 'x'\n[models.x]\n" + CARD.replace("4", "'4'"), ["[models.x] steps = '4'", "1–1000"]),
         ("default_model = 'x'\n[models.x]\n" + CARD.replace('"1K"', '"1K", "3K"'), ["tiers.1 = '3K'", "0.5K, 1K, 2K, 4K"]),
-        ("default_model = 'x'\n[models.x]\npalette = 'steer'\n" + CARD, ["[models.x] palette = 'steer'", "prompt or match"]),
+        ("default_model = 'x'\n[models.x]\npalette = 'guess'\n" + CARD, ["[models.x] palette = 'guess'", "prompt, steer or match"]),
         ("default_model = 'x'\n[models.x]\npreview = 'always'\n" + CARD, ["preview = 'always'", "every how many steps"]),
         ("default_model = 'x'\n[models.x]\npreview = 0\n" + CARD, ["[models.x] preview = 0", "auto, off"]),
         ("default_model = 'x'\n[models.x]\nquantization = 'int9'\n" + CARD, ["[models.x] quantization = 'int9'", "int8 or float8"]),
@@ -74,7 +72,7 @@ def problems(path: Path, text: str) -> str:
         ),
         (
             "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\nmodel_factors = { x = nan }",
-            ["[operations.background-generator] model_factors", "a number 0–1000"],
+            ["[operations.background-generator] model_factors.x = nan", "a number 0–1000"],
         ),
         ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['1K'] }\n" + CARD, ["1K is among its tiers already"]),
         ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['0.5K'] }\n" + CARD, ["0.5K is below 1K"]),
@@ -86,7 +84,29 @@ def problems(path: Path, text: str) -> str:
             "default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], tile = 64 }\nmultiple_of = 64\n" + CARD,
             ["upscale.tile = 64: it takes at least two times multiple_of, 128"],
         ),
-        ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], strength = 1.0 }\n" + CARD, ["a table such as"]),
+        (
+            "default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], strength = 1.0 }\n" + CARD,
+            ["[models.x] upscale.strength = 1.0: Expected `float` < 1.0", "a table such as"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K', '2K'] }\n" + CARD,
+            ["[models.x] upscale.tiers = ['2K', '2K']: name each tier once"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\n" + CARD.replace('"1K"', '"1K", "1K"'),
+            ["[models.x] tiers = ['1K', '1K']: name each tier once"],
+        ),
+        (
+            "default_model = 'x'\n[models.x]\nloras = { oak = 5.0 }\n" + CARD,
+            ["[models.x] loras.oak = 5.0: Expected `float` <= 2.0"],
+        ),
+        ("default_model = 'x'\nmodels.x = 5\n", ["the top level models.x = 5: Expected `object`, got `int`"]),
+        (
+            "default_model = 'x'\n[models.x]\nnaem = 'y'\n" + CARD,
+            ["[models.x] naem = 'y': Unknown field 'naem'; the fields are licence, "],
+        ),
+        ("default_model = 'x'\n[models.x]\n" + CARD + "[brands.'']", ["[brands.'']: a spec names a brand by 1–200"]),
+        ("default_model = 'x'\n[models.x]\n" + CARD + "[brands.' a']", ["[brands.' a']: a spec names a brand by 1–200"]),
         ("default_model = 'x'\n[models.x]\nupscale = { tiers = ['2K'], stength = 0.2 }\n" + CARD, ["stength"]),
         (
             "default_model = 'x'\n[models.x]\n" + CARD.replace("4", "0").replace("1.0", "'strong'"),
@@ -248,8 +268,29 @@ def test_a_model_that_becomes_unusable_stays_as_it_was(tmp_path: Path) -> None:
     assert list(after.unusable) == ["c"]
 
 
+def test_a_model_whose_lora_is_gone_cannot_stay_as_it_was(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    file = path.read_text()
+    path.write_text(f"{file}loras = {{ oak = 1.0 }}\n[loras.oak]\nfile = 'oak.safetensors'\nmodels = ['b']\n")
+    before = load_models(path)
+    shutil.rmtree(tmp_path / "b" / "unet")
+    path.write_text(file)
+    after = load_models(path).keeping(before)
+    assert after.models["b"].sampling.loras == {}
+    assert list(after.unusable) == ["b"]
+
+
+@pytest.mark.parametrize("file", ["\\u0000", "loop"])
+def test_a_lora_whose_path_leads_nowhere_takes_no_model_away(tmp_path: Path, file: str) -> None:
+    path = two_models(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    path.write_text(f'{path.read_text()}[loras.oak]\nfile = "{file}"\nmodels = ["b"]\n')
+    models = load_models(path)
+    assert (list(models.enabled), list(models.unusable), list(models.unusable_loras)) == (["a", "b"], [], ["oak"])
+
+
 def test_the_shipped_file_explains_every_option_of_a_card_once() -> None:
     text = (ROOT / "models.toml").read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
-    options = [name for name in FlatCard.__struct_encode_fields__ if name not in NO_KEYS]
+    options = FlatCard.__struct_encode_fields__
     assert [name for name in options if re.search(rf"\b{name}\b", comments) is None] == []

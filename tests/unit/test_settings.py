@@ -30,6 +30,8 @@ from server.settings import SettingsError, read_settings
         ("BACKLOT_TRUSTED_PROXIES", "127.0.0.1, nginx", "'nginx' does not appear to be"),
         ("BACKLOT_TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
         ("BACKLOT_LOG_LEVEL", "info", "DEBUG, INFO"),
+        ("BACKLOT_LOG_DAYS", "99999999999", "<= 36500"),
+        ("BACKLOT_ARCHIVE_DAYS", "1e300", "a number of days up to 36500"),
         ("BACKLOT_DEVICES", "cpu,auto", "it takes auto for every GPU, or a list"),
         ("BACKLOT_DEVICES", "cuda:0,cuda:1,cuda", "no GPU comes twice"),
         ("BACKLOT_DEVICES", "cpu, cpu", "such as cuda:0,cuda:1 or cpu,cpu"),
@@ -55,6 +57,7 @@ def test_what_is_meant() -> None:
             "BACKLOT_MEMORY_GIB": "7.5",
             "BACKLOT_KEY": "sk_live_of_the_client",
             "BACKLOT_URL": "http://elsewhere",
+            "BACKLOT_SIGNING_SECRET": "of the client too",
             "PATH": "~/bin",
         }
     )

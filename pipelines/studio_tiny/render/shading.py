@@ -5,7 +5,7 @@ from typing import Any
 
 from numba import njit
 
-from pipelines.studio_tiny.render.geometry import FAR, blocked
+from pipelines.studio_tiny.render.rays import FAR, blocked
 
 #: Pigments of a material.
 TONES = 5

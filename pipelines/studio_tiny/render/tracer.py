@@ -13,8 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pipelines.studio_tiny.render.denoise import without_noise
-from pipelines.studio_tiny.render.geometry import nearest
 from pipelines.studio_tiny.render.layers import ACCENT, DOME, GLOW, LAMPS, SOFT, SUN, Layers
+from pipelines.studio_tiny.render.rays import nearest
 from pipelines.studio_tiny.render.sampling import around, pair, scramble
 from pipelines.studio_tiny.render.sets import Set
 from pipelines.studio_tiny.render.shading import TONES, box_light, bumped, room_seen, sky_at, sun_light, surface

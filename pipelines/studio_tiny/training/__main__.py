@@ -4,20 +4,21 @@ import argparse
 import copy
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
+from diffusers import StableDiffusionPipeline
 
 from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, parts
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
+from pipelines.studio_tiny.training.device import device
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
-SEED = 0
 #: Steps of an image after each round of distillation.
 FEWER = (16, 8)
 
@@ -27,6 +28,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     work: Path
     out: Path
+    #: A folder that this command wrote: its autoencoder is kept, and the denoiser goes on from its weights.
+    begin_with: Path | None = None
+    #: Another seed renders other sets.
+    seed: int = 0
     #: Processes that render, and threads of torch.
     cores: int = 1
     #: Sets of half-size pictures before the autoencoder is fitted, and in all.
@@ -38,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     autoencoder_steps: int = 8000
     autoencoder_batch: int = 8
     autoencoder_minutes: float = math.inf
-    #: On half-size pictures, where a sample costs a quarter; the composition is learnt here.
+    #: On half-size pictures, where a sample costs a quarter; the composition is learnt here. No steps leave the stage out.
     coarse_steps: int = 12_000
     coarse_batch: int = 128
     coarse_minutes: float = math.inf
@@ -58,7 +63,8 @@ def main() -> None:
     defaults = msgspec.structs.asdict(Plan(work=Path("build/studio-tiny"), out=Path("build/studio-tiny/weights")))
     parser = argparse.ArgumentParser(prog="./scripts/train_studio_tiny", description=__doc__)
     for name, default in defaults.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=str(default))
+        kind = Path if default is None else type(default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, metavar=str(default))
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE", help="only draw a sheet of what the weights in --out make"
     )
@@ -82,34 +88,42 @@ def train(plan: Plan) -> None:
     torch.set_num_threads(plan.cores)
     plan.work.mkdir(parents=True, exist_ok=True)
     (plan.work / "PID").write_text(f"{os.getpid()}\n")
-    with Darkroom(plan.cores, SEED) as darkroom, ThreadPoolExecutor() as reading:
+    with Darkroom(plan.cores, plan.seed) as darkroom, ThreadPoolExecutor() as reading:
         coarse = darkroom.order(plan.work / "pictures-2", plan.coarse_sets, 2)
         fine = darkroom.order(plan.work / "pictures-1", plan.fine_sets, 1)
-        vae = _autoencoder(plan, first(coarse, plan.first_sets, "pictures"))
+        vae, model = _begun(plan, coarse)
 
         def save(text: Any, unet: Any) -> None:
             # Copies, because half precision is for the folder alone.
             pipeline = parts.pipeline(*(copy.deepcopy(part).cpu() for part in (vae, text, unet)))
             pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
 
-        def fit(stage: denoiser.Stage, loss: denoiser.Loss, pool: Pool, arrivals: Arrivals) -> None:
-            denoiser.fit(plan.work, pool, stage, loss, SEED, arrivals.take, save)
+        def fit(stage: denoiser.Stage, loss: denoiser.Loss, pool: Pool, arrivals: Arrivals) -> Any:
+            return denoiser.fit(plan.work, pool, stage, model, loss, plan.seed, arrivals.take, save)
 
-        pool = Pool(plan.work / "latents-2", vae)
-        stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes, None)
-        fit(stage, denoiser.from_noise(), pool, Arrivals(pool, coarse, reading))
+        if plan.coarse_steps:
+            pool = Pool(plan.work / "latents-2", vae)
+            stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes)
+            model = fit(stage, denoiser.from_noise(), pool, Arrivals(pool, coarse, reading))
         # Half-size sets that are not begun would only hold the full-size ones up.
         for ordered in coarse:
             ordered.cancel()
         pool = Pool(plan.work / "latents-1", vae)
         arrivals = Arrivals(pool, fine, reading)
-        stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes, stage.name)
-        fit(stage, denoiser.from_noise(), pool, arrivals)
+        stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes)
+        model = fit(stage, denoiser.from_noise(), pool, arrivals)
         for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
-            loss = distillation.halving(denoiser.averaged(plan.work, stage.name), steps, guidance)
-            name = f"few-{steps}"
-            stage = denoiser.Stage(name, plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes, stage.name)
-            fit(stage, loss, pool, arrivals)
+            stage = denoiser.Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes)
+            model = fit(stage, distillation.halving(model, steps, guidance), pool, arrivals)
+
+
+def _begun(plan: Plan, coarse: list[Future[Path]]) -> tuple[Any, Any]:
+    """Return the autoencoder, fitted, and what the first stage of the denoiser begins with."""
+    if plan.begin_with is not None:
+        begun = StableDiffusionPipeline.from_pretrained(plan.begin_with, dtype=torch.float32)
+        return begun.vae.to(device()), denoiser.joined(begun.text_encoder, begun.unet)
+    vae = _autoencoder(plan, first(coarse, plan.first_sets, "pictures"))
+    return vae, denoiser.fresh()
 
 
 def _autoencoder(plan: Plan, shards: list[Path]) -> Any:
@@ -119,7 +133,7 @@ def _autoencoder(plan: Plan, shards: list[Path]) -> Any:
             "autoencoder", plan.autoencoder_steps, plan.autoencoder_batch, 1, 1e-3, plan.autoencoder_minutes
         ),
     )
-    return autoencoder.fit(plan.work, shards, stages, SEED)
+    return autoencoder.fit(plan.work, shards, stages, plan.seed)
 
 
 if __name__ == "__main__":

@@ -37,39 +37,36 @@ class Stage(msgspec.Struct, frozen=True):
     lr: float
     #: It ends after so many minutes if it has not come to its last step.
     minutes: float
-    #: The stage whose averaged weights this one begins with; None: fresh ones.
-    after: str | None
 
 
 def fit(
     work: Path,
     pool: Pool,
     stage: Stage,
+    begun: Any,
     loss_of: Loss,
     seed: int,
     take: Callable[[], None],
     save: Callable[[Any, Any], None],
-) -> None:
-    """Fit a stage to its end.
+) -> Any:
+    """Fit a stage to its end, and return its averaged model, frozen.
 
-    `take` adds to the pool what has arrived. `save` gets the averaged text encoder and UNet now and then.
+    It begins with the weights of the model `begun`. `take` adds to the pool what has arrived. `save` gets the averaged text
+    encoder and UNet now and then.
     """
     target = device()
     torch.manual_seed(seed)
-    model = fresh().to(target).train()
-    average = copy.deepcopy(model).requires_grad_(False)
+    average = copy.deepcopy(begun).to(target).requires_grad_(False)
+    model = copy.deepcopy(average).requires_grad_(True).train()
     learner = Learner(model, stage.lr, ("embed", ".conv_in.", ".conv_out."), target)
     kept = {"model": model, "average": average, "muon": learner.muon, "adam": learner.adam}
-    checkpoint = Checkpoint(_file(work, stage.name), **kept)
+    checkpoint = Checkpoint(work / f"denoiser-{stage.name}.pt", **kept)
     start, seconds = checkpoint.restore()
-    if start == 0 and stage.after is not None:
-        model.load_state_dict(averaged(work, stage.after).state_dict())
-        average.load_state_dict(model.state_dict())
     rng = np.random.default_rng((seed, 3, start))
     torch.manual_seed(seed + start)
     progress = Progress(stage.steps, stage.minutes, seconds)
     if progress.at(start) >= 1:
-        return
+        return average
     # This may wait for the first pictures, which is not learning.
     take()
     progress.begin()
@@ -101,18 +98,17 @@ def fit(
     if done > start:
         checkpoint.now(done, progress.seconds)
         save(average["text"], average["unet"])
+    return average
 
 
 def fresh() -> Any:
     """Return the text encoder and the UNet, untrained, as one module."""
-    return torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": parts.denoiser()})
+    return joined(parts.text_encoder(), parts.denoiser())
 
 
-def averaged(work: Path, stage: str) -> Any:
-    """Return the averaged model that a stage has reached, frozen. Raises FileNotFoundError if it was not begun."""
-    model = fresh()
-    model.load_state_dict(torch.load(_file(work, stage), map_location="cpu")["average"])
-    return model.requires_grad_(False).to(device())
+def joined(text: Any, unet: Any) -> Any:
+    """Return a text encoder and a UNet as one module."""
+    return torch.nn.ModuleDict({"text": text, "unet": unet})
 
 
 def from_noise() -> Loss:
@@ -144,7 +140,3 @@ def predict(model: Any, noisy: Tensor, times: Tensor, tokens: Tensor) -> Tensor:
     with autocast(noisy.device), sdpa_kernel(SDPBackend.MATH):
         velocity: Tensor = model["unet"](noisy, times, model["text"](tokens)[0]).sample
     return velocity.float()
-
-
-def _file(work: Path, stage: str) -> Path:
-    return work / f"denoiser-{stage}.pt"

@@ -61,14 +61,14 @@ def diversity(rows: Floats, groups: list[str]) -> float:
     return total / pairs if pairs else float("nan")
 
 
-def copied(rows: Floats, fresh: Floats, taught: Floats, chance: float = 0.05) -> float:
-    """Return the part of the layouts `rows` that are as near to a taught one as only `chance` of the fresh ones are.
+def copied(rows: Floats, fresh: Floats, taught: Floats) -> float:
+    """Return the part of the layouts `rows` that are as near to a taught one as only a twentieth of the fresh ones are.
 
-    Mirrored layouts count as the same. A model that copies is far above `chance`.
+    Mirrored layouts count as the same. A model that copies is far above a twentieth.
     """
     mirrored = taught.reshape(-1, _LAYOUT, _LAYOUT)[:, :, ::-1].reshape(taught.shape)
     known = np.concatenate([taught, mirrored])
-    limit = np.quantile(_distances(fresh, known).min(1), chance)
+    limit = np.quantile(_distances(fresh, known).min(1), 1 / 20)
     return float((_distances(rows, known).min(1) <= limit).mean())
 
 

@@ -98,7 +98,7 @@ def seen(judge: Judge, pictures: Tensor, colors: Tensor) -> tuple[Tensor, Tensor
     return features, scene, mood
 
 
-def report(judge: Judge, lessons: Lessons, pairs: int = 12) -> list[str]:
+def report(judge: Judge, lessons: Lessons) -> list[str]:
     """Return lines on how often the judge is right, on each mood, and on which moods it takes for which."""
     _, scene, mood = seen(judge, lessons.pictures, lessons.colors)
     wanted = lessons.wanted.cpu()
@@ -117,8 +117,7 @@ def report(judge: Judge, lessons: Lessons, pairs: int = 12) -> list[str]:
         wrong = Counter(pair for pair in both if pair[0] != pair[1])
         total = Counter(one for one, _ in both)
         lines += [
-            f"{kind} {one} taken for {other}: {count} of {total[one]}"
-            for (one, other), count in wrong.most_common(pairs)
+            f"{kind} {one} taken for {other}: {count} of {total[one]}" for (one, other), count in wrong.most_common(12)
         ]
     return lines
 

@@ -11,12 +11,13 @@ from msgspec import Meta
 
 from server.api.admin.change import change, read_body
 from server.api.openapi import errors
-from server.clock import Time, as_text
+from server.clock import Time, as_text, now
 from server.keys import new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Caller, Capability, KeyTerms
 from server.ledger.database import Database
 from server.ledger.reports import KeyReport
+from server.validation import Problem
 
 
 class KeyList(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ async def list_keys(database: NamedDependency[Database]) -> KeyList:
 @post("/admin/keys", responses=errors(404, 413, 422, 503), summary="Make a key", tags=["admin"])
 async def add_key(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeKey:
     """Make another key for a client."""
-    new = await read_body(request, NewKey)
+    new = await read_body(request, NewKey, _expiry_problems)
     terms = KeyTerms(
         capabilities=tuple(dict.fromkeys(new.capabilities)),
         priority=new.priority,
@@ -67,6 +68,14 @@ async def add_key(request: Request[Caller, Any, Any], database: NamedDependency[
 
     key = await change(request, database, 201, work)
     return MadeKey(new.client, key, terms.label, terms.expires_at, list(terms.capabilities), terms.priority)
+
+
+def _expiry_problems(values: dict[str, Any]) -> list[Problem]:
+    """Return what is wrong with a key's end: it may not be over already."""
+    expires_at: datetime | None = values.get("expires_at")
+    if expires_at is None or as_text(expires_at) > now():
+        return []
+    return [Problem(("expires_at",), "value_error", "It is over already; give a time to come, or null for never")]
 
 
 @delete("/admin/keys/{key:str}", status_code=204, responses=errors(404, 503), summary="Revoke a key", tags=["admin"])

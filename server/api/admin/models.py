@@ -110,7 +110,7 @@ def _standing(name: str, models: Models, scheduler: Scheduler) -> ModelStanding:
         state=_state(name, models, scheduler),
         default=name == models.default_model,
         pinned=bool(card.pinned),
-        source=card.weights.folder or f"{card.weights.hub}@{card.weights.revision or 'main'}",
+        source=card.weights.source,
         licence=card.licence,
         tiers=list(card.tiers),
         devices=[gpu.name for gpu in holding],

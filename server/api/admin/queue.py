@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from server.api.admin.change import change
 from server.api.following import follow
-from server.api.jobs import CANCEL_PATIENCE_S, Limit, Offset
+from server.api.jobs import CANCEL_PATIENCE_S, Limit, Offset, keep_cancel
 from server.api.openapi import errors
 from server.clock import Time
 from server.errors import Conflict, JobNotCancellable, JobNotFound
@@ -102,7 +102,7 @@ async def resume_queue(
 @post(
     "/admin/jobs/{public_id:str}/cancel",
     status_code=200,
-    responses=errors(404, 409),
+    responses=errors(404, 409, 503),
     summary="Cancel any client's job",
     tags=["admin"],
 )
@@ -120,7 +120,10 @@ async def cancel_any_job(
     report = await read()
     if report.status.ended or not scheduler.cancel(public_id):
         raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {report.status}")
-    return await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
+    report = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
+    if not report.status.ended:
+        await keep_cancel(scheduler, database, public_id)
+    return report
 
 
 @post(

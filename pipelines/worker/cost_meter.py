@@ -1,0 +1,70 @@
+"""What a denoising step of a slot group costs on this device, and when that is worth telling the server."""
+
+import torch
+
+from pipelines.denoising.call import CallSettings
+from pipelines.model_card import cost_digest
+from pipelines.protocol import Measured
+from pipelines.worker.device_memory import forget_peak, peak_bytes
+from pipelines.worker.loader import LoadedModel
+
+#: Tell of a cost again if it is off by more than this part of what the server was told.
+COST_CHANGE = 0.1
+
+
+class CostMeter:
+    """Measures the memory of one slot group from when its slots open, and compares costs with what the server was told."""
+
+    def __init__(self, model: LoadedModel, settings: CallSettings, batch_size: int, device: torch.device) -> None:
+        self._model, self._settings, self._batch_size, self._device = model, settings, batch_size, device
+        forget_peak(device)
+        #: What was in memory when the slots opened.
+        self._held = peak_bytes(device)
+        self._has_decoded = False
+        #: Something else took memory in the meantime, so the peak does not tell what the images took.
+        self._memory_is_shared = False
+        #: What the server was last told: the seconds of a step, and the memory that the images took.
+        self._told_seconds: float | None = None
+        self._told_working: int | None = None
+
+    def note_decoded(self) -> None:
+        """Note that an image was decoded, which may take more memory than a step."""
+        self._has_decoded = True
+
+    def share_memory(self) -> None:
+        """Note that something else takes memory from now on."""
+        self._memory_is_shared = True
+
+    def news(self, seconds: float | None) -> Measured | None:
+        """Return a report of the cost if a step takes this long and that, or its memory, is news; else None."""
+        if seconds is None:
+            return None
+        peak = peak_bytes(self._device)
+        working = peak - self._held if self._has_decoded and not self._memory_is_shared else None
+        if not _is_news(seconds, self._told_seconds) and not _is_news(working, self._told_working):
+            return None
+        self._told_seconds, self._told_working = seconds, working
+        return self._report(seconds, peak, working)
+
+    def did_not_fit(self) -> Measured:
+        """Return the report that this batch size does not fit into memory."""
+        return self._report(None, None, None)
+
+    def _report(self, seconds: float | None, peak: int | None, working: int | None) -> Measured:
+        return Measured(
+            self._model.card.name,
+            f"{self._model.revision} {cost_digest(self._model.card)}",
+            self._settings.width,
+            self._settings.height,
+            self._batch_size,
+            seconds,
+            peak,
+            working,
+        )
+
+
+def _is_news(found: float | None, told: float | None) -> bool:
+    """Return whether a cost is off by more than COST_CHANGE from what was told."""
+    if found is None or told is None:
+        return found is not None
+    return abs(found - told) > COST_CHANGE * told

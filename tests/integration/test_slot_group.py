@@ -1,0 +1,45 @@
+"""A slot group, which may stay open for months: it keeps nothing of images that left their slots."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.model_card import ModelCard
+from pipelines.output.image_writer import ImageWriter
+from pipelines.protocol import Failed, Generate, Generated, Item, Report
+from pipelines.worker.recipes import Machine
+from pipelines.worker.slot_group import GroupKey, SlotGroup
+from tests.support import tiny
+from tests.support.device import DEVICE
+from tests.support.server import wait_for
+from tests.support.tiny_models import SETTINGS, model_of
+
+
+@pytest.mark.parametrize("slots", [True, False], ids=["slots", "a whole batch"])
+def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: Path) -> None:
+    model = model_of(tiny.unet_pipeline, slots=slots, preview=1)
+    reports: list[Report] = []
+    group = SlotGroup(
+        GroupKey(model.card, SETTINGS, 2),
+        model,
+        Machine(DEVICE, "a device", {}),
+        ImageWriter(reports.append),
+        reports.append,
+        isolated=False,
+    )
+    orders = [order_of(model.card, name, tmp_path) for name in ("made", "cancelled")]
+    before = [sys.getrefcount(order) for order in orders]
+    group.enter(orders[0])
+    group.enter(orders[1])
+    group.tick()
+    assert group.leave("cancelled")
+    while len(group):
+        group.tick()
+    wait_for(lambda: any(isinstance(report, Generated | Failed) for report in reports), 30)
+    assert [sys.getrefcount(order) for order in orders] == before
+
+
+def order_of(card: ModelCard, name: str, folder: Path) -> Generate:
+    item = Item(name, 1, "marble warm", "", str(folder / f"{name}.png"), preview_path=str(folder / f"{name}.webp"))
+    return Generate(card, SETTINGS.width, SETTINGS.height, SETTINGS.steps, SETTINGS.guidance, 2, item)
