@@ -28,7 +28,9 @@ SIZES = CARD.limits.allowed_batch_sizes
 #: Seconds of a call: of one slot and of four as an H200 took them for SDXL at 1024², of two and eight on the same line.
 STEP_S = {size: 0.0933 + 0.0467 * size for size in SIZES}
 COST_KEY = CostKey("sdxl", "a GPU", KEY.width, KEY.height)
-COSTS = BatchCosts(BatchCost(COST_KEY, size, "revision", seconds, 1) for size, seconds in STEP_S.items())
+COSTS = BatchCosts()
+for _size, _seconds in STEP_S.items():
+    COSTS.note(BatchCost(COST_KEY, _size, "revision", _seconds, 1))
 
 
 class Policy(msgspec.Struct, frozen=True):

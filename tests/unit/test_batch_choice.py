@@ -146,9 +146,8 @@ DEAR = {1: 3.0, 2: 5.9, 4: 11.7, 8: 23.3}
 def test_images_begin_again_together_if_all_are_there_clearly_sooner(
     seconds: dict[int, float | None], running: Running, waiting: int, again: bool
 ) -> None:
-    costs = BatchCosts(cost(size, each) for size, each in seconds.items())
     assert MOST_LOST == 0.2
-    assert costs.should_begin_again(KEY, [1, 2, 4, 8], 10, running, waiting) is again
+    assert costs_of(seconds).should_begin_again(KEY, [1, 2, 4, 8], 10, running, waiting) is again
 
 
 @pytest.mark.parametrize(
