@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Protocol
@@ -313,6 +314,8 @@ class Gpu:
             self._watchdog.rest()
             return
         self._become(GpuState.RUNNING)
+        if group.since is None and group.key.model in self.loaded:
+            group.since = time.monotonic()
         seconds = group.card.limits.step_timeout_s
         message = f"a step took longer than {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.STEP_TIMEOUT, message)
