@@ -75,6 +75,17 @@ def test_a_model_leaves_memory_when_nobody_uses_it_and_comes_back(
     wait_for(lambda: in_memory() == [])
 
 
+def test_a_model_that_is_switched_off_leaves_memory(
+    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "models.toml"
+    server = start_server(models_file(path, dict.fromkeys(("good", "other"), tiny_folders["good"])))
+    assert server.finished(server.submit(image_model="other"))["status"] == "SUCCESS"
+    assert server.client.get("/readyz").json()["models"] == ["good", "other"]
+    models_file(path, {"good": tiny_folders["good"]})
+    wait_for(lambda: server.client.get("/readyz").json()["models"] == ["good"], 20)
+
+
 def test_a_device_that_is_not_there_is_left_out(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:

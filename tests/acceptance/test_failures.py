@@ -78,22 +78,23 @@ def test_evaluation_measures_the_palette(tiny_server: Server) -> None:
     assert "evaluating" in stages(tiny_server, job["public_id"])
 
 
-def test_a_matched_palette_is_in_the_image_in_meta_and_in_its_replay(tiny_server: Server, tmp_path: Path) -> None:
+def test_a_moved_palette_is_in_the_image_in_meta_and_in_its_replay(tiny_server: Server, tmp_path: Path) -> None:
     wanted: dict[str, Any] = {
         "dominant_colors": ["#1f2a44", "#e8b4b8"],
         "seed": 5,
         "image_model": "exact",
         "eval_enabled": True,
     }
-    prompted, matched = (
+    prompted, steered, matched = (
         tiny_server.finished(tiny_server.submit(**wanted, palette=palette))["result"][0]
-        for palette in ("prompt", "match")
+        for palette in ("prompt", "steer", "match")
     )
-    assert (prompted["meta"]["palette"], matched["meta"]["palette"]) == ("prompt", "match")
-    assert matched["meta"]["colors"] == ["#1f2a44", "#e8b4b8"]
+    assert [made["meta"]["palette"] for made in (prompted, steered, matched)] == ["prompt", "steer", "match"]
+    assert steered["meta"]["colors"] == matched["meta"]["colors"] == ["#1f2a44", "#e8b4b8"]
     assert prompted["meta"]["eval"]["mean_delta_e"] > 10
+    assert steered["meta"]["eval"]["mean_delta_e"] < prompted["meta"]["eval"]["mean_delta_e"]
     assert matched["meta"]["eval"]["mean_delta_e"] < prompted["meta"]["eval"]["mean_delta_e"] / 2
-    for artifact in (prompted, matched):
+    for artifact in (prompted, steered, matched):
         image = tmp_path / f"{artifact['meta']['palette']}.png"
         image.write_bytes(httpx.get(artifact["image_url"]).content)
         assert "identical" in tiny_server.backlot("replay", str(image)).stdout

@@ -32,6 +32,10 @@ def another_users(path: Path) -> None:
     path.chmod(0o700)
 
 
+def read_only(path: Path) -> None:
+    path.chmod(0o500)
+
+
 def damaged(path: Path) -> None:
     path.write_bytes(b"not what it was" * 1000)
 
@@ -67,6 +71,7 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     ("thumbnails", a_file, "move it away"),
     ("thumbnails", another_users, "belongs to 12345"),
     ("", another_users, "belongs to 12345"),
+    ("images", read_only, "change the mode with chmod"),
 ]
 #: What the operator's commands read and write.
 COMMANDS = [["clients", "list"], ["clients", "grant", "studio", "5"], ["requests"], ["db", "backup", "{tmp}/copy.db"]]

@@ -146,6 +146,13 @@ def test_a_stream_of_all_jobs_goes_on_and_resumes_across_restarts(tmp_path: Path
     assert len(ended) == 1
 
 
+def test_a_stream_resumed_from_beyond_the_last_event_has_those_that_come(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("ahead of its ledger")
+    threading.Timer(1.0, light_server.submit, [client]).start()
+    events = streamed(client, until=1, **{"Last-Event-ID": "999999999"})
+    assert events[0][1]["event_type"] == "queued"
+
+
 def test_the_events_of_an_older_database_are_numbered_in_order(tmp_path: Path) -> None:
     path = tmp_path / "backlot.db"
     migrate(path)

@@ -131,6 +131,33 @@ def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: 
         assert second.result().json()["error"]["code"] == "GENERATION_FAILED"
 
 
+@pytest.mark.parametrize("response_format", ["url", "b64_json"])
+@pytest.mark.parametrize("how", ["deleted", "lost"])
+def test_a_repetition_is_told_that_its_image_was_removed(
+    light_server: ServerWithoutGpu, response_format: str, how: str
+) -> None:
+    client = light_server.new_client(f"{response_format} {how}")
+    body = {"prompt": "marble", "response_format": response_format}
+
+    def ask() -> httpx.Response:
+        return client.post("/v1/images/generations", json=body, headers={"Idempotency-Key": "again"})
+
+    job_id = ask().json()["job_id"]
+    (entry,) = client.get("/v1/catalog/images").json()
+    if how == "deleted":
+        assert client.delete(f"/v1/catalog/images/{entry['public_id']}").status_code == 204
+    else:
+        (light_server.data / "images" / job_id[-2:] / f"{job_id}.png").unlink()
+    again = ask()
+    if (how, response_format) == ("lost", "url"):
+        # The link says so.
+        assert httpx.get(again.json()["data"][0]["url"]).status_code == 404
+    else:
+        assert (again.status_code, again.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+        assert "send another Idempotency-Key" in again.json()["error"]["message"]
+    assert light_server.credits(client)["spent"] == 5
+
+
 def test_a_client_that_comes_back_after_its_job_was_cancelled_gets_another(light_server: ServerWithoutGpu) -> None:
     headers = {"Idempotency-Key": "gone-and-back"}
     body = {"prompt": "endless and gone"}
