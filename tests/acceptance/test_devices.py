@@ -83,7 +83,7 @@ def test_a_model_that_is_switched_off_leaves_memory(
     assert server.finished(server.submit(image_model="other"))["status"] == "SUCCESS"
     assert server.client.get("/readyz").json()["models"] == ["good", "other"]
     models_file(path, {"good": tiny_folders["good"]})
-    wait_for(lambda: server.client.get("/readyz").json()["models"] == ["good"], 20)
+    wait_for(lambda: server.client.get("/readyz").json()["models"] == ["good"])
 
 
 def test_a_device_that_is_not_there_is_left_out(

@@ -141,16 +141,9 @@ class Server:
 
     def gpu_process(self) -> int:
         """Wait for the GPU process and return its process id."""
-        pids: list[str] = []
-
-        def is_there() -> bool:
-            pids[:] = re.findall(
-                r"The GPU process (\d+) of \S+ was started", (self.data / "logs" / "server.log").read_text()
-            )
-            return bool(pids) and Path(f"/proc/{pids[-1]}").exists()
-
-        wait_for(is_there)
-        return int(pids[-1])
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        wait_for(lambda: children.read_text() != "")
+        return int(children.read_text().split()[0])
 
     def _answers(self, path: str) -> bool:
         assert self.process.poll() is None, f"the server ended with status {self.process.returncode}"
@@ -186,6 +179,18 @@ class ServerWithPreloadedGpu(Server):
         """Take the socket of the preloaded process that forks them."""
         # They have one thread, and so must have those of a command, whose images are compared with theirs.
         super().__init__(data, models, PRELOADED_WORKER=str(worker), OMP_NUM_THREADS="1", **environment)
+
+    def gpu_process(self) -> int:
+        """Wait for the GPU process and return its process id. It is no child of the server's, whose log names it."""
+        log = self.data / "logs" / "server.log"
+        pids: list[str] = []
+
+        def is_there() -> bool:
+            pids[:] = re.findall(r"The GPU process (\d+) of \S+ was started", log.read_text())
+            return bool(pids) and Path(f"/proc/{pids[-1]}").exists()
+
+        wait_for(is_there)
+        return int(pids[-1])
 
 
 def free_port() -> int:
