@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import DENOISERS, class_names, optional_components, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
 from pipelines.option_check import INSTALL, problems_of_options
+from pipelines.palette_check import steering_problem
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
@@ -118,6 +120,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         )
     yield from _problems_of_call(card, pipeline, scheduler)
     yield from problems_of_options(card, index, folder)
+    if card.sampling.palette is PaletteMode.STEER and (problem := steering_problem(pipeline, scheduler)) is not None:
+        yield f"palette = 'steer': {problem}; write prompt or match"
     if card.sampling.upscale is not None:
         yield from _problems_of_second_pass(pipeline, scheduler)
 

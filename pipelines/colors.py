@@ -15,6 +15,8 @@ class PaletteMode(StrEnum):
 
     #: By words in the prompt, as far as the model follows them.
     PROMPT = "prompt"
+    #: By words, and the image is guided towards them while it is denoised; see denoising/steering.py.
+    STEER = "steer"
     #: By words, and then the finished image's dominant colours are moved onto them; see output/palette.py.
     MATCH = "match"
 

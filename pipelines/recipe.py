@@ -47,7 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     #: In the order of their names.
     loras: tuple[AppliedLora, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
-    #: The colours, as #rrggbb, that the finished image was matched to; it was not if it has a defect.
+    #: The colours, as #rrggbb, that the image was steered or matched to; it was not matched if it has a defect.
     colors: tuple[Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")], ...] = ()
     #: How the picture was enlarged to this size; the steps above are those of its first pass.
     upscale: SecondPass | None = None

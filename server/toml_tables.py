@@ -58,7 +58,7 @@ _REMEDIES = {
     "on_technical_failure": "fail, retry or deliver",
     "default_model": "the name of an enabled model",
     "vocabulary": "studio-tiny, or leave the key out",
-    "palette": "prompt or match",
+    "palette": "prompt, steer or match",
     "upscale": 'a table such as { tiers = ["2K"], strength = 0.25 }',
     "multiple_of": "a whole number 1–256",
     "max_batch": "a whole number of slots, 1–64",

@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from pipelines.denoising.late_start import LateStart
+from pipelines.denoising.steering import Steering, steers
 from pipelines.protocol import Item
 from pipelines.upscale import SecondPass
 from pipelines.worker.loader import LoadedModel
@@ -83,13 +84,16 @@ def run_call(
     """Call a pipeline for these images; `after_call` is told of each of its denoiser calls.
 
     It gets the number of the call, from 0, the step that ended with it, if any, and the latents. `pipeline` is the
-    model's, or a copy of it; a copy with a scheduler of its own if the call starts late.
+    model's, or a copy of it; a copy with a scheduler of its own if the call starts late or steers an image. A call that
+    starts late steers none: its picture has its colours already.
     """
     arguments = call_arguments(model, settings, items)
     steps = settings.steps
     if start is not None:
         start.shorten(pipeline.scheduler)
         arguments["latents"], steps = start.latents, start.steps
+    elif any(map(steers, items)):
+        Steering(pipeline, model.paint, items, settings.width, settings.height).attach()
     if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
 
         def on_call_end(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ def forecast(scheduler: Any, call: int, before: torch.Tensor | None, after: torc
     """
     if before is None or after is None:
         return None
-    known, reached = _mix(scheduler, call), _mix(scheduler, call + 1)
+    known, reached = mix(scheduler, call), mix(scheduler, call + 1)
     if known is None or reached is None:
         return after
     (a, b), (next_a, next_b) = known, reached
@@ -28,15 +28,18 @@ def forecast(scheduler: Any, call: int, before: torch.Tensor | None, after: torc
     return (b * after.float() - next_b * before.float()) / determinant
 
 
-def _mix(scheduler: Any, call: int) -> tuple[float, float] | None:
-    """Return (a, b) before a denoiser call, after the last one (1, 0); None if the scheduler tells them in another way."""
+def mix(scheduler: Any, call: int) -> tuple[float, float] | None:
+    """Return (a, b) before a denoiser call, after the last one (1, 0); None if the scheduler tells them in another way.
+
+    Latents are `a · picture + b · noise`.
+    """
     timesteps = scheduler.timesteps
     if call >= len(timesteps):
         return 1.0, 0.0
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is not None and len(sigmas) == len(timesteps) + 1:
         sigma = float(sigmas[call])
-        if "FlowMatch" in type(scheduler).__name__:
+        if "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("use_flow_sigmas"):
             return 1.0 - sigma, sigma
         # Those that start at the noise's full strength add it; the others keep the whole at one strength.
         scale = 1.0 if float(scheduler.init_noise_sigma) > 1.0 else (1.0 + sigma**2) ** -0.5

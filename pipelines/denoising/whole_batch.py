@@ -15,6 +15,7 @@ from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
 from pipelines.denoising.second_pass import enlarge
+from pipelines.denoising.steering import steers
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 
@@ -95,7 +96,7 @@ class WholeBatch:
         calls = 0
         finite = [True] * self._batch_size
         latents: torch.Tensor | None = None
-        pipeline = self._model.pipeline
+        pipeline = self._copy() if any(map(steers, items)) else self._model.pipeline
 
         def after_call(call: int, step: int | None, now: torch.Tensor) -> None:
             nonlocal last_step, calls, latents

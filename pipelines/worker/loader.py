@@ -15,6 +15,7 @@ from diffusers import DiffusionPipeline
 from pipelines.card_check import absent_components, problems_of
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.latent_colors import LatentColors
+from pipelines.denoising.latent_paint import LatentPaint
 from pipelines.hub.cache import cached_folder
 from pipelines.lora import AppliedLora, Lora
 from pipelines.model_card import ModelCard
@@ -56,6 +57,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
     findings: Findings
     applied: tuple[AppliedLora, ...] = ()
     colors: LatentColors = msgspec.field(default_factory=LatentColors)
+    paint: LatentPaint = msgspec.field(default_factory=LatentPaint)
 
     def with_loras(self, loras: Sequence[Lora]) -> "LoadedModel":
         """Return the model with exactly these LoRAs on, which changes every other LoadedModel of its pipeline too.

@@ -26,7 +26,7 @@ class Machine(msgspec.Struct, frozen=True):
 def recipe_of(item: Item, model: LoadedModel, settings: CallSettings, batch_size: int, machine: Machine) -> Recipe:
     """Return the recipe of an image that was made in a slot group of this batch size."""
     card, pipeline = model.card, model.pipeline
-    matched = item.palette is PaletteMode.MATCH
+    moved = item.palette is not PaletteMode.PROMPT
     return Recipe(
         model=card.name,
         revision=model.revision,
@@ -47,16 +47,16 @@ def recipe_of(item: Item, model: LoadedModel, settings: CallSettings, batch_size
         versions={
             **machine.versions,
             **({"pillow": version("pillow")} if settings.second is not None else {}),
-            **(_versions_that_match_colors() if matched else {}),
+            **(_versions_that_move_colors() if moved else {}),
         },
         loras=model.applied,
         palette=item.palette,
-        colors=tuple(map(hex_color, item.colors)) if matched else (),
+        colors=tuple(map(hex_color, item.colors)) if moved else (),
         upscale=settings.second,
     )
 
 
 @cache
-def _versions_that_match_colors() -> dict[str, str]:
-    """Return the versions of the libraries that the colours of a matched image depend on."""
+def _versions_that_move_colors() -> dict[str, str]:
+    """Return the versions of the libraries that the colours of a steered or matched image depend on."""
     return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}

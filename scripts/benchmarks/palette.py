@@ -1,9 +1,9 @@
-"""How near images come to colours that their prompts do not name, as they are generated and with `palette = "match"`.
+"""How near images come to requested colours: as they are generated, with `palette = "steer"`, and with `palette = "match"`.
 
-Scenes and moods of the shipped model and of a tiny SDXL pipeline, without colours; then one to three random colours each.
+Scenes and moods of the shipped model and of a tiny SDXL pipeline, with one to three random colours each. No prompt names the
+colours; those of the shipped model then do, in a second run.
 """
 
-import io
 import random
 import statistics
 import time
@@ -11,91 +11,105 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
+import msgspec
 import numpy as np
-from PIL import Image
+import torch
 
-from benchmarks.server import succeeded
-from pipelines.colors import Rgb
+from pipelines.colors import PaletteMode, Rgb
+from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
+from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import family_of
+from pipelines.denoising.slots import Slots
+from pipelines.model_card import ModelCard
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
 from pipelines.output.png import Pixels
-from pipelines.studio_tiny.vocabulary import MOODS, SCENES
-from tests.support.server import ROOT, Server
+from pipelines.protocol import Item
+from pipelines.studio_tiny.vocabulary import MOODS, SCENES, prompt
+from pipelines.worker.loader import LoadedModel, load
+from server.models_file import load_models
+from tests.support.server import ROOT
 from tests.support.tiny import sdxl_pipeline
 
 IMAGES = 60
-MODELS = """
-default_model = "studio-tiny"
-
-[models.studio-tiny]
-folder = "{weights}"
-licence = "Apache-2.0"
-tiers = ["0.5K"]
-multiple_of = 32
-steps = 16
-guidance = 2.0
-vocabulary = "studio-tiny"
-max_batch = 4
-
-[models.tiny-sdxl]
-folder = "{sdxl}"
-licence = "made for tests"
-tiers = ["0.5K"]
-multiple_of = 32
-steps = 3
-guidance = 2.0
-max_batch = 4
-"""
+SLOTS = 4
+SIDE = 512
+TINY_SDXL = {"licence": "-", "tiers": ("0.5K",), "multiple_of": 32, "steps": 3, "guidance": 2.0}
 
 
 def main() -> None:
+    shipped = load(load_models(ROOT / "models.toml").default, traced=True)
+    _measure(shipped, "no colour in the prompt", named=False)
+    _measure(shipped, "colours in the prompt", named=True)
     with TemporaryDirectory(prefix="backlot-bench-") as name:
-        folder = Path(name)
-        sdxl_pipeline().save_pretrained(folder / "sdxl")
-        models = folder / "models.toml"
-        models.write_text(MODELS.format(weights=ROOT / "pipelines/studio_tiny/weights", sdxl=folder / "sdxl"))
-        server = Server(folder / "data", models, BACKLOT_LOG_LEVEL="ERROR")
-        server.start()
-        try:
-            server.backlot("clients", "grant", "studio", "100000")
-            for model in ("studio-tiny", "tiny-sdxl"):
-                _measure(model, _images(server, model))
-        finally:
-            server.stop()
+        folder = Path(name) / "sdxl"
+        sdxl_pipeline().save_pretrained(folder)
+        tiny = load(ModelCard.from_flat(name="tiny-sdxl", folder=str(folder), **TINY_SDXL), traced=True)
+        _measure(tiny, "no colour in the prompt", named=False)
 
 
-def _images(server: Server, model: str) -> list[Pixels]:
-    draw = random.Random(1)
-    jobs = [
-        server.submit(
-            scene_type=draw.choice(list(SCENES)),
-            mood=draw.choice(list(MOODS)),
-            dominant_colors=[],
-            image_model=model,
-            seed=1000 + index,
-        )
-        for index in range(IMAGES)
-    ]
-    links = [succeeded(server, job)["result"][0]["image_url"] for job in jobs]
-    return [np.asarray(Image.open(io.BytesIO(httpx.get(link).content)).convert("RGB")) for link in links]
+def _measure(model: LoadedModel, what: str, *, named: bool) -> None:
+    items = _items(named=named)
+    images, seconds = _images(model, items, PaletteMode.PROMPT)
+    steered, steered_seconds = _images(model, items, PaletteMode.STEER)
+    started = time.process_time()
+    matched = [match(pixels, item.colors) for pixels, item in zip(images, items, strict=True)]
+    matching = (time.process_time() - started) / IMAGES
+    count = sum(len(item.colors) for item in items)
+    print(f"{model.card.name}, {what}, {IMAGES} images, {count} colours: CIEDE2000 to the nearest dominant colour")
+    for label, made in (("as generated", images), ("steered", steered), ("matched", matched)):
+        apart = _distances(made, items)
+        print(f"  {label:12} median {statistics.median(apart):5.2f}, 90th percentile {np.percentile(apart, 90):5.2f}")
+    print(
+        f"  processor time of an image: {seconds:.2f} s as generated, {steered_seconds:.2f} s steered;"
+        f" matching takes {matching * 1000:.0f} ms more at {SIDE}²"
+    )
 
 
-def _measure(model: str, images: Sequence[Pixels]) -> None:
+def _items(*, named: bool) -> list[Item]:
+    """Return the images to make: the same ones for every call, but for what their prompts name."""
     draw = random.Random(7)
-    before, after, seconds = [], [], []
-    for index, pixels in enumerate(images):
-        colors: list[Rgb] = [
+    items = []
+    for index in range(IMAGES):
+        scene, mood = draw.choice(list(SCENES)), draw.choice(list(MOODS))
+        colors: tuple[Rgb, ...] = tuple(
             (draw.randrange(256), draw.randrange(256), draw.randrange(256)) for _ in range(1 + index % 3)
-        ]
-        started = time.process_time()
-        matched = match(pixels, colors)
-        seconds.append(time.process_time() - started)
-        before += [color.delta_e for color in evaluate(pixels, colors).palette]
-        after += [color.delta_e for color in evaluate(matched, colors).palette]
-    print(f"{model}, {len(images)} images, {len(before)} colours: CIEDE2000 to the nearest dominant colour")
-    for label, distances in (("as generated", before), ("matched", after)):
-        print(
-            f"  {label:12} median {statistics.median(distances):5.2f}, 90th percentile {np.percentile(distances, 90):5.2f}"
         )
-    print(f"  matching takes {statistics.median(seconds) * 1000:.0f} ms of one core an image at {len(images[0])}²")
+        words = prompt(scene, mood, colors if named else ())
+        items.append(Item(str(index), 1000 + index, words, "", "-", colors=colors))
+    return items
+
+
+def _images(model: LoadedModel, items: Sequence[Item], palette: PaletteMode) -> tuple[list[Pixels], float]:
+    """Return the images of a palette, and the seconds of processor time that each took."""
+    made: dict[str, Pixels] = {}
+
+    def watch(outcome: Outcome) -> None:
+        match outcome:
+            case Denoised(item=item, image=image):
+                pixels = (image.nan_to_num().clamp(0, 1).permute(1, 2, 0) * 255).round()
+                made[item.image_id] = pixels.to(torch.uint8).contiguous().numpy()
+            case ImageFailed(error=error):
+                raise error
+
+    family, sampling = family_of(model.pipeline), model.card.sampling
+    if family is None:
+        raise ValueError(f"{model.card.name} has no slots")
+    settings = CallSettings(SIDE, SIDE, sampling.steps, sampling.guidance)
+    slots = Slots(model, family, settings, SLOTS, watch)
+    waiting = [msgspec.structs.replace(item, palette=palette) for item in reversed(items)]
+    started = time.process_time()
+    while waiting or len(slots):
+        while waiting and slots.free:
+            slots.enter(waiting.pop())
+        slots.tick()
+    seconds = (time.process_time() - started) / len(items)
+    return [made[item.image_id] for item in items], seconds
+
+
+def _distances(images: Sequence[Pixels], items: Sequence[Item]) -> list[float]:
+    return [
+        color.delta_e
+        for pixels, item in zip(images, items, strict=True)
+        for color in evaluate(pixels, item.colors).palette
+    ]

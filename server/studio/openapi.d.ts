@@ -120,7 +120,7 @@ export interface components {
             negative_prompt?: string | null;
             /** @description null is the configured default, fail unless the operator changed it */
             on_technical_failure?: components["schemas"]["FailureMode"] | null;
-            /** @description How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are moved onto them besides; null is the model's default */
+            /** @description How dominant_colors reach the image: prompt, by words alone; steer, the image is guided towards them besides while it is made; match, the finished image's colours are moved onto them besides; null is the model's default */
             palette?: components["schemas"]["PaletteMode"] | null;
             /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
@@ -472,7 +472,7 @@ export interface components {
             negative_prompt?: string | null;
             /** @description null is the configured default, fail unless the operator changed it */
             on_technical_failure?: components["schemas"]["FailureMode"] | null;
-            /** @description How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are moved onto them besides; null is the model's default */
+            /** @description How dominant_colors reach the image: prompt, by words alone; steer, the image is guided towards them besides while it is made; match, the finished image's colours are moved onto them besides; null is the model's default */
             palette?: components["schemas"]["PaletteMode"] | null;
             /** @description A label; if brands are configured, one of them */
             pilot_brand?: string | null;
@@ -752,7 +752,7 @@ export interface components {
          * @description How requested colours reach an image.
          * @enum {unknown}
          */
-        PaletteMode: "match" | "prompt";
+        PaletteMode: "match" | "prompt" | "steer";
         /**
          * QueuedJob
          * @description A job that has not ended.

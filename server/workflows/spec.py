@@ -9,6 +9,7 @@ from pipelines.aspect_ratios import RATIOS, Tier
 from pipelines.colors import PaletteMode, parse_color
 from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
+from pipelines.palette_check import steering_problem
 from server.jobs import FailureMode
 from server.models_file import MOST_IN_BRAND, Brand, Models
 from server.validation import MOST_PROBLEMS, Problem
@@ -37,8 +38,9 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     palette: Annotated[
         PaletteMode | None,
         Meta(
-            description="How dominant_colors reach the image: prompt, by words alone; match, the finished image's colours are"
-            " moved onto them besides; null is the model's default"
+            description="How dominant_colors reach the image: prompt, by words alone; steer, the image is guided towards them"
+            " besides while it is made; match, the finished image's colours are moved onto them besides; null is the model's"
+            " default"
         ),
     ] = None
     loras: Annotated[
@@ -121,6 +123,11 @@ def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
     if values.get("negative_prompt") and not follows_negative_prompts(card):
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"
         problems.append(Problem(("negative_prompt",), "value_error", message))
+    if values.get("palette") is PaletteMode.STEER:
+        problem = steering_problem(card.weights.pipeline, card.weights.scheduler)
+        if problem is not None:
+            message = f"{card.name} cannot be steered: {problem}; choose prompt or match"
+            problems.append(Problem(("palette",), "value_error", message))
     return problems
 
 

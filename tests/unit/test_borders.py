@@ -30,6 +30,7 @@ SHARED = {
     "pipelines.origin",
     "pipelines.output",
     "pipelines.output.whole_file",
+    "pipelines.palette_check",
     "pipelines.printable",
     "pipelines.protocol",
     "pipelines.recipe",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.card_check import problems_of
+from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
 from pipelines.upscale import Upscale
@@ -68,6 +69,12 @@ def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str
 def test_a_pipeline_that_cannot_begin_with_a_picture_is_named(tmp_path: Path) -> None:
     folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
     assert "upscale: QwenImage21Pipeline is not among those" in problems(folder, upscale=Upscale(tiers=("2K",)))
+
+
+def test_a_card_that_steers_what_cannot_be_steered_is_refused(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
+    assert "palette = 'steer': QwenImage21Pipeline keeps" in problems(folder, palette=PaletteMode.STEER)
+    assert problems(bare_folder(tmp_path / "n"), palette=PaletteMode.STEER) == ""
 
 
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")

@@ -35,7 +35,7 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x'\n[models.x]\n" + CARD + "stepz = 4", ["[models.x] stepz = 4: Unknown field", "did you mean 'steps'"]),
         ("default_model = 'x'\n[models.x]\n" + CARD.replace("4", "'4'"), ["[models.x] steps = '4'", "1–1000"]),
         ("default_model = 'x'\n[models.x]\n" + CARD.replace('"1K"', '"1K", "3K"'), ["tiers.1 = '3K'", "0.5K, 1K, 2K, 4K"]),
-        ("default_model = 'x'\n[models.x]\npalette = 'steer'\n" + CARD, ["[models.x] palette = 'steer'", "prompt or match"]),
+        ("default_model = 'x'\n[models.x]\npalette = 'guess'\n" + CARD, ["[models.x] palette = 'guess'", "prompt, steer or match"]),
         ("default_model = 'x'\n[models.x]\npreview = 'always'\n" + CARD, ["preview = 'always'", "every how many steps"]),
         ("default_model = 'x'\n[models.x]\npreview = 0\n" + CARD, ["[models.x] preview = 0", "auto, off"]),
         ("default_model = 'x'\n[models.x]\nquantization = 'int9'\n" + CARD, ["[models.x] quantization = 'int9'", "int8 or float8"]),

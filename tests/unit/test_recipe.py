@@ -41,10 +41,11 @@ def test_a_file_of_the_first_version_stays_the_same_when_it_is_written_again(tmp
     assert FIRST.palette is PaletteMode.PROMPT
 
 
-def test_the_colors_of_a_matched_image_are_kept(tmp_path: Path) -> None:
-    matched = msgspec.structs.replace(FIRST, palette=PaletteMode.MATCH, colors=("#1f2a44", "#ffffff"))
-    write_png(tmp_path / "matched.png", PIXELS, matched)
-    assert read_recipe(tmp_path / "matched.png") == matched
+@pytest.mark.parametrize("palette", [PaletteMode.STEER, PaletteMode.MATCH])
+def test_the_colors_of_a_steered_or_matched_image_are_kept(tmp_path: Path, palette: PaletteMode) -> None:
+    moved = msgspec.structs.replace(FIRST, palette=palette, colors=("#1f2a44", "#ffffff"))
+    write_png(tmp_path / "moved.png", PIXELS, moved)
+    assert read_recipe(tmp_path / "moved.png") == moved
 
 
 def test_a_color_that_is_none_is_told(tmp_path: Path) -> None:

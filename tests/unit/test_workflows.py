@@ -85,7 +85,7 @@ def test_a_negative_prompt_is_refused_if_the_model_follows_none() -> None:
 
 @pytest.mark.parametrize(
     ("of_card", "of_spec", "used"),
-    [("prompt", None, "prompt"), ("match", None, "match"), ("match", "prompt", "prompt")],
+    [("prompt", None, "prompt"), ("match", None, "match"), ("match", "prompt", "prompt"), ("prompt", "steer", "steer")],
 )
 def test_the_palette_is_that_of_the_spec_or_else_of_the_card(of_card: str, of_spec: str | None, used: str) -> None:
     found = models(palette=PaletteMode(of_card))
@@ -93,10 +93,29 @@ def test_the_palette_is_that_of_the_spec_or_else_of_the_card(of_card: str, of_sp
     assert plan.generations[0].palette == used
 
 
-def test_a_palette_that_no_model_follows_is_refused() -> None:
+def test_a_palette_that_there_is_not_is_refused() -> None:
     with pytest.raises(Invalid) as refused:
-        BACKGROUND_GENERATOR.check({**SPEC, "palette": "steer"}, models())
-    assert refused.value.problems[0].message == "'steer' is not one of prompt, match"
+        BACKGROUND_GENERATOR.check({**SPEC, "palette": "guess"}, models())
+    assert refused.value.problems[0].message == "'guess' is not one of prompt, steer, match"
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"pipeline": "QwenImage21Pipeline"}, "QwenImage21Pipeline keeps its latents in a way"),
+        (
+            {"scheduler": "PNDMScheduler"},
+            "PNDMScheduler does not tell how much noise is left; others do: DDIMScheduler",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_steered_refuses_it(card: dict[str, Any], told: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        BACKGROUND_GENERATOR.check({**SPEC, "palette": "steer"}, models(**card))
+    assert refused.value.problems[0].loc == ("body", "palette")
+    assert told in refused.value.problems[0].message
+    BACKGROUND_GENERATOR.check({**SPEC, "palette": "steer"}, models(pipeline="FluxPipeline"))
+    BACKGROUND_GENERATOR.check({**SPEC, "palette": "match"}, models(**card))
 
 
 def test_an_enum_error_lists_the_values() -> None:

@@ -42,8 +42,9 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     negative_prompt: str | None = None
     #: At most 4.
     loras: list[Lora] = []
-    #: How the colours reach the picture: by words of the `prompt` alone, or besides by a `match` of the finished picture.
-    palette: Literal["prompt", "match"] | None = None
+    #: How the colours reach the picture: by words of the `prompt` alone; or besides they `steer` it while it is made; or
+    #: besides by a `match` of the finished picture.
+    palette: Literal["prompt", "steer", "match"] | None = None
 
 
 class BackgroundSpec(GenerationSpec, frozen=True):

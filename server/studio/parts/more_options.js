@@ -28,6 +28,7 @@ const ON_FAILURE = [
 const PALETTE = [
   ["", "As the model is set"],
   ["prompt", "Say them to the model"],
+  ["steer", "Also guide the picture towards them while it is made"],
   ["match", "Also move the finished picture onto them"],
 ];
 

@@ -11,7 +11,7 @@ import { keep, kept } from "./storage.js";
  * @typedef {import("../api/types.js").Request} Request
  * @typedef {import("../logic/colors.js").Color} Color
  * @typedef {"" | "fail" | "retry" | "deliver"} OnFailure
- * @typedef {"" | "prompt" | "match"} Palette
+ * @typedef {"" | "prompt" | "steer" | "match"} Palette
  * @typedef {{way: "scene" | "prompt", scene: string, mood: string, template: string, prompt: string, negative: string,
  *   colors: Color[], palette: Palette, ratio: string, model: string, tier: string, seed: string, count: number,
  *   name: string, brand: string, onFailure: OnFailure, measure: boolean}} Draft

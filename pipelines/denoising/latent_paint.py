@@ -1,0 +1,78 @@
+"""How latents say colour: the way from a picture's cells to their colours, and from a change of colour to one of latents.
+
+A VAE says colour nearly linearly (Pach et al. 2026, The Latent Color Subspace, arXiv:2603.12261). Both ways are fitted by
+least squares to coloured fields that the model's own VAE encodes. These are always the same, so the same weights give the
+same ways, whatever the model made before.
+"""
+
+from typing import Any
+
+import msgspec
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from pipelines.denoising.latent_colors import coloured_fields
+from pipelines.denoising.latent_grid import LatentGrid
+
+#: Colours that fill a field of their own.
+_FLAT = 32
+#: How much weights are drawn to 0, as a part of each feature's own scale.
+_RIDGE = 1e-3
+
+
+class Paint(msgspec.Struct, frozen=True):
+    """Both ways, as matrices."""
+
+    #: (features + 1, 3) and (4, features); the last row of each is what stands alone.
+    to_colors: torch.Tensor
+    to_cells: torch.Tensor
+
+    def colors(self, cells: torch.Tensor) -> torch.Tensor:
+        """Return the colours (rows, columns, 3; sRGB, 0–1) of cells (rows, columns, features)."""
+        return (_with_one(cells) @ self.to_colors).nan_to_num().clamp(0, 1)
+
+    def change(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Return what cells (rows, columns, features) change by if their colours change so (rows, columns, 3)."""
+        return (after - before) @ self.to_cells[:-1]
+
+
+class LatentPaint:
+    """The paint of one loaded model, which is fitted when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._fitted: Paint | None = None
+
+    def of(self, pipeline: Any, grid: LatentGrid) -> Paint:
+        """Return the paint of a pipeline that keeps its latents so. Raises what its VAE raises."""
+        if self._fitted is None:
+            self._fitted = _fitted(pipeline, grid)
+        return self._fitted
+
+
+def _fitted(pipeline: Any, grid: LatentGrid) -> Paint:
+    fields = _fields()
+    # One by one, which takes little memory.
+    latents = torch.cat([grid.encoded(pipeline, field[None]) for field in fields]).cpu()
+    under = adaptive_avg_pool2d(fields, latents.shape[-2:])
+    cells, colors = (values.double().transpose(0, 1).flatten(1).T for values in (latents, under))
+    return Paint(_solved(_with_one(cells), colors).float(), _solved(_with_one(colors), cells).float())
+
+
+def _fields() -> torch.Tensor:
+    """Return flat and soft fields in all colours, (n, 3, 128, 128) and 0–1, always the same."""
+    soft = coloured_fields()
+    numbers = torch.Generator("cpu").manual_seed(0)
+    flat = torch.rand(_FLAT, 3, 1, 1, generator=numbers).expand(-1, -1, *soft.shape[2:])
+    return torch.cat([flat, soft])
+
+
+def _solved(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    squares = given.T @ given
+    ridge = _RIDGE * squares.diagonal()
+    # What stands alone is free.
+    ridge[-1] = 0.0
+    return torch.linalg.solve(squares + ridge.diag(), given.T @ wanted)
+
+
+def _with_one(values: torch.Tensor) -> torch.Tensor:
+    return torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
