@@ -138,7 +138,7 @@ def test_a_stream_of_all_jobs_goes_on_and_resumes_across_restarts(tmp_path: Path
 
     waiting = threading.Thread(target=follow_for_ever)
     waiting.start()
-    wait_for(lambda: server.client_of(server.key).get("/healthz").status_code == 200, 5)
+    wait_for(lambda: server.client_of(server.key).get("/healthz").status_code == 200)
     began = time.monotonic()
     server.stop()
     assert time.monotonic() - began < 10

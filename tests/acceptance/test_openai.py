@@ -103,7 +103,7 @@ def test_a_client_that_goes_away_cancels_its_job(slow_server: Server) -> None:
     before = slow_server.credits()["refunded"]
     with pytest.raises(httpx.ReadTimeout):
         slow_server.client.post("/v1/images/generations", json={"prompt": "marble"}, timeout=1.5)
-    wait_for(lambda: slow_server.credits()["refunded"] == before + 5, 30)
+    wait_for(lambda: slow_server.credits()["refunded"] == before + 5)
 
 
 def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: ServerWithoutGpu) -> None:
@@ -119,7 +119,7 @@ def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: 
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(post, 3)
-        wait_for(lambda: waiting() != [], 10)
+        wait_for(lambda: waiting() != [])
         second = threads.submit(post, 30)
         with pytest.raises(httpx.ReadTimeout):
             first.result()
@@ -165,7 +165,7 @@ def test_a_client_that_comes_back_after_its_job_was_cancelled_gets_another(light
     for _ in range(2):
         with light_server.client_of(light_server.key) as client, pytest.raises(httpx.ReadTimeout):
             client.post("/v1/images/generations", json=body, headers=headers, timeout=1)
-    wait_for(lambda: light_server.credits()["refunded"] == before["refunded"] + 10, 10)
+    wait_for(lambda: light_server.credits()["refunded"] == before["refunded"] + 10)
     assert light_server.credits()["spent"] == before["spent"] + 10
     [latest, earlier] = light_server.client.get("/v1/jobs", params={"limit": 2}).json()["jobs"]
     for job in (latest, earlier):
@@ -190,11 +190,11 @@ def test_a_kill_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_
             client = server.client_of(server.key)
             body = {"prompt": "endless"}
             threads.submit(client.post, "/v1/images/generations", json=body, headers=headers)
-        wait_for(lambda: server.credits()["spent"] == 10, 10)
+        wait_for(lambda: server.credits()["spent"] == 10)
         server.stop(signal.SIGKILL)
     server.start(wait_ready=False)
     try:
-        wait_for(lambda: server.credits()["refunded"] == 5, 10)
+        wait_for(lambda: server.credits()["refunded"] == 5)
         jobs = server.client.get("/v1/jobs").json()["jobs"]
         assert sorted(job["status"] == "FAILURE" for job in jobs) == [False, True]
         left = next(server.job(job["public_id"]) for job in jobs if job["status"] == "FAILURE")
@@ -217,7 +217,7 @@ def test_a_stop_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_
             )
             for headers in ({}, key)
         ]
-        wait_for(lambda: server.credits()["spent"] == 10, 10)
+        wait_for(lambda: server.credits()["spent"] == 10)
         server.stop()
         without, with_key = (answer.result() for answer in waiting)
     server.start(wait_ready=False)

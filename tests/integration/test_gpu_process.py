@@ -42,8 +42,8 @@ def card(name: str, folder: Path, **fields: Any) -> ModelCard:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[GpuProcess]:
-    with GpuProcess(tmp_path) as started:
+def process(tmp_path: Path, preloaded_worker: Path) -> Iterator[GpuProcess]:
+    with GpuProcess(tmp_path, preloaded=preloaded_worker) as started:
         started.wait(Started)
         yield started
 
@@ -205,8 +205,8 @@ def hungry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_process(tmp_path: Path) -> Iterator[GpuProcess]:
-    with GpuProcess(tmp_path, memory_gib=0.4) as started:
+def small_process(tmp_path: Path, preloaded_worker: Path) -> Iterator[GpuProcess]:
+    with GpuProcess(tmp_path, memory_gib=0.4, preloaded=preloaded_worker) as started:
         started.wait(Started)
         yield started
 

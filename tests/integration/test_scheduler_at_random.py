@@ -122,7 +122,7 @@ class Fate:
                         process.generate(image_id)
             return all(self.box.status(job_id).ended for job_id in self.jobs)
 
-        await until(all_ended, 20)
+        await until(all_ended)
 
 
 @pytest.mark.parametrize("card", [{"max_batch": 2, "reproducible": "true"}, {"max_batch": 8}], ids=["pinned", "free"])

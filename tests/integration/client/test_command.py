@@ -142,15 +142,15 @@ def test_interrupted_generations_are_cancelled_and_refunded(slow_server: Server,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * images, 30)
-    wait_for(lambda: "IN_PROGRESS" in statuses(slow_server), 30)
+    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * images)
+    wait_for(lambda: "IN_PROGRESS" in statuses(slow_server))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     cancelled = [line for line in errors.splitlines() if line.endswith(": cancelled, its credits are back")]
     # The first ones may have been finished by then.
     assert cancelled
-    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)), 30)
+    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)))
     assert len(list(tmp_path.glob("*.png"))) == images - len(cancelled)
 
 
