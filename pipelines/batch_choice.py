@@ -104,11 +104,11 @@ class BatchCosts:
         reason.
         """
         own = self._seconds_per_step(key, running.batch_size)
+        if own is None or running.seconds + running.lost_seconds >= MOST_LOST * steps * own:
+            return False
         rest = self._seconds_for(key, allowed, steps, waiting)
         together = self._seconds_for(key, allowed, steps, running.images + waiting)
-        if own is None or rest is None or together is None:
-            return False
-        if running.seconds + running.lost_seconds >= MOST_LOST * steps * own:
+        if rest is None or together is None:
             return False
         # Images are given up when their present step is done.
         return own + together <= SOONER * (steps * own - running.seconds + rest)

@@ -1,5 +1,6 @@
 """Carries out what `batching` decides: takes images from the queue and sends them to the GPUs."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.placement import Served, left_to_others
 from server.scheduler.queue import BatchKey, Queue
+
+log = logging.getLogger(__name__)
 
 
 class Feeder:
@@ -117,6 +120,7 @@ class Feeder:
                 group.closing = True
             case TakeBack(group=group):
                 group.taken_back = True
+                log.info("%s takes %d images of %s back: more have come", gpu.name, len(group.images), group.key.model)
                 self._jobs.take_back(gpu, group)
         return action is not None
 
