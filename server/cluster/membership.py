@@ -34,9 +34,12 @@ class Membership:
             try:
                 boxes = await asyncio.to_thread(self._look)
             except Exception as error:
+                problem = f"the Ray cluster at BACKLOT_RAY={self._settings.ray} cannot be reached: {error}"
                 if pool.problem is None:
-                    log.exception("The Ray cluster cannot be reached; the server tries again")
-                pool.problem = f"the Ray cluster at BACKLOT_RAY={self._settings.ray} cannot be reached: {error}"
+                    # A cluster that is not there is no fault of the code; what else is raised may be.
+                    trace = None if isinstance(error, ConnectionError) else error
+                    log.log(logging.ERROR, "%s; the server tries again", problem, exc_info=trace)
+                pool.problem = problem
             else:
                 pool.problem = None
                 await self._change(pool, boxes)
