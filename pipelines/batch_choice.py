@@ -1,7 +1,8 @@
 """Which batch size makes the most of the device: chosen from measured costs, not from a constant. Pure.
 
-The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`); the GPU process chooses how many of
-the images in them a denoiser call takes (`call_size_for`). Both compare images a second.
+The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again in
+a larger one (`BatchCosts.should_begin_again`); the GPU process chooses how many of the images in slots a denoiser call takes
+(`call_size_for`). The first and the last compare images a second, the second one the time until all images are there.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,10 @@ import msgspec
 
 #: Prefer another batch size only if it gives at least this many times the images a second; less is noise.
 WORTH = 1.03
+#: Let images begin again only if all that run and wait are there after at most this part of the time.
+SOONER = 0.85
+#: An image may begin again until it has lost this part of its own time by it, however often it does.
+MOST_LOST = 0.2
 
 
 class CostKey(msgspec.Struct, frozen=True):
@@ -33,6 +38,17 @@ class BatchCost(msgspec.Struct, frozen=True):
     peak_bytes: int | None
     #: What the images took beside the weights, the least that was seen; None if no image was decoded.
     working_bytes: int | None = None
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A batch that runs."""
+
+    batch_size: int
+    images: int
+    #: Since it began.
+    seconds: float
+    #: What one of its images has lost before because it began again, at most.
+    lost_seconds: float = 0.0
 
 
 class BatchCosts:
@@ -79,11 +95,39 @@ class BatchCosts:
         untried = useful[len(measured) :]
         return untried[0] if untried and best == measured[-1] else best
 
+    def should_begin_again(
+        self, key: CostKey, allowed: Sequence[int], steps: int, running: Running, waiting: int
+    ) -> bool:
+        """Return whether the images that run should begin again, together with those that wait.
+
+        They should if they lose little by it, and all are there clearly sooner, by measured costs. What is not measured is no
+        reason.
+        """
+        own = self._seconds_per_step(key, running.batch_size)
+        if own is None or running.seconds + running.lost_seconds >= MOST_LOST * steps * own:
+            return False
+        rest = self._seconds_for(key, allowed, steps, waiting)
+        together = self._seconds_for(key, allowed, steps, running.images + waiting)
+        if rest is None or together is None:
+            return False
+        # Images are given up when their present step is done.
+        return own + together <= SOONER * (steps * own - running.seconds + rest)
+
     def seconds_per_image(self, key: CostKey, steps: int) -> float | None:
         """Return the seconds that an image of so many steps adds at the best batch size; None if nothing was measured."""
         costs = self._known.get(key, {}).values()
         each = [cost.seconds_per_step / cost.batch_size for cost in costs if cost.seconds_per_step is not None]
         return min(each) * steps if each else None
+
+    def _seconds_for(self, key: CostKey, allowed: Sequence[int], steps: int, images: int) -> float | None:
+        """Return the seconds until so many images are there, in slots of the best number; None if that was not measured."""
+        batch_size = self.batch_size_for(key, allowed, images)
+        each = self._seconds_per_step(key, batch_size)
+        return None if each is None else -(-images // batch_size) * steps * each
+
+    def _seconds_per_step(self, key: CostKey, batch_size: int) -> float | None:
+        cost = self._known.get(key, {}).get(batch_size)
+        return None if cost is None else cost.seconds_per_step
 
     def image_bytes(self, model: str, device: str, batch_size: int, is_current: Callable[[str], bool]) -> int | None:
         """Return the least that a batch of this size takes beside the weights, at any size; None if it was not measured.

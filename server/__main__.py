@@ -64,10 +64,9 @@ def main(devices: Callable[[Settings], Sequence[Device]] = local_devices) -> Non
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is not a port; it takes 0–65535")
-    return number
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it takes 0–65535")
+    return int(text)
 
 
 def serve(settings: Settings, devices: Sequence[Device]) -> None:

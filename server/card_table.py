@@ -5,6 +5,7 @@ What only the card's files or its pipeline contradict is another matter: see car
 
 import re
 from collections.abc import Iterator
+from string import Formatter
 from typing import Any
 
 from pipelines.aspect_ratios import side_of
@@ -13,6 +14,8 @@ from pipelines.upscale import LARGEST_FACTOR
 from server.toml_tables import shortened, told
 from server.validation import check
 
+#: What a prompt's template may have filled in.
+_FIELDS = frozenset({"scene", "mood", "colors"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -63,11 +66,17 @@ def _contradictions(card: ModelCard) -> Iterator[str]:
         yield f" batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}"
     if limits.idle_unload_s is not None and card.pinned:
         yield f" idle_unload_s = {limits.idle_unload_s:g}: pinned keeps the model in memory; choose one of the two"
-    prompt = card.wording.prompt
+    if not _is_template(card.wording.prompt):
+        yield f" prompt = {card.wording.prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in, written so"
+
+
+def _is_template(prompt: str) -> bool:
+    """Return whether a prompt's braces are those of its fields alone: a width or a conversion beside a name is none."""
     try:
-        prompt.format(scene="", mood="", colors="")
-    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        yield f" prompt = {prompt!r}: only {{scene}}, {{mood}} and {{colors}} can be filled in ({error})"
+        fields = [field for _, *field in Formatter().parse(prompt) if field[0] is not None]
+    except ValueError:
+        return False
+    return all(name in _FIELDS and not spec and not conversion for name, spec, conversion in fields)
 
 
 def _contradictions_of_upscale(card: ModelCard) -> Iterator[str]:

@@ -89,10 +89,11 @@ def explained(path: Path, error: OSError) -> str:
     culprit = Path(error.filename) if isinstance(error.filename, str) else path
     if isinstance(error, PermissionError):
         user = _name(os.geteuid())
-        return (
-            f"{path} cannot be used: {error.strerror}. {_owned(culprit)}; this runs as {user}:"
-            f" run it as the owner, or give it the folder with chown -R {user}"
-        )
+        owned, owner = _owned(culprit)
+        way_out = f"run it as the owner, or give it the folder with chown -R {user}"
+        if owner == os.geteuid():
+            way_out = "change the mode with chmod; if its file system refuses that, set BACKLOT_DATA to another folder"
+        return f"{path} cannot be used: {error.strerror}. {owned}; this runs as {user}: {way_out}"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return f"{path} cannot be used: a file is there instead of a folder; move it away"
     if isinstance(error, IsADirectoryError):
@@ -100,15 +101,15 @@ def explained(path: Path, error: OSError) -> str:
     return f"{path} cannot be used: {error.strerror}; mend that, or set BACKLOT_DATA to another folder"
 
 
-def _owned(path: Path) -> str:
-    """Say whose the path is; of one that cannot even be looked at, whose the nearest folder above it is."""
+def _owned(path: Path) -> tuple[str, int | None]:
+    """Say whose the path is, and return that user's id; of one that cannot be looked at, the nearest folder's above it."""
     for found in (path, *path.absolute().parents):
         try:
             owner = found.stat().st_uid
         except OSError:
             continue
-        return f"{found} belongs to {_name(owner)}"
-    return "Nobody can say whose it is"
+        return f"{found} belongs to {_name(owner)}", owner
+    return "Nobody can say whose it is", None
 
 
 def _name(user: int) -> str:

@@ -89,7 +89,7 @@ class ModelsFile:
         log.info(
             "%s was edited: %s; enabled: %s; default: %s",
             self.path,
-            ", ".join(_changes(before, models)),
+            ", ".join(_changes(before, models)) or "the files that it names",
             ", ".join(models.enabled),
             models.default_model,
         )

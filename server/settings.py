@@ -174,6 +174,8 @@ def _indexed(names: str) -> list[str]:
 
 def _public_url(text: str) -> str:
     """Return the URL without a slash at its end. Raises ValueError."""
+    if text.split() != [text]:
+        raise ValueError("it has a space in it; write that as %20")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"it takes a whole URL, such as https://{text.split('://')[-1].strip('/') or 'studio.lan'}")

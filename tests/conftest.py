@@ -1,5 +1,6 @@
 """Fixtures: the tiny pipelines and the servers that the tests share."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.files import models_file
-from tests.support.server import ROOT, Server, ServerWithoutGpu, StartServer
+from tests.support.preloaded import preloaded
+from tests.support.server import ROOT, Server, ServerWithoutGpu, ServerWithPreloadedGpu, StartServer
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for each core, so what a worker or its servers compute takes one thread. torch reads this at its import.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # The job of a script's `&` ignores it, and so would the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
 
@@ -20,13 +30,26 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return save_all(tmp_path_factory.mktemp("models"))
 
 
+@pytest.fixture(scope="session")
+def preloaded_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a process that forks GPU processes."""
+    path = tmp_path_factory.mktemp("preloaded") / "worker"
+    with preloaded("worker", path):
+        yield path
+
+
 @pytest.fixture(scope="module")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Starts servers that end with the module."""
+def start_server(preloaded_worker: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Starts servers that end with the module; the GPU process of one that is cold starts from nothing, as in use."""
     started: list[Server] = []
 
-    def start(models: Path, **environment: str) -> Server:
-        server = Server(tmp_path_factory.mktemp("data"), models, **environment)
+    def start(models: Path, cold: bool = False, **environment: str) -> Server:
+        data = tmp_path_factory.mktemp("data")
+        server = (
+            Server(data, models, **environment)
+            if cold
+            else ServerWithPreloadedGpu(data, models, preloaded_worker, **environment)
+        )
         started.append(server)
         server.start()
         return server
@@ -53,9 +76,9 @@ def slow_server(
     """Its jobs run long enough to be cancelled, killed and hung."""
     folders = {name: tiny_folders[name] for name in ("good", "nan")}
     path = tmp_path_factory.mktemp("toml") / "models.toml"
-    # Two slots always; small layers gain nothing from a second thread.
+    # Two slots always.
     models = models_file(path, folders, steps=SLOW, step_timeout_s=3, max_batch=2, reproducible="true")
-    return start_server(models, OMP_NUM_THREADS="1")
+    return start_server(models)
 
 
 @pytest.fixture(scope="module")

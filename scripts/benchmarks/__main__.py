@@ -6,6 +6,7 @@ from importlib import import_module
 #: By name, the module whose `main` is run. It is imported when it is: some bring libraries that others do without.
 BENCHMARKS = {
     "simulate": "simulate",
+    "bursts": "simulate_bursts",
     "throughput": "throughput",
     "dispatch": "dispatch",
     "cold": "cold",

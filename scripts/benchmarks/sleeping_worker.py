@@ -55,9 +55,10 @@ class SleepingEngine:
                 case protocol.Load(card=card):
                     self._report(protocol.Loaded(card.name, "revision", 0.0))
                 case protocol.Cancel(image_id=image_id):
-                    self._slots.pop(image_id, None)
-                    self._waiting = deque(order for order in self._waiting if order.item.image_id != image_id)
-                    self._report(protocol.Cancelled(image_id))
+                    left = deque(order for order in self._waiting if order.item.image_id != image_id)
+                    if self._slots.pop(image_id, None) is not None or len(left) < len(self._waiting):
+                        self._report(protocol.Cancelled(image_id))
+                    self._waiting = left
                 case protocol.Pin():
                     pass
             if self._slots or self._waiting:

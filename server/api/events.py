@@ -12,7 +12,7 @@ from server.api.following import LastEventId, Told, Wait, event_page, follow, st
 from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.views import ClientEventPage
-from server.ledger import job_reads
+from server.ledger import events, job_reads
 from server.ledger.clients import Caller
 from server.scheduler.event_hub import ANY_JOB
 
@@ -53,7 +53,10 @@ async def list_events(
         return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
 
     if wants_stream(request):
-        return ServerSentEvent(stream(reader.hub, ANY_JOB, max(since, int(last_event_id or 0)), read_for_stream))
+        latest = await reader.database.read(events.latest_cursor, client_id)
+        # A reader may have seen more than a ledger knows that was put back from a backup: what comes now is new to it.
+        after = min(max(since, int(last_event_id or 0)), latest)
+        return ServerSentEvent(stream(reader.hub, ANY_JOB, after, read_for_stream))
     return Response(await follow(reader.hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))
 
 

@@ -65,7 +65,11 @@ async def fetch_image(
     if not (settings.images / found.path).is_file():
         raise _gone(name)
     if save:
-        png = await asyncio.to_thread((settings.images / found.path).read_bytes)
+        try:
+            png = await asyncio.to_thread((settings.images / found.path).read_bytes)
+        except FileNotFoundError:
+            # It was removed after the look above.
+            raise _gone(name) from None
         name = quote(file_name(found.display_name))
         headers = {**_HEADERS, "Content-Disposition": f"attachment; filename*=utf-8''{name}"}
         return Response(with_origin(png, found.origin), media_type="image/png", headers=headers)

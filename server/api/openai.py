@@ -20,7 +20,7 @@ from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
 from server.api.request_log import record_of
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
-from server.errors import GenerationFailed, Invalid, ServerStopping
+from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactRow
@@ -117,7 +117,7 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     return Response(body, status_code=parts.status, headers=parts.headers, media_type="application/json")
 
 
-_STATUSES = (401, 402, 403, 409, 413, 422, 429, 500, 503)
+_STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
 
 
 @post(
@@ -261,13 +261,22 @@ async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetai
 
 
 async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, settings: Settings) -> ImageData:
+    """Return an image as the request wants it. Raises ResourceNotFound if it was removed, perhaps before a repetition."""
+    gone = ResourceNotFound(
+        f"The image {artifact.public_id} was removed since it was made; for another one send another Idempotency-Key"
+    )
     prompt = str(artifact.meta["prompt"])
+    if artifact.removed:
+        raise gone
     if wanted.response_format != "b64_json":
         return ImageData(prompt, url=reader.linker.image(artifact.public_id))
     file = await reader.database.read(artifacts.image_file, artifact.public_id)
     if file is None:
-        raise GenerationFailed("An image was removed before it could be sent")
-    png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)
+        raise gone
+    try:
+        png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)
+    except FileNotFoundError:
+        raise gone from None
     return ImageData(prompt, b64_json=base64.b64encode(png).decode())
 
 

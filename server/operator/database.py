@@ -31,7 +31,12 @@ def backup(target: Path, as_json: bool) -> None:
         raise CommandError("no file is named; name a new file for the copy")
     with reading(settings) as connection:
         _make(target)
-        back_up(connection, target)
+        try:
+            back_up(connection, target)
+        except BaseException:
+            # Half a copy is none, and its name is free for the next try.
+            target.unlink()
+            raise
     if settings.links_key.exists():
         _copy_secret(settings.links_key, _key_beside(target))
     show({"file": str(target), "bytes": target.stat().st_size}, f"{target} is a good copy", as_json=as_json)

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipelines.protocol import Order, Report
+from pipelines.protocol import CannotStart, Order, Report
+from server.data_folder import explained
 from server.operator.errors import CommandError
 from server.scheduler.process import GpuProcess
 from server.settings import Settings
@@ -26,6 +27,9 @@ async def ask(settings: Settings, purpose: str, orders: Sequence[Order], answer:
     def on_report(report: Report) -> None:
         if done.done():
             return
+        if isinstance(report, CannotStart):
+            done.set_exception(CommandError(report.message))
+            return
         try:
             found = answer(report)
         except CommandError as error:
@@ -44,6 +48,10 @@ async def ask(settings: Settings, purpose: str, orders: Sequence[Order], answer:
 
     # The server's own work comes first, and its log is not for what happens here.
     log_file = settings.logs / purpose / "gpu-process.log"
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(explained(log_file.parent, error)) from error
     os.nice(10)
     process = GpuProcess(settings.local_devices[0], settings.memory_gib, log_file, silent=True)
     process.follow(on_report, on_exit)

@@ -34,10 +34,16 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     #: What to generate. A retry may change the seed.
     generation: Generation
     state: ImageState = ImageState.IDLE
+    #: When it began to wait for its present run, in seconds on the monotonic clock.
+    arrived: float = 0.0
     #: Runs begun, without those that were interrupted.
     attempts: int
     #: It shares slots with no other image.
     isolated: bool = False
+    #: It is being taken back from slots in which it began at this moment; None if it is not, or has not begun.
+    taken_back: float | None = None
+    #: What it has lost because it was taken back, in seconds.
+    lost_s: float = 0.0
     #: Crashes of GPU processes that it was present at.
     crashes: int = 0
     #: 0–1.

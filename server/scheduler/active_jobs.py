@@ -17,6 +17,7 @@ from server.jobs import FailureMode, Job, image_path
 from server.models_watch import ModelsFile
 from server.previews import preview_file
 from server.scheduler.active_job import ActiveJob, Ending, Image, ImageState, active_job
+from server.scheduler.batching import SlotGroup
 from server.scheduler.gpu import Gpu
 from server.scheduler.queue import Affinity, Queue, Waiting
 from server.scheduler.recovery import Case, Decision, Happened, decide
@@ -107,6 +108,7 @@ class ActiveJobs:
         job = image.job
         before = job.attempts
         image.state = ImageState.IN_FLIGHT
+        image.taken_back = None
         image.attempts += 1
         if not job.in_progress:
             labels = (job.accepted.plan.model, job.accepted.client_class)
@@ -129,12 +131,27 @@ class ActiveJobs:
             preview_path=str(preview_file(self._previews, image.image_id)),
         )
 
+    def take_back(self, gpu: Gpu, group: SlotGroup) -> None:
+        """Call the images of a slot group back into the queue. They are in flight until the GPU process has dropped them."""
+        # Each goes before the others of its client, so the oldest comes last.
+        for image_id in [image_id for image_id in reversed(gpu.in_flight) if image_id in group.images]:
+            image = self._images[image_id]
+            if image.job.ending is None:
+                image.taken_back = group.since
+                gpu.cancel(image_id)
+
     def _add(self, accepted: Job) -> ActiveJob:
         job = self._jobs[accepted.job_id] = active_job(accepted, time.monotonic())
         self._images.update((image.image_id, image) for image in job.images)
         return job
 
     def _enqueue(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
+        """Queue images of one job as of now."""
+        for image in images:
+            image.arrived = time.monotonic()
+        self._put(images, put)
+
+    def _put(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
         """Queue images of one job, or let it fail if models.toml has its model no more."""
         if not self._has_model(images[0].job):
             self._lose_model(images)
@@ -147,10 +164,11 @@ class ActiveJobs:
                     image.image_id,
                     job.accepted.client_id,
                     image.batch_key,
-                    time.monotonic(),
+                    image.arrived,
                     image.isolated,
                     job.accepted.priority,
                     job.front,
+                    image.lost_s,
                 )
             )
 
@@ -178,9 +196,18 @@ class ActiveJobs:
         self._end_if_over(image.job)
 
     def dropped(self, image_id: str) -> None:
-        """Note that the GPU process dropped an image, as it was told to."""
+        """Note that the GPU process dropped an image, as it was told to: its job fails, or it was taken back."""
         image = self._images[image_id]
         image.state = ImageState.IDLE
+        if image.job.ending is None:
+            # Nothing failed, so nothing is told and no attempt is counted; its steps are told anew when it runs.
+            image.progress = 0.0
+            image.preview = None
+            image.attempts -= 1
+            if image.taken_back is not None:
+                image.lost_s += time.monotonic() - image.taken_back
+            self._settlement.start(image.job.accepted.job_id, image.job.attempts)
+            self._put([image], self._queue.give_back)
         self._end_if_over(image.job)
 
     def failed(self, report: protocol.Failed) -> None:

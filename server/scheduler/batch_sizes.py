@@ -1,8 +1,9 @@
 """How many slots a GPU opens for a batch key: by what they cost on that device, as far as that is known."""
 
 from pipelines import protocol
-from pipelines.batch_choice import BatchCost, BatchCosts, CostKey
+from pipelines.batch_choice import BatchCost, BatchCosts, CostKey, Running
 from pipelines.model_card import ModelCard, cost_digest
+from server.scheduler.batching import SlotGroup
 from server.scheduler.gpu import Gpu
 from server.scheduler.queue import BatchKey
 
@@ -39,6 +40,19 @@ class BatchSizes:
             return card.limits.allowed_batch_sizes[0]
         return self._costs.batch_size_for(
             self._key(gpu, key.model, key.width, key.height), card.limits.allowed_batch_sizes, images
+        )
+
+    def should_begin_again(self, gpu: Gpu, group: SlotGroup, waiting: int, now: float) -> bool:
+        """Return whether the images of a group should begin again, together with so many that wait."""
+        if group.since is None:
+            return False
+        key = group.key
+        return self._costs.should_begin_again(
+            self._key(gpu, key.model, key.width, key.height),
+            group.card.limits.allowed_batch_sizes,
+            key.all_steps,
+            Running(group.batch_size, len(group.images), now - group.since, group.lost_s),
+            waiting,
         )
 
     def seconds_per_image(self, gpu: Gpu, key: BatchKey) -> float | None:

@@ -1,8 +1,13 @@
-"""Which images share slots: when a slot group opens, what enters it, and when it closes. Pure.
+"""Which images share slots: when a slot group opens, what enters it, when it closes, and when it is taken back. Pure.
 
 A GPU has at most two slot groups: the current one, and the following one, which opens when the current one is empty. One
 image is sent ahead of the open slots, so that a slot that frees is filled at once, and the first image of the following
 group is sent early, so that its model can be read meanwhile.
+
+A group opens with the number of slots that is best for the images that wait at that moment. If more come soon after, as in a
+burst, the group's images may be taken back into the queue, so that a larger group opens with all of them. Images of the
+following group lose nothing by it. Those of the current group lose their steps, so it must have begun only a moment ago, and
+the measured costs must say that images are there clearly sooner.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Set
@@ -32,6 +37,12 @@ class SlotGroup(msgspec.Struct):
     isolated: bool = False
     #: What the smallest image of its model was measured to take beside the weights, if it was.
     image_bytes: int | None = None
+    #: When its images began, with their model in memory, in seconds on the monotonic clock; None if they have not.
+    since: float | None = None
+    #: Its images were called back into the queue, and are on their way.
+    taken_back: bool = False
+    #: What one of its images has lost because it was taken back, at most.
+    lost_s: float = 0.0
 
 
 class SlotGroups(msgspec.Struct):
@@ -105,8 +116,16 @@ class Close(msgspec.Struct, frozen=True):
     group: SlotGroup
 
 
+class TakeBack(msgspec.Struct, frozen=True):
+    """Call the images of this slot group back into the queue, so that a larger one opens."""
+
+    group: SlotGroup
+
+
 #: Returns the batch size that is best for this key and so many images.
 BatchSizeFor = Callable[[BatchKey, int], int]
+#: Returns whether the images of the current group should begin again, together with so many that wait.
+ShouldBeginAgain = Callable[[SlotGroup, int], bool]
 
 
 def has_room(groups: SlotGroups) -> bool:
@@ -117,22 +136,37 @@ def has_room(groups: SlotGroups) -> bool:
     return len(group.images) < (AHEAD if group is groups.following else group.batch_size + AHEAD)
 
 
+def may_act(groups: SlotGroups) -> bool:
+    """Return whether anything could be done for a GPU now, as far as that can be told without the queue."""
+    group = groups.last
+    if group is None or has_room(groups):
+        return True
+    return not group.closing and not group.taken_back and group.batch_size < group.card.limits.allowed_batch_sizes[-1]
+
+
 def next_action(
     groups: SlotGroups,
     queue: Queue,
     gpu: Affinity,
     now: float,
     batch_size_for: BatchSizeFor,
+    should_begin_again: ShouldBeginAgain,
     elsewhere: Set[str] = frozenset(),
-) -> Open | Enter | Close | None:
+) -> Open | Enter | Close | TakeBack | None:
     """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action.
 
     `elsewhere` are the models that this GPU leaves in the queue.
     """
-    if queue.paused or not has_room(groups):
+    group = groups.last
+    if queue.paused or (group is not None and group.taken_back):
         # The slots that are open while the queue is paused stay open for the images that may go on soon.
         return None
-    group = groups.last
+    if group is not None and _is_too_small(group, groups, queue, gpu, batch_size_for, should_begin_again):
+        image = queue.next(now, gpu, elsewhere)
+        if image is not None and image.key == group.key and not image.isolated:
+            return TakeBack(group)
+    if not has_room(groups):
+        return None
     if group is None or group.closing:
         image = queue.next(now, gpu, elsewhere)
         return None if image is None else Open(image, batch_size_for(image.key, queue.waiting_for(image.key)))
@@ -145,6 +179,24 @@ def next_action(
         # More slots are worth opening, once these are empty.
         return Close(group)
     return Enter(image, group)
+
+
+def _is_too_small(
+    group: SlotGroup,
+    groups: SlotGroups,
+    queue: Queue,
+    gpu: Affinity,
+    batch_size_for: BatchSizeFor,
+    should_begin_again: ShouldBeginAgain,
+) -> bool:
+    """Return whether the images of the last group should be taken back, so that a larger one opens with those that wait."""
+    waiting = queue.waiting_for(group.key)
+    # Until a model is in memory, its images see to it that it is the next one to be loaded.
+    if not waiting or group.closing or group.key.model not in gpu.loaded:
+        return False
+    if batch_size_for(group.key, len(group.images) + waiting) <= group.batch_size:
+        return False
+    return group is groups.following or should_begin_again(group, waiting)
 
 
 def suspects(groups: SlotGroups, loading: str | None, in_flight: Collection[str], loaded: Collection[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """Carries out what `batching` decides: takes images from the queue and sends them to the GPUs."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -7,11 +8,13 @@ from pipelines.model_card import ModelCard
 from server.models_watch import ModelsFile
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.batch_sizes import BatchSizes
-from server.scheduler.batching import Close, Enter, Open, SlotGroup, has_room, next_action
+from server.scheduler.batching import Close, Enter, Open, SlotGroup, TakeBack, may_act, next_action
 from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.placement import Served, left_to_others
 from server.scheduler.queue import BatchKey, Queue
+
+log = logging.getLogger(__name__)
 
 
 class Feeder:
@@ -92,7 +95,14 @@ class Feeder:
             idle = sum(key.model in other.loaded and not other.in_flight for other in self._gpus if other is not gpu)
             return self._batch_sizes.best(gpu, models[key.model], key, -(-images // (1 + idle)))
 
-        action = next_action(gpu.groups, self._queue, gpu.affinity, now, batch_size_for, self._elsewhere(gpu))
+        def should_begin_again(group: SlotGroup, waiting: int) -> bool:
+            # What waits is shared with the other GPUs that serve its key.
+            sharing = sum(any(other.key == group.key for other in each.groups) for each in self._gpus)
+            return self._batch_sizes.should_begin_again(gpu, group, -(-waiting // sharing), now)
+
+        action = next_action(
+            gpu.groups, self._queue, gpu.affinity, now, batch_size_for, should_begin_again, self._elsewhere(gpu)
+        )
         match action:
             case Open(image=image, batch_size=batch_size):
                 # No neighbour may follow an isolated image.
@@ -100,16 +110,22 @@ class Feeder:
                 card = models[image.key.model]
                 needs = self._batch_sizes.image_bytes(gpu, card)
                 group = SlotGroup(image.key, card, batch_size, closing=alone, isolated=alone, image_bytes=needs)
+                group.lost_s = image.lost_s
                 gpu.groups.open(group)
                 gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
             case Enter(image=image, group=group):
+                group.lost_s = max(group.lost_s, image.lost_s)
                 gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
             case Close(group=group):
                 group.closing = True
+            case TakeBack(group=group):
+                group.taken_back = True
+                log.info("%s takes %d images of %s back: more have come", gpu.name, len(group.images), group.key.model)
+                self._jobs.take_back(gpu, group)
         return action is not None
 
     def _can_take(self, gpu: Gpu) -> bool:
-        return gpu.is_up and has_room(gpu.groups) and len(gpu.in_flight) < self._most_in_flight
+        return gpu.is_up and may_act(gpu.groups) and len(gpu.in_flight) < self._most_in_flight
 
     def _elsewhere(self, gpu: Gpu) -> frozenset[str]:
         """Return the models that this GPU leaves in the queue: to others, or until they may be loaded."""

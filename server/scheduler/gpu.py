@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Protocol
+
+import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
@@ -158,8 +161,8 @@ class Gpu:
         self._send(protocol.Load(card, image_bytes))
 
     def take_up(self, cards: Mapping[str, ModelCard]) -> None:
-        """Take up edited cards: their time limits hold from now on."""
-        self._cards = {model: cards.get(model, card) for model, card in self._cards.items()}
+        """Take up edited cards: their time limits hold from now on. A model without one leaves memory once it is idle."""
+        self._cards = {model: cards.get(model, _left(card)) for model, card in self._cards.items()}
         self._watch_idle_models()
 
     def unload(self, model: str) -> None:
@@ -311,6 +314,8 @@ class Gpu:
             self._watchdog.rest()
             return
         self._become(GpuState.RUNNING)
+        if group.since is None and group.key.model in self.loaded:
+            group.since = time.monotonic()
         seconds = group.card.limits.step_timeout_s
         message = f"a step took longer than {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.STEP_TIMEOUT, message)
@@ -368,3 +373,8 @@ class Gpu:
         self.in_flight.clear()
         self._start_again(listener)
         listener.on_crash(crash)
+
+
+def _left(card: ModelCard) -> ModelCard:
+    """Return the card of a model that is no longer enabled: no image will ask for it."""
+    return msgspec.structs.replace(card, limits=msgspec.structs.replace(card.limits, idle_unload_s=0.0))

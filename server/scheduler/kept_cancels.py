@@ -20,9 +20,9 @@ class KeptCancels:
             os.fsync(file.fileno())
 
     def read(self) -> list[str]:
-        """Return the jobs. A last line that a kill cut short is none."""
+        """Return the jobs. A last line that a kill cut short is none, and bytes that a failing disk left name no job."""
         try:
-            text = self._path.read_text()
+            text = self._path.read_text(errors="replace")
         except FileNotFoundError:
             return []
         return [line.strip() for line in text.splitlines(keepends=True) if line.endswith("\n")]

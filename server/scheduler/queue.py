@@ -59,6 +59,8 @@ class Waiting(msgspec.Struct, frozen=True):
     priority: int = 0
     #: The operator moved it before all others.
     front: bool = False
+    #: What it has lost because it was taken back from slots, in seconds.
+    lost_s: float = 0.0
 
 
 class Affinity(msgspec.Struct):
@@ -143,6 +145,12 @@ class Queue:
     def put_back(self, image: Waiting) -> None:
         """Add an image that must run again before the others of its flow. Raises ValueError if it waits already."""
         self._put(next(self._returned_ticket), image)
+
+    def give_back(self, image: Waiting) -> None:
+        """Add an image that was taken, as if it had not been. Raises ValueError if it waits already."""
+        self.put_back(image)
+        flow = self._flows[_flow_of(image)]
+        flow.virtual_time -= 1 / flow.share
 
     def move_to_front(self, image_ids: Sequence[str]) -> None:
         """Let those of these images that wait go before all others, in this order, whatever is loaded.

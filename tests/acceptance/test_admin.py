@@ -42,7 +42,7 @@ def logged(admin: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
         found.extend(row for row in rows if row["id"] == answer.headers["X-Request-Id"])
         return bool(found)
 
-    wait_for(look, 5)
+    wait_for(look)
     return found[0]
 
 
@@ -52,14 +52,14 @@ def test_devices_and_models(light_server: ServerWithoutGpu, admin: httpx.Client)
     assert (device["name"], device["device_name"], device["state"]) == ("cpu", "a fake", "ready")
     assert [model["name"] for model in device["models"]] == ["fake"]
     assert post(admin, "models/fake/unload", 202)["name"] == "fake"
-    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle", 5)
+    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle")
     assert get(admin, "devices")["devices"][0]["models"] == []
     # Nothing is broken: the next job loads its model.
     ready = admin.get("/readyz")
     assert (ready.status_code, ready.json()["reason"], ready.json()["models"]) == (200, None, [])
     assert ready.json()["note"] == "no model is in memory; the next job loads the one that it names"
     post(admin, "models/fake/load", 202)
-    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "loaded", 5)
+    wait_for(lambda: get(admin, "models")["models"][0]["state"] == "loaded")
     assert post(admin, "models/nothing/load", 404)["error"]["code"] == "RESOURCE_NOT_FOUND"
 
 
@@ -150,7 +150,7 @@ def test_keys_have_labels_and_dates(light_server: ServerWithoutGpu, admin: httpx
     assert admin.delete(f"/v1/admin/keys/{made['key'][:14]}").status_code == 404
     soon = as_text(datetime.now(UTC) + timedelta(seconds=1))
     expired = light_server.client_of(post(admin, "keys", 201, client="studio", expires_at=soon)["key"])
-    wait_for(lambda: expired.get("/v1/credits").status_code == 401, 10)
+    wait_for(lambda: expired.get("/v1/credits").status_code == 401)
     assert f"expired at {soon}" in expired.get("/v1/credits").json()["error"]["message"]
     refused = post(admin, "keys", 422, client="studio", expires_at="2020-01-01T00:00:00Z")
     assert refused["detail"][0]["msg"].startswith("It is over already")

@@ -221,7 +221,7 @@ def test_a_bad_key_is_a_401(tiny_server: Server, header: str | None) -> None:
 def test_keys_reach_only_their_own_client(tiny_server: Server) -> None:
     job_id = tiny_server.submit()
     tiny_server.finished(job_id)
-    other = tiny_server.new_client("other", 10, "--test")
+    other = tiny_server.new_client("other", 10, test=True)
     assert str(other.headers["Authorization"]).startswith("Bearer sk_test_")
     for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/events", "/v1/jobs/01J00000000000000000000000"):
         assert other.get(path).json()["error"]["code"] == "JOB_NOT_FOUND"
@@ -464,6 +464,6 @@ def test_a_waiting_job_tells_its_place(tiny_server: Server) -> None:
     places = [job["queue_position"] for job in jobs]
     told = [place for place in places if place is not None]
     assert told == sorted(told)
-    wait_for(lambda: all(tiny_server.job(job_id)["status"] == "SUCCESS" for job_id in ids), 60)
+    wait_for(lambda: all(tiny_server.job(job_id)["status"] == "SUCCESS" for job_id in ids))
     assert tiny_server.job(ids[-1])["queue_position"] is None
     assert tiny_server.job(ids[-1])["progress"] == 1.0

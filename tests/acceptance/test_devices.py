@@ -12,7 +12,7 @@ def test_every_device_is_shown(tmp_path: Path) -> None:
     server = ServerWithoutGpu(tmp_path, BACKLOT_DEVICES="cpu,cpu")
     server.start()
     try:
-        wait_for(lambda: all(d["models"] for d in server.client.get("/readyz").json()["devices"]), 20)
+        wait_for(lambda: all(d["models"] for d in server.client.get("/readyz").json()["devices"]))
         for job_id in [server.submit() for _ in range(4)]:
             assert server.finished(job_id)["status"] == "SUCCESS"
         found = server.client.get("/readyz").json()["devices"]
@@ -36,7 +36,7 @@ def twins(start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_fac
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     models = models_file(path, {"good": tiny_folders["good"]}, steps=150, max_batch=1, reproducible="true")
     server = start_server(models, BACKLOT_DEVICES="cpu,cpu")
-    wait_for(lambda: all(d["models"] for d in server.client.get("/readyz").json()["devices"]), 60)
+    wait_for(lambda: all(d["models"] for d in server.client.get("/readyz").json()["devices"]))
     return server
 
 
@@ -46,8 +46,8 @@ def test_two_jobs_run_at_once_in_two_processes_and_give_the_same_bytes(twins: Se
     def busy() -> list[int]:
         return [device["images_in_flight"] for device in twins.client.get("/readyz").json()["devices"]]
 
-    wait_for(lambda: busy() == [1, 1], 20)
-    wait_for(lambda: {twins.job(job_id)["status"] for job_id in job_ids} == {"IN_PROGRESS"}, 20)
+    wait_for(lambda: busy() == [1, 1])
+    wait_for(lambda: {twins.job(job_id)["status"] for job_id in job_ids} == {"IN_PROGRESS"})
     jobs = [twins.finished(job_id) for job_id in job_ids]
     files = {(twins.data / "images" / job_id[-2:] / f"{job_id}.png").read_bytes() for job_id in job_ids}
     assert len(files) == 1, "two devices of one name gave other bytes"
@@ -68,11 +68,22 @@ def test_a_model_leaves_memory_when_nobody_uses_it_and_comes_back(
         found: list[str] = server.client.get("/readyz").json()["devices"][0]["models"]
         return found
 
-    wait_for(lambda: in_memory() == ["good"], 60)
-    wait_for(lambda: in_memory() == [], 20)
+    wait_for(lambda: in_memory() == ["good"])
+    wait_for(lambda: in_memory() == [])
     assert server.client.get("/readyz").status_code == 200
     assert server.finished(server.submit())["status"] == "SUCCESS"
-    wait_for(lambda: in_memory() == [], 20)
+    wait_for(lambda: in_memory() == [])
+
+
+def test_a_model_that_is_switched_off_leaves_memory(
+    start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "models.toml"
+    server = start_server(models_file(path, dict.fromkeys(("good", "other"), tiny_folders["good"])))
+    assert server.finished(server.submit(image_model="other"))["status"] == "SUCCESS"
+    assert server.client.get("/readyz").json()["models"] == ["good", "other"]
+    models_file(path, {"good": tiny_folders["good"]})
+    wait_for(lambda: server.client.get("/readyz").json()["models"] == ["good"])
 
 
 def test_a_device_that_is_not_there_is_left_out(
@@ -80,7 +91,7 @@ def test_a_device_that_is_not_there_is_left_out(
 ) -> None:
     models = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=1)
     server = start_server(models, BACKLOT_DEVICES="cuda:63,cpu")
-    wait_for(lambda: server.client.get("/readyz").json()["devices"][0]["reason"] is not None, 60)
+    wait_for(lambda: server.client.get("/readyz").json()["devices"][0]["reason"] is not None)
     out, up = server.client.get("/readyz").json()["devices"]
     assert (out["name"], up["name"], up["reason"]) == ("cuda:63", "cpu", None)
     assert "the device cuda:63 is a GPU, and torch" in out["reason"]
@@ -96,4 +107,4 @@ def test_a_device_that_is_not_there_is_left_out(
         return float(line.split()[-1])
 
     before = starts()
-    wait_for(lambda: starts() > before, 60)
+    wait_for(lambda: starts() > before)

@@ -20,9 +20,9 @@ CARD = '[models.m]\nhub = "org/model"\nlicence = "-"\ntiers = ["0.5K"]\nsteps = 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub whose model `org/model` takes four seconds to arrive."""
+    """A hub whose model `org/model` takes 40 s to arrive, unless a test lets it go faster."""
     with serving({"org/model": bare_folder(tmp_path / "served", parameters=100_000)}) as hub:
-        hub.bytes_per_s = 100_000
+        hub.bytes_per_s = 10_000
         yield hub
 
 
@@ -34,7 +34,6 @@ def server(tmp_path: Path, hub: Hub) -> Iterator[ServerWithoutGpu]:
         CARD,
         HF_ENDPOINT=hub.address,
         HF_HOME=str(tmp_path / "hf"),
-        HF_HUB_DOWNLOAD_TIMEOUT="1",
     )
     server.start()
     yield server
@@ -58,21 +57,20 @@ def arrived(server: ServerWithoutGpu) -> int:
 
 def test_other_models_serve_while_one_is_downloaded(server: ServerWithoutGpu, hub: Hub) -> None:
     job_id = server.submit(image_model="m")
-    wait_for(lambda: arrived(server) > 50_000, 20)
-    started = time.monotonic()
+    wait_for(lambda: arrived(server) > 10_000)
     assert server.finished(server.submit())["status"] == "SUCCESS"
-    assert time.monotonic() - started < 3
     (download,) = downloads(server)
     assert download["model"] == "m"
     assert 0 < download["bytes"] < download["total_bytes"]
     assert download["bytes_per_s"] > 0
     assert server.client.get("/readyz").status_code == 200
+    hub.bytes_per_s = 0
     job = server.finished(job_id)
     assert job["status"] == "SUCCESS"
     told = next(event for event in events(server, job_id) if event["stage"] == "loading")
     assert told["message"].startswith("Downloading m: ")
     assert told["extra"].keys() == {"model", "bytes", "total_bytes", "bytes_per_s"}
-    wait_for(lambda: downloads(server) == [], 5)
+    wait_for(lambda: downloads(server) == [])
     log = (server.data / "logs" / "server.log").read_text()
     assert "Downloading m from org/model" in log
     assert "m is on this box" in log
@@ -85,11 +83,12 @@ def test_a_download_ends_with_the_last_job_that_waits_for_it_and_goes_on_for_the
     server: ServerWithoutGpu, hub: Hub
 ) -> None:
     job_id = server.submit(image_model="m")
-    wait_for(lambda: arrived(server) > 50_000, 20)
+    wait_for(lambda: arrived(server) > 10_000)
     cancelled = server.client.post(f"/v1/jobs/{job_id}/cancel")
     assert cancelled.json()["status"] == "FAILURE"
-    wait_for(lambda: downloads(server) == [], 5)
+    wait_for(lambda: downloads(server) == [])
     hub.sent.clear()
+    hub.bytes_per_s = 0
     assert server.finished(server.submit(image_model="m"))["status"] == "SUCCESS"
     assert all(start > 0 for name, start in hub.sent if name == UNET)
 
@@ -97,21 +96,21 @@ def test_a_download_ends_with_the_last_job_that_waits_for_it_and_goes_on_for_the
 def test_a_download_ends_with_its_card(server: ServerWithoutGpu, hub: Hub) -> None:
     hub.is_silent = True
     job_id = server.submit(image_model="m")
-    wait_for(lambda: downloads(server) != [], 20)
+    wait_for(lambda: downloads(server) != [])
     toml = Path(server.environment["BACKLOT_MODELS"])
     toml.write_text(toml.read_text().replace(CARD, ""))
-    job = server.finished(job_id, timeout_s=15)
+    job = server.finished(job_id)
     assert job["latest_event"]["extra"]["reason"] == "model_removed"
-    wait_for(lambda: downloads(server) == [], 5)
+    wait_for(lambda: downloads(server) == [])
 
 
 def test_a_frozen_download_ends_with_its_server(server: ServerWithoutGpu) -> None:
     server.submit(image_model="m")
-    wait_for(lambda: arrived(server) > 0, 20)
+    wait_for(lambda: arrived(server) > 10_000)
     (process,) = psutil.Process(server.process.pid).children()
     with frozen(process.pid):
         server.stop(signal.SIGKILL)
-        wait_for(lambda: not process.is_running(), 10)
+        wait_for(lambda: not process.is_running())
     server.start()
 
 
@@ -119,7 +118,7 @@ def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(serve
     hub.out_of_order = 502
     first, second = server.submit(image_model="m"), server.submit(image_model="m")
     for job_id in (first, second):
-        job = server.finished(job_id, timeout_s=60)
+        job = server.finished(job_id)
         assert job["latest_event"]["extra"] == {"reason": "model_load_failed", "attempts": 0, "refunded": 5}
         assert "the hub is out of order (status 502)" in job["latest_event"]["message"]
         told = [event["message"] for event in events(server, job_id) if event["stage"] == "retrying"]
@@ -129,7 +128,7 @@ def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(serve
     hub.out_of_order, hub.bytes_per_s = 0, 0
     later = server.submit(image_model="m")
     assert server.backlot("models", "reload", "m").returncode == 0
-    assert server.finished(later, timeout_s=20)["status"] == "SUCCESS"
+    assert server.finished(later)["status"] == "SUCCESS"
     assert server.client.get("/readyz").json()["load_errors"] == {}
 
 
@@ -140,7 +139,7 @@ def test_an_edit_that_takes_a_model_away_waits_for_its_second_part(server: Serve
     toml = Path(server.environment["BACKLOT_MODELS"])
     whole = toml.read_text()
     toml.write_text(whole.replace(CARD, ""))
-    wait_for(lambda: "takes away m; it acts in 3 s" in (server.data / "logs" / "server.log").read_text(), 5)
+    wait_for(lambda: "takes away m; it acts in 3 s" in (server.data / "logs" / "server.log").read_text())
     toml.write_text(whole)
     # Longer than the first part alone would have needed.
     time.sleep(5)

@@ -32,6 +32,10 @@ def another_users(path: Path) -> None:
     path.chmod(0o700)
 
 
+def read_only(path: Path) -> None:
+    path.chmod(0o500)
+
+
 def damaged(path: Path) -> None:
     path.write_bytes(b"not what it was" * 1000)
 
@@ -67,6 +71,7 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     ("thumbnails", a_file, "move it away"),
     ("thumbnails", another_users, "belongs to 12345"),
     ("", another_users, "belongs to 12345"),
+    ("images", read_only, "change the mode with chmod"),
 ]
 #: What the operator's commands read and write.
 COMMANDS = [["clients", "list"], ["clients", "grant", "studio", "5"], ["requests"], ["db", "backup", "{tmp}/copy.db"]]
@@ -182,7 +187,7 @@ def test_folders_that_vanish_while_it_runs_cost_no_credit(tmp_path: Path) -> Non
         assert not database.exists()
         for path in list(tmp_path.glob("backlot.db*")):
             path.rename(server.data / path.name)
-        wait_for(lambda: server.client.post("/v1/background-generator", json=SPEC).status_code == 202, 5)
+        wait_for(lambda: server.client.post("/v1/background-generator", json=SPEC).status_code == 202)
         assert server.credits()["spent"] == 15
     finally:
         server.stop()
@@ -212,7 +217,7 @@ def test_a_start_removes_what_a_killed_process_left_and_nothing_else(tmp_path: P
         path.write_bytes(b"")
     server.start(wait_ready=False)
     try:
-        wait_for(lambda: not any(path.exists() for path in left), 5)
+        wait_for(lambda: not any(path.exists() for path in left))
         assert ours.exists()
         assert all(path.exists() for path in of_others)
     finally:

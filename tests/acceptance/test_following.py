@@ -138,12 +138,19 @@ def test_a_stream_of_all_jobs_goes_on_and_resumes_across_restarts(tmp_path: Path
 
     waiting = threading.Thread(target=follow_for_ever)
     waiting.start()
-    wait_for(lambda: server.client_of(server.key).get("/healthz").status_code == 200, 5)
+    wait_for(lambda: server.client_of(server.key).get("/healthz").status_code == 200)
     began = time.monotonic()
     server.stop()
     assert time.monotonic() - began < 10
     waiting.join(10)
     assert len(ended) == 1
+
+
+def test_a_stream_resumed_from_beyond_the_last_event_has_those_that_come(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("ahead of its ledger")
+    threading.Timer(1.0, light_server.submit, [client]).start()
+    events = streamed(client, until=1, **{"Last-Event-ID": "999999999"})
+    assert events[0][1]["event_type"] == "queued"
 
 
 def test_the_events_of_an_older_database_are_numbered_in_order(tmp_path: Path) -> None:

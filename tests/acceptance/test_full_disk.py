@@ -66,7 +66,7 @@ def test_with_too_little_room_nothing_is_accepted(server: ServerWithoutGpu) -> N
 
 def test_a_refund_finds_room_on_a_full_disk(server: ServerWithoutGpu) -> None:
     jobs = [server.submit(scene_type="endless") for _ in range(4)]
-    wait_for(lambda: server.job(jobs[0])["status"] == "IN_PROGRESS", 10)
+    wait_for(lambda: server.job(jobs[0])["status"] == "IN_PROGRESS")
     filler = fill(server.data.parent)
     # The ledger writes as long as there is room in pages that it has; then it needs the reserve.
     for _ in range(200):
@@ -80,7 +80,7 @@ def test_a_refund_finds_room_on_a_full_disk(server: ServerWithoutGpu) -> None:
     assert post(server) == (503, "DISK_FULL")
     assert readiness(server)[0] == 503
     filler.unlink()
-    wait_for(lambda: readiness(server)[0] == 200, 15)
+    wait_for(lambda: readiness(server)[0] == 200)
     assert (server.data / "reserve").stat().st_size == 16 * MIB
     server.finished(server.submit())
     assert log_lines(server, "Traceback") == 0
@@ -101,5 +101,5 @@ def test_unfinished_files_make_room(server: ServerWithoutGpu) -> None:
     cut_short.write_bytes(b"x" * LEAST)
     fill(server.data.parent, leave=LEAST // 2)
     assert post(server) == (503, "DISK_FULL")
-    wait_for(lambda: not cut_short.exists(), 15)
-    wait_for(lambda: post(server) == (202, ""), 5)
+    wait_for(lambda: not cut_short.exists())
+    wait_for(lambda: post(server) == (202, ""))

@@ -369,7 +369,7 @@ def test_retention(tmp_path: Path) -> None:
     server.start()
     client = server.client_of(client.headers["authorization"].removeprefix("Bearer "))
     # Archived long ago and no favourite: only one is both.
-    wait_for(lambda: "old" not in names(server, client), 10)
+    wait_for(lambda: "old" not in names(server, client))
     assert names(server, client) == ["last", "young", "active", "new", "loved"]
     [file] = (server.data / "images").rglob(f"{made_entries['new']['generation_job_public_id']}.png")
     size = file.stat().st_size
@@ -378,9 +378,9 @@ def test_retention(tmp_path: Path) -> None:
     server.environment["BACKLOT_DISK_GIB"] = str(3.5 * size / 1024**3)
     server.start()
     client = server.client_of(client.headers["authorization"].removeprefix("Bearer "))
-    wait_for(lambda: len(names(server, client)) == 3, 10)
+    wait_for(lambda: len(names(server, client)) == 3)
     assert names(server, client) == ["last", "young", "loved"]
-    wait_for(lambda: len(list((server.data / "images").rglob("*.png"))) == 3, 10)
+    wait_for(lambda: len(list((server.data / "images").rglob("*.png"))) == 3)
     log = (server.data / "logs" / "server.log").read_text()
     for name, why in (
         ("old", "archived for more than 30 days"),

@@ -88,9 +88,9 @@ def test_reads_do_not_wait_and_their_rows_come_later(light_server: ServerWithout
                 assert response.elapsed.total_seconds() < PATIENCE_S, "it waited for its row"
                 ids.append(response.headers["X-Request-Id"])
             assert httpx.get(f"{light_server.url}/v1/jobs").status_code == 401
-        wait_for(lambda: light_server.client.get("/readyz").status_code == 503, 5)
+        wait_for(lambda: light_server.client.get("/readyz").status_code == 503)
         assert "write lock" in light_server.client.get("/readyz").json()["reason"]
-    wait_for(lambda: light_server.client.get("/readyz").status_code == 200, 5)
+    wait_for(lambda: light_server.client.get("/readyz").status_code == 200)
     shown = light_server.backlot("requests", "--limit", "200", "--json").stdout
     assert all(request_id in shown for request_id in ids)
 
@@ -111,13 +111,13 @@ def test_a_flood_of_reads_is_not_kept_in_memory_while_locked(light_server: Serve
 def test_a_job_that_ends_while_locked_is_settled_once_it_is_not(light_server: ServerWithoutGpu) -> None:
     before = light_server.credits()["balance"]
     job_id = light_server.submit(scene_type="endless")
-    wait_for(lambda: light_server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    wait_for(lambda: light_server.job(job_id)["status"] == "IN_PROGRESS")
     with locked(light_server.data / "backlot.db"):
         began = time.monotonic()
         answer = light_server.client.post(f"/v1/jobs/{job_id}/cancel")
         assert time.monotonic() - began < 5
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "BUSY")
-    assert light_server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["refunded"] == 5
+    assert light_server.finished(job_id)["latest_event"]["extra"]["refunded"] == 5
     assert light_server.credits()["balance"] == before
 
 
@@ -126,7 +126,7 @@ def test_a_cancel_holds_if_the_server_ends_before_the_lock(tmp_path: Path, how: 
     server = ServerWithoutGpu(tmp_path)
     server.start(wait_ready=False)
     job_id = server.submit(scene_type="endless")
-    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS")
     with locked(server.data / "backlot.db"):
         assert server.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 503
         server.stop(how)
@@ -135,9 +135,9 @@ def test_a_cancel_holds_if_the_server_ends_before_the_lock(tmp_path: Path, how: 
         server.client = server.client_of(server.key)
         assert server.client.post("/v1/background-generator", json=SPEC).status_code == 503
     try:
-        assert server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["reason"] == "cancelled"
+        assert server.finished(job_id)["latest_event"]["extra"]["reason"] == "cancelled"
         assert server.credits() == {"balance": 1000, "granted": 1000, "spent": 5, "refunded": 5}
-        wait_for(lambda: not (server.data / "cancelled.txt").exists(), 5)
+        wait_for(lambda: not (server.data / "cancelled.txt").exists())
     finally:
         server.stop()
 
@@ -147,14 +147,14 @@ def test_a_cancel_of_a_job_that_runs_on_holds_over_a_kill(tmp_path: Path, path: 
     server = ServerWithoutGpu(tmp_path)
     server.start(wait_ready=False)
     job_id = server.submit(scene_type="endless and deaf")
-    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS", 5)
+    wait_for(lambda: server.job(job_id)["status"] == "IN_PROGRESS")
     made = server.backlot("keys", "add", "studio", "--capability", "admin", "--capability", "jobs:create")
     answer = server.client_of(made.stdout.strip()).post(f"{path}/{job_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "IN_PROGRESS")
     server.stop(signal.SIGKILL)
     server.start(wait_ready=False)
     try:
-        assert server.finished(job_id, timeout_s=10)["latest_event"]["extra"]["reason"] == "cancelled"
+        assert server.finished(job_id)["latest_event"]["extra"]["reason"] == "cancelled"
         assert server.credits()["refunded"] == 5
     finally:
         server.stop()
@@ -196,7 +196,7 @@ def test_a_start_waits_for_no_lock_that_it_does_not_need(tmp_path: Path) -> None
         server.client = server.client_of(server.key)
         assert server.job(waiting)["status"] == "NOT_STARTED"
         assert server.client.post("/v1/background-generator", json=SPEC).status_code == 503
-    wait_for(lambda: server.job(waiting)["status"] == "IN_PROGRESS", 5)
+    wait_for(lambda: server.job(waiting)["status"] == "IN_PROGRESS")
     server.stop()
 
 

@@ -64,12 +64,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
     try:
         _work(server)
-        wait_for(lambda: _value(client, 'up{job="backlot"}') == "1", 30)
+        wait_for(lambda: _value(client, 'up{job="backlot"}') == "1")
         before = _value(client, "sum(backlot_step_seconds_count)")
         _work(server)
         # A rate needs two scrapes, with something between them.
-        wait_for(lambda: _value(client, "sum(backlot_step_seconds_count)") != before, 30)
-        wait_for(lambda: _value(client, "sum(rate(backlot_step_seconds_count[1m])) > 0") is not None, 30)
+        wait_for(lambda: _value(client, "sum(backlot_step_seconds_count)") != before)
+        wait_for(lambda: _value(client, "sum(rate(backlot_step_seconds_count[1m])) > 0") is not None)
         yield client
     finally:
         client.close()
@@ -130,7 +130,7 @@ def test_every_alert_is_evaluated(prometheus: httpx.Client) -> None:
         groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    wait_for(lambda: bool(rules()) and all(rule["health"] != "unknown" for rule in rules()), 30)
+    wait_for(lambda: bool(rules()) and all(rule["health"] != "unknown" for rule in rules()))
     assert [(rule["name"], rule["lastError"]) for rule in rules() if rule["health"] != "ok"] == []
     written = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text())
     assert sorted(rule["name"] for rule in rules()) == sorted(written)

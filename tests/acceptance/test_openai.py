@@ -103,7 +103,7 @@ def test_a_client_that_goes_away_cancels_its_job(slow_server: Server) -> None:
     before = slow_server.credits()["refunded"]
     with pytest.raises(httpx.ReadTimeout):
         slow_server.client.post("/v1/images/generations", json={"prompt": "marble"}, timeout=1.5)
-    wait_for(lambda: slow_server.credits()["refunded"] == before + 5, 30)
+    wait_for(lambda: slow_server.credits()["refunded"] == before + 5)
 
 
 def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: ServerWithoutGpu) -> None:
@@ -119,7 +119,7 @@ def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: 
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(post, 3)
-        wait_for(lambda: waiting() != [], 10)
+        wait_for(lambda: waiting() != [])
         second = threads.submit(post, 30)
         with pytest.raises(httpx.ReadTimeout):
             first.result()
@@ -131,6 +131,33 @@ def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: 
         assert second.result().json()["error"]["code"] == "GENERATION_FAILED"
 
 
+@pytest.mark.parametrize("response_format", ["url", "b64_json"])
+@pytest.mark.parametrize("how", ["deleted", "lost"])
+def test_a_repetition_is_told_that_its_image_was_removed(
+    light_server: ServerWithoutGpu, response_format: str, how: str
+) -> None:
+    client = light_server.new_client(f"{response_format} {how}")
+    body = {"prompt": "marble", "response_format": response_format}
+
+    def ask() -> httpx.Response:
+        return client.post("/v1/images/generations", json=body, headers={"Idempotency-Key": "again"})
+
+    job_id = ask().json()["job_id"]
+    (entry,) = client.get("/v1/catalog/images").json()
+    if how == "deleted":
+        assert client.delete(f"/v1/catalog/images/{entry['public_id']}").status_code == 204
+    else:
+        (light_server.data / "images" / job_id[-2:] / f"{job_id}.png").unlink()
+    again = ask()
+    if (how, response_format) == ("lost", "url"):
+        # The link says so.
+        assert httpx.get(again.json()["data"][0]["url"]).status_code == 404
+    else:
+        assert (again.status_code, again.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+        assert "send another Idempotency-Key" in again.json()["error"]["message"]
+    assert light_server.credits(client)["spent"] == 5
+
+
 def test_a_client_that_comes_back_after_its_job_was_cancelled_gets_another(light_server: ServerWithoutGpu) -> None:
     headers = {"Idempotency-Key": "gone-and-back"}
     body = {"prompt": "endless and gone"}
@@ -138,7 +165,7 @@ def test_a_client_that_comes_back_after_its_job_was_cancelled_gets_another(light
     for _ in range(2):
         with light_server.client_of(light_server.key) as client, pytest.raises(httpx.ReadTimeout):
             client.post("/v1/images/generations", json=body, headers=headers, timeout=1)
-    wait_for(lambda: light_server.credits()["refunded"] == before["refunded"] + 10, 10)
+    wait_for(lambda: light_server.credits()["refunded"] == before["refunded"] + 10)
     assert light_server.credits()["spent"] == before["spent"] + 10
     [latest, earlier] = light_server.client.get("/v1/jobs", params={"limit": 2}).json()["jobs"]
     for job in (latest, earlier):
@@ -163,11 +190,11 @@ def test_a_kill_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_
             client = server.client_of(server.key)
             body = {"prompt": "endless"}
             threads.submit(client.post, "/v1/images/generations", json=body, headers=headers)
-        wait_for(lambda: server.credits()["spent"] == 10, 10)
+        wait_for(lambda: server.credits()["spent"] == 10)
         server.stop(signal.SIGKILL)
     server.start(wait_ready=False)
     try:
-        wait_for(lambda: server.credits()["refunded"] == 5, 10)
+        wait_for(lambda: server.credits()["refunded"] == 5)
         jobs = server.client.get("/v1/jobs").json()["jobs"]
         assert sorted(job["status"] == "FAILURE" for job in jobs) == [False, True]
         left = next(server.job(job["public_id"]) for job in jobs if job["status"] == "FAILURE")
@@ -190,7 +217,7 @@ def test_a_stop_gives_the_credits_back_unless_a_repetition_can_find_the_job(tmp_
             )
             for headers in ({}, key)
         ]
-        wait_for(lambda: server.credits()["spent"] == 10, 10)
+        wait_for(lambda: server.credits()["spent"] == 10)
         server.stop()
         without, with_key = (answer.result() for answer in waiting)
     server.start(wait_ready=False)

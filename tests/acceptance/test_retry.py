@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def failed(server: Server, **spec: Any) -> str:
     job_id = server.submit(scene_type="endless", **spec)
     server.client.post(f"/v1/jobs/{job_id}/cancel")
-    wait_for(lambda: server.job(job_id)["status"] == "FAILURE", 5)
+    wait_for(lambda: server.job(job_id)["status"] == "FAILURE")
     return job_id
 
 
@@ -93,6 +93,6 @@ def test_a_retry_has_the_errors_of_any_request(server: Server) -> None:
     poor = server.new_client("poor retrier", 5)
     own = server.submit(poor, scene_type="endless")
     poor.post(f"/v1/jobs/{own}/cancel")
-    wait_for(lambda: server.job(own, poor)["status"] == "FAILURE", 5)
+    wait_for(lambda: server.job(own, poor)["status"] == "FAILURE")
     server.submit(poor)
     assert poor.post(f"/v1/jobs/{own}/retry").status_code == 402

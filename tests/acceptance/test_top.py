@@ -11,7 +11,8 @@ import struct
 import subprocess
 import sys
 import termios
-import time
+import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -26,44 +27,48 @@ def admin_key(light_server: ServerWithoutGpu) -> str:
     return key
 
 
-def on_terminal(server: ServerWithoutGpu, *arguments: str, seconds: float) -> str:
-    """Return what the command writes to a terminal until it is interrupted, without its styles."""
+def on_terminal(server: ServerWithoutGpu, *arguments: str, until: Callable[[str], bool]) -> str:
+    """Interrupt the command once a terminal shows what is wanted; return all that it showed, without its styles."""
     terminal, its_end = pty.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 140, 0, 0))
+    # These would go before the terminal's size.
+    environment = {key: value for key, value in server.environment.items() if key not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-m", "server.operator.command", "top", *arguments],
         cwd=ROOT,
-        env={**server.environment, "TERM": "xterm"},
+        env={**environment, "TERM": "xterm"},
         stdin=its_end,
         stdout=its_end,
         stderr=its_end,
     )
     os.close(its_end)
-    written, began, is_interrupted = b"", time.monotonic(), False
-    os.set_blocking(terminal, False)
-    # It is read to the end: a terminal that nobody reads would hold the command up.
-    while process.poll() is None and time.monotonic() < began + seconds + 60:
-        if not is_interrupted and time.monotonic() > began + seconds:
-            process.send_signal(signal.SIGINT)
-            is_interrupted = True
-        time.sleep(0.05)
-        with contextlib.suppress(BlockingIOError, OSError):
-            written += os.read(terminal, 100_000)
-    assert process.poll() == 0
-    with contextlib.suppress(OSError):
-        written += os.read(terminal, 100_000)
-    os.close(terminal)
-    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", written.decode())
+    patience = threading.Timer(120, process.kill)
+    patience.start()
+    written, is_interrupted = b"", False
+    # It is read to the end, which is an error: a terminal that nobody reads would hold the command up.
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as screen:
+        while piece := screen.read(100_000):
+            written += piece
+            if not is_interrupted and until(plain(written)):
+                process.send_signal(signal.SIGINT)
+                is_interrupted = True
+    assert process.wait(60) == 0, plain(written)
+    patience.cancel()
+    return plain(written)
+
+
+def plain(written: bytes) -> str:
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", written.decode(errors="ignore"))
 
 
 def test_top_is_live(light_server: ServerWithoutGpu, admin_key: str) -> None:
     job = light_server.submit(prompt="endless", display_name="slow \x1b[31m one")
-    shown = on_terminal(light_server, "--every", "0.3", seconds=10)
-    assert shown.count("images wait") >= 3
+    shown = on_terminal(light_server, "--every", "0.3", until=lambda shown: shown.count("images wait") >= 3)
+    light_server.client.post(f"/v1/jobs/{job}/cancel")
     assert job in shown
     assert r"slow \x1b[31m one" in shown
     assert "cpu a fake" in shown
-    light_server.client.post(f"/v1/jobs/{job}/cancel")
+    light_server.finished(job)
 
 
 def test_top_once_and_as_json(light_server: ServerWithoutGpu, admin_key: str) -> None:

@@ -33,7 +33,7 @@ def server(
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     folders = {"good": tiny_folders["good"], "slow": tiny_folders["good"]}
     models = models_file(path, folders, UPSCALE + PRICES, steps=STEPS, preview=2)
-    return start_server(models, OMP_NUM_THREADS="1")
+    return start_server(models)
 
 
 def test_the_tier_is_offered_and_priced(server: Server) -> None:
@@ -85,7 +85,7 @@ def test_a_job_is_cancelled_in_its_second_pass_with_a_refund_and_no_image(server
         return next((each for each in reversed(found) if each["meta"]["step"] > STEPS), None)
 
     # What is seen by now is a picture of the second pass.
-    wait_for(lambda: preview() is not None, 60)
+    wait_for(lambda: preview() is not None)
     shown = preview()
     assert shown is not None
     assert shown["meta"]["steps"] == STEPS + MANY_STEPS

@@ -71,7 +71,7 @@ def delivery(server: Server, job_id: str) -> dict[str, Any]:
 
 def told(receiver: Receiver, job_id: str, times: int = 1) -> list[Received]:
     """Wait until an end was told so many times, and return what was received of it."""
-    wait_for(lambda: len(of_job(receiver, job_id)) >= times, 30)
+    wait_for(lambda: len(of_job(receiver, job_id)) >= times)
     return of_job(receiver, job_id)
 
 
@@ -119,7 +119,7 @@ def test_what_was_delivered_is_listed(studio: Server, receiver: StartReceiver) -
     job_id = studio.submit()
     [message] = told(good, job_id)
     assert len(message.webhook_id) == 26
-    wait_for(lambda: delivery(studio, job_id)["state"] == "delivered", 5)
+    wait_for(lambda: delivery(studio, job_id)["state"] == "delivered")
     row = delivery(studio, job_id)
     assert (row["id"], row["client"], row["event"]) == (message.webhook_id, "studio", "job.succeeded")
     assert (row["tries"], row["status"], row["error"], row["next_try_at"]) == (1, 200, None, None)
@@ -142,7 +142,7 @@ def test_an_answer_of_500_is_followed_by_another_try(studio: Server, receiver: S
     secret = set_webhook(studio, "studio", flaky)
     job_id = studio.submit()
     told(flaky, job_id)
-    wait_for(lambda: delivery(studio, job_id)["tries"] == 1, 5)
+    wait_for(lambda: delivery(studio, job_id)["tries"] == 1)
     row = delivery(studio, job_id)
     assert (row["state"], row["status"], row["error"]) == ("pending", 500, "answered 500")
     assert row["next_try_at"] > row["tried_at"]
@@ -151,7 +151,7 @@ def test_an_answer_of_500_is_followed_by_another_try(studio: Server, receiver: S
     assert first.webhook_id == second.webhook_id == row["id"]
     assert int(first.headers["webhook-timestamp"]) < int(second.headers["webhook-timestamp"])
     assert first.verified(secret)["timestamp"] == second.verified(secret)["timestamp"]
-    wait_for(lambda: delivery(studio, job_id)["state"] == "delivered", 5)
+    wait_for(lambda: delivery(studio, job_id)["state"] == "delivered")
     assert row["id"] not in [row["id"] for row in deliveries(studio, "--failed")]
 
 
@@ -176,7 +176,7 @@ def test_bad_receivers_hold_up_nobody(studio: Server, receiver: StartReceiver) -
     def error_of(name: str) -> str:
         return next((row["error"] for row in deliveries(studio, "--client", f"client-{name}") if row["error"]), "")
 
-    wait_for(lambda: all(error_of(name) for name in ended), 30)
+    wait_for(lambda: all(error_of(name) for name in ended))
     errors = {name: error_of(name) for name in ended}
     assert errors["hang"] == errors["drip"] == "no answer within 10 s"
     assert "disconnected" in errors["close"]
@@ -213,9 +213,9 @@ def test_ten_tries_then_dead_until_it_is_sent_again(studio: Server, receiver: St
     job_id = studio.submit()
     told(down, job_id)
     for tries in range(1, 10):
-        wait_for(lambda tries=tries: delivery(studio, job_id)["tries"] == tries, 20)  # type: ignore[misc]
+        wait_for(lambda tries=tries: delivery(studio, job_id)["tries"] == tries)  # type: ignore[misc]
         hurry(studio)
-    wait_for(lambda: delivery(studio, job_id)["state"] == "dead", 20)
+    wait_for(lambda: delivery(studio, job_id)["state"] == "dead")
     row = delivery(studio, job_id)
     assert (row["tries"], row["status"], row["next_try_at"]) == (10, 503, None)
     assert {message.webhook_id for message in down.received} == {row["id"]}
@@ -229,11 +229,11 @@ def test_ten_tries_then_dead_until_it_is_sent_again(studio: Server, receiver: St
     down.answers = [204]
     again = studio.backlot("webhooks", "resend", row["id"])
     assert again.stdout == "1 delivery will be sent again\n"
-    wait_for(lambda: delivery(studio, job_id)["state"] == "delivered", 20)
+    wait_for(lambda: delivery(studio, job_id)["state"] == "delivered")
     assert down.received[-1].webhook_id == row["id"]
     for outcome in ("delivered", "failed", "dead"):
         assert f'backlot_webhook_tries_total{{outcome="{outcome}"}}' in studio.client.get("/metrics").text
-    wait_for(lambda: "backlot_webhooks_pending 0.0" in studio.client.get("/metrics").text, 10)
+    wait_for(lambda: "backlot_webhooks_pending 0.0" in studio.client.get("/metrics").text)
 
 
 def test_a_new_secret_and_the_old_one_both_sign(studio: Server, receiver: StartReceiver) -> None:
@@ -257,7 +257,7 @@ def test_a_kill_between_the_end_and_the_delivery(own_server: Server, receiver: S
     before, after = told(restarted, job_id, times=2)
     assert before.webhook_id == after.webhook_id
     assert after.verified(secret)["data"]["public_id"] == job_id
-    wait_for(lambda: delivery(server, job_id)["state"] == "delivered", 10)
+    wait_for(lambda: delivery(server, job_id)["state"] == "delivered")
 
     # A second restart has nothing left to tell of it; the end of another job shows that it tells.
     server.stop()

@@ -34,7 +34,7 @@ def toml(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def engine(start_server: StartServer, toml: Path) -> Server:
-    return start_server(toml, OMP_NUM_THREADS="1")
+    return start_server(toml)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def edited(engine: Server, toml: Path) -> Iterator[Path]:
     before = toml.read_text()
     yield toml
     toml.write_text(before)
-    wait_for(lambda: names(engine) == ["good"] and engine.client.get("/readyz").json()["models_file_error"] is None, 10)
+    wait_for(lambda: names(engine) == ["good"] and engine.client.get("/readyz").json()["models_file_error"] is None)
 
 
 def names(server: Server) -> list[str]:
@@ -105,7 +105,7 @@ def test_a_replay_is_identical_and_says_what_differs(engine: Server, edited: Pat
 def test_a_new_model_serves_without_a_restart(engine: Server, edited: Path, tiny_folders: dict[str, Path]) -> None:
     process = engine.gpu_process()
     models_file(edited, {"good": tiny_folders["good"], "second": tiny_folders["flat"]}, reproducible="true")
-    wait_for(lambda: names(engine) == ["good", "second"], 10)
+    wait_for(lambda: names(engine) == ["good", "second"])
     job = engine.finished(engine.submit(image_model="second", on_technical_failure="deliver"))
     assert job["result"][0]["meta"]["model"] == "second"
     loaded = {model["name"]: model["loaded"] for model in engine.client.get("/v1/models").json()["models"]}
@@ -119,7 +119,7 @@ def test_whole_batches_give_the_pixels_of_slots(
     good = tiny_folders["good"]
     models_file(edited, {"good": good, "whole": good}, reproducible="true")
     edited.write_text(edited.read_text().replace("[models.whole]", "[models.whole]\nslots = false"))
-    wait_for(lambda: names(engine) == ["good", "whole"], 10)
+    wait_for(lambda: names(engine) == ["good", "whole"])
     pixels = []
     for model in ("good", "whole"):
         jobs = [engine.submit(image_model=model, seed=seed) for seed in (5, 6)]
@@ -132,7 +132,7 @@ def test_whole_batches_give_the_pixels_of_slots(
 
 def test_a_bad_edit_changes_nothing_and_is_told(engine: Server, edited: Path) -> None:
     edited.write_text(edited.read_text().replace("steps = 3", "steps = 0"))
-    wait_for(lambda: engine.client.get("/readyz").json()["models_file_error"] is not None, 10)
+    wait_for(lambda: engine.client.get("/readyz").json()["models_file_error"] is not None)
     assert "steps = 0" in engine.client.get("/readyz").json()["models_file_error"]
     assert engine.client.get("/readyz").status_code == 200
     assert engine.backlot("models", "check").returncode == 1
@@ -145,10 +145,10 @@ def test_jobs_of_a_removed_model_fail_and_are_refunded_while_others_finish(
 ) -> None:
     good = tiny_folders["good"]
     models_file(edited, {"good": good, "leaving": good}, reproducible="true", steps=900)
-    wait_for(lambda: names(engine) == ["good", "leaving"], 10)
+    wait_for(lambda: names(engine) == ["good", "leaving"])
     before = engine.credits()["balance"]
     running = engine.submit(seed=1)
-    wait_for(lambda: engine.job(running)["progress"] > 0, 30)
+    wait_for(lambda: engine.job(running)["progress"] > 0)
     waiting = [engine.submit(image_model="leaving", seed=seed, aspect_ratio="16:9") for seed in range(3)]
     models_file(edited, {"good": good}, reproducible="true")
     # The edit acts after a moment, and the first image lasts longer. One may have been sent ahead already; it finishes on what it
@@ -190,7 +190,7 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     )
     text = models.read_text().replace('tiers = ["0.5K"]', 'tiers = ["0.5K", "4K"]')
     models.write_text(text.replace("[models.exact]", "[models.exact]\nreproducible = true"))
-    server = start_server(models, BACKLOT_MEMORY_GIB="0.4", OMP_NUM_THREADS="1")
+    server = start_server(models, BACKLOT_MEMORY_GIB="0.4")
     job = server.finished(server.submit())
     assert job["status"] == "SUCCESS", job["latest_event"]
     assert job["result"][0]["meta"]["batch_shape"] < 64
@@ -228,7 +228,7 @@ def test_an_edit_with_a_damaged_model_takes_up_the_rest(
     damaged = shutil.copytree(tiny_folders["good"], tmp_path / "damaged")
     shutil.rmtree(damaged / "unet")
     models_file(edited, {"good": tiny_folders["good"], "damaged": damaged}, steps=4, reproducible="true")
-    wait_for(lambda: names(engine) == ["good", "damaged"], 10)
+    wait_for(lambda: names(engine) == ["good", "damaged"])
     ready = engine.client.get("/readyz")
     told = "unet: model_index.json names it, and there is no folder unet"
     assert ready.status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from diffusers import UNet2DConditionModel
+from PIL import Image
 
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
@@ -41,8 +42,8 @@ def card(name: str, folder: Path, **fields: Any) -> ModelCard:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[GpuProcess]:
-    with GpuProcess(tmp_path) as started:
+def process(tmp_path: Path, preloaded_worker: Path) -> Iterator[GpuProcess]:
+    with GpuProcess(tmp_path, preloaded=preloaded_worker) as started:
         started.wait(Started)
         yield started
 
@@ -126,6 +127,26 @@ def test_a_cancel_reaches_an_image_that_waits_and_one_in_a_slot(
 
 
 @pytest.mark.parametrize("slots", [True, False], ids=["slots", "whole batches"])
+def test_an_image_that_was_dropped_runs_again_beside_others(
+    process: GpuProcess, image: Orders, tiny_folders: dict[str, Path], tmp_path: Path, slots: bool
+) -> None:
+    good = card("good", tiny_folders["good"], slots=slots)
+    process.send(image(good, "a", 1, steps=900))
+    process.wait(Steps)
+    process.send(Cancel("a"))
+    assert process.wait(Cancelled).image_id == "a"
+    before = len(steps_of(process))
+    process.send(*(image(good, name, 4) for name in "abcd"))
+    found = generated(process, *"abcd")
+    assert {report.recipe.batch_size for report in found.values()} == {4}
+    # It has all of its steps again, and the picture of the others, whose seed it has.
+    assert [step.step for step in steps_of(process)[before:] if step.image_id == "a"] == [1, 2, 3]
+    pictures = {Image.open(tmp_path / f"{name}.png").tobytes() for name in "abcd"}
+    assert len(pictures) == 1
+    assert len(process.of(Cancelled)) == 1
+
+
+@pytest.mark.parametrize("slots", [True, False], ids=["slots", "whole batches"])
 def test_a_denoiser_call_that_fails_loses_only_the_images_in_slots(
     process: GpuProcess, image: Orders, tiny_folders: dict[str, Path], tmp_path: Path, slots: bool
 ) -> None:
@@ -184,8 +205,8 @@ def hungry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_process(tmp_path: Path) -> Iterator[GpuProcess]:
-    with GpuProcess(tmp_path, memory_gib=0.4) as started:
+def small_process(tmp_path: Path, preloaded_worker: Path) -> Iterator[GpuProcess]:
+    with GpuProcess(tmp_path, memory_gib=0.4, preloaded=preloaded_worker) as started:
         started.wait(Started)
         yield started
 

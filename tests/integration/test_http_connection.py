@@ -51,7 +51,7 @@ def port() -> Iterator[int]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    wait_for(lambda: server.started, 10)
+    wait_for(lambda: server.started)
     yield listening.getsockname()[1]
     server.should_exit = True
     thread.join(10)
@@ -125,7 +125,7 @@ def test_clients_that_take_nothing_lock_nobody_out(port: int) -> None:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         clients.append(client)
     try:
-        wait_for(lambda: b"200 OK" in talk(port, REQUEST), 20)
+        wait_for(lambda: b"200 OK" in talk(port, REQUEST))
         for client in clients:
             client.settimeout(20)
             assert len(taken(client)) < LARGE

@@ -145,7 +145,7 @@ def test_the_least_of_an_image_is_told_of_its_smallest_tier(folders: dict[str, P
 
 
 def test_a_gpu_process_measures_what_images_take_and_keeps_room_for_it(
-    folders: dict[str, Path], tmp_path: Path
+    folders: dict[str, Path], tmp_path: Path, preloaded_worker: Path
 ) -> None:
     card = card_of(folders["sdxl"], name="fits")
     side, size = 256, card.limits.allowed_batch_sizes[0]
@@ -154,7 +154,7 @@ def test_a_gpu_process_measures_what_images_take_and_keeps_room_for_it(
         item = Item(name, 1, "marble warm", "", str(tmp_path / f"{name}.png"), deliver_flawed=True)
         return Generate(card, side, side, 3, 3.0, size, item)
 
-    with GpuProcess(tmp_path, memory_gib=1) as process:
+    with GpuProcess(tmp_path, memory_gib=1, preloaded=preloaded_worker) as process:
         process.wait(Started)
         process.send(image("a"))
         process.wait(Generated)
@@ -192,7 +192,9 @@ def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
     assert evicted == ["small"]
 
 
-def test_a_gpu_process_refuses_unread_what_cannot_fit_and_goes_on(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_gpu_process_refuses_unread_what_cannot_fit_and_goes_on(
+    folders: dict[str, Path], tmp_path: Path, preloaded_worker: Path
+) -> None:
     huge = tmp_path / "huge"
     tiny.unet_pipeline().save_pretrained(huge, safe_serialization=True)
     weights = huge / "unet" / "diffusion_pytorch_model.safetensors"
@@ -202,7 +204,7 @@ def test_a_gpu_process_refuses_unread_what_cannot_fit_and_goes_on(folders: dict[
         file.write(len(header).to_bytes(8, "little") + header)
         # A sparse file: nobody could read as much into 400 MiB.
         file.truncate(8 + len(header) + size)
-    with GpuProcess(tmp_path, memory_gib=0.4) as process:
+    with GpuProcess(tmp_path, memory_gib=0.4, preloaded=preloaded_worker) as process:
         process.wait(Started)
         fits = card_of(folders["sdxl"], name="fits")
         process.send(Pin(("fits",)), Load(fits), Load(card_of(huge, name="huge")))

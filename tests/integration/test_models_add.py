@@ -171,3 +171,27 @@ def test_other_tables_may_stand_between_the_models(toml: Path, tiny_folders: dic
     models = load_models(toml)
     assert set(models.enabled) == {"good", "other", "v1.5"}
     assert models.operations[JobType.IMAGE_GENERATION].credits_cost == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"BACKLOT_DATA": "/dev/null"}, "cannot be used: a file is there instead of a folder"),
+        ({"BACKLOT_DEVICE": "cuda:99"}, "the device cuda:99 is a GPU, and torch"),
+    ],
+)
+def test_a_trial_that_cannot_begin_says_why(
+    tiny_folders: dict[str, Path], tmp_path: Path, settings: dict[str, str], told: str
+) -> None:
+    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]})
+    environment = {"PATH": "/usr/bin:/bin", "BACKLOT_MODELS": str(toml), "BACKLOT_DATA": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good"],
+        cwd=ROOT,
+        env={**environment, **settings},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert told in line

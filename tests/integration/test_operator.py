@@ -197,7 +197,7 @@ def test_changed_files_are_taken_up_by_reload(
     assert unchanged["model_revision"] == before["model_revision"]
     told = server.backlot("models", "reload", "m")
     assert told.returncode == 0, told.stderr
-    wait_for(lambda: "m; enabled: m" in (server.data / "logs" / "server.log").read_text(), 10)
+    wait_for(lambda: "m; enabled: m" in (server.data / "logs" / "server.log").read_text())
     after = server.finished(server.submit(seed=1))["result"][0]["meta"]
     assert after["model_revision"] != before["model_revision"]
     refused = server.backlot("models", "reload", "n")

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,7 @@ class Fate:
             (2, self.fail),
             (1, self.fail_batch),
             (1, self.run_out_of_memory),
+            (2, self.measure),
             (1, self.crash),
             (1, self.cancel),
             (0.3, self.restart),
@@ -56,7 +58,7 @@ class Fate:
     async def generate(self) -> None:
         process = self.gpu().process
         for image_id in process.unanswered[: self.rng.randint(1, 2)]:
-            if image_id in process.cancelled:
+            if image_id in process.dropping:
                 process.report(protocol.Cancelled(image_id))
             else:
                 process.generate(image_id)
@@ -86,6 +88,13 @@ class Fate:
             reason = FailureReason.OUT_OF_MEMORY
             process.report(protocol.Restarted(again, "a", 512, 512, 1, 2, False, reason, "Out of memory"))
 
+    async def measure(self) -> None:
+        """Let a GPU have a model in memory, and the more slots the better, so that what has begun is taken back."""
+        process, model = self.gpu().process, self.rng.choice("ab")
+        process.report(protocol.Loaded(model, "r", 1.0))
+        for size in (1, 2, 4, 8):
+            process.report(protocol.Measured(model, "r", 512, 512, size, 1000.0 + size, 1))
+
     async def crash(self) -> None:
         gpu = self.gpu()
         before = len(gpu.processes)
@@ -107,17 +116,18 @@ class Fate:
             for gpu in self.box.gpus:
                 process = gpu.process
                 for image_id in process.unanswered:
-                    if image_id in process.cancelled:
+                    if image_id in process.dropping:
                         process.report(protocol.Cancelled(image_id))
                     else:
                         process.generate(image_id)
             return all(self.box.status(job_id).ended for job_id in self.jobs)
 
-        await until(all_ended, 20)
+        await until(all_ended)
 
 
+@pytest.mark.parametrize("card", [{"max_batch": 2, "reproducible": "true"}, {"max_batch": 8}], ids=["pinned", "free"])
 @pytest.mark.parametrize("seed", range(12))
-def test_every_job_ends_once(tmp_path: Path, seed: int) -> None:
+def test_every_job_ends_once(tmp_path: Path, seed: int, card: dict[str, Any]) -> None:
     async def scene(box: Box) -> None:
         fate = Fate(box, seed)
         for _ in range(ACTIONS):
@@ -141,4 +151,4 @@ def test_every_job_ends_once(tmp_path: Path, seed: int) -> None:
         await until(lambda: set(box.files()) == kept)
         assert all(gpu.process.unanswered == [] for gpu in box.gpus)
 
-    play(Box(tmp_path, gpus=1 + seed % 2, max_batch=2, reproducible="true"), scene)
+    play(Box(tmp_path, gpus=1 + seed % 2, **card), scene)

@@ -36,7 +36,7 @@ def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: P
     assert group.leave("cancelled")
     while len(group):
         group.tick()
-    wait_for(lambda: any(isinstance(report, Generated | Failed) for report in reports), 30)
+    wait_for(lambda: any(isinstance(report, Generated | Failed) for report in reports))
     assert [sys.getrefcount(order) for order in orders] == before
 
 

@@ -97,11 +97,11 @@ def test_delete_can_be_taken_back_and_else_holds(page: Page, studio: ServerWitho
     page.keyboard.press("Delete")
     expect(page.locator(".tile")).to_have_count(2)
     page.get_by_role("button", name="Dismiss").click()
-    wait_for(lambda: kept() == 2, 5)
+    wait_for(lambda: kept() == 2)
     select(page, "Sky window")
     page.get_by_role("button", name="Delete").click()
     page.goto("about:blank")
-    wait_for(lambda: kept() == 1, 5)
+    wait_for(lambda: kept() == 1)
 
 
 def test_many_in_one_download(page: Page, studio: ServerWithoutGpu, key: str, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_expired_link_is_read_again(page: Page, studio: ServerWithoutGpu, key
     page.route("**/images/**", refuse_first)
     enter(page, studio, key)
     loaded = "[...document.querySelectorAll('.tile img')].filter((image) => image.naturalWidth).length"
-    wait_for(lambda: page.evaluate(loaded) == 3, 10)
+    wait_for(lambda: page.evaluate(loaded) == 3)
     assert refused
 
 

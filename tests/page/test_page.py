@@ -28,7 +28,7 @@ def test_a_background_from_the_form_to_the_catalogue_and_back(page: Page, server
     expect(page.locator(".making")).to_contain_text("Slab by the window")
     tile = page.locator(".tile").filter(has_text="Slab by the window")
     expect(tile).to_have_count(1, timeout=PICTURE_MS)
-    wait_for(lambda: page.evaluate("document.querySelector('.tile img').naturalWidth") > 0, 10)
+    wait_for(lambda: page.evaluate("document.querySelector('.tile img').naturalWidth") > 0)
     expect(page.locator(".bar .balance")).to_have_text(str(before - 5))
     assert server.credits()["balance"] == before - 5
 

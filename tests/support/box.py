@@ -1,6 +1,7 @@
 """A scheduler on a real ledger, with fake GPU processes."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from server.settings import Settings
 from server.workflows.registry import WORKFLOWS, result_of
 from tests.support.fake_process import FakeGpu, FakeProcess
 from tests.support.files import models_file, request_row
+from tests.support.server import PATIENCE_S
 from tests.support.weights import bare_folder
 
 PRICE = 5
@@ -153,13 +155,12 @@ class Box:
         return found
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition."""
-    for _ in range(round(seconds / 0.005)):
-        if condition():
-            return
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {PATIENCE_S:g} s"
         await asyncio.sleep(0.005)
-    raise AssertionError(f"not so within {seconds:g} s")
 
 
 def play(box: Box, scene: Callable[[Box], Awaitable[None]]) -> None:

@@ -39,7 +39,7 @@ def caddy(folder: Path, server: str) -> Iterator[tuple[str, str, ssl.SSLContext]
     )
     root = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
     try:
-        wait_for(lambda: root.exists() and _answers(f"https://localhost:{whole}/healthz", root), 30)
+        wait_for(lambda: root.exists() and _answers(f"https://localhost:{whole}/healthz", root))
         yield f"https://localhost:{whole}", f"https://localhost:{shared}", ssl.create_default_context(cafile=str(root))
     finally:
         process.terminate()

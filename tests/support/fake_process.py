@@ -74,6 +74,18 @@ class FakeProcess:
         return [order.card.name for order in self.orders if isinstance(order, protocol.Load)]
 
     @property
+    def dropping(self) -> list[str]:
+        """The images that it was told to drop and has not answered for."""
+        found: dict[str, None] = {}
+        for order in self.orders:
+            match order:
+                case protocol.Cancel(image_id=image_id) if image_id in self.unanswered:
+                    found[image_id] = None
+                case protocol.Generate():
+                    found.pop(order.item.image_id, None)
+        return list(found)
+
+    @property
     def cancelled(self) -> list[str]:
         """The images that it was told to drop."""
         return [order.image_id for order in self.orders if isinstance(order, protocol.Cancel)]

@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from pipelines.protocol import Order, Report, decode_report, encode
+from server.scheduler.process import Started
 from tests.support.device import DEVICE
+from tests.support.preloaded import ForkedProcess
 from tests.support.server import ROOT
 
 T = TypeVar("T", bound=Report)
@@ -19,8 +22,11 @@ T = TypeVar("T", bound=Report)
 class GpuProcess:
     """`python -m pipelines.worker` on the tests' device, from here to the end of the with block."""
 
-    def __init__(self, logs: Path, memory_gib: float = 0, **environment: str) -> None:
-        """Start it; 0 GiB is no limit."""
+    def __init__(self, logs: Path, memory_gib: float = 0, preloaded: Path | None = None, **environment: str) -> None:
+        """Start it, or have the preloaded process at this socket fork it; 0 GiB is no limit."""
+        start: Callable[..., Started] = (
+            subprocess.Popen if preloaded is None else partial(ForkedProcess.worker, preloaded)
+        )
         self._pipe, child = Pipe()
         with child:
             command = [
@@ -32,7 +38,7 @@ class GpuProcess:
                 str(memory_gib),
                 str(logs / "gpu-process.log"),
             ]
-            self._process = subprocess.Popen(
+            self._process = start(
                 command,
                 cwd=ROOT,
                 env={**os.environ, **environment},

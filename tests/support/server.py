@@ -8,15 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from server.keys import new_client
+from server.ledger.connection import connect, transaction
 from tests.support.files import models_file
 from tests.support.weights import bare_folder
 
 ROOT = Path(__file__).parent.parent.parent
+#: Seconds for what happens at once on an idle machine. Only what never happens takes so long on a busy one.
+PATIENCE_S = 120.0
 SPEC = {"scene_type": "marble", "mood": "warm"}
 
 
@@ -71,7 +76,7 @@ class Server:
 
     def wait_ready(self) -> None:
         """Wait until a model can serve."""
-        wait_for(lambda: self._answers("/readyz"), 120)
+        wait_for(lambda: self._answers("/readyz"))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.client.close()
@@ -98,10 +103,10 @@ class Server:
     def client_of(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
-    def new_client(self, name: str, credits_: int = 1000, *options: str) -> httpx.Client:
-        made = self.backlot("clients", "add", name, "--credits", str(credits_), *options)
-        assert made.returncode == 0, made.stderr
-        return self.client_of(made.stdout.strip())
+    def new_client(self, name: str, credits_: int = 1000, *, test: bool = False) -> httpx.Client:
+        """Make a client as `backlot clients add` does, which would take a process of its own."""
+        with closing(connect(self.data / "backlot.db")) as ledger, transaction(ledger):
+            return self.client_of(new_client(ledger, name, credits_, test=test))
 
     def submit(self, client: httpx.Client | None = None, **spec: Any) -> str:
         """Return the new job's id."""
@@ -115,7 +120,9 @@ class Server:
         found: dict[str, Any] = response.json()
         return found
 
-    def finished(self, job_id: str, client: httpx.Client | None = None, timeout_s: float = 90) -> dict[str, Any]:
+    def finished(
+        self, job_id: str, client: httpx.Client | None = None, timeout_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
         """Wait until a job has ended and return it."""
         deadline = time.monotonic() + timeout_s
         since, ended = 0, False
@@ -135,7 +142,7 @@ class Server:
     def gpu_process(self) -> int:
         """Wait for the GPU process and return its process id."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        wait_for(lambda: children.read_text() != "", 20)
+        wait_for(lambda: children.read_text() != "")
         return int(children.read_text().split()[0])
 
     def _answers(self, path: str) -> bool:
@@ -163,6 +170,29 @@ class ServerWithoutGpu(Server):
         super().__init__(folder / "data", models, **environment)
 
 
+class ServerWithPreloadedGpu(Server):
+    """A server whose GPU processes are forked, and so are up in a moment."""
+
+    module = "tests.support.preloaded_server"
+
+    def __init__(self, data: Path, models: Path, worker: Path, **environment: str) -> None:
+        """Take the socket of the preloaded process that forks them."""
+        # They have one thread, and so must have those of a command, whose images are compared with theirs.
+        super().__init__(data, models, PRELOADED_WORKER=str(worker), OMP_NUM_THREADS="1", **environment)
+
+    def gpu_process(self) -> int:
+        """Wait for the GPU process and return its process id. It is no child of the server's, whose log names it."""
+        log = self.data / "logs" / "server.log"
+        pids: list[str] = []
+
+        def is_there() -> bool:
+            pids[:] = re.findall(r"The GPU process (\d+) of \S+ was started", log.read_text())
+            return bool(pids) and Path(f"/proc/{pids[-1]}").exists()
+
+        wait_for(is_there)
+        return int(pids[-1])
+
+
 def free_port() -> int:
     """Return a port that nothing listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as found:
@@ -170,7 +200,7 @@ def free_port() -> int:
     return port
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not so within {timeout_s} s"

@@ -7,27 +7,25 @@ status 1, says what and the round's seed, and leaves the data folder as it is.
 
 import argparse
 import logging
-import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from tests.support.files import models_file
+from tests.support.preloaded import ForkedProcess, preloaded
 from tests.support.receiver import Receiver
-from tests.support.server import ROOT, Server, free_port, wait_for
+from tests.support.server import Server, free_port, wait_for
 from tests.torture.blows import Blows, any_child
 from tests.torture.invariants import Broken, check
 from tests.torture.load import Clients, Follower, Submission, submissions
-from tests.torture.preloaded import ForkedProcess
 
 JOBS = 4
 #: Blows of a round, at least and at most, and the longest pause before each, in seconds.
@@ -48,7 +46,7 @@ class ForkedServer(Server):
     """A server that is forked from a preloaded one."""
 
     def launch(self) -> Any:
-        return ForkedProcess.server(Path(self.environment["TORTURE_FOLDER"]) / "server", self.environment)
+        return ForkedProcess.server(Path(self.environment["PRELOADED_SERVER"]), self.environment)
 
 
 class Torture:
@@ -58,7 +56,11 @@ class Torture:
         """Start the server with these devices. If `cold`, every process starts from nothing, as in use."""
         self.folder = folder
         self.sent: list[Submission] = []
-        self._preloaded = {} if cold else {name: _preload(name, folder / name) for name in ("worker", "server")}
+        self._running = ExitStack()
+        self._preloaded = {
+            name: self._running.enter_context(preloaded(name, folder / name))
+            for name in (() if cold else ("worker", "server"))
+        }
         self._receiver = Receiver(200)
         self.server = _server(folder, cold, devices)
         self.server.start()
@@ -108,9 +110,7 @@ class Torture:
         self.clients.close()
         self.server.stop(signal.SIGKILL)
         self._receiver.stop()
-        for process in self._preloaded.values():
-            process.kill()
-            process.wait()
+        self._running.close()
 
     def _gpu_process(self) -> int | None:
         parent = self._preloaded.get("worker", self.server.process)
@@ -151,21 +151,9 @@ def _server(folder: Path, cold: bool, devices: str) -> Server:
         BACKLOT_PORT=str(free_port()),
         BACKLOT_DEVICES=devices,
         OMP_NUM_THREADS="1",
-        TORTURE_FOLDER=str(folder),
+        PRELOADED_WORKER=str(folder / "worker"),
+        PRELOADED_SERVER=str(folder / "server"),
     )
-
-
-def _preload(name: str, path: Path) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.torture.preloaded", name, str(path)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "preloaded\n"
-    return process
 
 
 def torture(rounds: int, seed: int, cold: bool, devices: str = "cpu") -> bool:

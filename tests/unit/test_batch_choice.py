@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from pipelines.batch_choice import BatchCost, BatchCosts, CostKey, call_size_for
+from pipelines.batch_choice import MOST_LOST, BatchCost, BatchCosts, CostKey, Running, call_size_for
 
 KEY = CostKey("a", "a GPU", 512, 512)
 
@@ -94,6 +94,60 @@ def test_a_cost_of_other_weights_replaces_all_of_its_model() -> None:
     costs = costs_of({1: 1.0, 2: 1.1, 4: None})
     costs.note(cost(1, 1.0, "new", CostKey("a", "a GPU", 768, 512)))
     assert costs.batch_size_for(KEY, [4], 8) == 4
+
+
+#: As a large GPU has them: four slots take less than twice as long as one.
+CHEAP = {1: 3.0, 2: 3.6, 4: 5.0, 8: 7.0}
+#: As a CPU has them.
+DEAR = {1: 3.0, 2: 5.9, 4: 11.7, 8: 23.3}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "running", "waiting", "again"),
+    [
+        (CHEAP, Running(1, 1, 0.0), 3, True),
+        (CHEAP, Running(1, 1, 5.9), 3, True),
+        (CHEAP, Running(1, 1, 6.0), 3, False),
+        (CHEAP, Running(1, 1, 1.0, 4.9), 3, True),
+        (CHEAP, Running(1, 1, 1.0, 5.0), 3, False),
+        (CHEAP, Running(1, 1, 0.0), 1, True),
+        (CHEAP, Running(4, 4, 0.0), 1, False),
+        (CHEAP, Running(2, 2, 0.0), 2, True),
+        (CHEAP, Running(2, 2, 0.0), 6, True),
+        (CHEAP, Running(4, 4, 0.0), 4, True),
+        (CHEAP, Running(8, 8, 0.0), 8, False),
+        (CHEAP, Running(1, 1, 0.0), 4000, False),
+        (DEAR, Running(1, 1, 0.0), 7, False),
+        ({1: 3.0}, Running(1, 1, 0.0), 3, False),
+        ({1: 3.0, 4: 6.0}, Running(1, 1, 0.0), 3, False),
+        ({1: 3.0, 2: 4.0, 4: None}, Running(1, 1, 0.0), 1, True),
+        ({2: 4.0, 4: 6.0, 8: 10.0}, Running(1, 1, 0.0), 3, False),
+    ],
+    ids=[
+        "three more at once",
+        "three more before a fifth of its time",
+        "three more after a fifth of its time",
+        "it lost a little before",
+        "it lost a fifth in all",
+        "one more",
+        "one more would need slots of its own",
+        "two and two",
+        "two and six",
+        "four and four",
+        "more slots are not better",
+        "one image in a long queue is no great gain",
+        "a batch is hardly quicker than its images",
+        "only its own size was measured",
+        "the size that would open was not measured",
+        "a size that did not fit is left aside",
+        "its own size was not measured",
+    ],
+)
+def test_images_begin_again_together_if_all_are_there_clearly_sooner(
+    seconds: dict[int, float | None], running: Running, waiting: int, again: bool
+) -> None:
+    assert MOST_LOST == 0.2
+    assert costs_of(seconds).should_begin_again(KEY, [1, 2, 4, 8], 10, running, waiting) is again
 
 
 @pytest.mark.parametrize(

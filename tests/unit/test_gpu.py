@@ -103,6 +103,25 @@ def test_an_edited_card_decides_when_an_idle_model_leaves() -> None:
     on_gpu(scene)
 
 
+def test_a_model_that_is_no_longer_enabled_leaves_memory_once_it_is_idle() -> None:
+    async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
+        gpu.start(told)
+        fake.process.report(protocol.Started("cpu", "a fake", "bits"))
+        slots = group()
+        gpu.groups.open(slots)
+        gpu.generate(slots, item("1"), isolated=False)
+        fake.process.report(protocol.Loaded("a", "r", 1.0))
+        gpu.take_up({})
+        await asyncio.sleep(0.1)
+        # An image that was sent before is in its slots.
+        assert unloads(fake) == 0
+        fake.process.report(protocol.LeftSlot("1"))
+        await until(lambda: unloads(fake) == 1)
+        assert told.crashes == []
+
+    on_gpu(scene)
+
+
 def test_every_state_says_what_may_follow() -> None:
     assert set(TRANSITIONS) == set(GpuState)
     # Whatever happens, the server can stop.

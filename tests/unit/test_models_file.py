@@ -55,7 +55,10 @@ def problems(path: Path, text: str) -> str:
         ("default_model = 'x y'\n[models.'x y']\n" + CARD, ["[models.'x y']", "letters, digits"]),
         ("default_model = 'x'\n[models.x]\nfolder = '/nowhere'\n" + CARD, ["either folder"]),
         ("default_model = 'x'\n[models.x]\n" + CARD.replace('hub = "a/b"', "folder = '/nowhere'"), ["[models.x] folder = '/nowhere': there is no such folder"]),
-        ("default_model = 'x'\n[models.x]\nprompt = '{colour}'\n" + CARD, ["prompt = '{colour}'", "{colors}"]),
+        *(
+            (f"default_model = 'x'\n[models.x]\nprompt = '{prompt}'\n{CARD}", [f"prompt = '{prompt}'", "{colors}"])
+            for prompt in ("{colour}", "{}", "{", "{scene!r}", "{scene:9999999999}", "{scene.upper}", "{mood[0]}")
+        ),
         ("default_model = 'x'\n[models.x]\n" + CARD + "[operations.paint]", ["[operations.paint]", "background-generator"]),
         (
             "default_model = 'x'\n[models.x]\n" + CARD + "[operations.background-generator]\ncredits_cost = -1",

@@ -253,6 +253,57 @@ def test_every_image_runs_exactly_once_and_none_waits_for_ever(
     assert sorted(ran) == sorted({str(index) for index in range(len(images))} - removed)
 
 
+@given(arrivals, st.data())
+def test_an_image_that_is_given_back_leaves_no_trace(
+    images: list[tuple[int, str, int, int]], data: st.DataObject
+) -> None:
+    queue, untouched = Queue(), Queue()
+    for index, (client, _, _, priority) in enumerate(images):
+        queue.add(waiting(str(index), client, priority=priority))
+        untouched.add(waiting(str(index), client, priority=priority))
+    for now in range(len(images)):
+        image = queue.next(now, Affinity())
+        assert image is not None
+        for _ in range(data.draw(st.integers(0, 2))):
+            queue.take(image, now, Affinity())
+            queue.give_back(image)
+        assert [next_one(queue, Affinity(), now)] == [next_one(untouched, Affinity(), now)]
+    assert len(queue) == 0
+
+
+@given(arrivals, st.data())
+def test_images_that_are_given_back_together_go_next_in_their_old_order(
+    images: list[tuple[int, str, int, int]], data: st.DataObject
+) -> None:
+    queue = Queue()
+    for index, (client, _, _, priority) in enumerate(images):
+        queue.add(waiting(str(index), client, priority=priority))
+    ran: list[str] = []
+    while len(queue):
+        taken = []
+        for _ in range(data.draw(st.integers(1, 4))):
+            image = queue.next(0.0, Affinity())
+            if image is not None:
+                queue.take(image, 0.0, Affinity())
+                taken.append(image)
+        for image in reversed(taken):
+            queue.give_back(image)
+        again = []
+        for _ in taken:
+            image = queue.next(0.0, Affinity())
+            assert image is not None
+            queue.take(image, 0.0, Affinity())
+            again.append(image)
+        for client, _, _, priority in images:
+            flow = (client, priority)
+            first, second = (
+                [each.image_id for each in run if (each.client_id, each.priority) == flow] for run in (taken, again)
+            )
+            assert first == second
+        ran += [image.image_id for image in again]
+    assert sorted(ran) == sorted(str(index) for index in range(len(images)))
+
+
 @given(arrivals)
 def test_position_is_the_place_in_line(images: list[tuple[int, str, int, int]]) -> None:
     """With one key and one image at a time, the position told is the number of images that then go before."""

@@ -23,6 +23,7 @@ from server.settings import SettingsError, read_settings
         ("BACKLOT_MEMORY_GIB", "1e999", "a number of GiB"),
         ("BACKLOT_PUBLIC_URL", "studio.lan/backlot", "such as https://studio.lan/backlot"),
         ("BACKLOT_PUBLIC_URL", "ftp://studio.lan", "such as https://studio.lan"),
+        ("BACKLOT_PUBLIC_URL", "https://studio.lan/the backlot", "write that as %20"),
         ("BACKLOT_PUBLIC_URL", "https://", "such as https://studio.lan"),
         ("BACKLOT_PUBLIC_URL", "https://studio.lan/?x=1", "but no more"),
         ("BACKLOT_PUBLIC_URL", "https://me:secret@studio.lan/", "but no more"),

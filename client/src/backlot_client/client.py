@@ -48,8 +48,13 @@ def configured(url: str | None, key: str | None, signing_secret: str | None) -> 
     url = url or os.environ.get("BACKLOT_URL") or DEFAULT_URL
     key = key or os.environ.get("BACKLOT_KEY")
     signing_secret = signing_secret or os.environ.get("BACKLOT_SIGNING_SECRET") or None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        # Reading the port checks it.
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
         raise NotConfigured(f"{url!r} is no address of a server; BACKLOT_URL takes one such as {DEFAULT_URL}")
     if not key:
         raise NotConfigured("There is no key; set BACKLOT_KEY to one that the server's operator gave you")

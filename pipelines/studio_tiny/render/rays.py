@@ -259,6 +259,7 @@ def _opening(row: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) -> 
 
 @njit(cache=True, fastmath=True)
 def _within(x: Any, y: Any, half: Any, sill: Any, spring: Any, is_round: Any) -> Any:
+    """Return whether a point of a wall is in its opening, which is an arch or round."""
     if y > spring or is_round > 0.5:
         return x * x + (y - spring) * (y - spring) < half * half
     return abs(x) < half and y > sill

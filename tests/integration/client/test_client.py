@@ -353,7 +353,7 @@ def test_a_restart_of_the_server_is_borne(
         job_id = client.submit(SPEC).job_id
         follower = threading.Thread(target=lambda: found.extend(client.follow(job_id)))
         follower.start()
-        wait_for(lambda: server.job(job_id)["progress"] > 0.1, 30)
+        wait_for(lambda: server.job(job_id)["progress"] > 0.1)
         server.stop(signal.SIGKILL)
         server.start()
         follower.join(90)

@@ -142,15 +142,15 @@ def test_interrupted_generations_are_cancelled_and_refunded(slow_server: Server,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * images, 30)
-    wait_for(lambda: "IN_PROGRESS" in statuses(slow_server), 30)
+    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * images)
+    wait_for(lambda: "IN_PROGRESS" in statuses(slow_server))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     cancelled = [line for line in errors.splitlines() if line.endswith(": cancelled, its credits are back")]
     # The first ones may have been finished by then.
     assert cancelled
-    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)), 30)
+    wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)))
     assert len(list(tmp_path.glob("*.png"))) == images - len(cancelled)
 
 
@@ -201,3 +201,21 @@ def on_a_terminal(server: Server, *arguments: str) -> str:
     os.close(ours)
     assert process.wait(60) == 0, shown
     return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "status", "told"),
+    [
+        (["credits"], {"BACKLOT_URL": "http://[x"}, 1, "'http://[x' is no address of a server"),
+        (["credits"], {"BACKLOT_URL": "http://x:99999"}, 1, "'http://x:99999' is no address of a server"),
+        (["generate", "--scene-type", "m\udcff", "--mood", "warm", "-o", "out"], {}, 2, "is not UTF-8 text"),
+        (["cancel", "\udcff"], {}, 2, "is not UTF-8 text"),
+    ],
+)
+def test_what_no_request_can_carry_is_told_in_one_line(
+    tiny_server: Server, arguments: list[str], settings: dict[str, str], status: int, told: str
+) -> None:
+    done = run(tiny_server, *arguments, **settings)
+    assert done.returncode == status
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

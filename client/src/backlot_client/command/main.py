@@ -25,7 +25,10 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if (odd := _not_utf8(arguments)) is not None:
+        parser.error(f"{odd!r} is not UTF-8 text")
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -39,6 +42,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     sys.exit(status)
+
+
+def _not_utf8(arguments: argparse.Namespace) -> str | None:
+    """Return an argument that no request can carry: a shell passes on any bytes. Paths may have any."""
+    for value in vars(arguments).values():
+        for text in value if isinstance(value, list) else [value]:
+            # Python keeps a byte that is not UTF-8 as a surrogate.
+            if isinstance(text, str) and any("\udc80" <= letter <= "\udcff" for letter in text):
+                return text
+    return None
 
 
 def _tell(error: Exception, *, as_json: bool) -> None:

@@ -1,24 +1,27 @@
 """Processes that have imported what is slow to import, and fork others from themselves: these are up in a moment.
 
-`python -m tests.torture.preloaded worker|server SOCKET` listens on a Unix socket. A connection brings the arguments and the
+`python -m tests.support.preloaded worker|server SOCKET` listens on a Unix socket. A connection brings the arguments and the
 environment of a program, and a descriptor. It is answered with the process id, and at the end of the process with its exit
 status as `os.waitstatus_to_exitcode` gives it. What runs in the fork is the program's own `main`: that of
-`python -m pipelines.worker`, which takes the descriptor for its pipe, or that of `python -m tests.torture.server`, which
-takes it for its output. A GPU process saves 5 s of CPU this way, and a server 1 s.
+`python -m pipelines.worker`, which takes the descriptor for its pipe, or that of `python -m tests.support.preloaded_server`, which
+takes it for its output. A GPU process saves 5 s of CPU this way, and a server 1 s. Both compute with one thread.
 """
 
 import os
 import select
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import IO, Any
 
 import msgspec
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 class Program(msgspec.Struct):
@@ -80,6 +83,22 @@ class ForkedProcess:
                 raise TimeoutExpired("a forked process", timeout or 0)
             self.returncode = int(self._connection.recv(64, socket.MSG_PEEK))
         return self.returncode
+
+
+@contextmanager
+def preloaded(program: str, path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run the preloaded process of `worker` or `server`, which listens on the socket at this path."""
+    command = [sys.executable, "-m", "tests.support.preloaded", program, str(path)]
+    # A fork takes over how many threads torch has.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "preloaded\n"
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def main() -> None:
@@ -178,7 +197,7 @@ def _preload_worker() -> Callable[[int], None]:
 
 def _preload_server() -> Callable[[int], None]:
     import server.http_server  # noqa: F401
-    from tests.torture.server import serve
+    from tests.support.preloaded_server import serve
 
     def run(output: int) -> None:
         os.dup2(output, 1)
