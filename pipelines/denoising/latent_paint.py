@@ -21,19 +21,21 @@ _RIDGE = 1e-3
 
 
 class Paint(msgspec.Struct, frozen=True):
-    """Both ways, as matrices."""
+    """Both ways, as matrices: those of cells within a picture, and those of its rim, which the VAE encodes in another way."""
 
-    #: (features + 1, 3) and (4, features); the last row of each is what stands alone.
+    #: (2, features + 1, 3) and (2, 4, features); the last row of each is what stands alone.
     to_colors: torch.Tensor
     to_cells: torch.Tensor
 
     def colors(self, cells: torch.Tensor) -> torch.Tensor:
-        """Return the colours (rows, columns, 3; sRGB, 0–1) of cells (rows, columns, features)."""
-        return (_with_one(cells) @ self.to_colors).nan_to_num().clamp(0, 1)
+        """Return the colours (rows, columns, 3; sRGB, about 0–1) of a whole picture's cells (rows, columns, features)."""
+        within, on_rim = (_with_one(cells) @ way for way in self.to_colors)
+        return torch.where(_rim(cells), on_rim, within)
 
-    def change(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        """Return what cells (rows, columns, features) change by if their colours change so (rows, columns, 3)."""
-        return (after - before) @ self.to_cells[:-1]
+    def change(self, colors: torch.Tensor) -> torch.Tensor:
+        """Return what cells (rows, columns, features) change by if their colours change by so much (rows, columns, 3)."""
+        within, on_rim = (colors @ way[:-1] for way in self.to_cells)
+        return torch.where(_rim(colors), on_rim, within)
 
 
 class LatentPaint:
@@ -54,8 +56,13 @@ def _fitted(pipeline: Any, grid: LatentGrid) -> Paint:
     # One by one, which takes little memory.
     latents = torch.cat([grid.encoded(pipeline, field[None]) for field in fields]).cpu()
     under = adaptive_avg_pool2d(fields, latents.shape[-2:])
-    cells, colors = (values.double().transpose(0, 1).flatten(1).T for values in (latents, under))
-    return Paint(_solved(_with_one(cells), colors).float(), _solved(_with_one(colors), cells).float())
+    cells, colors = (values.permute(0, 2, 3, 1) for values in (latents, under))
+    rim = _rim(cells[0])[..., 0]
+    parts = [(cells[:, part].flatten(0, 1).double(), colors[:, part].flatten(0, 1).double()) for part in (~rim, rim)]
+    return Paint(
+        torch.stack([_solved(_with_one(cells), colors) for cells, colors in parts]).float().to(grid.device),
+        torch.stack([_solved(_with_one(colors), cells) for cells, colors in parts]).float().to(grid.device),
+    )
 
 
 def _fields() -> torch.Tensor:
@@ -76,3 +83,10 @@ def _solved(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 def _with_one(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
+
+
+def _rim(values: torch.Tensor) -> torch.Tensor:
+    """Return whether each cell of (rows, columns, n) is at the edge of the picture (rows, columns, 1)."""
+    rim = torch.ones((*values.shape[:2], 1), dtype=torch.bool, device=values.device)
+    rim[1:-1, 1:-1] = False
+    return rim

@@ -90,14 +90,14 @@ def _change(paint: Paint, cells: torch.Tensor, recoloring: Recoloring, *, anew: 
     """Return what an image's cells (features, rows, columns) are to change by."""
     rows, columns = cells.shape[1:]
     scale = min(1.0, _SIDE / max(rows, columns))
-    coarse = adaptive_avg_pool2d(cells, (max(1, round(rows * scale)), max(1, round(columns * scale))))
-    before = paint.colors(coarse.permute(1, 2, 0).cpu())
-    picture = before.numpy()
+    size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
+    seen = adaptive_avg_pool2d(paint.colors(cells.permute(1, 2, 0)).permute(2, 0, 1), size)
+    picture = seen.permute(1, 2, 0).cpu().nan_to_num().clamp(0, 1).numpy()
     if anew:
         recoloring.part(picture)
-    change = paint.change(before, torch.from_numpy(recoloring.moved(picture)))
-    spread = interpolate(change.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", align_corners=False)
-    return spread[0].to(cells.device)
+    moved = torch.from_numpy(recoloring.moved(picture) - picture).permute(2, 0, 1).to(cells.device)
+    spread = interpolate(moved[None], (rows, columns), mode="bilinear", align_corners=False)[0]
+    return paint.change(spread.permute(1, 2, 0)).permute(2, 0, 1)
 
 
 def expected(scheduler: Any, call: int, output: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Tensor, float]:

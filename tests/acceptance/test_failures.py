@@ -92,7 +92,6 @@ def test_a_moved_palette_is_in_the_image_in_meta_and_in_its_replay(tiny_server: 
     assert [made["meta"]["palette"] for made in (prompted, steered, matched)] == ["prompt", "steer", "match"]
     assert steered["meta"]["colors"] == matched["meta"]["colors"] == ["#1f2a44", "#e8b4b8"]
     assert prompted["meta"]["eval"]["mean_delta_e"] > 10
-    assert steered["meta"]["eval"]["mean_delta_e"] < prompted["meta"]["eval"]["mean_delta_e"]
     assert matched["meta"]["eval"]["mean_delta_e"] < prompted["meta"]["eval"]["mean_delta_e"] / 2
     for artifact in (prompted, steered, matched):
         image = tmp_path / f"{artifact['meta']['palette']}.png"

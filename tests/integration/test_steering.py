@@ -246,11 +246,15 @@ def test_colors_and_latents_are_told_from_each_other(shipped: LoadedModel) -> No
     fields = corners[:, :, None, None].expand(4, 3, 128, 128)
     with torch.inference_mode():
         paint = LatentPaint().of(shipped.pipeline, grid)
-        cells = grid.encoded(shipped.pipeline, fields).permute(0, 2, 3, 1).cpu()
-        seen = paint.colors(cells)
-        moved = paint.colors(cells + paint.change(seen, seen.flip(0)))
-    torch.testing.assert_close(seen, fields[:, :, :8, :8].permute(0, 2, 3, 1), rtol=0, atol=0.08)
-    torch.testing.assert_close(moved, seen.flip(0), rtol=0, atol=0.05)
+        cells = [field.permute(1, 2, 0) for field in grid.encoded(shipped.pipeline, fields)]
+        seen = [paint.colors(cell).cpu() for cell in cells]
+        moved = [
+            paint.colors(cell + paint.change((after - before).to(DEVICE))).cpu()
+            for cell, before, after in zip(cells, seen, reversed(seen), strict=True)
+        ]
+    wanted = [field[:, :8, :8].permute(1, 2, 0) for field in fields]
+    torch.testing.assert_close(torch.stack(seen), torch.stack(wanted), rtol=0, atol=0.08)
+    torch.testing.assert_close(torch.stack(moved), torch.stack(wanted).flip(0), rtol=0, atol=0.08)
 
 
 def distances(model: LoadedModel, palette: PaletteMode, colors: Sequence[Rgb], seed: int) -> list[float]:

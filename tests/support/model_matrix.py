@@ -334,6 +334,9 @@ as whole batches too; AuraFlow stands for them here.
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.
 
+Images of all rows but Qwen-Image 2.1 can be enlarged by a second pass, and steered to colours. A card or a spec that asks it of
+another pipeline is refused.
+
 | family | models | pipeline | runs in | guidance | negative prompt | `multiple_of` | needs |
 |---|---|---|---|---|---|---|---|
 {rows}
