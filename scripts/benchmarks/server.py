@@ -8,7 +8,13 @@ from typing import Any
 
 from tests.support.server import ROOT, Server
 
-SPEC: dict[str, Any] = {"scene_type": "marble", "mood": "warm", "dominant_colors": ["ivory", "goldenrod"]}
+#: Its image is not steered to its colours, so that the server does the work of a bare pipeline, no more.
+SPEC: dict[str, Any] = {
+    "scene_type": "marble",
+    "mood": "warm",
+    "dominant_colors": ["ivory", "goldenrod"],
+    "palette": "prompt",
+}
 
 
 @contextmanager
