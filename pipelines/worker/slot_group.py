@@ -136,6 +136,8 @@ class SlotGroup:
     def leave(self, image_id: str) -> bool:
         """Drop an image from its slot; return False if it is in none."""
         self._forget(image_id)
+        # It may run again on another GPU, before these would be reported.
+        self._steps = [step for step in self._steps if step.image_id != image_id]
         return self._batch.leave(image_id)
 
     def tick(self) -> None:

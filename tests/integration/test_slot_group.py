@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
-from pipelines.protocol import Failed, Generate, Generated, Item, Report
+from pipelines.protocol import Failed, Generate, Generated, Item, Report, Steps
+from pipelines.worker.loader import LoadedModel
 from pipelines.worker.recipes import Machine
 from pipelines.worker.slot_group import GroupKey, SlotGroup
 from tests.support import tiny
@@ -16,11 +17,9 @@ from tests.support.server import wait_for
 from tests.support.tiny_models import SETTINGS, model_of
 
 
-@pytest.mark.parametrize("slots", [True, False], ids=["slots", "a whole batch"])
-def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: Path) -> None:
-    model = model_of(tiny.unet_pipeline, slots=slots, preview=1)
-    reports: list[Report] = []
-    group = SlotGroup(
+def group_of(model: LoadedModel, reports: list[Report]) -> SlotGroup:
+    """Return a slot group of two slots that tells its reports to this list."""
+    return SlotGroup(
         GroupKey(model.card, SETTINGS, 2),
         model,
         Machine(DEVICE, "a device", {}),
@@ -28,6 +27,13 @@ def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: P
         reports.append,
         isolated=False,
     )
+
+
+@pytest.mark.parametrize("slots", [True, False], ids=["slots", "a whole batch"])
+def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: Path) -> None:
+    model = model_of(tiny.unet_pipeline, slots=slots, preview=1)
+    reports: list[Report] = []
+    group = group_of(model, reports)
     orders = [order_of(model.card, name, tmp_path) for name in ("made", "cancelled")]
     before = [sys.getrefcount(order) for order in orders]
     group.enter(orders[0])
@@ -38,6 +44,24 @@ def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: P
         group.tick()
     wait_for(lambda: any(isinstance(report, Generated | Failed) for report in reports))
     assert [sys.getrefcount(order) for order in orders] == before
+
+
+def test_no_step_is_told_of_an_image_that_left_its_slot(tmp_path: Path) -> None:
+    """It may run elsewhere by then."""
+    model = model_of(tiny.unet_pipeline)
+    reports: list[Report] = []
+    group = group_of(model, reports)
+    for name in ("made", "taken back"):
+        group.enter(order_of(model.card, name, tmp_path))
+    # The first step is told at once; those that follow soon wait for each other.
+    group.tick()
+    group.tick()
+    assert group.leave("taken back")
+    left = len(reports)
+    while len(group):
+        group.tick()
+    told = [step.image_id for report in reports[left:] if isinstance(report, Steps) for step in report.done]
+    assert set(told) == {"made"}
 
 
 def order_of(card: ModelCard, name: str, folder: Path) -> Generate:
