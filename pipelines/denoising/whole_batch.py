@@ -90,8 +90,8 @@ class WholeBatch:
         This runs in the batch's coroutine.
         """
         items = list(self._items)
-        # A short batch is padded with copies of its last item, whose images are thrown away.
-        padding = [msgspec.structs.replace(items[-1], seed=0)] * (self._batch_size - len(items))
+        # A short batch is padded with copies of its last item, whose images are thrown away, and so are not steered.
+        padding = [msgspec.structs.replace(items[-1], seed=0, colors=())] * (self._batch_size - len(items))
         started = last_step = time.perf_counter()
         calls = 0
         finite = [True] * self._batch_size
