@@ -109,8 +109,15 @@ class Feeder:
                 alone = image.isolated
                 card = models[image.key.model]
                 needs = self._batch_sizes.image_bytes(gpu, card)
-                group = SlotGroup(image.key, card, batch_size, closing=alone, isolated=alone, image_bytes=needs)
-                group.lost_s = image.lost_s
+                group = SlotGroup(
+                    image.key,
+                    card,
+                    batch_size,
+                    closing=alone,
+                    isolated=alone,
+                    image_bytes=needs,
+                    lost_s=image.lost_s,
+                )
                 gpu.groups.open(group)
                 gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
             case Enter(image=image, group=group):
