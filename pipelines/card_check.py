@@ -102,9 +102,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
             yield f"pipeline = {pipeline!r}: the folder says {own!r}; remove the key"
         pipeline = own
         yield from _problems_of_kind("model_index.json", pipeline)
-        present = index.get("scheduler")
-        if scheduler is None and isinstance(present, list) and len(present) == 2:
-            scheduler = present[1]
+        if scheduler is None:
+            scheduler = _scheduler_in(index)
         yield from problems_of_files(card, folder)
     elif pipeline is not None:
         yield from _problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
@@ -139,6 +138,22 @@ def pipeline_of(folder: Path) -> str | None:
     """
     name = _read_json(folder / "model_index.json").get("_class_name")
     return name if isinstance(name, str) else None
+
+
+def scheduler_of(folder: Path) -> str | None:
+    """Return the scheduler class that a folder's model_index.json names; None if it names none.
+
+    Raises OSError or ValueError if that cannot be read.
+    """
+    return _scheduler_in(_read_json(folder / "model_index.json"))
+
+
+def _scheduler_in(index: dict[str, object]) -> str | None:
+    match index.get("scheduler"):
+        case [_, str(name)]:
+            return name
+        case _:
+            return None
 
 
 def absent_components(folder: Path) -> list[str]:

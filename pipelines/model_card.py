@@ -60,6 +60,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: The class of diffusers that runs the model. A folder says it itself, and the server sets it; a hub id's files may not
     #: be here yet.
     pipeline: str | None = None
+    #: The scheduler class that the files name, as far as they are here. The server sets it too; it is no key.
+    own_scheduler: str | None = None
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -256,7 +258,7 @@ _GROUPS = [
 ]
 
 #: Fields that are no keys of a table: its own name, and what the server sets.
-_NO_KEYS = frozenset({"name", "stamp"})
+_NO_KEYS = frozenset({"name", "stamp", "own_scheduler"})
 #: A card as models.toml writes it, to check a table against. Its defaults are never read: a group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
@@ -278,7 +280,7 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "revision"})
+IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
 #: Fields that the digests of the first version's images were made of.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipelines.card_check import pipeline_of, problems_of, problems_of_files
+from pipelines.card_check import pipeline_of, problems_of, problems_of_files, scheduler_of
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.weight_files import PICKLES, BadWeights, check_file, stamp_of
@@ -36,17 +36,20 @@ def with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
     if problems:
         return placed, problems
     found, problems = _with_folder(placed)
-    stamp = stamp_of(Path(weights.file))
-    if found.weights.stamp is not None:
-        stamp = f"{found.weights.stamp}+{stamp}"
-    elif weights.hub is not None:
+    if found.weights.stamp is None and weights.hub is not None:
         # What the file lacks is to be downloaded.
         return found, problems
-    return msgspec.structs.replace(found, weights=msgspec.structs.replace(found.weights, stamp=stamp)), problems
+    return _with_stamp_of_file(found), problems
+
+
+def with_download(card: ModelCard, folder: Path) -> ModelCard:
+    """Return a hub's card as it is once its files are in this folder of the cache. Raises OSError or ValueError."""
+    found = _told_by(folder, card, folder.name)
+    return found if found.weights.file is None else _with_stamp_of_file(found)
 
 
 def _with_folder(card: ModelCard) -> tuple[ModelCard, list[str]]:
-    """Return a card that knows the pipeline and the stamp of its folder or its hub id, and what is wrong with it."""
+    """Return a card that knows what its folder, or the files of its hub id, say of it; and what is wrong with it."""
     weights = card.weights
     if weights.folder is None:
         return _with_cache(card)
@@ -54,8 +57,7 @@ def _with_folder(card: ModelCard) -> tuple[ModelCard, list[str]]:
     problems = _examined(f"folder = {weights.folder!r}", lambda: _problems_of_folder(card, folder))
     if problems:
         return card, problems
-    here = msgspec.structs.replace(weights, stamp=stamp_of(folder), pipeline=pipeline_of(folder))
-    return msgspec.structs.replace(card, weights=here), []
+    return _told_by(folder, card, stamp_of(folder)), []
 
 
 def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
@@ -64,10 +66,25 @@ def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
         folder = cached_folder(card.weights)
         if folder is None or any(problems_of_files(card, folder)):
             return card, list(problems_of(card, None))
-        here = msgspec.structs.replace(card.weights, stamp=folder.name, pipeline=pipeline_of(folder))
-        return msgspec.structs.replace(card, weights=here), list(problems_of(card, folder))
+        return _told_by(folder, card, folder.name), list(problems_of(card, folder))
     except (OSError, ValueError) as error:
         return card, [f"hub = {card.weights.hub!r}: its files in the hub's cache cannot be examined ({error})"]
+
+
+def _with_stamp_of_file(card: ModelCard) -> ModelCard:
+    """Return a card whose stamp changes with its file too. Raises OSError."""
+    stamp = stamp_of(Path(card.weights.file or ""))
+    if card.weights.stamp is not None:
+        stamp = f"{card.weights.stamp}+{stamp}"
+    return msgspec.structs.replace(card, weights=msgspec.structs.replace(card.weights, stamp=stamp))
+
+
+def _told_by(folder: Path, card: ModelCard, stamp: str) -> ModelCard:
+    """Return a card that knows the stamp of its files, and the classes that they name. Raises OSError or ValueError."""
+    here = msgspec.structs.replace(
+        card.weights, stamp=stamp, pipeline=pipeline_of(folder), own_scheduler=scheduler_of(folder)
+    )
+    return msgspec.structs.replace(card, weights=here)
 
 
 def absolute(base: Path, path: str) -> Path:

@@ -31,9 +31,10 @@ def read_card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard 
     if "name" in raw:
         problems.append(f"{table} name: a model's name is its table's; remove the key")
         return None
-    if "stamp" in raw:
-        problems.append(f"{table} stamp: the server works it out; remove the key")
-        return None
+    for key in ("stamp", "own_scheduler"):
+        if key in raw:
+            problems.append(f"{table} {key}: the server works it out; remove the key")
+            return None
     values, unfit = check(raw, FlatCard)
     if unfit:
         problems += [told(table, problem) for problem in unfit]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipelines.model_card import ModelCard
+from pipelines.model_card import ModelCard, Weights
 from server.models_file import Models, ModelsFileError, load_models
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ class ModelsFile:
             except Exception:
                 log.exception("%s could not be looked at", self.path)
 
-    def arrived(self, card: ModelCard, commit: str) -> None:
-        """Note that the files of a hub's model are on this box now, unless its card says something else by now."""
+    def arrived(self, card: ModelCard, here: Weights) -> None:
+        """Note what is known of a hub's model now that its files are here, unless its card says something else by now."""
         present = self.current.models.get(card.name)
         if present is None or present.weights != card.weights:
             return
-        stamped = msgspec.structs.replace(present, weights=msgspec.structs.replace(present.weights, stamp=commit))
-        self.current = msgspec.structs.replace(self.current, models={**self.current.models, card.name: stamped})
+        known = msgspec.structs.replace(present, weights=here)
+        self.current = msgspec.structs.replace(self.current, models={**self.current.models, card.name: known})
 
     async def _look(self, changed: Callable[[], None]) -> None:
         stamp = await asyncio.to_thread(self._stamp)

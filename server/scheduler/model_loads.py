@@ -20,6 +20,7 @@ from pipelines.card_check import problems_of_files
 from pipelines.failure_reason import FailureReason
 from pipelines.hub.messages import Progress
 from pipelines.model_card import ModelCard
+from server.card_files import with_download
 from server.downloading import DownloadFailed, amount, download
 from server.models_watch import ModelsFile
 from server.scheduler import progress
@@ -158,7 +159,8 @@ class ModelLoads:
         if problems:
             raise DownloadFailed("; ".join(problems))
         log.info("%s is on this box: %.1f MB in %s", card.name, done.total_bytes / 1e6, folder)
-        self._models.arrived(card, folder.name)
+        here = await asyncio.to_thread(with_download, card, folder)
+        self._models.arrived(card, here.weights)
 
     def _download_ended(self, card: ModelCard, task: "asyncio.Task[None]") -> None:
         del self.downloads[card.name]

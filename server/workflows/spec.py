@@ -124,7 +124,8 @@ def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
         message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"
         problems.append(Problem(("negative_prompt",), "value_error", message))
     if values.get("palette") is PaletteMode.STEER:
-        problem = steering_problem(card.weights.pipeline, card.weights.scheduler)
+        weights = card.weights
+        problem = steering_problem(weights.pipeline, weights.scheduler or weights.own_scheduler)
         if problem is not None:
             message = f"{card.name} cannot be steered: {problem}; choose prompt or match"
             problems.append(Problem(("palette",), "value_error", message))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.faults import frozen
 from tests.support.hub import Hub, serving
-from tests.support.server import ServerWithoutGpu, wait_for
+from tests.support.server import SPEC, ServerWithoutGpu, wait_for
 from tests.support.weights import bare_folder
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -145,3 +145,18 @@ def test_an_edit_that_takes_a_model_away_waits_for_its_second_part(server: Serve
     time.sleep(5)
     assert server.job(waiting)["status"] == "NOT_STARTED"
     assert "m" in [model["name"] for model in server.client.get("/v1/models").json()["models"]]
+
+
+def test_a_model_that_cannot_be_steered_says_so_once_it_is_here(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "served", scheduler="PNDMScheduler")
+    with serving({"org/model": folder}) as hub:
+        server = ServerWithoutGpu(tmp_path, CARD, HF_ENDPOINT=hub.address, HF_HOME=str(tmp_path / "hf"))
+        server.start()
+        try:
+            assert server.finished(server.submit(image_model="m"))["status"] == "SUCCESS"
+            spec = {**SPEC, "image_model": "m", "palette": "steer"}
+            refused = server.client.post("/v1/background-generator", json=spec)
+            assert refused.status_code == 422
+            assert "PNDMScheduler does not tell" in refused.json()["detail"][0]["msg"]
+        finally:
+            server.stop()

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from pipelines.model_card import ModelCard
-from server.card_files import with_files
+from server.card_files import with_download, with_files
 from tests.support.weights import bare_folder
 
 
@@ -25,6 +25,7 @@ def test_a_folder_says_its_pipeline_and_paths_are_relative_to_the_models_file(tm
     assert told == ""
     assert card.weights.folder == str(tmp_path / "flux")
     assert card.weights.pipeline == "FluxPipeline"
+    assert card.weights.own_scheduler == "FlowMatchEulerDiscreteScheduler"
     assert "the folder says 'FluxPipeline'" in placed(tmp_path, folder="flux", pipeline="SanaPipeline")[1]
 
 
@@ -37,6 +38,16 @@ def test_a_file_is_stamped_with_its_folder(tmp_path: Path) -> None:
     before = card.weights.stamp
     save_file({"weight": np.ones(10, np.float32)}, tmp_path / "a b.safetensors")
     assert placed(tmp_path, folder="sd", file="a b.safetensors")[0].weights.stamp != before
+
+
+def test_a_download_says_what_files_that_were_here_would(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "commit", scheduler="PNDMScheduler")
+    card = with_download(placed(tmp_path, hub="a/b")[0], folder)
+    assert (card.weights.stamp, card.weights.pipeline) == ("commit", "StableDiffusionPipeline")
+    assert card.weights.own_scheduler == "PNDMScheduler"
+    save_file({"weight": np.zeros(10, np.float32)}, tmp_path / "a.safetensors")
+    beside = with_download(placed(tmp_path, hub="a/b", file="a.safetensors")[0], folder)
+    assert str(beside.weights.stamp).startswith("commit+")
 
 
 @pytest.mark.parametrize(

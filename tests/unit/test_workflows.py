@@ -107,6 +107,7 @@ def test_a_palette_that_there_is_not_is_refused() -> None:
             {"scheduler": "PNDMScheduler"},
             "PNDMScheduler does not tell how much noise is left; others do: DDIMScheduler",
         ),
+        ({"own_scheduler": "PNDMScheduler"}, "PNDMScheduler does not tell how much noise is left"),
     ],
 )
 def test_a_model_that_cannot_be_steered_refuses_it(card: dict[str, Any], told: str) -> None:
@@ -115,6 +116,9 @@ def test_a_model_that_cannot_be_steered_refuses_it(card: dict[str, Any], told: s
     assert refused.value.problems[0].loc == ("body", "palette")
     assert told in refused.value.problems[0].message
     BACKGROUND_GENERATOR.check({**SPEC, "palette": "steer"}, models(pipeline="FluxPipeline"))
+    BACKGROUND_GENERATOR.check(
+        {**SPEC, "palette": "steer"}, models(scheduler="DDIMScheduler", own_scheduler="PNDMScheduler")
+    )
     BACKGROUND_GENERATOR.check({**SPEC, "palette": "match"}, models(**card))
 
 
