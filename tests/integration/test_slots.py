@@ -1,6 +1,7 @@
 """Images that enter and leave a batch at any step are those of the stock pipeline, bit for bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -212,8 +213,20 @@ def test_an_image_that_fails_does_not_fail_the_others() -> None:
     assert torch.equal(run.images["image-1"], stock(model, SETTINGS, [item(1), item(2), item(2), item(3)])[0])
 
 
+@contextmanager
+def two_threads() -> Iterator[None]:
+    """Compute with more than one thread, as a GPU process in use does: tests have one, which adds in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @settings(max_examples=2, deadline=None, database=None)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=5))
+@two_threads()
 def test_the_shipped_model_gives_the_same_bytes_in_any_company(shipped: LoadedModel, pauses: list[int]) -> None:
     settings = CallSettings(512, 512, 2, 2.0)
     prompts = [
