@@ -1,6 +1,5 @@
 """Every family of models that docs/reference/models.md names: loaded by its card, and what is promised of its images."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,9 @@ import msgspec
 import pytest
 import torch
 
-from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
+from pipelines.denoising.batch import Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import FAMILIES, family_of
-from pipelines.denoising.slots import Slots
-from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.guidance import follows_negative_prompts
 from pipelines.protocol import Item
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
@@ -23,6 +20,7 @@ from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
 from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
+from tests.support.tiny_models import batch_of, skip_without_its_package
 
 STEPS = 3
 #: Neither square nor a size that the models were trained at.
@@ -49,8 +47,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Row], Path]:
 @pytest.fixture(scope="module", params=ROWS, ids=[row.id for row in ROWS])
 def row(request: pytest.FixtureRequest) -> Row:
     found: Row = request.param
-    if found.tiny == "qwen_image21_pipeline" and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("its processor of texts and pictures needs torchvision")
+    skip_without_its_package(found)
     return found
 
 
@@ -85,12 +82,7 @@ class Run:
         self.images: dict[str, torch.Tensor] = {}
         self.steps: dict[str, list[int]] = {}
         settings = CallSettings(WIDTH, HEIGHT, STEPS, model.card.sampling.guidance)
-        family = family_of(model.pipeline)
-        self.batch: Batch = (
-            WholeBatch(model, settings, 2, self._watch)
-            if family is None
-            else Slots(model, family, settings, 2, self._watch)
-        )
+        self.batch = batch_of(model, settings, self._watch)
         for item in items:
             self.batch.enter(item)
 

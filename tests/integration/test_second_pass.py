@@ -1,7 +1,6 @@
 """Images above their model's own size: the second pass, of every family that can have one."""
 
 import copy
-import importlib.util
 from typing import Any
 
 import msgspec
@@ -16,26 +15,21 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome, Stepped
+from pipelines.denoising.batch import Denoised, ImageFailed, Outcome, Stepped
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.families import family_of
-from pipelines.denoising.joining import Findings
 from pipelines.denoising.late_start import LateStart, draws_noise
 from pipelines.denoising.latent_grid import LatentGrid
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.tiles import Tiles
-from pipelines.denoising.whole_batch import WholeBatch
-from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.upscale import UPSCALING_PIPELINES, SecondPass
 from pipelines.worker.loader import LoadedModel
-from pipelines.worker.loras import Loras
-from tests.support import tiny
 from tests.support.company import assert_same_in_company
 from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
+from tests.support.tiny_models import STEPS, batch_of, model_of_row, skip_without_its_package
 
-STEPS = 4
 WIDTH, HEIGHT = 64, 96
 ITEM = Item("image", 7, "marble warm", " ", "-")
 SECOND = SecondPass(2, 0.5, 2)
@@ -43,32 +37,18 @@ SECOND = SecondPass(2, 0.5, 2)
 TILED = msgspec.structs.replace(SECOND, tile=96)
 
 
-def model_of(row: Row, scheduler: Any = None) -> LoadedModel:
-    pipeline = getattr(tiny, row.tiny)().to(DEVICE)
-    pipeline.set_progress_bar_config(disable=True)
-    if scheduler is not None:
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
-    settings = {name: value for name, value in row.card.items() if not name.startswith("scheduler")}
-    card = ModelCard.from_flat(
-        name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, multiple_of=row.tiny_multiple, **settings
-    )
-    # Tiny calls at a smaller size may agree by chance where they are tried, and not at the next step.
-    return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None, only_full=True))
-
-
 @pytest.fixture(scope="module", params=list({row.tiny: row for row in ROWS}.values()), ids=lambda row: row.id)
 def row(request: pytest.FixtureRequest) -> Row:
     found: Row = request.param
     if found.pipeline not in UPSCALING_PIPELINES:
         pytest.skip(f"{found.pipeline} has no second pass")
-    if found.tiny == "qwen_image21_pipeline" and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("its processor of texts and pictures needs torchvision")
+    skip_without_its_package(found)
     return found
 
 
 @pytest.fixture(scope="module")
 def model(row: Row) -> LoadedModel:
-    return model_of(row)
+    return model_of_row(row)
 
 
 def settings_of(model: LoadedModel, second: SecondPass | None = None) -> CallSettings:
@@ -115,14 +95,14 @@ def ends_where_the_whole_call_ends(model: LoadedModel) -> None:
 def test_a_late_start_ends_where_the_whole_call_ends(row: Row, model: LoadedModel) -> None:
     if isinstance(model.pipeline.scheduler, DPMSolverMultistepScheduler):
         # Its steps go by those before them too, which a late start does not have.
-        model = model_of(row, DDIMScheduler)
+        model = model_of_row(row, DDIMScheduler)
     ends_where_the_whole_call_ends(model)
 
 
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerDiscreteScheduler])
 def test_a_late_start_of_another_scheduler(scheduler: Any) -> None:
     row = next(row for row in ROWS if row.tiny == "sdxl_pipeline")
-    ends_where_the_whole_call_ends(model_of(row, scheduler))
+    ends_where_the_whole_call_ends(model_of_row(row, scheduler))
 
 
 def test_what_is_encoded_is_what_the_pipeline_would_decode(model: LoadedModel) -> None:
@@ -169,12 +149,7 @@ class Run:
         self.images: dict[int, torch.Tensor] = {}
         self.steps: dict[int, list[int]] = {}
         self.forecasts: list[torch.Tensor] = []
-        family, settings = family_of(model.pipeline), settings_of(model, second)
-        self.batch: Batch = (
-            WholeBatch(model, settings, 2, self._watch)
-            if family is None
-            else Slots(model, family, settings, 2, self._watch)
-        )
+        self.batch = batch_of(model, settings_of(model, second), self._watch)
         for seed in seeds:
             self.batch.enter(msgspec.structs.replace(ITEM, image_id=str(seed), seed=seed))
 
@@ -221,14 +196,14 @@ def test_an_image_can_be_cancelled_in_its_second_pass(model: LoadedModel) -> Non
 
 @pytest.mark.parametrize("scheduler", [LCMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
 def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
-    model = model_of(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
+    model = model_of_row(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
     assert draws_noise(model.pipeline.scheduler) == (scheduler is LCMScheduler)
     alone = Run(model, TILED, 7).to_its_end()[7]
     assert torch.equal(Run(model, TILED, 7, 5).to_its_end()[7], alone)
 
 
 def test_an_error_in_a_tile_fails_its_image_alone() -> None:
-    model = model_of(next(row for row in ROWS if row.tiny == "unet_pipeline"))
+    model = model_of_row(next(row for row in ROWS if row.tiny == "unet_pipeline"))
     failed: list[ImageFailed] = []
     made: list[Denoised] = []
 

@@ -1,6 +1,5 @@
 """Colours that images are steered to, in every family that can be steered: they act, and an image stays itself."""
 
-import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,16 +19,14 @@ from diffusers import (
 )
 
 from pipelines.colors import PaletteMode, Rgb
-from pipelines.denoising.batch import Batch, Denoised, ImageFailed, Outcome
+from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
 from pipelines.denoising.forecast import mix
-from pipelines.denoising.joining import Findings
 from pipelines.denoising.latent_grid import LatentGrid
 from pipelines.denoising.latent_paint import LatentPaint
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.steering import expected, gain_at
-from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.output.measurement import evaluate
 from pipelines.palette_check import STEERED_PIPELINES
@@ -37,31 +34,16 @@ from pipelines.protocol import Item
 from pipelines.studio_tiny.vocabulary import prompt
 from pipelines.upscale import SecondPass
 from pipelines.worker.loader import LoadedModel, load
-from pipelines.worker.loras import Loras
-from tests.support import tiny
 from tests.support.company import assert_same_in_company
 from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
 from tests.support.server import ROOT
+from tests.support.tiny_models import STEPS, batch_of, model_of_row, skip_without_its_package
 
-STEPS = 4
 WIDTH, HEIGHT = 64, 96
 NAVY, IVORY = (31, 42, 68), (243, 234, 215)
 PLAIN = Item("plain", 7, "marble warm", " ", "-", colors=(NAVY,))
 STEERED = msgspec.structs.replace(PLAIN, image_id="steered", palette=PaletteMode.STEER)
-
-
-def model_of(row: Row, scheduler: Any = None) -> LoadedModel:
-    pipeline = getattr(tiny, row.tiny)().to(DEVICE)
-    pipeline.set_progress_bar_config(disable=True)
-    if scheduler is not None:
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
-    settings = {name: value for name, value in row.card.items() if not name.startswith("scheduler")}
-    card = ModelCard.from_flat(
-        name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, multiple_of=row.tiny_multiple, **settings
-    )
-    # Tiny calls at a smaller size may agree by chance where they are tried, and not at the next step.
-    return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None, only_full=True))
 
 
 def row_of(maker: str) -> Row:
@@ -73,9 +55,8 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
     row: Row = request.param
     if row.pipeline not in STEERED_PIPELINES:
         pytest.skip(f"{row.pipeline} cannot be steered")
-    if row.tiny == "qwen_image21_pipeline" and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("its processor of texts and pictures needs torchvision")
-    return model_of(row)
+    skip_without_its_package(row)
+    return model_of_row(row)
 
 
 class Run:
@@ -85,12 +66,7 @@ class Run:
         self.images: dict[str, torch.Tensor] = {}
         factor = second.factor if second is not None else 1
         settings = CallSettings(WIDTH * factor, HEIGHT * factor, STEPS, model.card.sampling.guidance, second)
-        family = family_of(model.pipeline)
-        self.batch: Batch = (
-            WholeBatch(model, settings, 2, self._watch)
-            if family is None
-            else Slots(model, family, settings, 2, self._watch)
-        )
+        self.batch = batch_of(model, settings, self._watch)
         for item in items:
             self.batch.enter(item)
         while len(self.batch):
@@ -118,14 +94,14 @@ def test_a_steered_image_is_the_same_in_company_and_leaves_its_neighbour(model: 
 
 @pytest.mark.parametrize("maker", ["sdxl_pipeline", "flux_pipeline", "hidream_pipeline"])
 def test_without_colors_an_image_is_not_steered(maker: str) -> None:
-    model = model_of(row_of(maker))
+    model = model_of_row(row_of(maker))
     plain = Run(model, PLAIN).images["plain"]
     colorless = Run(model, msgspec.structs.replace(STEERED, colors=())).images["steered"]
     assert torch.equal(colorless, plain)
 
 
 def test_the_first_of_two_passes_is_steered() -> None:
-    model = model_of(row_of("sdxl_pipeline"))
+    model = model_of_row(row_of("sdxl_pipeline"))
     second = SecondPass(2, 0.5, 2)
     steered = Run(model, STEERED, second=second).images["steered"]
     assert steered.shape == (3, 2 * HEIGHT, 2 * WIDTH)
@@ -144,7 +120,7 @@ def test_the_first_of_two_passes_is_steered() -> None:
     ],
 )
 def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
-    model = model_of(row_of("sdxl_pipeline"), scheduler)
+    model = model_of_row(row_of("sdxl_pipeline"), scheduler)
     alone = Run(model, STEERED).images["steered"]
     assert not torch.equal(alone, Run(model, PLAIN).images["plain"])
     assert torch.equal(Run(model, STEERED, PLAIN).images["steered"], alone)
@@ -206,7 +182,7 @@ def test_the_picture_that_an_answer_expects_can_be_changed(scheduler: Any) -> No
 
 
 def test_an_image_that_cannot_be_steered_fails_and_says_why() -> None:
-    model = model_of(row_of("sdxl_pipeline"), PNDMScheduler)
+    model = model_of_row(row_of("sdxl_pipeline"), PNDMScheduler)
     with pytest.raises(ValueError, match="no image can be steered: PNDMScheduler does not tell how much noise is left"):
         Run(model, STEERED)
     strange = DDIMScheduler(prediction_type="score")

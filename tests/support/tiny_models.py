@@ -1,18 +1,25 @@
 """Tiny pipelines of every family, as batches take them, and the images that tests ask of them."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
+import pytest
+
+from pipelines.denoising.batch import Batch, Outcome
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import Family, family_of
 from pipelines.denoising.joining import Findings
+from pipelines.denoising.slots import Slots
 from pipelines.denoising.traced_calls import TracedCalls
+from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.loras import Loras
 from tests.support import tiny
 from tests.support.device import DEVICE
+from tests.support.model_matrix import Row
 
 STEPS = 4
 PROMPTS = ("marble warm", "wood cool red", "navy", "")
@@ -43,6 +50,32 @@ def model_of(make: Maker, traced: TracedCalls | None = None, **card: Any) -> Loa
         Loras(pipeline, traced=False),
         Findings(traced),
     )
+
+
+def model_of_row(row: Row, scheduler: Any = None) -> LoadedModel:
+    """Return the model of a row of the matrix, with a scheduler of this class if one is given."""
+    pipeline = getattr(tiny, row.tiny)().to(DEVICE)
+    pipeline.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    settings = {name: value for name, value in row.card.items() if not name.startswith("scheduler")}
+    card = ModelCard.from_flat(
+        name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, multiple_of=row.tiny_multiple, **settings
+    )
+    # Tiny calls at a smaller size may agree by chance where they are tried, and not at the next step.
+    return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None, only_full=True))
+
+
+def skip_without_its_package(row: Row) -> None:
+    """Skip the test if this box lacks a package without which even the tiny model of a row cannot be made."""
+    if row.tiny == "qwen_image21_pipeline" and find_spec("torchvision") is None:
+        pytest.skip("its processor of texts and pictures needs torchvision")
+
+
+def batch_of(model: LoadedModel, settings: CallSettings, watch: Callable[[Outcome], None]) -> Batch:
+    """Return a batch of two places: slots if the model's family is known, else a whole batch."""
+    known = family_of(model.pipeline)
+    return WholeBatch(model, settings, 2, watch) if known is None else Slots(model, known, settings, 2, watch)
 
 
 def item(number: int, prompt: int | None = None, negative_prompt: str = "") -> Item:
