@@ -92,6 +92,21 @@ def test_the_price_is_shown_and_a_higher_one_is_not_taken(
     expect(page.locator(".bar .balance")).to_have_text("100")
 
 
+def test_a_change_is_asked_about_even_if_the_last_answer_is_still_to_come(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    page.locator("#image_model").select_option("tiny")
+    describe(page)
+    expect(page.locator("#mood-below")).to_be_empty()
+    held: list[Route] = []
+    page.route("**/v1/background-generator?dry_run=true", lambda route: held.append(route), times=1)
+    with page.expect_request("**/v1/background-generator?dry_run=true"):
+        describe(page, scene="a red sports car on the moon")
+    # The answer to the draft before comes after the change, and before the change is asked about.
+    describe(page, scene="oak planks", mood="cosy")
+    held[0].continue_()
+    expect(page.locator("#mood-below")).to_contain_text("understands: wood, warm")
+
+
 def test_each_request_says_the_most_it_may_cost(page: Page, studio: ServerWithoutGpu) -> None:
     enter(page, studio, studio.key)
     describe(page)

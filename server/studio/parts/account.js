@@ -4,6 +4,7 @@ import * as calls from "../api/calls.js";
 import { credits } from "../state/session.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { explain, plural } from "../words.js";
+import { useAnswer } from "./answer.js";
 import { closeOutside } from "./close_outside.js";
 
 const SHOWN = 20;
@@ -16,7 +17,7 @@ export function Account({ onClose }) {
   const [spending, show] = useState(/** @type {Spending | null} */ (null));
   const [problem, say] = useState("");
   const balance = credits.value?.balance;
-  useEffect(() => void read().then(show, (error) => say(explain(error))), [balance]);
+  useAnswer(read, show, (error) => say(explain(error)), [balance]);
   useEffect(() => closeOutside(box.current?.parentElement ?? null, true, onClose), []);
   return html`
     <section class="panel-menu account" ref=${box} aria-label="Credits">

@@ -8,8 +8,9 @@ import { NotSent, sendOne } from "../state/order.js";
 import { models } from "../state/session.js";
 import { favour, move, remove } from "../state/selection.js";
 import { tell } from "../state/toasts.js";
-import { html, useEffect, useState } from "../view.js";
+import { html, useState } from "../view.js";
 import { explain, plural } from "../words.js";
+import { useAnswer } from "./answer.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
 import { copy, fileName, save } from "./save.js";
@@ -38,7 +39,7 @@ export function Actions({ entry, job }) {
     <div class="actions">
       <button type="button" class="primary" disabled=${!job} onClick=${andClose(() => use({}))}>Use as it was</button>
       <button type="button" disabled=${!job} title="Everything but the seed" onClick=${andClose(() => use({ seed: null }))}>Use with a new seed</button>
-      <${Vary} entry=${entry} job=${job} />
+      <${Vary} key=${job?.public_id} entry=${entry} job=${job} />
       ${larger &&
       html`<button type="button" onClick=${andClose(() => use({ resolution: larger }))}>Make it larger, ${larger}</button>`}
       <a class="button" href=${ofThisHost(entry.image_url)} download=${fileName(entry)} onClick=${download(entry)}>
@@ -76,11 +77,9 @@ function Vary({ entry, job }) {
   const [isSending, setSending] = useState(false);
   const workflow = entry.kind === "images" ? "image-generation" : "background-generator";
   const request = job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) };
-  const readCost = () => {
-    setCost(null);
-    if (request) calls.estimate(workflow, request).then((found) => setCost(found.credits_cost), () => setCost(null));
-  };
-  useEffect(readCost, [job?.public_id]);
+  const [refusals, countRefusals] = useState(0);
+  const ask = async () => request && (await calls.estimate(workflow, request)).credits_cost;
+  useAnswer(ask, setCost, () => setCost(null), [refusals]);
   const onClick = async () => {
     if (!request || cost === null) return;
     setSending(true);
@@ -88,7 +87,10 @@ function Vary({ entry, job }) {
       await sendOne(workflow, request, cost);
       tell("One more is on its way: it is in the row behind this picture.");
     } catch (error) {
-      if (error instanceof NotSent) readCost();
+      if (error instanceof NotSent) {
+        setCost(null);
+        countRefusals(refusals + 1);
+      }
       tell(explain(error), { wrong: true });
     } finally {
       setSending(false);

@@ -5,6 +5,7 @@ import { entryWith, find } from "../state/catalogue.js";
 import { favour } from "../state/selection.js";
 import { html, signal, useEffect, useRef, useState } from "../view.js";
 import { explain } from "../words.js";
+import { useAnswer } from "./answer.js";
 import { Swatches } from "./facts.js";
 import { Icon } from "./icon.js";
 import { Overlay } from "./overlay.js";
@@ -40,7 +41,7 @@ function Dialog({ ids }) {
     dialog.current?.showModal();
     dialog.current?.focus();
   }, []);
-  useEffect(() => void Promise.all(ids.map(find)).then(setFound, (error) => say(explain(error))), [ids.join()]);
+  useAnswer(() => Promise.all(ids.map(find)), setFound, (error) => say(explain(error)), [ids.join()]);
   /** @param {Event} event */
   const onCancel = (event) => {
     event.preventDefault();

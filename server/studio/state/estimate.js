@@ -4,7 +4,7 @@ import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { batch, computed, effect, signal } from "../view.js";
 import { chosenModel, chosenTier, draft, request, seed, workflow } from "./draft.js";
-import { credits, operations, phase, readCreditsSoon } from "./session.js";
+import { credits, meet, operations, phase, readCreditsSoon, readOffers } from "./session.js";
 
 /** @typedef {import("../api/types.js").Estimate} Estimate */
 
@@ -27,22 +27,23 @@ const listed = computed(() => {
   const [model, tier] = [chosenModel.value?.name, chosenTier.value];
   return operation.value?.prices.find((price) => price.model === model && price.resolution === tier);
 });
-/** Credits for one picture. */
-export const price = computed(
-  () => estimate.value?.credits_cost ?? listed.value?.credits_cost ?? operation.value?.credits_cost ?? 0,
-);
-export const total = computed(() => price.value * draft.value.count);
 
+/** The time of the next question; 0 if none is to come. */
 let timer = 0;
 let latest = 0;
 
 /** What the answer depends on: neither the seed nor how many change the price of one. */
 const question = computed(() => JSON.stringify([workflow.value, request()]));
+/** The answer to the draft as it is; null until the server has given it. */
+const current = computed(() => (answered.value === question.value ? estimate.value : null));
 
-/** How the draft is understood; null if that is not known, or if the model has no closed vocabulary. */
-export const understood = computed(() =>
-  answered.value === question.value ? (estimate.value?.understood ?? null) : null,
+/** Credits for one picture. */
+export const price = computed(
+  () => current.value?.credits_cost ?? listed.value?.credits_cost ?? operation.value?.credits_cost ?? 0,
 );
+export const total = computed(() => price.value * draft.value.count);
+/** How the draft is understood; null if that is not known, or if the model has no closed vocabulary. */
+export const understood = computed(() => current.value?.understood ?? null);
 
 effect(() => {
   question.value;
@@ -61,6 +62,7 @@ export function refreshSoon() {
 }
 
 async function refresh() {
+  timer = 0;
   const mine = ++latest;
   const asked = question.value;
   const wanted = request();
@@ -73,7 +75,8 @@ async function refresh() {
     // What is wrong with a draft is said when it is sent; until then somebody may be in the middle of a word.
     if (mine === latest && error instanceof ApiError) estimate.value = null;
   }
-  if (mine === latest && phase.value === "open" && !document.hidden) askIn(OLD_AFTER_MS);
+  // If the draft or a job has changed meanwhile, the next question is to come already, and sooner.
+  if (mine === latest && !timer && phase.value === "open" && !document.hidden) askIn(OLD_AFTER_MS);
 }
 
 /**
@@ -87,6 +90,8 @@ function take(found, asked) {
   });
   // Somebody else has spent, or the operator has given.
   if (found.balance !== credits.value?.balance) readCreditsSoon();
+  // The operator has changed the prices since they were read.
+  if (listed.value && found.credits_cost !== listed.value.credits_cost) readOffers().catch(meet);
 }
 
 function standIns() {
