@@ -16,7 +16,7 @@ from tests.support.options import MATH, assert_offloaded, difference, images_of,
 
 TINY = sorted({row.tiny for row in ROWS})
 #: Families whose denoisers let diffusers choose what computes attention, and those made of convolutions.
-ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
+ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "qwen_image21", "krea2", "kandinsky5", "chroma"}
 CONVOLUTIONS = {"unet", "sdxl"}
 
 
