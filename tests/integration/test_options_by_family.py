@@ -88,7 +88,8 @@ def test_attention_is_chosen_or_refused(
     chosen = make(attention="_native_math")
     with kernels_of_attention(chosen) as kernels:
         made = images_of(chosen)
-    assert kernels == {MATH}
+    # Qwen-Image 2.1 computes the first step of a whole batch, which reads the prompt, in a way of its own.
+    assert MATH in kernels if family == "qwen_image21_pipeline" else kernels == {MATH}
     assert difference(made, images) < 0.01
 
 
