@@ -37,7 +37,11 @@ def main() -> None:
 
     def report(message: Report) -> None:
         with sending:
-            pipe.send_bytes(encode(message))
+            try:
+                pipe.send_bytes(encode(message))
+            except ConnectionError:
+                # The server is gone, and this process ends as it does if it has no more orders.
+                os._exit(0)
 
     try:
         # Everything allocated so far is permanent: exclude it from garbage collection. Searching these 700,000 objects would
