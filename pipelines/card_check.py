@@ -81,6 +81,8 @@ _QUANTIZERS = {
     "sdnq": ("sdnq", "sdnq"),
     "torchao": ("torchao", "torchao"),
 }
+#: Processors of texts and pictures of which worker/text_processors.py reads what reads texts.
+TEXT_PROCESSORS = frozenset({"PixtralProcessor", "Qwen2VLProcessor", "Qwen2_5_VLProcessor", "Qwen3VLProcessor"})
 #: An id of the hub: NAME or OWNER/NAME.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -223,7 +225,8 @@ def problems_of_files(card: ModelCard, folder: Path) -> Iterator[str]:
 
 def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
     """Yield the packages that a component needs, and that are not installed with Backlot."""
-    if kind.endswith("Processor") and not kind.endswith("ImageProcessor") and find_spec("torchvision") is None:
+    reads_pictures = kind.endswith("Processor") and not kind.endswith("ImageProcessor") and kind not in TEXT_PROCESSORS
+    if reads_pictures and find_spec("torchvision") is None:
         yield f"{component.name}: {kind} needs torchvision, in the version that fits torch; {INSTALL} torchvision"
     if not (component / "config.json").is_file():
         return

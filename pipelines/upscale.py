@@ -32,6 +32,7 @@ UPSCALING_PIPELINES = frozenset(
         "Krea2Pipeline",
         "Lumina2Pipeline",
         "PixArtSigmaPipeline",
+        "QwenImage21Pipeline",
         "QwenImagePipeline",
         "SanaPipeline",
         "StableDiffusion3Pipeline",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 
 from pipelines.denoising.late_start import LateStart
@@ -92,6 +93,8 @@ def run_call(
     if start is not None:
         start.shorten(pipeline.scheduler)
         arguments["latents"], steps = start.latents, start.steps
+        if sigmas := getattr(pipeline.config, "sample_sigmas", None):
+            arguments["sigmas"] = _with_steps(sigmas, settings.steps)
     elif any(map(steers, items)):
         Steering(pipeline, model.paint, items, settings.width, settings.height).attach()
     if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
@@ -108,7 +111,21 @@ def run_call(
     output = pipeline(**arguments)
     images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
-    return Pictures(images, [bool(flag) for flag in found] if found else [False] * len(items))
+    return Pictures(_opaque(images), [bool(flag) for flag in found] if found else [False] * len(items))
+
+
+def _with_steps(sigmas: Sequence[float], steps: int) -> list[float]:
+    """Return the schedule of a model that has one of its own, without the 0 at its end, with this many steps."""
+    moments = np.arange(steps) * len(sigmas) / steps
+    return list(np.interp(moments, np.arange(len(sigmas) + 1), [*sigmas, 0.0]))
+
+
+def _opaque(images: torch.Tensor) -> torch.Tensor:
+    """Return pictures without their fourth channel, if they have one: how opaque they are. They are laid on white."""
+    if images.shape[1] != 4:
+        return images
+    colors, opacity = images[:, :3], images[:, 3:]
+    return colors * opacity + (1 - opacity)
 
 
 def _keep_size(pipeline: Any, settings: CallSettings) -> None:

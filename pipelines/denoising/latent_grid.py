@@ -14,6 +14,8 @@ from torch.nn.functional import pixel_unshuffle
 Kept = Literal["grid", "tokens", "frames"]
 #: Pipelines that keep tokens, and are given a grid.
 _GIVEN_A_GRID = frozenset({"Flux2Pipeline", "Flux2KleinPipeline"})
+#: VAEs that take films, of one frame here, and whose weights do not show it.
+_TAKE_FILMS = frozenset({"AutoencoderKLQwenImage21"})
 
 
 class LatentGrid(msgspec.Struct, frozen=True):
@@ -108,7 +110,10 @@ class LatentGrid(msgspec.Struct, frozen=True):
 
 def _encode(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Return the VAE's latents of (n, 3, height, width), −1 to 1, without a random draw."""
-    films = any(weights.ndim == 5 for weights in vae.parameters())
+    if getattr(vae.config, "in_channels", 3) == 4:
+        # The fourth channel says how opaque a picture is.
+        pixels = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=1)
+    films = type(vae).__name__ in _TAKE_FILMS or any(weights.ndim == 5 for weights in vae.parameters())
     encoded = vae.encode(pixels[:, :, None] if films else pixels)
     if hasattr(encoded, "latent_dist"):
         latents = encoded.latent_dist.mode()

@@ -5,10 +5,13 @@ import, so it is imported only once a thread reads orders and would notice the e
 """
 
 import gc
+import importlib
 import logging
 import os
 import sys
 import threading
+from importlib.metadata import version
+from importlib.util import find_spec
 from logging.handlers import RotatingFileHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,7 +37,11 @@ def main() -> None:
 
     def report(message: Report) -> None:
         with sending:
-            pipe.send_bytes(encode(message))
+            try:
+                pipe.send_bytes(encode(message))
+            except ConnectionError:
+                # The server is gone, and this process ends as it does if it has no more orders.
+                os._exit(0)
 
     try:
         # Everything allocated so far is permanent: exclude it from garbage collection. Searching these 700,000 objects would
@@ -47,13 +54,27 @@ def main() -> None:
         gc.enable()
     except Exception as error:
         log.exception("The GPU process cannot use the device %s", device)
-        report(CannotStart(f"{type(error).__name__}: {error}"))
+        report(CannotStart(_problem_of_torchvision() or f"{type(error).__name__}: {error}"))
         sys.exit(1)
     try:
         engine.serve()
     except Exception:
         log.exception("The GPU process cannot go on")
         sys.exit(1)
+
+
+def _problem_of_torchvision() -> str | None:
+    """Return what is wrong with torchvision if it is installed, for then transformers imports it; None if nothing is."""
+    if find_spec("torchvision") is None:
+        return None
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:  # noqa: BLE001  whatever it is, it is told
+        return (
+            f"torchvision {version('torchvision')} does not fit torch {version('torch')} ({type(error).__name__}: {error});"
+            " few models need it; remove it with: .venv/bin/python -m pip uninstall torchvision"
+        )
+    return None
 
 
 def _log_to(file: Path) -> None:

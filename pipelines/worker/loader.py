@@ -27,6 +27,7 @@ from pipelines.worker.loras import Loras
 from pipelines.worker.memory_options import OptionRefused, enable_tiling, make_narrow
 from pipelines.worker.single_file import configuration_of, load_from_file
 from pipelines.worker.speed_options import speed_up
+from pipelines.worker.text_processors import as_diffusers_takes, load_text_processors
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,11 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         absent = dict.fromkeys(absent_components(folder))
         if absent:
             log.info("%s is used without %s, which its folder lacks", card.name, ", ".join(absent))
-        pipeline = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **components, **absent)
+        processors = load_text_processors(folder)
+        pipeline = DiffusionPipeline.from_pretrained(
+            folder, use_safetensors=True, **components, **absent, **as_diffusers_takes(processors)
+        )
+        pipeline.register_modules(**processors)
         if card.weights.scheduler is not None or card.weights.scheduler_options:
             pipeline.scheduler = _scheduler(card, pipeline.scheduler)
         changed = stamp_of(*places) != before

@@ -30,18 +30,22 @@ class Membership:
 
     async def keep(self, pool: Pool) -> None:
         """Add the devices of boxes that join and remove those of boxes that leave, until cancelled."""
+        cluster = f"the Ray cluster at BACKLOT_RAY={self._settings.ray}"
+        # If nothing listens there, Ray tries for minutes before it says so.
+        pool.problem = f"{cluster} has not answered yet"
+        is_told = False
         while True:
             try:
                 boxes = await asyncio.to_thread(self._look)
             except Exception as error:
-                problem = f"the Ray cluster at BACKLOT_RAY={self._settings.ray} cannot be reached: {error}"
-                if pool.problem is None:
+                pool.problem = f"{cluster} cannot be reached: {error}"
+                if not is_told:
                     # A cluster that is not there is no fault of the code; what else is raised may be.
                     trace = None if isinstance(error, ConnectionError) else error
-                    log.log(logging.ERROR, "%s; the server tries again", problem, exc_info=trace)
-                pool.problem = problem
+                    log.log(logging.ERROR, "%s; the server tries again", pool.problem, exc_info=trace)
+                is_told = True
             else:
-                pool.problem = None
+                pool.problem, is_told = None, False
                 await self._change(pool, boxes)
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -10,7 +10,7 @@ following group lose nothing by it. Those of the current group lose their steps,
 the measured costs must say that images are there clearly sooner.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 
 import msgspec
 
@@ -197,19 +197,3 @@ def _is_too_small(
     if batch_size_for(group.key, len(group.images) + waiting) <= group.batch_size:
         return False
     return group is groups.following or should_begin_again(group, waiting)
-
-
-def suspects(groups: SlotGroups, loading: str | None, in_flight: Collection[str], loaded: Collection[str]) -> set[str]:
-    """Return the images that a crash of the GPU process is put down to, which may be none.
-
-    While a model is being loaded, these are the images of that model; else those in the open slots and sent ahead for one,
-    and those of the following group if its model is not `loaded`, because it is read into the host's memory meanwhile; else,
-    if no slots are open, those that are being written. All others are merely interrupted.
-    """
-    if loading is not None:
-        return groups.of_model(loading)
-    if groups.current is None:
-        return set(in_flight)
-    if groups.following is None or groups.following.key.model in {*loaded, groups.current.key.model}:
-        return set(groups.current.images)
-    return groups.current.images | groups.following.images

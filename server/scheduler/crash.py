@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from pipelines.failure_reason import FailureReason
-from server.scheduler.batching import SlotGroups, suspects
+from server.scheduler.batching import SlotGroups
 from server.scheduler.bounds import Bounds
 from server.scheduler.recovery import Happened
 from server.scheduler.watchdog import Verdict
@@ -51,7 +51,7 @@ def crash_of_process(
         reason=verdict.reason,
         message=verdict.message[0].upper() + verdict.message[1:],
         image_ids=images,
-        suspects=frozenset({verdict.image_id} if verdict.image_id else suspects(groups, loading, images, loaded)),
+        suspects=frozenset([verdict.image_id] if verdict.image_id else _suspects(groups, loading, images, loaded)),
         # An image that is not written in time is to blame by itself, whatever is loaded beside it.
         loading=None if verdict.image_id else loading,
     )
@@ -74,6 +74,24 @@ def restart_pause(crashes: int, bounds: Bounds) -> float:
         return 0.0
     # The exponent is bounded, since a process may fail to start for days.
     return min(bounds.restart_s * 2.0 ** min(crashes - 2, 32), bounds.restart_most_s)
+
+
+def _suspects(
+    groups: SlotGroups, loading: str | None, in_flight: Collection[str], loaded: Collection[str]
+) -> Collection[str]:
+    """Return the images that may have caused the end of the process, which may be none.
+
+    While a model is being loaded, these are the images of that model; else those in the open slots and sent ahead for one,
+    and those of the following group if its model is not `loaded`, because it is read into the host's memory meanwhile; else,
+    if no slots are open, those that are being written. All others are merely interrupted.
+    """
+    if loading is not None:
+        return groups.of_model(loading)
+    if groups.current is None:
+        return in_flight
+    if groups.following is None or groups.following.key.model in {*loaded, groups.current.key.model}:
+        return groups.current.images
+    return groups.current.images | groups.following.images
 
 
 def _ending(status: int) -> str:

@@ -40,25 +40,10 @@ def test_control_characters_are_escaped_in_file_and_terminal(tmp_path: Path) -> 
 
 
 def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
-    # It cannot go on with this device, and logs why.
     ours, its = socket.socketpair()
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pipelines.worker",
-            str(its.fileno()),
-            "cuda\x1b[2J\n2026",
-            "0",
-            str(tmp_path / "gpu-process.log"),
-        ],
-        cwd=ROOT,
-        pass_fds=[its.fileno()],
-        capture_output=True,
-        text=True,
-    )
-    ours.close()
-    its.close()
+    with ours, its:
+        # It cannot go on with this device, and logs why.
+        run = _run_gpu_process(its, "cuda\x1b[2J\n2026", tmp_path / "gpu-process.log")
     assert run.returncode == 1
     for text in (run.stderr, (tmp_path / "gpu-process.log").read_text()):
         assert "cuda\\x1b[2J" in text
@@ -66,3 +51,18 @@ def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
         # What libraries say of themselves while they are imported is about no model.
         assert "torchao" not in text
         assert "pytree" not in text
+
+
+def test_a_gpu_process_that_can_report_to_nobody_ends_without_a_word(tmp_path: Path) -> None:
+    ours, its = socket.socketpair()
+    with ours, its:
+        # What it sends is refused, as if the server were gone. It is not told so by the end of its orders.
+        ours.shutdown(socket.SHUT_RD)
+        run = _run_gpu_process(its, "cpu", tmp_path / "gpu-process.log")
+    assert run.returncode == 0
+    assert "Traceback" not in run.stderr
+
+
+def _run_gpu_process(pipe: socket.socket, device: str, log: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines.worker", str(pipe.fileno()), device, "0", str(log)]
+    return subprocess.run(command, cwd=ROOT, pass_fds=[pipe.fileno()], capture_output=True, text=True)

@@ -14,10 +14,9 @@ from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS
 from tests.support.options import MATH, assert_offloaded, difference, images_of, kernels_of_attention, loaded
 
-#: Qwen-Image 2.1 needs torchvision; docs/reference/models.md says so.
-TINY = sorted({row.tiny for row in ROWS} - {"qwen_image21_pipeline"})
+TINY = sorted({row.tiny for row in ROWS})
 #: Families whose denoisers let diffusers choose what computes attention, and those made of convolutions.
-ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
+ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "qwen_image21", "krea2", "kandinsky5", "chroma"}
 CONVOLUTIONS = {"unet", "sdxl"}
 
 
@@ -30,7 +29,7 @@ def family(request: pytest.FixtureRequest) -> str:
 def make(family: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LoadedModel]:
     """Loads the family's tiny model with these options on its card."""
     folder: Path = tmp_path_factory.mktemp("models") / family
-    getattr(tiny, family)().save_pretrained(folder, safe_serialization=True)
+    tiny.save(getattr(tiny, family)(), folder)
     row = next(row for row in ROWS if row.tiny == family)
     # The multiples of tiny models differ from those of real ones.
     card: dict[str, Any] = {**row.card, "multiple_of": max(32, row.tiny_multiple)}
@@ -89,7 +88,8 @@ def test_attention_is_chosen_or_refused(
     chosen = make(attention="_native_math")
     with kernels_of_attention(chosen) as kernels:
         made = images_of(chosen)
-    assert kernels == {MATH}
+    # Qwen-Image 2.1 computes the first step of a whole batch, which reads the prompt, in a way of its own.
+    assert MATH in kernels if family == "qwen_image21_pipeline" else kernels == {MATH}
     assert difference(made, images) < 0.01
 
 

@@ -6,8 +6,13 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from pipelines import protocol
 from server.scheduler.process import GpuProcess
+
+#: What torchvision raises if it was built for another torch.
+UNFIT = "operator torchvision::nms does not exist"
 
 
 def test_orders_for_a_process_that_hangs_keep_nobody_waiting(tmp_path: Path) -> None:
@@ -27,3 +32,25 @@ def test_orders_for_a_process_that_hangs_keep_nobody_waiting(tmp_path: Path) -> 
         return int(await ended)
 
     assert asyncio.run(scene()) == -signal.SIGKILL
+
+
+def test_a_torchvision_that_does_not_fit_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "packages" / "torchvision"
+    (tmp_path / "packages" / "torchvision-0.1.dist-info").mkdir(parents=True)
+    (tmp_path / "packages" / "torchvision-0.1.dist-info" / "METADATA").write_text("Name: torchvision\nVersion: 0.1\n")
+    package.mkdir()
+    (package / "__init__.py").write_text(f"raise RuntimeError({UNFIT!r})\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'packages'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    async def scene() -> list[protocol.Report]:
+        ended = asyncio.get_running_loop().create_future()
+        reports: list[protocol.Report] = []
+        GpuProcess("cpu", 0, tmp_path / "gpu-process.log", silent=True).follow(reports.append, ended.set_result)
+        assert await ended == 1
+        return reports
+
+    [told] = asyncio.run(scene())
+    assert isinstance(told, protocol.CannotStart)
+    assert told.message.startswith("torchvision 0.1 does not fit torch 2.")
+    assert f"(RuntimeError: {UNFIT}); " in told.message
+    assert told.message.endswith("-m pip uninstall torchvision")

@@ -28,7 +28,7 @@ from pipelines.worker.loader import LoadedModel
 from tests.support.company import assert_same_in_company
 from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
-from tests.support.tiny_models import STEPS, batch_of, model_of_row, skip_without_its_package
+from tests.support.tiny_models import STEPS, batch_of, model_of_row
 
 WIDTH, HEIGHT = 64, 96
 ITEM = Item("image", 7, "marble warm", " ", "-")
@@ -42,7 +42,6 @@ def row(request: pytest.FixtureRequest) -> Row:
     found: Row = request.param
     if found.pipeline not in UPSCALING_PIPELINES:
         pytest.skip(f"{found.pipeline} has no second pass")
-    skip_without_its_package(found)
     return found
 
 
@@ -103,6 +102,21 @@ def test_a_late_start_ends_where_the_whole_call_ends(row: Row, model: LoadedMode
 def test_a_late_start_of_another_scheduler(scheduler: Any) -> None:
     row = next(row for row in ROWS if row.tiny == "sdxl_pipeline")
     ends_where_the_whole_call_ends(model_of_row(row, scheduler))
+
+
+def test_a_late_start_of_a_model_with_a_schedule_of_its_own_has_the_noise_that_is_asked_for() -> None:
+    model = model_of_row(next(row for row in ROWS if row.pipeline == "QwenImage21Pipeline"))
+    model.pipeline.register_to_config(sample_sigmas=[1.0, 0.9, 0.6, 0.3])
+    pipeline = own_scheduler(model)
+    tokens = torch.zeros(1, WIDTH * HEIGHT // 16**2, 4, device=DEVICE)
+    settings = CallSettings(WIDTH, HEIGHT, 8, model.card.sampling.guidance)
+    calls: list[int] = []
+    with torch.inference_mode():
+        start = LateStart(tokens, torch.ones_like(tokens), 2)
+        run_call(pipeline, model, settings, [ITEM], lambda call, step, latents: calls.append(call), start)
+    assert calls == [0, 1]
+    torch.testing.assert_close(pipeline.scheduler.sigmas.cpu(), torch.tensor([0.3, 0.15, 0.0]))
+    torch.testing.assert_close(start.latents, torch.full_like(tokens, 0.3))
 
 
 def test_what_is_encoded_is_what_the_pipeline_would_decode(model: LoadedModel) -> None:

@@ -38,7 +38,7 @@ from tests.support.company import assert_same_in_company
 from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
 from tests.support.server import ROOT
-from tests.support.tiny_models import STEPS, batch_of, model_of_row, skip_without_its_package
+from tests.support.tiny_models import STEPS, batch_of, model_of_row
 
 WIDTH, HEIGHT = 64, 96
 NAVY, IVORY = (31, 42, 68), (243, 234, 215)
@@ -55,7 +55,6 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
     row: Row = request.param
     if row.pipeline not in STEERED_PIPELINES:
         pytest.skip(f"{row.pipeline} cannot be steered")
-    skip_without_its_package(row)
     return model_of_row(row)
 
 

@@ -33,8 +33,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     #: The multiple of pixels that widths and heights of the tiny one must be, and of the real models.
     tiny_multiple: int
     multiple: int
-    #: A package that is not installed with Backlot, without which the real folders cannot be loaded.
-    needs: str | None = None
 
     @property
     def id(self) -> str:
@@ -156,7 +154,6 @@ ROWS = [
         negative_prompt=False,
         tiny_multiple=4,
         multiple=16,
-        needs="torchvision",
     ),
     Row(
         name="FLUX.2 klein",
@@ -217,7 +214,6 @@ ROWS = [
         negative_prompt=False,
         tiny_multiple=32,
         multiple=32,
-        needs="torchvision",
     ),
     Row(
         name="Sana",
@@ -290,7 +286,6 @@ ROWS = [
         negative_prompt=True,
         tiny_multiple=16,
         multiple=16,
-        needs="torchvision",
     ),
     Row(
         name="Chroma",
@@ -334,16 +329,16 @@ as whole batches too; AuraFlow stands for them here.
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.
 
-Images of all rows but Qwen-Image 2.1 can be enlarged by a second pass, and steered to colours. A card or a spec that asks it of
-another pipeline is refused.
+Images of all rows can be enlarged by a second pass, and steered to colours. A card or a spec that asks it of another pipeline is
+refused.
 
-| family | models | pipeline | runs in | guidance | negative prompt | `multiple_of` | needs |
-|---|---|---|---|---|---|---|---|
+| family | models | pipeline | runs in | guidance | negative prompt | `multiple_of` |
+|---|---|---|---|---|---|---|
 {rows}
 
-A package in the last column is not installed with Backlot, because its builds must fit the build of torch; without it
-`backlot models check` says so. It is needed for the processor of a text encoder that can see too. FLUX.2 and Kandinsky 5 are
-tried with that processor's tokenizer alone, and Qwen-Image 2.1 only on a box that has the package.
+The text encoders of FLUX.2, Qwen-Image 2.1 and Kandinsky 5 can see too, so their folders have a processor of texts and pictures.
+Of these processors only what reads texts is loaded, which needs no torchvision. Others need it, and `backlot models check` says
+so.
 
 Folders that somebody quantized, and GGUF files, need no option on the card: the files say how they are to be read. Tried are torchao
 (int8, float8), SDNQ (int8, uint4) and GGUF (Q8_0). bitsandbytes, quanto, auto-round, ModelOpt and Nunchaku take the same
@@ -365,7 +360,6 @@ def page() -> str:
             _GUIDED[row.guidance],
             "yes" if row.negative_prompt else "no",
             str(row.multiple),
-            f"`{row.needs}`" if row.needs else "",
         ]
         for row in ROWS
     ]

@@ -1,10 +1,7 @@
 """Tiny pipelines of every family, as batches take them, and the images that tests ask of them."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
-
-import pytest
 
 from pipelines.denoising.batch import Batch, Outcome
 from pipelines.denoising.call import CallSettings
@@ -64,12 +61,6 @@ def model_of_row(row: Row, scheduler: Any = None) -> LoadedModel:
     )
     # Tiny calls at a smaller size may agree by chance where they are tried, and not at the next step.
     return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None, only_full=True))
-
-
-def skip_without_its_package(row: Row) -> None:
-    """Skip the test if this box lacks a package without which even the tiny model of a row cannot be made."""
-    if row.tiny == "qwen_image21_pipeline" and find_spec("torchvision") is None:
-        pytest.skip("its processor of texts and pictures needs torchvision")
 
 
 def batch_of(model: LoadedModel, settings: CallSettings, watch: Callable[[Outcome], None]) -> Batch:

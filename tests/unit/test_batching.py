@@ -1,4 +1,4 @@
-"""When slot groups open, what enters them, when they close or are taken back, and whom a crash is put down to."""
+"""When slot groups open, what enters them, and when they close or are taken back."""
 
 import pytest
 
@@ -13,7 +13,6 @@ from server.scheduler.batching import (
     TakeBack,
     may_act,
     next_action,
-    suspects,
 )
 from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
 
@@ -246,20 +245,6 @@ def test_a_group_knows_its_new_batch_size() -> None:
     assert gpu.decide() is None
     gpu.groups.leave(["3"])
     assert gpu.fill() == ["6"]
-
-
-def test_a_crash_is_put_down_to_what_was_being_done() -> None:
-    gpu = Gpu(queue_of("1", "2"))
-    gpu.fill()
-    add(gpu.queue, "other", model="b")
-    gpu.fill(now=60.0)
-    in_flight = {"written", "1", "2", "other"}
-    assert suspects(gpu.groups, None, in_flight, {"a", "b"}) == {"1", "2"}
-    # The model that comes next is read into memory meanwhile.
-    assert suspects(gpu.groups, None, in_flight, {"a"}) == {"1", "2", "other"}
-    assert suspects(gpu.groups, "b", in_flight, {"a"}) == {"other"}
-    assert suspects(gpu.groups, "c", in_flight, {"a"}) == set()
-    assert suspects(SlotGroups(), None, {"written"}, {"a"}) == {"written"}
 
 
 def test_a_paused_queue_leaves_open_slots_open() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.card_check import problems_of
+from pipelines.card_check import TEXT_PROCESSORS, problems_of
 from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
@@ -67,25 +67,35 @@ def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str
 
 
 def test_a_pipeline_that_cannot_begin_with_a_picture_is_named(tmp_path: Path) -> None:
-    folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
-    assert "upscale: QwenImage21Pipeline is not among those" in problems(folder, upscale=Upscale(tiers=("2K",)))
+    folder = bare_folder(tmp_path / "m", pipeline="CogView4Pipeline")
+    assert "upscale: CogView4Pipeline is not among those" in problems(folder, upscale=Upscale(tiers=("2K",)))
 
 
 def test_a_card_that_steers_what_cannot_be_steered_is_refused(tmp_path: Path) -> None:
-    folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
-    assert "palette = 'steer': QwenImage21Pipeline keeps" in problems(folder, palette=PaletteMode.STEER)
+    folder = bare_folder(tmp_path / "m", pipeline="CogView4Pipeline")
+    assert "palette = 'steer': CogView4Pipeline keeps" in problems(folder, palette=PaletteMode.STEER)
     assert problems(bare_folder(tmp_path / "n"), palette=PaletteMode.STEER) == ""
+
+
+def folder_with_processor(folder: Path, kind: str) -> Path:
+    bare_folder(folder)
+    (folder / "processor").mkdir()
+    (folder / "processor" / "tokenizer.json").write_text("{}")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "processor": ["transformers", kind]}))
+    return folder
 
 
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
 def test_a_processor_of_texts_and_pictures_names_the_package_that_it_needs(tmp_path: Path) -> None:
-    folder = bare_folder(tmp_path / "m", pipeline="QwenImage21Pipeline")
-    (folder / "processor").mkdir()
-    index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps({**index, "processor": ["transformers", "Qwen3VLProcessor"]}))
-    told = problems(folder)
-    assert "processor: Qwen3VLProcessor needs torchvision, in the version that fits torch; install it with: " in told
+    told = problems(folder_with_processor(tmp_path / "m", "Gemma3Processor"))
+    assert "processor: Gemma3Processor needs torchvision, in the version that fits torch; install it with: " in told
     assert "-m pip install -c constraints.txt torchvision" in told
+
+
+@pytest.mark.parametrize("kind", sorted(TEXT_PROCESSORS))
+def test_a_processor_that_reads_texts_alone_needs_no_package(tmp_path: Path, kind: str) -> None:
+    assert problems(folder_with_processor(tmp_path / "m", kind)) == ""
 
 
 def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_palette_that_there_is_not_is_refused() -> None:
 @pytest.mark.parametrize(
     ("card", "told"),
     [
-        ({"pipeline": "QwenImage21Pipeline"}, "QwenImage21Pipeline keeps its latents in a way"),
+        ({"pipeline": "CogView4Pipeline"}, "CogView4Pipeline keeps its latents in a way"),
         (
             {"scheduler": "PNDMScheduler"},
             "PNDMScheduler does not tell how much noise is left; others do: DDIMScheduler",

@@ -118,7 +118,7 @@ def _z_image(denoiser: Any) -> Any:
                 eos_token_id=2,
             )
         ),
-        tokenizer=tokenizer(chat="text"),
+        tokenizer=tokenizer(chat=True),
         transformer=denoiser,
     )
 
@@ -141,7 +141,7 @@ def _qwen_image(denoiser: Any) -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, max_shift=0.9, shift_terminal=0.02),
         vae=AutoencoderKLQwenImage(),
         text_encoder=Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)),
-        tokenizer=tokenizer(chat="text"),
+        tokenizer=tokenizer(chat=True),
         transformer=denoiser,
     )
 

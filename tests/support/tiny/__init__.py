@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict
 from transformers import CLIPTextModel
 
+from pipelines.worker import text_processors
 from tests.support.tiny.flux import chroma_pipeline, flux2_klein_pipeline, flux2_pipeline, flux_pipeline
 from tests.support.tiny.others import (
     aura_flow_pipeline,
@@ -44,6 +45,7 @@ __all__ = [
     "qwen_image21_pipeline",
     "qwen_image_pipeline",
     "sana_pipeline",
+    "save",
     "save_all",
     "save_lora",
     "sd3_pipeline",
@@ -51,6 +53,13 @@ __all__ = [
     "unet_pipeline",
     "z_image_pipeline",
 ]
+
+
+def save(pipeline: Any, folder: Path) -> None:
+    """Write a pipeline as the folders of real models are: processors of texts and pictures are of transformers' classes there."""
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace(text_processors.__name__, "transformers"))
 
 
 def save_lora(make: Callable[[], Any], path: Path, seed: int = 0) -> Path:

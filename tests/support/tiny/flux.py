@@ -22,7 +22,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from tests.support.tiny.text import clip_config, qwen3_config, t5_config, tokenizer
+from tests.support.tiny.text import clip_config, processor, qwen3_config, t5_config, tokenizer
 from tests.support.tiny.unets import autoencoder
 
 
@@ -108,8 +108,7 @@ def flux2_pipeline() -> Any:
         text_encoder=Mistral3ForConditionalGeneration(
             Mistral3Config(text_config=text, vision_config=vision, image_token_index=3, vision_feature_layer=-1)
         ).eval(),
-        # The real folder has a processor of texts and pictures here, which is this to a pipeline that is given texts alone.
-        tokenizer=tokenizer(4096, chat="parts"),
+        tokenizer=processor("PixtralProcessor"),
         transformer=_flux2_transformer(guidance_embeds=True),
     )
 
@@ -122,7 +121,7 @@ def flux2_klein_pipeline() -> Any:
         vae=_flux2_vae(),
         # The prompt is read off its 9th, 18th and 27th layer.
         text_encoder=Qwen3ForCausalLM(qwen3_config(layers=28)).eval(),
-        tokenizer=tokenizer(chat="text"),
+        tokenizer=tokenizer(chat=True),
         transformer=_flux2_transformer(guidance_embeds=False),
         is_distilled=True,
     )

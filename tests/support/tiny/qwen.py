@@ -26,7 +26,6 @@ from transformers import (
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
-    Qwen3VLProcessor,
 )
 
 from tests.support.tiny.text import clip_config, processor, qwen3_config, qwen_vl_config, tokenizer
@@ -53,7 +52,7 @@ def z_image_pipeline() -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=autoencoder(),
         text_encoder=Qwen3Model(qwen3_config(layers=2)).eval(),
-        tokenizer=tokenizer(chat="text"),
+        tokenizer=tokenizer(chat=True),
         transformer=transformer,
     )
 
@@ -65,7 +64,7 @@ def qwen_image_pipeline() -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=_qwen_vae(),
         text_encoder=Qwen2_5_VLForConditionalGeneration(qwen_vl_config(Qwen2_5_VLConfig)).eval(),
-        tokenizer=tokenizer(chat="text"),
+        tokenizer=tokenizer(chat=True),
         transformer=QwenImageTransformer2DModel(
             in_channels=16,
             out_channels=4,
@@ -93,7 +92,7 @@ def qwen_image21_pipeline() -> Any:
             latents_std=[1.0] * 4,
         ).eval(),
         text_encoder=Qwen3VLForConditionalGeneration(qwen_vl_config(Qwen3VLConfig)).eval(),
-        processor=processor(Qwen3VLProcessor),
+        processor=processor("Qwen3VLProcessor"),
         transformer=QwenImage21Transformer2DModel(
             in_channels=4,
             out_channels=4,
@@ -160,8 +159,7 @@ def kandinsky5_pipeline() -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
         vae=autoencoder(levels=4),
         text_encoder=Qwen2_5_VLForConditionalGeneration(qwen_vl_config(Qwen2_5_VLConfig)).eval(),
-        # The real folder has a processor of texts and pictures here, which is this to a pipeline that is given texts alone.
-        tokenizer=tokenizer(4096),
+        tokenizer=processor("Qwen2_5_VLProcessor"),
         text_encoder_2=CLIPTextModel(clip_config(77)),
         tokenizer_2=tokenizer(77),
         transformer=transformer,

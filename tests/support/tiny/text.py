@@ -1,28 +1,25 @@
 """What tiny pipelines read prompts with: one tokenizer of ten words, and the configurations of the text encoders."""
 
-from typing import Any, Literal
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
     Gemma2Config,
     PreTrainedTokenizerFast,
-    Qwen2VLImageProcessor,
-    Qwen2VLVideoProcessor,
     Qwen3Config,
     T5Config,
 )
+
+from pipelines.worker.text_processors import KINDS
 
 WORDS = ("<pad>", "<s>", "</s>", "<unk>", "marble", "wood", "warm", "cool", "red", "navy")
 #: Positions of a text encoder that pads every prompt to one length; the real ones have as many or more.
 POSITIONS = 128
 
 
-def tokenizer(longest: int = 16, *, chat: Literal["", "text", "parts"] = "") -> PreTrainedTokenizerFast:
-    """Return a tokenizer of words that reads at most `longest` tokens.
-
-    `chat` says what the content of a message is, for tokenizers with a template: a text, or a list of parts.
-    """
+def tokenizer(longest: int = 16, *, chat: bool = False) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of words that reads at most `longest` tokens, and chats if `chat`: each message holds a text."""
     words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
@@ -35,13 +32,13 @@ def tokenizer(longest: int = 16, *, chat: Literal["", "text", "parts"] = "") -> 
         unk_token="<unk>",
     )
     if chat:
-        made.chat_template = _TEXTS if chat == "text" else _PARTS
+        made.chat_template = _TEXTS
     return made
 
 
-def processor(kind: Any) -> Any:
-    """Return a processor of texts and pictures, of a class of Qwen's, whose messages hold parts of text. Needs torchvision."""
-    return kind(Qwen2VLImageProcessor(), tokenizer(4096), Qwen2VLVideoProcessor(), chat_template=_PARTS)
+def processor(kind: str) -> Any:
+    """Return a processor of texts and pictures as the server loads it; its messages hold parts of text."""
+    return KINDS[kind](tokenizer(4096), chat_template=_PARTS)
 
 
 def clip_config(positions: int = 16, **options: Any) -> CLIPTextConfig:

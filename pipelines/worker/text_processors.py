@@ -1,0 +1,66 @@
+"""Processors of texts and pictures, of which only what reads texts is loaded, since a background is made of words.
+
+transformers would load what reads pictures and films too. That needs torchvision, whose every build fits one build of torch
+alone. Texts go through transformers' own code here, so the tokens are the same.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import ProcessorMixin
+
+
+class _TextProcessor(ProcessorMixin):
+    """A processor with nothing but a tokenizer. Its subclasses say what transformers' class of their name says of texts."""
+
+    def __init__(self, tokenizer: Any = None, chat_template: Any = None) -> None:
+        super().__init__(tokenizer, chat_template=chat_template)
+
+
+class PixtralProcessor(_TextProcessor):
+    # By this name transformers reads the tokenizer in another way.
+    image_token = "[IMG]"  # noqa: S105  it is no secret
+    text_kwargs = {"return_tensors": "pt"}  # noqa: RUF012  transformers' own
+
+
+class Qwen2VLProcessor(_TextProcessor):
+    image_token, video_token = "<|image_pad|>", "<|video_pad|>"
+    return_mm_token_type_ids = True
+
+
+class Qwen2_5_VLProcessor(Qwen2VLProcessor):  # noqa: N801  model_index.json names it so
+    pass
+
+
+class Qwen3VLProcessor(Qwen2VLProcessor):
+    text_kwargs = {"return_token_type_ids": False}  # noqa: RUF012  transformers' own
+
+
+#: By the name that a model_index.json has for it.
+KINDS: dict[str, type[_TextProcessor]] = {
+    kind.__name__: kind for kind in (PixtralProcessor, Qwen2VLProcessor, Qwen2_5_VLProcessor, Qwen3VLProcessor)
+}
+
+
+def load_text_processors(folder: Path) -> dict[str, ProcessorMixin]:
+    """Return the components of a folder that are of one of KINDS, by name. Raises OSError or ValueError."""
+    index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
+    return {
+        name: KINDS[value[1]].from_pretrained(folder / name)
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1] in KINDS and (folder / name).is_dir()
+    }
+
+
+def as_diffusers_takes(processors: Mapping[str, ProcessorMixin]) -> dict[str, ProcessorMixin | None]:
+    """Return what a pipeline is to be made with: None instead of one whose class transformers lacks without torchvision.
+
+    diffusers would fail to hold it against that class; it takes it afterwards.
+    """
+    return {
+        name: processor if issubclass(getattr(transformers, type(processor).__name__), ProcessorMixin) else None
+        for name, processor in processors.items()
+    }
