@@ -1,6 +1,7 @@
 /** The studio page: opens with a key, from its address or of an earlier visit. */
 
 import { App } from "./parts/app.js";
+import "./parts/landing.js";
 import "./state/live.js";
 import { enter, keptKey, keyFromAddress, watchReadiness } from "./state/session.js";
 import { html, render } from "./view.js";

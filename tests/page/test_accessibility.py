@@ -60,6 +60,8 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     page.get_by_role("button", name="Slab, seed 5, new", exact=True).click()
     dialog = page.get_by_role("dialog", name="Slab")
     expect(dialog.locator(".rows").first).to_contain_text("Seed5")
+    # From a dialog as a whole, a screen reader would read all of it, and its name not at all.
+    expect(dialog.locator(".heading")).to_be_focused()
     named(page)
     dialog.get_by_role("button", name="Favourite").press("Enter")
     expect(dialog.get_by_role("button", name="Favourite")).to_have_attribute("aria-pressed", "true")
@@ -74,8 +76,12 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     heard(page, "1 of 1")
     expect(page.locator(".tile")).to_have_count(1)
     named(page)
-    page.keyboard.press("Control+z")
+    page.get_by_role("button", name="Undo").press("Enter")
     expect(page.locator(".tile")).to_have_count(2)
+    # What was pressed is gone; the keys still work.
+    expect(page.get_by_role("dialog").locator(".heading")).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    heard(page, "1 of 2")
     page.keyboard.press("Escape")
     page.get_by_label("Mood", exact=True).and_(page.locator("select")).select_option("cool")
     heard(page, "1 picture shown")
@@ -83,6 +89,8 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     page.keyboard.press("x")
     heard(page, "1 picture selected")
     named(page)
+    page.get_by_role("button", name="Done").press("Enter")
+    expect(page.get_by_role("region", name="Catalogue")).to_be_focused()
 
 
 @pytest.fixture(scope="module")

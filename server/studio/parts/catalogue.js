@@ -23,7 +23,7 @@ const IDEAS = [
 export function Catalogue() {
   const isEmpty = isRead.value && entries.value.length === 0;
   return html`
-    <section class="catalogue" id="pictures" tabindex="-1" aria-labelledby="catalogue-title">
+    <section class="catalogue landing" id="pictures" tabindex="-1" aria-labelledby="catalogue-title">
       <div class="toolbar">
         <div class="heading">
           <h2 id="catalogue-title">

@@ -35,11 +35,12 @@ export function Compare() {
 /** @param {{ids: string[]}} props */
 function Dialog({ ids }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const head = useRef(/** @type {HTMLHeadingElement | null} */ (null));
   const [found, setFound] = useState(/** @type {Entry[]} */ ([]));
   const [problem, say] = useState("");
   useEffect(() => {
     dialog.current?.showModal();
-    dialog.current?.focus();
+    head.current?.focus();
   }, []);
   useAnswer(() => Promise.all(ids.map(find)), setFound, (error) => say(explain(error)), [ids.join()]);
   /** @param {Event} event */
@@ -51,7 +52,7 @@ function Dialog({ ids }) {
   return html`
     <dialog class="compare" tabindex="-1" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
       <div class="heading">
-        <h2 id="compare-title">Compare</h2>
+        <h2 id="compare-title" class="landing" tabindex="-1" ref=${head}>Compare</h2>
         <${Ways} />
         ${way.value === "beside" && html`<${Zooms} />`}
         <button type="button" class="quiet square" aria-label="Close" title="Close (Esc)" onClick=${closePicture}>

@@ -29,13 +29,15 @@ export function Viewer() {
 /** @param {{id: string}} props */
 function Dialog({ id }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const head = useRef(/** @type {HTMLDivElement | null} */ (null));
   const { entry, job, problem } = usePicture(id);
   const shown = useRef(id);
   shown.current = id;
   useEffect(() => {
     dialog.current?.showModal();
-    // Else the first radio button has it, and takes the arrow keys for itself.
-    dialog.current?.focus();
+    // Else the first radio button has it, and takes the arrow keys for itself. At the dialog as a whole, a screen reader would
+    // read all of it.
+    head.current?.focus();
     return () => focusTile(shown.current);
   }, []);
   /** @param {Event} event */
@@ -56,7 +58,7 @@ function Dialog({ id }) {
       ${entry ? html`<${Stage} entry=${entry} />` : html`<div class="stage"><p class="missing">${problem}</p></div>`}
       <${Turns} id=${id} />
       <div class="facts" tabindex="-1">
-        <div class="heading">
+        <div class="heading landing" tabindex="-1" ref=${head}>
           ${entry ? html`<${Name} entry=${entry} />` : html`<h2 id="viewer-title">Picture</h2>`}
           <button type="button" class="quiet square" aria-label="Close" title="Close (Esc)" onClick=${closePicture}>
             <${Icon} name="close" />
