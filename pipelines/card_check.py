@@ -56,6 +56,7 @@ _SAID_ELSEWHERE = {
     "num_images_per_prompt": "a spec's n says it",
     "output_type": "the server needs its own",
     "return_dict": "the server needs its own",
+    "use_kv_cache": "the server needs its own",
     "callback": "the server needs its own",
     "callback_steps": "the server needs its own",
     "callback_on_step_end": "the server needs its own",

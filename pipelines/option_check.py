@@ -23,6 +23,8 @@ _ATTENTION_PACKAGES = {
     "sage": ("sageattention", "sageattention"),
     "xformers": ("xformers", "xformers"),
 }
+#: Denoisers that heed the choice only at steps that read the prompt's keys and values from an earlier one, as none does here.
+_OWN_ATTENTION = frozenset({"QwenImage21Transformer2DModel"})
 #: Options that act on the denoiser.
 ON_DENOISER = ("quantization", "layerwise_casting", "attention", "channels_last", "compile", "cache")
 _COMPILERS = ("g++", "clang++", "c++")
@@ -91,7 +93,9 @@ def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
         yield "compile = true: a cache acts on the blocks that would be compiled; choose one of the two"
     if kind is None:
         return
-    if weights.attention is not None and not mentions(kind, "dispatch_attention_fn", imports=True):
+    if weights.attention is not None and (
+        kind in _OWN_ATTENTION or not mentions(kind, "dispatch_attention_fn", imports=True)
+    ):
         yield f"attention = {weights.attention!r}: {kind} of diffusers computes attention in its own way; remove the key"
     if weights.channels_last and not kind.startswith("UNet"):
         yield f"channels_last = true: {kind} is not made of convolutions; remove the key"
