@@ -1,4 +1,4 @@
-"""Which models can be steered towards colours, as far as their cards tell it; without torch."""
+"""Which models can be steered towards colours, as far as their cards tell it."""
 
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 
