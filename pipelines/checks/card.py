@@ -48,7 +48,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
     if card.weights.scheduler is not None and card.weights.scheduler not in known:
         near = did_you_mean(card.weights.scheduler, known)
         yield f"scheduler = {card.weights.scheduler!r}: diffusers has no such scheduler{near}"
-    elif isinstance(scheduler, str) and (options := parameters("schedulers", scheduler, "__init__")) is not None:
+    elif scheduler is not None and (options := parameters("schedulers", scheduler, "__init__")) is not None:
         yield from (
             f"scheduler_options.{name}: {scheduler} has no such option{did_you_mean(name, options)}"
             for name in card.weights.scheduler_options
@@ -62,10 +62,10 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         yield from _problems_of_second_pass(pipeline, scheduler)
 
 
-def _problems_of_second_pass(pipeline: object, scheduler: object) -> Iterator[str]:
-    if isinstance(pipeline, str) and pipeline not in UPSCALING_PIPELINES:
+def _problems_of_second_pass(pipeline: str | None, scheduler: str | None) -> Iterator[str]:
+    if pipeline is not None and pipeline not in UPSCALING_PIPELINES:
         yield f"upscale: {pipeline} is not among those that can begin with a picture; remove it"
-    if isinstance(scheduler, str) and scheduler not in UPSCALING_SCHEDULERS:
+    if scheduler is not None and scheduler not in UPSCALING_SCHEDULERS:
         yield (
             f"upscale: {scheduler} cannot begin in the middle of its schedule; remove it, or write a scheduler that can:"
             f" {', '.join(sorted(UPSCALING_SCHEDULERS))}"
