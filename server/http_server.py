@@ -103,7 +103,7 @@ Welcome to Backlot. This first start made the client "{FIRST_CLIENT}" with {FIRS
 Generate a first background:
 
     curl -s {base}/v1/background-generator -H 'Authorization: Bearer {key}' \\
-      -d '{{"scene_type": "marble", "mood": "warm", "dominant_colors": ["ivory", "goldenrod"]}}'
+      -d '{{"scene_type": "curtain", "mood": "elegant", "dominant_colors": ["teal", "tan"]}}'
 
 Then look at it:
 

@@ -15,8 +15,9 @@ from ulid import ULID
 
 log = logging.getLogger(__name__)
 
-#: Pixels of the longest side at most.
+#: Pixels of the longest side at most; of a large one, which a screen with more dots to the inch shows sharply.
 LONGEST_SIDE = 384
+LONGEST_SIDE_LARGE = 768
 #: As WebP counts; at 80 a picture of this size has about 15 KB.
 QUALITY = 80
 
@@ -29,30 +30,34 @@ class Thumbnails:
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, "thumbnails")
 
-    async def read(self, path: str) -> bytes:
+    async def read(self, path: str, *, large: bool) -> bytes:
         """Return the WebP of an image, whose path is relative to the images folder.
 
         Raises FileNotFoundError if the image is gone, and OSError if it cannot be read.
         """
-        kept = self._file(path)
+        kept = self._file(path, large)
         if kept.is_file():
             return await asyncio.to_thread(kept.read_bytes)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, self._images / path, kept)
+        side = LONGEST_SIDE_LARGE if large else LONGEST_SIDE
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._make, self._images / path, side, kept
+        )
 
     def forget(self, path: str) -> None:
-        """Remove the thumbnail of an image that was removed."""
-        self._file(path).unlink(missing_ok=True)
+        """Remove the thumbnails of an image that was removed."""
+        for large in (False, True):
+            self._file(path, large).unlink(missing_ok=True)
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def _file(self, path: str) -> Path:
-        return (self._folder / path).with_suffix(".webp")
+    def _file(self, path: str, large: bool) -> Path:
+        return (self._folder / path).with_suffix(".large.webp" if large else ".webp")
 
-    def _make(self, image: Path, target: Path) -> bytes:
+    def _make(self, image: Path, side: int, target: Path) -> bytes:
         if target.is_file():
             return target.read_bytes()
-        webp = thumbnail(image)
+        webp = thumbnail(image, side)
         try:
             _keep(webp, target)
         except OSError as error:
@@ -64,10 +69,10 @@ class Thumbnails:
         return webp
 
 
-def thumbnail(image: Path) -> bytes:
-    """Return an image as WebP, no larger than LONGEST_SIDE. Raises OSError if it cannot be read."""
+def thumbnail(image: Path, side: int) -> bytes:
+    """Return an image as WebP, whose longest side is `side` at most. Raises OSError if it cannot be read."""
     with Image.open(image) as picture:
-        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         target = io.BytesIO()
         picture.convert("RGB").save(target, "WEBP", quality=QUALITY)
     return target.getvalue()

@@ -121,6 +121,7 @@ async def list_images(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
     linker: NamedDependency[Linker],
+    color: Color = None,
     status: Status = None,
     favourite: Favourite = None,
     q: Search = None,
@@ -133,6 +134,7 @@ async def list_images(
 ) -> Response[list[ImageEntry]]:
     """List the client's images, newest first: one entry for each image of a job."""
     only = Filter(
+        color=_color(color),
         status=status,
         favourite=favourite,
         model=model,

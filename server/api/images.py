@@ -97,11 +97,12 @@ async def fetch_thumbnail(
     thumbnails: NamedDependency[Thumbnails],
     expires: FromQuery[int],
     signature: FromQuery[str],
+    large: FromQuery[bool] = False,
 ) -> Response[bytes]:
-    """Return the WebP, whose longest side is 384 pixels at most. The link needs no key."""
+    """Return the WebP, whose longest side is 384 pixels at most; with `large=true` 768. The link needs no key."""
     found = await _linked(links.check(LinkKind.THUMBNAIL, name, expires, signature), name, database)
     try:
-        webp = await thumbnails.read(found.path)
+        webp = await thumbnails.read(found.path, large=large)
     except FileNotFoundError:
         raise _gone(name) from None
     except OSError as error:

@@ -217,7 +217,7 @@ def _conditions(entry_type: EntryType, only: Filter) -> tuple[list[str], list[An
             conditions.append(condition)
             values.append(value)
     if only.color is not None:
-        conditions.append("has_color(json_extract(catalog.spec, '$.dominant_colors'))")
+        conditions.append("has_color(json_extract(jobs.request, '$.dominant_colors'))")
     text = " || char(10) || ".join(f"coalesce({part}, '')" for part in _TEXTS)
     for word in only.words:
         conditions.append(f"instr(casefold({text}), ?)")

@@ -124,7 +124,10 @@ class RequestReport(msgspec.Struct, frozen=True):
 def requests(
     connection: sqlite3.Connection, client: str | None, *, only_failed: bool, limit: int, offset: int = 0
 ) -> list[RequestReport]:
-    """Return rows of the request log, newest first. Failed are those of status 400 and above, and those whose job failed."""
+    """Return rows of the request log, newest first.
+
+    Failed are those of status 400 and above, and those whose job failed; one that was cancelled did not fail.
+    """
     rows = connection.execute(
         "SELECT request_logs.id, request_logs.created_at, clients.name AS client, keys.hint AS key, method, route,"
         " request_logs.status, error_code, request_logs.job_id, jobs.status AS job_status, CASE jobs.status"
@@ -135,7 +138,7 @@ def requests(
         " LEFT JOIN keys ON keys.id = request_logs.key_id"
         " LEFT JOIN jobs ON jobs.public_id = request_logs.job_id"
         " WHERE (:client IS NULL OR clients.name = :client)"
-        " AND (NOT :only_failed OR request_logs.status >= 400 OR jobs.status = 'FAILURE')"
+        " AND (NOT :only_failed OR request_logs.status >= 400 OR reason <> 'cancelled')"
         " ORDER BY request_logs.created_at DESC LIMIT :limit OFFSET :offset",
         {"client": client, "only_failed": only_failed, "limit": limit, "offset": offset},
     )

@@ -24,7 +24,9 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
     jobs: int
     succeeded: int
+    #: Those that were cancelled are no failures.
     failed: int
+    cancelled: int
     #: Images of the jobs that succeeded.
     images: int
     #: Credits net of refunds.
@@ -45,11 +47,14 @@ def usage_by(connection: sqlite3.Connection, by: set[UsageBy], since: str, until
     apart = {kind.value: column if kind in by else "NULL" for kind, column in _COLUMNS.items()}
     rows = connection.execute(
         "SELECT client, day, model, count(*) AS jobs, sum(status = 'SUCCESS') AS succeeded,"
-        " sum(status = 'FAILURE') AS failed, sum(images) AS images, sum(charged - refunded) AS credits_spent,"
+        " sum(status = 'FAILURE' AND NOT was_cancelled) AS failed, sum(was_cancelled) AS cancelled,"
+        " sum(images) AS images, sum(charged - refunded) AS credits_spent,"
         " sum(refunded) AS credits_refunded FROM ("
         f" SELECT {', '.join(f'{column} AS {name}' for name, column in apart.items())}, jobs.status,"
         " coalesce((SELECT -amount FROM entries WHERE entries.job_id = jobs.id AND kind = 'charge'), 0) AS charged,"
         " coalesce((SELECT amount FROM entries WHERE entries.job_id = jobs.id AND kind = 'refund'), 0) AS refunded,"
+        " jobs.status = 'FAILURE' AND (SELECT json_extract(extra, '$.reason') FROM events"
+        " WHERE events.job_id = jobs.id AND seq = jobs.last_seq) IS 'cancelled' AS was_cancelled,"
         " (SELECT count(*) FROM artifacts WHERE artifacts.job_id = jobs.id AND role = 'final') AS images"
         " FROM jobs JOIN clients ON clients.id = jobs.client_id"
         " WHERE jobs.created_at >= ? AND jobs.created_at < ?)"

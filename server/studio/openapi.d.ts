@@ -918,6 +918,7 @@ export interface components {
          * @description The sum over the jobs that were accepted; what was not asked for apart is null.
          */
         UsageRow: {
+            cancelled: number;
             client: string | null;
             credits_refunded: number;
             credits_spent: number;

@@ -174,10 +174,16 @@ def test_usage_by_client_day_and_model(light_server: ServerWithoutGpu, admin: ht
     client = light_server.new_client("measured")
     for _ in range(2):
         light_server.finished(light_server.submit(client), client)
+    light_server.finished(light_server.submit(client, prompt="broken"), client)
+    cancelled = light_server.submit(client, prompt="endless")
+    client.post(f"/v1/jobs/{cancelled}/cancel")
+    light_server.finished(cancelled, client)
     rows = get(admin, "usage", by="client,day,model")["rows"]
     (row,) = [row for row in rows if row["client"] == "measured"]
-    assert (row["jobs"], row["succeeded"], row["failed"], row["images"]) == (2, 2, 0, 2)
-    assert (row["credits_spent"], row["credits_refunded"], row["model"]) == (10, 0, "fake")
+    assert (row["jobs"], row["succeeded"], row["failed"], row["cancelled"], row["images"]) == (4, 2, 1, 1, 2)
+    assert (row["credits_spent"], row["credits_refunded"], row["model"]) == (10, 10, "fake")
+    failed = get(admin, "requests", failed=True, client="measured")["requests"]
+    assert [row["reason"] for row in failed if row["job_id"]] == ["pipeline_error"]
     (whole,) = get(admin, "usage", by="")["rows"]
     assert whole["client"] is whole["day"] is whole["model"] is None
     assert whole["credits_spent"] == sum(row["credits_spent"] for row in rows)

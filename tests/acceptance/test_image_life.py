@@ -58,6 +58,8 @@ def test_a_thumbnail_is_small_and_of_the_same_shape(light_server: ServerWithoutG
         assert picture.width / picture.height == pytest.approx(entry["width"] / entry["height"], rel=0.01)
     image = Image.open(io.BytesIO(httpx.get(entry["image_url"]).content))
     assert image.size == (entry["width"], entry["height"])
+    large = Image.open(io.BytesIO(httpx.get(f"{entry['thumbnail_url']}&large=true").content))
+    assert (large.format, large.size) == ("WEBP", image.size), "a large one is no larger than its image"
     # A link to the one is none to the other.
     other = entry["thumbnail_url"].replace("/thumbnails/", "/images/").replace(".webp", ".png")
     assert httpx.get(other).status_code == 403
@@ -117,9 +119,10 @@ def test_a_change_that_cannot_be(
 def test_removal(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
     entry = made(light_server, client)
     job_id = entry["generation_job_public_id"]
-    httpx.get(entry["thumbnail_url"])
+    for size in ("", "&large=true"):
+        assert httpx.get(entry["thumbnail_url"] + size).status_code == 200
     credits = light_server.credits(client)
-    assert len([path for path in files(light_server) if job_id in path.name]) == 2
+    assert len([path for path in files(light_server) if job_id in path.name]) == 3
     path = f"{BACKGROUNDS}/{entry['public_id']}"
     gone = client.delete(path)
     assert (gone.status_code, gone.content) == (204, b"")
@@ -220,6 +223,12 @@ def test_filters_by_mood_and_by_color(light_server: ServerWithoutGpu) -> None:
     assert names(color="#2456c4") == ["sky", "navy"]
     assert names(color="blue", mood="calm") == ["navy"]
     assert names(color="red") == []
+    for prompt, colors in (("A blue vase", ["royalblue"]), ("A vase", [])):
+        accepted = client.post("/v1/image-generation", json={"prompt": prompt, "dominant_colors": colors})
+        light_server.finished(accepted.json()["job_id"], client)
+    blue = client.get("/v1/catalog/images", params={"color": "#2456c4"})
+    assert [entry["spec"]["prompt"] for entry in blue.json()] == ["A blue vase"]
+    assert blue.headers["X-Total-Count"] == "1"
     refused = client.get("/v1/catalog/backgrounds", params={"color": "bluish"})
     assert refused.status_code == 422
     assert refused.json()["detail"][0]["loc"] == ["query", "color"]

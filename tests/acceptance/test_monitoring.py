@@ -63,12 +63,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
     try:
-        _work(server)
-        wait_for(lambda: _value(client, 'up{job="backlot"}') == "1")
-        before = _value(client, "sum(backlot_step_seconds_count)")
-        _work(server)
         # A rate needs two scrapes, with something between them.
-        wait_for(lambda: _value(client, "sum(backlot_step_seconds_count)") != before)
+        _work(server, client, ended=3)
+        _work(server, client, ended=6)
         wait_for(lambda: _value(client, "sum(rate(backlot_step_seconds_count[1m])) > 0") is not None)
         yield client
     finally:
@@ -78,11 +75,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
         server.stop()
 
 
-def _work(server: ServerWithoutGpu) -> None:
+def _work(server: ServerWithoutGpu, prometheus: httpx.Client, ended: int) -> None:
+    """Have three jobs of all kinds end, and wait until Prometheus knows how many ended so far."""
     test = server.backlot("keys", "add", "studio", "--priority", "2").stdout.strip()
     jobs = [server.submit(), server.submit(prompt="broken"), server.submit(server.client_of(test))]
     for job in jobs:
         server.finished(job)
+    wait_for(lambda: _value(prometheus, "sum(backlot_jobs_ended_total)") == str(ended))
 
 
 def _value(client: httpx.Client, expression: str) -> str | None:

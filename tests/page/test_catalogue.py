@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu, wait_for
@@ -53,11 +53,18 @@ def test_filters_and_search(page: Page, studio: ServerWithoutGpu, key: str) -> N
     expect(tiles).to_contain_text("Navy slab")
     page.reload()
     expect(tiles).to_have_count(1)
+    # Pictures of own words have colours too.
+    with studio.client_of(key) as client:
+        made = client.post("/v1/image-generation", json={"prompt": "A vase", "dominant_colors": ["royalblue"]})
+        studio.finished(made.json()["job_id"], client)
+    page.get_by_label("Mood", exact=True).and_(page.locator("select")).select_option("")
+    expect(tiles.filter(has_text="A vase")).to_have_count(1)
     page.get_by_role("button", name="Clear").click()
+    expect(tiles).to_have_count(4)
     page.get_by_label("Made", exact=True).select_option("yesterday")
     expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
     page.get_by_role("button", name="Show everything").click()
-    expect(tiles).to_have_count(3)
+    expect(tiles).to_have_count(4)
 
 
 def test_favourites_and_the_archive(page: Page, studio: ServerWithoutGpu, key: str) -> None:
@@ -150,6 +157,16 @@ def test_pictures_in_three_sizes(page: Page, studio: ServerWithoutGpu, key: str)
     expect(page.locator(".tile")).to_have_count(3)
     box = page.locator(".tile .open").first.bounding_box()
     assert box and box["height"] == heights[-1]
+
+
+def test_pictures_are_sharp_on_any_screen(browser: Browser, studio: ServerWithoutGpu, key: str) -> None:
+    for dots, is_large in ((1, False), (2, True)):
+        with browser.new_context(viewport={"width": 1400, "height": 900}, device_scale_factor=dots) as context:
+            page = context.new_page()
+            enter(page, studio, key)
+            image = page.locator(".tile img").first
+            expect(image).to_have_js_property("complete", True)
+            assert ("large=true" in image.evaluate("image => image.currentSrc")) == is_large
 
 
 def test_by_keyboard(page: Page, studio: ServerWithoutGpu, key: str) -> None:

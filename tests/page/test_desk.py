@@ -132,7 +132,7 @@ def test_usage_is_drawn_and_failures_have_their_log_lines(
     page.locator(".segments label", has_text="Failures").click()
     expect(page.locator("rect title", has_text=re.compile(r"plotted: 1$"))).to_have_count(1)
     row = page.get_by_role("row").filter(has_text="plotted")
-    assert row.get_by_role("cell").all_inner_texts() == ["plotted", "10", "5", "2", "3", "1"]
+    assert row.get_by_role("cell").all_inner_texts() == ["plotted", "10", "5", "2", "3", "0", "1"]
     view(page, "Failures")
     card = page.locator(".failures .card").filter(has_text=failed)
     expect(card).to_contain_text("pipeline_error")

@@ -113,10 +113,28 @@ def test_rename_favourite_download_and_delete(page: Page, studio: ServerWithoutG
     assert downloading.value.suggested_filename == "winter-slab-424244.png"
     assert downloading.value.path().read_bytes().startswith(b"\x89PNG")
     dialog.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.locator(".tile")).to_have_count(2)
     page.locator(".toast").get_by_role("button", name="Undo").click()
     expect(page.locator(".tile.favourite")).to_have_count(1)
+
+
+def test_clearing_away_goes_on_to_the_next(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    open_picture(page, "Second")
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("dialog", name="First")).to_contain_text("2 of 2")
+    # Behind the last one there is none: it goes back to the one before it.
+    page.get_by_role("dialog").get_by_role("button", name="Archive").click()
+    expect(page.get_by_role("dialog", name="Third")).to_contain_text("1 of 1")
+    page.keyboard.press("Control+z")
+    expect(page.get_by_role("dialog", name="Third")).to_contain_text("1 of 2")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("dialog", name="Third")).to_contain_text("1 of 1")
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".tile")).to_have_count(0)
+    assert page.url == f"{studio.url}/"
 
 
 def test_an_unknown_address_says_so(page: Page, studio: ServerWithoutGpu, key: str) -> None:

@@ -48,8 +48,8 @@ export function Usage() {
       />
       <${Table}
         caption="Usage by client"
-        columns=${["Client", "Credits", "Given back", "Images", "Jobs", "Failures"]}
-        numbers=${[1, 2, 3, 4, 5]}
+        columns=${["Client", "Credits", "Given back", "Images", "Jobs", "Cancelled", "Failures"]}
+        numbers=${[1, 2, 3, 4, 5, 6]}
         empty="No jobs in these days."
         rows=${ranked.map(
           (row) => html`
@@ -59,6 +59,7 @@ export function Usage() {
               <td class="number">${number(row.credits_refunded)}</td>
               <td class="number">${number(row.images)}</td>
               <td class="number">${number(row.jobs)}</td>
+              <td class="number">${number(row.cancelled)}</td>
               <td class="number">${number(row.failed)}</td>
             </tr>
           `,
@@ -80,17 +81,18 @@ const sum = (day, name, names, measure) =>
     .reduce((total, row) => total + row[measure], 0);
 
 function byClient() {
-  /** @type {Map<string, {client: string, credits_spent: number, credits_refunded: number, images: number, jobs: number, failed: number}>} */
+  /** @type {Map<string, {client: string, credits_spent: number, credits_refunded: number, images: number, jobs: number, cancelled: number, failed: number}>} */
   const sums = new Map();
   for (const row of usage.value) {
     const client = row.client ?? "";
-    const before = sums.get(client) ?? { client, credits_spent: 0, credits_refunded: 0, images: 0, jobs: 0, failed: 0 };
+    const before = sums.get(client) ?? { client, credits_spent: 0, credits_refunded: 0, images: 0, jobs: 0, cancelled: 0, failed: 0 };
     sums.set(client, {
       client,
       credits_spent: before.credits_spent + row.credits_spent,
       credits_refunded: before.credits_refunded + row.credits_refunded,
       images: before.images + row.images,
       jobs: before.jobs + row.jobs,
+      cancelled: before.cancelled + row.cancelled,
       failed: before.failed + row.failed,
     });
   }

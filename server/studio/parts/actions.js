@@ -1,4 +1,4 @@
-/** What can be done with one picture. */
+/** What can be done with one picture. What takes it off the list goes on to the next one. */
 
 import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
@@ -20,8 +20,8 @@ import { copy, fileName, save } from "./save.js";
  * @typedef {import("../api/types.js").Job} Job
  */
 
-/** @param {{entry: Entry, job: Job | null}} props */
-export function Actions({ entry, job }) {
+/** @param {{entry: Entry, job: Job | null, goOn: (work: () => void) => void}} props */
+export function Actions({ entry, job, goOn }) {
   const isArchived = entry.status === "archived";
   const larger = job && largerTier(entry.model, job.request.resolution);
   /** @param {() => void} work */
@@ -51,10 +51,10 @@ export function Actions({ entry, job }) {
       <button type="button" class="toggle" aria-pressed=${entry.favourite} onClick=${() => void favour([entry], !entry.favourite)}>
         <${Icon} name="star" />Favourite
       </button>
-      <button type="button" onClick=${andClose(() => void move([entry], isArchived ? "active" : "archived"))}>
+      <button type="button" onClick=${() => goOn(() => void move([entry], isArchived ? "active" : "archived"))}>
         <${Icon} name="archive" />${isArchived ? "Unarchive" : "Archive"}
       </button>
-      <button type="button" onClick=${andClose(() => remove([entry]))}><${Icon} name="trash" />Delete</button>
+      <button type="button" title="Delete (Del)" onClick=${() => goOn(() => remove([entry]))}><${Icon} name="trash" />Delete</button>
     </div>
   `;
 }

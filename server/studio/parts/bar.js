@@ -126,6 +126,7 @@ function Menu() {
 }
 
 const KEYS = [
+  ["Ctrl Enter", "generate, in the form"],
   ["← → ↑ ↓", "from picture to picture"],
   ["Enter", "open"],
   ["X", "select; with Shift a range"],
@@ -159,7 +160,7 @@ const MenuPanel = () => html`
         `,
       )}
     </fieldset>
-    <h2>Keys in the catalogue</h2>
+    <h2>Keys</h2>
     <dl class="keys">${KEYS.map(([key, does]) => html`<dt><kbd>${key}</kbd></dt><dd>${does}</dd>`)}</dl>
     <nav class="links" aria-label="Server">
       <a href="schema">API</a><a href="readyz">Readiness</a><a href="metrics">Metrics</a>

@@ -63,8 +63,14 @@ function Form({ onSent = () => {}, onClose }) {
     clearAll();
     await sendDraft().then(onSent, showError);
   };
+  /** @param {KeyboardEvent} event */
+  const onKeyDown = (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.current?.requestSubmit();
+  };
   return html`
-    <form ref=${form} onSubmit=${onSubmit} novalidate aria-labelledby="composer-title">
+    <form ref=${form} onSubmit=${onSubmit} onKeyDown=${onKeyDown} novalidate aria-labelledby="composer-title">
       <div class="fields">
         <div class="heading">
           <h2 id="composer-title">New picture</h2>

@@ -14,7 +14,7 @@ export function OrderButton() {
     <div class="order">
       <p class="problem" role="alert" hidden=${!problem}>${problem}</p>
       <div class="terms"><${Price} /><${Wait} /></div>
-      <button type="submit" class="primary" aria-disabled=${!isEnabled.value || sending.value !== null}>${label()}</button>
+      <button type="submit" class="primary" title="Ctrl+Enter in the form" aria-disabled=${!isEnabled.value || sending.value !== null}>${label()}</button>
     </div>
   `;
 }

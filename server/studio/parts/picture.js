@@ -5,11 +5,17 @@ import { ofThisHost } from "../api/http.js";
 import { replace } from "../state/catalogue.js";
 import { html, useEffect, useState } from "../view.js";
 
+/** @typedef {import("../api/types.js").Entry} Entry */
+
+/** Pixels of the longer side of a thumbnail, and of a large one. */
+const SIDE = 384;
+const LARGE_SIDE = 768;
+
 /**
- * @param {{entry: import("../api/types.js").Entry, size: "thumbnail" | "whole", alt?: string, lazy?: boolean,
- *   style?: Record<string, string>}} props
+ * @param {{entry: Entry, size: "thumbnail" | "whole", across?: number, alt?: string, lazy?: boolean,
+ *   style?: Record<string, string>}} props  `across` are the pixels of the page that a thumbnail is wide
  */
-export function Picture({ entry, size, alt = "", lazy = false, style }) {
+export function Picture({ entry, size, across = 0, alt = "", lazy = false, style }) {
   const [tries, setTries] = useState(0);
   const url = size === "thumbnail" ? entry.thumbnail_url : entry.image_url;
   useEffect(() => setTries(0), [entry.public_id]);
@@ -28,6 +34,8 @@ export function Picture({ entry, size, alt = "", lazy = false, style }) {
     <img
       key=${`${entry.public_id} ${tries}`}
       src=${ofThisHost(url)}
+      srcset=${size === "thumbnail" ? thumbnailsOf(entry) : undefined}
+      sizes=${size === "thumbnail" ? `${Math.round(across)}px` : undefined}
       alt=${alt}
       width=${entry.width}
       height=${entry.height}
@@ -38,4 +46,17 @@ export function Picture({ entry, size, alt = "", lazy = false, style }) {
       onError=${onError}
     />
   `;
+}
+
+/**
+ * Name a picture's thumbnails with their widths, of which the browser takes the one that its screen has the dots for.
+ * @param {Entry} entry
+ */
+function thumbnailsOf({ thumbnail_url, width, height }) {
+  const longest = Math.max(width, height);
+  if (longest <= SIDE) return undefined;
+  const url = ofThisHost(thumbnail_url);
+  /** @param {number} side */
+  const widthAt = (side) => Math.round(width * Math.min(1, side / longest));
+  return `${url} ${widthAt(SIDE)}w, ${url}&large=true ${widthAt(LARGE_SIDE)}w`;
 }

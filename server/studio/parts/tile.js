@@ -81,7 +81,7 @@ export function Tile({ entry, left, top, width, height, index, count, isActive }
         style=${{ height: `${height}px` }}
         onClick=${onOpen}
       >
-        <${Picture} entry=${entry} size="thumbnail" />
+        <${Picture} entry=${entry} size="thumbnail" across=${width} />
       </button>
       <label class="select">
         <input

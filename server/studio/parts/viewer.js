@@ -4,7 +4,7 @@ import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
 import { address, closePicture, openPicture } from "../state/address.js";
 import { entries, entryWith, find, readMore, see, total } from "../state/catalogue.js";
-import { favourByKey } from "../state/selection.js";
+import { favourByKey, remove } from "../state/selection.js";
 import { announce } from "../state/toasts.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { explain } from "../words.js";
@@ -49,6 +49,7 @@ function Dialog({ id }) {
     if (event.key === "ArrowLeft") void turn(id, -1);
     if (event.key === "ArrowRight") void turn(id, 1);
     if (event.key.toLowerCase() === "f" && entry) favourByKey(entry);
+    if (event.key === "Delete" && entry) void goOnFrom(id, () => remove([entry]));
   };
   return html`
     <dialog class="viewer" tabindex="-1" ref=${dialog} aria-labelledby="viewer-title" onCancel=${onCancel} onClose=${closePicture} onKeyDown=${onKeyDown}>
@@ -61,7 +62,7 @@ function Dialog({ id }) {
             <${Icon} name="close" />
           </button>
         </div>
-        ${entry && html`<${Actions} entry=${entry} job=${job} />`}
+        ${entry && html`<${Actions} entry=${entry} job=${job} goOn=${(/** @type {() => void} */ work) => void goOnFrom(id, work)} />`}
         ${entry && html`<${Facts} entry=${entry} job=${job} />`}
       </div>
       <${Toasts} />
@@ -112,7 +113,7 @@ function usePicture(id) {
  * @param {string} id
  */
 function preload(id) {
-  const index = entries.value.findIndex((entry) => entry.public_id === id);
+  const index = indexOf(id);
   for (const neighbour of [entries.value[index + 1], entries.value[index - 1]]) {
     if (index >= 0 && neighbour) new Image().src = ofThisHost(neighbour.image_url);
   }
@@ -124,25 +125,55 @@ function preload(id) {
  * @param {1 | -1} by
  */
 async function turn(id, by) {
-  const index = entries.value.findIndex((entry) => entry.public_id === id);
-  if (index < 0) return;
+  const next = await neighbour(id, by);
+  if (next && address.value.picture === id) turnTo(next);
+}
+
+/**
+ * Let a picture leave the list, and go on to the one after it; from the last one to the one before it, and from the only
+ * one back to the list.
+ * @param {string} id
+ * @param {() => void} work  takes the picture off the list
+ */
+async function goOnFrom(id, work) {
+  const next = (await neighbour(id, 1)) ?? (await neighbour(id, -1));
+  if (address.value.picture !== id) return;
+  if (!next) await closePicture();
+  work();
+  if (next) turnTo(next);
+}
+
+/**
+ * Return the entry beside a picture, reading on if need be; undefined if there is none.
+ * @param {string} id
+ * @param {1 | -1} by
+ */
+async function neighbour(id, by) {
+  const index = indexOf(id);
+  if (index < 0) return undefined;
   while (index + by >= entries.value.length && entries.value.length < total.value) {
     const before = entries.value.length;
     await readMore();
-    if (entries.value.length === before) return;
+    if (entries.value.length === before) return undefined;
   }
-  const next = entries.value[index + by];
-  if (!next || address.value.picture !== id) return;
-  openPicture(next.public_id);
-  announce(`${labelOf(next)}, ${placeText(index + by)}`);
+  return entries.value[index + by];
 }
+
+/** @param {Entry} entry */
+function turnTo(entry) {
+  openPicture(entry.public_id);
+  announce(`${labelOf(entry)}, ${placeText(indexOf(entry.public_id))}`);
+}
+
+/** @param {string} id */
+const indexOf = (id) => entries.value.findIndex((entry) => entry.public_id === id);
 
 /** @param {number} index */
 const placeText = (index) => `${(index + 1).toLocaleString()} of ${total.value.toLocaleString()}`;
 
 /** @param {{id: string}} props */
 function Turns({ id }) {
-  const index = entries.value.findIndex((entry) => entry.public_id === id);
+  const index = indexOf(id);
   if (index < 0) return null;
   return html`
     <nav class="turns" aria-label="Neighbours">

@@ -34,13 +34,13 @@ let lastRead = Promise.resolve();
 
 const query = computed(() => {
   const { q, kind, scene, mood, color, model, when, favourite, archived } = address.value.filters;
-  const onlyScenes = scene || mood || color;
+  const onlyScenes = scene || mood;
   /** @type {Kind[]} */
   const kinds = kind ? [kind] : onlyScenes ? ["backgrounds"] : ["backgrounds", "images"];
   return JSON.stringify({
     kinds,
-    shared: { q, model, favourite: favourite || null, status: archived ? "archived" : "active", ...between(when) },
-    ofScenes: { scene_type: scene, mood, color },
+    shared: { q, color, model, favourite: favourite || null, status: archived ? "archived" : "active", ...between(when) },
+    ofScenes: { scene_type: scene, mood },
   });
 });
 
