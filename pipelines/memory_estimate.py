@@ -4,15 +4,16 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pipelines.card_check import problems_of
+from pipelines.checks.card import problems_of
 from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_model_index
 from pipelines.weight_files import PICKLES, find_weights, read_header, read_index
 
 #: Bytes of a number in memory, by the card's dtype.
@@ -60,18 +61,16 @@ def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
     """
     taken: Counter[str] = Counter()
     held: set[str] = set()
-    index = {} if folder is None else json.loads((folder / "model_index.json").read_bytes())
-    kept_wide = _kept_wide(card, index)
+    named = {} if folder is None else read_model_index(folder).components
+    kept_wide = _kept_wide(card, named)
     if card.weights.file is not None:
         for component, tensor in _tensors_of_file(Path(card.weights.file), folder):
             taken[component] += _bytes(tensor, card, component, kept_wide)
             held.add(component)
-    for name in index if folder is not None else ():
-        component = folder / name
-        if name not in held and (component / "config.json").is_file():
-            taken[name] = sum(
-                _bytes(tensor, card, name, kept_wide) for tensor in _tensors_of_component(component, card)
-            )
+    for name in named:
+        if folder is not None and name not in held and (folder / name / "config.json").is_file():
+            tensors = _tensors_of_component(folder / name, card)
+            taken[name] = sum(_bytes(tensor, card, name, kept_wide) for tensor in tensors)
     return {name: size for name, size in taken.most_common() if size}
 
 
@@ -157,11 +156,11 @@ def _ways_out(card: ModelCard, folder: Path, room: int, image: int, *, on_cpu: b
     return f"write on its card {' or '.join(ways)}"
 
 
-def _kept_wide(card: ModelCard, index: dict[str, Any]) -> re.Pattern[str] | None:
+def _kept_wide(card: ModelCard, named: Mapping[str, tuple[str, str]]) -> re.Pattern[str] | None:
     """Return what the names of the denoiser's layers are like that are not cast; None if the card casts none."""
     if not card.weights.layerwise_casting:
         return None
-    kind = next((str(index[name][1]) for name in DENOISERS if isinstance(index.get(name), list)), "")
+    kind = next((named[name][1] for name in DENOISERS if name in named), "")
     names = ("_skip_layerwise_casting_patterns", "_keep_in_fp32_modules")
     further = [pattern for name in names for pattern in attribute("models", kind, name) or ()]
     return re.compile("|".join([*_NEVER_CAST, *further]))

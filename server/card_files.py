@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from pipelines.card_check import pipeline_of, problems_of, problems_of_files, scheduler_of
+from pipelines.checks.card import problems_of
+from pipelines.checks.files import problems_of_files
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
+from pipelines.model_index import read_model_index
 from pipelines.weight_files import PICKLES, BadWeights, check_file, stamp_of
 
 _REMEDY = "correct the path or set enabled = false"
@@ -64,7 +66,7 @@ def _with_cache(card: ModelCard) -> tuple[ModelCard, list[str]]:
     """Return a hub's card, stamped with the commit of its files if they are all here, and what is wrong with it."""
     try:
         folder = cached_folder(card.weights)
-        if folder is None or any(problems_of_files(card, folder)):
+        if folder is None or any(problems_of_files(card, folder, read_model_index(folder))):
             return card, list(problems_of(card, None))
         return _told_by(folder, card, folder.name), list(problems_of(card, folder))
     except (OSError, ValueError) as error:
@@ -81,9 +83,8 @@ def _with_stamp_of_file(card: ModelCard) -> ModelCard:
 
 def _told_by(folder: Path, card: ModelCard, stamp: str) -> ModelCard:
     """Return a card that knows the stamp of its files, and the classes that they name. Raises OSError or ValueError."""
-    here = msgspec.structs.replace(
-        card.weights, stamp=stamp, pipeline=pipeline_of(folder), own_scheduler=scheduler_of(folder)
-    )
+    index = read_model_index(folder)
+    here = msgspec.structs.replace(card.weights, stamp=stamp, pipeline=index.pipeline, own_scheduler=index.scheduler)
     return msgspec.structs.replace(card, weights=here)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
-from pipelines.card_check import pipeline_of
 from pipelines.diffusers_classes import call_defaults, parameters
 from pipelines.guidance import SECOND_GUIDANCE
+from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights, read_header, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
@@ -64,7 +64,7 @@ def propose(folder: Path, called: str, licence: str | None) -> Proposal:
 
     Raises OSError or ValueError if the folder cannot be examined.
     """
-    pipeline = pipeline_of(folder) or ""
+    pipeline = read_model_index(folder).pipeline or ""
     assumed: list[str] = []
     found = licence or _licence(folder)
     if found is None:

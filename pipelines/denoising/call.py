@@ -57,6 +57,8 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         **({"clean_caption": False} if "clean_caption" in taken else {}),
         # Some make a size of their own, and stretch it.
         **({"use_resolution_binning": False} if "use_resolution_binning" in taken else {}),
+        # What a call keeps of its prompt from its first step cannot be joined with another call's: docs/decisions/slots.md.
+        **({"use_kv_cache": False} if "use_kv_cache" in taken else {}),
         model.card.sampling.guidance_argument: settings.guidance,
         **model.card.sampling.arguments,
     }
@@ -111,7 +113,7 @@ def run_call(
     output = pipeline(**arguments)
     images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
-    return Pictures(_opaque(images), [bool(flag) for flag in found] if found else [False] * len(items))
+    return Pictures(opaque(images), [bool(flag) for flag in found] if found else [False] * len(items))
 
 
 def _with_steps(sigmas: Sequence[float], steps: int) -> list[float]:
@@ -120,7 +122,7 @@ def _with_steps(sigmas: Sequence[float], steps: int) -> list[float]:
     return list(np.interp(moments, np.arange(len(sigmas) + 1), [*sigmas, 0.0]))
 
 
-def _opaque(images: torch.Tensor) -> torch.Tensor:
+def opaque(images: torch.Tensor) -> torch.Tensor:
     """Return pictures without their fourth channel, if they have one: how opaque they are. They are laid on white."""
     if images.shape[1] != 4:
         return images

@@ -37,6 +37,7 @@ FAMILIES = {
     "Flux2Transformer2DModel": Family("transformer", shared=("img_ids", "txt_ids")),
     "ZImageTransformer2DModel": Family("transformer", prompt_multiple=32),
     "QwenImageTransformer2DModel": Family("transformer"),
+    "QwenImage21Transformer2DModel": Family("transformer", traceable=False),
     "ChromaTransformer2DModel": Family("transformer", shared=("img_ids", "txt_ids")),
     "Krea2Transformer2DModel": Family("transformer", shared=("position_ids",)),
     "Kandinsky5Transformer3DModel": Family(

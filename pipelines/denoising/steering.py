@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
 from pipelines.denoising.forecast import mix
 from pipelines.denoising.latent_grid import LatentGrid
 from pipelines.denoising.latent_paint import LatentPaint, Paint
 from pipelines.denoising.recoloring import Recoloring
-from pipelines.palette_check import steering_problem
 from pipelines.protocol import Item
 
 #: The longest side of the grid on which colours are moved.

@@ -7,7 +7,6 @@ fetched here, into the places where its cache keeps them, and it does the rest.
 import fcntl
 import glob
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from pipelines.hub.wanted import NotNeeded, wanted_files
+from pipelines.model_index import read_model_index
 from pipelines.weight_files import read_index
 
 log = logging.getLogger(__name__)
@@ -156,8 +156,8 @@ def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool) -
     }
     if "model_index.json" not in known:
         raise NotNeeded("it is no diffusers model: it has no model_index.json")
-    model_index = json.loads(Path(hf_hub_download(hub, "model_index.json", revision=commit)).read_bytes())
-    wanted = wanted_files(known, model_index, variant, pickle=pickle)
+    index = read_model_index(Path(hf_hub_download(hub, "model_index.json", revision=commit)).parent)
+    wanted = wanted_files(known, index.components, variant, pickle=pickle)
     names = [*wanted.files, *_shards(hub, commit, wanted.indices)]
     lacking = [name for name in names if name not in known]
     if lacking:

@@ -1,6 +1,6 @@
 """Which files of a hub's model are needed: those that the loader reads, and none of the other formats beside them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import msgspec
 
@@ -23,17 +23,13 @@ class Wanted(msgspec.Struct, frozen=True):
     indices: tuple[str, ...]
 
 
-def wanted_files(
-    names: Collection[str], model_index: Mapping[str, object], variant: str | None, *, pickle: bool
-) -> Wanted:
-    """Return what is needed of a hub's files, whose names are paths with slashes; `pickle` is the card's.
+def wanted_files(names: Collection[str], components: Collection[str], variant: str | None, *, pickle: bool) -> Wanted:
+    """Return what these components need of a hub's files, whose names are paths with slashes; `pickle` is the card's.
 
     Raises NotNeeded.
     """
     files, indices = ["model_index.json"], []
-    for component, value in model_index.items():
-        if component.startswith("_") or not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
-            continue
+    for component in components:
         own = {name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")}
         found = find_weights(own, variant, pickle=pickle)
         if found is None and any(file.endswith((".bin", ".safetensors", ".ckpt")) for file in own):

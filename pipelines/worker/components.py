@@ -3,7 +3,6 @@
 `from_pretrained` of diffusers and of transformers fills a weight that its file lacks with random numbers, and only warns.
 """
 
-import json
 import logging
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import transformers
 
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights, WeightFiles, weight_files
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -35,21 +35,17 @@ def load_components(card: ModelCard, folder: Path) -> dict[str, Any]:
 
     Raises BadWeights if one of them is not given all of its weights, or has files with weights of something else.
     """
-    index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
     found: dict[str, Any] = {}
-    for name, value in index.items():
-        kind = class_of(value)
+    for name, named in read_model_index(folder).components.items():
+        kind = class_of(*named)
         # What is kept beside model_index.json itself, or has no weights, is left to diffusers.
         if kind is not None and (folder / name).is_dir():
             found[name] = load_component(kind, folder / name, card)
     return found
 
 
-def class_of(value: object) -> Any:
-    """Return the class that a line of model_index.json names, if it is one with weights; else None."""
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
-        return None
-    library, name = value
+def class_of(library: str, name: str) -> Any:
+    """Return a class that model_index.json names, if it is one with weights; else None."""
     modules = {"diffusers": diffusers, "transformers": transformers}
     kind = getattr(modules.get(library) or getattr(diffusers.pipelines, library, None), name, None)
     if isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin | transformers.PreTrainedModel):

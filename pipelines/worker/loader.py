@@ -12,13 +12,15 @@ import msgspec
 import torch
 from diffusers import DiffusionPipeline
 
-from pipelines.card_check import absent_components, problems_of
+from pipelines.checks.card import problems_of
+from pipelines.checks.files import absent_components
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.latent_colors import LatentColors
 from pipelines.denoising.latent_paint import LatentPaint
 from pipelines.hub.cache import cached_folder
 from pipelines.lora import AppliedLora, Lora
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_model_index
 from pipelines.weight_digests import contents
 from pipelines.weight_files import BadWeights, files_of, stamp_of
 from pipelines.worker.components import load_components
@@ -108,7 +110,7 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         before = stamp_of(*places)
         components = load_components(card, folder) if file is None else load_from_file(card, file, folder)
         revision = revision_of(card, folder)
-        absent = dict.fromkeys(absent_components(folder))
+        absent = dict.fromkeys(absent_components(folder, read_model_index(folder)))
         if absent:
             log.info("%s is used without %s, which its folder lacks", card.name, ", ".join(absent))
         processors = load_text_processors(folder)

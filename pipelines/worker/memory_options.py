@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
+from pipelines.checks.options import ON_DENOISER
 from pipelines.denoising.families import find_denoiser
 from pipelines.diffusers_classes import DENOISERS
 from pipelines.memory_estimate import most_at_once
 from pipelines.model_card import ModelCard
-from pipelines.option_check import ON_DENOISER
 
 #: How weights are stored that are cast while their layer computes.
 _STORED_AS = torch.float8_e4m3fn

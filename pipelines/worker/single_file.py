@@ -4,7 +4,6 @@ diffusers converts their keys. Their configuration, their tokenizers and the par
 same family.
 """
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import safe_open
 
 from pipelines.diffusers_classes import DENOISERS
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights
 from pipelines.worker.components import class_of, load_component
 from pipelines.worker.torch_errors import is_out_of_memory
@@ -58,8 +58,8 @@ def load_from_file(card: ModelCard, file: Path, folder: Path) -> dict[str, Any]:
             raise
         raise BadWeights(f"{file.name} cannot be read ({type(error).__name__}: {error})") from error
     found: dict[str, Any] = {}
-    for name, value in json.loads((folder / "model_index.json").read_bytes()).items():
-        kind = class_of(value)
+    for name, named in read_model_index(folder).components.items():
+        kind = class_of(*named)
         if kind is None:
             continue
         read = _reader(name, kind, checkpoint)

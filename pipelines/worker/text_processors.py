@@ -4,13 +4,14 @@ transformers would load what reads pictures and films too. That needs torchvisio
 alone. Texts go through transformers' own code here, so the tokens are the same.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import transformers
 from transformers import ProcessorMixin
+
+from pipelines.model_index import read_model_index
 
 
 class _TextProcessor(ProcessorMixin):
@@ -47,11 +48,10 @@ KINDS: dict[str, type[_TextProcessor]] = {
 
 def load_text_processors(folder: Path) -> dict[str, ProcessorMixin]:
     """Return the components of a folder that are of one of KINDS, by name. Raises OSError or ValueError."""
-    index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
     return {
-        name: KINDS[value[1]].from_pretrained(folder / name)
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[1] in KINDS and (folder / name).is_dir()
+        name: KINDS[kind].from_pretrained(folder / name)
+        for name, (_, kind) in read_model_index(folder).components.items()
+        if kind in KINDS and (folder / name).is_dir()
     }
 
 

@@ -11,7 +11,7 @@ import msgspec
 import tomlkit
 from tomlkit.items import InlineTable
 
-from pipelines.card_check import problems_of
+from pipelines.checks.card import problems_of
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.weight_files import BadWeights, check_file, read_header

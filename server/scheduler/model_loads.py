@@ -16,10 +16,11 @@ from pathlib import Path
 import msgspec
 
 from pipelines import protocol
-from pipelines.card_check import problems_of_files
+from pipelines.checks.files import problems_of_files
 from pipelines.failure_reason import FailureReason
 from pipelines.hub.messages import Progress
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_model_index
 from server.card_files import with_download
 from server.downloading import DownloadFailed, amount, download
 from server.models_watch import ModelsFile
@@ -155,7 +156,7 @@ class ModelLoads:
         """Download a model and note that it is here. Raises DownloadFailed."""
         done = await download(card, partial(self._progressed, card.name), self._bounds.silence_s)
         folder = Path(done.folder)
-        problems = await asyncio.to_thread(lambda: list(problems_of_files(card, folder)))
+        problems = await asyncio.to_thread(lambda: list(problems_of_files(card, folder, read_model_index(folder))))
         if problems:
             raise DownloadFailed("; ".join(problems))
         log.info("%s is on this box: %.1f MB in %s", card.name, done.total_bytes / 1e6, folder)

@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, Tier
+from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode, parse_color
 from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
-from pipelines.palette_check import steering_problem
 from server.jobs import FailureMode
 from server.models_file import MOST_IN_BRAND, Brand, Models
 from server.validation import MOST_PROBLEMS, Problem

@@ -151,7 +151,7 @@ def test_a_picture_that_is_not_opaque_lies_on_white(row: Row, model: LoadedModel
     if row.pipeline != "QwenImage21Pipeline":
         return
     settings = CallSettings(WIDTH, HEIGHT, STEPS, model.card.sampling.guidance)
-    arguments = call_arguments(model, settings, [item(model, 1)] * (1 if row.slots else 2))
+    arguments = call_arguments(model, settings, [item(model, 1)])
     with torch.inference_mode():
         image = model.pipeline(**arguments).images[0].float().cpu()
     colors, opacity = image[:3], image[3]

@@ -16,7 +16,7 @@ from tests.support.options import MATH, assert_offloaded, difference, images_of,
 
 TINY = sorted({row.tiny for row in ROWS})
 #: Families whose denoisers let diffusers choose what computes attention, and those made of convolutions.
-ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "qwen_image21", "krea2", "kandinsky5", "chroma"}
+ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
 CONVOLUTIONS = {"unet", "sdxl"}
 
 
@@ -88,8 +88,7 @@ def test_attention_is_chosen_or_refused(
     chosen = make(attention="_native_math")
     with kernels_of_attention(chosen) as kernels:
         made = images_of(chosen)
-    # Qwen-Image 2.1 computes the first step of a whole batch, which reads the prompt, in a way of its own.
-    assert MATH in kernels if family == "qwen_image21_pipeline" else kernels == {MATH}
+    assert kernels == {MATH}
     assert difference(made, images) < 0.01
 
 

@@ -18,6 +18,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from pipelines.checks.steering import STEERED_PIPELINES
 from pipelines.colors import PaletteMode, Rgb
 from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
 from pipelines.denoising.call import CallSettings
@@ -29,7 +30,6 @@ from pipelines.denoising.slots import Slots
 from pipelines.denoising.steering import expected, gain_at
 from pipelines.model_card import ModelCard
 from pipelines.output.measurement import evaluate
-from pipelines.palette_check import STEERED_PIPELINES
 from pipelines.protocol import Item
 from pipelines.studio_tiny.vocabulary import prompt
 from pipelines.upscale import SecondPass

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from pipelines.card_check import TEXT_PROCESSORS
+from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.worker.text_processors import KINDS
 from tests.support.tiny.text import processor
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.card_check import TEXT_PROCESSORS, problems_of
+from pipelines.checks.card import problems_of
+from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
@@ -89,7 +90,7 @@ def folder_with_processor(folder: Path, kind: str) -> Path:
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
 def test_a_processor_of_texts_and_pictures_names_the_package_that_it_needs(tmp_path: Path) -> None:
     told = problems(folder_with_processor(tmp_path / "m", "Gemma3Processor"))
-    assert "processor: Gemma3Processor needs torchvision, in the version that fits torch; install it with: " in told
+    assert "processor: Gemma3Processor needs torchvision; install it with: " in told
     assert "-m pip install -c constraints.txt torchvision" in told
 
 

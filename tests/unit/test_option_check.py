@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.card_check import problems_of
+from pipelines.checks.card import problems_of
 from pipelines.model_card import ModelCard
 from pipelines.step_cache import FirstBlock, MagCache
 from tests.support.weights import bare_folder

@@ -78,7 +78,7 @@ def qwen_image_pipeline() -> Any:
 
 
 def qwen_image21_pipeline() -> Any:
-    """Return a QwenImage21Pipeline: its denoiser keeps keys and values of the prompt from one step to the next."""
+    """Return a QwenImage21Pipeline: a processor of texts and pictures, and a picture's fourth channel says how opaque it is."""
     torch.manual_seed(9)
     return QwenImage21Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),

@@ -1,21 +1,19 @@
-"""The options of a card that make a model fit or run faster, held against its parts; without torch.
+"""The options of a card that make a model fit or run faster, held against its parts.
 
 An option either acts on a model, or is refused here. What depends on the device is refused when the model is loaded.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipelines.checks.packages import lack_of
 from pipelines.diffusers_classes import DENOISERS, attribute, mentions
 from pipelines.model_card import ModelCard
+from pipelines.model_index import ModelIndex, read_table
 from pipelines.step_cache import ACT_ON, FirstBlock, MagCache, kind_of
 
-#: How a missing package is installed, beside the versions that Backlot was tested with.
-INSTALL = "install it with: .venv/bin/python -m pip install -c constraints.txt"
 #: The module that computes an attention, and the package that brings it.
 _ATTENTION_PACKAGES = {
     "flash": ("flash_attn", "flash-attn"),
@@ -23,29 +21,31 @@ _ATTENTION_PACKAGES = {
     "sage": ("sageattention", "sageattention"),
     "xformers": ("xformers", "xformers"),
 }
+#: Denoisers that heed the choice only at steps that read the prompt's keys and values from an earlier one, as none does here.
+_OWN_ATTENTION = frozenset({"QwenImage21Transformer2DModel"})
 #: Options that act on the denoiser.
 ON_DENOISER = ("quantization", "layerwise_casting", "attention", "channels_last", "compile", "cache")
 _COMPILERS = ("g++", "clang++", "c++")
 
 
-def problems_of_options(card: ModelCard, index: dict[str, Any], folder: Path | None) -> Iterator[str]:
+def problems_of_options(card: ModelCard, folder: Path | None, index: ModelIndex | None) -> Iterator[str]:
     """Yield what is wrong with a card's options, each as `key = value: why`.
 
-    `index` is what the folder's model_index.json says; it is empty, and `folder` None, if the model is not on this box.
-    Raises OSError or ValueError if the folder cannot be examined.
+    `index` is what the folder's model_index.json says; both are None if the model is not on this box. Raises OSError or
+    ValueError if the folder cannot be examined.
     """
-    denoiser = next((name for name in DENOISERS if isinstance(index.get(name), list)), None)
+    kinds = {} if index is None else {name: kind for name, (_, kind) in index.components.items()}
+    denoiser = next((name for name in DENOISERS if name in kinds), None)
     config = {} if folder is None or denoiser is None else _config(folder / denoiser)
     yield from _problems_of_narrow_weights(card, "quantization_config" in config)
-    kinds = {name: value[1] for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield from _problems_of_parts(card, kinds, denoiser)
     if folder is not None and denoiser is None:
         for key in ON_DENOISER:
             if getattr(card.weights, key):
                 yield f"{key}: it acts on a unet or a transformer, and the model has neither; remove the key"
         return
-    yield from _problems_of_speed(card, None if denoiser is None else str(kinds[denoiser]))
-    yield from _problems_of_cache(card, str(index["_class_name"]) if index else card.weights.pipeline)
+    yield from _problems_of_speed(card, None if denoiser is None else kinds[denoiser])
+    yield from _problems_of_cache(card, card.weights.pipeline if index is None else str(index.pipeline))
 
 
 def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[str]:
@@ -60,11 +60,11 @@ def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[st
             yield f"{key}: the denoiser's weights are quantized already; remove the key"
     if all(chosen.values()):
         yield "layerwise_casting = true: quantization makes the same weights narrow already; choose one of the two"
-    if weights.quantization is not None and find_spec("torchao") is None:
-        yield f"quantization = {weights.quantization!r}: it needs torchao; {INSTALL} torchao"
+    if weights.quantization is not None and (lack := lack_of("torchao", "torchao")) is not None:
+        yield f"quantization = {weights.quantization!r}: it {lack}"
 
 
-def _problems_of_parts(card: ModelCard, kinds: dict[str, Any], denoiser: str | None) -> Iterator[str]:
+def _problems_of_parts(card: ModelCard, kinds: dict[str, str], denoiser: str | None) -> Iterator[str]:
     vae = kinds.get("vae")
     if card.weights.vae_tiling and kinds and not mentions(str(vae), "use_tiling"):
         has_none = "the model has no VAE" if vae is None else f"{vae} of diffusers has no tiles"
@@ -78,9 +78,10 @@ def _problems_of_parts(card: ModelCard, kinds: dict[str, Any], denoiser: str | N
 def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
     """Yield what the denoiser's class, if that is known, cannot do."""
     weights = card.weights
-    package = _ATTENTION_PACKAGES.get(weights.attention or "")
-    if package is not None and find_spec(package[0]) is None:
-        yield f"attention = {weights.attention!r}: it needs {package[1]}; {INSTALL} {package[1]}"
+    if weights.attention in _ATTENTION_PACKAGES:
+        module, package = _ATTENTION_PACKAGES[weights.attention]
+        if (lack := lack_of(package, module)) is not None:
+            yield f"attention = {weights.attention!r}: it {lack}"
     if weights.compile and not any(map(shutil.which, _COMPILERS)):
         yield "compile = true: torch needs a C++ compiler for it; install g++"
     if weights.compile and card.residence.offload is not None:
@@ -91,7 +92,9 @@ def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
         yield "compile = true: a cache acts on the blocks that would be compiled; choose one of the two"
     if kind is None:
         return
-    if weights.attention is not None and not mentions(kind, "dispatch_attention_fn", imports=True):
+    if weights.attention is not None and (
+        kind in _OWN_ATTENTION or not mentions(kind, "dispatch_attention_fn", imports=True)
+    ):
         yield f"attention = {weights.attention!r}: {kind} of diffusers computes attention in its own way; remove the key"
     if weights.channels_last and not kind.startswith("UNet"):
         yield f"channels_last = true: {kind} is not made of convolutions; remove the key"
@@ -120,5 +123,4 @@ def _problems_of_cache(card: ModelCard, pipeline: str | None) -> Iterator[str]:
 def _config(component: Path) -> dict[str, Any]:
     """Return a component's configuration; nothing if it has none, as the denoiser beside a checkpoint in one file may."""
     file = component / "config.json"
-    found: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
-    return found
+    return read_table(file) if file.is_file() else {}

@@ -1,0 +1,116 @@
+"""How a card has its pipeline called, held against what the pipeline's call takes."""
+
+import re
+from collections.abc import Iterator
+
+from pipelines.checks.nearest import did_you_mean
+from pipelines.diffusers_classes import class_names, parameters
+from pipelines.guidance import SECOND_GUIDANCE
+from pipelines.model_card import ModelCard
+
+#: What Backlot passes to every call.
+_NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
+#: How a pipeline tells of its steps; the first ones of diffusers do so by `callback`.
+_CALLBACKS = ("callback_on_step_end", "callback")
+#: A pipeline that takes one of these changes a picture, follows one, or makes films.
+_OTHER_KINDS = {
+    "mask_image": "paints into a picture",
+    "strength": "changes a picture",
+    "control_image": "follows a control picture",
+    "controlnet_conditioning_scale": "follows a control picture",
+    "num_frames": "makes films",
+}
+#: How pipelines are named whose call alone does not show that they need more than words, or make no picture.
+_OTHER_NAMES = re.compile(r"Edit|I2I|Video|Animate|Prior|Refiner|LDM3D")
+#: Arguments that the card or the spec says already, and how; a second value would make `meta` untrue.
+_SAID_ELSEWHERE = {
+    "prompt": "the spec and the card's prompt say it",
+    "prompt_2": "the spec and the card's prompt say it",
+    "prompt_3": "the spec and the card's prompt say it",
+    "prompt_embeds": "the spec and the card's prompt say it",
+    "negative_prompt": "the card's negative_prompt says it",
+    "negative_prompt_2": "the card's negative_prompt says it",
+    "negative_prompt_3": "the card's negative_prompt says it",
+    "negative_prompt_embeds": "the card's negative_prompt says it",
+    "width": "the spec's resolution and aspect_ratio say it",
+    "height": "the spec's resolution and aspect_ratio say it",
+    "use_resolution_binning": "the spec's resolution and aspect_ratio say it",
+    "num_inference_steps": "the card's steps says it",
+    "timesteps": "the card's steps says it",
+    "sigmas": "the card's steps says it",
+    "denoising_end": "the card's steps says it",
+    "generator": "the spec's seed says it",
+    "latents": "the spec's seed says it",
+    "num_images_per_prompt": "a spec's n says it",
+    "output_type": "the server needs its own",
+    "return_dict": "the server needs its own",
+    "use_kv_cache": "the server needs its own",
+    "callback": "the server needs its own",
+    "callback_steps": "the server needs its own",
+    "callback_on_step_end": "the server needs its own",
+    "callback_on_step_end_tensor_inputs": "the server needs its own",
+}
+
+
+def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
+    """Yield why a class is no text-to-image pipeline of diffusers. `place` says where it is named.
+
+    It is None if the folder brings a class of its own.
+    """
+    if pipeline is None:
+        yield f"{place}: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
+        return
+    taken = parameters("pipelines", pipeline, "__call__")
+    if taken is None:
+        near = did_you_mean(pipeline, class_names("pipelines"))
+        yield f"{place}: the installed diffusers has no {pipeline}{near}"
+        return
+    other = next((what for name, what in _OTHER_KINDS.items() if name in taken), None)
+    lacking = [name for name in _NEEDED if name not in taken]
+    if not set(_CALLBACKS) & set(taken):
+        lacking.append(_CALLBACKS[0])
+    if other is None and _OTHER_NAMES.search(pipeline):
+        other = "needs more than words, or makes no picture"
+    if other is not None:
+        yield f"{place}: {pipeline} {other}; backgrounds need a text-to-image pipeline"
+    elif lacking:
+        yield f"{place}: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
+
+
+def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | None) -> Iterator[str]:
+    """Yield what of a card's guidance, arguments and negative prompt would not act, or is said elsewhere."""
+    guidance = card.sampling.guidance_argument
+    for name in card.sampling.arguments:
+        if name in _SAID_ELSEWHERE:
+            yield f"arguments.{name}: {_SAID_ELSEWHERE[name]}; remove it here"
+        elif name == guidance:
+            yield f"arguments.{name}: the card's guidance says it; remove it here"
+    if guidance in _SAID_ELSEWHERE:
+        yield f"guidance_argument = {guidance!r}: that is not guidance ({_SAID_ELSEWHERE[guidance]})"
+    if pipeline is None or (taken := parameters("pipelines", pipeline, "__call__")) is None:
+        return
+    if guidance not in taken:
+        likely = [name for name in taken if "guidance" in name or "cfg" in name]
+        hint = did_you_mean(guidance, likely) or (f"; it takes {', '.join(likely)}" if likely else "")
+        yield f"guidance_argument = {guidance!r}: {pipeline} takes no such argument{hint}"
+    for name in card.sampling.arguments:
+        if name not in taken and name not in _SAID_ELSEWHERE:
+            yield f"arguments.{name}: {pipeline} takes no such argument{did_you_mean(name, taken)}"
+    if card.wording.negative_prompt.strip():
+        if "negative_prompt" not in taken:
+            yield f"negative_prompt: {pipeline} takes none; remove the key"
+        elif (
+            SECOND_GUIDANCE in taken and guidance != SECOND_GUIDANCE and SECOND_GUIDANCE not in card.sampling.arguments
+        ):
+            yield (
+                f"negative_prompt: {pipeline} uses it only with guidance_argument = {SECOND_GUIDANCE!r};"
+                " set that or remove the key"
+            )
+    elif guidance == SECOND_GUIDANCE and card.sampling.guidance > 1 and not card.wording.negative_prompt:
+        yield (
+            f"guidance = {card.sampling.guidance:g}: {pipeline} guides only if there is a negative prompt;"
+            ' write negative_prompt = " " or guidance = 1.0'
+        )
+    step = parameters("schedulers", scheduler, "step") if scheduler is not None else None
+    if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
+        yield f"arguments.eta: {scheduler} does not use it; remove it"

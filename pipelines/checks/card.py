@@ -1,0 +1,81 @@
+"""What a model card asks of its pipeline, held against what diffusers and the model's folder give.
+
+The server checks every enabled card so before it takes up models.toml, and the GPU process checks a model's files so before
+it reads them. A key, an option or an argument of a card either acts, or is refused here.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.checks.call import problems_of_call, problems_of_kind
+from pipelines.checks.files import problems_of_files
+from pipelines.checks.nearest import did_you_mean
+from pipelines.checks.options import problems_of_options
+from pipelines.checks.steering import steering_problem
+from pipelines.colors import PaletteMode
+from pipelines.diffusers_classes import class_names, parameters
+from pipelines.model_card import ModelCard
+from pipelines.model_index import NAME, read_model_index
+from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
+
+#: An id of the hub: NAME or OWNER/NAME.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+
+
+def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
+    """Yield what is wrong with a card, each as `key = value: why`; of its folder too, if that is on this box.
+
+    Raises OSError or ValueError if the folder cannot be examined.
+    """
+    hub = card.weights.hub
+    if hub is not None and (not _HUB_ID.fullmatch(hub) or len(hub) > 96 or ".." in hub or "--" in hub):
+        yield f"hub = {hub!r}: {_hub_hint(hub)}"
+    pipeline = card.weights.pipeline
+    scheduler = card.weights.scheduler
+    index = None if folder is None else read_model_index(folder)
+    if folder is not None and index is not None:
+        if pipeline is not None and pipeline != index.pipeline:
+            yield f"pipeline = {pipeline!r}: the folder says {index.pipeline!r}; remove the key"
+        pipeline = index.pipeline
+        yield from problems_of_kind(NAME, pipeline)
+        if scheduler is None:
+            scheduler = index.scheduler
+        yield from problems_of_files(card, folder, index)
+    elif pipeline is not None:
+        yield from problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
+    known = class_names("schedulers") if card.weights.scheduler is not None else []
+    if card.weights.scheduler is not None and card.weights.scheduler not in known:
+        near = did_you_mean(card.weights.scheduler, known)
+        yield f"scheduler = {card.weights.scheduler!r}: diffusers has no such scheduler{near}"
+    elif scheduler is not None and (options := parameters("schedulers", scheduler, "__init__")) is not None:
+        yield from (
+            f"scheduler_options.{name}: {scheduler} has no such option{did_you_mean(name, options)}"
+            for name in card.weights.scheduler_options
+            if name not in options
+        )
+    yield from problems_of_call(card, pipeline, scheduler)
+    yield from problems_of_options(card, folder, index)
+    if card.sampling.palette is PaletteMode.STEER and (problem := steering_problem(pipeline, scheduler)) is not None:
+        yield f"palette = 'steer': {problem}; write prompt or match"
+    if card.sampling.upscale is not None:
+        yield from _problems_of_second_pass(pipeline, scheduler)
+
+
+def _problems_of_second_pass(pipeline: str | None, scheduler: str | None) -> Iterator[str]:
+    if pipeline is not None and pipeline not in UPSCALING_PIPELINES:
+        yield f"upscale: {pipeline} is not among those that can begin with a picture; remove it"
+    if scheduler is not None and scheduler not in UPSCALING_SCHEDULERS:
+        yield (
+            f"upscale: {scheduler} cannot begin in the middle of its schedule; remove it, or write a scheduler that can:"
+            f" {', '.join(sorted(UPSCALING_SCHEDULERS))}"
+        )
+
+
+def _hub_hint(hub: str) -> str:
+    address = re.match(r"(?:https?://)?(?:www\.)?huggingface\.co/([\w.-]+/[\w.-]+)", hub)
+    if address is not None:
+        return f"a hub id is no address; write hub = {address[1]!r}"
+    if hub.startswith(("/", "./", "~", "../")) or hub.count("/") > 1:
+        return "a hub id looks like org/name; for a folder on this box write folder"
+    return "a hub id looks like org/name"

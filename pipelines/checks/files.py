@@ -1,0 +1,98 @@
+"""The files of a model's folder, held against what its model_index.json names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.checks.packages import lack_of
+from pipelines.diffusers_classes import DENOISERS, optional_components
+from pipelines.model_card import ModelCard
+from pipelines.model_index import ModelIndex, read_table
+from pipelines.weight_files import PICKLES, BadWeights, weight_files
+
+#: How the components are named that must have weights.
+_WITH_WEIGHTS = (*DENOISERS, "vae", "text_encoder", "image_encoder", "safety_checker")
+#: Components that pipelines can do without, beside those that say so themselves.
+_OPTIONAL = {"StableDiffusion3Pipeline": frozenset({"text_encoder_3", "tokenizer_3"})}
+#: Optional components that people delete from folders to save room.
+_DISPENSABLE = frozenset({"safety_checker", "feature_extractor", "image_encoder", "text_encoder_3", "tokenizer_3"})
+#: Files that a tokenizer can be read from, besides those of sentencepiece and tiktoken.
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
+#: How diffusers and transformers name a way of quantizing → the module that does it, and the package that brings it.
+_QUANTIZERS = {
+    "auto-round": ("auto_round", "auto-round"),
+    "bfl": ("accelerate", "accelerate"),
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
+    "gguf": ("gguf", "gguf"),
+    "modelopt": ("modelopt", "nvidia-modelopt"),
+    "nunchaku_lite": ("kernels", "kernels"),
+    "quanto": ("optimum", "optimum-quanto"),
+    "sdnq": ("sdnq", "sdnq"),
+    "torchao": ("torchao", "torchao"),
+}
+#: Processors of texts and pictures of which worker/text_processors.py reads what reads texts.
+TEXT_PROCESSORS = frozenset({"PixtralProcessor", "Qwen2VLProcessor", "Qwen2_5_VLProcessor", "Qwen3VLProcessor"})
+
+
+def absent_components(folder: Path, index: ModelIndex) -> list[str]:
+    """Return the components that a folder lacks and its pipeline can do without. Raises OSError."""
+    pipeline = str(index.pipeline)
+    optional = optional_components(pipeline) | _OPTIONAL.get(pipeline, frozenset())
+    lacking = [name for name in sorted(optional) if not (folder / name).is_dir()]
+    # Some are optional because prompts may come as embeddings, which they never do here.
+    return [name for name in lacking if name in _DISPENSABLE or name not in index.components]
+
+
+def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Iterator[str]:
+    """Yield what is wrong with the files of each component: a tokenizer without files, weights that are cut off …
+
+    Raises OSError or ValueError if the folder cannot be examined.
+    """
+    variants = set()
+    absent = absent_components(folder, index)
+    for name, (library, kind) in index.components.items():
+        component = folder / name
+        if not component.is_dir():
+            if name not in absent:
+                yield f"{name}: model_index.json names it, and there is no folder {name}; copy the whole model"
+        elif not any(component.iterdir()):
+            yield f"{name}: its folder is empty; copy the whole model"
+        elif name.startswith("tokenizer") and not any(_is_vocabulary(path) for path in component.iterdir()):
+            yield f"{name}: its folder has no vocabulary, such as tokenizer.json or vocab.json; copy the whole model"
+        elif card.weights.file is not None:
+            # Its weights may be in the file.
+            continue
+        elif (component / "config.json").is_file() and any(_may_hold_weights(path) for path in component.iterdir()):
+            try:
+                variants.add(weight_files(component, card.weights.variant, pickle=card.weights.pickle).variant)
+            except BadWeights as error:
+                yield str(error)
+        elif (component / "config.json").is_file() and name.startswith(_WITH_WEIGHTS):
+            yield f"{name}: its folder has no weights; copy the whole model"
+        yield from _problems_of_packages(component, library, kind)
+    if card.weights.variant is not None and variants and card.weights.variant not in variants:
+        yield f"variant = {card.weights.variant!r}: no file of the folder is of this variant; remove the key"
+
+
+def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
+    """Yield the packages that a component needs, and that are not installed with Backlot."""
+    reads_pictures = kind.endswith("Processor") and not kind.endswith("ImageProcessor") and kind not in TEXT_PROCESSORS
+    if reads_pictures and (lack := lack_of("torchvision", "torchvision")) is not None:
+        yield f"{component.name}: {kind} {lack}, in the version that fits torch"
+    if not (component / "config.json").is_file():
+        return
+    quantized = read_table(component / "config.json").get("quantization_config")
+    method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+    if method in _QUANTIZERS:
+        module, package = _QUANTIZERS[method]
+        if (lack := lack_of(package, module)) is not None:
+            yield f"{component.name}: its weights are quantized by {method}, which {lack}"
+    elif method is not None and library == "diffusers":
+        yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"
+
+
+def _may_hold_weights(path: Path) -> bool:
+    return path.name.endswith((".safetensors", ".index.json", *PICKLES))
+
+
+def _is_vocabulary(path: Path) -> bool:
+    return path.name in _VOCABULARIES or path.suffix in (".model", ".tiktoken")

@@ -1,0 +1,11 @@
+"""Packages that some models need, and that are not installed with Backlot."""
+
+from importlib.util import find_spec
+
+
+def lack_of(package: str, module: str) -> str | None:
+    """Return `needs PACKAGE; install it with: …` if the module that the package brings is not there; else None."""
+    if find_spec(module) is not None:
+        return None
+    # The constraints hold the versions that Backlot was tested with.
+    return f"needs {package}; install it with: .venv/bin/python -m pip install -c constraints.txt {package}"

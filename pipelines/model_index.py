@@ -1,0 +1,47 @@
+"""model_index.json: which pipeline a diffusers folder is for, and of which classes its components are; without torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+NAME = "model_index.json"
+
+
+class ModelIndex(msgspec.Struct, frozen=True):
+    """What the file says."""
+
+    #: The pipeline's class; None if the folder brings a class of its own.
+    pipeline: str | None
+    #: The library and the class of each component, by its name. What the folder says it lacks is not among them.
+    components: dict[str, tuple[str, str]]
+
+    @property
+    def scheduler(self) -> str | None:
+        """Return the scheduler's class; None if there is none."""
+        _, kind = self.components.get("scheduler", ("", None))
+        return kind
+
+
+def read_model_index(folder: Path) -> ModelIndex:
+    """Return what a folder's model_index.json says. Raises OSError or ValueError if it cannot be read."""
+    found = read_table(folder / NAME)
+    pipeline = found.get("_class_name")
+    components = {}
+    for name, value in found.items():
+        match value:
+            case [str(library), str(kind)] if not name.startswith("_"):
+                components[name] = (library, kind)
+    return ModelIndex(pipeline if isinstance(pipeline, str) else None, components)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises OSError, and ValueError if it holds something else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not JSON ({error}); copy it again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is not a table; copy it again")  # noqa: TRY004  the file is bad, not the call
+    return found
