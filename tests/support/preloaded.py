@@ -65,7 +65,9 @@ class ForkedProcess:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # It may have been reaped, and its end not told of yet.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -118,7 +120,8 @@ def main() -> None:
     finally:
         # What was forked is in sessions of its own, and nobody else knows of it.
         for pid in running:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _fork_and_reap(run: Callable[[int], None], listening: socket.socket, running: dict[int, socket.socket]) -> None:
