@@ -1,10 +1,9 @@
 """Which part may import which, read from the source of every module."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from tests.support.server import ROOT
 
@@ -50,36 +49,51 @@ def modules(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports anywhere, by its full name."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements and those within them. Expressions, which are many times as many, hold none."""
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from statements(getattr(node, part, ()))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Return every module that a file imports anywhere, by its full name."""
+    found: set[str] = set()
+    for node in statements(ast.parse(path.read_text()).body):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
+            found.add(node.module)
             for alias in node.names:
                 if (ROOT / node.module.replace(".", "/") / f"{alias.name}.py").exists():
-                    yield f"{node.module}.{alias.name}"
+                    found.add(f"{node.module}.{alias.name}")
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", modules("server"), ids=str)
-def test_the_server_reaches_only_the_shared_part_of_pipelines(path: Path) -> None:
-    assert {name for name in imported(path) if name.split(".")[0] == "pipelines"} <= SHARED
+def crossings(paths: list[Path], is_forbidden: Callable[[str], bool]) -> dict[str, list[str]]:
+    """Return what each file imports and may not."""
+    found = {str(path.relative_to(ROOT)): sorted(filter(is_forbidden, imported(path))) for path in paths}
+    assert found
+    return {path: names for path, names in found.items() if names}
 
 
-@pytest.mark.parametrize("path", modules("pipelines"), ids=str)
-def test_pipelines_never_import_the_server(path: Path) -> None:
-    assert not {
-        name for name in imported(path) if name.split(".")[0] in ("server", "litestar", "sqlite3", "sqlite_utils")
-    }
+def test_the_server_reaches_only_the_shared_part_of_pipelines() -> None:
+    assert not crossings(modules("server"), lambda name: name.split(".")[0] == "pipelines" and name not in SHARED)
 
 
-@pytest.mark.parametrize("path", modules("tests/unit"), ids=str)
-def test_unit_tests_start_no_process_and_no_server_and_need_no_torch(path: Path) -> None:
-    assert not set(imported(path)) & {"subprocess", "multiprocessing", "torch", "diffusers", "tests.support.tiny"}
+def test_pipelines_never_import_the_server() -> None:
+    others = ("server", "litestar", "sqlite3", "sqlite_utils")
+    assert not crossings(modules("pipelines"), lambda name: name.split(".")[0] in others)
 
 
-@pytest.mark.parametrize("path", [path for path in modules("tests") if path.name.startswith("test_")], ids=str)
-def test_what_test_files_share_is_in_support(path: Path) -> None:
+def test_unit_tests_start_no_process_and_no_server_and_need_no_torch() -> None:
+    heavy = ("subprocess", "multiprocessing", "torch", "diffusers", "tests.support.tiny")
+    assert not crossings(modules("tests/unit"), lambda name: name in heavy)
+
+
+def test_what_test_files_share_is_in_support() -> None:
     folders = ("tests.unit", "tests.integration", "tests.acceptance", "tests.page")
-    assert not [name for name in imported(path) if name.startswith(folders)]
+    tests = [path for path in modules("tests") if path.name.startswith("test_")]
+    assert not crossings(tests, lambda name: name.startswith(folders))
