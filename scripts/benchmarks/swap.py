@@ -38,11 +38,8 @@ def main() -> None:
         results = [_swap(busy=busy, cold=cold) for _ in range(ROUNDS)]
         gaps = ", ".join(f"{gap:.2f}" for gap, _, _ in results)
         gap, load, rate = (statistics.median(values) for values in zip(*results, strict=True))
-        print(
-            f"  {name}: {gap:.2f} s to the first step ({gaps}), {load:.2f} s of it loading;"
-            f" {rate:.2f} images/s of the small model meanwhile",
-            flush=True,
-        )
+        meanwhile = f"; {rate:.2f} images/s of the small model meanwhile" if busy else ""
+        print(f"  {name}: {gap:.2f} s to the first step ({gaps}), {load:.2f} s of it loading{meanwhile}", flush=True)
 
 
 def _swap(*, busy: bool, cold: bool) -> tuple[float, float, float]:
