@@ -13,7 +13,7 @@ import msgspec
 from pipelines.checks.card import problems_of
 from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index
+from pipelines.model_index import read_model_index, read_table
 from pipelines.weight_files import PICKLES, find_weights, read_header, read_index
 
 #: Bytes of a number in memory, by the card's dtype.
@@ -83,7 +83,7 @@ def least_of_an_image(card: ModelCard, folder: Path) -> int:
     config = folder / "vae" / "config.json"
     if card.weights.vae_tiling or not config.is_file():
         return 0
-    channels = json.loads(config.read_bytes()).get("block_out_channels")
+    channels = read_table(config).get("block_out_channels")
     if not isinstance(channels, list) or not channels:
         return 0
     sizes = [card.size(tier, "1:1") for tier in card.limits.tiers]
@@ -188,7 +188,7 @@ def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]
     found = find_weights(names, card.weights.variant, pickle=card.weights.pickle)
     if found is None:
         return
-    quantized = "quantization_config" in json.loads((component / "config.json").read_bytes())
+    quantized = "quantization_config" in read_table(component / "config.json")
     index = read_index(component / found.name) if found.is_index else {}
     for file in sorted(set(index.values()) or {found.name}):
         yield from _tensors_of(component / file, quantized=quantized)

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 
-NAME = "model_index.json"
-
 
 class ModelIndex(msgspec.Struct, frozen=True):
     """What the file says."""
@@ -26,7 +24,7 @@ class ModelIndex(msgspec.Struct, frozen=True):
 
 def read_model_index(folder: Path) -> ModelIndex:
     """Return what a folder's model_index.json says. Raises OSError or ValueError if it cannot be read."""
-    found = read_table(folder / NAME)
+    found = read_table(folder / "model_index.json")
     pipeline = found.get("_class_name")
     components = {}
     for name, value in found.items():

@@ -16,7 +16,7 @@ from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
-from pipelines.model_index import NAME, read_model_index
+from pipelines.model_index import read_model_index
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 
 #: An id of the hub: NAME or OWNER/NAME.
@@ -38,7 +38,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         if pipeline is not None and pipeline != index.pipeline:
             yield f"pipeline = {pipeline!r}: the folder says {index.pipeline!r}; remove the key"
         pipeline = index.pipeline
-        yield from problems_of_kind(NAME, pipeline)
+        yield from problems_of_kind("model_index.json", pipeline)
         if scheduler is None:
             scheduler = index.scheduler
         yield from problems_of_files(card, folder, index)
