@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index
+from pipelines.model_index import ModelIndex
 from pipelines.weight_files import BadWeights, WeightFiles, weight_files
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -30,13 +30,13 @@ _ALIGNMENT = 64
 _NAMED = 3
 
 
-def load_components(card: ModelCard, folder: Path) -> dict[str, Any]:
-    """Return the components with weights by name, in host memory and in the card's dtype.
+def load_components(card: ModelCard, folder: Path, index: ModelIndex) -> dict[str, Any]:
+    """Return the components of a folder with weights by name, in host memory and in the card's dtype.
 
     Raises BadWeights if one of them is not given all of its weights, or has files with weights of something else.
     """
     found: dict[str, Any] = {}
-    for name, named in read_model_index(folder).components.items():
+    for name, named in index.components.items():
         kind = class_of(*named)
         # What is kept beside model_index.json itself, or has no weights, is left to diffusers.
         if kind is not None and (folder / name).is_dir():

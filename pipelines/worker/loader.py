@@ -108,12 +108,13 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
     try:
         _refuse(card, problems_of(card, folder))
         before = stamp_of(*places)
-        components = load_components(card, folder) if file is None else load_from_file(card, file, folder)
+        index = read_model_index(folder)
+        components = load_components(card, folder, index) if file is None else load_from_file(card, file, folder, index)
         revision = revision_of(card, folder)
-        absent = dict.fromkeys(absent_components(folder, read_model_index(folder)))
+        absent = dict.fromkeys(absent_components(folder, index))
         if absent:
             log.info("%s is used without %s, which its folder lacks", card.name, ", ".join(absent))
-        processors = load_text_processors(folder)
+        processors = load_text_processors(folder, index)
         pipeline = DiffusionPipeline.from_pretrained(
             folder, use_safetensors=True, **components, **absent, **as_diffusers_takes(processors)
         )

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from pipelines.diffusers_classes import DENOISERS
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index
+from pipelines.model_index import ModelIndex
 from pipelines.weight_files import BadWeights
 from pipelines.worker.components import class_of, load_component
 from pipelines.worker.torch_errors import is_out_of_memory
@@ -44,7 +44,7 @@ def configuration_of(file: Path) -> Path:
     return Path(found).parent
 
 
-def load_from_file(card: ModelCard, file: Path, folder: Path) -> dict[str, Any]:
+def load_from_file(card: ModelCard, file: Path, folder: Path, index: ModelIndex) -> dict[str, Any]:
     """Return the components with weights by name, those that the file holds from there and the others from the folder.
 
     Raises BadWeights if one of them is not given all of its weights.
@@ -58,7 +58,7 @@ def load_from_file(card: ModelCard, file: Path, folder: Path) -> dict[str, Any]:
             raise
         raise BadWeights(f"{file.name} cannot be read ({type(error).__name__}: {error})") from error
     found: dict[str, Any] = {}
-    for name, named in read_model_index(folder).components.items():
+    for name, named in index.components.items():
         kind = class_of(*named)
         if kind is None:
             continue

@@ -11,7 +11,7 @@ from typing import Any
 import transformers
 from transformers import ProcessorMixin
 
-from pipelines.model_index import read_model_index
+from pipelines.model_index import ModelIndex
 
 
 class _TextProcessor(ProcessorMixin):
@@ -46,11 +46,11 @@ KINDS: dict[str, type[_TextProcessor]] = {
 }
 
 
-def load_text_processors(folder: Path) -> dict[str, ProcessorMixin]:
+def load_text_processors(folder: Path, index: ModelIndex) -> dict[str, ProcessorMixin]:
     """Return the components of a folder that are of one of KINDS, by name. Raises OSError or ValueError."""
     return {
         name: KINDS[kind].from_pretrained(folder / name)
-        for name, (_, kind) in read_model_index(folder).components.items()
+        for name, (_, kind) in index.components.items()
         if kind in KINDS and (folder / name).is_dir()
     }
 
