@@ -1,6 +1,5 @@
 """Settings, each from one environment variable."""
 
-import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from pipelines.nearest_name import did_you_mean
 from server.addresses import networks
 
 _TAKES = {
@@ -117,7 +117,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     known = {f"BACKLOT_{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
     for variable in sorted(environ):
         if variable.startswith("BACKLOT_") and variable not in known.keys() | _OF_THE_CLIENT:
-            raise SettingsError(f"{variable} is no setting: {_nearest(variable, list(known))}")
+            # All names begin alike, so one that is meant is nearer than other names are.
+            hint = did_you_mean(variable, known, least=0.8) or f"; the settings are {', '.join(known)}"
+            raise SettingsError(f"{variable} is no setting{hint}")
     values: dict[str, Any] = {}
     for variable, field in known.items():
         text = environ.get(variable)
@@ -133,12 +135,6 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             "BACKLOT_DEVICE and BACKLOT_DEVICES are both set: unset one; BACKLOT_DEVICES may name several"
         )
     return Settings(**values)
-
-
-def _nearest(variable: str, known: list[str]) -> str:
-    names = {name.removeprefix("BACKLOT_"): name for name in known}
-    near = difflib.get_close_matches(variable.removeprefix("BACKLOT_"), names, n=1)
-    return f"did you mean {names[near[0]]}?" if near else f"the settings are {', '.join(known)}"
 
 
 def _read(field: msgspec.structs.FieldInfo, text: str) -> Any:

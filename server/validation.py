@@ -4,7 +4,6 @@ msgspec stops at the first error it meets; people who fix a file or a request wa
 each field is converted on its own, strictly (`"512"` is not an int), and lists and dicts element by element.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -14,6 +13,8 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
+
+from pipelines.nearest_name import did_you_mean
 
 #: Elements of a list or a dict, and unknown fields of an object, that are looked at one by one; more would only burn time.
 MOST_PROBLEMS = 100
@@ -162,6 +163,5 @@ def unknown(kind: str, name: str, known: list[str]) -> str:
     """Say that there is no `kind` of this name, and which one may be meant."""
     if not known:
         return f"Unknown {kind} {name[:64]!r}; there are none here"
-    near = difflib.get_close_matches(name[:64], known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the {kind}s are {', '.join(known)}"
-    return f"Unknown {kind} {name[:64]!r}; {hint}"
+    hint = did_you_mean(name, known) or f"; the {kind}s are {', '.join(known)}"
+    return f"Unknown {kind} {name[:64]!r}{hint}"

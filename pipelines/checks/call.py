@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from pipelines.checks.nearest import did_you_mean
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
+from pipelines.nearest_name import did_you_mean
 
 #: What Backlot passes to every call.
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pipelines.checks.call import problems_of_call, problems_of_kind
 from pipelines.checks.files import problems_of_files
-from pipelines.checks.nearest import did_you_mean
 from pipelines.checks.options import problems_of_options
 from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
 from pipelines.model_index import read_model_index
+from pipelines.nearest_name import did_you_mean
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 
 #: An id of the hub: NAME or OWNER/NAME.

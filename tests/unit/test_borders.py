@@ -29,6 +29,7 @@ SHARED = {
     "pipelines.memory_estimate",
     "pipelines.model_card",
     "pipelines.model_index",
+    "pipelines.nearest_name",
     "pipelines.origin",
     "pipelines.output",
     "pipelines.output.whole_file",

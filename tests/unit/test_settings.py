@@ -8,7 +8,7 @@ from server.settings import SettingsError, read_settings
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("BACKLOT_PUBIC_URL", "https://x", "did you mean BACKLOT_PUBLIC_URL?"),
+        ("BACKLOT_PUBIC_URL", "https://x", "did you mean 'BACKLOT_PUBLIC_URL'?"),
         ("BACKLOT_XYZZY", "1", "the settings are BACKLOT_DATA, "),
         ("BACKLOT_PORT", "", "it is empty; unset it to have the default, 8700"),
         ("BACKLOT_PUBLIC_URL", " ", "it is empty; unset it to go without it"),
