@@ -25,7 +25,8 @@ class Proxies:
         """Take the trusted addresses and networks, with commas between them. Raises ValueError for anything else."""
         self.app = app
         self.trusted = networks(trusted)
-        # It is asked at every request, and a LAN has few addresses.
+        # They are asked at every request, and a LAN has few addresses.
+        self._asked_by = lru_cache(maxsize=4096)(self._peer)
         self._trusts = lru_cache(maxsize=4096)(self._is_in_a_trusted_network)
         self.prefix = urlsplit(public_url).path.rstrip("/")
 
@@ -36,10 +37,10 @@ class Proxies:
         told = dict(scope)
         if scope["client"] is not None:
             host, port = scope["client"]
-            peer = address_of(host)
-            told["client"] = (str(peer) if peer else host, port)
-            if peer is not None and self._trusts(peer):
-                self._believe(told, peer)
+            peer, proxy = self._asked_by(host)
+            told["client"] = (peer, port)
+            if proxy is not None:
+                self._believe(told, proxy)
         if self.prefix and scope["path"] == self.prefix:
             # The links of a page are relative to its folder, which needs the slash.
             await send(
@@ -51,14 +52,24 @@ class Proxies:
             told["path"] = scope["path"][len(self.prefix) :]
         await self.app(told, receive, send)  # type: ignore[arg-type]
 
+    def _peer(self, host: str) -> tuple[str, Address | None]:
+        """Return the address of who opened the connection as text, and the address itself if it is a trusted proxy's."""
+        address = address_of(host)
+        if address is None:
+            return host, None
+        return str(address), address if self._trusts(address) else None
+
     def _is_in_a_trusted_network(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
 
-    def _believe(self, scope: dict[str, object], peer: Address) -> None:
+    def _believe(self, scope: dict[str, object], proxy: Address) -> None:
         """Take over what a trusted proxy says of the client, the scheme and the host."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]
-        chain = _values(headers, b"x-forwarded-for")
-        client: Address | None = peer
+        said = [(name, value) for name, value in headers if name.startswith(b"x-forwarded-")]
+        if not said:
+            return
+        chain = _values(said, b"x-forwarded-for")
+        client: Address | None = proxy
         # Each proxy adds the address it was asked by, so the first one from behind that is no proxy is the client.
         for text in reversed(chain):
             client = address_of(text)
@@ -66,10 +77,10 @@ class Proxies:
                 break
         if client is not None:
             scope["client"] = (str(client), 0 if chain else scope["client"][1])  # type: ignore[index]
-        scheme = _last(headers, b"x-forwarded-proto")
+        scheme = _last(said, b"x-forwarded-proto")
         if scheme in ("http", "https"):
             scope["scheme"] = scheme
-        host = _last(headers, b"x-forwarded-host")
+        host = _last(said, b"x-forwarded-host")
         if host is not None and _HOST.fullmatch(host):
             scope["headers"] = [*((n, v) for n, v in headers if n != b"host"), (b"host", host.encode())]
 

@@ -81,8 +81,8 @@ class Database:
         DatabaseMissing.
         """
         until = time.monotonic() + PATIENCE_S
-        # Shielded: a caller that goes away neither undoes nor races with a write under way.
-        return await asyncio.shield(self._submit(lambda connection: work(connection, *args, **kwargs), until))
+        # A caller that goes away is told nothing; its write happens all the same.
+        return await self._submit(lambda connection: work(connection, *args, **kwargs), until)
 
     def _submit(self, work: Callable[[sqlite3.Connection], T], until: float | None) -> "asyncio.Future[T]":
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()

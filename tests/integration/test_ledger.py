@@ -262,6 +262,29 @@ def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
     assert names == ["first", "last"]
 
 
+def test_a_write_happens_although_its_caller_goes_away(tmp_path: Path) -> None:
+    async def scene() -> tuple[list[bool], list[str]]:
+        database = Database(tmp_path / "backlot.db")
+        callers = [
+            asyncio.create_task(database.write(lambda c, name=name: clients.add(c, name, test=False)))
+            for name in ("first", "first", "last")
+        ]
+        await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        await database.write(lambda c: clients.add(c, "another", test=False))
+        names = await database.read(
+            lambda c: [found["name"] for found in c.execute("SELECT name FROM clients ORDER BY id")]
+        )
+        database.close()
+        return [caller.cancelled() for caller in callers], names
+
+    cancelled, names = asyncio.run(scene())
+    assert cancelled == [True, True, True]
+    assert names == ["first", "last", "another"]
+
+
 def test_a_full_disk_refuses_whole_writes_and_says_so(tmp_path: Path) -> None:
     async def scene(database: Database) -> list[int | BaseException]:
         client_id = await database.write(lambda connection: client(connection, 100))
