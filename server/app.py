@@ -37,12 +37,12 @@ from server.api.rate_limit import RateLimit
 from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.disk_room import DiskRoom
+from server.event_hub import EventHub
 from server.keys import load_secret
 from server.ledger.database import Database
 from server.lifespan import running
 from server.models_watch import ModelsFile
 from server.scheduler.devices import Device
-from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.thumbnails import Thumbnails

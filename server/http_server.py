@@ -14,6 +14,7 @@ from server.addresses import lan_url_of, url_of
 from server.app import create_app
 from server.connection_limit import connection_limit
 from server.data_folder import database_errors_explained, prepare_database
+from server.event_hub import EventHub
 from server.http_connection import Connection
 from server.keys import new_client
 from server.ledger import clients
@@ -21,7 +22,6 @@ from server.ledger.connection import connect, transaction
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.devices import Device
-from server.scheduler.event_hub import EventHub
 from server.settings import Settings
 
 FIRST_CLIENT = "studio"

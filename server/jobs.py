@@ -47,7 +47,7 @@ class FailureMode(StrEnum):
     FAIL = "fail"
     #: Run again, up to the operation's `max_attempts`.
     RETRY = "retry"
-    #: Deliver a flawed image with the finding in its `meta`. A run that broke has no image, so its job fails.
+    #: Keep a flawed image, with its defect in `meta`. A run that broke has no image, so its job fails.
     DELIVER = "deliver"
 
 

@@ -38,7 +38,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     enabled: bool = True
     eval_enabled: bool = False
     on_technical_failure: FailureMode = FailureMode.FAIL
-    #: Runs a job may take under `retry` and after a restart of the server.
+    #: Runs that each image of a job may take, under `retry` and after a kill of the server.
     max_attempts: Annotated[int, Meta(ge=1, le=20)] = 3
 
 

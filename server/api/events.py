@@ -12,9 +12,9 @@ from server.api.following import LastEventId, Told, Wait, event_page, follow, st
 from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.views import ClientEventPage
+from server.event_hub import ANY_JOB
 from server.ledger import events, job_reads
 from server.ledger.clients import Caller
-from server.scheduler.event_hub import ANY_JOB
 
 #: Events in one answer at most; those that follow are after its `latest_cursor`.
 MOST_EVENTS = 1000

@@ -12,7 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEventMessage
 
-from server.scheduler.event_hub import EventHub
+from server.event_hub import EventHub
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ from server.api import views
 from server.api.following import follow
 from server.api.views import JobView, Linker
 from server.errors import JobNotFound
+from server.event_hub import EventHub
 from server.ledger import job_reads
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.job_reads import JobDetail
-from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 
 

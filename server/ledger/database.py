@@ -44,12 +44,12 @@ class DatabaseFull(Exception):
 
 
 class Database:
-    """The server's end. A write is told of once its transaction is on disk."""
+    """The server's end. A caller has the result of its write once the transaction is on disk."""
 
     def __init__(self, path: Path) -> None:
         migrate(path)
         self.path = path
-        #: Since when another program has kept this one from writing, on the monotonic clock; None if nothing is kept.
+        #: Since when another program has held the write lock, on the monotonic clock; None if none holds it.
         self.locked_since: float | None = None
         #: Room that is given up when the disk is full. A server holds it; a command has none.
         self.reserve = Reserve(path.with_name("reserve"))
@@ -224,13 +224,14 @@ def _answer(outcomes: list[Outcome]) -> None:
     """Wake those who wait for a group of writes: the loop is called once, since each call of it costs a system call."""
     loop = outcomes[0][0].get_loop()
     try:
-        loop.call_soon_threadsafe(_settle, outcomes)
+        loop.call_soon_threadsafe(_give_results, outcomes)
     except RuntimeError:
         # The loop was closed by a stop: the writes are on disk, and nobody waits for them any more.
         log.info("%d writes were finished after the event loop had ended", len(outcomes))
 
 
-def _settle(outcomes: list[Outcome]) -> None:
+def _give_results(outcomes: list[Outcome]) -> None:
+    """Give each caller the result of its write, or the error."""
     for done, result, error in outcomes:
         if done.cancelled():
             continue

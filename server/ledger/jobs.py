@@ -52,9 +52,9 @@ class BalanceTooLow(Exception):
 def accept(
     connection: sqlite3.Connection, job: Job, label: str, row: request_log.RequestRow, idempotency: Idempotency | None
 ) -> tuple[Accepted, bool]:
-    """Make the job, take its price and log the request, or none of it; return the answer, and whether the job was made.
+    """Make the job, take its price and log the request, or none of it; return the answer, and whether a job was made.
 
-    It is not if this repeats an earlier request, whose answer is returned. `label` is what the client's transactions call
+    None is made if this repeats an earlier request, whose answer is returned. `label` is what the client's transactions call
     the job. Raises BalanceTooLow and KeyUsed.
     """
     if idempotency is not None and (earlier := repeated(connection, job.client_id, idempotency)) is not None:

@@ -195,7 +195,7 @@ def note_try(
 
 
 def resend(connection: sqlite3.Connection, webhook_id: str) -> None:
-    """Make a delivery due now, whatever became of it, with all of its tries before it.
+    """Make a delivery due now, whatever became of it, and count its tries from 0 again.
 
     Raises NoSuchDelivery, and NoWebhook if its client has none any more.
     """

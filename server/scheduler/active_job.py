@@ -36,11 +36,11 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     state: ImageState = ImageState.IDLE
     #: When it began to wait for its present run, in seconds on the monotonic clock.
     arrived: float = 0.0
-    #: Runs begun, without those that were interrupted.
+    #: Runs that count as attempts, the present one included.
     attempts: int
     #: It shares slots with no other image.
     isolated: bool = False
-    #: It is being taken back from slots in which it began at this moment; None if it is not, or has not begun.
+    #: When it began in the slots that the server takes it back from; None if the server does not, or it had not begun.
     taken_back: float | None = None
     #: What it has lost because it was taken back, in seconds.
     lost_s: float = 0.0
@@ -104,19 +104,3 @@ class ActiveJob(msgspec.Struct, eq=False):
     def images_in(self, state: ImageState) -> list[Image]:
         """Return its images in this state."""
         return [image for image in self.images if image.state is state]
-
-
-def active_job(accepted: Job, now: float) -> ActiveJob:
-    """Return a job that came to this server now, on the monotonic clock. Its images neither wait nor run yet."""
-    job = ActiveJob(accepted, now)
-    for index, generation in enumerate(accepted.plan.generations):
-        job.images.append(
-            Image(
-                image_id=accepted.image_id(index),
-                job=job,
-                index=index,
-                generation=generation,
-                attempts=accepted.attempts,
-            )
-        )
-    return job

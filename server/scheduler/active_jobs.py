@@ -16,7 +16,7 @@ from server import metrics
 from server.jobs import FailureMode, Job, image_path
 from server.models_watch import ModelsFile
 from server.previews import preview_file
-from server.scheduler.active_job import ActiveJob, Ending, Image, ImageState, active_job
+from server.scheduler.active_job import ActiveJob, Ending, Image, ImageState
 from server.scheduler.batching import SlotGroup
 from server.scheduler.gpu import Gpu
 from server.scheduler.queue import Affinity, Queue, Waiting
@@ -141,8 +141,13 @@ class ActiveJobs:
                 gpu.cancel(image_id)
 
     def _add(self, accepted: Job) -> ActiveJob:
-        job = self._jobs[accepted.job_id] = active_job(accepted, time.monotonic())
-        self._images.update((image.image_id, image) for image in job.images)
+        """Take in a job that comes to this server now. Its images neither wait nor run yet."""
+        job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
+        for index, generation in enumerate(accepted.plan.generations):
+            image_id = accepted.image_id(index)
+            image = Image(image_id=image_id, job=job, index=index, generation=generation, attempts=accepted.attempts)
+            job.images.append(image)
+            self._images[image_id] = image
         return job
 
     def _enqueue(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
@@ -196,11 +201,11 @@ class ActiveJobs:
         self._end_if_over(image.job)
 
     def dropped(self, image_id: str) -> None:
-        """Note that the GPU process dropped an image, as it was told to: its job fails, or it was taken back."""
+        """Note that the GPU process dropped an image as ordered: its job fails, or the server takes it back."""
         image = self._images[image_id]
         image.state = ImageState.IDLE
         if image.job.ending is None:
-            # Nothing failed, so nothing is told and no attempt is counted; its steps are told anew when it runs.
+            # Nothing failed, so the client gets no event and no attempt counts. The next run begins at step 1 again.
             image.progress = 0.0
             image.preview = None
             image.attempts -= 1

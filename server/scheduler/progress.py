@@ -1,6 +1,6 @@
 """Turns what a GPU process reports of images in flight into their progress and the events of their jobs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,6 @@ from pipelines.protocol import Stage
 from server.clock import as_text
 from server.downloading import amount
 from server.scheduler.active_job import Image
-from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.settlement import StageEvent
 
 #: The share of an image's progress that its denoising makes up.
@@ -20,25 +19,28 @@ DENOISED = 0.9
 PROGRESS = {Stage.LOADING: 0.0, Stage.DECODING: DENOISED, Stage.EVALUATING: 0.95}
 
 
-def denoised(jobs: ActiveJobs, report: protocol.Steps) -> list[StageEvent]:
-    """Note the progress of images by denoising steps, and return an event for each step."""
+def denoised(images: Sequence[Image], report: protocol.Steps) -> list[StageEvent]:
+    """Note the progress of images by their denoising steps, and return an event for each step."""
+    by_id = {image.image_id: image for image in images}
     events = []
     for done in report.done:
-        for image in jobs.in_flight([done.image_id]):
-            image.progress = DENOISED * done.step / report.steps
-            moment = as_text(datetime.fromtimestamp(done.at, UTC))
-            extra = {"step": done.step, "steps": report.steps}
-            if image.preview is not None:
-                # It may be a step or two behind; told with the next step, steps only ascend.
-                extra["preview"], image.preview = image.preview, None
-            events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
+        image = by_id.get(done.image_id)
+        if image is None:
+            continue
+        image.progress = DENOISED * done.step / report.steps
+        moment = as_text(datetime.fromtimestamp(done.at, UTC))
+        extra = {"step": done.step, "steps": report.steps}
+        if image.preview is not None:
+            # It may be a step or two behind; told with the next step, steps only ascend.
+            extra["preview"], image.preview = image.preview, None
+        events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
     return events
 
 
-def reached(jobs: ActiveJobs, report: protocol.StageReached) -> list[StageEvent]:
+def reached(images: Iterable[Image], report: protocol.StageReached) -> list[StageEvent]:
     """Note the progress of images by a stage that they reached, and return an event for each image."""
     events = []
-    for image in jobs.in_flight(report.image_ids):
+    for image in images:
         image.progress = PROGRESS.get(report.stage, image.progress)
         if report.stage is Stage.LOADING:
             model = image.generation.model
@@ -48,10 +50,10 @@ def reached(jobs: ActiveJobs, report: protocol.StageReached) -> list[StageEvent]
     return events
 
 
-def restarted(jobs: ActiveJobs, report: protocol.Restarted) -> list[StageEvent]:
+def restarted(images: Iterable[Image], report: protocol.Restarted) -> list[StageEvent]:
     """Note that images begin again in the GPU process, and return an event for each image."""
     events = []
-    for image in jobs.in_flight(report.image_ids):
+    for image in images:
         image.progress = 0.0
         image.preview = None
         extra = {"reason": report.reason, "attempts": image.attempts, "seed": image.generation.seed}

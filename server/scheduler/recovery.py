@@ -51,7 +51,7 @@ class Decision(Enum):
     RETRY_SAME_SEED = auto()
     #: It runs again with another seed; the run that failed counts as an attempt.
     RETRY_NEXT_SEED = auto()
-    #: It runs again, and the run that was interrupted does not count.
+    #: It runs again, and a run that was cut short or never began is no attempt.
     REQUEUE = auto()
     #: It runs again with no neighbour, and the run that failed does not count.
     ISOLATE = auto()

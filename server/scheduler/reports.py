@@ -49,14 +49,15 @@ class Reports:
                 self._feeder.loaded(model, seconds)
             case protocol.LoadFailed(model=model, reason=reason, message=message, image_ids=image_ids):
                 self._load_failed(model, reason, message, image_ids)
-            case protocol.StageReached():
-                self._settlement.tell(progress.reached(self._jobs, report))
-            case protocol.Steps():
-                self._settlement.tell(progress.denoised(self._jobs, report))
+            case protocol.StageReached(image_ids=image_ids):
+                self._settlement.tell(progress.reached(self._jobs.in_flight(image_ids), report))
+            case protocol.Steps(done=done):
+                images = self._jobs.in_flight({step.image_id for step in done})
+                self._settlement.tell(progress.denoised(images, report))
             case protocol.Previewed(image_id=image_id, step=step):
                 self._jobs.previewed(image_id, step)
-            case protocol.Restarted():
-                self._settlement.tell(progress.restarted(self._jobs, report))
+            case protocol.Restarted(image_ids=image_ids):
+                self._settlement.tell(progress.restarted(self._jobs.in_flight(image_ids), report))
             case protocol.Measured():
                 self._settlement.note_cost(self._batch_sizes.measured(gpu, report))
             case protocol.Generated(recipe=recipe, timings=timings):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pipelines.model_card import ModelCard
 from server.errors import QueueFull
+from server.event_hub import EventHub
 from server.jobs import Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
@@ -19,7 +20,6 @@ from server.scheduler.batch_sizes import BatchSizes
 from server.scheduler.bounds import DEFAULT_BOUNDS, Bounds
 from server.scheduler.control import Control
 from server.scheduler.devices import Device
-from server.scheduler.event_hub import EventHub
 from server.scheduler.feeding import Feeder
 from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.model_loads import ModelLoads
@@ -65,8 +65,8 @@ class Scheduler:
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
         #: What the operator orders of the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
-        #: Images of jobs that are being committed.
-        self._reserved = 0
+        #: How many images the jobs have whose acceptance is not on disk yet.
+        self._committing = 0
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -77,7 +77,7 @@ class Scheduler:
     @property
     def backlog(self) -> int:
         """How many images wait, those of jobs that are being committed included."""
-        return len(self._queue) + self._reserved
+        return len(self._queue) + self._committing
 
     def check_room(self, images: int) -> None:
         """Raise QueueFull if the queue does not take so many images more."""
@@ -100,7 +100,7 @@ class Scheduler:
         return None if position is None else self._seconds_for(position + 1)
 
     def _seconds_for(self, images: int) -> float:
-        """Guess the seconds until the first so many of those that wait are generated, after all that are in flight."""
+        """Guess the seconds until this many waiting images are generated; the GPUs finish what is in flight first."""
         in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
         rounds = -(-(in_flight + images) // slots)
@@ -115,13 +115,13 @@ class Scheduler:
         """
         images = len(job.plan.generations)
         self.check_room(images)
-        self._reserved += images
+        self._committing += images
 
         async def commit() -> tuple[jobs.Accepted, bool]:
             try:
                 accepted, is_made = await self._database.write(jobs.accept, job, label, row, idempotency)
             finally:
-                self._reserved -= images
+                self._committing -= images
             if is_made:
                 self._hub.publish(job.job_id)
                 self._jobs.submit(job)

@@ -1,4 +1,4 @@
-"""Every write of the scheduler to the ledger, in the order in which it was decided, and who is told of it.
+"""Writes to the ledger what becomes of accepted jobs, in the order in which it was decided, and wakes their followers.
 
 A job's followers are woken when a write about it is on disk. A write of progress that fails is logged and lost; the end of a
 job is tried again until the disk takes it, because money hangs on it.
@@ -19,11 +19,11 @@ from pipelines.batch_choice import BatchCost
 from pipelines.failure_reason import FailureReason
 from pipelines.output import whole_file
 from server import metrics, previews
+from server.event_hub import EventHub
 from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
 from server.ledger.database import Database, DatabaseFull, Work
-from server.scheduler.event_hub import EventHub
 
 T = TypeVar("T")
 P = ParamSpec("P")

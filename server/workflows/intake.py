@@ -65,10 +65,10 @@ class Intake:
         self._disk = disk
 
     async def accept(self, workflow: Workflow[Any], submission: Submission) -> tuple[jobs.Accepted, bool]:
-        """Make a job of a request: all or nothing, and durable when this returns. Return the answer and whether it was made.
+        """Make a job of a request: all or nothing, and durable when this returns.
 
-        It is not for a repeated request: the first answer to an idempotency key holds whatever the operator has changed
-        since. Raises ApiError.
+        Return the answer, and whether a job was made. A repeated request makes none: the first answer to an
+        idempotency key holds whatever the operator has changed since. Raises ApiError.
         """
         began = time.perf_counter()
         client_id = submission.caller.client_id

@@ -1,4 +1,4 @@
-"""Every workflow there is. A new one is a module beside this one and a row here."""
+"""Every workflow there is. A new one is a value in JobType, a module beside this one and a row here."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -8,10 +8,10 @@ from litestar.routes import HTTPRoute
 
 from server.api.capabilities import OPEN, RULES, Place
 from server.app import routes
+from server.event_hub import EventHub
 from server.ledger.clients import Capability
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
-from server.scheduler.event_hub import EventHub
 from server.settings import Settings
 from tests.support.server import ROOT, ServerWithoutGpu
 

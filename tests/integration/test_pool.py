@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from pipelines import protocol
+from server.event_hub import EventHub
 from server.jobs import JobStatus
 from server.scheduler.devices import AUTO, Device
-from server.scheduler.event_hub import EventHub
 from server.scheduler.gpu_state import GpuState
 from server.scheduler.scheduler import Scheduler
 from server.workflows.registry import result_of

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
+from server.event_hub import EventHub
 from server.jobs import Job, JobStatus, JobType
 from server.ledger import clients, credits, job_reads
 from server.ledger.connection import connect, transaction
@@ -18,7 +19,6 @@ from server.models_file import load_models
 from server.models_watch import ModelsFile
 from server.scheduler.bounds import Bounds
 from server.scheduler.devices import Device
-from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
 from server.workflows.registry import WORKFLOWS, result_of

@@ -13,11 +13,11 @@ from server.api.jobs import CANCEL_PATIENCE_S, Limit, Offset, keep_cancel
 from server.api.openapi import errors
 from server.clock import Time
 from server.errors import Conflict, JobNotCancellable, JobNotFound
+from server.event_hub import EventHub
 from server.ledger import job_reports, queue_orders
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.job_reports import JobReport
-from server.scheduler.event_hub import EventHub
 from server.scheduler.scheduler import Scheduler
 
 
