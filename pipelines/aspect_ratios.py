@@ -1,5 +1,6 @@
 """From tiers and aspect ratios to widths and heights."""
 
+from functools import cache
 from math import sqrt
 from typing import Literal, get_args
 
@@ -9,6 +10,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 RATIOS: tuple[str, ...] = ("1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "21:9")
 
 
+@cache
 def size_of(tier: Tier, ratio: str, multiple: int) -> tuple[int, int]:
     """Return width and height in pixels: about (tier × 1024)² pixels at `ratio`, each the nearest multiple of `multiple`.
 
