@@ -35,7 +35,7 @@ _THERE = 1.0
 #: Dominant colours are looked for in so many samples of the small copy, each of every fifth pixel.
 _SAMPLES, _SAMPLED = 3, 5
 #: How often the colours are aimed, at most, and how far an aim moves at once, in CIELAB units.
-_AIMS = 6
+_AIMS = 12
 _CORRECTION = 8.0
 #: What the mean of a colour's materials counts, beside its nearest dominant colour, when results are compared.
 _WHOLE = 0.3
