@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
-    """Return `; did you mean 'steps'?`, or nothing if no known name is near: `least` of 1 takes only the name itself."""
-    near = difflib.get_close_matches(name[:64], list(known), n=1, cutoff=least)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return `; did you mean 'steps'?`, or nothing if no known name is near. Names are compared without `prefix`."""
+    parts = [each.removeprefix(prefix) for each in known]
+    near = difflib.get_close_matches(name.removeprefix(prefix)[:64], parts, n=1)
+    return f"; did you mean {prefix + near[0]!r}?" if near else ""

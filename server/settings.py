@@ -117,8 +117,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     known = {f"BACKLOT_{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
     for variable in sorted(environ):
         if variable.startswith("BACKLOT_") and variable not in known.keys() | _OF_THE_CLIENT:
-            # All names begin alike, so one that is meant is nearer than other names are.
-            hint = did_you_mean(variable, known, least=0.8) or f"; the settings are {', '.join(known)}"
+            hint = did_you_mean(variable, known, "BACKLOT_") or f"; the settings are {', '.join(known)}"
             raise SettingsError(f"{variable} is no setting{hint}")
     values: dict[str, Any] = {}
     for variable, field in known.items():

@@ -25,8 +25,8 @@ class Proxies:
         """Take the trusted addresses and networks, with commas between them. Raises ValueError for anything else."""
         self.app = app
         self.trusted = networks(trusted)
-        # They are asked at every request, and a LAN has few addresses.
-        self._asked_by = lru_cache(maxsize=4096)(self._peer)
+        # Both are asked at every request, and a LAN has few addresses.
+        self._known_peer = lru_cache(maxsize=4096)(self._peer)
         self._trusts = lru_cache(maxsize=4096)(self._is_in_a_trusted_network)
         self.prefix = urlsplit(public_url).path.rstrip("/")
 
@@ -37,7 +37,7 @@ class Proxies:
         told = dict(scope)
         if scope["client"] is not None:
             host, port = scope["client"]
-            peer, proxy = self._asked_by(host)
+            peer, proxy = self._known_peer(host)
             told["client"] = (peer, port)
             if proxy is not None:
                 self._believe(told, proxy)

@@ -103,18 +103,18 @@ class Gpu:
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, reports: Listener) -> None:
+    def start(self, listener: Listener) -> None:
         """Start the process, and tell what happens to it. If the operating system refuses, try again later."""
         self._become(GpuState.STARTING)
         metrics.worker_starts.inc()
         try:
             process = self.place.start()
-            process.follow(partial(self._reported, process, reports), partial(self._ended, process, reports))
+            process.follow(partial(self._reported, process, listener), partial(self._ended, process, listener))
         except OSError:
             log.exception("The GPU process of %s could not be started", self.name)
             self.problem = "the operating system refused to start its process"
             self.crashes += 1
-            self._start_again(reports)
+            self._start_again(listener)
             return
         log.info("The GPU process %d of %s was started", process.pid, self.name)
         self._process = process
@@ -145,10 +145,10 @@ class Gpu:
             raise RuntimeError(f"a GPU process that is {self.state} cannot become {state}")
         self.state = state
 
-    def _start_again(self, reports: Listener) -> None:
+    def _start_again(self, listener: Listener) -> None:
         self._become(GpuState.RESTARTING)
         pause = restart_pause(self.crashes, self._bounds)
-        self._restart = asyncio.get_running_loop().call_later(pause, self.start, reports)
+        self._restart = asyncio.get_running_loop().call_later(pause, self.start, listener)
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -207,10 +207,10 @@ class Gpu:
 
     # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reported(self, process: Process, reports: Listener, report: protocol.Report) -> None:
+    def _reported(self, process: Process, listener: Listener, report: protocol.Report) -> None:
         if process is self._process:
             self._note(report)
-            reports.on_report(self, report)
+            listener.on_report(self, report)
 
     def _note(self, report: protocol.Report) -> None:
         match report:
@@ -339,7 +339,7 @@ class Gpu:
 
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ended(self, process: Process, reports: Listener, status: int) -> None:
+    def _ended(self, process: Process, listener: Listener, status: int) -> None:
         if process is not self._process:
             return
         if self._is_lost:
@@ -371,8 +371,8 @@ class Gpu:
         self.affinity = Affinity()
         self.groups = SlotGroups()
         self.in_flight.clear()
-        self._start_again(reports)
-        reports.on_crash(crash)
+        self._start_again(listener)
+        listener.on_crash(crash)
 
 
 def _left(card: ModelCard) -> ModelCard:

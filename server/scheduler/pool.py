@@ -20,7 +20,7 @@ class Pool(Sequence[Gpu]):
     def __init__(self, devices: Iterable[Device], bounds: Bounds) -> None:
         """Take the devices to begin with."""
         self._bounds = bounds
-        self._reports: Listener | None = None
+        self._listener: Listener | None = None
         #: Why there may be fewer devices than there should be; None if that is not known to be so.
         self.problem: str | None = None
         self._gpus = [Gpu(device, bounds) for device in devices]
@@ -35,11 +35,11 @@ class Pool(Sequence[Gpu]):
     def __len__(self) -> int:
         return len(self._gpus)
 
-    def start(self, reports: Listener) -> None:
+    def start(self, listener: Listener) -> None:
         """Start a process on every GPU, and tell what happens to any of them."""
-        self._reports = reports
+        self._listener = listener
         for gpu in self._gpus:
-            gpu.start(reports)
+            gpu.start(listener)
 
     async def stop(self) -> None:
         """End all processes."""
@@ -52,8 +52,8 @@ class Pool(Sequence[Gpu]):
         log.info("The device %s is added", device.name)
         gpu = Gpu(device, self._bounds)
         self._gpus.append(gpu)
-        if self._reports is not None:
-            gpu.start(self._reports)
+        if self._listener is not None:
+            gpu.start(self._listener)
 
     async def remove(self, name: str, why: str) -> None:
         """Give a device up, if it is there. The images that are in its process run elsewhere."""
@@ -64,8 +64,8 @@ class Pool(Sequence[Gpu]):
         self._gpus.remove(gpu)
         crash = crash_of_box(why, gpu.in_flight)
         await gpu.stop()
-        if self._reports is not None:
-            self._reports.on_crash(crash)
+        if self._listener is not None:
+            self._listener.on_crash(crash)
 
     def add_others(self, gpu: Gpu, count: int) -> None:
         """Add the other GPUs of a box on which a process has found so many."""

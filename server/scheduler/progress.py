@@ -1,6 +1,6 @@
 """Turns what a GPU process reports of images in flight into their progress and the events of their jobs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ DENOISED = 0.9
 PROGRESS = {Stage.LOADING: 0.0, Stage.DECODING: DENOISED, Stage.EVALUATING: 0.95}
 
 
-def denoised(images: Sequence[Image], report: protocol.Steps) -> list[StageEvent]:
+def denoised(images: Iterable[Image], report: protocol.Steps) -> list[StageEvent]:
     """Note the progress of images by their denoising steps, and return an event for each step."""
     by_id = {image.image_id: image for image in images}
     events = []

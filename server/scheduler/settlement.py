@@ -1,4 +1,4 @@
-"""Writes to the ledger what becomes of accepted jobs, in the order in which it was decided, and wakes their followers.
+"""Writes to the ledger what becomes of accepted jobs, in the order in which it was decided, and what batches cost.
 
 A job's followers are woken when a write about it is on disk. A write of progress that fails is logged and lost; the end of a
 job is tried again until the disk takes it, because money hangs on it.

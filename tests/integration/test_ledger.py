@@ -263,17 +263,19 @@ def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
 
 
 def test_a_write_happens_although_its_caller_goes_away(tmp_path: Path) -> None:
+    faults: list[object] = []
+
     async def scene() -> tuple[list[bool], list[str]]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
         database = Database(tmp_path / "backlot.db")
         callers = [
-            asyncio.create_task(database.write(lambda c, name=name: clients.add(c, name, test=False)))
-            for name in ("first", "first", "last")
+            asyncio.create_task(database.write(clients.add, name, test=False)) for name in ("first", "first", "last")
         ]
         await asyncio.sleep(0)
         for caller in callers:
             caller.cancel()
-        await asyncio.wait(callers)
         await database.write(lambda c: clients.add(c, "another", test=False))
+        await asyncio.wait(callers)
         names = await database.read(
             lambda c: [found["name"] for found in c.execute("SELECT name FROM clients ORDER BY id")]
         )
@@ -283,6 +285,7 @@ def test_a_write_happens_although_its_caller_goes_away(tmp_path: Path) -> None:
     cancelled, names = asyncio.run(scene())
     assert cancelled == [True, True, True]
     assert names == ["first", "last", "another"]
+    assert not faults
 
 
 def test_a_full_disk_refuses_whole_writes_and_says_so(tmp_path: Path) -> None:

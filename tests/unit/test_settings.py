@@ -9,7 +9,9 @@ from server.settings import SettingsError, read_settings
     ("variable", "value", "told"),
     [
         ("BACKLOT_PUBIC_URL", "https://x", "did you mean 'BACKLOT_PUBLIC_URL'?"),
+        ("BACKLOT_URL_PUBLIC", "https://x", "did you mean 'BACKLOT_PUBLIC_URL'?"),
         ("BACKLOT_XYZZY", "1", "the settings are BACKLOT_DATA, "),
+        ("BACKLOT_ROOT", "/srv", "the settings are BACKLOT_DATA, "),
         ("BACKLOT_PORT", "", "it is empty; unset it to have the default, 8700"),
         ("BACKLOT_PUBLIC_URL", " ", "it is empty; unset it to go without it"),
         ("BACKLOT_DATA", "", "it is empty"),
