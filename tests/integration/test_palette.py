@@ -40,3 +40,16 @@ def test_random_colors_are_reached_in_the_median() -> None:
         after += [color.delta_e for color in evaluate(match(still_life(), colors), colors).palette]
     assert statistics.median(before) > 15
     assert statistics.median(after) <= 2
+
+
+def test_random_colors_are_reached_in_a_picture_that_is_all_texture() -> None:
+    random = np.random.default_rng(3)
+    after = []
+    for index in range(8):
+        colors: list[Rgb] = [tuple(color) for color in random.integers(0, 256, (1 + index % 3, 3)).tolist()]
+        spots = random.normal(0, 45, (24, 24, 3)).repeat(10, axis=0).repeat(10, axis=1)
+        texture = (
+            (random.integers(70, 180, 3) + spots + random.normal(0, 12, spots.shape)).clip(0, 255).astype(np.uint8)
+        )
+        after += [color.delta_e for color in evaluate(match(texture, colors), colors).palette]
+    assert statistics.median(after) <= 2
