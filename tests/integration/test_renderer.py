@@ -108,8 +108,8 @@ def test_training_goes_on_where_it_stopped_and_writes_a_stock_pipeline(tmp_path:
     work, out = tmp_path / "work", tmp_path / "weights"
     command = [
         sys.executable, "-m", "pipelines.studio_tiny.training", "--work", str(work), "--out", str(out), "--first-sets", "2",
-        "--coarse-sets", "3", "--fine-sets", "1", "--core-steps", "2", "--autoencoder-steps", "2",
-        "--coarse-batch", "2", "--fine-batch", "2", "--fine-steps", "1", "--few-batch", "2", "--few-steps", "1",
+        "--coarse-sets", "3", "--layout-sets", "1", "--fine-sets", "1", "--core-steps", "2", "--autoencoder-steps", "2",
+        "--coarse-batch", "2", "--fine-batch", "2", "--fine-steps", "2", "--few-batch", "2", "--few-steps", "1",
     ]  # fmt: skip
     subprocess.run([*command, "--coarse-steps", "1"], check=True)
     assert torch.load(work / "denoiser-coarse.pt")["steps"] == 1

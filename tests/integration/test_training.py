@@ -3,19 +3,24 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.__main__ import Plan, train
 from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
-from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
-from pipelines.studio_tiny.training.latents import Pool
+from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, Order, first
+from pipelines.studio_tiny.training.denoiser import from_noise
+from pipelines.studio_tiny.training.latents import Pool, enlarge
 from pipelines.studio_tiny.training.learner import Learner, Progress, Running, pace
 from pipelines.studio_tiny.training.muon import Muon
+from pipelines.studio_tiny.training.pictures import read_shard
 
 CPU = torch.device("cpu")
 
@@ -99,7 +104,7 @@ def test_a_learner_fits_and_its_checkpoint_goes_on_at_this_run_s_rate(tmp_path: 
 def test_sets_arrive_in_order_and_are_encoded_once(tmp_path: Path) -> None:
     vae = parts.autoencoder()
     with Darkroom(1, seed=0) as darkroom, ThreadPoolExecutor(1) as reading:
-        ordered = darkroom.order(tmp_path / "pictures", 2, shrink=4)
+        (ordered,) = darkroom.order(Order(folder=tmp_path / "pictures", count=2, shrink=4))
         assert [path.stem for path in first(ordered, 2, "pictures")] == ["000000", "000001"]
         pool = Pool(tmp_path / "latents", vae)
         arrivals = Arrivals(pool, ordered, reading)
@@ -114,6 +119,47 @@ def test_sets_arrive_in_order_and_are_encoded_once(tmp_path: Path) -> None:
         for path in first(ordered, 2, "pictures"):
             other.add(other.read(path))
         assert other.pictures == pool.pictures
+
+
+def test_orders_are_made_together_and_a_number_is_one_set_whatever_its_size(tmp_path: Path) -> None:
+    small, smaller = tmp_path / "small", tmp_path / "smaller"
+    with Darkroom(1, seed=0) as darkroom:
+        few, many = darkroom.order(
+            Order(folder=small, count=1, shrink=8, first=40, pictures=1),
+            Order(folder=smaller, count=3, shrink=16, first=40, pictures=2),
+        )
+        assert [path.stem for path in first(many, 3, "pictures")] == ["000040", "000041", "000042"]
+        assert few[0].done()
+    one, two = read_shard(small / "000040.shard"), read_shard(smaller / "000040.shard")
+    assert (len(one.files), len(two.files)) == (1, 2)
+    assert one.prompts[0] == two.prompts[0]
+    assert one.pixels(0).shape[0] == 2 * two.pixels(0).shape[0]
+
+
+def test_an_enlarged_picture_shows_a_part_of_itself() -> None:
+    rows, columns = np.mgrid[0:32, 0:48]
+    picture = np.dstack([rows * 8, columns * 5, np.zeros_like(rows)]).astype(np.uint8)
+    shown = [enlarge(picture, 4, np.random.default_rng(seed)) for seed in range(20)]
+    assert {pixels.shape for pixels in shown} == {(128, 192, 3)}
+    tops = [int(pixels[0, 0, 0]) for pixels in shown]
+    heights = [int(pixels[-1, 0, 0]) - top for pixels, top in zip(shown, tops, strict=True)]
+    assert max(tops) > 20 > min(tops)
+    assert min(heights) > 0.7 * 31 * 8
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.0, 0.25), (0.25, 0.75), (0.75, 1.0)])
+def test_a_lesson_s_times_are_within_its_part(least: float, most: float) -> None:
+    seen: list[Tensor] = []
+
+    class Listening(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, noisy: Tensor, times: Tensor, *_: object) -> SimpleNamespace:
+            seen.append(times)
+            return SimpleNamespace(sample=noisy)
+
+    model = torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": Listening()})
+    from_noise(least, most)(model, torch.randn(64, 24, 4, 4), torch.ones(64, parts.PROMPT_LENGTH, dtype=torch.long))
+    assert float(seen[0].min()) / 1000 == pytest.approx(least, abs=0.02)
+    assert float(seen[0].max()) / 1000 == pytest.approx(most, abs=0.02)
 
 
 def test_a_learner_s_steps_end_with_the_stage_and_a_stage_that_is_over_has_none() -> None:
@@ -142,8 +188,9 @@ def test_training_goes_on_from_weights_and_keeps_their_autoencoder(tmp_path: Pat
         seed=1,
         coarse_sets=0,
         coarse_steps=0,
+        layout_sets=1,
         fine_sets=1,
-        fine_steps=2,
+        fine_steps=3,
         fine_batch=2,
         few_steps=1,
         few_batch=1,

@@ -4,6 +4,7 @@ import argparse
 import copy
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, parts
-from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, first
+from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, Order, first
 from pipelines.studio_tiny.training.device import device
 from pipelines.studio_tiny.training.latents import Pool
 from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
@@ -21,10 +22,19 @@ from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: Steps of an image after each round of distillation.
 FEWER = (16, 8)
+#: How much quarter-size pictures are enlarged, and how many are made of a set: its layout counts, not its moods.
+ENLARGED = 4
+LAYOUT_PICTURES = 12
+#: Times at which enlarged and full-size pictures are learnt from; 0 is the clean picture, 1 noise alone. Above LAYOUT the
+#: noise hides that enlarged ones have no detail. Full-size ones cost ten times as much to render, and so few layouts would be
+#: learnt by heart if they were seen above DETAIL. Between the two both are seen, so that one leads to the other.
+LAYOUT, DETAIL = 0.6, 0.75
+#: Steps on layouts for each step on full-size pictures, which mend what is there already.
+LAYOUT_TURNS = 2
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything: some eighteen hours of one core, or a quarter of an hour of a large GPU and its cores."""
+    """How much of everything: some twenty hours of one core, or a quarter of an hour of a large GPU and its cores."""
 
     work: Path
     out: Path
@@ -37,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     #: Sets of half-size pictures before the autoencoder is fitted, and in all.
     first_sets: int = 120
     coarse_sets: int = 1600
+    #: Sets of quarter-size pictures: many layouts for little time. None of them is one of the other sets.
+    layout_sets: int = 2000
     #: Sets of full-size pictures.
     fine_sets: int = 300
     core_steps: int = 1000
@@ -47,11 +59,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     coarse_steps: int = 12_000
     coarse_batch: int = 128
     coarse_minutes: float = math.inf
-    fine_steps: int = 5000
+    #: On full-size pictures and on layouts.
+    fine_steps: int = 15_000
     fine_batch: int = 48
     fine_minutes: float = math.inf
     lr: float = 1e-3
-    #: Of each of the rounds that make the steps of an image fewer.
+    #: Of each of the rounds that make the steps of an image fewer. No steps leave the rounds out.
     few_steps: int = 1000
     few_batch: int = 32
     few_minutes: float = math.inf
@@ -89,8 +102,17 @@ def train(plan: Plan) -> None:
     plan.work.mkdir(parents=True, exist_ok=True)
     (plan.work / "PID").write_text(f"{os.getpid()}\n")
     with Darkroom(plan.cores, plan.seed) as darkroom, ThreadPoolExecutor() as reading:
-        coarse = darkroom.order(plan.work / "pictures-2", plan.coarse_sets, 2)
-        fine = darkroom.order(plan.work / "pictures-1", plan.fine_sets, 1)
+        (coarse,) = darkroom.order(Order(folder=plan.work / "pictures-2", count=plan.coarse_sets, shrink=2))
+        layouts, fine = darkroom.order(
+            Order(
+                folder=plan.work / "pictures-4",
+                count=plan.layout_sets,
+                shrink=ENLARGED,
+                first=max(plan.coarse_sets, plan.fine_sets),
+                pictures=LAYOUT_PICTURES,
+            ),
+            Order(folder=plan.work / "pictures-1", count=plan.fine_sets, shrink=1),
+        )
         vae, model = _begun(plan, coarse)
 
         def save(text: Any, unet: Any) -> None:
@@ -98,23 +120,38 @@ def train(plan: Plan) -> None:
             pipeline = parts.pipeline(*(copy.deepcopy(part).cpu() for part in (vae, text, unet)))
             pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
 
-        def fit(stage: denoiser.Stage, loss: denoiser.Loss, pool: Pool, arrivals: Arrivals) -> Any:
-            return denoiser.fit(plan.work, pool, stage, model, loss, plan.seed, arrivals.take, save)
+        def fit(stage: denoiser.Stage, *lessons: denoiser.Lesson) -> Any:
+            return denoiser.fit(plan.work, stage, model, lessons, plan.seed, save)
+
+        def pictures(size: int, ordered: list[Future[Path]], enlarged: int = 1) -> tuple[Pool, Callable[[], None]]:
+            pool = Pool(plan.work / f"latents-{size}", vae, enlarged, plan.seed)
+            return pool, Arrivals(pool, ordered, reading).take
 
         if plan.coarse_steps:
-            pool = Pool(plan.work / "latents-2", vae)
             stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes)
-            model = fit(stage, denoiser.from_noise(), pool, Arrivals(pool, coarse, reading))
-        # Half-size sets that are not begun would only hold the full-size ones up.
-        for ordered in coarse:
-            ordered.cancel()
-        pool = Pool(plan.work / "latents-1", vae)
-        arrivals = Arrivals(pool, fine, reading)
+            model = fit(stage, denoiser.Lesson(*pictures(2, coarse), denoiser.from_noise()))
+        # Sets that are not begun when their stage is over would only hold others up.
+        _cancel(coarse)
+        full_size = pictures(1, fine)
+        lessons = [denoiser.Lesson(*full_size, denoiser.from_noise(most=DETAIL if layouts else 1))]
+        if layouts:
+            arriving = pictures(ENLARGED, layouts, ENLARGED)
+            lessons.append(denoiser.Lesson(*arriving, denoiser.from_noise(least=LAYOUT), LAYOUT_TURNS))
         stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes)
-        model = fit(stage, denoiser.from_noise(), pool, arrivals)
+        model = fit(stage, *lessons)
+        _cancel(layouts)
+        if not plan.few_steps:
+            return
         for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
+            # A student learns its teacher's answers at all times, so it matters little which pictures are made noisy.
+            loss = distillation.halving(model, steps, guidance)
             stage = denoiser.Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes)
-            model = fit(stage, distillation.halving(model, steps, guidance), pool, arrivals)
+            model = fit(stage, denoiser.Lesson(*full_size, loss))
+
+
+def _cancel(ordered: list[Future[Path]]) -> None:
+    for future in ordered:
+        future.cancel()
 
 
 def _begun(plan: Plan, coarse: list[Future[Path]]) -> tuple[Any, Any]:

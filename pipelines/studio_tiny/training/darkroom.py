@@ -8,10 +8,25 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 from tqdm import tqdm
 
 from pipelines.studio_tiny.training.latents import Encoded, Pictures, Pool
-from pipelines.studio_tiny.training.pictures import write_shard
+from pipelines.studio_tiny.training.pictures import PICTURES, write_shard
+
+#: Sets that wait, read, for their turn to be encoded; enlarged ones take ten megabytes each.
+_AHEAD = 8
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """So many sets from number `first` on, at 1/`shrink` of the full size's sides; those in the folder are not made again."""
+
+    folder: Path
+    count: int
+    shrink: int
+    first: int = 0
+    #: Of each set.
+    pictures: int = PICTURES
 
 
 class Darkroom:
@@ -29,10 +44,19 @@ class Darkroom:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def order(self, folder: Path, count: int, shrink: int) -> list[Future[Path]]:
-        """Order sets 0 … count - 1 at 1/`shrink` of the full size's sides; those on disk are not made again."""
-        folder.mkdir(parents=True, exist_ok=True)
-        return [self._pool.submit(write_shard, folder, number, self._seed, shrink) for number in range(count)]
+    def order(self, *orders: Order) -> list[list[Future[Path]]]:
+        """Order sets, and return those of each order; all orders are made together, and end at about the same time."""
+        for order in orders:
+            order.folder.mkdir(parents=True, exist_ok=True)
+        ordered: list[list[Future[Path]]] = [[] for _ in orders]
+        turns = (
+            (place / order.count, index, place) for index, order in enumerate(orders) for place in range(order.count)
+        )
+        for _, index, place in sorted(turns):
+            order = orders[index]
+            wanted = (order.folder, order.first + place, self._seed, order.shrink, order.pictures)
+            ordered[index].append(self._pool.submit(write_shard, *wanted))
+        return ordered
 
 
 def first(ordered: list[Future[Path]], count: int, name: str) -> list[Path]:
@@ -53,7 +77,9 @@ class Arrivals:
         """Take in what has arrived; if the pool is empty, wait until something has."""
         if not self._pool.pictures:
             self._pool.add(self._pool.read(self._rendered.popleft().result()))
-        while self._rendered and self._rendered[0].done():
-            self._read.append(self._reading.submit(self._pool.read, self._rendered.popleft().result()))
-        while self._read and self._read[0].done():
+        while True:
+            while len(self._read) < _AHEAD and self._rendered and self._rendered[0].done():
+                self._read.append(self._reading.submit(self._pool.read, self._rendered.popleft().result()))
+            if not self._read or not self._read[0].done():
+                return
             self._pool.add(self._read.popleft().result())

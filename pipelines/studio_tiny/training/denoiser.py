@@ -1,7 +1,7 @@
 """Fit the denoiser and the text encoder together."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,17 @@ _SIGNAL = 5.0
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
 
 
+class Lesson(msgspec.Struct, frozen=True):
+    """Pictures, and what a step learns from a batch of them."""
+
+    pool: Pool
+    #: Adds to the pool what has arrived.
+    take: Callable[[], None]
+    loss: Loss
+    #: Steps before the next lesson has its turn.
+    turns: int = 1
+
+
 class Stage(msgspec.Struct, frozen=True):
     name: str
     steps: int
@@ -40,23 +51,18 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 def fit(
-    work: Path,
-    pool: Pool,
-    stage: Stage,
-    begun: Any,
-    loss_of: Loss,
-    seed: int,
-    take: Callable[[], None],
-    save: Callable[[Any, Any], None],
+    work: Path, stage: Stage, begun: Any, lessons: Sequence[Lesson], seed: int, save: Callable[[Any, Any], None]
 ) -> Any:
     """Fit a stage to its end, and return its averaged model, frozen.
 
-    It begins with the weights of the model `begun`. `take` adds to the pool what has arrived. `save` gets the averaged text
+    It begins with the weights of the model `begun`, and goes through the lessons over and over. `save` gets the averaged text
     encoder and UNet now and then.
     """
     target = device()
     torch.manual_seed(seed)
-    average = copy.deepcopy(begun).to(target).requires_grad_(False)
+    # On a processor convolutions are a fifth faster with the channels last.
+    memory_format = torch.channels_last if target.type == "cpu" else torch.preserve_format
+    average = copy.deepcopy(begun).to(target, memory_format=memory_format).requires_grad_(False)
     model = copy.deepcopy(average).requires_grad_(True).train()
     learner = Learner(model, stage.lr, ("embed", ".conv_in.", ".conv_out."), target)
     kept = {"model": model, "average": average, "muon": learner.muon, "adam": learner.adam}
@@ -68,31 +74,38 @@ def fit(
     if progress.at(start) >= 1:
         return average
     # This may wait for the first pictures, which is not learning.
-    take()
+    for lesson in lessons:
+        lesson.take()
     progress.begin()
     shown = Running((), 0.01, target)
     #: How far the average goes to the model at a step.
     nearer = torch.ones((), device=target)
 
-    def learn(clean: Tensor, tokens: Tensor) -> None:
-        loss = loss_of(model, clean.float(), tokens)
-        learner.step(loss)
-        with torch.no_grad():
-            for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-                slow.lerp_(fast, nearer)
-        shown.add(loss)
+    def learning(loss_of: Loss) -> Callable[[Tensor, Tensor], None]:
+        def learn(clean: Tensor, tokens: Tensor) -> None:
+            loss = loss_of(model, clean.float(), tokens)
+            learner.step(loss)
+            with torch.no_grad():
+                for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+                    slow.lerp_(fast, nearer)
+            shown.add(loss)
 
-    captured = Captured(learn, target)
+        return learn
+
+    taught = [(lesson, Captured(learning(lesson.loss), target)) for lesson in lessons]
+    turns = [turn for turn in taught for _ in range(turn[0].turns)]
     steps = learner.steps(progress, start, warm=200, cool=0.3)
     bar = tqdm(steps, desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20)
     done = start
     for step in bar:
-        take()
+        lesson, captured = turns[step % len(turns)]
+        lesson.take()
         nearer.fill_(max(0.0005, 19 / (20 + step)))
-        captured(*pool.draw(stage.batch, rng))
+        captured(*lesson.pool.draw(stage.batch, rng))
         done = step + 1
         if done % LOOK == 0:
-            bar.set_postfix(loss=f"{shown.value.item():.4f}", pictures=pool.pictures, refresh=False)
+            pictures = sum(lesson.pool.pictures for lesson in lessons)
+            bar.set_postfix(loss=f"{shown.value.item():.4f}", pictures=pictures, refresh=False)
         if checkpoint.maybe(done, progress.seconds):
             save(average["text"], average["unet"])
     if done > start:
@@ -111,8 +124,11 @@ def joined(text: Any, unet: Any) -> Any:
     return torch.nn.ModuleDict({"text": text, "unet": unet})
 
 
-def from_noise() -> Loss:
-    """Return the loss that teaches a model from nothing: velocity (Salimans and Ho 2022) with the weights of min-SNR."""
+def from_noise(least: float = 0, most: float = 1) -> Loss:
+    """Return the loss that teaches a model from nothing: velocity (Salimans and Ho 2022) with the weights of min-SNR.
+
+    Its times are from `least` to `most`; 0 is the clean picture and 1 noise alone.
+    """
     signal = parts.scheduler().alphas_cumprod.to(device())
     nothing = tokenize(parts.tokenizer(), [""])[0].to(device())
 
@@ -121,7 +137,7 @@ def from_noise() -> Loss:
         # One time from each of as many equal stretches: less noise in the gradient than from times drawn freely.
         places = torch.arange(len(clean), device=clean.device)
         stretch = (places + torch.rand(len(clean), device=clean.device)) / len(clean)
-        times = (stretch * len(signal)).long().clamp_max(len(signal) - 1)
+        times = ((least + stretch * (most - least)) * len(signal)).long().clamp_max(len(signal) - 1)
         kept, lost = signal[times].sqrt(), (1 - signal[times]).sqrt()
         ratio = signal[times] / (1 - signal[times]).clamp_min(1e-6)
         weight = (ratio + 1).clamp_max(_SIGNAL) / (ratio + 1)

@@ -7,12 +7,15 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.pictures import read_shard
 
+#: The smallest part of a side that stays of a picture which is enlarged.
+_LEAST_PART = 0.78
 #: Pictures that are encoded at once.
 _TOGETHER = 8
 
@@ -51,11 +54,15 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 class Pool:
-    """All latents so far, kept in the device's memory by size; it may grow while it is drawn from."""
+    """All latents so far, kept in the device's memory by size; it may grow while it is drawn from.
 
-    def __init__(self, folder: Path, vae: Any) -> None:
+    If `enlarged` is not 1, each picture gives a part of itself, drawn by `seed`, and made that many times as high and as wide
+    as the whole, so that the pictures of one set are not laid out alike.
+    """
+
+    def __init__(self, folder: Path, vae: Any, enlarged: int = 1, seed: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._vae = folder, vae
+        self._folder, self._vae, self._enlarged, self._seed = folder, vae, enlarged, seed
         self._tokenizer = parts.tokenizer()
         self._groups: dict[tuple[int, ...], _Group] = {}
         self.pictures = 0
@@ -66,7 +73,11 @@ class Pool:
         if stored.exists():
             return Encoded(**torch.load(stored))
         found = read_shard(shard)
-        return Pictures(stored, found.stacked(), found.prompts)
+        pixels = found.stacked()
+        if self._enlarged != 1:
+            rng = np.random.default_rng((self._seed, int(shard.stem)))
+            pixels = np.stack([enlarge(picture, self._enlarged, rng) for picture in pixels])
+        return Pictures(stored, pixels, found.prompts)
 
     def add(self, found: Pictures | Encoded) -> None:
         """Take a shard in; encode it and keep its latents on disk unless that was done."""
@@ -95,6 +106,16 @@ class Pool:
         torch.save(msgspec.structs.asdict(encoded), partial)
         partial.replace(pictures.path)
         return encoded
+
+
+def enlarge(pixels: NDArray[np.uint8], times: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a part of a picture (height, width, 3), `times` as high and as wide as the whole, without new detail."""
+    height, width = pixels.shape[:2]
+    part = rng.uniform(_LEAST_PART, 1)
+    left, top = rng.uniform(0, 1 - part, 2) * (width, height)
+    box = (left, top, left + part * width, top + part * height)
+    whole = Image.fromarray(pixels)
+    return np.asarray(whole.resize((width * times, height * times), Image.Resampling.BICUBIC, box))
 
 
 def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:

@@ -19,7 +19,7 @@ from pipelines.studio_tiny.render.sets import Pigment
 from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES, prompt
 
 Rgb = tuple[int, int, int]
-#: Pictures developed from one set.
+#: Pictures developed from one set, unless another number is asked for.
 PICTURES = 24
 SAMPLES = 16
 #: Part of the sets that are square.
@@ -44,8 +44,11 @@ class Shard(msgspec.Struct, frozen=True):
         return np.stack([self.pixels(index) for index in range(len(self.files))])
 
 
-def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
-    """Trace set `number` and develop its pictures at 1/`shrink` of 512² pixels' sides, unless they are there already."""
+def write_shard(folder: Path, number: int, seed: int, shrink: int, pictures: int = PICTURES) -> Path:
+    """Trace set `number` and develop pictures of it at 1/`shrink` of 512² pixels' sides, unless they are there already.
+
+    A number stands for one set, whatever its size.
+    """
     path = folder / f"{number:06}.shard"
     if path.exists():
         return path
@@ -58,7 +61,7 @@ def write_shard(folder: Path, number: int, seed: int, shrink: int) -> Path:
     layers, pigments = photograph(scene, width, height, wanted, int(rng.integers(2**31)), SAMPLES)
     most = min(COLORS, room(layers, pigments))
     prompts, files = [], []
-    for _ in range(PICTURES):
+    for _ in range(pictures):
         mood = str(rng.choice(list(MOODS)))
         count = min(most, int(rng.choice(COLORS + 1, p=[0.08, 0.28, 0.26, 0.18, 0.10, 0.10])))
         colors = [random_color(rng) for _ in range(count)]

@@ -23,14 +23,17 @@ from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
 from benchmarks.quality.judge import LESSONS, SETS, pictures_of, trained, verdict
 from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import held_out, read, small, taught
-from benchmarks.quality.specs import Spec, draw
+from benchmarks.quality.specs import Spec, draw, reseeded
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
 from pipelines.output.png import Pixels
+from pipelines.studio_tiny.vocabulary import SCENES
 from tests.support.server import ROOT
 
 #: One spec of so many is also rendered at full size, to compare edges.
 SHARP = 6
+#: The first spec of each scene is made with so many seeds, to see what a seed changes.
+SEEDS = 4
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -41,6 +44,8 @@ class Options(msgspec.Struct, frozen=True):
     guidance: float = GUIDANCE
     #: Of the judge, unless the work folder has one; layouts are compared with those of so many sets.
     sets: int = SETS
+    #: The seed with which the weights were trained, whose sets those are.
+    seed: int = 0
     lessons: int = LESSONS
     cores: int = os.cpu_count() or 1
 
@@ -53,15 +58,21 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     specs = draw(options.images)
     renders_folder = options.work / "renders"
-    images, cost = _generated(options, specs)
+    again = reseeded(specs[: len(SCENES)], SEEDS)
+    images, cost = _generated(options, "images", specs)
+    varied, _ = _generated(options, "seeds", again)
     renders = held_out(renders_folder, specs, 2, options.cores)
     sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
+    varied_renders = held_out(options.work / f"{renders_folder.name}-seeds", again, 4, options.cores)
     judge = trained(options.work, options.cores, options.sets, options.lessons)
-    known = pictures_of(taught(options.work / "taught", options.sets, options.cores), options.cores)
+    known = pictures_of(
+        taught(options.work / f"taught-{options.seed}", options.sets, options.cores, options.seed), options.cores
+    )
     rows = [
         *_colours(images, renders, specs),
         *_names(judge, images, renders, specs),
         *_shapes(images, renders, sharp, known, specs),
+        _seeds(varied, varied_renders),
         *_cost(cost),
     ]
     print(f"{options.weights}: {len(specs)} images, {options.steps} steps, guidance {options.guidance:g}")
@@ -73,12 +84,15 @@ def main() -> None:
 Row = tuple[str, str, str]
 
 
-def _generated(options: Options, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
-    """Return the images. A process of its own makes them, so that its peak of memory is that of generating."""
+def _generated(options: Options, name: str, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
+    """Return the images, kept in a folder of this name.
+
+    A process of its own makes them, so that its peak of memory is that of generating.
+    """
     digest = hashlib.sha256(f"{options.steps} {options.guidance}".encode())
     for path in sorted(options.weights.rglob("*.safetensors")):
         digest.update(path.read_bytes())
-    folder = options.work / f"images-{digest.hexdigest()[:12]}"
+    folder = options.work / f"{name}-{digest.hexdigest()[:12]}"
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         cost = pool.submit(generate, options.weights, folder, specs, options.steps, options.guidance).result()
     return [read(path) for path in paths(folder, specs)], cost
@@ -126,9 +140,7 @@ def _shapes(
         np.nanmedian([figures.edge_sharpness(pixels) for pixels in some]) for some in (images[: len(sharp)], sharp)
     ]
     yield f"edge sharpness at full size, of {len(sharp)}", f"{edges[0]:.2f}", f"{edges[1]:.2f}"
-    made, fresh, taught_rows = (
-        figures.layouts(np.stack([small(pixels) for pixels in some])) for some in (images, renders, known)
-    )
+    made, fresh, taught_rows = (_layouts(some) for some in (images, renders, known))
     scenes = [spec.scene for spec in specs]
     spread, floor = figures.diversity(made, scenes), figures.diversity(fresh, scenes)
     yield "diversity of layouts within a scene, of the renders'", f"{spread / floor:.0%}", "100%"
@@ -137,6 +149,16 @@ def _shapes(
         f"{figures.copied(made, fresh, taught_rows):.1%}",
         "5.0%",
     )
+
+
+def _seeds(images: list[Pixels], renders: list[Pixels]) -> Row:
+    specs = [str(index // SEEDS) for index in range(len(images))]
+    spread, floor = (figures.diversity(_layouts(some), specs) for some in (images, renders))
+    return "diversity of layouts over the seeds of a spec, of the renders'", f"{spread / floor:.0%}", "100%"
+
+
+def _layouts(pictures: Iterable[Pixels]) -> figures.Floats:
+    return figures.layouts(np.stack([small(pixels) for pixels in pictures]))
 
 
 def _cost(cost: Cost) -> Iterable[Row]:

@@ -15,8 +15,8 @@ from pipelines.studio_tiny.training.pictures import render, write_shard
 
 #: Pictures are judged at this side.
 SIDE = 128
-#: The training's seed and the part of the full size at which its sets are rendered for the judge.
-_TAUGHT_SEED, _TAUGHT_SHRINK = 0, 4
+#: The part of the full size at which sets of the training are rendered.
+_TAUGHT_SHRINK = 4
 
 
 def held_out(folder: Path, specs: list[Spec], shrink: int, cores: int) -> list[Pixels]:
@@ -26,10 +26,10 @@ def held_out(folder: Path, specs: list[Spec], shrink: int, cores: int) -> list[P
     return [read(path) for path in _made(_render, tasks, cores, f"renders 1/{shrink}")]
 
 
-def taught(folder: Path, sets: int, cores: int) -> list[Path]:
-    """Return the shards of the first `sets` sets that the training uses, small; they are made unless they are there."""
+def taught(folder: Path, sets: int, cores: int, seed: int = 0) -> list[Path]:
+    """Return the shards of the first `sets` sets of a training's seed, small; they are made unless they are there."""
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [(folder, number, _TAUGHT_SEED, _TAUGHT_SHRINK) for number in range(sets)]
+    tasks = [(folder, number, seed, _TAUGHT_SHRINK) for number in range(sets)]
     return list(_made(write_shard, tasks, cores, "renders to learn from"))
 
 

@@ -8,7 +8,7 @@ from pipelines.colors import Rgb
 from pipelines.studio_tiny.training.pictures import MULTIPLE, SQUARE, random_color
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
-#: The training draws its sets from seed 0.
+#: No training may draw its sets from this seed.
 SEED = 1
 #: A spec asks for one to so many colours, in turn.
 COLORS = 3
@@ -23,6 +23,11 @@ class Spec(msgspec.Struct, frozen=True):
     height: int
     #: Of the image, and of the render of the same spec.
     seed: int
+
+
+def reseeded(specs: list[Spec], times: int) -> list[Spec]:
+    """Return every spec `times` times, each with a seed of its own; those of one spec follow each other."""
+    return [msgspec.structs.replace(spec, seed=(spec.seed + turn) % 2**31) for spec in specs for turn in range(times)]
 
 
 def draw(count: int) -> list[Spec]:
