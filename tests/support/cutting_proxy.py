@@ -1,4 +1,4 @@
-"""A network that breaks: a TCP proxy that cuts chosen connections after a number of bytes."""
+"""A network that breaks: a TCP proxy that cuts chosen connections after a number of bytes, or holds answers back."""
 
 import socket
 import threading
@@ -11,14 +11,23 @@ class CuttingProxy:
     """Passes connections on to a server. The first ones are cut as `cuts` says, the others are left alone.
 
     A number is how many bytes of answers come through before the cut: at 0 the server has done what was asked, and the
-    client never hears of it. `rewrite` is put in the place of some bytes of the same length in requests.
+    client never hears of it. `rewrite` is put in the place of some bytes of the same length in requests. On a connection
+    whose requests have `held` in them no answer comes through until `release` is set.
     """
 
-    def __init__(self, server: str, cuts: Sequence[int] = (), rewrite: tuple[bytes, bytes] = (b"", b"")) -> None:
+    def __init__(
+        self,
+        server: str,
+        cuts: Sequence[int] = (),
+        rewrite: tuple[bytes, bytes] = (b"", b""),
+        held: bytes | None = None,
+    ) -> None:
         parts = urlsplit(server)
         self._server = (parts.hostname or "", parts.port or 80)
         self._cuts = list(cuts)
         self._rewrite = rewrite
+        self._held = held
+        self.release = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         #: What each connection asked, and the answers that came from the server, also those not passed on.
@@ -63,6 +72,8 @@ class CuttingProxy:
             while piece := server.recv(65536):
                 before = len(self.answers[number])
                 self.answers[number] += piece
+                if self._held is not None and self._held in self.requests[number]:
+                    self.release.wait()
                 if allowed is not None and before + len(piece) > allowed:
                     client.sendall(piece[: allowed - before])
                     break
@@ -75,10 +86,11 @@ class CuttingProxy:
 
 @contextmanager
 def cutting_proxy(
-    server: str, cuts: Sequence[int] = (), rewrite: tuple[bytes, bytes] = (b"", b"")
+    server: str, cuts: Sequence[int] = (), rewrite: tuple[bytes, bytes] = (b"", b""), held: bytes | None = None
 ) -> Iterator[CuttingProxy]:
-    proxy = CuttingProxy(server, cuts, rewrite)
+    proxy = CuttingProxy(server, cuts, rewrite, held)
     try:
         yield proxy
     finally:
+        proxy.release.set()
         proxy.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cutting_proxy import cutting_proxy
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
@@ -152,6 +153,31 @@ def test_interrupted_generations_are_cancelled_and_refunded(slow_server: Server,
     assert cancelled
     wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)))
     assert len(list(tmp_path.glob("*.png"))) == images - len(cancelled)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_interruption_loses_no_job_whose_submission_is_under_way(
+    slow_server: Server, tmp_path: Path, answered: bool
+) -> None:
+    balance, images = slow_server.credits()["balance"], 3
+    with cutting_proxy(slow_server.url, held=b"POST /v1/background-generator") as proxy:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backlot_client", *MARBLE, "-n", str(images), "-o", str(tmp_path)],
+            env={**environment(slow_server), "BACKLOT_URL": proxy.url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # All of them are paid for, and the client does not know of any.
+        wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * images)
+        process.send_signal(signal.SIGINT)
+        if answered:
+            proxy.release.set()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    told = ": cancelled, its credits are back" if answered else "; `backlot-client jobs` shows it if so"
+    assert [line.endswith(told) for line in errors.splitlines() if line.startswith("marble")] == [True] * images
+    if answered:
+        wait_for(lambda: slow_server.credits()["balance"] == balance)
 
 
 def statuses(server: Server) -> list[str]:

@@ -17,6 +17,9 @@ from backlot_client.names import check_template, file_name, unused
 from backlot_client.retries import Retries
 from backlot_client.spec import BackgroundSpec
 
+#: Seconds that an interruption waits for the answers to submissions under way.
+ANSWER_S = 5.0
+
 
 class Failure(msgspec.Struct, frozen=True):
     code: str
@@ -30,6 +33,8 @@ class Picture(msgspec.Struct, kw_only=True):
     title: str
     spec: BackgroundSpec
     accepted: Accepted | None = None
+    #: It was submitted, and the interruption did not wait longer for the answer.
+    unanswered: bool = False
     job: Job | None = None
     files: list[str] = []
     failure: Failure | None = None
@@ -126,15 +131,19 @@ async def _generate_all(arguments: Namespace, pictures: Sequence[Picture]) -> No
     async with AsyncClient(arguments.url, arguments.key, retries=Retries(total_s=300)) as client:
         with Bars() as bars:
             names = _Names(arguments.output, arguments.file_name)
-            tasks = (_generate(client, picture, names, bars, arguments) for picture in pictures)
-            await asyncio.gather(*tasks)
+            tasks = [asyncio.ensure_future(_generate(client, picture, names, bars, arguments)) for picture in pictures]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                # After an interruption gather waits for the first of them only.
+                await asyncio.wait(tasks)
 
 
 async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: Bars, arguments: Namespace) -> None:
     bar = bars.add(picture.title)
     try:
-        picture.accepted = await client.submit(picture.spec, max_credits=arguments.max_credits)
-        job = await client.wait(picture.accepted.job_id, on_event=lambda event: bars.show(bar, event))
+        accepted = await _submit(client, picture, arguments.max_credits)
+        job = await client.wait(accepted.job_id, on_event=lambda event: bars.show(bar, event))
         for image in job.images:
             path = await client.download(image, names.take(picture.spec, image, job.public_id))
             picture.files.append(str(path))
@@ -147,9 +156,27 @@ async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: 
         bars.finish(bar, error.code)
 
 
+async def _submit(client: AsyncClient, picture: Picture, most_credits: int | None) -> Accepted:
+    """Submit a picture and note the answer, in an interruption too: a job that nobody knows of would be paid for nothing."""
+    submission = asyncio.ensure_future(client.submit(picture.spec, max_credits=most_credits))
+    try:
+        picture.accepted = await asyncio.shield(submission)
+    except asyncio.CancelledError:
+        await asyncio.wait([submission], timeout=ANSWER_S)
+        picture.unanswered = submission.cancel()
+        if not picture.unanswered and submission.exception() is None:
+            picture.accepted = submission.result()
+        raise
+    return picture.accepted
+
+
 def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
     """Cancel what nobody waits for any more."""
     for picture in pictures:
+        if picture.unanswered:
+            print_remark(
+                f"{picture.title}: it is not known whether it was accepted; `backlot-client jobs` shows it if so"
+            )
         if picture.accepted is None or not picture.is_on_its_way:
             continue
         try:
