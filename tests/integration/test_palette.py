@@ -11,7 +11,6 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
@@ -19,10 +18,10 @@ from pipelines.colors import Rgb
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import LIMIT, match
 from pipelines.output.png import Pixels
+from tests.support.any_picture import COLORS, pictures
 from tests.support.still_life import still_life
 
 NAVY, IVORY, TERRACOTTA, SAGE, GOLD = (31, 42, 68), (243, 234, 215), (196, 98, 63), (124, 143, 110), (201, 162, 39)
-COLORS = st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=8)
 
 
 def distances(one: Pixels, other: Pixels) -> NDArray[np.float64]:
@@ -96,18 +95,8 @@ def test_grain_is_kept() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    colors=COLORS,
-    height=st.integers(1, 70),
-    width=st.integers(1, 70),
-    seed=st.integers(0, 99),
-    level=st.integers(0, 255),
-)
-def test_any_image_and_colors_give_an_image_of_its_size(
-    colors: list[Rgb], height: int, width: int, seed: int, level: int
-) -> None:
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3))
-    picture = (level + noise * (seed % 3) // 8).clip(0, 255).astype(np.uint8)
+@given(colors=COLORS, picture=pictures(70))
+def test_any_image_and_colors_give_an_image_of_its_size(colors: list[Rgb], picture: Pixels) -> None:
     original = picture.copy()
     matched = match(picture, colors)
     assert (matched.shape, matched.dtype) == (picture.shape, picture.dtype)

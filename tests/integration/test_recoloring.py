@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
@@ -11,10 +10,11 @@ from pipelines.colors import Rgb
 from pipelines.denoising.recoloring import Recoloring
 from pipelines.output.materials import Floats
 from pipelines.output.measurement import evaluate
+from pipelines.output.png import Pixels
+from tests.support.any_picture import COLORS, pictures
 from tests.support.still_life import still_life
 
 NAVY, IVORY, TERRACOTTA = (31, 42, 68), (243, 234, 215), (196, 98, 63)
-COLORS = st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=8)
 
 
 def small() -> Floats:
@@ -68,18 +68,9 @@ def test_light_is_kept_within_a_material() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    colors=COLORS,
-    height=st.integers(1, 40),
-    width=st.integers(1, 40),
-    seed=st.integers(0, 99),
-    level=st.integers(0, 255),
-)
-def test_any_picture_and_colors_give_a_picture_of_its_size(
-    colors: list[Rgb], height: int, width: int, seed: int, level: int
-) -> None:
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3))
-    picture = ((level + noise * (seed % 3) // 8).clip(0, 255) / 255).astype(np.float32)
+@given(colors=COLORS, pixels=pictures(40))
+def test_any_picture_and_colors_give_a_picture_of_its_size(colors: list[Rgb], pixels: Pixels) -> None:
+    picture = (pixels / 255).astype(np.float32)
     recoloring = Recoloring(colors)
     for _ in range(2):
         recoloring.part(picture)

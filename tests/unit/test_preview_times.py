@@ -49,7 +49,7 @@ def test_when_an_image_is_shown(setting: PreviewSetting, steps: int, step_s: flo
 @pytest.mark.parametrize("images", [1, 4, 16])
 @pytest.mark.parametrize("preview_s", [0.001, 0.02, 0.5])
 def test_previews_take_no_more_than_their_share(images: int, preview_s: float) -> None:
-    steps, step_s = 3_000, 0.05
+    steps, step_s = 10_000, 0.05
     previews = len(shown("auto", steps, step_s, images, preview_s))
     assert previews * images * preview_s <= SHARE * steps * step_s
     assert previews <= steps * step_s / LEAST_S

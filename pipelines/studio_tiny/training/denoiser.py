@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +82,15 @@ def fit(
     #: How far the average goes to the model at a step.
     nearer = torch.ones((), device=target)
 
-    def learning(loss_of: Loss) -> Callable[[Tensor, Tensor], None]:
-        def learn(clean: Tensor, tokens: Tensor) -> None:
-            loss = loss_of(model, clean.float(), tokens)
-            learner.step(loss)
-            with torch.no_grad():
-                for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-                    slow.lerp_(fast, nearer)
-            shown.add(loss)
+    def learn(loss_of: Loss, clean: Tensor, tokens: Tensor) -> None:
+        loss = loss_of(model, clean.float(), tokens)
+        learner.step(loss)
+        with torch.no_grad():
+            for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+                slow.lerp_(fast, nearer)
+        shown.add(loss)
 
-        return learn
-
-    taught = [(lesson, Captured(learning(lesson.loss), target)) for lesson in lessons]
+    taught = [(lesson, Captured(partial(learn, lesson.loss), target)) for lesson in lessons]
     turns = [turn for turn in taught for _ in range(turn[0].turns)]
     steps = learner.steps(progress, start, warm=200, cool=0.3)
     bar = tqdm(steps, desc=f"denoiser {stage.name}", initial=start, total=stage.steps, mininterval=20)

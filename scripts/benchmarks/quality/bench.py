@@ -57,13 +57,13 @@ def main() -> None:
     options = Options(**vars(parser.parse_args()))
     options.work.mkdir(parents=True, exist_ok=True)
     specs = draw(options.images)
-    renders_folder = options.work / "renders"
     again = reseeded(specs[: len(SCENES)], SEEDS)
-    images, cost = _generated(options, "images", specs)
-    varied, _ = _generated(options, "seeds", again)
-    renders = held_out(renders_folder, specs, 2, options.cores)
-    sharp = held_out(options.work / f"{renders_folder.name}-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
-    varied_renders = held_out(options.work / f"{renders_folder.name}-seeds", again, 4, options.cores)
+    made_by = _digest(options)
+    images, cost = _generated(options, options.work / f"images-{made_by}", specs)
+    varied, _ = _generated(options, options.work / f"seeds-{made_by}", again)
+    renders = held_out(options.work / "renders", specs, 2, options.cores)
+    sharp = held_out(options.work / "renders-sharp", specs[: -(-len(specs) // SHARP)], 1, options.cores)
+    varied_renders = held_out(options.work / "renders-seeds", again, 4, options.cores)
     judge = trained(options.work, options.cores, options.sets, options.lessons)
     known = pictures_of(
         taught(options.work / f"taught-{options.seed}", options.sets, options.cores, options.seed), options.cores
@@ -84,15 +84,16 @@ def main() -> None:
 Row = tuple[str, str, str]
 
 
-def _generated(options: Options, name: str, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
-    """Return the images, kept in a folder of this name.
-
-    A process of its own makes them, so that its peak of memory is that of generating.
-    """
+def _digest(options: Options) -> str:
+    """Return what stands for the weights and the settings that images are made with."""
     digest = hashlib.sha256(f"{options.steps} {options.guidance}".encode())
     for path in sorted(options.weights.rglob("*.safetensors")):
         digest.update(path.read_bytes())
-    folder = options.work / f"{name}-{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
+
+
+def _generated(options: Options, folder: Path, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
+    """Return the images. A process of its own makes them, so that its peak of memory is that of generating."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         cost = pool.submit(generate, options.weights, folder, specs, options.steps, options.guidance).result()
     return [read(path) for path in paths(folder, specs)], cost
