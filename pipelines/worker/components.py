@@ -44,6 +44,11 @@ def load_components(card: ModelCard, folder: Path, index: ModelIndex) -> dict[st
     return found
 
 
+def modules_of(pipeline: Any) -> list[torch.nn.Module]:
+    """Return the components of a pipeline that have weights."""
+    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+
+
 def class_of(library: str, name: str) -> Any:
     """Return a class that model_index.json names, if it is one with weights; else None."""
     modules = {"diffusers": diffusers, "transformers": transformers}

@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.lora import AppliedLora, Lora
+from pipelines.worker.components import modules_of
 from pipelines.worker.memory_options import widened
 from pipelines.worker.torch_errors import is_out_of_memory
 
@@ -75,7 +74,7 @@ class Loras:
                 f"The LoRA {lora.name} does not fit {type(self._pipeline).__name__}: {lora.file}"
                 f" ({type(error).__name__}: {error})"
             ) from error
-        taken = sum(f".{name}." in key for part in _parts(self._pipeline) for key, _ in part.named_parameters())
+        taken = sum(f".{name}." in key for part in modules_of(self._pipeline) for key, _ in part.named_parameters())
         if taken < len(wanted):
             # diffusers leaves out the keys for which the model has no place, and only warns.
             self._forget(name)
@@ -94,7 +93,7 @@ class Loras:
 
     def _forget(self, name: str) -> None:
         """Take an adapter out of the pipeline, whole or half read."""
-        if any(name in getattr(part, "peft_config", {}) for part in _parts(self._pipeline)):
+        if any(name in getattr(part, "peft_config", {}) for part in modules_of(self._pipeline)):
             self._pipeline.delete_adapters(name)
         self._adapters.pop(name, None)
         self._findings = OrderedDict(
@@ -112,10 +111,6 @@ class Loras:
         if len(sets) > KEPT:
             del self._findings[sets[0]]
         return self._findings[applied]
-
-
-def _parts(pipeline: Any) -> list[torch.nn.Module]:
-    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
 
 
 def _adapter_name(lora: AppliedLora) -> str:

@@ -12,6 +12,7 @@ from pipelines.denoising.families import find_denoiser
 from pipelines.diffusers_classes import DENOISERS
 from pipelines.memory_estimate import most_at_once
 from pipelines.model_card import ModelCard
+from pipelines.worker.components import modules_of
 
 #: How weights are stored that are cast while their layer computes.
 _STORED_AS = torch.float8_e4m3fn
@@ -104,11 +105,7 @@ def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
 
 def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
     """Return the bytes of the device's memory that a model's weights take at most."""
-    sizes = [
-        sum(map(tensor_bytes, (*part.parameters(), *part.buffers())))
-        for part in pipeline.components.values()
-        if isinstance(part, torch.nn.Module)
-    ]
+    sizes = [sum(map(tensor_bytes, (*part.parameters(), *part.buffers()))) for part in modules_of(pipeline)]
     return most_at_once(sizes, card)
 
 

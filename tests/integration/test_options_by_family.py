@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipelines.worker.components import modules_of
 from pipelines.worker.loader import CannotLoad, LoadedModel
 from pipelines.worker.memory_options import denoiser_of, offload, tensor_bytes
 from tests.support import tiny
@@ -76,6 +77,17 @@ def test_offloaded_weights_make_the_same_picture(
         # On a CPU a whole component comes to lie at other addresses, on which last bits depend: docs/decisions/weights.md.
         assert difference(made, wanted) < 1e-5
     assert_offloaded(model)
+
+
+def test_weights_that_were_moved_make_the_same_picture(
+    make: Callable[..., LoadedModel], images: list[torch.Tensor]
+) -> None:
+    model = make()
+    with torch.inference_mode():
+        # Offloading moves them while an image is made, after which torch takes them for weights that want no gradient.
+        for weight in (weight for part in modules_of(model.pipeline) for weight in part.parameters()):
+            weight.data = weight.data.clone()
+    assert difference(images_of(model), images) == 0
 
 
 def test_attention_is_chosen_or_refused(
