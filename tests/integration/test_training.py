@@ -17,6 +17,7 @@ from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, Order, first
 from pipelines.studio_tiny.training.denoiser import from_noise
+from pipelines.studio_tiny.training.device import device
 from pipelines.studio_tiny.training.latents import Pool, enlarge
 from pipelines.studio_tiny.training.learner import Learner, Progress, Running, pace
 from pipelines.studio_tiny.training.muon import Muon
@@ -102,7 +103,7 @@ def test_a_learner_fits_and_its_checkpoint_goes_on_at_this_run_s_rate(tmp_path: 
 
 
 def test_sets_arrive_in_order_and_are_encoded_once(tmp_path: Path) -> None:
-    vae = parts.autoencoder()
+    vae = parts.autoencoder().to(device())
     with Darkroom(1, seed=0) as darkroom, ThreadPoolExecutor(1) as reading:
         (ordered,) = darkroom.order(Order(folder=tmp_path / "pictures", count=2, shrink=4))
         assert [path.stem for path in first(ordered, 2, "pictures")] == ["000000", "000001"]
@@ -156,8 +157,9 @@ def test_a_lesson_s_times_are_within_its_part(least: float, most: float) -> None
             seen.append(times)
             return SimpleNamespace(sample=noisy)
 
-    model = torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": Listening()})
-    from_noise(least, most)(model, torch.randn(64, 24, 4, 4), torch.ones(64, parts.PROMPT_LENGTH, dtype=torch.long))
+    model = torch.nn.ModuleDict({"text": parts.text_encoder(), "unet": Listening()}).to(device())
+    clean, tokens = torch.randn(64, 24, 4, 4), torch.ones(64, parts.PROMPT_LENGTH, dtype=torch.long)
+    from_noise(least, most)(model, clean.to(device()), tokens.to(device()))
     assert float(seen[0].min()) / 1000 == pytest.approx(least, abs=0.02)
     assert float(seen[0].max()) / 1000 == pytest.approx(most, abs=0.02)
 

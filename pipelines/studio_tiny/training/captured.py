@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import torch
@@ -24,6 +25,8 @@ class Captured:
         self._stream = torch.cuda.Stream() if target.type == "cuda" else None
         self._calls: Counter[tuple[torch.Size, ...]] = Counter()
         self._captures: dict[tuple[torch.Size, ...], _Capture] = {}
+        # Nothing that a capture makes is read after its replay, so all may use the same memory.
+        self._memory = torch.cuda.graph_pool_handle() if target.type == "cuda" else None
 
     def __call__(self, *given: Tensor) -> None:
         if self._stream is None:
@@ -39,7 +42,7 @@ class Captured:
             torch.cuda.current_stream().wait_stream(self._stream)
             return
         if shapes not in self._captures:
-            self._captures[shapes] = _captured(self._function, given)
+            self._captures[shapes] = _captured(self._function, given, self._memory)
         capture = self._captures[shapes]
         for kept, tensor in zip(capture.given, given, strict=True):
             kept.copy_(tensor)
@@ -52,9 +55,9 @@ class _Capture(msgspec.Struct, frozen=True):
     given: tuple[Tensor, ...]
 
 
-def _captured(function: Callable[..., None], given: tuple[Tensor, ...]) -> _Capture:
+def _captured(function: Callable[..., None], given: tuple[Tensor, ...], memory: Any) -> _Capture:
     kept = tuple(tensor.clone() for tensor in given)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=memory):
         function(*kept)
     return _Capture(graph, kept)

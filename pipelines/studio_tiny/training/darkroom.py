@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
@@ -33,7 +34,8 @@ class Darkroom:
     """Processes that render. They are nicer than the training, which would wait for them otherwise."""
 
     def __init__(self, workers: int, seed: int) -> None:
-        self._pool = ProcessPoolExecutor(workers, initializer=os.nice, initargs=(5,))
+        # A process that is forked once CUDA is up may not end in peace.
+        self._pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=os.nice, initargs=(5,))
         self._seed = seed
 
     def __enter__(self) -> Darkroom:
