@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torchao.quantization
-from diffusers import FluxTransformer2DModel, TorchAoConfig
+from diffusers import BitsAndBytesConfig, FluxTransformer2DModel, TorchAoConfig
 from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from sdnq import SDNQConfig
@@ -16,9 +16,13 @@ from sdnq import SDNQConfig
 from pipelines.denoising.call import CallSettings, call_arguments
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
+from pipelines.worker import memory_options
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
+from pipelines.worker.memory_options import tensor_bytes
+from pipelines.worker.model_cache import ModelCache
 from server.card_files import with_files
-from tests.support import tiny
+from tests.support import options, tiny
+from tests.support.device import DEVICE
 from tests.support.gguf_file import save_as_gguf
 from tests.support.ldm import save_as_one_file
 
@@ -209,6 +213,31 @@ def test_a_folder_that_sdnq_quantized(tmp_path: Path, kind: str, dtype: torch.dt
     assert layer.weight.dtype == dtype
     assert torch.equal(layer.weight, quantized.transformer_blocks[0].attn.to_q.weight)
     assert image_of(model).isfinite().all()
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="diffusers asks for a GPU")
+@pytest.mark.parametrize(
+    "how", [{"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, {"load_in_8bit": True}], ids=["nf4", "int8"]
+)
+def test_a_folder_that_bitsandbytes_quantized(tmp_path: Path, how: dict[str, Any]) -> None:
+    pytest.importorskip("bitsandbytes")
+    folder = tmp_path / "flux"
+    tiny.flux_pipeline().save_pretrained(folder, safe_serialization=True)
+    plain = options.loaded(folder, dtype="bfloat16")
+    quantized = FluxTransformer2DModel.from_pretrained(
+        folder / "transformer", quantization_config=BitsAndBytesConfig(**how), torch_dtype=torch.bfloat16
+    )
+    quantized.save_pretrained(folder / "transformer", safe_serialization=True)
+    model = ModelCache(DEVICE, None, lambda _: None).load(options.card_of(folder, dtype="bfloat16"))
+    held, of_plain = (sum(map(tensor_bytes, one.pipeline.transformer.parameters())) for one in (model, plain))
+    assert held < 0.6 * of_plain
+    made = options.images_of(model)
+    assert options.same(options.images_of(model), made)
+    assert options.same(options.images_of(model, "marble warm"), made[:1])
+    for offload in ("model", "group"):
+        moved = options.loaded(folder, dtype="bfloat16", offload=offload)
+        memory_options.offload(moved.card, moved.pipeline, DEVICE)
+        assert options.same(options.images_of(moved), options.images_of(model, slots=moved.card.takes_slots))
 
 
 def test_quantized_weights_name_the_package_that_they_need(folder: Path) -> None:

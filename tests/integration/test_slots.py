@@ -195,9 +195,10 @@ def test_the_step_that_prompts_of_any_length_take_is_measured(
         run.all([*queue, *(msgspec.structs.replace(made, image_id=f"{made.image_id}-again") for made in queue)])
     assert run.failed == {}
     assert len(calls) == 2 * STEPS * calls_a_step
-    shortest = min(seconds for kind in model.findings.padding if (seconds := model.findings.seconds(kind)) is not None)
     assert run.slots.seconds_per_step is not None
-    assert run.slots.seconds_per_step >= 0.5 * calls_a_step * shortest
+    # A device on which no smaller call gives the same bits has timed none.
+    smaller = [seconds for kind in model.findings.padding if (seconds := model.findings.seconds(kind)) is not None]
+    assert run.slots.seconds_per_step >= 0.5 * calls_a_step * min(smaller, default=0.0)
 
 
 def test_an_image_that_leaves_does_not_disturb_the_others(model: LoadedModel) -> None:
