@@ -208,7 +208,7 @@ def shipped() -> LoadedModel:
         licence="-",
         tiers=("0.5K",),
         steps=8,
-        guidance=2.0,
+        guidance=3.0,
     )
     model = load(card, traced=False)
     model.pipeline.to(DEVICE)

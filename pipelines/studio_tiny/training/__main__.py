@@ -69,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     few_batch: int = 32
     few_minutes: float = math.inf
     #: Taken into the weights by the first of these rounds.
-    guidance: float = 2.0
+    guidance: float = 3.0
 
 
 def main() -> None:

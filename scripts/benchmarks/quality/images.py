@@ -15,7 +15,7 @@ from benchmarks.quality.specs import Spec
 from pipelines.studio_tiny.vocabulary import prompt
 
 #: An image is made with so many steps and this guidance.
-STEPS, GUIDANCE = 12, 2.0
+STEPS, GUIDANCE = 12, 3.0
 
 
 class Cost(msgspec.Struct, frozen=True):
