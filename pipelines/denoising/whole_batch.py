@@ -74,7 +74,8 @@ class WholeBatch:
 
     def tick(self) -> None:
         call = self._call = self._call or greenlet(self._generate)
-        with torch.inference_mode():
+        # Not in inference mode: torch multiplies otherwise with weights that offloading moves inside it.
+        with torch.no_grad():
             outcomes = call.switch()
         if not call.dead:
             return

@@ -23,7 +23,7 @@ from pipelines.model_card import ModelCard
 from pipelines.model_index import read_model_index
 from pipelines.weight_digests import contents
 from pipelines.weight_files import BadWeights, files_of, stamp_of
-from pipelines.worker.components import load_components, modules_of
+from pipelines.worker.components import load_components
 from pipelines.worker.cpu_tuning import tune_decoder
 from pipelines.worker.loras import Loras
 from pipelines.worker.memory_options import OptionRefused, enable_tiling, make_narrow
@@ -131,10 +131,6 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         )
     _refuse(card, _problems_of_sampling(card, pipeline))
     pipeline.set_progress_bar_config(disable=True)
-    for part in modules_of(pipeline):
-        # Nothing is learnt here. By weights that want a gradient torch multiplies with another kernel. peft and offloading
-        # take the wish away, so the last bits of an image would depend on LoRAs before it and on where weights lie.
-        part.requires_grad_(False)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
         # Decode one image at a time: batches gain nothing here, and the bits must not depend on their size.

@@ -56,6 +56,10 @@ class Loras:
         if names:
             self._pipeline.enable_lora()
             self._pipeline.set_adapters(names, [lora.weight for lora in loras])
+        for part in modules_of(self._pipeline):
+            # torch chooses the kernel of some products by `requires_grad`, and peft changes it, so the last bits of an image
+            # would depend on the LoRAs that came before it.
+            part.requires_grad_(False)
         return self._findings_of(tuple(zip(names, (lora.weight for lora in loras), strict=True))), applied
 
     def _read(self, lora: Lora, name: str) -> None:

@@ -93,7 +93,7 @@ class SlotGroup:
 
     def _prime_colors(self) -> None:
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 self.model.colors.prime(self.model.pipeline, self._machine.device)
         except Exception as error:
             if is_fatal(error):

@@ -49,7 +49,7 @@ def try_attention(card: ModelCard, device: torch.device) -> None:
         return
     tokens = torch.zeros(1, 128, 2, 64, dtype=getattr(torch, card.weights.dtype), device=device)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             dispatch_attention_fn(tokens, tokens, tokens, backend=backend)
     except Exception as error:
         if is_out_of_memory(error) or is_fatal(error):

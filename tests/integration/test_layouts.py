@@ -16,9 +16,8 @@ from sdnq import SDNQConfig
 from pipelines.denoising.call import CallSettings, call_arguments
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
-from pipelines.worker import memory_options
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
-from pipelines.worker.memory_options import tensor_bytes
+from pipelines.worker.memory_options import offload, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from server.card_files import with_files
 from tests.support import options, tiny
@@ -217,7 +216,12 @@ def test_a_folder_that_sdnq_quantized(tmp_path: Path, kind: str, dtype: torch.dt
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="diffusers asks for a GPU")
 @pytest.mark.parametrize(
-    "how", [{"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, {"load_in_8bit": True}], ids=["nf4", "int8"]
+    "how",
+    [
+        {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16},
+        {"load_in_8bit": True},
+    ],
+    ids=["nf4", "int8"],
 )
 def test_a_folder_that_bitsandbytes_quantized(tmp_path: Path, how: dict[str, Any]) -> None:
     pytest.importorskip("bitsandbytes")
@@ -233,11 +237,12 @@ def test_a_folder_that_bitsandbytes_quantized(tmp_path: Path, how: dict[str, Any
     assert held < 0.6 * of_plain
     made = options.images_of(model)
     assert options.same(options.images_of(model), made)
-    assert options.same(options.images_of(model, "marble warm"), made[:1])
-    for offload in ("model", "group"):
-        moved = options.loaded(folder, dtype="bfloat16", offload=offload)
-        memory_options.offload(moved.card, moved.pipeline, DEVICE)
-        assert options.same(options.images_of(moved), options.images_of(model, slots=moved.card.takes_slots))
+    for where in ("model", "group"):
+        offloaded = options.loaded(folder, dtype="bfloat16", offload=where)
+        offload(offloaded.card, offloaded.pipeline, DEVICE)
+        slots = offloaded.card.takes_slots
+        assert options.same(options.images_of(offloaded), options.images_of(model, slots=slots))
+        options.assert_offloaded(offloaded)
 
 
 def test_quantized_weights_name_the_package_that_they_need(folder: Path) -> None:

@@ -13,13 +13,13 @@ from pipelines.denoising.call import CallSettings, call_arguments
 from pipelines.denoising.slots import Slots
 from pipelines.lora import Lora
 from pipelines.protocol import Item
-from pipelines.worker.loader import LoadedModel, load
+from pipelines.worker.loader import LoadedModel
 from pipelines.worker.loras import KEPT, LoraUnusable
 from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place
 from tests.support.device import DEVICE
 from tests.support.files import models_file
-from tests.support.options import card_of, made_in
+from tests.support.options import loaded, made_in, moving_weights
 from tests.support.server import Server, StartServer
 from tests.support.tiny_models import family
 
@@ -33,7 +33,7 @@ FAMILIES: list[tuple[Maker, dict[str, Any]]] = [
     (tiny.flux2_klein_pipeline, {}),
     (tiny.z_image_pipeline, {}),
     (tiny.qwen_image_pipeline, {"guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
-    # On a CPU these two give other bits if their weights want gradients, as they do before a LoRA is read.
+    # On a CPU these two give other bits if their weights have `requires_grad`, as diffusers reads them and peft leaves none.
     (tiny.krea2_pipeline, {}),
     (tiny.sana_pipeline, {}),
 ]
@@ -47,9 +47,7 @@ def item(number: int) -> Item:
 def model_of(make: Maker, card: dict[str, Any], folder: Path) -> LoadedModel:
     """Return a model as it is loaded from a folder, which is made here."""
     tiny.save(make(), folder)
-    model = load(card_of(folder, **card), traced=DEVICE.type == "cpu")
-    model.pipeline.to(DEVICE)
-    return model
+    return loaded(folder, traced=DEVICE.type == "cpu", **card)
 
 
 def images(model: LoadedModel, items: list[Item]) -> list[torch.Tensor]:
@@ -87,6 +85,24 @@ def test_loras_act_as_in_the_stock_pipeline_and_leave_no_trace(
     expected = stock(**call_arguments(model, SETTINGS, both)).images
     # Slots encode every prompt at the first place of a batch.
     assert_same_but_for_its_place(torch.stack(of_two), expected.float().cpu())
+
+
+@pytest.mark.parametrize(("make", "card"), FAMILIES, ids=NAMES)
+def test_a_lora_gives_its_bits_again_on_weights_that_were_moved(
+    make: Maker, card: dict[str, Any], tmp_path: Path
+) -> None:
+    one, two = (
+        Lora(f"lora-{seed}", str(tiny.save_lora(make, tmp_path / f"{seed}.safetensors", seed)), 0.8) for seed in (1, 2)
+    )
+    model = model_of(make, card, tmp_path / "model")
+    both = [item(1), item(2)]
+    before = images(model.with_loras([one]), both)
+    with moving_weights(model):
+        # Another one is read beside those that were moved.
+        for _ in range(2):
+            assert not torch.equal(images(model.with_loras([two]), both)[0], before[0])
+            after = images(model.with_loras([one]), both)
+            assert torch.equal(torch.stack(after), torch.stack(before))
 
 
 def test_a_lora_of_another_model_is_refused_by_name_and_the_next_image_has_none(tmp_path: Path) -> None:

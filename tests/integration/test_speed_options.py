@@ -123,7 +123,7 @@ def test_a_lora_acts_on_compiled_blocks_and_leaves_no_trace(
 
 @pytest.mark.slow
 def test_quantized_blocks_are_compiled_too(folders: dict[str, Path]) -> None:
-    options = {"quantization": "int8", "dtype": "bfloat16"}
+    options: dict[str, Any] = {"quantization": "int8", "dtype": "bfloat16"}
     plain, compiled = loaded(folders["flux"], **options), loaded(folders["flux"], compile=True, **options)
     assert difference(images_of(compiled), images_of(plain)) < 0.2
 

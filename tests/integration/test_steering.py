@@ -241,7 +241,7 @@ def distances(model: LoadedModel, palette: PaletteMode, colors: Sequence[Rgb], s
     slots = Slots(
         model,
         family,
-        CallSettings(256, 256, 8, 2.0),
+        CallSettings(256, 256, 8, model.card.sampling.guidance),
         1,
         lambda out: done.append(out) if isinstance(out, Denoised) else None,
     )

@@ -37,7 +37,7 @@ def test_the_folder_is_a_stock_pipeline_that_hears_the_colour() -> None:
         width=512,
         height=512,
         num_inference_steps=8,
-        guidance_scale=2.0,
+        guidance_scale=3.0,
         generator=[torch.Generator("cpu").manual_seed(1) for _ in colors],
         output_type="np",
     ).images

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines.model_card import ModelCard
+from pipelines.worker.components import modules_of
 from pipelines.worker.loader import CannotLoad, LoadedModel, load, revision_of
 from tests.support import tiny
 
@@ -129,7 +130,7 @@ def test_a_card_that_asks_in_vain_is_refused(folder: Path, card: dict[str, Any],
 
 def test_weights_in_memory_do_not_change_with_their_files(folder: Path) -> None:
     model = loaded(folder)
-    parts = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    parts = modules_of(model.pipeline)
     before = [{key: tensor.clone() for key, tensor in part.state_dict().items()} for part in parts]
     for file in (TEXT, UNET, VAE):
         # A mapped file would change the weights, and end the process if it became shorter.

@@ -353,8 +353,9 @@ Of these processors only what reads texts is loaded, which needs no torchvision.
 so.
 
 Folders that somebody quantized, and GGUF files, need no option on the card: the files say how they are to be read. Tried are torchao
-(int8, float8), SDNQ (int8, uint4), GGUF (Q8_0) and, on a GPU, bitsandbytes (nf4, int8). quanto, auto-round, ModelOpt and Nunchaku
-take the same way through diffusers, and are not tried. `backlot models check` names the package that a folder needs.
+(int8, float8), SDNQ (int8, uint4), GGUF (Q8_0) and, on a GPU, bitsandbytes (nf4, int8; int8 needs `max_batch = 1` for exact seeds).
+quanto, auto-round, ModelOpt and Nunchaku take the same way through diffusers, and are not tried. `backlot models check` names the
+package that a folder needs.
 
 HiDream's hub ids lack their fourth text encoder: put the folders `text_encoder_4` and `tokenizer_4` of Llama 3.1 8B Instruct into
 a copy, and name them in its `model_index.json`.

@@ -16,6 +16,7 @@ from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
+from pipelines.worker.components import modules_of
 from pipelines.worker.loader import LoadedModel, load
 from pipelines.worker.memory_options import OptionRefused, denoiser_of, offload
 from tests.support import tiny
@@ -45,9 +46,9 @@ def card_of(folder: Path, **options: Any) -> ModelCard:
     return ModelCard.from_flat(**{"name": "tiny", "folder": str(folder), **values, **options})
 
 
-def loaded(folder: Path, **options: Any) -> LoadedModel:
+def loaded(folder: Path, *, traced: bool = False, **options: Any) -> LoadedModel:
     """Return the model on the tests' device, as its card says; in host memory if it is to be offloaded."""
-    model = load(card_of(folder, **options), traced=False)
+    model = load(card_of(folder, **options), traced=traced)
     if model.card.residence.offload is None:
         model.pipeline.to(DEVICE)
     return model
@@ -101,6 +102,23 @@ def made_in(
         if ticks == leaving_after:
             batch.clear()
     return [made[item.image_id] for item in items if item.image_id in made]
+
+
+@contextmanager
+def moving_weights(model: LoadedModel) -> Iterator[None]:
+    """Inside, each layer's weights are set anew before it computes, as offloading does; here they stay in their place."""
+
+    def set_anew(layer: torch.nn.Module, _: Any) -> None:
+        for weight in layer.parameters(recurse=False):
+            weight.data = torch.empty(0, dtype=weight.dtype, device=weight.device).set_(weight.data)
+
+    layers = [layer for part in modules_of(model.pipeline) for layer in part.modules()]
+    hooks = [layer.register_forward_pre_hook(set_anew) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:

@@ -34,7 +34,7 @@ class Darkroom:
     """Processes that render. They are nicer than the training, which would wait for them otherwise."""
 
     def __init__(self, workers: int, seed: int) -> None:
-        # A process that is forked once CUDA is up may not end in peace.
+        # A process that is forked once CUDA is up may crash.
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=os.nice, initargs=(5,))
         self._seed = seed
 

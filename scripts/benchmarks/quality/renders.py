@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -58,5 +59,6 @@ def _render(path: Path, spec: Spec, shrink: int) -> Path:
 
 
 def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], cores: int, name: str) -> Iterator[Path]:
-    with ProcessPoolExecutor(cores) as pool:
+    # Not forked, since CUDA may be up.
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         yield from tqdm(pool.map(make, *zip(*tasks, strict=True)), desc=name, total=len(tasks), mininterval=10)
