@@ -117,7 +117,7 @@ class Slots:
         return items
 
     def tick(self) -> None:
-        # Not in inference mode: torch multiplies otherwise with weights that offloading moves inside it.
+        # In inference mode torch would multiply otherwise with weights that offloading moves inside it.
         with torch.no_grad():
             for slot in [slot for slot in self._slots if slot.waiting is None]:
                 # Encode the prompt and draw the noise.

@@ -74,7 +74,7 @@ class WholeBatch:
 
     def tick(self) -> None:
         call = self._call = self._call or greenlet(self._generate)
-        # Not in inference mode: torch multiplies otherwise with weights that offloading moves inside it.
+        # In inference mode torch would multiply otherwise with weights that offloading moves inside it.
         with torch.no_grad():
             outcomes = call.switch()
         if not call.dead:

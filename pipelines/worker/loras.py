@@ -37,6 +37,7 @@ class Loras:
         self._adapters: OrderedDict[str, None] = OrderedDict()
         #: By the names and strengths of the adapters that are on.
         self._findings: OrderedDict[tuple[tuple[str, float], ...], Findings] = OrderedDict()
+        self._freeze()
 
     def apply(self, loras: Sequence[Lora]) -> tuple[Findings, tuple[AppliedLora, ...]]:
         """Let exactly these LoRAs act from the next call on; return the findings with them, and what a recipe tells.
@@ -56,11 +57,17 @@ class Loras:
         if names:
             self._pipeline.enable_lora()
             self._pipeline.set_adapters(names, [lora.weight for lora in loras])
-        for part in modules_of(self._pipeline):
-            # torch chooses the kernel of some products by `requires_grad`, and peft changes it, so the last bits of an image
-            # would depend on the LoRAs that came before it.
-            part.requires_grad_(False)
+            self._freeze()
         return self._findings_of(tuple(zip(names, (lora.weight for lora in loras), strict=True))), applied
+
+    def _freeze(self) -> None:
+        """Leave no weight that has `requires_grad`.
+
+        torch chooses the kernel of some products by it, and peft changes it, so the last bits of an image would depend on the
+        LoRAs that came before it.
+        """
+        for part in modules_of(self._pipeline):
+            part.requires_grad_(False)
 
     def _read(self, lora: Lora, name: str) -> None:
         if not hasattr(self._pipeline, "load_lora_weights"):

@@ -198,6 +198,7 @@ def test_the_step_that_prompts_of_any_length_take_is_measured(
     assert run.slots.seconds_per_step is not None
     # A device on which no smaller call gives the same bits has timed none.
     smaller = [seconds for kind in model.findings.padding if (seconds := model.findings.seconds(kind)) is not None]
+    assert smaller or DEVICE.type != "cpu"
     assert run.slots.seconds_per_step >= 0.5 * calls_a_step * min(smaller, default=0.0)
 
 

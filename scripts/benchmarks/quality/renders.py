@@ -59,6 +59,6 @@ def _render(path: Path, spec: Spec, shrink: int) -> Path:
 
 
 def _made(make: Callable[..., Path], tasks: Sequence[tuple[object, ...]], cores: int, name: str) -> Iterator[Path]:
-    # Not forked, since CUDA may be up.
+    # A process that is forked once CUDA is up may crash.
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         yield from tqdm(pool.map(make, *zip(*tasks, strict=True)), desc=name, total=len(tasks), mininterval=10)
