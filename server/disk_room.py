@@ -45,11 +45,14 @@ class DiskRoom:
         """Look again and again; make room once it gets little, and take the reserve back once there is enough."""
         had_room = True
         while True:
-            has_room = self.look() is None
-            if had_room and not has_room:
-                await make_room()
-            had_room = has_room
-            await asyncio.to_thread(self.take_reserve)
+            try:
+                has_room = self.look() is None
+                if had_room and not has_room:
+                    await make_room()
+                had_room = has_room
+                await asyncio.to_thread(self.take_reserve)
+            except Exception:
+                log.exception("The room on the disk could not be looked at, or made")
             await asyncio.sleep(LOOK_EVERY_S)
 
     def take_reserve(self) -> None:

@@ -256,13 +256,13 @@ def deliveries(
 
 def seconds_ahead(connection: sqlite3.Connection) -> float:
     """Return by how much the last try of a pending delivery, or its job's end, lies in the future: at least so much was
-    the clock set back since; 0 or less if there is no sign of it."""
+    the clock set back since; 0 if there is no sign of it."""
     newest = connection.execute(
         "SELECT max(coalesce(tried_at, due_at)) FROM webhook_deliveries WHERE state = 'pending'"
     ).fetchone()[0]
     if newest is None:
         return 0.0
-    return (datetime.fromisoformat(newest) - datetime.fromisoformat(now())).total_seconds()
+    return max(0.0, (datetime.fromisoformat(newest) - datetime.fromisoformat(now())).total_seconds())
 
 
 def follow_clock(connection: sqlite3.Connection, set_back_s: float) -> None:
