@@ -56,7 +56,9 @@ async def list_events(
         latest = await reader.database.read(events.latest_cursor, client_id)
         # A reader may have seen more than a ledger knows that was put back from a backup: what comes now is new to it.
         after = min(max(since, int(last_event_id or 0)), latest)
-        return ServerSentEvent(stream(reader.hub, ANY_JOB, after, read_for_stream))
+        return ServerSentEvent(
+            stream(reader.hub, ANY_JOB, after, read_for_stream, lambda: reader.may_read(request.user))
+        )
     return Response(await follow(reader.hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))
 
 

@@ -70,12 +70,19 @@ async def follow(
 
 
 async def stream(
-    hub: EventHub, topic: str, since: int, read: Callable[[int], Awaitable[tuple[Sequence[Told], bool]]]
+    hub: EventHub,
+    topic: str,
+    since: int,
+    read: Callable[[int], Awaitable[tuple[Sequence[Told], bool]]],
+    may_read: Callable[[], bool],
 ) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield what `read` has after an id, and then what is new, until it says that this was the end or the server stops."""
+    """Yield what `read` has after an id, and then what is new, until it says that this was the end or the server stops.
+
+    A stream ends within HEARTBEAT_S of when its reader may read no more.
+    """
     # Subscribed before the first read, so that nothing falls between the two.
     with hub.subscribed(topic) as news:
-        while not hub.closing:
+        while not hub.closing and may_read():
             told, ended = await read(since)
             for event in told:
                 since = event.id

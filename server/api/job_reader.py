@@ -7,7 +7,7 @@ from server.api.following import follow
 from server.api.views import JobView, Linker
 from server.errors import JobNotFound
 from server.event_hub import EventHub
-from server.ledger import job_reads
+from server.ledger import clients, job_reads
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.ledger.job_reads import JobDetail
@@ -21,6 +21,10 @@ class JobReader(msgspec.Struct, frozen=True):
     scheduler: Scheduler
     hub: EventHub
     linker: Linker
+
+    def may_read(self, caller: Caller) -> bool:
+        """Return whether the caller's key is still good: a stream goes on for hours after it was looked at."""
+        return self.database.look_up(clients.is_good, caller.key_id)
 
     async def detail(self, caller: Caller, public_id: str) -> JobDetail:
         """Return the caller's job as the ledger has it. Raises JobNotFound."""

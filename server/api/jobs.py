@@ -9,6 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
+from pipelines.failure_reason import FailureReason
 from server.api import views
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.job_reader import JobReader
@@ -115,7 +116,10 @@ async def read_events(
 
     if wants_stream(request):
         await read(since)
-        return ServerSentEvent(stream(reader.hub, public_id, max(since, int(last_event_id or 0)), read_for_stream))
+        after = max(since, int(last_event_id or 0))
+        return ServerSentEvent(
+            stream(reader.hub, public_id, after, read_for_stream, lambda: reader.may_read(request.user))
+        )
     page, _ = await follow(
         reader.hub, public_id, lambda: read(since), lambda found: bool(found[0].events) or found[1], patience_s=wait
     )
@@ -136,22 +140,33 @@ async def cancel_job(
 ) -> JobView:
     """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
     found = await reader.detail(request.user, public_id)
-    status = found.summary.status
-    if status.ended or not reader.scheduler.cancel(public_id):
-        raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {status}")
-    found = await reader.detail_when_ended(request.user, public_id, CANCEL_PATIENCE_S)
     if found.summary.status.ended:
-        return reader.view(found)
-    await keep_cancel(reader.scheduler, reader.database, public_id)
+        raise not_cancellable(public_id, found.summary.status)
+    is_promised = reader.scheduler.cancel(public_id)
+    found = await reader.detail_when_ended(request.user, public_id, CANCEL_PATIENCE_S)
+    if not found.summary.status.ended:
+        await keep_cancel(reader.scheduler, reader.database, public_id, is_promised=is_promised)
+    elif found.latest_event is None or found.latest_event.extra.get("reason") != FailureReason.CANCELLED:
+        raise not_cancellable(public_id, found.summary.status)
     return reader.view(found)
 
 
-async def keep_cancel(scheduler: Scheduler, database: Database, public_id: str) -> None:
-    """Let a cancel hold over a kill although its job has not ended yet. Raises Busy if its refund cannot be written now."""
-    await scheduler.control.keep_cancel(public_id)
-    if database.locked_since is not None:
+def not_cancellable(public_id: str, status: JobStatus) -> JobNotCancellable:
+    return JobNotCancellable(f"Job {public_id} has ended already, with status {status}")
+
+
+async def keep_cancel(scheduler: Scheduler, database: Database, public_id: str, *, is_promised: bool) -> None:
+    """Let the cancel of a job that has not ended yet hold over a kill.
+
+    Raises Busy if its refund cannot be written now, or if the job was ending before this cancel came, by itself or by an
+    earlier one.
+    """
+    if is_promised:
+        await scheduler.control.keep_cancel(public_id)
+    if not is_promised or database.locked_since is not None:
+        ending = "is cancelled" if is_promised else "is ending"
         raise Busy(
-            "The job is cancelled, but the database is locked by another program: its refund follows when it is not"
+            f"The job {ending}, but the ledger takes no writes now: its end, and its refund if it has one, follow"
         )
 
 

@@ -148,6 +148,16 @@ def caller(connection: sqlite3.Connection, digest: bytes) -> Caller:
     )
 
 
+def is_good(connection: sqlite3.Connection, key_id: int) -> bool:
+    """Return whether a key that was good once still is: neither revoked nor expired, and its client not disabled."""
+    found = connection.execute(
+        "SELECT 1 FROM keys JOIN clients ON clients.id = keys.client_id WHERE keys.id = ? AND revoked_at IS NULL"
+        " AND (expires_at IS NULL OR expires_at > ?) AND disabled_at IS NULL",
+        (key_id, now()),
+    )
+    return found.fetchone() is not None
+
+
 def revoke_key(connection: sqlite3.Connection, key: str) -> None:
     """Revoke a key. Raises NoSuchKey.
 

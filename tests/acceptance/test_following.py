@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from server.ledger.connection import connect, migrate
 from tests.support.server import ServerWithoutGpu, wait_for
@@ -85,6 +86,22 @@ def test_the_events_of_all_jobs(light_server: ServerWithoutGpu) -> None:
     assert {event["job_public_id"] for event in events} == set(ids)
     assert client.get("/v1/events", params={"since": latest}).json() == {"events": [], "latest_cursor": latest}
     assert [event["cursor"] for event in pages(client, cursors[4])[0]] == cursors[5:]
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{job_id}/events"])
+@pytest.mark.parametrize("how", ["revoke", "disable"])
+def test_a_stream_ends_with_its_key(light_server: ServerWithoutGpu, path: str, how: str) -> None:
+    name = f"{how} {path.count('/')}"
+    client = light_server.new_client(name)
+    job_id = light_server.submit(client, scene_type="endless")
+    streaming = {"Accept": "text/event-stream"}
+    with client.stream("GET", path.format(job_id=job_id), headers=streaming, timeout=60) as answer:
+        lines = answer.iter_lines()
+        assert next(lines)
+        command = ("keys", "revoke", name) if how == "revoke" else ("clients", "disable", name)
+        assert light_server.backlot(*command).returncode == 0
+        light_server.backlot("jobs", "cancel", job_id)
+        assert "event: failed" not in list(lines)
 
 
 def test_waiting_for_the_next_event_of_any_job(light_server: ServerWithoutGpu) -> None:

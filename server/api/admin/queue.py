@@ -7,12 +7,13 @@ from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from pipelines.failure_reason import FailureReason
 from server.api.admin.change import change
 from server.api.following import follow
-from server.api.jobs import CANCEL_PATIENCE_S, Limit, Offset, keep_cancel
+from server.api.jobs import CANCEL_PATIENCE_S, Limit, Offset, keep_cancel, not_cancellable
 from server.api.openapi import errors
 from server.clock import Time
-from server.errors import Conflict, JobNotCancellable, JobNotFound
+from server.errors import Conflict, JobNotFound
 from server.event_hub import EventHub
 from server.ledger import job_reports, queue_orders
 from server.ledger.clients import Caller
@@ -118,11 +119,14 @@ async def cancel_any_job(
         return await _report(database, public_id)
 
     report = await read()
-    if report.status.ended or not scheduler.cancel(public_id):
-        raise JobNotCancellable(f"Job {public_id} has ended already or is ending, with status {report.status}")
+    if report.status.ended:
+        raise not_cancellable(public_id, report.status)
+    is_promised = scheduler.cancel(public_id)
     report = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
     if not report.status.ended:
-        await keep_cancel(scheduler, database, public_id)
+        await keep_cancel(scheduler, database, public_id, is_promised=is_promised)
+    elif report.reason != FailureReason.CANCELLED:
+        raise not_cancellable(public_id, report.status)
     return report
 
 
