@@ -34,7 +34,8 @@ def _stem(name: str) -> str:
     text = " ".join(unicodedata.normalize("NFC", name).split())
     # Control characters and invisible ones, such as those that turn the direction of writing, are left out.
     text = "".join("-" if c in _FORBIDDEN else c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-    text = text.strip(". ").encode()[:MOST_BYTES].decode(errors="ignore").rstrip(". ")
+    # A command takes a name with a dash for an option, a spreadsheet takes the others for formulas.
+    text = text.lstrip("=+-@. ").rstrip(". ").encode()[:MOST_BYTES].decode(errors="ignore").rstrip(". ")
     if not text:
         return "image"
     return f"_{text}" if text.split(".")[0].strip().upper() in _DEVICES else text

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import sqlite3
 from pathlib import Path
@@ -15,6 +16,7 @@ from server.ledger import clients, credits
 from server.ledger.clients import KeyTerms
 
 _SECRET_BYTES = 32
+_KEY = re.compile(r"sk_(?:live|test)_\w+")
 
 
 class DamagedSecret(Exception):
@@ -44,6 +46,11 @@ def new_key(
 
 def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def without_keys(text: str) -> str:
+    """Return a text in which each key is cut to its first characters, by which the operator knows it."""
+    return _KEY.sub(lambda key: key[0] if len(key[0]) <= clients.HINT else f"{key[0][: clients.HINT]}…", text)
 
 
 def body_signature(secret: str, body: bytes) -> str:

@@ -5,7 +5,7 @@ each field is converted on its own, strictly (`"512"` is not an int), and lists 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cache
 from itertools import islice
@@ -27,6 +27,11 @@ class Problem(msgspec.Struct, frozen=True):
     kind: str
     message: str
     value: Any = None
+
+
+def within(part: str, problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems of one part of a request as problems of the request."""
+    return [msgspec.structs.replace(problem, loc=(part, *problem.loc)) for problem in problems]
 
 
 @cache
@@ -86,7 +91,7 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
             sent = message.removeprefix("Invalid enum value ").strip("'")
             message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
             return [Problem(loc, "enum", message, value)]
-        return [Problem(loc, _kind(message), message, value)]
+        return [Problem(loc, kind_of_error(message), message, value)]
     except RecursionError:
         return [Problem(loc, "recursion", "Nested too deeply", None)]
     return []
@@ -138,7 +143,8 @@ def _at(value: Any, path: list[str | int]) -> Any:
     return value
 
 
-def _kind(message: str) -> str:
+def kind_of_error(message: str) -> str:
+    """Return the kind of problem that a message of msgspec tells of."""
     if " of length >=" in message:
         return "too_short"
     if " of length <=" in message:

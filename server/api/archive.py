@@ -15,16 +15,15 @@ from litestar.response import Stream
 from msgspec import Meta
 
 from pipelines.origin import Origin, with_origin
+from server.api.bodies import read_body
 from server.api.openapi import errors
-from server.api.workflows import decode_body
-from server.errors import Invalid, ResourceNotFound
+from server.errors import ResourceNotFound
 from server.file_names import numbered
 from server.ledger import catalog
 from server.ledger.catalog import EntryRow
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.settings import Settings
-from server.validation import check
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +53,8 @@ async def download_archive(
     settings: NamedDependency[Settings],
 ) -> Stream:
     """Return a zip file with the PNGs under their display names, and `specs.csv` with what each was made from."""
-    body, problems = check(decode_body(await request.body()), ArchiveBody)
-    if problems:
-        raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
-    wanted, client_id = body["public_ids"], request.user.client_id
+    wanted = (await read_body(request, ArchiveBody)).public_ids
+    client_id = request.user.client_id
     rows = await database.read(catalog.entries, client_id, wanted)
     missing = set(wanted) - {row.public_id for row in rows}
     if missing:
@@ -135,8 +132,13 @@ def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:
         spec = {**row.spec, "dominant_colors": " ".join(row.spec.get("dominant_colors", []))}
         spec["metadata"] = msgspec.json.encode(row.spec["metadata"]).decode()
         made = [spec.get(field, "") for field in _SPEC] + [row.meta.get(field, "") for field in _META]
-        writer.writerow([name, row.public_id, row.job, row.created_at, *made])
+        writer.writerow([name, row.public_id, row.job, row.created_at, *map(_cell, made)])
     return "\ufeff" + text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return a value as a spreadsheet shows it: a text that it would compute gets an apostrophe (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 ROUTES = [download_archive]

@@ -14,10 +14,10 @@ from msgspec import UNSET, Meta, UnsetType
 from pipelines.colors import Rgb, parse_color
 from server import image_files, metrics
 from server.api import views
+from server.api.bodies import decode_body
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
-from server.api.workflows import decode_body
 from server.clock import as_text
 from server.errors import Invalid, ResourceNotFound
 from server.ledger import catalog, removals
@@ -26,7 +26,7 @@ from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.settings import Settings
 from server.thumbnails import Thumbnails
-from server.validation import Problem, check
+from server.validation import Problem, check, within
 from server.workflows.spec import MAX_TEXT, length_problem
 
 TOTAL = "X-Total-Count"
@@ -262,7 +262,7 @@ async def _change(
         values["display_name"] = values["display_name"].strip()
         problems += length_problem("display_name", values["display_name"], MAX_TEXT)
     if problems:
-        raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
+        raise Invalid(within("body", problems))
     client_id, wanted = request.user.client_id, Change(**values)
     row = await database.write(catalog.change, client_id, entry_type, public_id, wanted)
     if row is None:

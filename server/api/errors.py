@@ -21,7 +21,7 @@ from server.errors import (
 )
 from server.ledger.database import DatabaseBusy, DatabaseFull
 from server.ledger.opened_files import DatabaseMissing
-from server.validation import Problem, choices
+from server.validation import Problem, choices, kind_of_error
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
         record.error_code = _CODES.get(error.status_code, "BAD_REQUEST")
         message = _message(request, error)
         return Parts(error.status_code, record.error_code, message, headers, [], record.request_id)
-    log.error("%s %s broke", request.method, request.url.path, exc_info=error)
+    log.error("%s %s broke", request.method, record.route, exc_info=error)
     record.error_code = "INTERNAL_ERROR"
     message = "The server met an error of its own; the operator finds it in the log under this request_id"
     return Parts(500, record.error_code, message, {}, [], record.request_id)
@@ -114,10 +114,11 @@ def _problem(request: Request[Any, Any, Any], found: dict[str, Any]) -> Problem:
     source = str(getattr(found.get("source"), "value", "query"))
     key = str(found.get("key", ""))
     message = str(found.get("message", "Invalid value"))
+    kind = kind_of_error(message)
     parameter = request.route_handler.parsed_fn_signature.parameters.get(key)
     if message.startswith("Invalid enum value") and parameter is not None:
-        sent = request.query_params.get(key, "")
-        message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(parameter.annotation)))}"
+        sent = message.removeprefix("Invalid enum value ").partition(" - at ")[0].strip("'")
+        kind, message = "enum", f"{sent[:40]!r} is not one of {', '.join(map(str, choices(parameter.annotation)))}"
     if source == "header":
         key = key.replace("_", "-").title()
-    return Problem((source, key) if key else (source,), "value_error", message)
+    return Problem((source, key) if key else (source,), kind, message)

@@ -16,11 +16,12 @@ from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
 from pipelines.model_card import ModelCard
+from server.api.bodies import read_body
 from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
 from server.api.request_log import record_of
-from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, decode_body
-from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
+from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
+from server.errors import GenerationFailed, ResourceNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactRow
@@ -28,7 +29,7 @@ from server.ledger.clients import Caller
 from server.ledger.job_reads import JobDetail
 from server.models_file import Models
 from server.settings import Settings
-from server.validation import Problem, check
+from server.validation import Problem
 from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
 from server.workflows.intake import Intake, Submission
 from server.workflows.spec import MAX_NEGATIVE, MAX_SEED
@@ -152,7 +153,7 @@ async def create_images(
     finds the job. A repetition whose job was cancelled because the client had gone away makes another job.
     """
     body = await request.body()
-    wanted = _check(decode_body(body))
+    wanted = await read_body(request, ImagesBody, _own_problems)
     record = record_of(request.scope)
     submission = Submission(
         caller=request.user,
@@ -166,8 +167,8 @@ async def create_images(
     )
     while True:
         accepted, is_made = await intake.accept(IMAGE_GENERATION, submission)
+        # The transaction of the job wrote the request's row, which is written again with the answer.
         record.job_id = accepted.job_id
-        record.written = is_made
         ended = await _unless_gone(
             request, reader.detail_when_ended(request.user, accepted.job_id, _LONGER_THAN_ANY_JOB_S)
         )
@@ -191,9 +192,8 @@ async def create_images(
     return Response(Images(int(time.time()), data, accepted.job_id))
 
 
-def _check(raw: Any) -> ImagesBody:
-    """Return the body. Raises Invalid with every problem found."""
-    values, problems = check(raw, ImagesBody)
+def _own_problems(values: dict[str, Any]) -> list[Problem]:
+    problems = []
     for name in _UNFOLLOWED:
         if values.get(name) not in _NEUTRAL:
             message = f"{name} = {str(values[name])[:40]!r} is not followed by this server; leave it out"
@@ -202,9 +202,7 @@ def _check(raw: Any) -> ImagesBody:
     if size not in (None, "auto") and _dimensions(size) is None:
         message = f"{size[:40]!r} is not a size: write auto, or WxH such as 1024x1024"
         problems.append(Problem(("size",), "value_error", message))
-    if problems:
-        raise Invalid([msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems])
-    return ImagesBody(**values)
+    return problems
 
 
 def _spec(wanted: ImagesBody, models: Models) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Unknown query parameters are refused, as unknown body fields are: a typo may not silently mean something else."""
 
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
@@ -17,20 +18,24 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
         return
     known = query_parameters(request.route_handler)
     extra = [name for name in request.query_params if name not in known]
-    if extra:
-        raise Invalid(
-            [
-                Problem(("query", name), "extra_forbidden", unknown("query parameter", name, known))
-                for name in extra[:MOST_PROBLEMS]
-            ]
-        )
+    problems = [
+        Problem(("query", name), "extra_forbidden", unknown("query parameter", name, list(known)))
+        for name in extra[:MOST_PROBLEMS]
+    ]
+    for name, value in request.query_params.multi_items():
+        # Litestar would take it for the seconds since 1970.
+        if name in known and datetime in known[name] and value.isdecimal():
+            message = f"{value[:40]!r} is not a time; write 2026-11-25T09:00:00Z"
+            problems.append(Problem(("query", name), "value_error", message))
+    if problems:
+        raise Invalid(problems)
 
 
 @cache
-def query_parameters(handler: HTTPRouteHandler) -> list[str]:
-    """Return the names of the query parameters that a route takes."""
-    return [
-        field.kwarg_definition.name or name
+def query_parameters(handler: HTTPRouteHandler) -> dict[str, tuple[Any, ...]]:
+    """Return the query parameters that a route takes by their names, with the types that each may have."""
+    return {
+        field.kwarg_definition.name or name: get_args(field.annotation) or (field.annotation,)
         for name, field in handler.parsed_fn_signature.parameters.items()
         if isinstance(field.kwarg_definition, QueryParameter)
-    ]
+    }

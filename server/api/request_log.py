@@ -1,8 +1,10 @@
 """The request log: an ASGI layer outside Litestar that gives every request its ULID and every `/v1` request its row.
 
 A request that makes a job has its row written by the transaction that takes the credits. No other answer waits for its row:
-it is written in the background, in order. What a flood may write is bounded: so many rows wait for the disk at most, and only
-the first requests of each minute without a good key, or above the rate limit, have a row. The others are counted.
+it is written in the background, in order. What the operator's desk looks at, every few seconds, has none.
+
+What a flood may write is bounded: so many rows wait for the disk at most, and only the first requests of each minute without
+a good key, or above the rate limit, have a row. The others are counted.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from ulid import ULID
 
 from server import metrics
 from server.api.log_flood import Sampler
+from server.keys import without_keys
 from server.ledger import request_log as requests
 from server.ledger.database import Database
 
@@ -94,7 +97,8 @@ class RequestLog:
         record = Record(
             request_id=str(ULID()),
             method=scope["method"],
-            route=scope["path"][:200],
+            # A key that is to be revoked is often pasted whole.
+            route=without_keys(scope["path"])[:200],
             remote=client[0] if client else "",
             user_agent=headers.get(b"user-agent", b"").decode("latin-1")[:200],
             started=time.perf_counter(),
@@ -131,7 +135,7 @@ class RequestLog:
                 self._write(record)
 
     def _write(self, record: Record) -> None:
-        if record.written:
+        if record.written or _is_a_look(record):
             return
         record.written = True
         for sampler in self._samplers.values():
@@ -156,6 +160,11 @@ class RequestLog:
         metrics.requests_without_row.labels("database").inc()
         if self._failures.take():
             log.error("A row of the request log could not be written: %s", error)
+
+
+def _is_a_look(record: Record) -> bool:
+    """Return whether the operator looked at something: the desk does so every few seconds, and would bury all else."""
+    return record.method in ("GET", "HEAD") and record.route.startswith("/v1/admin/") and record.status < 400
 
 
 def _tell(words: str, held_back: int) -> None:

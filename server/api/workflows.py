@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
+from server.api.bodies import decode_body
 from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.request_log import record_of
@@ -43,15 +43,6 @@ MAX_CREDITS = Annotated[
         description="The most the client will pay, such as the price that it has shown; a higher one is 409 PRICE_TOO_HIGH",
     ),
 ]
-
-
-def decode_body(body: bytes) -> Any:
-    """Return the body's JSON. Raises Invalid of kind `json_invalid`."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Invalid([Problem(("body",), "json_invalid", f"The body is not JSON: {detail}")]) from None
 
 
 def route(workflow: Workflow[Any]) -> HTTPRouteHandler:

@@ -35,8 +35,10 @@ class TooMuchTaken(Exception):
         super().__init__(f"{name} has {balance} credits, so {amount} cannot be taken back; take {balance} at most")
 
 
-def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: str = "Credit pack") -> None:
+def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: str = "") -> None:
     """Give a client credits, or take some back if `amount` is negative: `granted` sums up both.
+
+    Without a label the client's transactions call it a credit pack, or credits taken back.
 
     Must run in a transaction begun IMMEDIATE. Raises ValueError if `amount` is 0, and TooMuchTaken.
     """
@@ -45,6 +47,7 @@ def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: st
     row = connection.execute("SELECT name, balance FROM clients WHERE id = ?", (client_id,)).fetchone()
     if row["balance"] + amount < 0:
         raise TooMuchTaken(row["name"], row["balance"], -amount)
+    label = label or ("Credit pack" if amount > 0 else "Credits taken back")
     _enter(connection, client_id, LedgerEntryKind.GRANT, amount, None, label)
 
 

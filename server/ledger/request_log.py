@@ -23,9 +23,12 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def insert(connection: sqlite3.Connection, row: RequestRow) -> None:
+    """Write a row. A request that waits for its job has one already: it learns how the request was answered."""
     connection.execute(
         "INSERT INTO request_logs (id, client_id, key_id, method, route, status, error_code, job_id, credits,"
-        " duration_ms, remote, user_agent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " duration_ms, remote, user_agent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code,"
+        " duration_ms = excluded.duration_ms",
         (*msgspec.structs.astuple(row), now()),
     )
 

@@ -48,10 +48,9 @@ def list_(as_json: bool) -> None:
 @json_option
 def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
     """Give a client N credits; a negative N takes credits back, as many as it has at most."""
-    usual = "Credit pack" if credits_ > 0 else "Credits taken back"
     with writing(read_settings()) as connection:
         client = client_ledger.named(connection, name)
-        credits.grant(connection, client.id, credits_, note or usual)
+        credits.grant(connection, client.id, credits_, note)
         balance = credits.totals(connection, client.id).balance
     show({"name": name, "balance": balance}, f"{name} has {balance} credits", as_json=as_json)
 

@@ -17,7 +17,7 @@ from server.jobs import Generation, Job, JobType, Plan, image_path
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.catalog import EntryType, NewImage, Result
 from server.models_file import Brand, Models
-from server.validation import Problem, check
+from server.validation import Problem, check, within
 from server.workflows import loras
 from server.workflows.prompts import Prompt
 from server.workflows.spec import GenerationSpec, common_problems, tier_of
@@ -64,8 +64,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
             problems += self.own_problems(values)
             problems += common_problems(values, raw, models)
         if problems or others:
-            located = [msgspec.structs.replace(problem, loc=("body", *problem.loc)) for problem in problems]
-            raise Invalid([*others, *located])
+            raise Invalid([*others, *within("body", problems)])
         return self.spec(**values)
 
     def resolve(self, spec: Spec, models: Models) -> Plan:

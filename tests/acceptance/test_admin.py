@@ -209,3 +209,23 @@ def test_disk(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
     files = [path for path in (light_server.data / "images").rglob("*") if path.is_file()]
     assert disk["images"] == {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
     assert disk["database_bytes"] > 0
+
+
+def test_no_whole_key_is_in_the_request_log(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    key = post(admin, "keys", 201, client="studio")["key"]
+    for status in (204, 404):
+        answer = admin.delete(f"/v1/admin/keys/{key}")
+        assert answer.status_code == status
+        assert logged(admin, answer)["route"] == f"/v1/admin/keys/{key[:14]}…"
+
+
+def test_what_the_operator_looks_at_is_not_in_the_request_log(
+    light_server: ServerWithoutGpu, admin: httpx.Client
+) -> None:
+    looked = admin.get("/v1/admin/devices")
+    refused = light_server.client.get("/v1/admin/devices")
+    assert (looked.status_code, refused.status_code) == (200, 403)
+    # Rows are written in order, so that of the look would be there by now.
+    assert logged(admin, refused)["status"] == 403
+    rows = get(admin, "requests", limit=200)["requests"]
+    assert looked.headers["X-Request-Id"] not in [row["id"] for row in rows]

@@ -297,6 +297,25 @@ def test_unknown_query_parameters_are_a_422(light_server: Server, path: str) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "value", "kind", "told"),
+    [
+        ("/v1/jobs", "limit", "0", "greater_than_equal", "Expected `int` >= 1"),
+        ("/v1/jobs", "limit", "many", "int_type", "Expected `int`, got `str`"),
+        ("/v1/jobs", "status", "DONE", "enum", "'DONE' is not one of NOT_STARTED, IN_PROGRESS, SUCCESS, FAILURE"),
+        ("/v1/jobs", "created_after", "2026", "value_error", "'2026' is not a time; write 2026-11-25T09:00:00Z"),
+        ("/v1/usage", "since", "20260101", "value_error", "'20260101' is not a time; write 2026-11-25T09:00:00Z"),
+        ("/v1/usage", "until", "soon", "value_error", "Invalid RFC3339 encoded datetime"),
+    ],
+)
+def test_what_is_wrong_with_a_query_parameter_is_told_as_of_a_body(
+    light_server: Server, path: str, name: str, value: str, kind: str, told: str
+) -> None:
+    answer = light_server.client.get(path, params={name: value})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == [{"loc": ["query", name], "msg": told, "type": kind}]
+
+
 def test_an_unknown_query_parameter_names_the_nearest_and_charges_nothing(light_server: Server) -> None:
     before = light_server.credits()
     response = light_server.client.post("/v1/background-generator", params={"dryrun": "true"}, json=SPEC)

@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -104,6 +106,30 @@ def test_a_client_that_goes_away_cancels_its_job(slow_server: Server) -> None:
     with pytest.raises(httpx.ReadTimeout):
         slow_server.client.post("/v1/images/generations", json={"prompt": "marble"}, timeout=1.5)
     wait_for(lambda: slow_server.credits()["refunded"] == before + 5)
+    wait_for(lambda: request_log(slow_server)[0]["status"] == 499)
+
+
+def test_the_request_log_says_how_a_request_was_answered(tiny_server: Server) -> None:
+    answers = [
+        tiny_server.client.post("/v1/images/generations", json={"prompt": "marble", "model": model})
+        for model in ("good", "black")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 500]
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    wait_for(lambda: request_log(tiny_server)[0]["status"] == 500)
+    rows = {row["id"]: row for row in request_log(tiny_server)}
+    assert [(rows[name]["status"], rows[name]["error_code"]) for name in ids] == [
+        (200, None),
+        (500, "GENERATION_FAILED"),
+    ]
+    assert rows[ids[0]]["job_id"] == answers[0].json()["job_id"]
+    assert len(request_log(tiny_server)) == len(rows)
+
+
+def request_log(server: Server) -> list[dict[str, Any]]:
+    """Return the rows of this route, newest first."""
+    rows: list[dict[str, Any]] = json.loads(server.backlot("requests", "--json", "--limit", "1000").stdout)
+    return [row for row in rows if row["route"] == "/v1/images/generations"]
 
 
 def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: ServerWithoutGpu) -> None:

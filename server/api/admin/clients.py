@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from server.api.admin.change import change, read_body, sentence
+from server.api.admin.change import change, sentence
+from server.api.bodies import read_body
 from server.api.openapi import errors
 from server.client_names import name_problem
 from server.errors import Invalid
@@ -79,11 +80,10 @@ async def grant_credits(
     grant = await read_body(request, Grant)
     if grant.credits == 0:
         raise Invalid([Problem(("body", "credits"), "value_error", "Give at least 1 credit, or take at least 1 back")])
-    usual = "Credit pack" if grant.credits > 0 else "Credits taken back"
 
     def work(connection: Any) -> Totals:
         client = clients.named(connection, name)
-        credits.grant(connection, client.id, grant.credits, grant.note.strip() or usual)
+        credits.grant(connection, client.id, grant.credits, grant.note.strip())
         return credits.totals(connection, client.id)
 
     return await change(request, database, 201, work)

@@ -9,7 +9,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
-from server.api.admin.change import change, read_body
+from server.api.admin.change import change
+from server.api.bodies import read_body
 from server.api.openapi import errors
 from server.clock import Time, as_text, now
 from server.keys import new_key
