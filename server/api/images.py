@@ -15,6 +15,7 @@ from litestar.response import File
 
 from pipelines.origin import with_origin
 from server.api.links import LinkKind, Links
+from server.api.not_modified import NotModified
 from server.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
 from server.file_names import file_name
 from server.ledger import artifacts
@@ -46,6 +47,7 @@ async def link_is_whole(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
 @get(
     "/images/{name:str}",
     guards=[link_is_whole],
+    middleware=[NotModified()],
     summary="Fetch an image by its signed link",
     tags=["catalog"],
     media_type="image/png",

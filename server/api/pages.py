@@ -14,6 +14,8 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.response import File
 from litestar.static_files import create_static_files_router
 
+from server.api.not_modified import NotModified
+
 STATIC = Path(__file__).parent.parent / "studio"
 SWAGGER = Path(str(files("swagger_ui"))) / "static"
 
@@ -28,6 +30,13 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+#: The page of the API has scripts and styles within it, and a key is typed there.
+SCHEMA_HEADERS = {
+    **PAGE_HEADERS,
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+    "Vary": "Accept",
+}
+
 #: Relative links: a proxy may serve all of this under a path of its own.
 swagger = SwaggerRenderPlugin(
     path="/page",
@@ -38,29 +47,48 @@ swagger = SwaggerRenderPlugin(
 )
 
 
-@get("/", include_in_schema=False, sync_to_thread=False)
-def studio_page() -> File:
+@get("/", include_in_schema=False, sync_to_thread=False, middleware=[NotModified()])
+def studio_page(request: Request[Any, Any, Any]) -> Response[None] | File:
+    if (elsewhere := _redirect(request, is_folder=True)) is not None:
+        return elsewhere
     return File(STATIC / "studio.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
 
 
-@get("/desk", include_in_schema=False, sync_to_thread=False)
-def desk_page() -> File:
+@get("/desk", include_in_schema=False, sync_to_thread=False, middleware=[NotModified()])
+def desk_page(request: Request[Any, Any, Any]) -> Response[None] | File:
+    if (elsewhere := _redirect(request, is_folder=False)) is not None:
+        return elsewhere
     return File(STATIC / "desk.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
 
 
 @get("/schema", include_in_schema=False, sync_to_thread=False)
 def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
     """Return the OpenAPI 3.1 document as JSON; a browser gets the page that shows it."""
+    if (elsewhere := _redirect(request, is_folder=False)) is not None:
+        return elsewhere
     schema = request.app.openapi_schema.to_schema()
     if "text/html" in request.headers.get("Accept", ""):
-        return Response(swagger.render(request, schema), media_type="text/html")
-    return Response(schema, media_type="application/vnd.oai.openapi+json")
+        return Response(swagger.render(request, schema), media_type="text/html", headers=SCHEMA_HEADERS)
+    return Response(schema, media_type="application/vnd.oai.openapi+json", headers={"Vary": "Accept"})
 
 
 @get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
 def read_document(request: Request[Any, Any, Any]) -> Response[Any]:
     """Return the same document, whatever the client accepts."""
     return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
+
+
+def _redirect(request: Request[Any, Any, Any], *, is_folder: bool) -> Response[None] | None:
+    """Lead a browser to where a page's relative links are right; return None if it is there.
+
+    The studio page's path ends with a slash, that of BACKLOT_PUBLIC_URL included; those of the other pages do not.
+    """
+    # As it was asked for: Litestar takes slashes away from the other one.
+    path = request.scope["raw_path"].decode("latin-1")
+    if path.endswith("/") == is_folder:
+        return None
+    location = f"{path}/" if is_folder else f"../{path.rstrip('/').rpartition('/')[2]}"
+    return Response(None, status_code=308, headers={"Location": location})
 
 
 async def can_be_a_file(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -80,8 +108,11 @@ ROUTES: list[HTTPRouteHandler | Router] = [
         "/static",
         [STATIC],
         guards=[can_be_a_file],
+        middleware=[NotModified()],
         include_in_schema=False,
         cache_control=CacheControlHeader(no_cache=True),
     ),
-    create_static_files_router("/docs-assets", [SWAGGER], guards=[can_be_a_file], include_in_schema=False),
+    create_static_files_router(
+        "/docs-assets", [SWAGGER], guards=[can_be_a_file], middleware=[NotModified()], include_in_schema=False
+    ),
 ]

@@ -7,7 +7,7 @@ whose path begins with it is answered like one without it, so that a proxy need 
 
 import re
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -28,7 +28,8 @@ class Proxies:
         # Both are asked at every request, and a LAN has few addresses.
         self._known_peer = lru_cache(maxsize=4096)(self._peer)
         self._trusts = lru_cache(maxsize=4096)(self._is_in_a_trusted_network)
-        self.prefix = urlsplit(public_url).path.rstrip("/")
+        # A scope's path is decoded.
+        self.prefix = unquote(urlsplit(public_url).path).rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -41,14 +42,7 @@ class Proxies:
             told["client"] = (peer, port)
             if proxy is not None:
                 self._believe(told, proxy)
-        if self.prefix and scope["path"] == self.prefix:
-            # The links of a page are relative to its folder, which needs the slash.
-            await send(
-                {"type": "http.response.start", "status": 308, "headers": [(b"location", f"{self.prefix}/".encode())]}
-            )
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        if self.prefix and scope["path"].startswith(f"{self.prefix}/"):
+        if self.prefix and f"{scope['path']}/".startswith(f"{self.prefix}/"):
             told["path"] = scope["path"][len(self.prefix) :]
         await self.app(told, receive, send)  # type: ignore[arg-type]
 

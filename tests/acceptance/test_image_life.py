@@ -282,6 +282,31 @@ def test_an_archive(light_server: ServerWithoutGpu, client: httpx.Client) -> Non
     assert [int(row["seed"]) for row in rows] == [entry["seed"] for entry in entries]
 
 
+def test_a_spreadsheet_computes_no_name(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    names = ['=HYPERLINK("http://evil.example","Marble")', "+1", "-1", "@SUM(1)", "a=1"]
+    ids = [made(light_server, client, display_name=name)["public_id"] for name in names]
+    answer = client.post("/v1/catalog/archive.zip", json={"public_ids": ids})
+    table = zipfile.ZipFile(io.BytesIO(answer.content)).read("specs.csv").decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [row["display_name"] for row in rows] == [*(f"'{name}" for name in names[:4]), "a=1"]
+    assert not any(row["file"].startswith(("=", "+", "-", "@")) for row in rows)
+
+
+def test_a_file_that_the_client_has_is_not_sent_again(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
+    link = made(light_server, client)["image_url"]
+    for url in (link, f"{light_server.url}/", f"{light_server.url}/static/studio.js"):
+        first = httpx.get(url)
+        etag = first.headers["etag"]
+        for known in (etag, f'"other", W/{etag}', "*"):
+            again = httpx.get(url, headers={"If-None-Match": known})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+            assert again.headers["cache-control"] == first.headers["cache-control"]
+        changed = httpx.get(url, headers={"If-None-Match": '"other"'})
+        assert (changed.status_code, changed.content) == (200, first.content)
+    unknown = httpx.get(f"{light_server.url}/static/nothing.js", headers={"If-None-Match": "*"})
+    assert unknown.status_code == 404
+
+
 def test_an_archive_of_what_is_not_there(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
     entry = made(light_server, client)
     unknown = {"public_ids": [entry["public_id"], "01J00000000000000000000000"]}

@@ -121,9 +121,26 @@ def test_under_a_path(prefixed: ServerWithoutGpu, keep: bool) -> None:
         assert browser.get(url.replace("https://studio.example/backlot", base)).content.startswith(b"\x89PNG")
 
 
-def test_the_prefix_without_its_slash_leads_to_the_page(prefixed: ServerWithoutGpu) -> None:
+def test_a_page_whose_slash_is_wrong_leads_to_the_right_one(prefixed: ServerWithoutGpu) -> None:
     with proxy(prefixed.url, "/backlot", keep=True) as base:
         answer = httpx.get(base)
         assert (answer.status_code, answer.headers["location"]) == (308, "/backlot/")
+        assert answer.headers["x-request-id"]
+        browser = httpx.Client(follow_redirects=True, headers={"Accept": "text/html"})
+        for page in ("desk", "schema"):
+            shown = browser.get(f"{base}/{page}/")
+            assert (shown.status_code, str(shown.url)) == (200, f"{base}/{page}")
     # Without the proxy the server is where it always was.
     assert prefixed.client.get("/v1/credits").status_code == 200
+
+
+def test_a_prefix_may_have_a_space(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = ServerWithoutGpu(
+        tmp_path_factory.mktemp("spaced"), BACKLOT_PUBLIC_URL="https://studio.example/our%20backlot"
+    )
+    server.start(wait_ready=False)
+    try:
+        assert httpx.get(f"{server.url}/our%20backlot/healthz").status_code == 200
+        assert httpx.get(f"{server.url}/our%20backlot").headers["location"] == "/our%20backlot/"
+    finally:
+        server.stop()
