@@ -1,4 +1,4 @@
-"""Which capability each route asks of a key: one table. A route that is not in it answers nobody."""
+"""Which capability each route of `/v1` asks of a key: one table. A route that is not in it answers nobody."""
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -58,24 +58,6 @@ RULES: dict[Place, Capability] = {
     ("GET", "/v1/admin/requests"): Capability.ADMIN,
     ("GET", "/v1/admin/failures"): Capability.ADMIN,
     ("GET", "/v1/admin/disk"): Capability.ADMIN,
-}
-
-#: Routes that anybody may ask. An image has its signature instead of a key.
-OPEN: set[Place] = {
-    ("GET", "/"),
-    ("GET", "/desk"),
-    ("GET", "/client"),
-    ("GET", "/client/{name}"),
-    ("GET", "/docs-assets/{file_path}"),
-    ("GET", "/healthz"),
-    ("GET", "/images/{name}"),
-    ("GET", "/metrics"),
-    ("GET", "/previews/{name}"),
-    ("GET", "/readyz"),
-    ("GET", "/schema"),
-    ("GET", "/schema/openapi.json"),
-    ("GET", "/static/{file_path}"),
-    ("GET", "/thumbnails/{name}"),
 }
 
 

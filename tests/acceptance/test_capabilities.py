@@ -6,7 +6,7 @@ import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
-from server.api.capabilities import OPEN, RULES, Place
+from server.api.capabilities import RULES, Place
 from server.app import routes
 from server.event_hub import EventHub
 from server.ledger.clients import Capability
@@ -14,6 +14,24 @@ from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.settings import Settings
 from tests.support.server import ROOT, ServerWithoutGpu
+
+#: Routes that anybody may ask. An image has its signature instead of a key.
+OPEN: set[Place] = {
+    ("GET", "/"),
+    ("GET", "/desk"),
+    ("GET", "/client"),
+    ("GET", "/client/{name}"),
+    ("GET", "/docs-assets/{file_path}"),
+    ("GET", "/healthz"),
+    ("GET", "/images/{name}"),
+    ("GET", "/metrics"),
+    ("GET", "/previews/{name}"),
+    ("GET", "/readyz"),
+    ("GET", "/schema"),
+    ("GET", "/schema/openapi.json"),
+    ("GET", "/static/{file_path}"),
+    ("GET", "/thumbnails/{name}"),
+}
 
 
 @pytest.fixture(scope="module")
