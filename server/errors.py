@@ -184,12 +184,15 @@ class LedgerMissing(ApiError):
 
 
 class Invalid(ApiError):
-    """The request cannot be understood; `problems` has every reason, each located from `body`, `query` and so on."""
+    """The request cannot be understood; `problems` has every reason, each located from `body`, `query` and so on.
+
+    The message has the first few.
+    """
 
     status, code = 422, "VALIDATION_ERROR"
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        places = ", ".join(".".join(str(part) for part in problem.loc) for problem in problems[:5])
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        super().__init__(f"The request has {len(problems)} error{'s'[: len(problems) > 1]}: {places}{more}")
+        told = "; ".join(f"{'.'.join(map(str, problem.loc))}: {problem.message}" for problem in problems[:5])
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        super().__init__(f"The request has {len(problems)} error{'s'[: len(problems) > 1]}: {told}{more}")

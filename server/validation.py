@@ -87,11 +87,8 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
         message, _, place = str(error).replace("`key` in `$", "`$").partition(" - at `$")
         path = _path(place)
         loc, value = (*loc, *path), _at(value, path)
-        if message.startswith("Invalid enum value"):
-            sent = message.removeprefix("Invalid enum value ").strip("'")
-            message = f"{sent[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
-            return [Problem(loc, "enum", message, value)]
-        return [Problem(loc, kind_of_error(message), message, value)]
+        kind, message = explained(message, value, expected)
+        return [Problem(loc, kind, message, value)]
     except RecursionError:
         return [Problem(loc, "recursion", "Nested too deeply", None)]
     return []
@@ -143,8 +140,25 @@ def _at(value: Any, path: list[str | int]) -> Any:
     return value
 
 
-def kind_of_error(message: str) -> str:
-    """Return the kind of problem that a message of msgspec tells of."""
+def explained(message: str, sent: object, expected: Any) -> tuple[str, str]:
+    """Return the kind of a problem and what to say of it, by msgspec's message, what was sent and the type expected."""
+    if message.startswith("Invalid enum value"):
+        # What was sent may be a list with the wrong value in it.
+        wrong = message.removeprefix("Invalid enum value ").partition(" - at ")[0].strip("'")
+        return "enum", f"{wrong[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
+    if message.startswith("Invalid RFC3339"):
+        return "value_error", not_a_time(str(sent))
+    if " matching regex " in message:
+        return "string_type", f"{str(sent)[:40]!r} does not fit {message.partition(' matching regex ')[2]}"
+    kind = _kind(message)
+    return kind, f"{message}, not {str(sent)[:40]}" if kind in ("greater_than_equal", "less_than_equal") else message
+
+
+def not_a_time(sent: str) -> str:
+    return f"{sent[:40]!r} is not a time; write it like 2026-11-25T09:00:00Z"
+
+
+def _kind(message: str) -> str:
     if " of length >=" in message:
         return "too_short"
     if " of length <=" in message:

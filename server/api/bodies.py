@@ -17,7 +17,7 @@ def decode_body(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error) if body else "it is empty"
         raise Invalid([Problem(("body",), "json_invalid", f"The body is not JSON: {detail}")]) from None
 
 

@@ -21,7 +21,7 @@ from server.errors import (
 )
 from server.ledger.database import DatabaseBusy, DatabaseFull
 from server.ledger.opened_files import DatabaseMissing
-from server.validation import Problem, choices, kind_of_error
+from server.validation import Problem, explained
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,6 @@ def _message(request: Request[Any, Any, Any], error: HTTPException) -> str:
         404: f"There is no route {request.url.path[:200]!r}; GET /schema lists them",
         405: f"{request.url.path[:200]!r} does not take {request.method}; GET /schema lists what it takes",
         413: "The body is larger than 1 MiB",
-        429: "Too many requests with this key; wait as long as Retry-After says",
     }
     return messages.get(error.status_code, error.detail)
 
@@ -113,12 +112,9 @@ def _problem(request: Request[Any, Any, Any], found: dict[str, Any]) -> Problem:
     # Litestar's ParamType, a string enum.
     source = str(getattr(found.get("source"), "value", "query"))
     key = str(found.get("key", ""))
-    message = str(found.get("message", "Invalid value"))
-    kind = kind_of_error(message)
+    name = key.replace("_", "-").title() if source == "header" else key
+    sent = (request.headers if source == "header" else request.query_params).get(name)
     parameter = request.route_handler.parsed_fn_signature.parameters.get(key)
-    if message.startswith("Invalid enum value") and parameter is not None:
-        sent = message.removeprefix("Invalid enum value ").partition(" - at ")[0].strip("'")
-        kind, message = "enum", f"{sent[:40]!r} is not one of {', '.join(map(str, choices(parameter.annotation)))}"
-    if source == "header":
-        key = key.replace("_", "-").title()
-    return Problem((source, key) if key else (source,), kind, message)
+    expected = None if parameter is None else parameter.annotation
+    kind, message = explained(str(found.get("message", "Invalid value")), sent, expected)
+    return Problem((source, name) if name else (source,), kind, message)

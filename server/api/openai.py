@@ -21,7 +21,7 @@ from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
 from server.api.request_log import record_of
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
-from server.errors import GenerationFailed, ResourceNotFound, ServerStopping
+from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactRow
@@ -108,14 +108,17 @@ class OpenAIError(msgspec.Struct, frozen=True):
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[OpenAIError]:
     """Return what OpenAI's clients expect of an exception; status, code and message are those of every other route."""
     parts = response_parts(request, error)
-    param = next((str(problem.loc[1]) for problem in parts.problems if len(problem.loc) > 1), None)
-    message = "; ".join([parts.message, *(problem.message for problem in parts.problems[:5])])
-    if param is not None:
-        param = _RENAMED.get(param, param)
+    problems = [msgspec.structs.replace(problem, loc=tuple(map(_as_sent, problem.loc))) for problem in parts.problems]
+    message = str(Invalid(problems)) if problems else parts.message
+    param = next((str(problem.loc[1]) for problem in problems if len(problem.loc) > 1), None)
     kinds = {402: "insufficient_quota", 429: "rate_limit_error"}
     kind = kinds.get(parts.status, "server_error" if parts.status >= 500 else "invalid_request_error")
     body = OpenAIError(OpenAIErrorBody(message, kind, parts.code, param, parts.request_id))
     return Response(body, status_code=parts.status, headers=parts.headers, media_type="application/json")
+
+
+def _as_sent(part: str | int) -> str | int:
+    return _RENAMED.get(part, part) if isinstance(part, str) else part
 
 
 _STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)

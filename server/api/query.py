@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
 from server.errors import Invalid
-from server.validation import MOST_PROBLEMS, Problem, unknown
+from server.validation import MOST_PROBLEMS, Problem, not_a_time, unknown
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
@@ -25,8 +25,7 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
     for name, value in request.query_params.multi_items():
         # Litestar would take it for the seconds since 1970.
         if name in known and datetime in known[name] and value.isdecimal():
-            message = f"{value[:40]!r} is not a time; write 2026-11-25T09:00:00Z"
-            problems.append(Problem(("query", name), "value_error", message))
+            problems.append(Problem(("query", name), "value_error", not_a_time(value)))
     if problems:
         raise Invalid(problems)
 

@@ -73,7 +73,11 @@ class RateLimit(ASGIMiddleware):
             "RateLimit-Reset": str(reset),
         }
         if not within:
-            raise TooManyRequestsException(headers={**headers, "Retry-After": str(reset)})
+            kind = "submissions" if windows is self._submissions else "reads"
+            raise TooManyRequestsException(
+                f"This key may make {windows.limit} {kind} a minute; wait {reset} s",
+                headers={**headers, "Retry-After": str(reset)},
+            )
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

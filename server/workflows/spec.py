@@ -90,7 +90,7 @@ def common_problems(values: dict[str, Any], raw: dict[str, Any], models: Models)
         message = f"There is no model {values['image_model'][:100]!r}; the models are {', '.join(models.enabled)}"
         problems.append(Problem(("image_model",), "enum", message))
     else:
-        problems += _card_problems(values, card)
+        problems += _card_problems(values, card, models)
         problems += loras.problems_of(values.get("loras", []), card, models.brands.get(brand or "", Brand()), models)
     return problems
 
@@ -114,14 +114,16 @@ def length_problem(name: str, text: str, most: int) -> list[Problem]:
     return [Problem((name,), kind, f"1–{most} characters after trimming, not {len(text)}")]
 
 
-def _card_problems(values: dict[str, Any], card: ModelCard) -> list[Problem]:
+def _card_problems(values: dict[str, Any], card: ModelCard, models: Models) -> list[Problem]:
     problems = []
     tier = values.get("resolution")
     if tier is not None and tier not in card.tiers:
         message = f"{card.name} does not offer {tier[:40]!r}; it offers {', '.join(card.tiers)}"
         problems.append(Problem(("resolution",), "enum", message))
     if values.get("negative_prompt") and not follows_negative_prompts(card):
-        message = f"{card.name} does not follow a negative prompt; leave it out, or choose a model with guidance"
+        following = [name for name, other in models.enabled.items() if follows_negative_prompts(other)]
+        way_out = f", or choose {' or '.join(following)}" if following else ", as no enabled model does"
+        message = f"{card.name} does not follow a negative prompt; leave it out{way_out}"
         problems.append(Problem(("negative_prompt",), "value_error", message))
     if values.get("palette") is PaletteMode.STEER:
         weights = card.weights

@@ -300,12 +300,24 @@ def test_unknown_query_parameters_are_a_422(light_server: Server, path: str) -> 
 @pytest.mark.parametrize(
     ("path", "name", "value", "kind", "told"),
     [
-        ("/v1/jobs", "limit", "0", "greater_than_equal", "Expected `int` >= 1"),
+        ("/v1/jobs", "limit", "0", "greater_than_equal", "Expected `int` >= 1, not 0"),
         ("/v1/jobs", "limit", "many", "int_type", "Expected `int`, got `str`"),
         ("/v1/jobs", "status", "DONE", "enum", "'DONE' is not one of NOT_STARTED, IN_PROGRESS, SUCCESS, FAILURE"),
-        ("/v1/jobs", "created_after", "2026", "value_error", "'2026' is not a time; write 2026-11-25T09:00:00Z"),
-        ("/v1/usage", "since", "20260101", "value_error", "'20260101' is not a time; write 2026-11-25T09:00:00Z"),
-        ("/v1/usage", "until", "soon", "value_error", "Invalid RFC3339 encoded datetime"),
+        (
+            "/v1/jobs",
+            "created_after",
+            "2026",
+            "value_error",
+            "'2026' is not a time; write it like 2026-11-25T09:00:00Z",
+        ),
+        (
+            "/v1/usage",
+            "since",
+            "20260101",
+            "value_error",
+            "'20260101' is not a time; write it like 2026-11-25T09:00:00Z",
+        ),
+        ("/v1/usage", "until", "soon", "value_error", "'soon' is not a time; write it like 2026-11-25T09:00:00Z"),
     ],
 )
 def test_what_is_wrong_with_a_query_parameter_is_told_as_of_a_body(
