@@ -101,6 +101,10 @@ def _listen(host: str, port: int) -> socket.socket:
         # `::` is every address of this box, those of IPv4 too.
         both = host == "::" and socket.has_dualstack_ipv6()
         listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
+    except socket.gaierror as error:
+        raise CannotListen(
+            f"cannot listen on {host}: {error.strerror}; choose an address of this box with --host"
+        ) from error
     except OSError as error:
         raise CannotListen(
             f"cannot listen on {host}, port {port}: {error.strerror}; stop what is there, or choose another --host or --port"

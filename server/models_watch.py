@@ -71,7 +71,7 @@ class ModelsFile:
                 "The edit of %s has no effect, the models stay as they were: %s", self.path, "; ".join(error.problems)
             )
             return
-        self.error = _told(models)
+        had_error, self.error = self.error is not None, _told(models)
         self._log_problems(models)
         models = models.keeping(self.current)
         gone = sorted(self.current.enabled.keys() - models.enabled.keys())
@@ -81,6 +81,8 @@ class ModelsFile:
             return
         self._acts_at = None
         if models == self.current:
+            if had_error and self.error is None:
+                log.info("%s is good again, and the models are as they were", self.path)
             # Nothing else changed, but whoever saves the file may have mended what stood in a model's way.
             changed()
             return

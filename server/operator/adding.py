@@ -49,6 +49,11 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
         place, called = _place_of(source, configuration)
     except (BadWeights, OSError) as error:
         raise CommandError(f"{source} cannot be used: {error}") from error
+    same = next(
+        (known for known, card in listed.items() if all(card.get(key) == value for key, value in place.items())), None
+    )
+    if same is not None and name is None:
+        raise CommandError(f"{path} has {source} already, as {same!r}; to add it once more, give it a name with --name")
     name = name or _free_name(called, listed)
     if name in listed:
         raise CommandError(f"{path} has a model {name!r} already; choose another with --name")
@@ -103,7 +108,7 @@ def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], s
         as_folder = Path(beside).expanduser()
         place |= {"folder": str(as_folder.resolve())} if as_folder.is_dir() else {"hub": beside}
         return place, here.stem
-    if source.startswith(("/", ".", "~")) or source.endswith(_CHECKPOINTS):
+    if source.startswith(("/", ".", "~")) or source.endswith(_CHECKPOINTS) or "/" not in source:
         raise CommandError(f"there is no {source}; name a folder, a file or a hub id such as org/name")
     hub = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", source).strip("/")
     return {"hub": hub}, hub.rpartition("/")[2]

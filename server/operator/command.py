@@ -46,6 +46,7 @@ _TOLD = (
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="backlot", message="%(version)s")
 def backlot() -> None:
     """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
 

@@ -1,5 +1,6 @@
 """`backlot jobs`: the jobs of all clients."""
 
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from server.settings import Settings, read_settings
 
 #: Seconds that a cancel waits for the running server to end the job.
 PATIENCE_S = 10.0
+_JOB_ID = re.compile(r"[0-9A-Z]{26}")
 
 
 @click.group()
@@ -94,8 +96,15 @@ def _id_in(image: Path) -> str:
         origin = read_origin(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise CommandError(f"{image} cannot be read as a PNG: {error}") from error
-    # Files of earlier versions are named by the job, or by the image's id.
-    return image.stem[:26] if origin is None else origin.job
+    if origin is not None:
+        return origin.job
+    # Files in the images' folder are named by the job.
+    if not _JOB_ID.match(image.stem):
+        raise CommandError(
+            f"{image} does not name its job: only copies do that were saved from the page, from an archive, or with"
+            " &save=true behind the picture's link"
+        )
+    return image.stem[:26]
 
 
 def _await_end(settings: Settings, job_id: str) -> None:

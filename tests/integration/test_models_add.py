@@ -42,7 +42,9 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     # What diffusers takes for Stable Diffusion.
     assert (card.sampling.steps, card.sampling.guidance) == (50, 7.5)
     assert any(text.startswith("steps, guidance: ") for text in added.assumed)
-    assert add_model(toml, str(folder), None, None).name == "my-model-v2-2"
+    with pytest.raises(CommandError, match="already, as 'my-model-v2'"):
+        add_model(toml, str(folder), None, None)
+    assert add_model(toml, str(folder), "twin", None).name == "twin"
 
 
 def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -56,14 +58,19 @@ def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[
 
 @pytest.mark.parametrize(
     ("source", "told"),
-    [("/nowhere", "there is no /nowhere"), ("text.txt", "a checkpoint ends in"), ("lora.gguf", "with --config")],
+    [
+        ("/nowhere", "there is no /nowhere"),
+        ("nowhere", "there is no nowhere; name a folder, a file or a hub id such as org/name"),
+        ("text.txt", "a checkpoint ends in"),
+        ("lora.gguf", "with --config"),
+    ],
 )
 def test_what_is_no_model_changes_nothing(toml: Path, tmp_path: Path, source: str, told: str) -> None:
     before = toml.read_text()
     for name in ("text.txt", "lora.gguf"):
         (tmp_path / name).write_text("GGUF")
     with pytest.raises(CommandError, match=told):
-        add_model(toml, source if source.startswith("/") else str(tmp_path / source), None, None)
+        add_model(toml, source if source.endswith("nowhere") else str(tmp_path / source), None, None)
     assert toml.read_text() == before
     assert list(toml.parent.glob("*.trial")) == []
 

@@ -10,7 +10,10 @@ from server.file_names import MOST_BYTES, file_name, numbered
     [
         ("Warm marble in navy", "Warm marble in navy.png"),
         ('a/b\\c:d*e?f"g<h>i|j', "a-b-c-d-e-f-g-h-i-j.png"),
-        ("../../etc/passwd", "-..-etc-passwd.png"),
+        ("../../etc/passwd", "etc-passwd.png"),
+        ("--force", "force.png"),
+        ("=1+1", "1+1.png"),
+        ("@-+", "image.png"),
         ("  two   spaces\nand a line ", "two spaces and a line.png"),
         ("ends with a dot. ", "ends with a dot.png"),
         ("con", "_con.png"),
