@@ -6,6 +6,7 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
+from pipelines.guidance import follows_negative_prompts
 from pipelines.studio_tiny.vocabulary import COLORS, MOOD_VOCABULARY, SCENE_VOCABULARY
 from server.api.openapi import errors
 from server.models_file import Models
@@ -43,6 +44,8 @@ class ModelView(msgspec.Struct, frozen=True):
     #: In memory at this moment; another one is loaded when a job asks for it.
     loaded: bool
     licence: str
+    #: It follows `negative_prompt`; a spec for another model is refused if it has one.
+    negative_prompt: bool
     loras: list[LoraView]
     #: Null if any words do.
     vocabulary: VocabularyView | None
@@ -90,6 +93,7 @@ async def list_models(
                 steps=card.sampling.steps,
                 loaded=name in loaded,
                 licence=card.licence,
+                negative_prompt=follows_negative_prompts(card),
                 loras=[LoraView(lora, table.prompt, table.licence) for lora, table in models.loras_of(name).items()],
                 vocabulary=None if card.wording.vocabulary is None else STUDIO_TINY,
             )
