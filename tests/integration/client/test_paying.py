@@ -149,6 +149,36 @@ def test_the_command_says_the_price_before_it_is_paid(light_server: Server, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_command_goes_on_after_a_refusal_and_repeated_pays_nothing(light_server: Server, client: Client) -> None:
+    first, last = (client.submit(BackgroundSpec(scene_type="broken", mood="warm")) for _ in range(2))
+    for accepted in (first, last):
+        with pytest.raises(JobFailed):
+            client.wait(accepted.job_id)
+    done = client.wait(client.submit(SPEC).job_id)
+    before = light_server.credits()["spent"]
+    order = ("retry", first.job_id, done.public_id, "a job/no one's ñ", last.job_id)
+    told = run(light_server, *order)
+    assert told.returncode == 1
+    assert [line.split(maxsplit=1)[1] for line in told.stdout.splitlines()] == ["NOT_STARTED 5 credits"] * 2
+    refused, unknown = told.stderr.splitlines()
+    assert refused.startswith(f"{done.public_id}: Job {done.public_id} has not failed")
+    assert unknown.startswith("a job/no one's ñ: ")
+    again = run(light_server, *order)
+    assert (again.returncode, again.stdout) == (1, told.stdout)
+    made, not_failed, not_there, made_last = json.loads(run(light_server, *order, "--json").stdout)
+    assert [made["job_id"], made_last["job_id"]] == [line.split()[0] for line in told.stdout.splitlines()]
+    assert [not_failed["error"]["code"], not_there["error"]["code"]] == ["JOB_NOT_RETRYABLE", "NOT_FOUND"]
+    assert light_server.credits()["spent"] == before + 10
+
+    # To try once more is to retry the new job, which failed as well.
+    with pytest.raises(JobFailed):
+        client.wait(made["job_id"])
+    once_more = run(light_server, "retry", made["job_id"])
+    assert once_more.returncode == 0
+    assert once_more.stdout.split()[0] not in {first.job_id, made["job_id"]}
+    assert client.credits().spent == before + 15
+
+
 def test_the_command_retries(light_server: Server, client: Client) -> None:
     failed = client.submit(BackgroundSpec(scene_type="broken", mood="warm"))
     with pytest.raises(JobFailed):

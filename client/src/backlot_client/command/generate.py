@@ -11,7 +11,7 @@ from backlot_client.answers import Accepted, Artifact, Job
 from backlot_client.async_client import AsyncClient
 from backlot_client.client import Client
 from backlot_client.command.bars import Bars
-from backlot_client.command.output import print_json, print_line, print_remark
+from backlot_client.command.output import Failure, failure_of, print_json, print_line, print_remark
 from backlot_client.errors import BacklotError
 from backlot_client.names import check_template, file_name, unused
 from backlot_client.retries import Retries
@@ -19,12 +19,6 @@ from backlot_client.spec import BackgroundSpec
 
 #: Seconds that an interruption waits for the answers to submissions under way.
 ANSWER_S = 5.0
-
-
-class Failure(msgspec.Struct, frozen=True):
-    code: str
-    message: str
-    request_id: str | None
 
 
 class Picture(msgspec.Struct, kw_only=True):
@@ -151,9 +145,12 @@ async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: 
                 print_line(str(path))
         picture.job = job
         bars.finish(bar, "done")
-    except BacklotError as error:
-        picture.failure = Failure(error.code, str(error), error.request_id)
-        bars.finish(bar, error.code)
+    except BrokenPipeError:
+        # Nobody reads the output any more, which is no fault of the picture.
+        raise
+    except (BacklotError, OSError) as error:
+        picture.failure = failure_of(error)
+        bars.finish(bar, picture.failure.code)
 
 
 async def _submit(client: AsyncClient, picture: Picture, most_credits: int | None) -> Accepted:

@@ -14,7 +14,7 @@ from backlot_client.batch.table import TableError
 from backlot_client.client import DEFAULT_URL
 from backlot_client.command import batch, generate, reads
 from backlot_client.command.bars import printable
-from backlot_client.command.output import print_json
+from backlot_client.command.output import failure_of, print_json
 from backlot_client.errors import BacklotError
 from backlot_client.names import TemplateError
 
@@ -58,8 +58,7 @@ def _tell(error: Exception, *, as_json: bool) -> None:
     if not as_json:
         print(*(printable(line) for line in f"backlot-client: {error}".splitlines()), sep="\n", file=sys.stderr)
         return
-    code, request_id = (error.code, error.request_id) if isinstance(error, BacklotError) else ("CLIENT_ERROR", None)
-    print_json({"error": {"code": code, "message": str(error), "request_id": request_id}})
+    print_json({"error": failure_of(error)})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     command = _command(commands, "cancel", reads.cancel_jobs, "end jobs and get their credits back")
     command.add_argument("job_ids", nargs="+", metavar="JOB")
-    command = _command(commands, "retry", reads.retry_jobs, "make new jobs of those that failed, at the price of now")
+    command = _command(
+        commands,
+        "retry",
+        reads.retry_jobs,
+        "make new jobs of those that failed, at the price of now. Run again within a day it makes no others: if a new job "
+        "failed too, name that one",
+    )
     command.add_argument("job_ids", nargs="+", metavar="JOB")
     _add_max_credits(command, "a job")
     _command(commands, "credits", reads.show_credits, "show the balance")

@@ -7,6 +7,21 @@ from typing import Any
 import msgspec
 
 from backlot_client.command.bars import printable
+from backlot_client.errors import BacklotError
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What went wrong, as JSON has it."""
+
+    code: str
+    message: str
+    request_id: str | None
+
+
+def failure_of(error: Exception) -> Failure:
+    if isinstance(error, BacklotError):
+        return Failure(error.code, str(error), error.request_id)
+    return Failure(BacklotError.code, str(error), None)
 
 
 def print_json(data: Any) -> None:

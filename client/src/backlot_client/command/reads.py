@@ -1,11 +1,17 @@
-"""The small commands: jobs, cancel, credits, models, catalog."""
+"""The small commands: jobs, cancel, retry, credits, models, catalog."""
 
 from argparse import Namespace
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import quote
 
-from backlot_client.answers import JobStatus
+from backlot_client.answers import Accepted, Job, JobStatus
 from backlot_client.client import Client
-from backlot_client.command.output import print_json, print_line, print_table
+from backlot_client.command.output import Failure, failure_of, print_json, print_line, print_remark, print_table
+from backlot_client.errors import BacklotError
 from backlot_client.retries import Retries
+
+T = TypeVar("T")
 
 
 def _client(arguments: Namespace) -> Client:
@@ -24,25 +30,47 @@ def list_jobs(arguments: Namespace) -> int:
 
 
 def cancel_jobs(arguments: Namespace) -> int:
-    with _client(arguments) as client:
-        cancelled = [client.cancel(job_id) for job_id in arguments.job_ids]
-    if arguments.json:
-        print_json(cancelled)
-    for job in cancelled:
-        if not arguments.json:
-            print_line(f"{job.public_id} {job.status.value} {job.failure_reason or 'ends at its next step'}")
-    return 0
+    def line(job: Job) -> str:
+        return f"{job.public_id} {job.status.value} {job.failure_reason or 'ends at its next step'}"
+
+    return _for_each_job(arguments, lambda client, job_id: client.cancel(job_id), line)
 
 
 def retry_jobs(arguments: Namespace) -> int:
+    def retry(client: Client, job_id: str) -> Accepted:
+        # A command that is run again, since one of its jobs was refused, makes no second job of the others.
+        key = f"retry-{quote(job_id, safe='')}"
+        return client.retry(job_id, idempotency_key=key, max_credits=arguments.max_credits)
+
+    def line(accepted: Accepted) -> str:
+        return f"{accepted.job_id} {accepted.status.value} {accepted.credits_cost} credits"
+
+    return _for_each_job(arguments, retry, line)
+
+
+def _for_each_job(arguments: Namespace, act: Callable[[Client, str], T], line: Callable[[T], str]) -> int:
+    """Act on each job and print each answer as it comes; a refusal of one stops no other. Return the exit status.
+
+    As JSON there is one element for each job, in their order, and it is all printed at the end.
+    """
+    answers: list[T | dict[str, Failure]] = []
+    status = 0
     with _client(arguments) as client:
-        accepted = [client.retry(job_id, max_credits=arguments.max_credits) for job_id in arguments.job_ids]
+        for job_id in arguments.job_ids:
+            try:
+                answer = act(client, job_id)
+            except BacklotError as error:
+                status = 1
+                answers.append({"error": failure_of(error)})
+                if not arguments.json:
+                    print_remark(f"{job_id}: {error}")
+            else:
+                answers.append(answer)
+                if not arguments.json:
+                    print_line(line(answer))
     if arguments.json:
-        print_json(accepted)
-    for job in accepted:
-        if not arguments.json:
-            print_line(f"{job.job_id} {job.status.value} {job.credits_cost} credits")
-    return 0
+        print_json(answers)
+    return status
 
 
 def show_credits(arguments: Namespace) -> int:
