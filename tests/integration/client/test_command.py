@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cutting_proxy import cutting_proxy
+from tests.support.faults import locked
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
@@ -77,6 +78,31 @@ def test_generate_tells_what_went_wrong(tiny_server: Server, tmp_path: Path) -> 
     unnamed = run(tiny_server, *MARBLE, "-o", str(tmp_path), "--file-name", "{shot}")
     assert (unnamed.returncode, unnamed.stdout) == (1, "")
     assert "uses 'shot'" in unnamed.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_paid(tiny_server: Server, tmp_path: Path) -> None:
+    spent = tiny_server.credits()["spent"]
+    (tmp_path / "out").write_text("a file")
+    done = run(tiny_server, *MARBLE, "-o", str(tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("backlot-client: [Errno ")
+    assert tiny_server.credits()["spent"] == spent
+
+
+def test_a_file_that_cannot_be_written_hides_no_other_picture(tiny_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "7").write_text("a file where a folder should be")
+    order = (*MARBLE, "-n", "2", "--seed", "7", "-o", str(tmp_path), "--file-name", "{seed}/a.png")
+    done = run(tiny_server, *order, "--json")
+    assert done.returncode == 1
+    bad, good = json.loads(done.stdout)
+    assert bad["error"]["code"] == "CLIENT_ERROR"
+    assert tiny_server.job(bad["job_id"])["status"] == "SUCCESS"
+    assert (good["files"], good["error"]) == ([str(tmp_path / "8" / "a.png")], None)
+    told = run(tiny_server, *order)
+    assert (told.returncode, told.stdout) == (1, f"{tmp_path / '8' / 'a-2.png'}\n")
+    assert "marble, warm #1: [Errno " in told.stderr
+    job = told.stderr.rpartition("its job is ")[2].strip()
+    assert tiny_server.job(job)["request"]["seed"] == 7
 
 
 @pytest.mark.parametrize(
@@ -189,6 +215,34 @@ def test_cancel(slow_server: Server) -> None:
     done = json.loads(run(slow_server, "cancel", job_id, "--json").stdout)
     assert [job["public_id"] for job in done] == [job_id]
     assert slow_server.finished(job_id)["latest_event"]["extra"]["reason"] == "cancelled"
+
+
+def test_cancel_goes_on_after_a_refusal(slow_server: Server) -> None:
+    first, last = slow_server.submit(), slow_server.submit()
+    done = run(slow_server, "cancel", last, "01ARZ3NDEKTSV4RRFFQ69G5FAV", first)
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [last, first]
+    assert done.stderr.startswith("01ARZ3NDEKTSV4RRFFQ69G5FAV: There is no job")
+    reasons = [slow_server.finished(job_id)["latest_event"]["extra"]["reason"] for job_id in (first, last)]
+    assert reasons == ["cancelled"] * 2
+
+
+def test_an_interruption_tells_of_a_cancel_whose_refund_is_still_to_come(light_server: Server, tmp_path: Path) -> None:
+    balance = light_server.credits()["balance"]
+    order = ("generate", "--scene-type", "endless", "--mood", "warm", "-o", str(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backlot_client", *order],
+        env=environment(light_server),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: "IN_PROGRESS" in statuses(light_server))
+    with locked(light_server.data / "backlot.db"):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.startswith("endless, warm: its cancellation met an error: The job is cancelled, but ")
+    wait_for(lambda: light_server.credits()["balance"] == balance)
 
 
 def test_a_terminal_shows_a_live_bar_for_each_picture(tiny_server: Server, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def generate(arguments: Namespace) -> int:
         if arguments.dry_run:
             return _estimate(client, specs, as_json=arguments.json)
         client.credits()
+        arguments.output.mkdir(parents=True, exist_ok=True)
         try:
             asyncio.run(_generate_all(arguments, pictures))
         except KeyboardInterrupt:
@@ -88,7 +89,8 @@ def generate(arguments: Namespace) -> int:
         print_json([_outcome(picture) for picture in pictures])
     for picture in pictures:
         if picture.failure and not arguments.json:
-            print_remark(f"{picture.title}: {picture.failure.message}")
+            job = f"; its job is {picture.accepted.job_id}" if picture.accepted else ""
+            print_remark(f"{picture.title}: {picture.failure.message}{job}")
     return 1 if any(picture.failure for picture in pictures) else 0
 
 
@@ -181,7 +183,8 @@ def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
             then = "its credits are back" if job.has_ended else "its credits come back at its next step"
             print_remark(f"{picture.title}: cancelled, {then}")
         except BacklotError as error:
-            print_remark(f"{picture.title}: not cancelled, {error}")
+            # It may be cancelled nevertheless: the message says so.
+            print_remark(f"{picture.title}: its cancellation met an error: {error}")
 
 
 def _outcome(picture: Picture) -> Outcome:
