@@ -12,7 +12,11 @@ from backlot_client.answers import Artifact
 from backlot_client.spec import BackgroundSpec
 
 _SUFFIX = ".png"
-_LONGEST_VALUE = 80
+#: Bytes in UTF-8: of what one field brings, and of a file's or a folder's name without its suffix.
+_MOST_OF_VALUE = 80
+_MOST_OF_NAME = 180
+#: Bytes that file systems take.
+_LONGEST_NAME = 255
 _NOT_MADE_YET = Artifact(image_url=None, kind="", role="final", label="name", meta={"seed": 0})
 
 
@@ -30,7 +34,7 @@ def file_name(template: str, spec: BackgroundSpec, image: Artifact, job_id: str,
 
     The template may use the spec's text and number fields, `seed`, `display_name` and `job_id` as they became, the fields
     of the metadata, and `more`. What they bring is reduced to letters, digits, dots and hyphens, so that only the template
-    itself can name folders.
+    itself can name folders; and it is cut, as are names that are too long even so.
     """
     fields = {
         **spec.metadata,
@@ -52,7 +56,14 @@ def file_name(template: str, spec: BackgroundSpec, image: Artifact, job_id: str,
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise TemplateError(f"the template {template!r} gives {name!r}, which is no file within the output folder")
-    return name if path.suffix.lower() == _SUFFIX else f"{name}{_SUFFIX}"
+    stem, suffix = (path.stem, path.suffix) if path.suffix.lower() == _SUFFIX else (path.name, _SUFFIX)
+    folders = [_cut(folder, _MOST_OF_NAME) for folder in path.parent.parts]
+    return str(PurePosixPath(*folders, f"{_cut(stem, _MOST_OF_NAME)}{suffix}"))
+
+
+def fits(name: str) -> bool:
+    """Return whether file systems take each part of a relative path."""
+    return all(len(part.encode()) <= _LONGEST_NAME for part in PurePosixPath(name).parts)
 
 
 def unused(name: str, is_used: Callable[[str], bool]) -> str:
@@ -74,4 +85,9 @@ class _Formatter(string.Formatter):
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^\w.]+", "-", text)[:_LONGEST_VALUE].strip("-.") or "x"
+    return _cut(re.sub(r"[^\w.]+", "-", text), _MOST_OF_VALUE).strip("-.") or "x"
+
+
+def _cut(text: str, most: int) -> str:
+    """Return the beginning of a text that has at most so many bytes; no character is cut in two."""
+    return text.encode()[:most].decode(errors="ignore")

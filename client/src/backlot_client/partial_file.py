@@ -1,5 +1,6 @@
 """A file that appears whole or not at all."""
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -15,7 +16,7 @@ class PartialFile:
     def __init__(self, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         self._target = target
-        self._path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        self._path = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.part")
         self._file = self._path.open("xb")
         self.size = 0
 
@@ -42,7 +43,13 @@ class PartialFile:
 
 def discard_parts(target: Path) -> None:
     """Remove what killed processes left of this file."""
-    prefix = f".{target.name}."
+    prefix = _prefix(target)
     for path in target.parent.iterdir() if target.parent.is_dir() else ():
         if path.name.startswith(prefix) and path.suffix == ".part":
             path.unlink(missing_ok=True)
+
+
+def _prefix(target: Path) -> str:
+    """Return how the names of a file's parts begin; its own name, which may be as long as names can be, is not in them."""
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()
+    return f".backlot-{digest[:16]}."

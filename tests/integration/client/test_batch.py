@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from backlot_client import AsyncClient, JobEvent, Retries, Unauthorized
 from backlot_client.batch.batch import Batch, Result
@@ -116,6 +117,35 @@ def test_json_lines_and_names_by_a_template(server: Server, tmp_path: Path) -> N
     status, answer = run_batch(server, table, tmp_path / "out", "--file-name", "{shot}/{scene_type}.png")
     assert status == 0
     assert sorted(result["files"] for result in answer["results"]) == [["s-1/marble-2.png"], ["s-1/marble.png"]]
+
+
+#: Of two and of three bytes a character, and as long as a spec takes.
+LONG_ROWS = [f"{'я' * 200},{'背' * 200},,{seed},," for seed in (1, 2)]
+
+
+def test_words_of_any_length_and_alphabet_name_a_file(server: Server, tmp_path: Path) -> None:
+    table = write_rows(tmp_path / "batch.csv", LONG_ROWS)
+    status, answer = run_batch(server, table, tmp_path / "out", "--file-name", "{scene_type}{mood}{scene_type}")
+    assert (status, states(answer)) == (0, ["done"] * 2)
+    assert len(files_in(tmp_path / "out")) == 2
+
+
+def test_a_name_of_an_earlier_version_that_no_disk_takes_becomes_another(server: Server, tmp_path: Path) -> None:
+    """Its row is paid, and stood in the way of all others; a row that is done keeps its name."""
+    table = write_rows(tmp_path / "batch.csv", [*LONG_ROWS, "marble,warm,,3,,"])
+    run_batch(server, table, tmp_path / "out")
+    earlier = "a/0001-" + "я" * 80 + "-" + "背" * 80 + ".png"
+    with closing(Journal(tmp_path / "out")) as journal:
+        identity = read_rows(table)[0].identity
+        record = msgspec.structs.replace(journal.records[identity], state=State.ACCEPTED, files=[earlier], sizes=[])
+        (tmp_path / "out" / journal.records[identity].files[0]).unlink()
+        journal.put(record)
+    write_rows(table, [*LONG_ROWS, "marble,warm,,3,,", "wood,cool,,4,,"])
+    status, answer = run_batch(server, table, tmp_path / "out")
+    assert (status, states(answer)) == (0, ["done"] * 4)
+    assert [seed_of(tmp_path / "out" / result["files"][0]) for result in answer["results"]] == [1, 2, 3, 4]
+    assert answer["results"][2]["files"] == ["0003-marble-warm.png"]
+    assert server.credits()["spent"] == 20
 
 
 def test_a_file_that_was_there_before_is_left_alone(server: Server, tmp_path: Path) -> None:

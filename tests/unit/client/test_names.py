@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from backlot_client import Artifact, BackgroundSpec
-from backlot_client.names import TemplateError, check_template, file_name, unused
+from backlot_client.names import TemplateError, check_template, file_name, fits, unused
 from backlot_client.partial_file import PartialFile, discard_parts
 
 SPEC = BackgroundSpec(
@@ -51,6 +51,58 @@ def test_what_a_table_brings_stays_within_one_name(text: str) -> None:
     assert "/" not in name
     assert name.isprintable()
     assert not name.startswith(".")
+
+
+#: Sixty-seven and sixty-nine characters, of two bytes each, which fill a name together.
+CYRILLIC = BackgroundSpec(
+    scene_type="Мраморная столешница у окна с мягким утренним светом и тенью листвы",
+    mood="тёплое спокойное настроение позднего летнего вечера в загородном доме",
+    metadata={"shot": "背景" * 100},
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{scene_type}-{mood}-{seed}.png",
+        "{shot}/{scene_type}{mood}{shot}{scene_type}.png",
+        "{scene_type}{mood}{shot}{scene_type}/{seed}",
+        "𝄞" * 100,
+        "{row:0400}",
+    ],
+    ids=["words", "a folder", "no end", "the template", "digits"],
+)
+def test_a_file_of_any_name_can_be_written(tmp_path: Path, template: str) -> None:
+    """The name that the check lets pass is one that the disk takes, with a number too and while the file is a part."""
+    check_template(template, CYRILLIC, row=1)
+    name = file_name(template, CYRILLIC, IMAGE, "01ID", row=1)
+    for path in (tmp_path / name, tmp_path / unused(name, lambda found: found == name)):
+        with PartialFile(path) as file:
+            file.write(b"whole")
+            file.keep()
+        discard_parts(path)
+        assert path.read_bytes() == b"whole"
+        assert [found for found in path.parent.iterdir() if found.suffix == ".part"] == []
+    assert fits(name)
+
+
+def test_long_words_leave_room_for_the_seed() -> None:
+    name = file_name("{scene_type}-{mood}-{seed}.png", CYRILLIC, IMAGE, "01ID")
+    assert name == "Мраморная-столешница-у-окна-с-мягким-утренн-тёплое-спокойное-настроение-позднего-летне-42.png"
+
+
+def test_a_name_as_long_as_the_disk_takes_is_one_that_fits(tmp_path: Path) -> None:
+    """A path of the caller's own may be as long; its part is no longer."""
+    name = f"{'я' * 125}x.png"
+    assert len(name.encode()) == 255
+    target = tmp_path / name
+    with PartialFile(target) as file:
+        file.keep()
+    assert target.exists()
+    assert fits(f"a/{name}")
+    with pytest.raises(OSError, match="too long"):
+        (tmp_path / f"y{name}").touch()
+    assert not fits(f"y{name}/a.png")
 
 
 def test_a_name_that_is_used_gets_a_number() -> None:

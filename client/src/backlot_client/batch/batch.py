@@ -25,7 +25,7 @@ from backlot_client.errors import (
     RateLimited,
     Unauthorized,
 )
-from backlot_client.names import check_template, file_name, unused
+from backlot_client.names import check_template, file_name, fits, unused
 from backlot_client.partial_file import discard_parts
 from backlot_client.spec import BackgroundSpec
 
@@ -83,6 +83,7 @@ class Batch:
 
     async def run(self) -> list[Result]:
         """Do what is left to do, as far as it can be done, and say how each row stands. Look at `obstacle` afterwards."""
+        self._forget_long_names()
         try:
             await self._find_lost_jobs([row for row in self._rows if self._next(row) is Next.LOOK_FOR_JOB])
         except BacklotError as error:
@@ -98,6 +99,12 @@ class Batch:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
         return [self._result(row) for row in self._rows]
+
+    def _forget_long_names(self) -> None:
+        """Let a picture have another name if its own is one that no disk takes: earlier versions chose such names."""
+        for record in list(self._journal.records.values()):
+            if not all(map(fits, record.files)):
+                self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, files=[], sizes=[]))
 
     def _next(self, row: Row) -> Next:
         record = self._journal.records.get(row.identity)
