@@ -25,6 +25,7 @@ from backlot_client.answers import (
     Transaction,
     TransactionPage,
     Understood,
+    WholeJobPage,
 )
 from backlot_client.async_client import AsyncClient
 from backlot_client.client import Client
@@ -95,4 +96,5 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "WaitTimeout",
+    "WholeJobPage",
 ]

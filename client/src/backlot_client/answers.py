@@ -129,6 +129,15 @@ class Job(msgspec.Struct, frozen=True):
         return str(self.latest_event.extra.get("reason", "unknown"))
 
 
+class WholeJobPage(msgspec.Struct, frozen=True):
+    jobs: list[Job]
+    limit: int
+    offset: int
+    #: How many jobs this page has.
+    count: int
+    total: int | None = None
+
+
 class EventPage(msgspec.Struct, frozen=True):
     public_id: str
     events: list[JobEvent]

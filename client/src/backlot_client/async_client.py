@@ -26,6 +26,7 @@ from backlot_client.answers import (
     Model,
     Operation,
     TransactionPage,
+    WholeJobPage,
 )
 from backlot_client.auth import KeyAuth
 from backlot_client.calls import Call, CatalogFilter
@@ -81,6 +82,17 @@ class AsyncClient:
         offset: int = 0,
     ) -> JobPage:
         return await self._call(calls.jobs(job_type, status, created_after, limit, offset))
+
+    async def whole_jobs(
+        self,
+        *,
+        job_type: Sequence[str] = (),
+        status: JobStatus | None = None,
+        created_after: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> WholeJobPage:
+        return await self._call(calls.whole_jobs(job_type, status, created_after, limit, offset))
 
     async def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
         return await self._call(calls.events(job_id, since, wait_s))

@@ -20,6 +20,7 @@ from backlot_client.answers import (
     Models,
     Operations,
     TransactionPage,
+    WholeJobPage,
 )
 from backlot_client.spec import GenerationSpec
 
@@ -87,6 +88,13 @@ def jobs(
         "offset": offset,
     }
     return Call(answer=JobPage, path="/v1/jobs", params=params)
+
+
+def whole_jobs(
+    job_type: Sequence[str], status: JobStatus | None, created_after: datetime | None, limit: int, offset: int
+) -> Call[WholeJobPage]:
+    params = jobs(job_type, status, created_after, limit, offset).params
+    return Call(answer=WholeJobPage, path="/v1/jobs", params={**params, "expand": "result"})
 
 
 def events(job_id: str, since: int, wait_s: float) -> Call[EventPage]:

@@ -28,6 +28,7 @@ from backlot_client.answers import (
     Model,
     Operation,
     TransactionPage,
+    WholeJobPage,
 )
 from backlot_client.auth import KeyAuth
 from backlot_client.calls import Call, CatalogFilter
@@ -117,6 +118,18 @@ class Client:
     ) -> JobPage:
         """Return a page of 1–200 jobs, newest first. `created_after` is exclusive and has a time zone."""
         return self._call(calls.jobs(job_type, status, created_after, limit, offset))
+
+    def whole_jobs(
+        self,
+        *,
+        job_type: Sequence[str] = (),
+        status: JobStatus | None = None,
+        created_after: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> WholeJobPage:
+        """Return the same page, each job as `job` gives it."""
+        return self._call(calls.whole_jobs(job_type, status, created_after, limit, offset))
 
     def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
         """Return the events after number `since`; if there are none yet, wait up to 30 seconds for some."""

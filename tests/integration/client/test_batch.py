@@ -249,7 +249,11 @@ def test_an_answer_lost_for_a_day_is_not_paid_twice(server: Server, tmp_path: Pa
     add_rows = [f"marble,warm,,{seed},," for seed in range(7)]
     run_here("http://127.0.0.1:1", server.key, write_rows(table, add_rows), tmp_path / "out")
 
-    batch, results = run_here(server.url, server.key, table, tmp_path / "out", later_s=hours * 3600)
+    with cutting_proxy(server.url) as proxy:
+        batch, results = run_here(proxy.url, server.key, table, tmp_path / "out", later_s=hours * 3600)
+    pages = [line for line in b"".join(proxy.requests).split(b"\r\n") if line.startswith(b"GET /v1/jobs?")]
+    # One has all jobs, whole; the other, since two rows have none, is the end.
+    assert [b"expand=result" in page for page in pages] == ([True, True] if hours > 24 else [])
     assert batch.obstacle is None
     assert [result.state for result in results] == [State.DONE] * 7
     assert [seed_of(tmp_path / "out" / f"{number + 1}.png") for number in range(7)] == list(range(7))

@@ -223,10 +223,9 @@ class Batch:
         first = min(record.sent_at for record in lost.values()) - CLOCKS_DIFFER_S
         after = datetime.fromtimestamp(first, timezone.utc)
         offset = 0
-        while page := (await self._client.jobs(created_after=after, limit=_PAGE, offset=offset)).jobs:
+        while lost and (page := (await self._client.whole_jobs(created_after=after, limit=_PAGE, offset=offset)).jobs):
             offset += len(page)
-            for summary in page:
-                job = await self._client.job(summary.public_id)
+            for job in page:
                 if record := lost.pop(job.request.get("metadata", {}).get(MARK), None):
                     self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, job_id=job.public_id))
         for record in lost.values():
