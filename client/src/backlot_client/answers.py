@@ -45,7 +45,7 @@ class Estimate(msgspec.Struct, frozen=True):
     credits_cost: int
     #: Before it.
     balance: int
-    #: 0 is next.
+    #: Images that go before its first one; 0 is next.
     queue_position: int
     #: A guess from the last pictures.
     estimated_seconds: float
@@ -61,6 +61,8 @@ class Artifact(msgspec.Struct, frozen=True):
     label: str
     #: Seed, model, revision, size, steps, guidance, prompt, timings: all it takes to make the same bytes again.
     meta: dict[str, Any] = {}
+    #: That of its catalogue entry too; a preview has none, but a name.
+    public_id: str | None = None
 
 
 class JobEvent(msgspec.Struct, frozen=True):
@@ -74,6 +76,8 @@ class JobEvent(msgspec.Struct, frozen=True):
     artifacts: list[Artifact] = []
     #: `step` and `steps` while denoising; `reason` and `refunded` of a failure.
     extra: dict[str, Any] = {}
+    #: Whom it is for: clients see only those that are `public`.
+    visibility: str = "public"
 
     @property
     def is_last(self) -> bool:
@@ -105,9 +109,9 @@ class Job(msgspec.Struct, frozen=True):
     request: dict[str, Any]
     result: list[Artifact]
     latest_event: JobEvent | None
-    #: How many jobs go before this one; None once it has started.
+    #: Images that go before this job's next one, 0 is next; None if none of its images waits.
     queue_position: int | None = None
-    #: The server's guess; None once it has started, and from a server that does not tell.
+    #: The server's guess, until that next one is there; None if none waits, and from a server that does not tell.
     estimated_seconds: float | None = None
     #: 0–1.
     progress: float | None = None
@@ -168,6 +172,10 @@ class CatalogEntry(msgspec.Struct, frozen=True):
     thumbnail_url: str | None = None
     width: int | None = None
     height: int | None = None
+    model: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
     #: Which of its job's images it is, from 1, and how many the job made.
     number: int | None = None
     of: int | None = None
@@ -237,6 +245,15 @@ class Vocabulary(msgspec.Struct, frozen=True):
     colors: int
 
 
+class ModelLora(msgspec.Struct, frozen=True):
+    """A LoRA that a spec may name for a model."""
+
+    name: str
+    #: Words that are added to the prompts of its pictures.
+    prompt: str
+    licence: str
+
+
 class Model(msgspec.Struct, frozen=True):
     name: str
     tiers: list[str]
@@ -248,6 +265,8 @@ class Model(msgspec.Struct, frozen=True):
     default_tier: str | None = None
     #: None if any words do.
     vocabulary: Vocabulary | None = None
+    #: Those that `loras` of a spec may name.
+    loras: list[ModelLora] = []
 
 
 class Models(msgspec.Struct, frozen=True):
