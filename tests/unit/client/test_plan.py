@@ -31,4 +31,4 @@ def test_next(state: State | None, there: bool, later: float, step: Next) -> Non
 def record_in(state: State | None) -> Record | None:
     if state is None:
         return None
-    return Record(identity="r", state=state, attempt=1, idempotency_key="k", body="{}", sent_at=SENT)
+    return Record(identity="r", state=state, job_number=1, idempotency_key="k", body="{}", sent_at=SENT)

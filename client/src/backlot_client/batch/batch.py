@@ -139,13 +139,13 @@ class Batch:
             await self._fetch(row, record)
 
     def _new_record(self, row: Row, last: Record | None) -> Record:
-        attempt = 1 if last is None else last.attempt + 1
-        key = f"{self._journal.batch_id}-{row.identity}-{attempt}"
+        job_number = 1 if last is None else last.job_number + 1
+        key = f"{self._journal.batch_id}-{row.identity}-{job_number}"
         spec = msgspec.structs.replace(row.spec, metadata={**row.spec.metadata, MARK: key})
         return Record(
             identity=row.identity,
             state=State.SENDING,
-            attempt=attempt,
+            job_number=job_number,
             idempotency_key=key,
             body=msgspec.json.encode(spec).decode(),
             sent_at=self._clock(),

@@ -32,8 +32,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     identity: str
     state: State
-    #: Counts the jobs asked for; another one is asked for after a failure.
-    attempt: int
+    #: Counts the row's jobs; another one is asked for after a failure. The file keeps the name that earlier versions wrote.
+    job_number: int = msgspec.field(name="attempt")
     idempotency_key: str
     #: The JSON that is submitted, kept since it must not differ when it is sent again.
     body: str
