@@ -5,11 +5,13 @@ import random
 import signal
 import threading
 import time
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from backlot_client import (
     AsyncClient,
@@ -22,6 +24,7 @@ from backlot_client import (
     IncompleteDownload,
     InsufficientBalance,
     Invalid,
+    Job,
     JobEvent,
     JobFailed,
     JobStatus,
@@ -35,6 +38,7 @@ from backlot_client import (
 )
 
 from tests.support.cutting_proxy import cutting_proxy
+from tests.support.faults import locked
 from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
@@ -314,6 +318,56 @@ def test_cancelling(slow_server: Server) -> None:
         done = client.wait(client.submit(SPEC).job_id)
         with pytest.raises(Conflict):
             client.cancel(done.public_id)
+
+
+def test_a_cancel_is_repeated_while_the_server_is_busy(light_server: Server) -> None:
+    """Another program locks the database until the first answer is there; what was promised is done by the next one."""
+    before = light_server.credits()["balance"]
+    job_id = light_server.submit(scene_type="endless")
+    wait_for(lambda: light_server.job(job_id)["status"] == "IN_PROGRESS")
+    with cutting_proxy(light_server.url) as proxy, ThreadPoolExecutor(1) as thread:
+        with locked(light_server.data / "backlot.db"):
+            cancelled = thread.submit(cancel, "sync", proxy.url, light_server.key, job_id)
+            wait_for(lambda: any(answer.startswith(b"HTTP/1.1 503") for answer in proxy.answers))
+        assert cancelled.result(60).failure_reason == "cancelled"
+    assert light_server.credits()["balance"] == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_promised_cancel_is_asked_for_until_it_is_done(client: Client, kind: str) -> None:
+    """A server that answers 503 to each repetition, and 200 once the refund is written."""
+    done = client.job(finished_job(client))
+    busy = {"error": {"code": "BUSY", "message": "The job is cancelled, but its refund follows", "request_id": "01ID"}}
+    script = [(503, msgspec.json.encode(busy))] * 3 + [(200, msgspec.json.encode(done))]
+    asked: list[str] = []
+
+    class Scripted(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            status, body = script[len(asked) - 1]
+            self.send_response(status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert cancel(kind, f"http://127.0.0.1:{server.server_port}", "key", done.public_id) == done
+        server.shutdown()
+    assert asked == [f"/v1/jobs/{done.public_id}/cancel"] * 4
+
+
+def cancel(kind: str, url: str, key: str, job_id: str) -> Job:
+    if kind == "sync":
+        with Client(url, key) as client:
+            return client.cancel(job_id)
+
+    async def go() -> Job:
+        async with AsyncClient(url, key) as client:
+            return await client.cancel(job_id)
+
+    return asyncio.run(go())
 
 
 @pytest.mark.parametrize("cut", [0, 500, 100_000])
