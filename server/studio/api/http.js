@@ -115,12 +115,16 @@ export function writeFor(method, path, body, headers = {}) {
  * @param {AbortSignal | null} [signal]
  */
 async function pause(seconds, signal) {
-  pausedUntil.value = Math.max(pausedUntil.value, Date.now() + 1000 * seconds);
+  const until = Math.max(pausedUntil.value, Date.now() + 1000 * seconds);
+  pausedUntil.value = until;
   await new Promise((resolve) => {
-    setTimeout(resolve, pausedUntil.value - Date.now());
+    setTimeout(() => {
+      // A browser may be early by the clock, so the clock is not asked: only whether somebody has to wait for longer.
+      if (pausedUntil.value === until) pausedUntil.value = 0;
+      resolve(undefined);
+    }, until - Date.now());
     signal?.addEventListener("abort", resolve);
   });
-  if (Date.now() >= pausedUntil.value) pausedUntil.value = 0;
 }
 
 /**
