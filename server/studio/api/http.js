@@ -43,15 +43,16 @@ export function useKey(value) {
 }
 
 /**
- * Send a request and return the answer, whatever its status. Paths are relative to the page: a proxy may serve all of this
- * under a path of its own. Throws Unreachable.
- * @param {string} path
+ * Send a request and return the answer, whatever its status. Throws Unreachable.
+ * @param {string} address  a path of the API, which is relative to the page, since a proxy may serve all of this under a path
+ *   of its own; or a whole URL
  * @param {RequestInit} [init]
  */
-export async function send(path, init = {}) {
+export async function send(address, init = {}) {
   const headers = { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+  const url = address.startsWith("/") ? new URL(address.slice(1), document.baseURI) : address;
   try {
-    return await fetch(new URL(path.replace(/^\//, ""), document.baseURI), { cache: "no-store", ...init, headers });
+    return await fetch(url, { cache: "no-store", ...init, headers });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new Unreachable();
@@ -142,10 +143,10 @@ export function withQuery(path, values) {
 }
 
 /**
- * Return a signed link without its host, which is the server's own name for itself and may not be reachable from here.
+ * Return a signed link at this page's host: the link's own is the server's name for itself, and may not be reachable from here.
  * @param {string} url
  */
 export function ofThisHost(url) {
   const { pathname, search } = new URL(url, location.href);
-  return pathname + search;
+  return location.origin + pathname + search;
 }
