@@ -67,6 +67,90 @@ def test_the_notice_of_the_rate_limit_goes_even_if_timers_are_early(page: Page, 
     expect(page.locator(".notice")).to_have_count(0)
 
 
+def with_picture(studio: ServerWithoutGpu, key: str, name: str) -> None:
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client, display_name=name), client)
+
+
+def count_pictures(studio: ServerWithoutGpu, key: str) -> int:
+    with studio.client_of(key) as client:
+        return len(client.get("/v1/catalog/backgrounds").json())
+
+
+def take_other_key(page: Page, how: str, key: str) -> None:
+    """Go on with another client's key: by the form, or by a link that carries it."""
+    if how == "form":
+        page.get_by_role("button", name="Menu").click()
+        page.get_by_role("button", name="Forget key").click()
+        page.get_by_label("Your key").fill(key)
+        page.get_by_role("button", name="Open the studio").click()
+    else:
+        page.evaluate("key => void (location.hash = `#key=${key}`)", key)
+
+
+@pytest.mark.parametrize("how", ["form", "link"])
+def test_what_was_deleted_is_deleted_under_its_own_key(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient, how: str
+) -> None:
+    one, other = new_client(f"deleter by {how}"), new_client(f"next by {how}")
+    with_picture(studio, one, "Secret product")
+    with_picture(studio, other, "Other product")
+    enter(page, studio, one)
+    page.get_by_role("checkbox", name="Select Secret product").check(force=True)
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".toast")).to_contain_text("1 picture deleted")
+    take_other_key(page, how, other)
+    expect(page.locator(".tile")).to_contain_text("Other product")
+    expect(page.locator(".toast")).to_have_count(0)
+    wait_for(lambda: count_pictures(studio, one) == 0)
+    assert count_pictures(studio, other) == 1
+
+
+def test_a_deletion_that_failed_puts_nothing_into_the_next_clients_catalogue(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    one, other = new_client("failing deleter"), new_client("next to it")
+    with_picture(studio, one, "Secret product")
+    with_picture(studio, other, "Other product")
+    enter(page, studio, one)
+    page.get_by_role("checkbox", name="Select Secret product").check(force=True)
+    page.get_by_role("button", name="Delete").click()
+    held: list[Route] = []
+    page.route("**/v1/catalog/backgrounds/*", lambda route: held.append(route))
+    take_other_key(page, "form", other)
+    expect(page.locator(".tile")).to_contain_text("Other product")
+    expect(page.get_by_role("toolbar", name="With the selected pictures")).to_have_count(0)
+    error = {"code": "INTERNAL_ERROR", "message": "The server broke", "request_id": ""}
+    held[0].fulfill(status=500, json={"error": error})
+    expect(page.locator(".toast")).to_contain_text("1 picture could not be deleted. The server broke")
+    expect(page.locator(".tile")).to_have_count(1)
+    assert held[0].request.headers["authorization"] == f"Bearer {one}"
+
+
+def test_an_answer_that_comes_late_is_not_shown_to_the_next_client(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    one, other = new_client("late"), new_client("later")
+    with studio.client_of(one) as client:
+        running = studio.submit(client, prompt="endless", display_name="Secret product")
+        wait_for(lambda: studio.job(running, client)["status"] == "IN_PROGRESS")
+        held: list[Route] = []
+        page.route("**/v1/jobs?*IN_PROGRESS*", lambda route: held.append(route), times=1)
+        with page.expect_request("**/v1/jobs?*IN_PROGRESS*"):
+            enter(page, studio, one)
+        take_other_key(page, "form", other)
+        expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+        with page.expect_response("**/v1/jobs?*IN_PROGRESS*"):
+            held[0].continue_()
+        # What is shown by now was answered after it.
+        studio.submit(studio.client_of(other), prompt="endless", display_name="Other product")
+        expect(page.locator(".making")).to_have_count(1)
+        expect(page.locator(".making")).to_contain_text("Other product")
+        client.post(f"/v1/jobs/{running}/cancel")
+        page.get_by_role("button", name="Cancel Other product").click()
+        expect(page.locator(".making")).to_have_count(0)
+
+
 def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     key = new_client("spender", 40)
     with studio.client_of(key) as client:

@@ -142,7 +142,7 @@ export const changeEntry = async ({ kind, public_id }, change) =>
   ofKind(kind)(await write("PATCH", `/v1/catalog/${kind}/${encode(public_id)}`, change));
 
 /**
- * Delete an entry and its file, even if the page is being closed.
+ * Delete an entry and its file, even if the page is being closed or its key given up.
  * @param {Entry} entry
  */
 export const deleteEntry = ({ kind, public_id }) =>

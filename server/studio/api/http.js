@@ -23,12 +23,28 @@ export class ApiError extends Error {
   }
 }
 
-/** Nobody answers at the server's address. */
+/** Nobody answers at the server's address, or the answer broke off. */
 export class Unreachable extends Error {
   constructor() {
     super("The server does not answer. Is it running, and is this device on its network?");
   }
 }
+
+/** The key was given up before the answer came, which nobody is to see under another one. */
+export class GivenUp extends Error {
+  constructor() {
+    super("The key was given up before the answer came.");
+  }
+}
+
+/**
+ * Return whether nobody knows what became of a request: it was not answered, or by a proxy, or by a server that broke. The
+ * server's own 503 says that it was not taken.
+ * @param {unknown} error
+ */
+export const isUnknown = (error) =>
+  error instanceof Unreachable ||
+  (error instanceof ApiError && error.status >= 500 && !(error.status === 503 && error.code));
 
 /** Until when (milliseconds since 1970) requests wait because the key's rate limit is used up; 0 if they do not. */
 export const pausedUntil = signal(0);
@@ -42,14 +58,18 @@ export function useKey(value) {
   key = value;
 }
 
+/** Return the key that a request would be sent with now. */
+export const keyInUse = () => key;
+
 /**
  * Send a request and return the answer, whatever its status. Throws Unreachable.
  * @param {string} address  a path of the API, which is relative to the page, since a proxy may serve all of this under a path
  *   of its own; or a whole URL
  * @param {RequestInit} [init]
+ * @param {string} [withKey]
  */
-export async function send(address, init = {}) {
-  const headers = { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+export async function send(address, init = {}, withKey = key) {
+  const headers = { ...init.headers, ...(withKey && { Authorization: `Bearer ${withKey}` }) };
   const url = address.startsWith("/") ? new URL(address.slice(1), document.baseURI) : address;
   try {
     return await fetch(url, { cache: "no-store", ...init, headers });
@@ -61,33 +81,39 @@ export async function send(address, init = {}) {
 
 /**
  * Send a request and return an answer that is good. A request beyond the rate limit was not looked at, so it is sent again
- * when the server says. Throws ApiError and Unreachable.
- * @param {string} path
- * @param {RequestInit} [init]
+ * when the server says. Throws ApiError, Unreachable and GivenUp.
+ * @param {string} address
+ * @param {RequestInit} [init]  with `keepalive` it holds under its key even if that is given up
  */
-export async function ask(path, init = {}) {
+export async function ask(address, init = {}) {
+  const mine = key;
   for (;;) {
-    const sentWith = key;
-    const response = await send(path, init);
+    const response = await send(address, init, mine);
+    const isRefused = response.status === 429;
+    const retryAfter = response.headers.get("Retry-After");
+    if (isRefused) await pause(Number(retryAfter) || DEFAULT_PAUSE_S, init.signal);
+    if (key !== mine && !init.keepalive) throw new GivenUp();
     if (response.ok) return response;
-    const error = new ApiError(
-      response.status,
-      await response.json().catch(() => null),
-      response.headers.get("Retry-After"),
-    );
-    if (error.status !== 429) throw error;
-    await pause(error.retryAfter || DEFAULT_PAUSE_S, init.signal);
-    // The answer to a request of a key that was given up meanwhile is of no interest.
-    if (key !== sentWith) throw error;
+    if (!isRefused) throw new ApiError(response.status, await response.json().catch(() => null), retryAfter);
   }
 }
+
+/**
+ * Return what a response says. Throws Unreachable if it breaks off, or if somebody else than the server has answered.
+ * @param {Response} response
+ * @returns {Promise<any>}
+ */
+export const jsonOf = (response) =>
+  response.json().catch(() => {
+    throw new Unreachable();
+  });
 
 /**
  * @param {string} path
  * @param {RequestInit} [init]
  * @returns {Promise<any>}
  */
-export const read = async (path, init) => (await ask(path, init)).json();
+export const read = async (path, init) => jsonOf(await ask(path, init));
 
 /**
  * Send a body as JSON and return the answer's.
@@ -97,7 +123,7 @@ export const read = async (path, init) => (await ask(path, init)).json();
  * @param {Record<string, string>} [headers]
  * @returns {Promise<any>}
  */
-export const write = async (method, path, body, headers = {}) => (await writeFor(method, path, body, headers)).json();
+export const write = async (method, path, body, headers = {}) => jsonOf(await writeFor(method, path, body, headers));
 
 /**
  * Send a body as JSON and return the answer as it is.

@@ -7,9 +7,9 @@ import { fill } from "../state/draft.js";
 import { NotSent, sendOne } from "../state/order.js";
 import { models } from "../state/session.js";
 import { favour, move, remove } from "../state/selection.js";
-import { tell } from "../state/toasts.js";
-import { html, useState } from "../view.js";
-import { explain, plural } from "../words.js";
+import { tell, tellError } from "../state/toasts.js";
+import { html, useMemo, useState } from "../view.js";
+import { plural } from "../words.js";
 import { useAnswer } from "./answer.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
@@ -91,7 +91,7 @@ function Vary({ entry, job }) {
         setCost(null);
         countRefusals(refusals + 1);
       }
-      tell(explain(error), { wrong: true });
+      tellError(error);
     } finally {
       setSending(false);
     }
@@ -111,7 +111,7 @@ const download = (entry) => async (/** @type {Event} */ event) => {
   event.preventDefault();
   await calls.picture(entry).then(
     (blob) => save(blob, fileName(entry)),
-    (error) => tell(explain(error), { wrong: true }),
+    tellError,
   );
 };
 

@@ -2,9 +2,8 @@
 
 import * as calls from "../api/calls.js";
 import { replace } from "../state/catalogue.js";
-import { announce, tell } from "../state/toasts.js";
+import { announce, tellError } from "../state/toasts.js";
 import { html, useEffect, useRef, useState } from "../view.js";
-import { explain } from "../words.js";
 import { markOf } from "./tile.js";
 
 const MOST = 200;
@@ -26,7 +25,7 @@ export function Name({ entry }) {
       replace(await calls.changeEntry(entry, { display_name: wanted }));
       announce(`Renamed to ${wanted}`);
     } catch (error) {
-      tell(explain(error), { wrong: true });
+      tellError(error);
     }
   };
   /** @param {KeyboardEvent} event */

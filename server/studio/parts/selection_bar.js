@@ -4,9 +4,9 @@ import * as calls from "../api/calls.js";
 import { filters, openComparison } from "../state/address.js";
 import { entries, total } from "../state/catalogue.js";
 import { MOST_ARCHIVED, favour, move, orderedTogether, remove, selectAll, selectOrderedTogether, selectedEntries, stopSelecting } from "../state/selection.js";
-import { tell } from "../state/toasts.js";
+import { tellError } from "../state/toasts.js";
 import { html, useState } from "../view.js";
-import { explain, plural } from "../words.js";
+import { plural } from "../words.js";
 import { Icon } from "./icon.js";
 import { save } from "./save.js";
 
@@ -67,7 +67,7 @@ function Zip({ chosen }) {
     try {
       save(await calls.archive(ids), `backlot-${ids.length}-pictures.zip`);
     } catch (error) {
-      tell(explain(error), { wrong: true });
+      tellError(error);
     } finally {
       setBusy(false);
     }

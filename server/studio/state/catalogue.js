@@ -1,16 +1,18 @@
 /** The catalogue as it is shown: entries of all kinds in one list, newest first, read as far as somebody looks. */
 
 import * as calls from "../api/calls.js";
+import { GivenUp } from "../api/http.js";
 import { batch, computed, effect, signal } from "../view.js";
 import { explain, plural } from "../words.js";
 import { address, between } from "./address.js";
-import { phase } from "./session.js";
+import { key, phase } from "./session.js";
 import { Source } from "./source.js";
 import { announce } from "./toasts.js";
 
 /**
  * @typedef {import("../api/types.js").Entry} Entry
  * @typedef {import("../api/types.js").Kind} Kind
+ * @typedef {{key: string, query: string}} Place  what the catalogue showed, and under whose key
  */
 
 /** @type {import("../vendor/signals.js").Signal<Entry[]>} */
@@ -124,7 +126,9 @@ function show(upper, lower) {
 function inTurn(work) {
   lastRead = lastRead.then(work).then(
     () => void (problem.value = ""),
-    (error) => void (problem.value = `The catalogue could not be read. ${explain(error)}`),
+    (error) => {
+      if (!(error instanceof GivenUp)) problem.value = `The catalogue could not be read. ${explain(error)}`;
+    },
   );
   return lastRead;
 }
@@ -168,7 +172,7 @@ export function replace(changed) {
 /**
  * Take entries off the list that are leaving the catalogue, or what is shown of it.
  * @param {readonly Entry[]} gone
- * @returns {string}  the list's place: what `putBack` asks for
+ * @returns {Place}  what `putBack` asks for
  */
 export function drop(gone) {
   const ids = new Set(gone.map((entry) => entry.public_id));
@@ -179,20 +183,27 @@ export function drop(gone) {
     total.value -= entries.value.length - left.length;
     entries.value = left;
   });
-  return query.value;
+  return { key: key.value, query: query.value };
 }
+
+/**
+ * Return whether the page is still open with the key under which a list was shown.
+ * @param {Place} place
+ */
+export const isOurs = (place) => phase.value === "open" && place.key === key.value;
 
 /** @param {readonly Entry[]} moved  entries that were dropped; by now the server lists them where they belong */
 export const settle = (moved) => moved.forEach((entry) => leaving.delete(entry.public_id));
 
 /**
- * Put entries back onto the list that they were dropped from.
+ * Put entries back onto the list that they were dropped from. Under another key they have no place in it.
  * @param {readonly Entry[]} back
- * @param {string} place
+ * @param {Place} place
  */
 export function putBack(back, place) {
   settle(back);
-  if (place !== query.value) return void readAgain();
+  if (!isOurs(place)) return;
+  if (place.query !== query.value) return void readAgain();
   const missing = back.filter((entry) => !entryWith(entry.public_id));
   recount(missing, 1);
   batch(() => {

@@ -3,10 +3,10 @@
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
-import { explain, nameOf, plural } from "../words.js";
+import { nameOf, plural } from "../words.js";
 import { addFailure, isCancelled, keepFailures, MOST_FAILURES } from "./failures.js";
 import { afterStage, newStanding } from "./standing.js";
-import { announce, tell } from "./toasts.js";
+import { announce, tellError } from "./toasts.js";
 
 /**
  * @typedef {import("../api/types.js").Job} Job
@@ -167,7 +167,7 @@ export async function cancel(task) {
     // A job that has just ended says so by its last event.
     if (error instanceof ApiError && error.code === "JOB_NOT_CANCELLABLE") return;
     task.standing.value = before;
-    tell(explain(error), { wrong: true });
+    tellError(error);
   }
 }
 

@@ -44,7 +44,8 @@ async function start() {
 function stop() {
   following?.abort();
   following = null;
-  clearTimeout(placesTimer);
+  [placesTimer, strangersTimer, newestTimer].forEach(clearTimeout);
+  strangersTimer = newestTimer = 0;
   strangers.clear();
   jobs.clear();
 }

@@ -1,6 +1,6 @@
 /** What is wrong with what is written in the form, by field. */
 
-import { ApiError } from "../api/http.js";
+import { ApiError, GivenUp } from "../api/http.js";
 import { signal } from "../view.js";
 import { explain, explainDetail } from "../words.js";
 import { NotSent } from "./order.js";
@@ -46,6 +46,7 @@ export function show(field, message) {
  * @param {unknown} error
  */
 export function showError(error) {
+  if (error instanceof GivenUp) return;
   if (error instanceof NotSent) show(fieldOf(error.field), error.message);
   else if (error instanceof ApiError && error.detail.length) error.detail.forEach(showDetail);
   else show("form", explain(error));

@@ -1,10 +1,11 @@
 /** The pictures that are selected in the catalogue, and what can be done with all of them. */
 
 import * as calls from "../api/calls.js";
-import { computed, signal } from "../view.js";
-import { explain, placeOf, plural } from "../words.js";
-import { drop, entries, putBack, replace, settle } from "./catalogue.js";
-import { announce, tell } from "./toasts.js";
+import { computed, effect, signal } from "../view.js";
+import { placeOf, plural } from "../words.js";
+import { drop, entries, isOurs, putBack, replace, settle } from "./catalogue.js";
+import { phase } from "./session.js";
+import { announce, tell, tellError } from "./toasts.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
 
@@ -68,6 +69,10 @@ export function stopSelecting() {
   selected.value = new Set();
 }
 
+effect(() => {
+  if (phase.value !== "open") stopSelecting();
+});
+
 /**
  * Delete entries in some seconds, unless that is taken back. They are gone from the page at once.
  * @param {readonly Entry[]} gone
@@ -96,7 +101,7 @@ export async function move(moved, status) {
   if (left.length) putBack(left, place);
   settle(moved);
   const done = moved.filter((entry) => !left.includes(entry));
-  if (!done.length) return;
+  if (!done.length || !isOurs(place)) return;
   const back = status === "archived" ? "active" : "archived";
   tell(`${plural(done.length, "picture")} ${status === "archived" ? "archived" : "back in the catalogue"}`, {
     undo: async () => {
@@ -134,7 +139,7 @@ async function forAll(list, done, work) {
   const outcomes = await Promise.allSettled(list.map(work));
   const failed = outcomes.flatMap((outcome, index) => (outcome.status === "rejected" ? [{ outcome, entry: list[index] }] : []));
   const [first] = failed;
-  if (first) tell(`${plural(failed.length, "picture")} could not be ${done}. ${explain(first.outcome.reason)}`, { wrong: true });
+  if (first) tellError(first.outcome.reason, `${plural(failed.length, "picture")} could not be ${done}. `);
   return failed.map(({ entry }) => /** @type {Entry} */ (entry));
 }
 

@@ -1,10 +1,11 @@
 /** Who uses the page, and what the server offers them: key, models, prices, credits, readiness. */
 
 import * as calls from "../api/calls.js";
-import { ApiError, useKey } from "../api/http.js";
+import { ApiError, GivenUp, useKey } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
 import { explain } from "../words.js";
 import { keep, kept } from "./storage.js";
+import { finishAll } from "./toasts.js";
 
 /**
  * @template T
@@ -61,6 +62,7 @@ export async function enter(wanted) {
     keyProblem.value = "That is no key: keys are written sk_live_… or sk_test_…";
     return;
   }
+  finishAll();
   batch(() => {
     key.value = wanted;
     keyProblem.value = "";
@@ -87,6 +89,7 @@ export async function enter(wanted) {
  * @param {string} [why]
  */
 export function leave(why = "") {
+  finishAll();
   keep("key", null);
   useKey("");
   batch(() => {
@@ -117,6 +120,7 @@ let creditsTimer = 0;
 export function readCreditsSoon() {
   clearTimeout(creditsTimer);
   creditsTimer = setTimeout(() => {
+    if (phase.value !== "open") return;
     calls.credits().then((found) => void (credits.value = found), meet);
   }, 200);
 }
@@ -126,6 +130,7 @@ export function readCreditsSoon() {
  * @param {unknown} error
  */
 export function meet(error) {
+  if (error instanceof GivenUp) return;
   if (error instanceof ApiError && error.status === 401) leave(explain(error));
   else silence.value = explain(error);
 }

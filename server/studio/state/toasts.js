@@ -1,6 +1,8 @@
 /** Short messages at the edge of the page, some of which can be taken back. */
 
+import { GivenUp } from "../api/http.js";
 import { signal } from "../view.js";
+import { explain } from "../words.js";
 
 /** @typedef {{id: number, text: string, wrong: boolean, undo: (() => void) | null}} Toast */
 
@@ -31,6 +33,15 @@ export function tell(text, { wrong = false, undo = null, done = () => {} } = {})
   toasts.value = [...toasts.value, toast];
   running.set(id, { timer: setTimeout(() => finish(id), SHOWN_MS), done });
   announce(undo ? `${text}. Control Z takes it back.` : text);
+}
+
+/**
+ * Say what went wrong with what somebody has just done; nothing if they have given up their key since.
+ * @param {unknown} error
+ * @param {string} [before]  what did not work
+ */
+export function tellError(error, before = "") {
+  if (!(error instanceof GivenUp)) tell(before + explain(error), { wrong: true });
 }
 
 /** @param {string} text */
@@ -82,7 +93,7 @@ function close(id) {
   toasts.value = toasts.value.filter((toast) => toast.id !== id);
 }
 
-/** Let everything that could still be taken back hold: the page is being left. */
+/** Let everything that could still be taken back hold: the page is being left, or its key given up. */
 export function finishAll() {
   [...running.keys()].forEach(finish);
 }
