@@ -41,7 +41,7 @@ export function explain(error) {
     case "PRICE_TOO_HIGH":
       return `The price has changed. ${error.message}. Nothing was taken; press again if you agree.`;
     case "DISK_FULL":
-      return `The server's disk is full; nothing was charged. Try again ${wait}, and tell the operator.`;
+      return `The server's disk is full. Try again ${wait}, and tell the operator.`;
     case "QUEUE_FULL":
       return `The queue is full; nothing was charged for what it could not take. Try again ${wait}, or wait for some jobs to end.`;
     case "OPERATION_DISABLED":
@@ -49,8 +49,20 @@ export function explain(error) {
     case "FORBIDDEN":
       return `This key may not do that: ${error.message}. Ask the operator for one that may.`;
     default:
-      return error.status >= 500 ? `${error.message}. Nothing was charged; try again.` : error.message;
+      return error.message;
   }
+}
+
+/** @param {string} text */
+export const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+
+/**
+ * Say why the server did not take an order now, and that it costs nothing.
+ * @param {ApiError} error  with the status 503
+ */
+export function explainNotTaken(error) {
+  const told = sentence(explain(error));
+  return /nothing was (made or )?charged/.test(told) ? told : `${told} Nothing was charged.`;
 }
 
 /**

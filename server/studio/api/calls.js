@@ -1,6 +1,6 @@
 /** The server's API as functions. They throw ApiError for an error that the server tells, and Unreachable if nobody answers. */
 
-import { Unreachable, ask, ofThisHost, read, send, withQuery, write, writeFor } from "./http.js";
+import { ApiError, GivenUp, ask, isUnknown, jsonOf, keyInUse, ofThisHost, read, send, withQuery, write, writeFor } from "./http.js";
 
 /**
  * @typedef {import("./types.js").Entry} Entry
@@ -13,7 +13,7 @@ import { Unreachable, ask, ofThisHost, read, send, withQuery, write, writeFor } 
  *   status?: "active" | "archived", created_after?: string | null, created_before?: string | null}} EntryQuery
  */
 
-/** Milliseconds before each further try of a submission that nobody answered. */
+/** Milliseconds before each further try of a submission of which nobody knows what became of it. */
 const TRIES_AFTER_MS = [1000, 3000];
 /** Jobs that one request reads at most. */
 export const MOST_JOBS = 200;
@@ -57,20 +57,23 @@ export const transactions = (limit) => read(withQuery("/v1/transactions", { limi
 export const estimate = (workflow, spec) => write("POST", `/v1/${workflow}?dry_run=true`, spec);
 
 /**
- * Ask for pictures. If nobody answers, the request is sent again; because of its idempotency key it is paid for once.
+ * Ask for pictures. If nobody knows what became of that, it is sent again; because of its idempotency key it is paid for once.
  * @param {Workflow} workflow
  * @param {Request} spec
+ * @param {string} idempotencyKey
  * @param {number} most  credits that it may cost
  * @returns {Promise<import("./types.js").Accepted>}
  */
-export async function generate(workflow, spec, most) {
-  const headers = { "Idempotency-Key": randomId(), "Max-Credits": String(most) };
+export async function generate(workflow, spec, idempotencyKey, most) {
+  const headers = { "Idempotency-Key": idempotencyKey, "Max-Credits": String(most) };
+  const mine = keyInUse();
   for (const pause of TRIES_AFTER_MS) {
     try {
       return await write("POST", `/v1/${workflow}`, spec, headers);
     } catch (error) {
-      if (!(error instanceof Unreachable)) throw error;
+      if (!isUnknown(error)) throw error;
       await new Promise((resolve) => setTimeout(resolve, pause));
+      if (keyInUse() !== mine) throw new GivenUp();
     }
   }
   return write("POST", `/v1/${workflow}`, spec, headers);

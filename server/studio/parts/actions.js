@@ -76,7 +76,11 @@ function Vary({ entry, job }) {
   const [cost, setCost] = useState(/** @type {number | null} */ (null));
   const [isSending, setSending] = useState(false);
   const workflow = entry.kind === "images" ? "image-generation" : "background-generator";
-  const request = job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) };
+  // The same one each time: an order of which nobody knows what became of it is known by it.
+  const request = useMemo(
+    () => job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) },
+    [job],
+  );
   const [refusals, countRefusals] = useState(0);
   const ask = async () => request && (await calls.estimate(workflow, request)).credits_cost;
   useAnswer(ask, setCost, () => setCost(null), [refusals]);

@@ -152,9 +152,14 @@ function apply(task, event) {
   }
 }
 
+/** @param {Task} task */
+const isDone = (task) => task.standing.value.state === "done";
+
+export const isAnyDone = () => tasks.value.some(isDone);
+
 /** Take off the jobs whose pictures are in the catalogue by now. */
 export function dropDone() {
-  tasks.value = tasks.value.filter((task) => task.standing.value.state !== "done");
+  tasks.value = tasks.value.filter((task) => !isDone(task));
 }
 
 /** @param {Task} task */

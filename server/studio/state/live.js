@@ -93,6 +93,8 @@ function watchPlaces(signal) {
   if (signal.aborted) return;
   placesTimer = setTimeout(async () => {
     if (!document.hidden) await jobs.readPlaces().catch(meet);
+    // A job that was sent again may have ended before it was followed: no event will say so.
+    if (jobs.isAnyDone()) newestTimer ||= setTimeout(() => void showNewest(), GATHER_MS);
     watchPlaces(signal);
   }, PLACES_MS);
 }

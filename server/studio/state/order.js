@@ -1,16 +1,21 @@
 /** Sending what the form asks for: the price is checked against what was shown, then each picture is asked for. */
 
 import * as calls from "../api/calls.js";
-import { ApiError } from "../api/http.js";
+import { ApiError, isUnknown } from "../api/http.js";
 import { signal } from "../view.js";
-import { explain } from "../words.js";
+import { explain, explainNotTaken, sentence } from "../words.js";
 import { draft, requests, seed, workflow } from "./draft.js";
 import * as estimates from "./estimate.js";
 import { addJob } from "./jobs.js";
 import { meet, readCreditsSoon } from "./session.js";
 import { announce } from "./toasts.js";
 
-/** @typedef {import("../api/types.js").Request} Request */
+/**
+ * @typedef {import("../api/types.js").Request} Request
+ * @typedef {{workflow: calls.Workflow, price: number, requests: {spec: Request, key: string}[]}} Order
+ *   `price` is the most that each may cost: the server refuses what has become dearer. By its idempotency `key` a request that
+ *   is sent again is paid for once
+ */
 
 /** Is thrown if an order is not sent, with what to do about it. */
 export class NotSent extends Error {
@@ -24,31 +29,56 @@ export class NotSent extends Error {
   }
 }
 
+const AGAIN = "Press again to find out: as long as you change nothing, nothing is paid for twice.";
+
+/** Is thrown if nobody knows what became of an order. */
+export class Unsettled extends Error {
+  /** @param {string} message */
+  constructor(message) {
+    super(`${sentence(message)} Whether it was taken is not known. ${AGAIN}`);
+  }
+}
+
+/**
+ * Orders of which nobody knows what became of them, by what they were made from: the draft as it stood, or a request. Sent
+ * again, they keep their keys.
+ * @type {WeakMap<object, Order>}
+ */
+const unsettled = new WeakMap();
+
 /** How many of an order are on their way, while it is being sent. @type {import("../vendor/signals.js").Signal<null | {sent: number, of: number}>} */
 export const sending = signal(null);
 
-/**
- * Send the draft for the price that is shown. Throws NotSent, ApiError and Unreachable; nothing was sent if it is the first.
- */
+/** Send the draft for the price that is shown. Throws NotSent, Unsettled, ApiError, Unreachable and GivenUp. */
 export async function sendDraft() {
   if (sending.value) return;
   if (Number.isNaN(seed.value)) {
     throw new NotSent(`A whole number from 0 to ${Number.MAX_SAFE_INTEGER}, or nothing.`, "seed");
   }
-  const shown = estimates.total.value;
-  sending.value = { sent: 0, of: draft.value.count };
+  const asWritten = draft.value;
+  sending.value = { sent: 0, of: asWritten.count };
   try {
-    const { credits_cost, balance } = await estimates.askNow();
-    const cost = credits_cost * draft.value.count;
-    if (cost > shown) throw new NotSent(priceChanged(cost, shown));
-    if (cost > balance) {
-      throw new NotSent(`Not enough credits: this costs ${cost} and you have ${balance}. Ask the operator for more.`);
-    }
-    await sendAll(workflow.value, requests(), credits_cost);
+    await sendAll(unsettled.get(asWritten) ?? (await orderOfDraft()), asWritten);
   } finally {
     sending.value = null;
   }
 }
+
+/** @returns {Promise<Order>} */
+async function orderOfDraft() {
+  const shown = estimates.total.value;
+  const order = { workflow: workflow.value, requests: requests().map(withKey) };
+  const { credits_cost, balance } = await estimates.askNow();
+  const cost = credits_cost * order.requests.length;
+  if (cost > shown) throw new NotSent(priceChanged(cost, shown));
+  if (cost > balance) {
+    throw new NotSent(`Not enough credits: this costs ${cost} and you have ${balance}. Ask the operator for more.`);
+  }
+  return { ...order, price: credits_cost };
+}
+
+/** @param {Request} spec */
+const withKey = (spec) => ({ spec, key: calls.randomId() });
 
 /**
  * @param {number} cost
@@ -58,36 +88,45 @@ const priceChanged = (cost, shown) =>
   `The price has changed: it is ${cost} credits now, not ${shown}. Nothing was sent; press again if you agree.`;
 
 /**
- * @param {calls.Workflow} workflow
- * @param {Request[]} specs
- * @param {number} price  the most that each may cost: the server refuses what has become dearer
+ * @param {Order} order
+ * @param {object} madeFrom  what it was made from
  */
-async function sendAll(workflow, specs, price) {
+async function sendAll(order, madeFrom) {
+  const { workflow, price, requests } = order;
   let sent = 0;
+  unsettled.delete(madeFrom);
   try {
-    for (const spec of specs) {
-      const { job_id } = await calls.generate(workflow, spec, price);
+    for (const { spec, key } of requests) {
+      const { job_id } = await calls.generate(workflow, spec, key, price);
       addJob(job_id, spec);
       sent += 1;
-      sending.value = sending.value && { sent, of: specs.length };
+      sending.value = sending.value && { sent, of: requests.length };
     }
-    announce(specs.length === 1 ? "Your picture is on the way" : `${sent} pictures are on the way`);
+    announce(requests.length === 1 ? "Your picture is on the way" : `${sent} pictures are on the way`);
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) return meet(error);
-    throw sent ? new NotSent(`${sent} of ${specs.length} are on the way. ${explain(error)}`) : error;
+    const before = sent ? `${sent} of ${requests.length} are on the way. ` : "";
+    if (isUnknown(error)) {
+      unsettled.set(madeFrom, order);
+      throw new Unsettled(before + explain(error));
+    }
+    if (error instanceof ApiError && error.status === 503) throw new NotSent(before + explainNotTaken(error));
+    throw sent && error instanceof ApiError ? new NotSent(before + explain(error)) : error;
   } finally {
     if (sent) readCreditsSoon();
   }
 }
 
 /**
- * Ask for one picture, for the price that was shown. Throws NotSent, ApiError and Unreachable.
+ * Ask for one picture, for the price that was shown. Throws NotSent, Unsettled, ApiError, Unreachable and GivenUp.
  * @param {calls.Workflow} workflow
  * @param {Request} spec
  * @param {number} shown
  */
 export async function sendOne(workflow, spec, shown) {
+  const before = unsettled.get(spec);
+  if (before) return sendAll(before, spec);
   const { credits_cost } = await calls.estimate(workflow, spec);
   if (credits_cost > shown) throw new NotSent(priceChanged(credits_cost, shown));
-  await sendAll(workflow, [spec], shown);
+  await sendAll({ workflow, price: shown, requests: [withKey(spec)] }, spec);
 }
