@@ -136,21 +136,11 @@ export function explainStage({ stage, message, extra }, image) {
 }
 
 /**
- * Say why nothing can be generated now; return an empty text if something can.
+ * Say why the server is not ready; return an empty text if it is.
  * @param {import("./api/types.js").Readiness} state
  */
-export function explainReadiness(state) {
-  if (state.ready) return "";
-  const wait = "What you ask for now waits in the queue until it can be made.";
-  if (state.downloads.length) return `${state.reason}. ${wait}`;
-  const failed = Object.entries(state.load_errors);
-  if (failed.length) {
-    const told = failed.map(([model, reason]) => `${model}: ${reason}`).join("; ");
-    return `The model could not be loaded. The operator needs to look at it. (${told})`;
-  }
-  if (state.gpu_process === "restarting") return `The GPU process stopped, and the server is restarting it. ${wait}`;
-  return `The model is being loaded … ${wait}`;
-}
+export const explainReadiness = ({ ready, reason }) =>
+  ready ? "" : `The server is not ready: ${sentence(reason ?? "it does not say why")} What is in the queue waits.`;
 
 /**
  * Say how long something takes, as roughly as it is known.

@@ -151,6 +151,32 @@ def test_an_answer_that_comes_late_is_not_shown_to_the_next_client(
         expect(page.locator(".making")).to_have_count(0)
 
 
+def test_a_key_is_kept_while_the_server_is_away(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    page.route("**/v1/models", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    page.reload()
+    expect(page.get_by_role("alert")).to_have_text("The server answered 502")
+    page.unroute("**/v1/models")
+    page.reload()
+    expect(page.get_by_role("heading", name="New picture")).to_be_visible()
+
+
+def test_the_notice_says_what_the_server_says(page: Page, studio: ServerWithoutGpu) -> None:
+    ready = studio.client.get("/readyz").json()
+    reason = "the disk with /data has 0.40 GiB free, and BACKLOT_DISK_FREE_GIB is 1; remove files, or lower that"
+    page.route("**/readyz", lambda route: route.fulfill(status=503, json={**ready, "ready": False, "reason": reason}))
+    enter(page, studio, studio.key)
+    notice = page.locator(".notice")
+    expect(notice).to_have_text(f"The server is not ready: {reason}. What is in the queue waits.")
+    error = {"code": "TOO_MANY_CONNECTIONS", "message": "8192 connections are busy", "request_id": ""}
+    page.route("**/readyz", lambda route: route.fulfill(status=503, json={"error": error}))
+    expect(notice).to_have_text("8192 connections are busy")
+    page.route("**/readyz", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    expect(notice).to_contain_text("The server does not answer")
+    page.unroute("**/readyz")
+    expect(notice).to_have_count(0)
+
+
 def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     key = new_client("spender", 40)
     with studio.client_of(key) as client:

@@ -23,7 +23,13 @@ const encode = encodeURIComponent;
 // ── the server and the client ────────────────────────────────────────────────────────────────────────────────────────
 
 /** @returns {Promise<import("./types.js").Readiness>} */
-export const readiness = async () => (await send("/readyz")).json();
+export async function readiness() {
+  const response = await send("/readyz");
+  // With 503 the server says why it is not ready; what else comes is of a proxy, or says that nobody could look.
+  const told = await jsonOf(response);
+  if (typeof told?.ready !== "boolean") throw new ApiError(response.status, told, response.headers.get("Retry-After"));
+  return told;
+}
 
 /** @returns {Promise<import("./types.js").Model[]>} */
 export const models = async () => (await read("/v1/models")).models;
@@ -125,7 +131,7 @@ export const cancel = (id) => write("POST", `/v1/jobs/${encode(id)}/cancel`);
  */
 export async function entries(kind, query, limit, offset) {
   const response = await ask(withQuery(`/v1/catalog/${kind}`, { ...query, limit, offset }));
-  const found = await response.json();
+  const found = await jsonOf(response);
   return { entries: found.map(ofKind(kind)), total: Number(response.headers.get("X-Total-Count")) };
 }
 
