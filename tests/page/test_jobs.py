@@ -1,6 +1,8 @@
 """What is being made and what was not, whoever asked for it."""
 
-from playwright.sync_api import Page, expect
+import re
+
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, describe, enter, generate
@@ -95,6 +97,70 @@ def test_what_a_script_makes_appears_by_itself_and_stands_once(
     expect(tile).to_contain_text("From afar")
     expect(page.locator(".bar .balance")).to_have_text("95")
     expect(page.locator(".making")).to_have_count(0)
+
+
+def test_jobs_are_followed_even_if_the_first_read_fails(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("patient")
+    failing = {re.compile(r"/v1/events\?since="): "aborted", re.compile(r"/v1/jobs\?.*NOT_STARTED"): "answered"}
+    for url, how in failing.items():
+
+        def fail(route: Route, how: str = how) -> None:
+            if how == "aborted":
+                route.abort()
+            else:
+                route.fulfill(status=500, json={"error": {"code": "INTERNAL_ERROR", "message": "", "request_id": ""}})
+
+        page.route(url, fail, times=2)
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        job_id = studio.submit(client, prompt="endless", display_name="From afar")
+        expect(page.locator(".making")).to_contain_text("From afar", timeout=20_000)
+        client.post(f"/v1/jobs/{job_id}/cancel")
+    expect(page.locator(".making")).to_have_count(0)
+
+
+def test_a_device_that_slept_goes_on_with_streams(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("sleeper")
+    page.clock.install()
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client), client)
+        expect(page.locator(".tile")).to_have_count(1)
+        # All timers that became due meanwhile ring once, as they do when a laptop is opened.
+        with page.expect_request("**/v1/events*") as again:
+            page.clock.fast_forward("01:00:00")
+        assert again.value.headers.get("accept") == "text/event-stream"
+        studio.finished(studio.submit(client), client)
+        expect(page.locator(".tile")).to_have_count(2)
+
+
+def test_a_proxy_that_holds_streams_back_is_asked_in_turns(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("behind a buffer")
+    held: list[Route] = []
+
+    def hold_streams(route: Route) -> None:
+        if route.request.headers.get("accept") == "text/event-stream":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/v1/events*", hold_streams)
+    page.clock.install()
+    with page.expect_request(lambda request: request.headers.get("accept") == "text/event-stream"):
+        enter(page, studio, key)
+    with page.expect_request(re.compile(r"/v1/events\?.*wait=")):
+        page.clock.fast_forward(40_000)
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client), client)
+    expect(page.locator(".tile")).to_have_count(1)
+    assert len(held) == 1
+    # After a while it may be another network.
+    with page.expect_request(lambda request: request.headers.get("accept") == "text/event-stream", timeout=60_000):
+        page.clock.fast_forward("00:31:00")
 
 
 def test_a_failure_says_why_and_what_was_given_back_also_after_a_reload(

@@ -10,10 +10,13 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 /** Seconds that a request waits for news if streams do not get through. */
 const WAIT_S = 25;
+/** Milliseconds before streams are tried again: it may have been no proxy, but a network that was away. */
+const WITHOUT_STREAMS_MS = 1_800_000;
 /** Beyond every cursor: an answer from here has no events, only the latest cursor. */
 const END = Number.MAX_SAFE_INTEGER;
 
-let streamsWork = true;
+/** Until when (milliseconds since 1970) requests wait for news instead of streams. */
+let withoutStreamsUntil = 0;
 
 /**
  * Return the cursor of the client's latest event.
@@ -22,23 +25,28 @@ let streamsWork = true;
 export const latestCursor = async () => (await read(`/v1/events?since=${END}`)).latest_cursor;
 
 /**
- * Hand over every event after a cursor, for as long as the signal is not aborted. A broken connection is made again.
+ * Hand over every event after a cursor, for as long as the signal is not aborted. What fails is done again.
  * Throws ApiError if the server refuses the key.
- * @param {number} since
+ * @param {() => Promise<number>} begin  reads how everything stands, and returns the cursor from which on to follow
  * @param {(events: ClientEvent[]) => void} onEvents
  * @param {AbortSignal} signal
  */
-export async function follow(since, onEvents, signal) {
+export async function follow(begin, onEvents, signal) {
   let pause = FIRST_PAUSE_MS;
+  /** @type {number | null} */
+  let since = null;
   while (!signal.aborted) {
     try {
-      for await (const events of streamsWork ? stream(since, signal) : longPoll(since, signal)) {
+      since ??= await begin();
+      if (signal.aborted) return;
+      const polls = Date.now() < withoutStreamsUntil;
+      for await (const events of polls ? longPoll(since, signal) : stream(since, signal)) {
         if (signal.aborted) return;
         since = events.at(-1)?.cursor ?? since;
         pause = FIRST_PAUSE_MS;
         onEvents(events);
       }
-      if (!streamsWork) continue;
+      if (polls) continue;
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && error.status < 500) throw error;
@@ -59,17 +67,20 @@ async function* stream(since, signal) {
   const stop = () => quiet.abort();
   signal.addEventListener("abort", stop);
   let timer = setTimeout(stop, SILENCE_MS);
+  let isHeard = false;
   try {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": String(since) };
     const response = await ask("/v1/events", { headers, signal: quiet.signal });
     for await (const lines of chunksOfLines(response)) {
+      isHeard = true;
       clearTimeout(timer);
       timer = setTimeout(stop, SILENCE_MS);
       const events = lines.filter((line) => line.startsWith("data:")).map((line) => JSON.parse(line.slice(5)));
       if (events.length) yield events;
     }
   } catch (error) {
-    if (quiet.signal.aborted && !signal.aborted) streamsWork = false;
+    // A stream that was heard is not held back by a proxy: this device slept, or its network was away.
+    if (quiet.signal.aborted && !signal.aborted && !isHeard) withoutStreamsUntil = Date.now() + WITHOUT_STREAMS_MS;
     throw error;
   } finally {
     clearTimeout(timer);

@@ -31,14 +31,19 @@ async function start() {
   stop();
   const mine = new AbortController();
   following = mine;
+  watchPlaces(mine.signal);
   try {
-    const cursor = await latestCursor();
-    await jobs.load();
-    watchPlaces(mine.signal);
-    if (!mine.signal.aborted) await follow(cursor, hear, mine.signal);
+    await follow(begin, hear, mine.signal);
   } catch (error) {
     if (!mine.signal.aborted) meet(error);
   }
+}
+
+/** Read how everything stands; return the cursor from which on it is followed. */
+async function begin() {
+  const cursor = await latestCursor();
+  await jobs.load();
+  return cursor;
 }
 
 function stop() {
