@@ -208,6 +208,25 @@ def test_an_expired_link_is_read_again(page: Page, studio: ServerWithoutGpu, key
     assert refused
 
 
+def test_a_picture_that_a_network_lost_is_asked_for_again_and_one_that_is_gone_is_not(
+    page: Page, studio: ServerWithoutGpu, key: str
+) -> None:
+    with studio.client_of(key) as client:
+        job_id = client.get("/v1/catalog/backgrounds").json()[0]["generation_job_public_id"]
+    for address in ("**/thumbnails/**", "**/images/**", "**/v1/catalog/backgrounds/*"):
+        page.route(address, lambda route: route.abort())
+    page.clock.install()
+    enter(page, studio, key)
+    missing = page.locator(".tile .missing")
+    expect(missing).to_have_text(["The picture did not come. It is asked for again."] * 3)
+    page.unroute_all()
+    (studio.data / "images" / job_id[-2:] / f"{job_id}.png").unlink()
+    page.clock.fast_forward(11_000)
+    expect(missing).to_have_text(["The picture is no longer on the server"])
+    loaded = "[...document.querySelectorAll('.tile img')].filter((image) => image.naturalWidth).length"
+    wait_for(lambda: page.evaluate(loaded) == 2)
+
+
 def test_what_tells_repeats_apart_is_never_cut(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     key = new_client("repeater")
     seeds = [2**53 - 1, 2**32 - 1, 7]

@@ -165,6 +165,14 @@ export const archive = async (public_ids) =>
   (await writeFor("POST", "/v1/catalog/archive.zip", { public_ids })).blob();
 
 /**
+ * Find out whether a link works: throws ApiError and Unreachable if it does not.
+ * @param {string} url
+ */
+export async function look(url) {
+  await (await ask(ofThisHost(url))).body?.cancel();
+}
+
+/**
  * Return a copy of an entry's picture to keep: a PNG that names its job.
  * @param {Entry} entry
  */

@@ -1,7 +1,7 @@
-/** A picture by its signed link. If it does not load, the link is renewed once: it lasts only for some time. */
+/** A picture by its signed link. If it does not load, the link is renewed: it lasts only for some time. */
 
 import * as calls from "../api/calls.js";
-import { ofThisHost } from "../api/http.js";
+import { ApiError, ofThisHost } from "../api/http.js";
 import { replace } from "../state/catalogue.js";
 import { html, useEffect, useState } from "../view.js";
 
@@ -10,30 +10,47 @@ import { html, useEffect, useState } from "../view.js";
 /** Pixels of the longer side of a thumbnail, and of a large one. */
 const SIDE = 384;
 const LARGE_SIDE = 768;
+/** Milliseconds until a picture is asked for again that did not come. */
+const AGAIN_MS = 10_000;
+
+const GONE = "The picture is no longer on the server";
+const LATE = "The picture did not come. It is asked for again.";
 
 /**
  * @param {{entry: Entry, size: "thumbnail" | "whole", across?: number, alt?: string, lazy?: boolean,
  *   style?: Record<string, string>}} props  `across` are the pixels of the page that a thumbnail is wide
  */
 export function Picture({ entry, size, across = 0, alt = "", lazy = false, style }) {
+  const { kind, public_id } = entry;
   const [tries, setTries] = useState(0);
-  const url = size === "thumbnail" ? entry.thumbnail_url : entry.image_url;
-  useEffect(() => setTries(0), [entry.public_id]);
-  if (tries > 1) return html`<span class="missing">The picture is no longer on the server</span>`;
+  const [failed, fail] = useState({ id: "", why: "" });
+  const problem = failed.id === public_id ? failed.why : "";
+  /** @param {Entry} entry */
+  const linkOf = ({ thumbnail_url, image_url }) => (size === "thumbnail" ? thumbnail_url : image_url);
+  useEffect(() => setTries(0), [public_id]);
+  useEffect(() => {
+    if (problem !== LATE) return undefined;
+    const timer = setTimeout(() => fail({ id: "", why: "" }), AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [problem]);
+  if (problem) return html`<span class="missing">${problem}</span>`;
   const onError = async () => {
-    if (tries > 0) return setTries(2);
-    // The new link comes first: the old one would fail again.
     try {
-      replace(await calls.entry(entry.kind, entry.public_id));
-      setTries(1);
-    } catch {
-      setTries(2);
+      const renewed = await calls.entry(kind, public_id);
+      // A link that is new and does not work either says why.
+      if (tries > 0) await calls.look(linkOf(renewed));
+      // The new link comes first: the old one would fail again.
+      replace(renewed);
+      if (tries > 0) fail({ id: public_id, why: LATE });
+      else setTries(1);
+    } catch (error) {
+      fail({ id: public_id, why: error instanceof ApiError && error.status === 404 ? GONE : LATE });
     }
   };
   return html`
     <img
-      key=${`${entry.public_id} ${tries}`}
-      src=${ofThisHost(url)}
+      key=${`${public_id} ${tries}`}
+      src=${ofThisHost(linkOf(entry))}
       srcset=${size === "thumbnail" ? thumbnailsOf(entry) : undefined}
       sizes=${size === "thumbnail" ? `${Math.round(across)}px` : undefined}
       alt=${alt}
