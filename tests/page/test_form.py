@@ -116,6 +116,19 @@ def test_each_request_says_the_most_it_may_cost(page: Page, studio: ServerWithou
     assert sent.value.headers["idempotency-key"]
 
 
+def test_after_the_largest_seed_comes_the_first(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("largest seed")
+    enter(page, studio, key)
+    describe(page)
+    page.locator("#seed").fill(str(2**53 - 2))
+    page.get_by_role("group", name="How many").get_by_role("radio", name="4").check()
+    generate(page)
+    expect(page.locator(".tile")).to_have_count(4)
+    with studio.client_of(key) as client:
+        jobs = client.get("/v1/jobs", params={"expand": "result"}).json()["jobs"]
+    assert sorted(job["request"]["seed"] for job in jobs) == [0, 1, 2**53 - 2, 2**53 - 1]
+
+
 def test_without_credits_it_says_what_to_do(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     enter(page, studio, new_client("poor", 12))
     expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()

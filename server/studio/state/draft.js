@@ -20,6 +20,8 @@ import { keep, kept } from "./storage.js";
 
 export const MOST_COLORS = 8;
 export const MOST_PICTURES = 8;
+/** After the largest seed comes 0, as in the server's own counting. */
+const SEEDS = 2n ** 53n;
 
 /** @type {Draft} */
 const EMPTY = {
@@ -66,7 +68,7 @@ export function requests() {
   const order = randomId();
   return Array.from({ length: count }, (_, index) => ({
     ...request(),
-    seed: seed.value === null ? null : seed.value + index,
+    seed: seed.value === null ? null : Number((BigInt(seed.value) + BigInt(index)) % SEEDS),
     ...(count > 1 && { metadata: { studio: { order, number: index + 1, of: count } } }),
   }));
 }
