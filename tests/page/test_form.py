@@ -182,3 +182,21 @@ def test_more_options_open_in_sight(page: Page, studio: ServerWithoutGpu) -> Non
     bar = page.locator(".order").bounding_box()
     assert first and bar
     assert first["y"] + first["height"] <= bar["y"]
+
+
+def test_nothing_glides_for_those_who_ask_for_less_motion(page: Page, studio: ServerWithoutGpu) -> None:
+    page.add_init_script("""
+        window.glides = [];
+        const scroll = Element.prototype.scrollIntoView;
+        Element.prototype.scrollIntoView = function (how) {
+          window.glides.push(how.behavior);
+          scroll.call(this, how);
+        };
+    """)
+    for wanted, behavior in (("no-preference", "smooth"), ("reduce", "instant")):
+        page.emulate_media(reduced_motion=wanted)  # type: ignore[arg-type]
+        enter(page, studio, studio.key)
+        page.reload()
+        page.get_by_text("More options").click()
+        page.wait_for_function("window.glides.length > 0")
+        assert page.evaluate("window.glides") == [behavior]

@@ -32,6 +32,8 @@ const PALETTE = [
   ["match", "Also move the finished picture onto them"],
 ];
 
+const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+
 export function MoreOptions() {
   const set = HERE.filter((name) => Boolean(draft.value[name])).length;
   const isTemplate = draft.value.way === "scene" && problems.value.prompt;
@@ -42,7 +44,7 @@ export function MoreOptions() {
   }, [mustOpen]);
   /** @param {{currentTarget: HTMLDetailsElement}} event */
   const onToggle = ({ currentTarget }) => {
-    if (currentTarget.open) currentTarget.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    if (currentTarget.open) currentTarget.scrollIntoView({ block: "nearest", behavior: stillness.matches ? "instant" : "smooth" });
   };
   return html`
     <details ref=${details} onToggle=${onToggle}>
