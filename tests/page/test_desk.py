@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient
@@ -116,6 +116,25 @@ def test_keys_are_made_and_revoked(desk: Page, studio: ServerWithoutGpu) -> None
     desk.get_by_label("Show revoked").check()
     expect(row).to_contain_text("revoked")
     assert studio.client_of(key).get("/v1/credits").status_code == 401
+
+
+def test_a_client_may_have_any_name_and_the_smallest_share_a_bar(
+    page: Page, studio: ServerWithoutGpu, admin_key: str, new_client: NewClient
+) -> None:
+    # More than any other client of these tests uses, and among those that are told apart.
+    for name, jobs in (("others", 8), *((f"small {number}", 1) for number in range(7))):
+        with studio.client_of(new_client(name)) as client:
+            for job_id in [studio.submit(client) for _ in range(jobs)]:
+                studio.finished(job_id, client)
+    page.goto(f"{studio.url}/desk#key={admin_key}")
+    view(page, "Usage")
+    expect(page.locator("rect title", has_text=re.compile(r", others: 40$"))).to_have_count(1)
+    rows = page.get_by_role("group", name="Usage by client").locator("tbody tr")
+    rest = rows.count() - 6
+    expect(page.locator(".legend")).to_have_count(7)
+    expect(page.locator(".legend").last).to_have_text(f"{rest} more")
+    spent = [int(cell) for cell in rows.locator("td:nth-child(2)").all_inner_texts()]
+    expect(page.locator("rect title", has_text=re.compile(rf"{rest} more: {sum(spent[6:])}$"))).to_have_count(1)
 
 
 def test_usage_is_drawn_and_failures_have_their_log_lines(

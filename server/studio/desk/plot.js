@@ -11,10 +11,11 @@ const BELOW = 22;
 const ABOVE = 8;
 
 /**
- * @param {{days: string[], names: string[], value: (day: string, name: string) => number, label: string}} props
+ * @param {{days: string[], names: string[], value: (day: string, index: number) => number, label: string}} props
+ *   `names` are what is stacked, and `value` takes the index of one
  */
 export function Bars({ days, names, value, label }) {
-  const totals = days.map((day) => names.reduce((sum, name) => sum + value(day, name), 0));
+  const totals = days.map((day) => names.reduce((sum, _, index) => sum + value(day, index), 0));
   const top = ceiling(Math.max(1, ...totals));
   const wide = (WIDTH - LEFT - RIGHT) / days.length;
   /** @param {number} amount */
@@ -46,12 +47,12 @@ export function Bars({ days, names, value, label }) {
 
 /**
  * @param {{day: string, x: number, wide: number, y: (amount: number) => number, names: string[],
- *   value: (day: string, name: string) => number}} props
+ *   value: (day: string, index: number) => number}} props
  */
 function Bar({ day, x, wide, y, names, value }) {
   let below = 0;
   const parts = names.map((name, index) => {
-    const amount = value(day, name);
+    const amount = value(day, index);
     const part = { name, index, amount, from: below };
     below += amount;
     return part;

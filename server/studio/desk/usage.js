@@ -22,8 +22,10 @@ export function Usage() {
   const [measure, choose] = useState(/** @type {Measure} */ ("credits_spent"));
   const sums = byClient();
   const ranked = [...sums.values()].sort((one, other) => other[measure] - one[measure]);
-  const names = ranked.slice(0, TOLD_APART).map((row) => row.client);
-  if (ranked.length > TOLD_APART) names.push("others");
+  const toldApart = ranked.slice(0, TOLD_APART).map((row) => row.client);
+  const others = ranked.slice(TOLD_APART).map((row) => row.client);
+  const bars = toldApart.map((client) => ({ name: client, clients: [client] }));
+  if (others.length) bars.push({ name: `${number(others.length)} more`, clients: others });
   return html`
     <section aria-labelledby="usage">
       <div class="heading">
@@ -42,8 +44,8 @@ export function Usage() {
       </div>
       <${Bars}
         days=${days()}
-        names=${names}
-        value=${(/** @type {string} */ day, /** @type {string} */ name) => sum(day, name, names, measure)}
+        names=${bars.map(({ name }) => name)}
+        value=${(/** @type {string} */ day, /** @type {number} */ index) => sum(day, bars[index]?.clients ?? [], measure)}
         label=${MEASURES.find(([name]) => name === measure)?.[1] ?? ""}
       />
       <${Table}
@@ -71,13 +73,12 @@ export function Usage() {
 
 /**
  * @param {string} day
- * @param {string} name  a client's, or "others"
- * @param {string[]} names
+ * @param {string[]} names  of clients
  * @param {Measure} measure
  */
-const sum = (day, name, names, measure) =>
+const sum = (day, names, measure) =>
   usage.value
-    .filter((row) => row.day === day && (name === "others" ? !names.includes(row.client ?? "") : row.client === name))
+    .filter((row) => row.day === day && names.includes(row.client ?? ""))
     .reduce((total, row) => total + row[measure], 0);
 
 function byClient() {
