@@ -118,6 +118,25 @@ def test_keys_are_made_and_revoked(desk: Page, studio: ServerWithoutGpu) -> None
     assert studio.client_of(key).get("/v1/credits").status_code == 401
 
 
+def test_a_key_expires_when_the_form_says(browser: Browser, studio: ServerWithoutGpu, admin_key: str) -> None:
+    with browser.new_context(locale="en-GB", timezone_id="America/New_York") as context:
+        page = context.new_page()
+        page.goto(f"{studio.url}/desk#key={admin_key}")
+        view(page, "Keys")
+        form = page.get_by_role("form", name="New key")
+        expires = form.get_by_label("Expires")
+        expect(expires).to_have_accessible_description(
+            "A key is good until the end of the day on which it expires, by this browser's time (America/New_York)."
+        )
+        form.get_by_label("Label").fill("night shift")
+        expires.fill("2099-01-31")
+        form.get_by_role("button", name="Make").click()
+        expect(page.get_by_role("row").filter(has_text="night shift")).to_contain_text("31 Jan 2099, 23:59")
+        keys = studio.client_of(admin_key).get("/v1/admin/keys").json()["keys"]
+        (made,) = [key for key in keys if key["label"] == "night shift"]
+        assert made["expires_at"].startswith("2099-02-01T04:59:59")
+
+
 def test_a_client_may_have_any_name_and_the_smallest_share_a_bar(
     page: Page, studio: ServerWithoutGpu, admin_key: str, new_client: NewClient
 ) -> None:

@@ -4,7 +4,7 @@ import { html, useState } from "../view.js";
 import { Shown } from "./shown.js";
 import { clients, keys, order, revoke } from "./state.js";
 import { Careful, Table } from "./table.js";
-import { moment } from "./words.js";
+import { minute, moment } from "./words.js";
 
 const CAPABILITIES = ["jobs:create", "jobs:read", "admin"];
 
@@ -42,7 +42,7 @@ function KeyRow({ key_ }) {
       <td>${key_.capabilities.join(", ")}</td>
       <td class="number">${key_.priority}</td>
       <td>${moment(key_.created_at)}</td>
-      <td>${key_.expires_at ? moment(key_.expires_at) : "never"}${isOver && html` <span class="flag">expired</span>`}</td>
+      <td>${key_.expires_at ? minute(key_.expires_at) : "never"}${isOver && html` <span class="flag">expired</span>`}</td>
       <td class="actions">
         ${key_.revoked_at
           ? html`<span class="flag">revoked</span>`
@@ -56,6 +56,8 @@ function KeyRow({ key_ }) {
     </tr>
   `;
 }
+
+const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** @param {{onMade: (made: import("../openapi.js").MadeKey) => void}} props */
 function NewKey({ onMade }) {
@@ -82,7 +84,7 @@ function NewKey({ onMade }) {
       <label>New key for <select name="client" required>${clients.value.map(({ name }) => html`<option key=${name}>${name}</option>`)}</select></label>
       <label>Label <input name="label" maxlength="200" placeholder="render farm" /></label>
       <label>Priority <input name="priority" type="number" min="-4" max="4" step="1" value="0" /></label>
-      <label>Expires <input name="expires" type="date" /></label>
+      <label>Expires <input name="expires" type="date" aria-describedby="expires-hint" /></label>
       <fieldset class="checks">
         <legend class="unseen">What it may do</legend>
         ${CAPABILITIES.map(
@@ -90,6 +92,7 @@ function NewKey({ onMade }) {
         )}
       </fieldset>
       <button type="submit">Make</button>
+      <p class="hint" id="expires-hint">A key is good until the end of the day on which it expires, by this browser's time (${zone()}).</p>
     </form>
   `;
 }

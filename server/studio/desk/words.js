@@ -25,6 +25,12 @@ export function moment(text) {
 }
 
 /**
+ * Return a day and a time in this browser's time.
+ * @param {string} text
+ */
+export const minute = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/**
  * Return how long ago something was, roughly.
  * @param {string} text
  */
