@@ -118,6 +118,67 @@ def test_keys_are_made_and_revoked(desk: Page, studio: ServerWithoutGpu) -> None
     assert studio.client_of(key).get("/v1/credits").status_code == 401
 
 
+def test_what_was_made_is_shown_whatever_can_be_read_afterwards(
+    desk: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    with studio.client_of(new_client("colouring", 10)) as client:
+        desk.reload()
+        view(desk, "Clients")
+        row = desk.get_by_role("row").filter(has_text="colouring")
+        row.get_by_label("Credits for colouring").fill("5")
+        error = {"code": "INTERNAL_ERROR", "message": "The server broke", "request_id": ""}
+        desk.route("**/v1/admin/failures", lambda route: route.fulfill(status=500, json={"error": error}))
+        row.get_by_role("button", name="Grant").click()
+        expect(row.get_by_label("Credits for colouring")).to_have_value("")
+        expect(desk.get_by_role("alert")).to_have_text("The server broke")
+        assert studio.credits(client)["balance"] == 15
+    view(desk, "Keys")
+    form = desk.get_by_role("form", name="New key")
+    form.get_by_label("New key for").select_option("colouring")
+    form.get_by_role("button", name="Make").click()
+    assert studio.client_of(desk.locator(".secret").inner_text()).get("/v1/credits").status_code == 200
+
+
+def test_an_order_whose_answer_was_lost_is_not_said_to_be_refused(
+    desk: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.fulfill(status=504, body="<html>Gateway Time-out</html>")
+
+    with studio.client_of(new_client("lost", 10)) as client:
+        desk.reload()
+        view(desk, "Clients")
+        row = desk.get_by_role("row").filter(has_text="lost")
+        desk.route("**/grants", lose)
+        row.get_by_label("Credits for lost").fill("5")
+        row.get_by_role("button", name="Grant").click()
+        alert = desk.get_by_role("alert")
+        expect(alert).to_have_text(
+            "The server answered 504. Whether this was done is not known: look before you do it again."
+        )
+        expect(row.get_by_role("cell").nth(1)).to_have_text("15")
+        expect(alert).to_be_visible()
+        assert studio.credits(client)["balance"] == 15
+
+
+def test_the_key_is_forgotten_only_if_the_server_refuses_it(page: Page, studio: ServerWithoutGpu) -> None:
+    key = studio.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip()
+    page.goto(f"{studio.url}/desk#key={key}")
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    page.route("**/v1/admin/devices", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    page.reload()
+    expect(page.get_by_role("alert")).to_have_text("The server answered 502")
+    expect(page.get_by_label("Operator's key")).to_have_value(key)
+    page.unroute("**/v1/admin/devices")
+    page.get_by_role("button", name="Open the desk").click()
+    expect(page.get_by_role("heading", name="Devices")).to_be_visible()
+    studio.backlot("keys", "revoke", key[:16])
+    expect(page.get_by_role("alert")).to_contain_text("unknown or was revoked")
+    page.reload()
+    expect(page.get_by_label("Operator's key")).to_have_value("")
+
+
 def test_a_key_expires_when_the_form_says(browser: Browser, studio: ServerWithoutGpu, admin_key: str) -> None:
     with browser.new_context(locale="en-GB", timezone_id="America/New_York") as context:
         page = context.new_page()

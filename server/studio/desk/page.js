@@ -5,7 +5,7 @@ import { Clients } from "./clients.js";
 import { Failures } from "./failures.js";
 import { Keys } from "./keys.js";
 import { Now } from "./now.js";
-import { enter, keyProblem, leave, phase } from "./session.js";
+import { enter, keptKey, keyProblem, leave, phase } from "./session.js";
 import { failures, follow, queue, trouble } from "./state.js";
 import { Usage } from "./usage.js";
 import { number } from "./words.js";
@@ -45,7 +45,7 @@ function Open() {
         )}
       </nav>
       <${Summary} />
-      <button type="button" class="quiet small" onClick=${() => leave()}>Forget key</button>
+      <button type="button" class="quiet small" onClick=${leave}>Forget key</button>
     </header>
     <main class="desk">
       <h1 class="unseen">${title}</h1>
@@ -76,7 +76,7 @@ function Ask() {
       <form onSubmit=${onSubmit} novalidate aria-busy=${phase.value === "entering"}>
         <label for="key">Operator's key</label>
         <div class="beside">
-          <input id="key" ref=${input} type="password" autocomplete="off" spellcheck=${false} placeholder="sk_live_…" aria-describedby="key-problem key-hint" />
+          <input id="key" ref=${input} type="password" autocomplete="off" spellcheck=${false} placeholder="sk_live_…" defaultValue=${keptKey()} aria-describedby="key-problem key-hint" />
           <button type="submit" class="primary">${phase.value === "entering" ? "Opening …" : "Open the desk"}</button>
         </div>
         <p id="key-problem" class="problem" role="alert" hidden=${!keyProblem.value}>${keyProblem.value}</p>

@@ -1,6 +1,6 @@
 /** Which key the desk is open with. */
 
-import { ApiError, read, useKey } from "../api/http.js";
+import { ApiError, GivenUp, read, useKey } from "../api/http.js";
 import { keep, kept } from "../state/storage.js";
 import { signal } from "../view.js";
 
@@ -36,19 +36,31 @@ export async function enter(wanted) {
   try {
     await read("/v1/admin/devices");
   } catch (error) {
-    leave(explain(error));
+    if (error instanceof GivenUp) return;
+    refuse(error);
     return;
   }
   keep(KEPT, key);
   phase.value = "open";
 }
 
-/**
- * Go back to where a key is asked for.
- * @param {string} [why]
- */
-export function leave(why = "") {
+/** Forget the key, and go back to where one is asked for. */
+export function leave() {
   keep(KEPT, null);
+  askAgain("");
+}
+
+/**
+ * Ask for a key again. One that the server refuses is forgotten; if the server could not be asked, it may be good.
+ * @param {unknown} error
+ */
+export function refuse(error) {
+  if (error instanceof ApiError && error.status === 401) keep(KEPT, null);
+  askAgain(explain(error));
+}
+
+/** @param {string} why */
+function askAgain(why) {
   useKey("");
   keyProblem.value = why;
   phase.value = "asking";

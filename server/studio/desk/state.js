@@ -1,18 +1,20 @@
 /** What the desk shows: read again and again while it is looked at, and after everything that is done here. */
 
-import { ApiError, ask, read, withQuery, write } from "../api/http.js";
-import { batch, signal } from "../view.js";
-import { explain, leave, phase } from "./session.js";
+import { ApiError, GivenUp, ask, isUnknown, read, withQuery, write } from "../api/http.js";
+import { batch, computed, signal } from "../view.js";
+import { sentence } from "../words.js";
+import { explain, phase, refuse } from "./session.js";
 
 /**
  * @template T
  * @typedef {import("../vendor/signals.js").Signal<T>} Signal
  */
-/** @typedef {import("../openapi.js").QueuePage} QueuePage */
+/**
+ * @typedef {import("../openapi.js").QueuePage} QueuePage
+ * @typedef {{read: () => Promise<void>, everyMs: number, problem: Signal<string>}} Reader
+ *   `problem` says why it could not read; it is empty if it could
+ */
 
-/** Milliseconds between reads of what moves, and of what changes now and then. */
-const QUICK_MS = 2_000;
-const SLOW_MS = 15_000;
 const DAYS = 30;
 
 /** @type {Signal<import("../openapi.js").DeviceView[]>} */
@@ -31,9 +33,6 @@ export const usage = signal([]);
 export const failures = signal([]);
 /** @type {Signal<import("../openapi.js").Disk | null>} */
 export const disk = signal(null);
-/** What went wrong with the last thing that was done, or with reading; empty if nothing did. */
-export const trouble = signal("");
-
 async function readQuick() {
   const [itsDevices, itsQueue, itsModels] = await Promise.all([
     read("/v1/admin/devices"),
@@ -71,17 +70,25 @@ export const days = () =>
     new Date(Date.now() - (DAYS - 1 - index) * 86_400_000).toISOString().slice(0, 10),
   );
 
+/** Reads what moves. @type {Reader} */
+const quick = { read: readQuick, everyMs: 2_000, problem: signal("") };
+/** Reads what changes now and then. @type {Reader} */
+const slow = { read: readSlow, everyMs: 15_000, problem: signal("") };
+/** Why the last thing that was done was refused; empty if it was not. */
+const refusal = signal("");
+/** What is wrong; empty if nothing is. */
+export const trouble = computed(() => refusal.value || quick.problem.value || slow.problem.value);
+
 /**
- * Run a reader now and again until the page is left; what goes wrong is told and tried again.
- * @param {() => Promise<void>} reader
- * @param {number} pause
+ * Run a reader now and again until the page is left; what goes wrong is told, and soon tried again.
+ * @param {Reader} reader
  */
-function keepReading(reader, pause) {
+function keepReading(reader) {
   let timer = 0;
   let isOver = false;
   const turn = async () => {
-    if (!document.hidden) await meet(reader);
-    if (!isOver) timer = setTimeout(turn, pause);
+    if (!document.hidden) await run(reader);
+    if (!isOver) timer = setTimeout(turn, reader.problem.value ? quick.everyMs : reader.everyMs);
   };
   void turn();
   return () => {
@@ -92,28 +99,25 @@ function keepReading(reader, pause) {
 
 /** Read all of it for as long as the desk is open; return how to stop. */
 export function follow() {
-  const stops = [keepReading(readQuick, QUICK_MS), keepReading(readSlow, SLOW_MS)];
+  refusal.value = "";
+  const stops = [quick, slow].map(keepReading);
   return () => stops.forEach((stop) => stop());
 }
 
-let isTold = false;
-
-/** @param {() => Promise<void>} reader */
-async function meet(reader) {
+/** @param {Reader} reader */
+async function run({ read, problem }) {
   try {
-    await reader();
-    if (isTold) trouble.value = "";
-    isTold = false;
+    await read();
+    problem.value = "";
   } catch (error) {
-    if (phase.value !== "open") return;
-    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) leave(explain(error));
-    isTold = true;
-    trouble.value = explain(error);
+    if (error instanceof GivenUp || phase.value !== "open") return;
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) refuse(error);
+    else problem.value = explain(error);
   }
 }
 
 /**
- * Do something, and read what came of it. Return the answer; undefined if it was refused, which is told.
+ * Do something. Return the answer; undefined if it was refused, which is told. What came of it is read meanwhile.
  * @param {string} path  below /v1/admin/
  * @param {unknown} [body]
  * @returns {Promise<any>}
@@ -129,14 +133,16 @@ export const revoke = (hint) => carryOut(() => ask(`/v1/admin/keys/${encodeURICo
  * @returns {Promise<T | undefined>}
  */
 async function carryOut(work) {
-  trouble.value = "";
+  refusal.value = "";
   try {
-    const answer = await work();
-    await Promise.all([readQuick(), readSlow()]);
-    return answer;
+    return await work();
   } catch (error) {
-    isTold = false;
-    trouble.value = explain(error);
+    const told = explain(error);
+    refusal.value = isUnknown(error) ? `${sentence(told)} Whether this was done is not known: look before you do it again.` : told;
     return undefined;
+  } finally {
+    // The answer does not wait for this: a new key is shown this once, whatever else can be read.
+    void run(quick);
+    void run(slow);
   }
 }
