@@ -372,7 +372,10 @@ def test_a_file_without_an_origin_is_known_by_its_name(
         assert msgspec.json.decode(shown.stdout)["job"]["public_id"] == entry["generation_job_public_id"]
     file = tmp_path / "holiday.png"
     Image.new("RGB", (8, 8)).save(file)
-    for path, told in ((file, "holiday.png does not name its job: only copies do"), (tmp_path / "no.png", "cannot be read as a PNG")):
+    for path, told in (
+        (file, "holiday.png does not name its job: only copies do"),
+        (tmp_path / "no.png", "cannot be read as a PNG"),
+    ):
         refused = light_server.backlot("jobs", "show", str(path))
         assert refused.returncode == 1
         assert told in refused.stderr

@@ -263,6 +263,8 @@ class Model(msgspec.Struct, frozen=True):
     loaded: bool
     default: bool = False
     default_tier: str | None = None
+    #: It follows `negative_prompt`; a spec for another model is refused if it has one.
+    negative_prompt: bool = True
     #: None if any words do.
     vocabulary: Vocabulary | None = None
     #: Those that `loras` of a spec may name.

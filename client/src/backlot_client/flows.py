@@ -105,11 +105,15 @@ def cancel(retries: Retries, job_id: str) -> Flow[Job]:
 def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path) -> Flow[Path]:
     """Write the image to `path` and return it; the file appears there whole or not at all.
 
+    A finished picture is a copy that names its job, unless `image` is a link.
     Raises IncompleteDownload, ApiError (Forbidden if the link has expired), Unreachable, OSError.
     """
     link = image if isinstance(image, str) else image.image_url
     if link is None:
         raise NotFound("This picture was deleted from the server", code="IMAGE_DELETED", status=404)
+    is_finished = isinstance(image, CatalogEntry) or (isinstance(image, Artifact) and image.role == "final")
+    if is_finished:
+        link += "&save=true"
     # The link needs no key, and may lead to another host, which must not see it.
     send = Send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True, with_key=False)
     watch = Stopwatch()
