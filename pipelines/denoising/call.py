@@ -2,7 +2,9 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import msgspec
@@ -110,10 +112,34 @@ def run_call(
         # The first pipelines of diffusers, such as PixArt's, count steps, and do so themselves.
         arguments["callback"] = lambda step, _, latents: after_call(step, step + 1, latents)
     _keep_size(pipeline, settings)
-    output = pipeline(**arguments)
+    with _noise_from(arguments["generator"], pipeline.scheduler):
+        output = pipeline(**arguments)
     images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
     return Pictures(opaque(images), [bool(flag) for flag in found] if found else [False] * len(items))
+
+
+@contextmanager
+def _noise_from(generators: Sequence[torch.Generator], scheduler: Any) -> Iterator[None]:
+    """Inside, a scheduler draws its noise from these, if the pipeline does not say from what.
+
+    Most pipelines of flow models do not say it; the noise would come from torch's global generator.
+    """
+    step = scheduler.step
+    if "generator" not in inspect.signature(step).parameters:
+        yield
+        return
+
+    @wraps(step)
+    def step_from_seeds(*arguments: Any, **keywords: Any) -> Any:
+        return step(*arguments, **{"generator": generators, **keywords})
+
+    scheduler.step = step_from_seeds
+    try:
+        yield
+    finally:
+        # It may be the model's own, of which slots take copies.
+        del scheduler.step
 
 
 def _with_steps(sigmas: Sequence[float], steps: int) -> list[float]:

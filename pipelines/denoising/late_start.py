@@ -4,19 +4,25 @@ diffusers has pipelines that change a picture for some families only. The call t
 family, so that does it here: its scheduler leaves out the first steps.
 """
 
+from collections.abc import Mapping
 from functools import wraps
 from typing import Any
 
 import torch
 
 #: Schedulers that draw noise at each step.
-_DRAW_NOISE = frozenset({"EulerAncestralDiscreteScheduler", "LCMScheduler"})
+_DRAW_NOISE = frozenset({"EulerAncestralDiscreteScheduler", "FlowMatchLCMScheduler", "LCMScheduler"})
 
 
-def draws_noise(scheduler: Any) -> bool:
-    """Return whether a scheduler adds fresh noise after each step."""
-    algorithm = str(getattr(scheduler.config, "algorithm_type", ""))
-    return type(scheduler).__name__ in _DRAW_NOISE or algorithm.startswith("sde")
+def draws_noise(scheduler: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler adds fresh noise after each step of a call with a card's `arguments`."""
+    return (
+        type(scheduler).__name__ in _DRAW_NOISE
+        or str(getattr(scheduler.config, "algorithm_type", "")).startswith("sde")
+        or bool(getattr(scheduler.config, "stochastic_sampling", False))
+        # A card that says it to a scheduler that does not use it is refused.
+        or arguments.get("eta", 0) > 0
+    )
 
 
 class LateStart:

@@ -9,7 +9,7 @@ The picture is enlarged, and not its latents: those would have to be made anew t
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,11 @@ def enlarge(
     ]
     try:
         steps = _take_steps(
-            begun, second, calls, lambda step, own: watch(Stepped(first.item, settings.steps + step, own))
+            begun,
+            second,
+            calls,
+            model.card.sampling.arguments,
+            lambda step, own: watch(Stepped(first.item, settings.steps + step, own)),
         )
     finally:
         for call in calls:
@@ -156,11 +160,13 @@ def _take_steps(
     begun: _Begun,
     second: SecondPass,
     calls: list[greenlet],
+    arguments: Mapping[str, Any],
     stepped: Callable[[int, Callable[[], torch.Tensor | None]], None],
 ) -> _Steps:
     """Let all calls take their steps together, mixing their latents after each, until they have decoded their tiles.
 
-    `stepped` is told of each step, from 1, with what forecasts the picture. Between two steps the batch runs the denoiser.
+    `arguments` are those of the card. `stepped` is told of each step, from 1, with what forecasts the picture. Between two
+    steps the batch runs the denoiser.
     """
     step, finite, ended, whole = 0, True, time.perf_counter(), begun.whole
     answers: list[Any] = [None] * len(calls)
@@ -173,7 +179,7 @@ def _take_steps(
             answers = pause(told)
             continue
         step += 1
-        sharp = step < second.steps and draws_noise(told[0].scheduler)
+        sharp = step < second.steps and draws_noise(told[0].scheduler, arguments)
         before, whole = whole, _mix(begun.grid, begun.tiles, told, sharp=sharp)
         if step == second.steps:
             # This waits for the device, so that the time is true.

@@ -211,9 +211,30 @@ def test_an_image_can_be_cancelled_in_its_second_pass(model: LoadedModel) -> Non
 @pytest.mark.parametrize("scheduler", [LCMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
 def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
     model = model_of_row(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
-    assert draws_noise(model.pipeline.scheduler) == (scheduler is LCMScheduler)
+    assert draws_noise(model.pipeline.scheduler, {}) == (scheduler is LCMScheduler)
     alone = Run(model, TILED, 7).to_its_end()[7]
     assert torch.equal(Run(model, TILED, 7, 5).to_its_end()[7], alone)
+
+
+#: Schedulers that draw noise at each step, if they are told so, by the family that they go with.
+NOISY: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
+    ("flux_pipeline", FlowMatchEulerDiscreteScheduler, {"stochastic_sampling": True}, {}),
+    ("sdxl_pipeline", DDIMScheduler, {}, {"eta": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("maker", "scheduler", "options", "arguments"), NOISY)
+def test_noise_that_is_drawn_at_each_step_is_not_mixed_away(
+    maker: str, scheduler: Any, options: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    model = model_of_row(next(row for row in ROWS if row.tiny == maker), scheduler)
+    assert not draws_noise(model.pipeline.scheduler, {})
+    model.pipeline.scheduler.register_to_config(**options)
+    assert draws_noise(model.pipeline.scheduler, arguments)
+    sampling = msgspec.structs.replace(model.card.sampling, arguments=arguments)
+    noisy = msgspec.structs.replace(model, card=msgspec.structs.replace(model.card, sampling=sampling))
+    alone = Run(noisy, TILED, 7).to_its_end()[7]
+    assert torch.equal(Run(noisy, TILED, 7, 5).to_its_end()[7], alone)
 
 
 def test_an_error_in_a_tile_fails_its_image_alone() -> None:

@@ -1,0 +1,68 @@
+"""What an image does not depend on: what ran before it, and its neighbours."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, FlowMatchLCMScheduler
+
+from pipelines.denoising.batch import Batch, Watch
+from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import family_of
+from pipelines.denoising.slots import Slots
+from pipelines.denoising.whole_batch import WholeBatch
+from pipelines.protocol import Item
+from pipelines.worker.loader import LoadedModel
+from tests.support.company import assert_same_in_company
+from tests.support.model_matrix import ROWS
+from tests.support.options import made_in
+from tests.support.tiny_models import STEPS, model_of_row
+
+Open = Callable[[Watch], Batch]
+
+
+def settings_of(model: LoadedModel) -> CallSettings:
+    return CallSettings(64, 64, STEPS, model.card.sampling.guidance)
+
+
+def both_ways(model: LoadedModel) -> list[Open]:
+    """Return how batches of two places of a model are opened: as a whole, and with slots if they know it."""
+    family, settings = family_of(model.pipeline), settings_of(model)
+    ways: list[Open] = [lambda watch: WholeBatch(model, settings, 2, watch)]
+    if family is not None:
+        ways.append(lambda watch: Slots(model, family, settings, 2, watch))
+    return ways
+
+
+def item(model: LoadedModel, seed: int, prompt: str = "marble warm") -> Item:
+    return Item(str(seed), seed, prompt, model.card.wording.negative_prompt, "-")
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler", "options", "arguments"),
+    [
+        ("HiDream", FlowMatchLCMScheduler, {}, {}),
+        ("FLUX.1", FlowMatchEulerDiscreteScheduler, {"stochastic_sampling": True}, {}),
+        ("Z-Image", FlowMatchLCMScheduler, {}, {}),
+        ("SDXL", DDIMScheduler, {}, {"eta": 0.5}),
+    ],
+    ids=["hidream", "flux", "z-image", "sdxl"],
+)
+def test_noise_of_each_step_comes_from_the_seed(
+    name: str, scheduler: Any, options: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    row = next(row for row in ROWS if row.name == name)
+    model = model_of_row(msgspec.structs.replace(row, card={**row.card, "arguments": arguments}), scheduler)
+    model.pipeline.scheduler.register_to_config(**options)
+    for open_batch in both_ways(model):
+        alone = made_in(open_batch, [item(model, 7)])[0]
+        before = torch.get_rng_state()
+        assert torch.equal(made_in(open_batch, [item(model, 7)])[0], alone)
+        assert torch.equal(torch.get_rng_state(), before)
+        batch = open_batch(lambda _: None)
+        in_company = made_in(open_batch, [item(model, 7), item(model, 8)])
+        assert_same_in_company(batch, in_company[0], alone)
+        assert not torch.equal(in_company[1], alone)
+        assert "step" not in vars(model.pipeline.scheduler)
