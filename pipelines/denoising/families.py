@@ -1,7 +1,9 @@
-"""The denoisers that slots can run: one row each. Pipelines with any other denoiser run as whole batches.
+"""The denoisers that slots can run: one row each, with the pipelines that were tried. All others run as whole batches.
 
 A row may be added once two things are read in the denoiser's code and tested: what belongs to an image is along the first
-dimension of everything it takes and gives, and it does the same operations in every call of one signature.
+dimension of everything it takes and gives, and it does the same operations in every call of one signature. A pipeline may be
+added to a row once it is read as well: it may change its denoiser while it runs, or give its text encoder's outputs another
+layout.
 """
 
 from typing import Any
@@ -19,6 +21,8 @@ class Family(msgspec.Struct, frozen=True):
 
     #: The attribute of the pipeline that holds it.
     attribute: str
+    #: The classes of pipelines that were tried.
+    pipelines: tuple[str, ...]
     #: The name of its first argument, if the pipeline passes that by name.
     sample: str = "hidden_states"
     #: Arguments without a batch dimension; they depend only on width and height.
@@ -31,20 +35,25 @@ class Family(msgspec.Struct, frozen=True):
 
 
 FAMILIES = {
-    "UNet2DConditionModel": Family("unet", sample="sample"),
-    "SD3Transformer2DModel": Family("transformer"),
-    "FluxTransformer2DModel": Family("transformer", shared=("img_ids", "txt_ids")),
-    "Flux2Transformer2DModel": Family("transformer", shared=("img_ids", "txt_ids")),
-    "ZImageTransformer2DModel": Family("transformer", prompt_multiple=32),
-    "QwenImageTransformer2DModel": Family("transformer"),
-    "QwenImage21Transformer2DModel": Family("transformer", traceable=False),
-    "ChromaTransformer2DModel": Family("transformer", shared=("img_ids", "txt_ids")),
-    "Krea2Transformer2DModel": Family("transformer", shared=("position_ids",)),
-    "Kandinsky5Transformer3DModel": Family(
-        "transformer", shared=("visual_rope_pos", "text_rope_pos", "scale_factor"), traceable=False
+    "UNet2DConditionModel": Family("unet", ("StableDiffusionPipeline", "StableDiffusionXLPipeline"), sample="sample"),
+    "SD3Transformer2DModel": Family("transformer", ("StableDiffusion3Pipeline",)),
+    "FluxTransformer2DModel": Family("transformer", ("FluxPipeline",), shared=("img_ids", "txt_ids")),
+    "Flux2Transformer2DModel": Family(
+        "transformer", ("Flux2Pipeline", "Flux2KleinPipeline"), shared=("img_ids", "txt_ids")
     ),
-    "SanaTransformer2DModel": Family("transformer"),
-    "PixArtTransformer2DModel": Family("transformer"),
+    "ZImageTransformer2DModel": Family("transformer", ("ZImagePipeline",), prompt_multiple=32),
+    "QwenImageTransformer2DModel": Family("transformer", ("QwenImagePipeline",)),
+    "QwenImage21Transformer2DModel": Family("transformer", ("QwenImage21Pipeline",), traceable=False),
+    "ChromaTransformer2DModel": Family("transformer", ("ChromaPipeline",), shared=("img_ids", "txt_ids")),
+    "Krea2Transformer2DModel": Family("transformer", ("Krea2Pipeline",), shared=("position_ids",)),
+    "Kandinsky5Transformer3DModel": Family(
+        "transformer",
+        ("Kandinsky5T2IPipeline",),
+        shared=("visual_rope_pos", "text_rope_pos", "scale_factor"),
+        traceable=False,
+    ),
+    "SanaTransformer2DModel": Family("transformer", ("SanaPipeline",)),
+    "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",)),
 }
 
 
@@ -54,8 +63,6 @@ def find_denoiser(pipeline: Any) -> Any:
 
 
 def family_of(pipeline: Any) -> Family | None:
-    """Return the family of the pipeline's denoiser; None if slots cannot run it."""
-    denoiser = find_denoiser(pipeline)
-    family = FAMILIES.get(type(denoiser).__name__)
-    # A pipeline may hold a known class under another name than its family's pipelines do.
-    return family if family is not None and getattr(pipeline, family.attribute, None) is denoiser else None
+    """Return the family of the pipeline's denoiser; None if slots cannot run it, or nobody has tried this pipeline."""
+    family = FAMILIES.get(type(find_denoiser(pipeline)).__name__)
+    return family if family is not None and type(pipeline).__name__ in family.pipelines else None

@@ -6,7 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, FlowMatchLCMScheduler
+from diffusers import (
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchLCMScheduler,
+    StableDiffusionXLPAGPipeline,
+)
 
 from pipelines.denoising.batch import Batch, Watch
 from pipelines.denoising.call import CallSettings
@@ -15,10 +20,11 @@ from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
-from tests.support.company import assert_same_in_company
+from tests.support import tiny
+from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
 from tests.support.model_matrix import ROWS
 from tests.support.options import made_in
-from tests.support.tiny_models import STEPS, model_of_row
+from tests.support.tiny_models import STEPS, model_of, model_of_row
 
 Open = Callable[[Watch], Batch]
 
@@ -66,3 +72,22 @@ def test_noise_of_each_step_comes_from_the_seed(
         assert_same_in_company(batch, in_company[0], alone)
         assert not torch.equal(in_company[1], alone)
         assert "step" not in vars(model.pipeline.scheduler)
+
+
+def perturbed() -> Any:
+    """Return a pipeline that gives its UNet other attention processors while it runs, and takes them back at its end."""
+    return StableDiffusionXLPAGPipeline(**tiny.sdxl_pipeline().components, pag_applied_layers=["mid"])
+
+
+def test_a_pipeline_that_nobody_tried_in_slots_runs_as_whole_batches() -> None:
+    model = model_of(perturbed)
+    assert family_of(model.pipeline) is None
+    processors = dict(model.pipeline.unet.attn_processors)
+    (open_batch,) = both_ways(model)
+    alone = made_in(open_batch, [item(model, 7)])[0]
+    assert not torch.equal(alone, made_in(both_ways(model_of(tiny.sdxl_pipeline))[0], [item(model, 7)])[0])
+    in_company = made_in(open_batch, [item(model, 7), item(model, 8, "wood cool")])
+    assert_same_but_for_its_place(in_company[0], alone)
+    assert model.pipeline.unet.attn_processors == processors
+    assert made_in(open_batch, [item(model, 8)], leaving_after=1) == []
+    assert torch.equal(made_in(open_batch, [item(model, 7)])[0], alone)
