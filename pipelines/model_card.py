@@ -92,7 +92,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the weights are while they do nothing, which changes no bits."""
+    """Where the weights are while they do nothing, which changes no bits but what neighbours change in whole batches."""
 
     #: Keep the weights in host memory, and bring to the device what computes: a whole component, or layer after layer.
     offload: Literal["model", "group"] | None = None
@@ -116,7 +116,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the device runs the pipeline, as far as that changes no bits."""
+    """How the device runs the pipeline, as far as that changes no bits but what neighbours change in whole batches."""
 
     #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
     slots: bool = True

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
+from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import call_defaults, parameters
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_index import read_model_index
@@ -90,7 +91,7 @@ def propose(folder: Path, called: str, licence: str | None) -> Proposal:
         card |= {"negative_prompt": " "} if card["guidance"] > 1 else {}
     elif "negative_prompt" in taken and SECOND_GUIDANCE not in taken and card["guidance"] > 1:
         card["negative_prompt"] = NEGATIVE_PROMPT
-    card["max_batch"] = 4
+    card["max_batch"] = 1 if pipeline in SHOW_NEIGHBOURS and not has_slots(pipeline) else 4
     assumed.append("prompt, max_batch: the same for every model; edit them as you like")
     return Proposal(card, assumed)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.checks.packages import lack_of
+from pipelines.denoising.families import SHOW_NEIGHBOURS, runs_in_slots
 from pipelines.diffusers_classes import DENOISERS, attribute, mentions
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_table
@@ -34,6 +35,8 @@ def problems_of_options(card: ModelCard, folder: Path | None, index: ModelIndex 
     `index` is what the folder's model_index.json says; both are None if the model is not on this box. Raises OSError or
     ValueError if the folder cannot be examined.
     """
+    pipeline = card.weights.pipeline if index is None else str(index.pipeline)
+    yield from _problems_of_whole_batches(card, pipeline)
     kinds = {} if index is None else {name: kind for name, (_, kind) in index.components.items()}
     denoiser = next((name for name in DENOISERS if name in kinds), None)
     config = {} if folder is None or denoiser is None else _config(folder / denoiser)
@@ -45,7 +48,15 @@ def problems_of_options(card: ModelCard, folder: Path | None, index: ModelIndex 
                 yield f"{key}: it acts on a unet or a transformer, and the model has neither; remove the key"
         return
     yield from _problems_of_speed(card, None if denoiser is None else kinds[denoiser])
-    yield from _problems_of_cache(card, card.weights.pipeline if index is None else str(index.pipeline))
+    yield from _problems_of_cache(card, pipeline)
+
+
+def _problems_of_whole_batches(card: ModelCard, pipeline: str | None) -> Iterator[str]:
+    if pipeline in SHOW_NEIGHBOURS and card.limits.max_batch > 1 and not runs_in_slots(card, pipeline):
+        yield (
+            f"max_batch = {card.limits.max_batch}: its images run as whole batches, and in one of {pipeline} an image would"
+            " depend on its neighbours; write max_batch = 1"
+        )
 
 
 def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[str]:

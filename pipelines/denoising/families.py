@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from pipelines.diffusers_classes import DENOISERS
+from pipelines.model_card import ModelCard
 
 #: Attributes of a pipeline that may hold a text encoder.
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -55,6 +56,21 @@ FAMILIES = {
     "SanaTransformer2DModel": Family("transformer", ("SanaPipeline",)),
     "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",)),
 }
+
+#: Pipelines in whose whole batches neighbours would change what is seen of an image. The first two fill prompts up to the
+#: length of the longest, and the picture reads what they are filled with. GLM-Image draws the layouts of all images from the
+#: first one's seed.
+SHOW_NEIGHBOURS = frozenset({"Kandinsky5T2IPipeline", "QwenImage21Pipeline", "GlmImagePipeline"})
+
+
+def has_slots(pipeline: str | None) -> bool:
+    """Return whether slots can run the pipeline of this name."""
+    return any(pipeline in family.pipelines for family in FAMILIES.values())
+
+
+def runs_in_slots(card: ModelCard, pipeline: str | None) -> bool:
+    """Return whether images of a card, whose pipeline has this name, run in slots; if not, they run as whole batches."""
+    return card.takes_slots and has_slots(pipeline)
 
 
 def find_denoiser(pipeline: Any) -> Any:

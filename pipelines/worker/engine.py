@@ -11,6 +11,7 @@ import transformers
 
 from pipelines import protocol
 from pipelines.denoising.call import CallSettings
+from pipelines.denoising.families import runs_in_slots
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
@@ -173,7 +174,8 @@ class Engine:
         if not order.card.limits.reproducible:
             batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
         settings = CallSettings(order.width, order.height, order.steps, order.guidance, order.second)
-        return GroupKey(order.card, settings, batch_size, order.loras)
+        negative = bool(order.item.negative_prompt) and not runs_in_slots(order.card, order.card.weights.pipeline)
+        return GroupKey(order.card, settings, batch_size, order.loras, negative)
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -41,6 +41,8 @@ class GroupKey(msgspec.Struct, frozen=True):
     settings: CallSettings
     batch_size: int
     loras: tuple[Lora, ...] = ()
+    #: As in the server's BatchKey.
+    negative: bool = False
 
 
 class _WrongSize(Exception):

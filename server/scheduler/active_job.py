@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from pipelines import protocol
+from pipelines.denoising.families import runs_in_slots
 from pipelines.failure_reason import FailureReason
+from pipelines.model_card import ModelCard
 from server.jobs import Generation, Job
 from server.scheduler.queue import BatchKey
 
@@ -53,11 +55,13 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     #: What the GPU process said when it was on disk.
     report: protocol.Generated | None = None
 
-    @property
-    def batch_key(self) -> BatchKey:
-        """What it has in common with the images that it may share slots with."""
+    def batch_key(self, card: ModelCard) -> BatchKey:
+        """Return what it has in common with the images that it may share a batch with, on its model's card."""
         made = self.generation
-        return BatchKey(made.model, made.width, made.height, made.steps, made.guidance, made.loras, made.second)
+        negative = bool(made.negative_prompt) and not runs_in_slots(card, card.weights.pipeline)
+        return BatchKey(
+            made.model, made.width, made.height, made.steps, made.guidance, made.loras, made.second, negative
+        )
 
     @property
     def next_seed(self) -> int:

@@ -168,7 +168,7 @@ class ActiveJobs:
                 Waiting(
                     image.image_id,
                     job.accepted.client_id,
-                    image.batch_key,
+                    image.batch_key(self._models.current.enabled[image.generation.model]),
                     image.arrived,
                     image.isolated,
                     job.accepted.priority,

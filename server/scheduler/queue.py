@@ -38,6 +38,9 @@ class BatchKey(msgspec.Struct, frozen=True):
     #: In the order of their names.
     loras: tuple[Lora, ...] = ()
     second: SecondPass | None = None
+    #: The image has a negative prompt, and its model runs as whole batches. Beside such an image a pipeline would give every
+    #: other one an empty negative prompt, which is not the same as none.
+    negative: bool = False
 
     @property
     def all_steps(self) -> int:

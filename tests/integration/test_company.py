@@ -15,18 +15,19 @@ from diffusers import (
 
 from pipelines.denoising.batch import Batch, Watch
 from pipelines.denoising.call import CallSettings
-from pipelines.denoising.families import family_of
+from pipelines.denoising.families import SHOW_NEIGHBOURS, family_of
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
-from tests.support.model_matrix import ROWS
+from tests.support.model_matrix import ROWS, Row
 from tests.support.options import made_in
 from tests.support.tiny_models import STEPS, model_of, model_of_row
 
 Open = Callable[[Watch], Batch]
+LONG = "wood cool red navy bright soft marble warm wood cool red"
 
 
 def settings_of(model: LoadedModel) -> CallSettings:
@@ -40,6 +41,19 @@ def both_ways(model: LoadedModel) -> list[Open]:
     if family is not None:
         ways.append(lambda watch: Slots(model, family, settings, 2, watch))
     return ways
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_neighbour_s_longer_prompt_changes_last_bits_at_most(row: Row) -> None:
+    model = model_of_row(row)
+    for number, open_batch in enumerate(both_ways(model)):
+        if number == 0 and row.pipeline in SHOW_NEIGHBOURS:
+            # A card that would run it so is refused: tests/unit/test_option_check.py.
+            continue
+        beside_equals = made_in(open_batch, [item(model, 7), item(model, 8)])
+        beside_a_longer_one = made_in(open_batch, [item(model, 7), item(model, 8, LONG)])
+        assert_same_in_company(open_batch(lambda _: None), beside_a_longer_one[0], beside_equals[0])
+        assert not torch.equal(beside_a_longer_one[1], beside_equals[1])
 
 
 def item(model: LoadedModel, seed: int, prompt: str = "marble warm") -> Item:

@@ -94,6 +94,25 @@ def test_images_share_slots_and_one_that_is_isolated_does_not(
     assert not set(calls["c"]) & set(calls["d"])
 
 
+def test_an_image_of_a_whole_batch_is_the_same_beside_one_with_a_negative_prompt(
+    process: GpuProcess, image: Orders, tmp_path: Path
+) -> None:
+    """FLUX.1 would guide both by a second call if one of them has a negative prompt."""
+    tiny.flux_pipeline().save_pretrained(tmp_path / "flux", safe_serialization=True)
+    fields = {"arguments": {"true_cfg_scale": 4.0}, "multiple_of": 32, "slots": False}
+    flux = card("flux", tmp_path / "flux", pipeline="FluxPipeline", **fields)
+
+    def order(name: str, negative: str) -> Generate:
+        made = image(flux, name, 2)
+        return msgspec.structs.replace(made, item=msgspec.structs.replace(made.item, negative_prompt=negative))
+
+    process.send(order("alone", ""), order("guided", "red"), order("beside", ""), order("too", "red"))
+    generated(process, "alone", "guided", "beside", "too")
+    pictures = {name: Image.open(tmp_path / f"{name}.png").tobytes() for name in ("alone", "guided", "beside", "too")}
+    assert pictures["alone"] == pictures["beside"]
+    assert pictures["guided"] == pictures["too"] != pictures["alone"]
+
+
 def test_a_model_is_unloaded_and_loaded_again(
     process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
 ) -> None:

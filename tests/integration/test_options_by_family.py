@@ -75,7 +75,7 @@ def test_narrow_weights_take_less(
 def test_offloaded_weights_make_the_same_picture(
     make: Callable[..., LoadedModel], plain: LoadedModel, how: str
 ) -> None:
-    model = make(offload=how)
+    model = make(offload=how, max_batch=1)
     offload(model.card, model.pipeline, DEVICE)
     made, wanted = images_of(model), images_of(plain, slots=model.card.takes_slots)
     if how == "group":

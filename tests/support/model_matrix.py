@@ -335,8 +335,12 @@ progress is told; it can be cancelled between two steps; its size is the one tha
 `tests/integration/test_families.py` shows it, and this page is made of the same rows by `./scripts/fix`.
 
 *Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and those beside an
-image may change its last bits, as may prompts of other lengths. Every other text-to-image pipeline that `DiffusionPipeline` loads runs
-as whole batches too; AuraFlow stands for them here.
+image may change its last bits, as may prompts of other lengths. Images with and without a negative prompt share no whole batch.
+Where neighbours would change what is seen, as in whole batches of Kandinsky 5 and Qwen-Image 2.1, a card needs `max_batch = 1`.
+
+Every other text-to-image pipeline of diffusers that tells of its steps runs as whole batches too, also if its denoiser is one of
+those above; AuraFlow stands for them here. What their images take from neighbours is not tried, so for exact seeds give them
+`max_batch = 1`. LongCat-Image and DreamLite tell of no steps, and are refused.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.

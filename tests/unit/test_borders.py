@@ -17,6 +17,7 @@ SHARED = {
     "pipelines.checks.files",
     "pipelines.checks.steering",
     "pipelines.colors",
+    "pipelines.denoising.families",
     "pipelines.diffusers_classes",
     "pipelines.evaluation",
     "pipelines.failure_reason",

@@ -110,6 +110,26 @@ def test_a_cache_of_a_hub_s_model_is_checked_before_its_download() -> None:
     assert "cache = 'first_block': it does not act on Flux2KleinPipeline; there it may be one of taylorseer" in told
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "card", "is_refused"),
+    [
+        ("Kandinsky5T2IPipeline", {}, False),
+        ("Kandinsky5T2IPipeline", {"slots": False}, True),
+        ("Kandinsky5T2IPipeline", {"slots": False, "max_batch": 1}, False),
+        ("QwenImage21Pipeline", {"offload": "model"}, True),
+        ("QwenImage21Pipeline", {"offload": "group"}, False),
+        ("QwenImagePipeline", {"slots": False}, False),
+        ("GlmImagePipeline", {}, True),
+    ],
+)
+def test_whole_batches_that_would_show_neighbours_are_refused(
+    pipeline: str, card: dict[str, Any], is_refused: bool
+) -> None:
+    values = {"hub": "a/b", "licence": "l", "tiers": ("1K",), "steps": 2, "guidance": 1.0, "max_batch": 4, **card}
+    told = "\n".join(problems_of(ModelCard.from_flat(**values, pipeline=pipeline), None))
+    assert (f"max_batch = 4: its images run as whole batches, and in one of {pipeline}" in told) == is_refused
+
+
 def test_a_vae_without_tiles_has_none(tmp_path: Path) -> None:
     folder = with_part(tmp_path / "m", "vae", "AsymmetricAutoencoderKL")
     assert "vae_tiling = true: AsymmetricAutoencoderKL of diffusers has no tiles" in problems(folder, vae_tiling=True)
