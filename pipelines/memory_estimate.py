@@ -101,7 +101,7 @@ def why_too_large(
     """
     components = component_bytes(card, folder)
     image = least_of_an_image(card, folder) if image_bytes is None else image_bytes
-    needed = _needed(card, components, image)
+    needed = _needed(card, components, folder, image)
     if needed <= room:
         return None
     takes = [f"{name} {size_for_people(size)}" for name, size in list(components.items())[:_NAMED]]
@@ -114,23 +114,36 @@ def why_too_large(
     )
 
 
-def _needed(card: ModelCard, components: dict[str, int], image: int) -> int:
+def _needed(card: ModelCard, components: dict[str, int], folder: Path, image: int) -> int:
     """Return the most bytes of the device's memory that a model takes while it makes an image."""
-    weights = most_at_once(components.values(), card)
+    weights = most_at_once(components, card, _kept_whole(card, folder))
     # What was measured of offloaded weights includes those that came to the device.
     return weights + image if card.residence.offload is None else max(weights, image)
 
 
-def most_at_once(sizes: Iterable[int], card: ModelCard) -> int:
-    """Return the most bytes of the device's memory that components of these sizes take at a time."""
+def _kept_whole(card: ModelCard, folder: Path) -> list[str]:
+    """Return the components that group offloading leaves on the device: a VAE that is turned to float32 for decoding."""
+    config = folder / "vae" / "config.json"
+    if card.weights.dtype != "float16" or not config.is_file():
+        return []
+    said = read_table(config)
+    # AutoencoderKL is, if its configuration does not say.
+    return ["vae"] if said.get("force_upcast", said.get("_class_name") == "AutoencoderKL") else []
+
+
+def most_at_once(sizes: Mapping[str, int], card: ModelCard, kept_whole: Iterable[str]) -> int:
+    """Return the most bytes of the device's memory that components of these sizes take at a time.
+
+    `kept_whole` names those whose layers are never offloaded one by one.
+    """
     match card.residence.offload:
         case "model":
-            return max(sizes, default=0)
+            return max(sizes.values(), default=0)
         case "group":
-            # A layer or two.
-            return 0
+            # Of the others a layer or two.
+            return sum(sizes.get(name, 0) for name in kept_whole)
         case _:
-            return sum(sizes)
+            return sum(sizes.values())
 
 
 def size_for_people(size: int) -> str:
@@ -148,7 +161,7 @@ def _ways_out(card: ModelCard, folder: Path, room: int, image: int, *, on_cpu: b
             card, **{group: msgspec.structs.replace(getattr(card, group), **{key: value})}
         )
         narrower = _DTYPE_BYTES[card.weights.dtype] // _DTYPE_BYTES[changed.weights.dtype]
-        size = _needed(changed, component_bytes(changed, folder), image // narrower)
+        size = _needed(changed, component_bytes(changed, folder), folder, image // narrower)
         if size <= room and not any(problems_of(changed, folder)):
             ways.append(f"{key} = {json.dumps(value)}" + (f" ({size_for_people(size)})" if size else ""))
     if not ways:

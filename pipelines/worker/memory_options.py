@@ -12,7 +12,6 @@ from pipelines.denoising.families import find_denoiser
 from pipelines.diffusers_classes import DENOISERS
 from pipelines.memory_estimate import most_at_once
 from pipelines.model_card import ModelCard
-from pipelines.worker.components import modules_of
 
 #: How weights are stored that are cast while their layer computes.
 _STORED_AS = torch.float8_e4m3fn
@@ -98,15 +97,30 @@ def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
             offload_type="leaf_level",
             # The next layer is read while one computes.
             use_stream=device.type == "cuda",
+            exclude_modules=_kept_whole(pipeline),
         )
     except ValueError as error:
         raise OptionRefused(f"offload = {card.residence.offload!r}: {error}; remove the key") from error
 
 
+def _kept_whole(pipeline: Any) -> list[str]:
+    """Return the components that stay on the device while layers of the others are brought to it one by one.
+
+    A VAE that is turned to float32 for decoding is one: its layers would be brought as they were, in float16.
+    """
+    vae: Any = getattr(pipeline, "vae", None)
+    widens = vae is not None and vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", False)
+    return ["vae"] if widens else []
+
+
 def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
     """Return the bytes of the device's memory that a model's weights take at most."""
-    sizes = [sum(map(tensor_bytes, (*part.parameters(), *part.buffers()))) for part in modules_of(pipeline)]
-    return most_at_once(sizes, card)
+    sizes = {
+        name: sum(map(tensor_bytes, (*part.parameters(), *part.buffers())))
+        for name, part in pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+    return most_at_once(sizes, card, _kept_whole(pipeline))
 
 
 def tensor_bytes(tensor: torch.Tensor) -> int:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.hooks import HookRegistry
 
 from pipelines.lora import Lora
+from pipelines.memory_estimate import why_too_large
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
-from pipelines.worker.memory_options import OptionRefused, denoiser_of, offload, place, tensor_bytes
+from pipelines.worker.memory_options import OptionRefused, bytes_on_device, denoiser_of, offload, place, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from tests.support import tiny
 from tests.support.device import DEVICE
@@ -66,13 +68,34 @@ def test_a_lora_acts_on_narrow_weights_and_leaves_no_trace(
     assert {weight.dtype for weight in adapters} == {torch.float32}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("name", MAKERS)
-def test_weights_that_are_brought_layer_by_layer_give_the_same_bytes(folders: dict[str, Path], name: str) -> None:
-    model = loaded(folders[name], offload="group")
+def test_weights_that_are_brought_layer_by_layer_give_the_same_bytes(
+    folders: dict[str, Path], name: str, dtype: str
+) -> None:
+    model = loaded(folders[name], offload="group", dtype=dtype)
     offload(model.card, model.pipeline, DEVICE)
     assert model.findings.only_full
-    assert same(images_of(model), images_of(loaded(folders[name])))
+    assert same(images_of(model), images_of(loaded(folders[name], dtype=dtype)))
     assert_offloaded(model)
+
+
+def is_brought_layer_by_layer(part: torch.nn.Module) -> bool:
+    layers = (HookRegistry.check_if_exists_or_initialize(layer) for layer in part.modules())
+    return any(layer.get_hook("group_offloading") is not None for layer in layers)
+
+
+@pytest.mark.parametrize(("dtype", "stays"), [("float32", False), ("bfloat16", False), ("float16", True)])
+def test_a_vae_that_decodes_in_float32_stays_on_the_device(folders: dict[str, Path], dtype: str, stays: bool) -> None:
+    model = loaded(folders["sdxl"], offload="group", dtype=dtype)
+    pipeline = model.pipeline
+    assert pipeline.vae.config.force_upcast
+    offload(model.card, pipeline, DEVICE)
+    assert is_brought_layer_by_layer(pipeline.unet)
+    assert is_brought_layer_by_layer(pipeline.vae) != stays
+    taken = sum(map(tensor_bytes, (*pipeline.vae.parameters(), *pipeline.vae.buffers())))
+    assert bytes_on_device(model.card, pipeline) == (taken if stays else 0)
+    assert (why_too_large(model.card, folders["sdxl"], taken // 2, on_cpu=False, image_bytes=0) is not None) == stays
 
 
 @pytest.mark.parametrize("name", ["sdxl", "flux"])
