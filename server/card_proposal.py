@@ -45,6 +45,8 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("dev", "HiDream", {"steps": 28, "guidance": 0.0}),
     ("fast", "HiDream", {"steps": 16, "guidance": 0.0}),
 ]
+#: The guidance of pipelines whose call names no number for it.
+_GUIDANCE = {"Ideogram4Pipeline": 7.0}
 #: How safetensors names the type of a weight → the card's dtype.
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
@@ -110,7 +112,7 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     if pipeline.startswith("QwenImage") or argument not in taken:
         argument = next((name for name in taken if "guidance" in name or "cfg" in name), argument)
         argument = SECOND_GUIDANCE if SECOND_GUIDANCE in taken else argument
-    guidance = defaults.get(argument)
+    guidance = _GUIDANCE.get(pipeline, defaults.get(argument))
     if index.get("is_distilled") is True:
         steps, guidance = (8, 0.0) if pipeline == "Krea2Pipeline" else (4, 1.0)
         assumed.append("steps, guidance: its configuration says that it is distilled")

@@ -42,6 +42,21 @@ class CallSettings(msgspec.Struct, frozen=True):
         return CallSettings(self.width // factor, self.height // factor, self.steps, self.guidance)
 
 
+#: Arguments that some calls take, and whose default will not do.
+_INSTEAD_OF_DEFAULTS: dict[str, Any] = {
+    # It cleans if two further packages are there; the bytes would depend on these.
+    "clean_caption": False,
+    # Some make a size of their own, and stretch it.
+    "use_resolution_binning": False,
+    # What a call keeps of its prompt from its first step cannot be joined with another call's: docs/decisions/slots.md.
+    "use_kv_cache": False,
+    # ERNIE-Image writes another prompt, by what torch's global generator draws.
+    "use_pe": False,
+    # Ideogram 4 takes either this or guidance.
+    "guidance_schedule": None,
+}
+
+
 def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[Item]) -> dict[str, Any]:
     """Return the arguments of the pipeline's call; families differ in the name of guidance and in negative prompts.
 
@@ -55,12 +70,7 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         "num_inference_steps": settings.steps,
         "generator": [torch.Generator("cpu").manual_seed(item.seed) for item in items],
         "output_type": "pt",
-        # It is on by default in some, if two further packages are there; the bytes would depend on these.
-        **({"clean_caption": False} if "clean_caption" in taken else {}),
-        # Some make a size of their own, and stretch it.
-        **({"use_resolution_binning": False} if "use_resolution_binning" in taken else {}),
-        # What a call keeps of its prompt from its first step cannot be joined with another call's: docs/decisions/slots.md.
-        **({"use_kv_cache": False} if "use_kv_cache" in taken else {}),
+        **{name: value for name, value in _INSTEAD_OF_DEFAULTS.items() if name in taken},
         model.card.sampling.guidance_argument: settings.guidance,
         **model.card.sampling.arguments,
     }

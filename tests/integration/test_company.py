@@ -24,7 +24,7 @@ from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
 from tests.support.model_matrix import ROWS, Row
 from tests.support.options import made_in
-from tests.support.tiny_models import STEPS, model_of, model_of_row
+from tests.support.tiny_models import STEPS, Maker, model_of, model_of_row
 
 Open = Callable[[Watch], Batch]
 LONG = "wood cool red navy bright soft marble warm wood cool red"
@@ -105,3 +105,15 @@ def test_a_pipeline_that_nobody_tried_in_slots_runs_as_whole_batches() -> None:
     assert model.pipeline.unet.attn_processors == processors
     assert made_in(open_batch, [item(model, 8)], leaving_after=1) == []
     assert torch.equal(made_in(open_batch, [item(model, 7)])[0], alone)
+
+
+@pytest.mark.parametrize("make", [tiny.ernie_image_pipeline, tiny.ideogram4_pipeline])
+def test_a_call_takes_the_prompt_and_the_guidance_that_it_is_given(make: Maker) -> None:
+    """ERNIE-Image would write another prompt, by chance, and Ideogram 4 refuses guidance beside a schedule of its own."""
+    model = model_of(make, max_batch=1)
+    (open_batch,) = both_ways(model)
+    alone = made_in(open_batch, [item(model, 7)])[0]
+    assert torch.equal(made_in(open_batch, [item(model, 7)])[0], alone)
+    assert not torch.equal(made_in(open_batch, [item(model, 7, "wood cool")])[0], alone)
+    (stronger,) = both_ways(model_of(make, max_batch=1, guidance=6.0))
+    assert not torch.equal(made_in(stronger, [item(model, 7)])[0], alone)

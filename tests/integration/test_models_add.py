@@ -17,7 +17,7 @@ from server.operator.errors import CommandError
 from tests.support.files import models_file
 from tests.support.ldm import save_as_one_file
 from tests.support.server import ROOT
-from tests.support.tiny import save_lora, unet_pipeline
+from tests.support.tiny import ideogram4_pipeline, save, save_lora, unet_pipeline
 
 
 @pytest.fixture
@@ -45,6 +45,14 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     with pytest.raises(CommandError, match="already, as 'my-model-v2'"):
         add_model(toml, str(folder), None, None)
     assert add_model(toml, str(folder), "twin", None).name == "twin"
+
+
+def test_a_call_that_names_no_guidance_gets_a_card_with_one(toml: Path, tmp_path: Path) -> None:
+    """Ideogram 4 has a number for each step instead; with none it would not read the prompt."""
+    save(ideogram4_pipeline(), tmp_path / "ideogram")
+    added = add_model(toml, str(tmp_path / "ideogram"), None, None)
+    card = load_models(toml).models[added.name]
+    assert (card.weights.pipeline, card.sampling.steps, card.sampling.guidance) == ("Ideogram4Pipeline", 48, 7.0)
 
 
 def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[str, Path], tmp_path: Path) -> None:

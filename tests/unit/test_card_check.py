@@ -44,6 +44,8 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"arguments": {"height": 64}}, "the spec's resolution and aspect_ratio say it"),
         ({"arguments": {"guidance_scale": 9}}, "the card's guidance says it"),
         ({"arguments": {"eta": 1.0}, "scheduler": "EulerDiscreteScheduler"}, "arguments.eta: EulerDiscreteScheduler does not use"),
+        ({"arguments": {"use_pe": True}}, "arguments.use_pe: the spec and the card's prompt say it"),
+        ({"arguments": {"guidance_schedule": [3.0]}}, "arguments.guidance_schedule: the card's guidance says it"),
         ({"guidance_argument": "cfg"}, "StableDiffusionPipeline takes no such argument; it takes guidance_scale"),
         ({"guidance_argument": "guidance_scal"}, "did you mean 'guidance_scale'?"),
         ({"guidance_argument": "height"}, "that is not guidance"),

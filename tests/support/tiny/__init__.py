@@ -15,7 +15,9 @@ from pipelines.worker import text_processors
 from tests.support.tiny.flux import chroma_pipeline, flux2_klein_pipeline, flux2_pipeline, flux_pipeline
 from tests.support.tiny.others import (
     aura_flow_pipeline,
+    ernie_image_pipeline,
     hidream_pipeline,
+    ideogram4_pipeline,
     lumina2_pipeline,
     pixart_sigma_pipeline,
     sana_pipeline,
@@ -34,10 +36,12 @@ __all__ = [
     "aura_flow_pipeline",
     "checked_pipeline",
     "chroma_pipeline",
+    "ernie_image_pipeline",
     "flux2_klein_pipeline",
     "flux2_pipeline",
     "flux_pipeline",
     "hidream_pipeline",
+    "ideogram4_pipeline",
     "kandinsky5_pipeline",
     "krea2_pipeline",
     "lumina2_pipeline",

@@ -104,7 +104,7 @@ def flux2_pipeline() -> Any:
     }
     return Flux2Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=_flux2_vae(),
+        vae=flux2_vae(),
         text_encoder=Mistral3ForConditionalGeneration(
             Mistral3Config(text_config=text, vision_config=vision, image_token_index=3, vision_feature_layer=-1)
         ).eval(),
@@ -118,7 +118,7 @@ def flux2_klein_pipeline() -> Any:
     torch.manual_seed(4)
     return Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=_flux2_vae(),
+        vae=flux2_vae(),
         # The prompt is read off its 9th, 18th and 27th layer.
         text_encoder=Qwen3ForCausalLM(qwen3_config(layers=28)).eval(),
         tokenizer=tokenizer(chat=True),
@@ -127,7 +127,7 @@ def flux2_klein_pipeline() -> Any:
     )
 
 
-def _flux2_vae() -> Any:
+def flux2_vae() -> Any:
     return AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,

@@ -8,9 +8,13 @@ from diffusers import (
     AuraFlowTransformer2DModel,
     AutoencoderDC,
     DPMSolverMultistepScheduler,
+    ErnieImagePipeline,
+    ErnieImageTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
     HiDreamImagePipeline,
     HiDreamImageTransformer2DModel,
+    Ideogram4Pipeline,
+    Ideogram4Transformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
     PixArtSigmaPipeline,
@@ -25,12 +29,26 @@ from transformers import (
     Gemma2Model,
     LlamaConfig,
     LlamaForCausalLM,
+    Ministral3Config,
+    Ministral3ForCausalLM,
+    Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
     T5EncoderModel,
     UMT5Config,
     UMT5EncoderModel,
 )
 
-from tests.support.tiny.text import POSITIONS, clip_config, gemma_config, t5_config, tokenizer
+from tests.support.tiny.flux import flux2_vae
+from tests.support.tiny.text import (
+    POSITIONS,
+    clip_config,
+    gemma_config,
+    qwen3_config,
+    qwen_vl_config,
+    t5_config,
+    tokenizer,
+)
 from tests.support.tiny.unets import autoencoder
 
 
@@ -215,4 +233,71 @@ def aura_flow_pipeline() -> Any:
             joint_attention_dim=16,
             pos_embed_max_size=256,
         ),
+    )
+
+
+def ernie_image_pipeline() -> Any:
+    """Return an ErnieImagePipeline: a further language model, which would write another prompt."""
+    torch.manual_seed(17)
+    transformer = ErnieImageTransformer2DModel(
+        hidden_size=32,
+        num_attention_heads=2,
+        num_layers=1,
+        ffn_hidden_size=16,
+        in_channels=16,
+        out_channels=16,
+        text_in_dim=16,
+        rope_axes_dim=(4, 6, 6),
+    )
+    for parameter in transformer.parameters():
+        if not parameter.any():
+            # A fresh one ends with layers of zeros.
+            torch.nn.init.normal_(parameter, std=0.5)
+    writer = Ministral3Config(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        num_hidden_layers=1,
+    )
+    return ErnieImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=flux2_vae(),
+        text_encoder=Qwen3Model(qwen3_config(layers=2)).eval(),
+        tokenizer=tokenizer(),
+        transformer=transformer,
+        pe=Ministral3ForCausalLM(writer).eval(),
+        pe_tokenizer=tokenizer(32, chat=True),
+    )
+
+
+def ideogram4_pipeline() -> Any:
+    """Return an Ideogram4Pipeline: two transformers, and guidance that is a number for each step if nothing is said."""
+    torch.manual_seed(18)
+    # The prompt is read off 13 of its layers.
+    text = qwen_vl_config(Qwen3VLConfig)
+    text.text_config.num_hidden_layers = 36
+    text.text_config.layer_types = ["full_attention"] * 36
+    with_prompt, without = (
+        Ideogram4Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            intermediate_size=16,
+            adaln_dim=8,
+            llm_features_dim=13 * 16,
+            mrope_section=(4, 2, 2),
+        )
+        for _ in range(2)
+    )
+    return Ideogram4Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=flux2_vae(),
+        text_encoder=Qwen3VLModel(text).eval(),
+        tokenizer=tokenizer(4096, chat=True),
+        transformer=with_prompt,
+        unconditional_transformer=without,
     )
