@@ -80,7 +80,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attention: Attention | None = None
     #: Lay out the weights of a UNet for convolutions.
     channels_last: bool = False
-    #: Compile the denoiser's repeated blocks, once for each size and batch size.
+    #: Compile the denoiser's repeated blocks, once for each size, batch size, length of prompt and LoRA at each strength.
     compile: bool = False
     #: Leave out work at some steps; images run as whole batches then.
     cache: StepCache | None = None

@@ -1,5 +1,8 @@
 """The options of a card that make a denoiser faster. https://huggingface.co/docs/diffusers/optimization/fp16"""
 
+import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -8,6 +11,8 @@ from diffusers.models.attention_dispatch import attention_backend, dispatch_atte
 from pipelines.model_card import ModelCard
 from pipelines.worker.memory_options import OptionRefused, denoiser_of
 from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
+
+log = logging.getLogger(__name__)
 
 
 def speed_up(card: ModelCard, pipeline: Any) -> None:
@@ -24,8 +29,29 @@ def speed_up(card: ModelCard, pipeline: Any) -> None:
         # More compilations than this and torch would go on without, which changes bits; with this it says so.
         torch._dynamo.config.recompile_limit = 128
         torch._dynamo.config.fail_on_recompile_limit_hit = True
+        denoiser = denoiser_of(pipeline)
         # The same sizes must give the same bits, whatever came before and however long it took.
-        denoiser_of(pipeline).compile_repeated_blocks(dynamic=False, options={"deterministic": True})
+        denoiser.compile_repeated_blocks(dynamic=False, options={"deterministic": True})
+        denoiser.forward = _with_room_for_more(denoiser.forward)
+
+
+def _with_room_for_more(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a denoiser's `forward` that forgets all compiled code if there is too much of it, and begins again.
+
+    Each size, batch size, length of prompt, and LoRA at each strength has code of its own, so a process that runs for months
+    may come to any number.
+    """
+
+    @wraps(forward)
+    def forward_again(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return forward(*arguments, **keywords)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:
+            log.info("There is too much compiled code; all of it is compiled again when it is wanted")
+        torch._dynamo.reset()
+        return forward(*arguments, **keywords)
+
+    return forward_again
 
 
 def _choose_attention(denoiser: Any, backend: str) -> None:
