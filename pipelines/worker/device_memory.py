@@ -46,10 +46,11 @@ def limit_memory(device: torch.device, limit_bytes: int) -> None:
 
 
 def release_unused(device: torch.device) -> None:
-    """Give back to the device what nothing refers to any more."""
+    """Give back what nothing refers to any more: to the device, and host memory that was pinned for it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+        torch.accelerator.empty_host_cache()
 
 
 def forget_peak(device: torch.device) -> None:

@@ -190,6 +190,8 @@ class Engine:
             log.exception("A denoiser call of %s failed", group.key.card.name)
             lost = group.clear()
             forget_frames(error)
+            # To restore a model takes memory too.
+            device_memory.release_unused(self._machine.device)
             group.model.restore()
             self._group = None
             if is_out_of_memory(error):
