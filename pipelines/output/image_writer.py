@@ -7,7 +7,7 @@ then sees more threads than cores, would let them sleep at every barrier. A deno
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -57,12 +57,13 @@ class ImageWriter:
 
     def write(self, picture: Picture, recipe: Recipe) -> None:
         """Queue an image; returns at once."""
-        self._thread.submit(self._write, picture, recipe)
+        self._thread.submit(self._write, picture, recipe).add_done_callback(_tell_error)
 
     def preview(self, item: Item, rgb: Colors, step: int, steps: int) -> None:
         """Queue a preview, (height, width, 3) and 0–1; returns at once. It is reported as Previewed."""
         if item.preview_path is not None:
-            self._thread.submit(self._preview, item.image_id, Path(item.preview_path), rgb, step, steps)
+            done = self._thread.submit(self._preview, item.image_id, Path(item.preview_path), rgb, step, steps)
+            done.add_done_callback(_tell_error)
 
     def _preview(self, image_id: str, path: Path, rgb: Colors, step: int, steps: int) -> None:
         started = time.perf_counter()
@@ -109,3 +110,9 @@ class ImageWriter:
             return
         timings = {**picture.timings, "finishing_s": round(time.perf_counter() - started, 4)}
         self._report(Generated(item.image_id, recipe, defect, evaluation, timings, picture.prompt_cut))
+
+
+def _tell_error(done: Future[None]) -> None:
+    """Log what nobody waits for: an error of the writer itself."""
+    if (error := done.exception()) is not None:
+        log.error("The image writer failed", exc_info=error)

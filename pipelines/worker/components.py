@@ -6,6 +6,7 @@
 import logging
 import re
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import diffusers
@@ -30,18 +31,30 @@ _ALIGNMENT = 64
 _NAMED = 3
 
 
-def load_components(card: ModelCard, folder: Path, index: ModelIndex) -> dict[str, Any]:
+class Unwanted(Exception):
+    """Nobody wants the model any more that is being read."""
+
+
+def load_components(card: ModelCard, folder: Path, index: ModelIndex, unwanted: Event | None = None) -> dict[str, Any]:
     """Return the components of a folder with weights by name, in host memory and in the card's dtype.
 
-    Raises BadWeights if one of them is not given all of its weights, or has files with weights of something else.
+    Raises BadWeights if one of them is not given all of its weights, or has files with weights of something else, and
+    Unwanted before the next component once `unwanted` is set.
     """
     found: dict[str, Any] = {}
     for name, named in index.components.items():
+        refuse_unwanted(unwanted)
         kind = class_of(*named)
         # What is kept beside model_index.json itself, or has no weights, is left to diffusers.
         if kind is not None and (folder / name).is_dir():
             found[name] = load_component(kind, folder / name, card)
     return found
+
+
+def refuse_unwanted(unwanted: Event | None) -> None:
+    """Raise Unwanted if this is set."""
+    if unwanted is not None and unwanted.is_set():
+        raise Unwanted("nobody wants the model any more")
 
 
 def modules_of(pipeline: Any) -> list[torch.nn.Module]:

@@ -49,7 +49,7 @@ class Engine:
         report(protocol.DevicesFound(gpus))
         device = choose_device(wanted_device, gpus)
         if device.type == "cuda":
-            # A box may have several; this makes it the one that is meant by everything that names none.
+            # A box may have several; this makes it the one that is meant by everything in this thread that names none.
             torch.cuda.set_device(device)
         else:
             cpu_tuning.yield_to_server()
@@ -287,6 +287,15 @@ class Engine:
         except Exception as error:
             if is_fatal(error):
                 raise
+            idle = self._models.idle_beside(order.card)
+            if (
+                is_out_of_memory(error)
+                and remedy(idle_models=len(idle), batch_size=1, reproducible=True) is Remedy.EVICT
+            ):
+                log.warning("%s: out of memory for LoRAs; %s made room", order.card.name, ", ".join(idle))
+                forget_frames(error)
+                self._models.evict(idle)
+                return self._with_loras(model, order)
             log.exception("The LoRAs of image %s cannot be applied to %s", order.item.image_id, order.card.name)
             reason, message = FailureReason.LORA_UNUSABLE, protocol.told(str(error))
             if is_out_of_memory(error):

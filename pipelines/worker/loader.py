@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import diffusers
@@ -97,10 +98,11 @@ def choose_device(wanted: str, gpus: int) -> torch.device:
     return torch.device("cuda", index)
 
 
-def load(card: ModelCard, *, traced: bool) -> LoadedModel:
+def load(card: ModelCard, *, traced: bool, unwanted: Event | None = None) -> LoadedModel:
     """Read the card's weights in its dtype into host memory; if `traced`, its denoiser calls may be traced.
 
-    Raises CannotLoad; errors of memory pass through.
+    Once `unwanted` is set, no further component is read. Raises CannotLoad, and components.Unwanted; errors of memory pass
+    through.
     """
     folder = folder_of(card)
     file = None if card.weights.file is None else Path(card.weights.file)
@@ -109,7 +111,11 @@ def load(card: ModelCard, *, traced: bool) -> LoadedModel:
         _refuse(card, problems_of(card, folder))
         before = stamp_of(*places)
         index = read_model_index(folder)
-        components = load_components(card, folder, index) if file is None else load_from_file(card, file, folder, index)
+        components = (
+            load_components(card, folder, index, unwanted)
+            if file is None
+            else load_from_file(card, file, folder, index, unwanted)
+        )
         revision = revision_of(card, folder)
         absent = dict.fromkeys(absent_components(folder, index))
         if absent:

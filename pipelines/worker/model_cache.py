@@ -62,7 +62,10 @@ class ModelCache:
         """
         if self._is_short or self.get(card) is not None:
             return
-        if self._prefetch is None or self._prefetch.card.in_memory != card.in_memory:
+        if self._prefetch is not None and self._prefetch.card.in_memory != card.in_memory:
+            self._prefetch.stop()
+            self._prefetch = None
+        if self._prefetch is None:
             self._prefetch = self._begin(card, image_bytes)
 
     def load(self, card: ModelCard, image_bytes: int | None = None) -> LoadedModel:
@@ -95,6 +98,7 @@ class ModelCache:
     def unload(self, name: str) -> None:
         """Drop a model that no image needs, a pinned or prefetched one too; nothing happens if it is not there."""
         if self._prefetch is not None and self._prefetch.card.name == name:
+            self._prefetch.stop()
             self._prefetch = None
         if name in self._models:
             self._evict(name)
@@ -110,8 +114,12 @@ class ModelCache:
     def evict(self, names: Collection[str]) -> None:
         """Drop these models, of `idle_beside`, because memory is short."""
         self._is_short = True
-        if self._prefetch is not None and self._prefetch.card.name in names:
+        prefetch = self._prefetch
+        if prefetch is not None and prefetch.card.name in names:
+            prefetch.stop()
             self._prefetch = None
+            # Its memory is wanted now.
+            prefetch.wait()
         for name in names:
             if name in self._models:
                 self._evict(name)
@@ -122,8 +130,7 @@ class ModelCache:
         pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
         evictable = sum(self._bytes.values()) - pinned
         room = min(free_bytes(self._device) + evictable, self._limit - pinned)
-        on_cpu = self._device.type == "cpu"
-        return Prefetch(card, room=room, image_bytes=image_bytes, on_cpu=on_cpu, traced=self._traced)
+        return Prefetch(card, self._device, room=room, image_bytes=image_bytes, traced=self._traced)
 
     def _built(self, card: ModelCard, image_bytes: int | None) -> LoadedModel:
         """Return the model in host memory, the prefetched one if there is one."""
@@ -132,6 +139,8 @@ class ModelCache:
             # If it was too large when it began, there may be room by now.
             with suppress(TooLarge):
                 return prefetch.result()
+        elif prefetch is not None:
+            prefetch.stop()
         return self._begin(card, image_bytes).result()
 
     def _with_room(self, work: Callable[[], T]) -> T:

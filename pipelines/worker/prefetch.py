@@ -1,8 +1,11 @@
 """Building a model in host memory, in a thread, while another model works."""
 
+import logging
 import threading
 from contextvars import copy_context
 from functools import partial
+
+import torch
 
 from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
@@ -11,17 +14,26 @@ from pipelines.worker.default_dtype import building
 from pipelines.worker.loader import UNREADABLE, CannotLoad, LoadedModel, TooLarge, folder_of, load
 from pipelines.worker.torch_errors import forget_frames
 
+log = logging.getLogger(__name__)
+
+#: Seconds to wait for the component that is being read when a prefetch is stopped; after more the server might take the
+#: process for dead.
+_COMPONENT_S = 30.0
+
 
 class Prefetch:
     """A model on its way from disk to host memory."""
 
-    def __init__(self, card: ModelCard, *, room: int, image_bytes: int | None, on_cpu: bool, traced: bool) -> None:
-        """Begin to read and build it, if it fits into `room` bytes.
+    def __init__(
+        self, card: ModelCard, device: torch.device, *, room: int, image_bytes: int | None, traced: bool
+    ) -> None:
+        """Begin to read and build it for a device, if it fits into `room` bytes.
 
-        `image_bytes` and `on_cpu` are as for why_too_large, `traced` as for loader.load.
+        `image_bytes` is as for why_too_large, `traced` as for loader.load.
         """
-        self.card, self._room, self._image_bytes = card, room, image_bytes
-        self._on_cpu, self._traced = on_cpu, traced
+        self.card, self._device, self._room, self._image_bytes = card, device, room, image_bytes
+        self._traced = traced
+        self._unwanted = threading.Event()
         self._outcome: LoadedModel | BaseException | None = None
         # In the context of whoever began it, so that the log says for which image.
         read = partial(copy_context().run, self._read)
@@ -32,6 +44,16 @@ class Prefetch:
     def failed(self) -> bool:
         """Whether it has ended without a model; what stood in its way may be gone."""
         return isinstance(self._outcome, BaseException)
+
+    def stop(self) -> None:
+        """Have it read no further component."""
+        self._unwanted.set()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join(_COMPONENT_S)
+        if self._thread.is_alive():
+            log.warning("%s is still being read, though nobody wants it any more", self.card.name)
 
     def result(self) -> LoadedModel:
         """Wait for the model. Raises TooLarge, and what reading it raised."""
@@ -44,8 +66,11 @@ class Prefetch:
         try:
             if (problem := self._why_too_large()) is not None:
                 raise TooLarge(problem)
+            if self._device.type == "cuda":
+                # Each thread has its own; some ways of quantizing put weights there at once.
+                torch.cuda.set_device(self._device)
             with building():
-                self._outcome = load(self.card, traced=self._traced)
+                self._outcome = load(self.card, traced=self._traced, unwanted=self._unwanted)
         except BaseException as error:  # noqa: BLE001  it is raised again when the model is wanted
             forget_frames(error)
             self._outcome = error
@@ -53,7 +78,11 @@ class Prefetch:
     def _why_too_large(self) -> str | None:
         try:
             return why_too_large(
-                self.card, folder_of(self.card), self._room, on_cpu=self._on_cpu, image_bytes=self._image_bytes
+                self.card,
+                folder_of(self.card),
+                self._room,
+                on_cpu=self._device.type == "cpu",
+                image_bytes=self._image_bytes,
             )
         except (BadWeights, CannotLoad, *UNREADABLE):
             # Reading the files tells what is wrong.

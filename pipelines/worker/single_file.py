@@ -5,6 +5,7 @@ same family.
 """
 
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipelines.diffusers_classes import DENOISERS
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex
 from pipelines.weight_files import BadWeights
-from pipelines.worker.components import class_of, load_component
+from pipelines.worker.components import class_of, load_component, refuse_unwanted
 from pipelines.worker.torch_errors import is_out_of_memory
 
 #: How the keys of a decoder begin in files that hold one.
@@ -44,10 +45,12 @@ def configuration_of(file: Path) -> Path:
     return Path(found).parent
 
 
-def load_from_file(card: ModelCard, file: Path, folder: Path, index: ModelIndex) -> dict[str, Any]:
+def load_from_file(
+    card: ModelCard, file: Path, folder: Path, index: ModelIndex, unwanted: Event | None = None
+) -> dict[str, Any]:
     """Return the components with weights by name, those that the file holds from there and the others from the folder.
 
-    Raises BadWeights if one of them is not given all of its weights.
+    Raises BadWeights if one of them is not given all of its weights, and Unwanted as load_components does.
     """
     dtype = getattr(torch, card.weights.dtype)
     try:
@@ -59,6 +62,7 @@ def load_from_file(card: ModelCard, file: Path, folder: Path, index: ModelIndex)
         raise BadWeights(f"{file.name} cannot be read ({type(error).__name__}: {error})") from error
     found: dict[str, Any] = {}
     for name, named in index.components.items():
+        refuse_unwanted(unwanted)
         kind = class_of(*named)
         if kind is None:
             continue

@@ -21,6 +21,7 @@ from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter, Picture
 from pipelines.worker.cost_meter import CostMeter
+from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.recipes import Machine, recipe_of
 from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
@@ -95,7 +96,7 @@ class SlotGroup:
 
     def _prime_colors(self) -> None:
         try:
-            with torch.no_grad():
+            with computing(), torch.no_grad():
                 self.model.colors.prime(self.model.pipeline, self._machine.device)
         except Exception as error:
             if is_fatal(error):

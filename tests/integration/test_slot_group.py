@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.model_card import ModelCard
@@ -27,6 +28,12 @@ def group_of(model: LoadedModel, reports: list[Report]) -> SlotGroup:
         reports.append,
         isolated=False,
     )
+
+
+def test_an_error_of_the_writer_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    item = Item("image", 1, "marble", "", "-", preview_path=str(tmp_path / "image.webp"))
+    ImageWriter([].append).preview(item, np.zeros((8, 8, 7), np.float32), 1, 4)
+    wait_for(lambda: "The image writer failed" in caplog.text)
 
 
 @pytest.mark.parametrize("slots", [True, False], ids=["slots", "a whole batch"])
