@@ -43,6 +43,19 @@ def parameters(part: Part, class_name: str, method: str) -> tuple[str, ...] | No
 
 
 @cache
+def told_scheduler(pipeline: str) -> frozenset[str]:
+    """Return the names of what a pipeline's call tells its scheduler when that sets its timesteps, if it writes them."""
+    found = _class("pipelines", pipeline)
+    return frozenset(
+        keyword.arg
+        for node in (ast.walk(found) if found is not None else ())
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "retrieve_timesteps"
+        for keyword in node.keywords
+        if keyword.arg is not None
+    )
+
+
+@cache
 def call_defaults(pipeline: str) -> dict[str, int | float | None]:
     """Return what a pipeline's call takes for the numbers that it is not given, by argument; None if that is nothing."""
     found = _class("pipelines", pipeline)

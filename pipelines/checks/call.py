@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from pipelines.diffusers_classes import class_names, parameters
+from pipelines.diffusers_classes import class_names, parameters, told_scheduler
 from pipelines.guidance import SECOND_GUIDANCE
 from pipelines.model_card import ModelCard
 from pipelines.nearest_name import did_you_mean
@@ -116,6 +116,22 @@ def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | Non
             f"guidance = {card.sampling.guidance:g}: {pipeline} guides only if there is a negative prompt;"
             ' write negative_prompt = " " or guidance = 1.0'
         )
+    yield from _problems_of_scheduler(pipeline, scheduler)
     step = parameters("schedulers", scheduler, "step") if scheduler is not None else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"
+
+
+def _problems_of_scheduler(pipeline: str, scheduler: str | None) -> Iterator[str]:
+    """Yield why a scheduler cannot work with a pipeline, as far as their source shows it simply."""
+    if scheduler == "DPMSolverSDEScheduler":
+        yield (
+            f"scheduler = {scheduler!r}: it draws its noise past the seeds of images; write DPMSolverMultistepScheduler with"
+            ' scheduler_options = { algorithm_type = "sde-dpmsolver++" }'
+        )
+    taken = parameters("schedulers", scheduler, "set_timesteps") if scheduler is not None else None
+    if taken is not None and "mu" in told_scheduler(pipeline) and "mu" not in taken:
+        yield (
+            f"scheduler = {scheduler!r}: {pipeline} tells its scheduler a shift for the size of the picture, which this one"
+            " does not take; FlowMatchEulerDiscreteScheduler does"
+        )

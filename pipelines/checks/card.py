@@ -1,7 +1,8 @@
 """What a model card asks of its pipeline, held against what diffusers and the model's folder give.
 
 The server checks every enabled card so before it takes up models.toml, and the GPU process checks a model's files so before
-it reads them. A key, an option or an argument of a card either acts, or is refused here.
+it reads them. A key, an option or an argument of a card either acts, or is refused here, as far as diffusers' source shows it
+simply. Whether a scheduler goes with a pipeline it shows in part; `backlot models check --run` makes an image with it.
 """
 
 import re

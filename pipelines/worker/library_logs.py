@@ -28,6 +28,8 @@ def keep_library_logs() -> None:
     # Silence diffusers' warnings about unknown config keys and unexpected component types.
     silence("diffusers.configuration_utils", "The config attributes")
     silence("diffusers.pipelines.pipeline_utils", "Expected types")
+    # SDXL in float16 casts its VAE for each image, as diffusers itself has it do.
+    silence("diffusers.models.modeling_utils", r"There are modules in \w+ that should be kept in float32")
     # No text-to-image pipeline needs torchvision for that: the other back end does the same.
     silence("transformers.utils.import_utils", r"`\w+` requires torchvision \(not installed\); falling back")
     for handler in logging.getLogger().handlers:

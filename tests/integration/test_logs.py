@@ -53,6 +53,23 @@ def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
         assert "pytree" not in text
 
 
+_CAST = """
+import logging, torch
+logging.basicConfig()
+from pipelines.worker.library_logs import keep_library_logs
+keep_library_logs()
+from tests.support import tiny
+tiny.sdxl_pipeline().vae.to(dtype=torch.float16)
+logging.getLogger("diffusers.models.modeling_utils").warning("It is heard")
+"""
+
+
+def test_a_vae_that_is_cast_for_each_image_is_not_told_of() -> None:
+    run = subprocess.run([sys.executable, "-c", _CAST], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "It is heard" in run.stderr
+    assert "should be kept in float32" not in run.stderr
+
+
 def test_a_gpu_process_that_can_report_to_nobody_ends_without_a_word(tmp_path: Path) -> None:
     ours, its = socket.socketpair()
     with ours, its:

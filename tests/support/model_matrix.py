@@ -336,7 +336,8 @@ progress is told; it can be cancelled between two steps; its size is the one tha
 
 *Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and those beside an
 image may change its last bits, as may prompts of other lengths. Images with and without a negative prompt share no whole batch.
-Where neighbours would change what is seen, as in whole batches of Kandinsky 5 and Qwen-Image 2.1, a card needs `max_batch = 1`.
+Where neighbours would change what is seen, in whole batches of Kandinsky 5, Qwen-Image 2.1 and GLM-Image, a card needs
+`max_batch = 1`.
 
 Every other text-to-image pipeline of diffusers that tells of its steps runs as whole batches too, also if its denoiser is one of
 those above; AuraFlow stands for them here. What their images take from neighbours is not tried, so for exact seeds give them

@@ -58,6 +58,25 @@ def test_what_a_card_asks_in_vain_is_refused(tmp_path: Path, card: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("pipeline", "scheduler", "told"),
+    [
+        ("FluxPipeline", "FlowMatchHeunDiscreteScheduler", "FluxPipeline tells its scheduler a shift"),
+        ("FluxPipeline", "EulerDiscreteScheduler", "FluxPipeline tells its scheduler a shift"),
+        ("FluxPipeline", "FlowMatchEulerDiscreteScheduler", ""),
+        ("FluxPipeline", "FlowMatchLCMScheduler", ""),
+        ("FluxPipeline", "UniPCMultistepScheduler", ""),
+        ("StableDiffusion3Pipeline", "FlowMatchHeunDiscreteScheduler", ""),
+        ("StableDiffusionXLPipeline", "EulerDiscreteScheduler", ""),
+        ("StableDiffusionXLPipeline", "DPMSolverSDEScheduler", "draws its noise past the seeds of images; write DPMSolver"),
+    ],
+)  # fmt: skip
+def test_a_scheduler_that_cannot_work_is_refused(pipeline: str, scheduler: str, told: str) -> None:
+    found = problems(None, hub="a/b", pipeline=pipeline, scheduler=scheduler)
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize(
     "card",
     [
         {"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"use_karras_sigmas": True}},
