@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import save_file
 
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.protocol import (
     BatchFailed,
@@ -265,6 +268,24 @@ def test_memory_that_runs_out_evicts_idle_models_first_but_no_pinned_one(
     assert "idle" in first.message
     # There is nothing left to evict, so the second time fewer slots must do.
     assert small_process.wait(Restarted).evicted is False
+    generated(small_process, "a")
+    assert [report.model for report in small_process.of(Evicted)] == ["idle"]
+
+
+def test_a_lora_for_which_there_is_no_memory_evicts_idle_models(
+    small_process: GpuProcess, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    large = tiny.unet_pipeline()
+    # 160 MB, and a LoRA of 77 MB that takes some times as much while it is read.
+    large.text_encoder.resize_token_embeddings(2_500_000, mean_resizing=False)
+    large.save_pretrained(tmp_path / "idle", safe_serialization=True)
+    layer, rank = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", 600_000
+    weights = {f"{layer}.lora_A.weight": torch.zeros(rank, 16), f"{layer}.lora_B.weight": torch.zeros(16, rank)}
+    save_file(weights, tmp_path / "lora.safetensors")
+    small_process.send(Load(card("idle", tmp_path / "idle")))
+    small_process.wait(Loaded)
+    good = card("good", tiny_folders["good"], steps=1)
+    small_process.send(Orders(tmp_path)(good, "a", 1, loras=(Lora("large", str(tmp_path / "lora.safetensors"), 1.0),)))
     generated(small_process, "a")
     assert [report.model for report in small_process.of(Evicted)] == ["idle"]
 
