@@ -117,8 +117,8 @@ def why_too_large(
 def _needed(card: ModelCard, components: dict[str, int], folder: Path, image: int) -> int:
     """Return the most bytes of the device's memory that a model takes while it makes an image."""
     weights = most_at_once(components, card, _kept_whole(card, folder))
-    # What was measured of offloaded weights includes those that came to the device.
-    return weights + image if card.residence.offload is None else max(weights, image)
+    # What an image of whole components was measured to take includes those that came to the device.
+    return max(weights, image) if card.residence.offload == "model" else weights + image
 
 
 def _kept_whole(card: ModelCard, folder: Path) -> list[str]:

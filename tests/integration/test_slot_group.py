@@ -32,7 +32,8 @@ def group_of(model: LoadedModel, reports: list[Report]) -> SlotGroup:
 
 def test_an_error_of_the_writer_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     item = Item("image", 1, "marble", "", "-", preview_path=str(tmp_path / "image.webp"))
-    ImageWriter([].append).preview(item, np.zeros((8, 8, 7), np.float32), 1, 4)
+    reports: list[Report] = []
+    ImageWriter(reports.append).preview(item, np.zeros((8, 8, 7), np.float32), 1, 4)
     wait_for(lambda: "The image writer failed" in caplog.text)
 
 
