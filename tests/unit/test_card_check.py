@@ -123,7 +123,8 @@ def test_a_processor_that_reads_texts_alone_needs_no_package(tmp_path: Path, kin
 def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     folder = bare_folder(tmp_path / "m", pipeline="FluxPipeline")
     assert "only with guidance_argument = 'true_cfg_scale'" in problems(folder, negative_prompt="clutter")
-    assert problems(folder, negative_prompt="clutter", guidance_argument="true_cfg_scale") == ""
+    card = {"guidance_argument": "true_cfg_scale", "scheduler": "FlowMatchEulerDiscreteScheduler"}
+    assert problems(folder, negative_prompt="clutter", **card) == ""
 
 
 @pytest.mark.parametrize(
