@@ -94,7 +94,7 @@ def test_the_whole_way(tiny_server: Server, client: Client, tmp_path: Path) -> N
     assert job.request["metadata"] == {"shot": 12}
     (image,) = job.images
     path = client.download(image, tmp_path / "new" / "marble.png")
-    assert path.read_bytes() == httpx.get(str(image.image_url)).content
+    assert path.read_bytes() == httpx.get(f"{image.image_url}&save=true").content
     assert list(path.parent.iterdir()) == [path]
 
     entry = client.backgrounds(scene_type="marble", limit=1)[0]
@@ -373,7 +373,7 @@ def cancel(kind: str, url: str, key: str, job_id: str) -> Job:
 @pytest.mark.parametrize("cut", [0, 500, 100_000])
 def test_a_download_that_is_cut_is_fetched_again(tiny_server: Server, client: Client, tmp_path: Path, cut: int) -> None:
     image = client.job(finished_job(client)).images[0]
-    whole = client.download(image, tmp_path / "whole.png").read_bytes()
+    whole = client.download(str(image.image_url), tmp_path / "whole.png").read_bytes()
     with cutting_proxy(tiny_server.url, cuts=[cut, cut]) as proxy:
         link = str(image.image_url).replace(tiny_server.url, proxy.url)
         path = client.download(link, tmp_path / "cut.png")
