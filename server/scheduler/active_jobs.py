@@ -13,7 +13,7 @@ import msgspec
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server import metrics
-from server.jobs import FailureMode, Job, image_path
+from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
 from server.previews import preview_file
 from server.scheduler.active_job import ActiveJob, Ending, Image, ImageState
@@ -62,6 +62,11 @@ class ActiveJobs:
         waiting = [] if job is None else job.images_in(ImageState.WAITING)
         places = [self._queue.position(image.image_id) for image in waiting]
         return min((place for place in places if place is not None), default=None)
+
+    def first_generation(self, job_id: str) -> Generation | None:
+        """Return what a job generates first; None if it is not here."""
+        job = self._jobs.get(job_id)
+        return None if job is None else job.images[0].generation
 
     def progress(self, job_id: str) -> float:
         """Return how much of a job is done, 0–1: the mean over its images. It is 0 for a job that is not here."""

@@ -45,6 +45,10 @@ class Feeder:
         """Note how long a model took to load."""
         self._load_s[model] = seconds
 
+    def load_seconds(self, model: str) -> float:
+        """Guess the seconds until a model is in the memory of a GPU: 0 if it is, or if it was never loaded here."""
+        return 0.0 if any(model in gpu.loaded for gpu in self._gpus) else self._load_s.get(model, 0.0)
+
     def prepare(self, gpu: Gpu) -> None:
         """Tell a GPU which models stay in memory. If no image waits, have it load those that name it, or the default one."""
         if not gpu.is_up:

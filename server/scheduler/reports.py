@@ -10,6 +10,7 @@ from server.scheduler.crash import Crash
 from server.scheduler.feeding import Feeder
 from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
+from server.scheduler.paces import Paces
 from server.scheduler.pool import Pool
 from server.scheduler.recovery import Happened
 from server.scheduler.settlement import Settlement
@@ -33,8 +34,7 @@ class Reports:
         self._settlement = settlement
         self._batch_sizes = batch_sizes
         self._loads = loads
-        #: Seconds that the last image was in its slot, decoding included.
-        self.image_seconds = 1.0
+        self.paces = Paces()
 
     def on_report(self, gpu: Gpu, report: protocol.Report) -> None:
         """Act on a report, and send what may be sent now."""
@@ -62,8 +62,9 @@ class Reports:
                 self._settlement.note_cost(self._batch_sizes.measured(gpu, report))
             case protocol.Generated(recipe=recipe, timings=timings):
                 metrics.device_images.labels(gpu.name).inc()
-                self.image_seconds = timings["denoising_s"] + timings["decoding_s"]
-                metrics.image_seconds.labels(recipe.model).observe(self.image_seconds)
+                seconds = timings["denoising_s"] + timings["decoding_s"]
+                self.paces.note(recipe.model, recipe.width, recipe.height, seconds)
+                metrics.image_seconds.labels(recipe.model).observe(seconds)
                 self._jobs.generated(report)
             case protocol.Failed():
                 self._jobs.failed(report)

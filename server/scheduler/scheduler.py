@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pipelines.model_card import ModelCard
 from server.errors import QueueFull
 from server.event_hub import EventHub
-from server.jobs import Job, JobStatus
+from server.jobs import Generation, Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
 from server.ledger.request_log import RequestRow
@@ -86,25 +86,27 @@ class Scheduler:
             raise QueueFull(
                 f"{self.backlog} images are waiting, and the queue takes {limit}: there is no room for {images} more;"
                 " nothing was charged",
-                retry_after=max(1, round(self._reports.image_seconds)),
+                retry_after=max(1, round(self._reports.paces.last)),
             )
 
-    def estimate(self, client_id: int, priority: int, images: int) -> tuple[int, float]:
+    def estimate(self, client_id: int, priority: int, generations: Sequence[Generation]) -> tuple[int, float]:
         """Guess how many images would go before a new job of this client and priority, and the seconds until its end."""
         position = self._queue.position_behind(client_id, priority)
-        return position, self._seconds_for(position + images)
+        return position, self._seconds_for(position, len(generations), generations[0])
 
     def seconds_until(self, job_id: str) -> float | None:
         """Guess the seconds until the first waiting image of a job is there; None if none of its images waits."""
-        position = self.position(job_id)
-        return None if position is None else self._seconds_for(position + 1)
+        position, generation = self.position(job_id), self._jobs.first_generation(job_id)
+        return None if position is None or generation is None else self._seconds_for(position, 1, generation)
 
-    def _seconds_for(self, images: int) -> float:
-        """Guess the seconds until this many waiting images are generated; the GPUs finish what is in flight first."""
-        in_flight = sum(len(gpu.in_flight) for gpu in self.gpus)
+    def _seconds_for(self, before: int, images: int, generation: Generation) -> float:
+        """Guess the seconds until so many images like this one are generated, behind those in flight and `before` others."""
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
-        rounds = -(-(in_flight + images) // slots)
-        return round(rounds * self._reports.image_seconds, 1)
+        rounds, left = divmod(sum(len(gpu.in_flight) for gpu in self.gpus) + before, slots)
+        own_rounds = -(-(left + images) // slots)
+        paces = self._reports.paces
+        own = paces.of(generation.model, generation.width, generation.height)
+        return round(rounds * paces.last + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
 
     async def accept(
         self, job: Job, label: str, row: RequestRow, idempotency: jobs.Idempotency | None

@@ -113,9 +113,8 @@ class Intake:
         balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
             raise _too_expensive(cost, balance)
-        images = len(plan.generations)
-        self._scheduler.check_room(images)
-        position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, images)
+        self._scheduler.check_room(len(plan.generations))
+        position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, plan.generations)
         return Estimate(cost, balance, position, seconds, plan.understood)
 
     def _prepare(

@@ -435,7 +435,21 @@ def test_a_job_waits_with_its_first_waiting_image(tmp_path: Path) -> None:
         assert len(box.process.ids) == 2
         assert (box.scheduler.position(first), box.scheduler.position(second)) == (0, 2)
         assert box.scheduler.backlog == 4
-        assert box.scheduler.estimate(box.client, 0, 3)[0] == 4
+        assert box.scheduler.estimate(box.client, 0, box.job(n=3).plan.generations)[0] == 4
+
+    play(Box(tmp_path), scene)
+
+
+def test_an_estimate_is_made_of_what_such_images_took(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        process = box.process
+        job_id = await box.submit(image_model="a")
+        process.generate(process.ids[0])
+        await box.ends(job_id)
+        # As the fake says: 1.5 s an image, in one slot.
+        for images in (1, 3):
+            generations = box.job(n=images, image_model="a").plan.generations
+            assert box.scheduler.estimate(box.client, 0, generations) == (0, 1.5 * images)
 
     play(Box(tmp_path), scene)
 

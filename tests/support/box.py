@@ -74,11 +74,16 @@ class Box:
 
     async def submit(self, n: int | None = None, **spec: Any) -> str:
         """Submit a background, or a job of `n` images; return its id."""
+        accepted, _ = await self.scheduler.accept(self.job(n, **spec), "test", request_row(str(ULID())), None)
+        return accepted.job_id
+
+    def job(self, n: int | None = None, **spec: Any) -> Job:
+        """Return a background, or a job of `n` images, as it would be submitted."""
         job_type = JobType.BACKGROUND_GENERATOR if n is None else JobType.IMAGE_GENERATION
         usual = {"scene_type": "marble", "mood": "warm"} if n is None else {"prompt": "marble", "n": n}
         workflow = WORKFLOWS[job_type]
         checked = workflow.check({**usual, **spec}, self.models.current)
-        job = Job(
+        return Job(
             job_id=str(ULID()),
             client_id=self.client,
             job_type=job_type,
@@ -86,8 +91,6 @@ class Box:
             plan=workflow.resolve(checked, self.models.current),
             credits_cost=PRICE * (n or 1),
         )
-        accepted, _ = await self.scheduler.accept(job, "test", request_row(str(ULID())), None)
-        return accepted.job_id
 
     def edit_models(self, before: str, after: str) -> None:
         """Edit models.toml and take the edit up."""
