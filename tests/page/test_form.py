@@ -33,6 +33,33 @@ def test_problems_are_shown_at_their_fields(page: Page, studio: ServerWithoutGpu
     expect(page.locator(".order .problem")).to_be_hidden()
 
 
+def test_what_is_wrong_with_a_field_is_in_sight_with_its_label(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    describe(page)
+    page.locator("#seed").fill("one")
+    generate(page)
+    expect(page.locator("#seed")).to_be_focused()
+    expect(page.locator("#seed-below .problem")).to_be_in_viewport(ratio=1)
+    expect(page.locator("label[for=seed]")).to_be_in_viewport(ratio=1)
+    page.locator("#seed").fill("")
+    describe(page, scene=" ", mood=" ")
+    page.locator("#seed").scroll_into_view_if_needed()
+    generate(page)
+    expect(page.locator("label[for=scene_type]")).to_be_in_viewport(ratio=1)
+    expect(page.locator("#scene_type-below .problem")).to_be_in_viewport(ratio=1)
+
+
+def test_a_problem_that_goes_takes_nobody_to_the_next_one(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    describe(page, scene=" ", mood=" ")
+    generate(page)
+    expect(page.locator("#scene_type")).to_be_focused()
+    expect(page.locator("#mood-below .problem")).to_have_count(1)
+    page.keyboard.type("marble")
+    expect(page.locator("#scene_type")).to_have_value(" marble")
+    expect(page.locator("#scene_type")).to_be_focused()
+
+
 def test_colors_in_any_way_that_css_knows_and_how_many_are_used(page: Page, studio: ServerWithoutGpu) -> None:
     enter(page, studio, studio.key)
     describe(page)

@@ -52,16 +52,26 @@ function Sheet() {
 /** @param {{onSent?: () => void, onClose?: () => void}} props */
 function Form({ onSent = () => {}, onClose }) {
   const form = useRef(/** @type {HTMLFormElement | null} */ (null));
+  // Problems that go while somebody writes take nobody elsewhere.
+  const isRefused = useRef(false);
   useEffect(() => {
     const first = form.current?.querySelector("[aria-invalid=true]");
-    if (first instanceof HTMLElement && Object.keys(problems.value).length) first.focus();
+    if (!isRefused.current || !(first instanceof HTMLElement)) return;
+    isRefused.current = false;
+    first.focus({ preventScroll: true });
+    // With its label above, and what is wrong below.
+    first.closest(".field")?.scrollIntoView({ block: "center" });
   }, [problems.value]);
   /** @param {SubmitEvent} event */
   const onSubmit = async (event) => {
     event.preventDefault();
     if (!isEnabled.value) return;
     clearAll();
-    await sendDraft().then(onSent, showError);
+    isRefused.current = false;
+    await sendDraft().then(onSent, (error) => {
+      isRefused.current = true;
+      showError(error);
+    });
   };
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
