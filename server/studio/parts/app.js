@@ -21,8 +21,7 @@ const isDialogOpen = computed(
 
 export const App = () => html`
   <${Bar} />
-  <${Notice} />
-  ${phase.value === "open" ? html`<${Studio} />` : html`<${Welcome} />`}
+  ${phase.value === "open" ? html`<${Studio} />` : html`<${Notice} /><${Welcome} />`}
   ${!isDialogOpen.value && html`<${Toasts} />`}
 `;
 
@@ -30,10 +29,13 @@ const Studio = () => html`
   <main class="studio">
     <h1 class="unseen">Backlot studio</h1>
     <${Composer} />
-    <div class="work">
-      <${InProgress} />
-      <${Failures} />
-      <${Catalogue} />
+    <div class="pictures">
+      <${Notice} />
+      <div class="work">
+        <${InProgress} />
+        <${Failures} />
+        <${Catalogue} />
+      </div>
     </div>
     <${Viewer} />
     <${Compare} />
