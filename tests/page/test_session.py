@@ -1,10 +1,12 @@
 """The key: what the page does with a good one, a bad one, another one, and one that has used up its rate limit."""
 
+import json
+
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.server import ServerWithoutGpu, wait_for
-from tests.support.studio_page import NewClient, enter
+from tests.support.studio_page import NewClient, describe, enter
 
 
 def test_a_bad_key_gets_the_servers_message_and_a_good_one_is_kept_until_forgotten(
@@ -175,6 +177,44 @@ def test_the_notice_says_what_the_server_says(page: Page, studio: ServerWithoutG
     expect(notice).to_contain_text("The server does not answer")
     page.unroute("**/readyz")
     expect(notice).to_have_count(0)
+
+
+def test_the_page_tells_at_once_that_the_server_is_away_and_that_it_is_back(
+    page: Page, studio: ServerWithoutGpu
+) -> None:
+    enter(page, studio, studio.key)
+    describe(page)
+    engine = page.locator(".engine")
+    expect(engine).not_to_have_class("engine waits")
+    # The readiness is read every half minute, unless something else goes unanswered.
+    page.route("**/*", lambda route: route.abort())
+    button = page.locator(".order button")
+    button.click()
+    expect(page.locator(".order [role=alert]")).to_contain_text("The server does not answer")
+    expect(engine).to_have_text("No answer")
+    expect(engine).to_have_class("engine waits")
+    notice = page.locator(".notice")
+    expect(notice).to_contain_text("The server does not answer")
+    expect(button).to_be_in_viewport(ratio=1)
+    page.unroute("**/*")
+    expect(notice).to_have_count(0)
+    expect(engine).not_to_have_text("No answer")
+    expect(page.locator(".order [role=alert]")).to_have_text("The server answers again. Nothing was sent: press again.")
+
+
+@pytest.mark.parametrize("stage", ["loading", "retrying"])
+def test_the_header_hears_of_a_gpu_process_that_is_gone(page: Page, studio: ServerWithoutGpu, stage: str) -> None:
+    ready = studio.client.get("/readyz").json()
+    job = {"cursor": 1, "job_public_id": "job_nobodys", "event_type": "stage", "stage": stage, "message": "", "extra": {}}
+    event = {**job, "seq": 1, "artifacts": [], "created_at": "2026-01-01T00:00:00Z"}
+    held: list[Route] = []
+    page.route("**/v1/events", lambda route: held.append(route), times=1)
+    enter(page, studio, studio.key)
+    expect(page.locator(".engine")).not_to_have_class("engine waits")
+    wait_for(lambda: page.evaluate("1") == 1 and bool(held))
+    page.route("**/readyz", lambda route: route.fulfill(status=503, json={**ready, "ready": False, "reason": "starts"}))
+    held[0].fulfill(content_type="text/event-stream", body=f"data: {json.dumps(event)}\n\n")
+    expect(page.locator(".engine")).to_have_text("Not ready")
 
 
 def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:

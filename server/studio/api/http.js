@@ -49,6 +49,9 @@ export const isUnknown = (error) =>
 /** Until when (milliseconds since 1970) requests wait because the key's rate limit is used up; 0 if they do not. */
 export const pausedUntil = signal(0);
 
+/** How many requests were not answered. */
+export const unanswered = signal(0);
+
 const DEFAULT_PAUSE_S = 5;
 
 let key = "";
@@ -75,6 +78,7 @@ export async function send(address, init = {}, withKey = key) {
     return await fetch(url, { cache: "no-store", ...init, headers });
   } catch (error) {
     if (init.signal?.aborted) throw error;
+    unanswered.value += 1;
     throw new Unreachable();
   }
 }

@@ -1,7 +1,7 @@
 /** The bar at the top: the name, the search, what the server runs on, the balance, and a menu. */
 
 import { filter, filters } from "../state/address.js";
-import { credits, isTest, leave, phase, readiness } from "../state/session.js";
+import { credits, isTest, leave, phase, readiness, silence } from "../state/session.js";
 import { TILE_SIZES, chooseTileSize, tileSize } from "../state/tile_size.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { Account } from "./account.js";
@@ -64,6 +64,7 @@ function Search() {
 
 function Engine() {
   const state = readiness.value;
+  if (silence.value) return html`<p class="engine waits" title=${silence.value}><span class="dot"></span>No answer</p>`;
   if (!state) return null;
   const models = state.models.join(", ") || "No model in memory";
   const text = state.ready ? [models, state.device].filter(Boolean).join(" on ") : "Not ready";

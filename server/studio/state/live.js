@@ -6,7 +6,7 @@ import { batch, effect } from "../view.js";
 import { readNewest } from "./catalogue.js";
 import { refreshSoon } from "./estimate.js";
 import * as jobs from "./jobs.js";
-import { meet, phase, readCreditsSoon, readOffers } from "./session.js";
+import { meet, phase, readCreditsSoon, readOffers, readReadinessSoon } from "./session.js";
 
 /** @typedef {import("../api/types.js").ClientEvent} ClientEvent */
 
@@ -66,6 +66,7 @@ function hearOne(event) {
     strangers.add(event.job_public_id);
     strangersTimer ||= setTimeout(() => void meetStrangers(), GATHER_MS);
   }
+  if (event.stage === "loading" || event.stage === "retrying") readReadinessSoon();
   if (event.event_type === "stage") return;
   readCreditsSoon();
   refreshSoon();

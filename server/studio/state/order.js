@@ -29,13 +29,19 @@ export class NotSent extends Error {
   }
 }
 
-const AGAIN = "Press again to find out: as long as you change nothing, nothing is paid for twice.";
+const UNKNOWN =
+  "Whether it was taken is not known. Press again to find out: as long as you change nothing, nothing is paid for twice.";
 
 /** Is thrown if nobody knows what became of an order. */
 export class Unsettled extends Error {
-  /** @param {string} message */
-  constructor(message) {
-    super(`${sentence(message)} Whether it was taken is not known. ${AGAIN}`);
+  /**
+   * @param {string} before  what is known of it
+   * @param {string} why
+   */
+  constructor(before, why) {
+    super(`${before}${sentence(why)} ${UNKNOWN}`);
+    /** What stays to be said when the server answers again. */
+    this.later = before + UNKNOWN;
   }
 }
 
@@ -108,7 +114,7 @@ async function sendAll(order, madeFrom) {
     const before = sent ? `${sent} of ${requests.length} are on the way. ` : "";
     if (isUnknown(error)) {
       unsettled.set(madeFrom, order);
-      throw new Unsettled(before + explain(error));
+      throw new Unsettled(before, explain(error));
     }
     if (error instanceof ApiError && error.status === 503) throw new NotSent(before + explainNotTaken(error));
     throw sent && error instanceof ApiError ? new NotSent(before + explain(error)) : error;

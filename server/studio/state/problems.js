@@ -1,9 +1,10 @@
 /** What is wrong with what is written in the form, by field. */
 
-import { ApiError, GivenUp } from "../api/http.js";
-import { signal } from "../view.js";
+import { ApiError, GivenUp, Unreachable } from "../api/http.js";
+import { effect, signal } from "../view.js";
 import { explain, explainDetail } from "../words.js";
-import { NotSent } from "./order.js";
+import { NotSent, Unsettled } from "./order.js";
+import { readiness } from "./session.js";
 
 /**
  * A field of the form, by its name in the server's specs; `form` is none of them.
@@ -41,6 +42,16 @@ export function show(field, message) {
   problems.value = { ...problems.value, [field]: there ? `${there} ${message}` : message };
 }
 
+/** What is shown because the server did not answer, and what is true instead when it does. @type {null | {now: string, later: string}} */
+let away = null;
+
+effect(() => {
+  if (!readiness.value || !away) return;
+  const { now, later } = away;
+  away = null;
+  if (problems.peek().form === now) problems.value = { ...problems.peek(), form: later };
+});
+
 /**
  * Show an error at its field if it has one, else above the button.
  * @param {unknown} error
@@ -50,6 +61,9 @@ export function showError(error) {
   if (error instanceof NotSent) show(fieldOf(error.field), error.message);
   else if (error instanceof ApiError && error.detail.length) error.detail.forEach(showDetail);
   else show("form", explain(error));
+  const { form: now } = problems.value;
+  if (now && error instanceof Unsettled) away = { now, later: error.later };
+  if (now && error instanceof Unreachable) away = { now, later: "The server answers again. Nothing was sent: press again." };
 }
 
 /** @param {import("../api/types.js").Detail} detail */

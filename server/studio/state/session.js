@@ -1,8 +1,8 @@
 /** Who uses the page, and what the server offers them: key, models, prices, credits, readiness. */
 
 import * as calls from "../api/calls.js";
-import { ApiError, GivenUp, useKey } from "../api/http.js";
-import { batch, computed, signal } from "../view.js";
+import { ApiError, GivenUp, unanswered, useKey } from "../api/http.js";
+import { batch, computed, effect, signal } from "../view.js";
 import { explain } from "../words.js";
 import { keep, kept } from "./storage.js";
 import { finishAll } from "./toasts.js";
@@ -12,8 +12,8 @@ import { finishAll } from "./toasts.js";
  * @typedef {import("../vendor/signals.js").Signal<T>} Signal
  */
 
-/** Milliseconds between reads of the readiness, while the server is not ready and while it is. */
-const READINESS_MS = { missing: 3_000, there: 30_000 };
+/** Milliseconds between reads of the readiness, while the server is not ready and while it is; and after news of it. */
+const READINESS_MS = { missing: 3_000, there: 30_000, news: 150 };
 
 /** @type {Signal<"asking" | "entering" | "open">} */
 export const phase = signal("asking");
@@ -150,3 +150,14 @@ export async function watchReadiness() {
   clearTimeout(readinessTimer);
   readinessTimer = setTimeout(watchReadiness, isReady ? READINESS_MS.there : READINESS_MS.missing);
 }
+
+/** Read the readiness soon: something has happened that it may tell of. */
+export function readReadinessSoon() {
+  clearTimeout(readinessTimer);
+  readinessTimer = setTimeout(watchReadiness, READINESS_MS.news);
+}
+
+effect(() => {
+  // While nobody answers it is read often as it is.
+  if (unanswered.value && !silence.peek()) readReadinessSoon();
+});
