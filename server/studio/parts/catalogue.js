@@ -5,7 +5,7 @@ import { entries, isRead, problem, readAgain, total } from "../state/catalogue.j
 import { fill } from "../state/draft.js";
 import { tasks } from "../state/jobs.js";
 import { isSelecting } from "../state/selection.js";
-import { html } from "../view.js";
+import { html, useEffect, useRef } from "../view.js";
 import { nameOf } from "../words.js";
 import { openComposer } from "./composer.js";
 import { Filters, isFiltered } from "./filters.js";
@@ -22,8 +22,17 @@ const IDEAS = [
 
 export function Catalogue() {
   const isEmpty = isRead.value && entries.value.length === 0;
+  const section = useRef(/** @type {HTMLElement | null} */ (null));
+  const wanted = JSON.stringify(filters.value);
+  const before = useRef(wanted);
+  useEffect(() => {
+    if (before.current === wanted) return;
+    before.current = wanted;
+    const top = section.current?.getBoundingClientRect().top ?? 0;
+    if (top < 0) section.current?.scrollIntoView({ block: "start", behavior: "instant" });
+  }, [wanted]);
   return html`
-    <section class="catalogue landing" id="pictures" tabindex="-1" aria-labelledby="catalogue-title">
+    <section class="catalogue landing" id="pictures" tabindex="-1" ref=${section} aria-labelledby="catalogue-title">
       <div class="toolbar">
         <div class="heading">
           <h2 id="catalogue-title">
