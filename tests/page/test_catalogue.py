@@ -67,6 +67,33 @@ def test_filters_and_search(page: Page, studio: ServerWithoutGpu, key: str) -> N
     expect(tiles).to_have_count(4)
 
 
+def test_filters_offer_the_words_of_models_and_of_pictures(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    expect(page.locator(".tile")).to_have_count(3)
+    known = next(
+        model["vocabulary"]
+        for model in studio.client.get("/v1/models").json()["models"]
+        if model["name"] == "tiny"
+    )
+    for label, words, met in [("Scene", known["scenes"], "window light"), ("Mood", known["moods"], "airy")]:
+        offered = page.get_by_role("combobox", name=label, exact=True).and_(page.locator("select"))
+        assert set(offered.locator("option").all_inner_texts()) >= {label, met, *words}
+
+
+def test_what_was_searched_for_is_shown_from_its_beginning(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    many = new_client("scrolled")
+    add_pictures(studio.data, "scrolled", 300)
+    enter(page, studio, many)
+    expect(page.locator(".tile").first).to_be_visible()
+    page.evaluate("scrollTo({top: 6000, behavior: 'instant'})")
+    expect(page.locator("[data-index='0']")).not_to_be_in_viewport()
+    page.get_by_label("Search the catalogue").fill("e")
+    expect(page.locator("[data-index='1']")).to_be_in_viewport()
+    expect(page.get_by_label("Search the catalogue")).to_be_focused()
+
+
 def test_favourites_and_the_archive(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     enter(page, studio, key)
     page.get_by_role("button", name="Favourite Sky window").click(force=True)

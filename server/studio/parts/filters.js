@@ -4,9 +4,8 @@ import { colorOf } from "../logic/colors.js";
 import { NO_FILTERS, filter, filters } from "../state/address.js";
 import { entries } from "../state/catalogue.js";
 import { startSelecting } from "../state/selection.js";
-import { models } from "../state/session.js";
+import { models, vocabularies } from "../state/session.js";
 import { computed, html } from "../view.js";
-import { MOODS, SCENES } from "../words.js";
 import { Icon } from "./icon.js";
 
 /** @typedef {import("../state/address.js").Filters} FilterValues */
@@ -31,9 +30,9 @@ const TIMES = [
   ["day", "On a day …"],
 ];
 
-/** Scenes and moods to choose from: those of the pictures that were read, and those that are suggested. */
-const scenes = computed(() => wordsOf(SCENES, (entry) => entry.spec.scene_type));
-const moods = computed(() => wordsOf(MOODS, (entry) => entry.spec.mood));
+/** Scenes and moods to choose from: those of the pictures that were read, and those that models know. */
+const scenes = computed(() => wordsOf(vocabularies.value.flatMap(({ scenes }) => scenes), (entry) => entry.spec.scene_type));
+const moods = computed(() => wordsOf(vocabularies.value.flatMap(({ moods }) => moods), (entry) => entry.spec.mood));
 
 /**
  * @param {readonly string[]} known

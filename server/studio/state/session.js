@@ -32,6 +32,8 @@ export const readiness = signal(null);
 export const silence = signal("");
 
 export const isTest = computed(() => key.value.startsWith("sk_test_"));
+/** The words of the models that know only some. */
+export const vocabularies = computed(() => models.value.flatMap(({ vocabulary }) => vocabulary ?? []));
 export const defaultModel = computed(() => models.value.find((model) => model.default) ?? models.value[0] ?? null);
 
 /**
