@@ -60,6 +60,27 @@ def test_a_problem_that_goes_takes_nobody_to_the_next_one(page: Page, studio: Se
     expect(page.locator("#scene_type")).to_be_focused()
 
 
+def test_a_model_that_follows_no_negative_prompt_is_sent_none(page: Page, studio: ServerWithoutGpu) -> None:
+    def tell(route: Route) -> None:
+        models = route.fetch().json()
+        for model in models["models"]:
+            model["negative_prompt"] = model["name"] != "tiny"
+        route.fulfill(json=models)
+
+    page.route("**/v1/models", tell)
+    enter(page, studio, studio.key)
+    describe(page)
+    page.get_by_text("More options").click()
+    negative = page.get_by_label("What it should not show")
+    negative.fill("glare")
+    expect(page.locator("summary")).to_contain_text("1 set")
+    with page.expect_request(lambda request: '"image_model":"tiny"' in (request.post_data or "")) as asked:
+        page.locator("#image_model").select_option("tiny")
+    assert asked.value.post_data_json.get("negative_prompt") is None
+    expect(negative).to_have_count(0)
+    expect(page.locator("summary")).not_to_contain_text("set")
+
+
 def test_colors_in_any_way_that_css_knows_and_how_many_are_used(page: Page, studio: ServerWithoutGpu) -> None:
     enter(page, studio, studio.key)
     describe(page)

@@ -1,6 +1,6 @@
 /** What few need: the name, the brand, prompts beside the scene, and what to do about flaws. */
 
-import { change, draft } from "../state/draft.js";
+import { change, draft, isNegativeFollowed } from "../state/draft.js";
 import { problems } from "../state/problems.js";
 import { html, useEffect, useRef } from "../view.js";
 import { Field, control, text } from "./field.js";
@@ -35,7 +35,9 @@ const PALETTE = [
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 export function MoreOptions() {
-  const set = HERE.filter((name) => Boolean(draft.value[name])).length;
+  const set = HERE.filter(
+    (name) => Boolean(draft.value[name]) && (name !== "negative" || isNegativeFollowed.value),
+  ).length;
   const isTemplate = draft.value.way === "scene" && problems.value.prompt;
   const mustOpen = Boolean(isTemplate) || PROBLEMS.some((name) => problems.value[name]);
   const details = useRef(/** @type {HTMLDetailsElement | null} */ (null));
@@ -58,14 +60,7 @@ export function MoreOptions() {
         />
       <//>
       ${draft.value.way === "scene" && html`<${Template} />`}
-      <${Field} name="negative_prompt" label="What it should not show">
-        <input
-          ...${text("negative_prompt", draft.value.negative, (negative) => change({ negative }))}
-          maxlength=${MOST_PROMPT}
-          autocomplete="off"
-          placeholder="only for models that follow it"
-        />
-      <//>
+      ${isNegativeFollowed.value && html`<${Negative} />`}
       <${Choice} name="palette" label="Colours" value=${draft.value.palette} choices=${PALETTE} write=${onPalette} />
       <${Field} name="pilot_brand" label="Brand">
         <input
@@ -100,6 +95,17 @@ const Template = () => html`
       maxlength=${MOST_PROMPT}
       placeholder="scene and mood then only label the picture"
     ></textarea>
+  <//>
+`;
+
+const Negative = () => html`
+  <${Field} name="negative_prompt" label="What it should not show">
+    <input
+      ...${text("negative_prompt", draft.value.negative, (negative) => change({ negative }))}
+      maxlength=${MOST_PROMPT}
+      autocomplete="off"
+      placeholder="none"
+    />
   <//>
 `;
 

@@ -45,6 +45,8 @@ export function clear() {
 export const chosenModel = computed(
   () => models.value.find((model) => model.name === draft.value.model) ?? defaultModel.value,
 );
+/** Whether it follows what it should not show; a server that does not say lets it be tried. */
+export const isNegativeFollowed = computed(() => chosenModel.value?.negative_prompt ?? true);
 export const chosenTier = computed(() => {
   const model = chosenModel.value;
   return model?.tiers.includes(draft.value.tier) ? draft.value.tier : (model?.default_tier ?? "");
@@ -81,7 +83,7 @@ export function request() {
   const { way, scene, mood, template, prompt, negative, colors, ratio, brand, onFailure, measure } = draft.value;
   return {
     ...(way === "prompt" ? { prompt } : { scene_type: scene, mood, prompt: template.trim() || null }),
-    negative_prompt: negative.trim() || null,
+    negative_prompt: (isNegativeFollowed.value && negative.trim()) || null,
     dominant_colors: colors.map((color) => color.hex),
     palette: draft.value.palette || null,
     display_name: draft.value.name,
