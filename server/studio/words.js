@@ -153,13 +153,19 @@ export function roughly(seconds) {
   return minutes < 90 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
 }
 
+/** Characters that turn the direction of writing. */
+const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+
+/** What somebody wrote may turn the writing's direction: only its own, between these two characters. @param {string} text */
+export const isolated = (text) => (BIDI.test(text) ? `\u2068${text}\u2069` : text);
+
 /**
  * Return the name by which a picture goes until the server has coined one.
  * @param {import("./api/types.js").Request} request
  */
 export function nameOf({ display_name, mood, scene_type, prompt, metadata }) {
   const words = display_name || (scene_type ? `${mood} ${scene_type}` : (prompt ?? "Picture"));
-  return numbered(words.charAt(0).toUpperCase() + words.slice(1), metadata?.studio);
+  return numbered(isolated(words.charAt(0).toUpperCase() + words.slice(1)), metadata?.studio);
 }
 
 /**

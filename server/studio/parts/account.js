@@ -65,7 +65,7 @@ function Item({ label, credits_delta, status, created_at }) {
   const name = label.includes(": ") ? label.slice(label.indexOf(": ") + 2) : label;
   return html`
     <li>
-      <span class="what" title=${label}>${name}</span>
+      <bdi class="what" title=${label}>${name}</bdi>
       <time dateTime=${created_at}>${new Date(created_at).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}</time>
       <span class="sum">${sum}</span>
     </li>

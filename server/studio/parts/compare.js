@@ -158,4 +158,4 @@ function Differences({ one, other }) {
  * @param {Entry} entry
  */
 const valueIn = (name, valueOf, entry) =>
-  name === "Colours" ? html`<${Swatches} colors=${entry.spec.dominant_colors ?? []} />` : valueOf(entry) || "–";
+  name === "Colours" ? html`<${Swatches} colors=${entry.spec.dominant_colors ?? []} />` : html`<bdi>${valueOf(entry) || "–"}</bdi>`;

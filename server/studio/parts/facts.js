@@ -25,7 +25,7 @@ export function Facts({ entry, job }) {
     <dl class="rows">
       ${rowsOf(entry, job, meta)
         .filter(([, value]) => value)
-        .map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}
+        .map(([name, value]) => html`<dt>${name}</dt><dd><bdi>${value}</bdi></dd>`)}
     </dl>
     ${meta?.eval && html`<${Measured} found=${meta.eval} />`}
     ${meta && html`<${Technical} entry=${entry} meta=${meta} />`}

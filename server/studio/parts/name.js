@@ -46,7 +46,7 @@ export function Name({ entry }) {
   return html`
     <div class="name">
       <h2 id="viewer-title">
-        <button type="button" class="quiet" title="Rename" onClick=${() => write(true)}>${name}</button>
+        <button type="button" class="quiet" title="Rename" onClick=${() => write(true)}><bdi>${name}</bdi></button>
       </h2>
       <small>${markOf(entry)}</small>
     </div>

@@ -4,7 +4,7 @@ import { openPicture } from "../state/address.js";
 import { unseen } from "../state/catalogue.js";
 import { favour, favourByKey, isSelecting, remove, selected, toggle } from "../state/selection.js";
 import { html } from "../view.js";
-import { numberText, placeOf } from "../words.js";
+import { isolated, numberText, placeOf } from "../words.js";
 import { Icon } from "./icon.js";
 import { Picture } from "./picture.js";
 
@@ -33,7 +33,7 @@ function shortMarkOf(entry, width) {
 }
 
 /** @param {Entry} entry */
-export const labelOf = (entry) => `${entry.spec.display_name}, ${markOf(entry)}`;
+export const labelOf = (entry) => `${isolated(entry.spec.display_name)}, ${markOf(entry)}`;
 
 /**
  * The sizes are the picture's; the text is below it.
@@ -104,7 +104,7 @@ export function Tile({ entry, left, top, width, height, index, count, isActive }
       </button>
       <p class=${mark.length * CHARACTER > width ? "caption tight" : "caption"} title=${label}>
         ${isNew && html`<span class="new-dot" title="New"></span>`}
-        <span class="name">${entry.spec.display_name}</span>
+        <bdi class="name">${entry.spec.display_name}</bdi>
         <small>${mark}</small>
       </p>
     </div>
