@@ -139,27 +139,31 @@ const KEYS = [
 
 const MenuPanel = () => html`
   <div class="panel-menu">
-    <fieldset class="segments">
+    <fieldset>
       <legend>Appearance</legend>
-      ${THEMES.map(
-        ([value, label]) => html`
-          <label>
-            <input type="radio" name="theme" checked=${theme.value === value} onChange=${() => chooseTheme(value)} />
-            <span>${label}</span>
-          </label>
-        `,
-      )}
+      <div class="segments">
+        ${THEMES.map(
+          ([value, label]) => html`
+            <label>
+              <input type="radio" name="theme" checked=${theme.value === value} onChange=${() => chooseTheme(value)} />
+              <span>${label}</span>
+            </label>
+          `,
+        )}
+      </div>
     </fieldset>
-    <fieldset class="segments">
+    <fieldset>
       <legend>Pictures</legend>
-      ${TILE_SIZES.map(
-        ([value, label]) => html`
-          <label>
-            <input type="radio" name="tile-size" checked=${tileSize.value === value} onChange=${() => chooseTileSize(value)} />
-            <span>${label}</span>
-          </label>
-        `,
-      )}
+      <div class="segments">
+        ${TILE_SIZES.map(
+          ([value, label]) => html`
+            <label>
+              <input type="radio" name="tile-size" checked=${tileSize.value === value} onChange=${() => chooseTileSize(value)} />
+              <span>${label}</span>
+            </label>
+          `,
+        )}
+      </div>
     </fieldset>
     <h2>Keys</h2>
     <dl class="keys">${KEYS.map(([key, does]) => html`<dt><kbd>${key}</kbd></dt><dd>${does}</dd>`)}</dl>
