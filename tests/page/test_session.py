@@ -153,6 +153,16 @@ def test_an_answer_that_comes_late_is_not_shown_to_the_next_client(
         expect(page.locator(".making")).to_have_count(0)
 
 
+def test_a_key_for_the_desk_is_shown_the_way_there(page: Page, studio: ServerWithoutGpu) -> None:
+    message = "This key lacks the capability jobs:read; it has admin"
+    error = {"code": "FORBIDDEN", "message": message, "request_id": ""}
+    page.route("**/v1/credits", lambda route: route.fulfill(status=403, json={"error": error}))
+    page.goto(f"{studio.url}/#key={studio.key}")
+    expect(page.get_by_role("alert")).to_have_text("This is a key for the desk, where the operator works. Go to the desk")
+    page.get_by_role("link", name="Go to the desk").click()
+    expect(page).to_have_url(f"{studio.url}/desk")
+
+
 def test_a_key_is_kept_while_the_server_is_away(page: Page, studio: ServerWithoutGpu) -> None:
     enter(page, studio, studio.key)
     page.route("**/v1/models", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))

@@ -1,6 +1,6 @@
 /** Where a key is asked for. */
 
-import { enter, key, keyIn, keyProblem, phase } from "../state/session.js";
+import { enter, isForDesk, key, keyIn, keyProblem, phase } from "../state/session.js";
 import { html, useRef, useEffect } from "../view.js";
 
 export function Welcome() {
@@ -33,7 +33,9 @@ export function Welcome() {
             ${isEntering ? "Opening …" : "Open the studio"}
           </button>
         </div>
-        <p id="key-problem" class="problem" role="alert" hidden=${!keyProblem.value}>${keyProblem.value}</p>
+        <p id="key-problem" class="problem" role="alert" hidden=${!keyProblem.value}>
+          ${keyProblem.value}${isForDesk.value && html` <a href="desk">Go to the desk</a>`}
+        </p>
         <p id="key-hint" class="hint">
           The server printed a first key, with a link, when it was first started. The operator makes more with${" "}
           <code>backlot clients add NAME --credits 1000</code>. The key stays in this browser until you forget it.

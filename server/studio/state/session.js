@@ -20,6 +20,8 @@ export const phase = signal("asking");
 export const key = signal("");
 /** Why the key was not taken, or why the page was left. */
 export const keyProblem = signal("");
+/** Whether the key that was not taken is one for the desk. */
+export const isForDesk = signal(false);
 /** @type {Signal<import("../api/types.js").Model[]>} */
 export const models = signal([]);
 /** @type {Signal<import("../api/types.js").Operation[]>} */
@@ -61,6 +63,7 @@ export const keptKey = () => kept("key", "");
  */
 export async function enter(wanted) {
   if (!/^[!-~]+$/.test(wanted)) {
+    isForDesk.value = false;
     keyProblem.value = "That is no key: keys are written sk_live_… or sk_test_…";
     return;
   }
@@ -68,6 +71,7 @@ export async function enter(wanted) {
   batch(() => {
     key.value = wanted;
     keyProblem.value = "";
+    isForDesk.value = false;
     phase.value = "entering";
   });
   useKey(wanted);
@@ -77,8 +81,11 @@ export async function enter(wanted) {
     if (key.value !== wanted) return;
     // A key that the server refuses is of no use. If the server could not be asked, the key may be good.
     if (error instanceof ApiError && error.status === 401) keep("key", null);
-    keyProblem.value = explain(error);
-    phase.value = "asking";
+    batch(() => {
+      isForDesk.value = error instanceof ApiError && error.code === "FORBIDDEN" && /it has (.*, )?admin\b/.test(error.message);
+      keyProblem.value = isForDesk.value ? "This is a key for the desk, where the operator works." : explain(error);
+      phase.value = "asking";
+    });
     return;
   }
   if (key.value !== wanted) return;
@@ -98,6 +105,7 @@ export function leave(why = "") {
     key.value = "";
     phase.value = "asking";
     keyProblem.value = why;
+    isForDesk.value = false;
     credits.value = null;
   });
 }
