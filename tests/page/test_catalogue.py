@@ -92,6 +92,19 @@ def test_what_was_searched_for_is_shown_from_its_beginning(
     page.get_by_label("Search the catalogue").fill("e")
     expect(page.locator("[data-index='1']")).to_be_in_viewport()
     expect(page.get_by_label("Search the catalogue")).to_be_focused()
+    page.get_by_label("Search the catalogue").fill("no such thing")
+    expect(page.locator(".empty p")).to_have_text("No picture fits the search “no such thing”.")
+
+
+def test_a_name_turns_nothing_around_it(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("turner")
+    turned = "abc \u202edef"
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client, display_name=turned, seed=123), client)
+    enter(page, studio, key)
+    name = page.locator(".tile .name")
+    assert name.evaluate("name => getComputedStyle(name).unicodeBidi") == "isolate"
+    expect(page.locator(".tile .open")).to_have_attribute("aria-label", re.compile(f"\u2068{turned}\u2069, seed 123"))
 
 
 def test_favourites_and_the_archive(page: Page, studio: ServerWithoutGpu, key: str) -> None:

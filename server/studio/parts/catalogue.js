@@ -78,10 +78,18 @@ function Idea({ idea }) {
   `;
 }
 
+/** Say what was looked for: the search's words, if there are any, and whether there is more to it. */
+function sought() {
+  const { q } = filters.value;
+  const isMore = isFiltered({ ...filters.value, q: "", archived: false });
+  if (!q) return isMore ? "is like that" : "is there";
+  return html`fits the search “<bdi>${q}</bdi>”${isMore && " and the filters"}`;
+}
+
 const NothingFound = () => html`
   <div class="empty">
     <h3>Nothing fits</h3>
-    <p>No picture is like that${filters.value.archived ? " in the archive" : ""}.</p>
+    <p>No picture${filters.value.archived ? " in the archive" : ""} ${sought()}.</p>
     <button type="button" onClick=${() => filter(NO_FILTERS)}>Show everything</button>
   </div>
 `;
