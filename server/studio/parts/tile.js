@@ -10,8 +10,9 @@ import { Picture } from "./picture.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
 
-/** Pixels that a character of a caption takes at most. */
+/** Pixels that a character of a caption takes at most; of a mark in small writing, on average. */
 const CHARACTER = 9;
+const SMALL_CHARACTER = 7.2;
 
 /**
  * Return what tells an entry apart from others of the same words: which of its order it is, else its seed.
@@ -29,7 +30,7 @@ export function markOf(entry) {
  */
 function shortMarkOf(entry, width) {
   const mark = markOf(entry);
-  return mark.length * CHARACTER > width ? mark.replace("seed ", "") : mark;
+  return mark.length * SMALL_CHARACTER > width ? mark.replace("seed ", "") : mark;
 }
 
 /** @param {Entry} entry */
@@ -46,6 +47,8 @@ export function Tile({ entry, left, top, width, height, index, count, isActive }
   const isNew = unseen.value.has(id);
   const label = labelOf(entry);
   const mark = shortMarkOf(entry, width);
+  const isCrowded = mark.length * CHARACTER > width;
+  const isTight = isCrowded && mark.length * SMALL_CHARACTER > width;
   const tab = isActive ? 0 : -1;
   /** @param {MouseEvent} event */
   const onOpen = (event) => {
@@ -102,7 +105,7 @@ export function Tile({ entry, left, top, width, height, index, count, isActive }
       >
         <${Icon} name="star" />
       </button>
-      <p class=${mark.length * CHARACTER > width ? "caption tight" : "caption"} title=${label}>
+      <p class=${["caption", isCrowded && "crowded", isTight && "tight"].filter(Boolean).join(" ")} title=${label}>
         ${isNew && html`<span class="new-dot" title="New"></span>`}
         <bdi class="name">${entry.spec.display_name}</bdi>
         <small>${mark}</small>
