@@ -149,8 +149,8 @@ class Feeder:
         return self._loads.held | left | refused | self._left_after_failure(gpu)
 
     def can_load_elsewhere(self, model: str) -> bool:
-        """Return whether a device that is up has the model in memory, or has not failed to load it."""
-        return any(gpu.is_up and model not in gpu.cannot_load for gpu in self._gpus)
+        """Return whether a device that is up may run the model, and has not failed to load it not long ago."""
+        return any(gpu.is_up and model not in gpu.cannot_load and model not in gpu.refused for gpu in self._gpus)
 
     def _left_after_failure(self, gpu: Gpu) -> set[str]:
         """Return the models that this GPU could not load, and another one may."""

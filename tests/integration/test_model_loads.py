@@ -114,6 +114,25 @@ def test_a_gpu_that_cannot_load_a_model_leaves_it_to_one_that_can(tmp_path: Path
     play(Box(tmp_path, gpus=2, bounds=BOUNDS), scene)
 
 
+def test_a_model_that_one_gpu_cannot_load_and_the_other_may_not_run_is_given_up(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        for gpu in box.gpus:
+            gpu.process.report(protocol.Loaded("a", "revision", 0.1))
+        bad, other = (gpu.process for gpu in box.gpus)
+        job_id = await box.submit(image_model="b")
+        while not box.status(job_id).ended:
+            await until(lambda: bool(bad.unanswered or other.unanswered or box.status(job_id).ended))
+            if images := tuple(bad.unanswered):
+                bad.report(protocol.LoadFailed("b", FailureReason.OUT_OF_MEMORY, "b is too large", images))
+            if images := tuple(other.unanswered):
+                other.report(protocol.Refused("b", "unet/x of b is not what this server has", images))
+        await box.fails(job_id, "out_of_memory")
+        # The first failure left the model to the other device; the next ones are the tries that count.
+        assert len(bad.ids) == BOUNDS.load_tries + 1
+
+    play(Box(tmp_path, gpus=2, bounds=BOUNDS), scene)
+
+
 def test_a_default_model_that_was_given_up_is_left_alone_until_it_is_wanted(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         failed = protocol.LoadFailed("a", FailureReason.MODEL_LOAD_FAILED, "a is damaged", ())

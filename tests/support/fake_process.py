@@ -97,7 +97,11 @@ class FakeProcess:
                 self._answers_of[image_id] += 1
             case protocol.Cancelled(image_id=image_id):
                 self._answers_of[image_id] += 1
-            case protocol.BatchFailed(image_ids=image_ids) | protocol.LoadFailed(image_ids=image_ids):
+            case (
+                protocol.BatchFailed(image_ids=image_ids)
+                | protocol.LoadFailed(image_ids=image_ids)
+                | protocol.Refused(image_ids=image_ids)
+            ):
                 self._answers_of.update(image_ids)
             case _:
                 pass

@@ -107,7 +107,8 @@ def test_what_holds_for_every_case() -> None:
         decision = decide(case, MOST_CRASHES)
         assert (decision is Decision.END) == case.withdrawn
         if decision in (Decision.REQUEUE, Decision.ISOLATE):
-            # These do not count as attempts, so something else must bound them: a device that refuses is not asked again.
+            # These do not count as attempts, so something else must bound them: the crashes of the image; the tries of its
+            # model, which devices that refuse it leave to the others; and a batch, which fails alone the next time.
             unbounded = (Happened.BATCH_FAILED, Happened.LOAD_FAILED, Happened.REFUSED)
             assert case.crashes < MOST_CRASHES or case.happened in unbounded
         if decision is Decision.ISOLATE:
