@@ -307,7 +307,12 @@ class Gpu:
         self._leave_slots(image_ids)
 
     def _go_on(self) -> None:
-        """Note a sign of life: the next one is due within a step's time, unless there is nothing to do."""
+        """Note a sign of life: the next one is due within a step's time, unless there is nothing to do.
+
+        While a model is being loaded, that load's limit holds.
+        """
+        if self.loading is not None:
+            return
         group = self.groups.current
         if group is None:
             self._become(GpuState.READY)

@@ -225,6 +225,25 @@ def test_an_image_that_is_written_is_no_sign_of_life_of_a_load() -> None:
     on_gpu(scene)
 
 
+def test_a_model_that_is_refused_while_another_loads_leaves_that_load_its_time() -> None:
+    async def scene(gpu: Gpu, fake: FakeGpu, told: Told) -> None:
+        gpu.start(told)
+        fake.process.start()
+        for model, image_id in (("a", "1"), ("b", "2")):
+            card = ModelCard.from_flat(name=model, licence="made for tests", tiers=("0.5K",), steps=4, guidance=1.0)
+            slots = SlotGroup(BatchKey(model, 512, 512, 4, 1.0), card, 1)
+            gpu.groups.open(slots)
+            gpu.generate(slots, item(image_id), isolated=False)
+        fake.process.report(protocol.Loading("a"))
+        fake.process.report(protocol.Refused("b", "other weights", ("2",)))
+        assert (gpu.state, gpu.loading) == (GpuState.LOADING, "a")
+        fake.process.report(protocol.Loaded("a", "r", 1.0))
+        assert gpu.state is GpuState.RUNNING
+        await gpu.stop()
+
+    on_gpu(scene)
+
+
 def test_the_pause_before_another_start_is_doubled_up_to_the_longest() -> None:
     bounds = Bounds(restart_s=1.0, restart_most_s=60.0)
     assert [restart_pause(crashes, bounds) for crashes in range(1, 10)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
