@@ -67,7 +67,7 @@ class Control:
         except Exception:
             log.exception("The ledger did not take %d cancels; the next start tries again", len(job_ids))
         else:
-            self._kept_cancels.clear()
+            self._kept_cancels.remove(job_ids)
 
     def pause(self, since: str | None) -> None:
         """Send no more images to GPUs; those that were sent go on. If `since` is None, send again."""

@@ -5,7 +5,10 @@ lock does, that promise is kept by a file: one job id a line, which the next sta
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
+
+from pipelines.output.whole_file import whole_file
 
 
 class KeptCancels:
@@ -27,6 +30,11 @@ class KeptCancels:
             return []
         return [line.strip() for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def clear(self) -> None:
-        """Remove the file: the ledger knows them all."""
-        self._path.unlink(missing_ok=True)
+    def remove(self, job_ids: Collection[str]) -> None:
+        """Remove jobs that the ledger knows; those that were added meanwhile stay. Raises OSError."""
+        left = [job_id for job_id in self.read() if job_id not in job_ids]
+        if not left:
+            self._path.unlink(missing_ok=True)
+            return
+        with whole_file(self._path) as file:
+            file.write("".join(f"{job_id}\n" for job_id in left).encode())
