@@ -71,9 +71,7 @@ def test_filters_offer_the_words_of_models_and_of_pictures(page: Page, studio: S
     enter(page, studio, key)
     expect(page.locator(".tile")).to_have_count(3)
     known = next(
-        model["vocabulary"]
-        for model in studio.client.get("/v1/models").json()["models"]
-        if model["name"] == "tiny"
+        model["vocabulary"] for model in studio.client.get("/v1/models").json()["models"] if model["name"] == "tiny"
     )
     for label, words, met in [("Scene", known["scenes"], "window light"), ("Mood", known["moods"], "airy")]:
         offered = page.get_by_role("combobox", name=label, exact=True).and_(page.locator("select"))

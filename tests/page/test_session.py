@@ -158,7 +158,9 @@ def test_a_key_for_the_desk_is_shown_the_way_there(page: Page, studio: ServerWit
     error = {"code": "FORBIDDEN", "message": message, "request_id": ""}
     page.route("**/v1/credits", lambda route: route.fulfill(status=403, json={"error": error}))
     page.goto(f"{studio.url}/#key={studio.key}")
-    expect(page.get_by_role("alert")).to_have_text("This is a key for the desk, where the operator works. Go to the desk")
+    expect(page.get_by_role("alert")).to_have_text(
+        "This is a key for the desk, where the operator works. Go to the desk"
+    )
     page.get_by_role("link", name="Go to the desk").click()
     expect(page).to_have_url(f"{studio.url}/desk")
 
@@ -215,7 +217,14 @@ def test_the_page_tells_at_once_that_the_server_is_away_and_that_it_is_back(
 @pytest.mark.parametrize("stage", ["loading", "retrying"])
 def test_the_header_hears_of_a_gpu_process_that_is_gone(page: Page, studio: ServerWithoutGpu, stage: str) -> None:
     ready = studio.client.get("/readyz").json()
-    job = {"cursor": 1, "job_public_id": "job_nobodys", "event_type": "stage", "stage": stage, "message": "", "extra": {}}
+    job = {
+        "cursor": 1,
+        "job_public_id": "job_nobodys",
+        "event_type": "stage",
+        "stage": stage,
+        "message": "",
+        "extra": {},
+    }
     event = {**job, "seq": 1, "artifacts": [], "created_at": "2026-01-01T00:00:00Z"}
     held: list[Route] = []
     page.route("**/v1/events", lambda route: held.append(route), times=1)
