@@ -145,6 +145,8 @@ export interface components {
             /** @default [] */
             loras?: components["schemas"]["Lora"][];
             model: string;
+            /** @default false */
+            negative?: boolean;
             second?: components["schemas"]["SecondPass"] | null;
             steps: number;
             width: number;
@@ -672,6 +674,7 @@ export interface components {
             loaded: boolean;
             loras: components["schemas"]["LoraView"][];
             name: string;
+            negative_prompt: boolean;
             steps: number;
             tiers: string[];
             vocabulary: components["schemas"]["VocabularyView"] | null;

@@ -76,7 +76,9 @@ def test_a_model_that_follows_no_negative_prompt_is_sent_none(page: Page, studio
     expect(page.locator("summary")).to_contain_text("1 set")
     with page.expect_request(lambda request: '"image_model":"tiny"' in (request.post_data or "")) as asked:
         page.locator("#image_model").select_option("tiny")
-    assert asked.value.post_data_json.get("negative_prompt") is None
+    sent = asked.value.post_data_json
+    assert sent is not None
+    assert sent.get("negative_prompt") is None
     expect(negative).to_have_count(0)
     expect(page.locator("summary")).not_to_contain_text("set")
 
