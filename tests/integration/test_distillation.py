@@ -50,8 +50,10 @@ def test_on_a_straight_path_the_teacher_is_its_own_student() -> None:
 
 
 def test_only_the_student_learns() -> None:
-    teacher, student = fresh().requires_grad_(False), fresh()
-    loss = halving(teacher, 4, guidance=2.0)
-    loss(student, torch.randn(2, parts.LATENT_CHANNELS, 16, 16), TOKENS[:2]).backward()
+    # Whatever state an image that a test before left in the middle of a step has left torch in.
+    with torch.inference_mode(False), torch.enable_grad():
+        teacher, student = fresh().requires_grad_(False), fresh()
+        loss = halving(teacher, 4, guidance=2.0)
+        loss(student, torch.randn(2, parts.LATENT_CHANNELS, 16, 16), TOKENS[:2]).backward()
     assert all(weight.grad is None for weight in teacher.parameters())
     assert any(weight.grad is not None and bool(weight.grad.any()) for weight in student["unet"].parameters())
