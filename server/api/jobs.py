@@ -9,27 +9,22 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
-from pipelines.failure_reason import FailureReason
 from server.api import views
+from server.api.cancelling import cancel
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.views import EventPage, JobPage, JobView, WholeJobPage
 from server.clock import as_text
-from server.errors import Busy, JobNotCancellable, JobNotFound
+from server.errors import JobNotFound
 from server.jobs import JobStatus
 from server.ledger import job_reads
 from server.ledger.clients import Caller
-from server.ledger.database import Database
-from server.scheduler.scheduler import Scheduler
 
 #: Jobs on a page at most.
 MOST = 200
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST, description="How many at most, 1–200")]
 Offset = Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="How many to pass over")]
-
-#: Seconds a cancel waits for the denoising step under way, so that its answer usually shows the end.
-CANCEL_PATIENCE_S = 3.5
 
 
 @get(
@@ -139,35 +134,10 @@ async def cancel_job(
     reader: NamedDependency[JobReader],
 ) -> JobView:
     """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
-    found = await reader.detail(request.user, public_id)
-    if found.summary.status.ended:
-        raise not_cancellable(public_id, found.summary.status)
-    is_promised = reader.scheduler.cancel(public_id)
-    found = await reader.detail_when_ended(request.user, public_id, CANCEL_PATIENCE_S)
-    if not found.summary.status.ended:
-        await keep_cancel(reader.scheduler, reader.database, public_id, is_promised=is_promised)
-    elif found.latest_event is None or found.latest_event.extra.get("reason") != FailureReason.CANCELLED:
-        raise not_cancellable(public_id, found.summary.status)
-    return reader.view(found)
-
-
-def not_cancellable(public_id: str, status: JobStatus) -> JobNotCancellable:
-    return JobNotCancellable(f"Job {public_id} has ended already, with status {status}")
-
-
-async def keep_cancel(scheduler: Scheduler, database: Database, public_id: str, *, is_promised: bool) -> None:
-    """Let the cancel of a job that has not ended yet hold over a kill.
-
-    Raises Busy if its refund cannot be written now, or if the job was ending before this cancel came, by itself or by an
-    earlier one.
-    """
-    if is_promised:
-        await scheduler.control.keep_cancel(public_id)
-    if not is_promised or database.locked_since is not None:
-        ending = "is cancelled" if is_promised else "is ending"
-        raise Busy(
-            f"The job {ending}, but the ledger takes no writes now: its end, and its refund if it has one, follow"
-        )
+    # Raises JobNotFound for the job of another client.
+    await reader.detail(request.user, public_id)
+    await cancel(reader.scheduler, reader.database, reader.hub, public_id)
+    return reader.view(await reader.detail(request.user, public_id))
 
 
 ROUTES = [list_jobs, read_job, read_events, cancel_job]

@@ -7,13 +7,12 @@ from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from pipelines.failure_reason import FailureReason
 from server.api.admin.change import change
-from server.api.following import follow
-from server.api.jobs import CANCEL_PATIENCE_S, Limit, Offset, keep_cancel, not_cancellable
+from server.api.cancelling import cancel, report_of
+from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
 from server.clock import Time
-from server.errors import Conflict, JobNotFound
+from server.errors import Conflict
 from server.event_hub import EventHub
 from server.ledger import job_reports, queue_orders
 from server.ledger.clients import Caller
@@ -114,20 +113,7 @@ async def cancel_any_job(
     hub: NamedDependency[EventHub],
 ) -> JobReport:
     """End a job and give its client the credits back, as the client's own cancel does."""
-
-    async def read() -> JobReport:
-        return await _report(database, public_id)
-
-    report = await read()
-    if report.status.ended:
-        raise not_cancellable(public_id, report.status)
-    is_promised = scheduler.cancel(public_id)
-    report = await follow(hub, public_id, read, lambda found: found.status.ended, CANCEL_PATIENCE_S)
-    if not report.status.ended:
-        await keep_cancel(scheduler, database, public_id, is_promised=is_promised)
-    elif report.reason != FailureReason.CANCELLED:
-        raise not_cancellable(public_id, report.status)
-    return report
+    return await cancel(scheduler, database, hub, public_id)
 
 
 @post(
@@ -144,20 +130,12 @@ async def move_job_to_front(
     database: NamedDependency[Database],
 ) -> JobReport:
     """Let a waiting job go before all others, whatever models are loaded; those moved there before come after it."""
-    report = await _report(database, public_id)
+    report = await report_of(database, public_id)
     if scheduler.position(public_id) is None:
         raise Conflict(f"Nothing of job {public_id} waits, so it cannot be moved; its status is {report.status}")
     await change(request, database, 200, queue_orders.move_to_front, public_id)
     scheduler.control.move_to_front(public_id)
     return report
-
-
-async def _report(database: Database, public_id: str) -> JobReport:
-    """Return any client's job. Raises JobNotFound."""
-    found = await database.read(job_reports.named, [public_id])
-    if public_id not in found:
-        raise JobNotFound(public_id, "the jobs of all clients")
-    return found[public_id]
 
 
 def _state(scheduler: Scheduler) -> QueueState:
