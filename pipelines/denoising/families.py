@@ -73,6 +73,15 @@ def runs_in_slots(card: ModelCard, pipeline: str | None) -> bool:
     return card.takes_slots and has_slots(pipeline)
 
 
+def keeps_negatives_apart(card: ModelCard, negative_prompt: str) -> bool:
+    """Return whether an image of a card with this negative prompt may share batches only with others that have one.
+
+    In a whole batch a pipeline would give every other image an empty negative prompt beside it, which is not the same as
+    none.
+    """
+    return bool(negative_prompt) and not runs_in_slots(card, card.weights.pipeline)
+
+
 def find_denoiser(pipeline: Any) -> Any:
     """Return the part of a pipeline that denoises; None if it has none of a known name."""
     return next((part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)

@@ -11,7 +11,7 @@ import transformers
 
 from pipelines import protocol
 from pipelines.denoising.call import CallSettings
-from pipelines.denoising.families import runs_in_slots
+from pipelines.denoising.families import keeps_negatives_apart
 from pipelines.failure_reason import FailureReason, Fault
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
@@ -174,7 +174,7 @@ class Engine:
         if not order.card.limits.reproducible:
             batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
         settings = CallSettings(order.width, order.height, order.steps, order.guidance, order.second)
-        negative = bool(order.item.negative_prompt) and not runs_in_slots(order.card, order.card.weights.pipeline)
+        negative = keeps_negatives_apart(order.card, order.item.negative_prompt)
         return GroupKey(order.card, settings, batch_size, order.loras, negative)
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,10 +288,7 @@ class Engine:
             if is_fatal(error):
                 raise
             idle = self._models.idle_beside(order.card)
-            if (
-                is_out_of_memory(error)
-                and remedy(idle_models=len(idle), batch_size=1, reproducible=True) is Remedy.EVICT
-            ):
+            if idle and is_out_of_memory(error):
                 log.warning("%s: out of memory for LoRAs; %s made room", order.card.name, ", ".join(idle))
                 forget_frames(error)
                 self._models.evict(idle)

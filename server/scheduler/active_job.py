@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pipelines import protocol
-from pipelines.denoising.families import runs_in_slots
+from pipelines.denoising.families import keeps_negatives_apart
 from pipelines.failure_reason import FailureReason
 from pipelines.model_card import ModelCard
 from server.jobs import Generation, Job
@@ -58,7 +58,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     def batch_key(self, card: ModelCard) -> BatchKey:
         """Return what it has in common with the images that it may share a batch with, on its model's card."""
         made = self.generation
-        negative = bool(made.negative_prompt) and not runs_in_slots(card, card.weights.pipeline)
+        negative = keeps_negatives_apart(card, made.negative_prompt)
         return BatchKey(
             made.model, made.width, made.height, made.steps, made.guidance, made.loras, made.second, negative
         )

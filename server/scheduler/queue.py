@@ -38,8 +38,7 @@ class BatchKey(msgspec.Struct, frozen=True):
     #: In the order of their names.
     loras: tuple[Lora, ...] = ()
     second: SecondPass | None = None
-    #: The image has a negative prompt, and its model runs as whole batches. Beside such an image a pipeline would give every
-    #: other one an empty negative prompt, which is not the same as none.
+    #: As keeps_negatives_apart of pipelines/denoising/families.py says.
     negative: bool = False
 
     @property
