@@ -27,18 +27,24 @@ def test_a_bad_key_gets_the_servers_message_and_a_good_one_is_kept_until_forgott
     expect(page.get_by_label("Your key")).to_be_visible()
 
 
-def test_a_start_beyond_the_rate_limit_waits_and_enters(page: Page, studio: ServerWithoutGpu) -> None:
+def refuse_first(page: Page, *, retry_after_s: int) -> list[str]:
+    """Answer the page's first request for the models as if it was beyond the rate limit; return what was refused so far."""
     refused: list[str] = []
 
-    def refuse_first(route: Route) -> None:
+    def refuse(route: Route) -> None:
         if refused:
             route.continue_()
             return
         refused.append(route.request.url)
         error = {"code": "RATE_LIMITED", "message": "too many", "request_id": ""}
-        route.fulfill(status=429, headers={"Retry-After": "2"}, json={"error": error})
+        route.fulfill(status=429, headers={"Retry-After": str(retry_after_s)}, json={"error": error})
 
-    page.route("**/v1/models", refuse_first)
+    page.route("**/v1/models", refuse)
+    return refused
+
+
+def test_a_start_beyond_the_rate_limit_waits_and_enters(page: Page, studio: ServerWithoutGpu) -> None:
+    refused = refuse_first(page, retry_after_s=2)
     page.goto(f"{studio.url}/#key={studio.key}")
     expect(page.locator(".notice")).to_contain_text("The studio opens by itself in")
     expect(page.get_by_label("Your key")).to_have_value(studio.key)
@@ -52,17 +58,7 @@ def test_the_notice_of_the_rate_limit_goes_even_if_timers_are_early(page: Page, 
         const wait = window.setTimeout;
         window.setTimeout = (work, ms = 0, ...rest) => wait(work, Math.max(0, ms - 100), ...rest);
     """)
-    refused: list[str] = []
-
-    def refuse_first(route: Route) -> None:
-        if refused:
-            route.continue_()
-            return
-        refused.append(route.request.url)
-        error = {"code": "RATE_LIMITED", "message": "too many", "request_id": ""}
-        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": error})
-
-    page.route("**/v1/models", refuse_first)
+    refuse_first(page, retry_after_s=1)
     page.goto(f"{studio.url}/#key={studio.key}")
     expect(page.locator(".notice")).to_contain_text("There were too many requests")
     expect(page.get_by_role("heading", name="New picture")).to_be_visible()

@@ -5,7 +5,7 @@
  * @typedef {import("../openapi.js").ErrorDetail} Detail
  * @typedef {import("../openapi.js").BackgroundSpec} BackgroundSpec
  * @typedef {import("../openapi.js").ImageSpec} ImageSpec
- * @typedef {import("../openapi.js").ModelView & {negative_prompt?: boolean}} Model
+ * @typedef {import("../openapi.js").ModelView} Model
  * @typedef {import("../openapi.js").OperationPrice} Operation
  * @typedef {import("../openapi.js").Readiness} Readiness
  * @typedef {import("../openapi.js").Totals} Totals

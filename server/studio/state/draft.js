@@ -45,7 +45,7 @@ export function clear() {
 export const chosenModel = computed(
   () => models.value.find((model) => model.name === draft.value.model) ?? defaultModel.value,
 );
-/** Whether it follows what it should not show; a server that does not say lets it be tried. */
+/** Whether it follows what it should not show; so as long as no model is known. */
 export const isNegativeFollowed = computed(() => chosenModel.value?.negative_prompt ?? true);
 export const chosenTier = computed(() => {
   const model = chosenModel.value;
