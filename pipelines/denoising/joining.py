@@ -46,13 +46,15 @@ class CallKind(msgspec.Struct, frozen=True):
 
 
 class Findings:
-    """What was found out about a denoiser on this device. It is kept with the loaded model."""
+    """What was found out about a denoiser, and text encoders, on this device. It is kept with the loaded model."""
 
     def __init__(self, traced: TracedCalls | None, *, only_full: bool = False) -> None:
         """Take the traces to be kept."""
         #: The layers to pad for the bits of the full size; None if the kind cannot give them, or would save too little.
         self.padding: dict[CallKind, Layers | None] = {}
         self._seconds: dict[CallKind, deque[float]] = {}
+        #: Whether prompts can share calls of a text encoder, by batch size and kind of call (see `encoding`).
+        self.encodes_together: dict[Hashable, bool] = {}
         #: None if calls are not to be traced.
         self.traced = traced
         #: Never try a smaller call: offloading hooks whole layers, and compiling joins them, so they cannot be padded one by

@@ -3,14 +3,15 @@
 Each slot runs the stock pipeline call for one image as a coroutine (a greenlet). When the pipeline calls its denoiser, the
 coroutine pauses. Once all slots have paused, their calls are joined, the denoiser runs once, and each coroutine goes on with
 its own part of the result. So schedulers, guidance, prompt encoding and decoding are diffusers' own code for every family,
-each slot has a scheduler and a timestep of its own, and a new image enters at the next step after a slot became free.
+each slot has a scheduler and a timestep of its own, and a new image enters at the next step after a slot became free. Calls
+of text encoders are joined in the same way (see `encoding`).
 
 At a fixed batch size an image depends neither on its neighbours nor on when they came (see `joining`).
 """
 
 import copy
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -20,11 +21,12 @@ from greenlet import GreenletExit, greenlet
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
 from pipelines.denoising.call import CallSettings, run_call
 from pipelines.denoising.coroutine import pause
+from pipelines.denoising.encoding import EncoderCall, JointEncoders, TextEncoder
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.forecast import forecast
 from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
 from pipelines.denoising.second_pass import enlarge
-from pipelines.denoising.tensor_tree import join, part, signature
+from pipelines.denoising.tensor_tree import signature
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
@@ -39,16 +41,17 @@ class _Slot:
         self.finite = True
         #: After its last step.
         self.latents: torch.Tensor | None = None
-        #: The denoiser calls that the coroutine waits for, with the results that are there; None before it begins.
+        #: The calls that the coroutine waits for, with the results that are there; None before it begins.
         self.waiting: list[_Waiting] | None = None
         #: Its second pass has begun, in which it waits for a call for each of its tiles.
         self.enlarging = False
 
 
 class _Waiting:
-    """A denoiser call that a coroutine waits for."""
+    """A call that a coroutine waits for."""
 
-    def __init__(self, call: DenoiserCall) -> None:
+    def __init__(self, call: Any) -> None:
+        #: A DenoiserCall or an EncoderCall.
         self.call = call
         self.result: Any = None
 
@@ -66,6 +69,7 @@ class Slots:
         self._denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
         #: Runs the calls of second passes, which have another size and so another cost.
         self._second_denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
+        self._encoders = JointEncoders(batch_size, model.findings)
         #: How many tiles the second pass of an image is made in.
         self._tiles = 1
         #: Seconds of the first steps of a full batch, of one call each or of more if the prompts cannot be joined.
@@ -120,12 +124,18 @@ class Slots:
         # In inference mode torch would multiply otherwise with weights that offloading moves inside it.
         with torch.no_grad():
             for slot in [slot for slot in self._slots if slot.waiting is None]:
-                # Encode the prompt and draw the noise.
+                # Split the prompt into tokens.
                 self._resume(slot, slot)
+            while groups := self._joinable(EncoderCall):
+                for _, group in groups:
+                    # From the last of them on, draw the noise.
+                    self._hand_out(group, self._encoders.encode([waiting.call for _, waiting in group]))
+                    # All hidden states of a batch are large, and the next group has as many.
+                    group.clear()
             timed = self.free == 0 and len(self._full_steps) < TIMED
             compared = False
             seconds = 0.0
-            for enlarging, group in self._joinable():
+            for enlarging, group in self._joinable(DenoiserCall):
                 denoiser = self._second_denoiser if enlarging else self._denoiser
                 run = partial(denoiser.run, [waiting.call for _, waiting in group])
                 if timed and not enlarging:
@@ -135,30 +145,34 @@ class Slots:
                     seconds += took * len(group) / len(results)
                 else:
                     results = run()
-                # Those without a result wait for the next call: their step comes once the others are done.
-                for (_, waiting), result in zip(group, results, strict=False):
-                    waiting.result = result
-                for slot in dict.fromkeys(slot for slot, _ in group):
-                    if slot.waiting is not None and all(waiting.result is not None for waiting in slot.waiting):
-                        results = [waiting.result for waiting in slot.waiting]
-                        self._resume(slot, results if slot.enlarging else results[0])
+                self._hand_out(group, results)
         if timed and seconds and not compared:
             self._full_steps.append(seconds)
 
-    def _joinable(self) -> list[tuple[bool, list[tuple[_Slot, _Waiting]]]]:
-        """Return the calls without a result in groups that can be joined, at most as many as there are slots.
+    def _joinable(self, kind: type[Any]) -> list[tuple[bool, list[tuple[_Slot, _Waiting]]]]:
+        """Return the calls of a class without a result in groups that can be joined, at most as many as there are slots.
 
         They are of equal signature and of the same pass; `True` stands for the second one.
         """
         groups: dict[tuple[bool, Hashable], list[tuple[_Slot, _Waiting]]] = {}
         for slot in self._slots:
             for waiting in slot.waiting or ():
-                if waiting.result is None:
+                if waiting.result is None and isinstance(waiting.call, kind):
                     groups.setdefault((slot.enlarging, waiting.call.signature), []).append((slot, waiting))
         return [(enlarging, group[: self._batch_size]) for (enlarging, _), group in groups.items()]
 
+    def _hand_out(self, group: list[tuple[_Slot, _Waiting]], results: list[Any]) -> None:
+        """Resume the slots that have all results they wait for, once the first calls of a group have these."""
+        # Those without a result wait for the next call: their step comes once the others are done.
+        for (_, waiting), result in zip(group, results, strict=False):
+            waiting.result = result
+        for slot in dict.fromkeys(slot for slot, _ in group):
+            if slot.waiting is not None and all(waiting.result is not None for waiting in slot.waiting):
+                answers = [waiting.result for waiting in slot.waiting]
+                self._resume(slot, answers if slot.enlarging else answers[0])
+
     def _resume(self, slot: _Slot, value: Any) -> None:
-        """Let a coroutine run until its next denoiser call or its end."""
+        """Let a coroutine run until its next call of the denoiser or a text encoder, or its end."""
         try:
             paused = slot.coroutine.switch(value)
         except Exception as error:
@@ -188,7 +202,7 @@ class Slots:
             if step is not None:
                 self._watch(Stepped(slot.item, step, partial(forecast, pipeline.scheduler, call, before, latents)))
 
-        pipeline = self._pipeline_of_slot()
+        pipeline = self._pipeline_of_slot(self._encode)
         made = run_call(pipeline, self._model, self._settings.first, [slot.item], after_call)
         image = made.images[0].float().cpu()
         timings = {
@@ -200,11 +214,20 @@ class Slots:
             return first
         slot.enlarging = True
         return enlarge(
-            self._model, self._settings, first, pipeline_of=self._pipeline_of_slot, at_once=1, watch=self._watch
+            self._model,
+            self._settings,
+            first,
+            # Tiles wait for one another, so all of their hidden states would be in memory at once.
+            pipeline_of=partial(self._pipeline_of_slot, self._encoders.encode_alone),
+            at_once=1,
+            watch=self._watch,
         )
 
-    def _pipeline_of_slot(self) -> Any:
-        """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots."""
+    def _pipeline_of_slot(self, encode: Callable[[EncoderCall], Any]) -> Any:
+        """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots.
+
+        `encode` runs its text encoders.
+        """
         pipeline = copy.copy(self._model.pipeline)
         # Past DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
         own = vars(pipeline)
@@ -212,8 +235,15 @@ class Slots:
         own["scheduler"] = copy.deepcopy(pipeline.scheduler)
         for name in TEXT_ENCODERS:
             if own.get(name) is not None:
-                own[name] = _AtBatchSize(own[name], self._batch_size)
+                own[name] = TextEncoder(name, own[name], encode)
         return pipeline
+
+    def _encode(self, call: EncoderCall) -> Any:
+        """Run a text encoder with those of the other slots, as far as they can be joined."""
+        if any(name.endswith("attention_kwargs") for name in self._model.card.sampling.arguments):
+            # These may scale an encoder's LoRAs while the pipeline calls it, and then no other image may do the same.
+            return self._encoders.encode_alone(call)
+        return pause(call)()
 
 
 class _Paused:
@@ -230,25 +260,3 @@ class _Paused:
         multiple = self._family.prompt_multiple
         like = (rows, signature(arguments, multiple), signature(keywords, multiple))
         return pause(DenoiserCall(arguments, keywords, rows, like))
-
-
-class _AtBatchSize:
-    """Stands in for a text encoder: one prompt is encoded as a whole batch of it, for its bits depend on the batch size."""
-
-    def __init__(self, module: Any, batch_size: int) -> None:
-        self._module, self._batch_size = module, batch_size
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        rows = len(arguments[0] if arguments else keywords["input_ids"])
-        joined = [self._repeated(argument, rows) for argument in arguments]
-        named = {name: self._repeated(argument, rows) for name, argument in keywords.items()}
-        return part(self._module(*joined, **named), 0, rows)
-
-    def _repeated(self, argument: Any, rows: int) -> Any:
-        """Return an argument for the whole batch; positions in time, height and width are (3, rows, tokens)."""
-        if isinstance(argument, torch.Tensor) and argument.ndim == 3 and argument.shape[:2] == (3, rows):
-            return torch.cat([argument] * self._batch_size, dim=1)
-        return join([argument] * self._batch_size, rows)
