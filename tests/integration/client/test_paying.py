@@ -133,8 +133,6 @@ def test_the_command_says_the_price_before_it_is_paid(light_server: Server, tmp_
         "closed",
         "-n",
         "3",
-        "-o",
-        str(tmp_path),
     ]
     told = run(light_server, *order, "--dry-run")
     assert told.stdout.startswith("5 credits a picture, 15 in all; the balance is ")
@@ -142,11 +140,26 @@ def test_the_command_says_the_price_before_it_is_paid(light_server: Server, tmp_
     assert [found["credits_cost"] for found in json.loads(run(light_server, *order, "--dry-run", "--json").stdout)] == [
         5
     ] * 3
-    refused = run(light_server, *order, "--max-credits", "4")
+    nowhere = run(light_server, *order)
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert "error: say with -o where the pictures go" in nowhere.stderr
+    refused = run(light_server, *order, "-o", str(tmp_path), "--max-credits", "4")
     assert refused.returncode == 1
     assert "the request allows 4" in refused.stderr
     assert light_server.credits()["spent"] == spent
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_names_loras(light_server: Server) -> None:
+    order = ("generate", "--scene-type", "marble", "--mood", "warm", "--dry-run")
+    unknown = run(light_server, *order, "--lora", "oak", "--lora", "pine=-0.5")
+    assert unknown.returncode == 1
+    assert "loras.0.name: " in unknown.stderr
+    assert "'oak'" in unknown.stderr
+    assert "'pine'" in unknown.stderr
+    for odd in ("oak=much", "oak=3", "oak=nan", "=1"):
+        done = run(light_server, *order, "--lora", odd)
+        assert (done.returncode, f"{odd!r} is not NAME or NAME=WEIGHT" in done.stderr) == (2, True)
 
 
 def test_the_command_goes_on_after_a_refusal_and_repeated_pays_nothing(light_server: Server, client: Client) -> None:
