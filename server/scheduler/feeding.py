@@ -71,7 +71,6 @@ class Feeder:
         for gpu in self._gpus:
             for group in gpu.groups:
                 group.closing = group.closing or self._models.current.enabled.get(group.key.model) != group.card
-            gpu.refused.clear()
             gpu.take_up(self._models.current.enabled)
             self.prepare(gpu)
 

@@ -161,6 +161,7 @@ class Scheduler:
         self._jobs.models_changed()
         for gpu in self.gpus:
             gpu.cannot_load.clear()
+            gpu.refused.clear()
         self._try_models()
 
     def _try_models(self) -> None:
