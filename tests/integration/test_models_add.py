@@ -152,6 +152,28 @@ def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, P
     assert all(size["seconds_per_step"] > 0 and size["peak_bytes"] > 0 for size in trial["sizes"])
 
 
+def test_a_trial_tells_what_it_knows_while_it_goes_on(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=2)
+    with subprocess.Popen(
+        [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "BACKLOT_MODELS": str(toml), "BACKLOT_DATA": str(tmp_path / "data")},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert not list((tmp_path / "data").rglob("*.png"))
+        assert first == f"{toml} is good: good enabled, default good\n"
+        rest = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    memory, loaded, image, *sizes = rest
+    assert memory.startswith("good: about ")
+    assert loaded.startswith("good loads in ")
+    assert image.startswith("an image of 512 × 512 in ")
+    assert [line.partition(" at once: ")[0] for line in sizes] == ["1 image", "2 images"]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

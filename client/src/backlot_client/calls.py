@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -134,6 +135,8 @@ class CatalogFilter(TypedDict, total=False):
     #: Words that are all in the name, the scene, the mood or the prompt.
     query: str | None
     model: str | None
+    #: Fields that the pictures' metadata has, with texts, numbers or truth values.
+    metadata: Mapping[str, str | int | float | bool]
     #: Both are exclusive and have a time zone.
     created_after: datetime | None
     created_before: datetime | None
@@ -168,10 +171,15 @@ def _catalog_page(
     favourite: bool | None = None,
     query: str | None = None,
     model: str | None = None,
+    metadata: Mapping[str, str | int | float | bool] = MappingProxyType({}),
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> dict[str, Any]:
     return {
+        "metadata": [
+            f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+            for key, value in metadata.items()
+        ],
         "status": status,
         "favourite": None if favourite is None else str(favourite).lower(),
         "q": query,

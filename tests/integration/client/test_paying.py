@@ -72,6 +72,11 @@ def test_the_catalogue_is_filtered(client: Client) -> None:
     assert entry.spec.scene_type == "a very green marble"
     [image] = client.images(query="purple", created_before=soon)
     assert image.spec.prompt == "a purple door"
+    tagged = BackgroundSpec(scene_type="marble", mood="warm", metadata={"shot": "s010", "take": 2, "hero": True})
+    client.wait(client.submit(tagged).job_id)
+    [found] = client.backgrounds(metadata={"shot": "s010", "take": 2, "hero": True})
+    assert found.spec.metadata == tagged.metadata
+    assert client.backgrounds(metadata={"shot": "s010", "take": 3}) == []
     assert client.backgrounds(query="green", favourite=True) == client.images(created_after=soon) == []
 
 
@@ -148,6 +153,15 @@ def test_the_command_says_the_price_before_it_is_paid(light_server: Server, tmp_
     assert "the request allows 4" in refused.stderr
     assert light_server.credits()["spent"] == spent
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_finds_what_it_tagged(light_server: Server, tmp_path: Path) -> None:
+    order = ("generate", "--scene-type", "marble", "--mood", "warm", "--metadata", "shot=s020", "--metadata", "by=a=b")
+    [made] = json.loads(run(light_server, *order, "-o", str(tmp_path), "--json").stdout)
+    [entry] = json.loads(run(light_server, "catalog", "--metadata", "by=a=b", "--json").stdout)
+    assert entry["generation_job_public_id"] == made["job_id"]
+    assert entry["spec"]["metadata"] == {"shot": "s020", "by": "a=b"}
+    assert json.loads(run(light_server, "catalog", "--metadata", "shot=s021", "--json").stdout) == []
 
 
 def test_the_command_names_loras(light_server: Server) -> None:

@@ -97,6 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--status", choices=["active", "archived"])
     command.add_argument("--query", metavar="TEXT", help="in name, scene, mood or prompt")
     command.add_argument("--image-model", metavar="MODEL")
+    command.add_argument(
+        "--metadata",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="whose metadata has this; may be given more than once",
+    )
     command.add_argument("--favourite", action="store_const", const=True, help="favourites alone")
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     return parser
@@ -130,6 +138,7 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
         "--metadata",
         type=_pair,
         action="append",
+        default=[],
         metavar="KEY=VALUE",
         help="a text that is kept with the picture; may be given more than once",
     )
