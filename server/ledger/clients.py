@@ -68,8 +68,7 @@ def any_exists(connection: sqlite3.Connection) -> bool:
 
 def add(connection: sqlite3.Connection, name: str, *, test: bool) -> int:
     """Make a client and return its id. Raises ClientExists."""
-    if connection.execute("SELECT 1 FROM clients WHERE name = ?", (name,)).fetchone():
-        raise ClientExists(name)
+    _check_is_free(connection, name)
     row = connection.execute(
         "INSERT INTO clients (public_id, name, test, created_at) VALUES (?, ?, ?, ?) RETURNING id",
         (str(ULID()), name, int(test), now()),
@@ -83,6 +82,17 @@ def named(connection: sqlite3.Connection, name: str) -> Client:
     if row is None:
         raise NoSuchClient(name)
     return Client(row["id"], row["name"], bool(row["test"]))
+
+
+def rename(connection: sqlite3.Connection, client_id: int, name: str) -> None:
+    """Call a client by another name, in all that was recorded of it too. Raises ClientExists."""
+    _check_is_free(connection, name)
+    connection.execute("UPDATE clients SET name = ? WHERE id = ?", (name, client_id))
+
+
+def _check_is_free(connection: sqlite3.Connection, name: str) -> None:
+    if connection.execute("SELECT 1 FROM clients WHERE name = ?", (name,)).fetchone():
+        raise ClientExists(name)
 
 
 def set_signing_secret(connection: sqlite3.Connection, client_id: int, secret: str) -> None:

@@ -57,6 +57,17 @@ def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
 
 @clients.command()
 @click.argument("name", type=Name())
+@click.argument("new_name", type=NewName())
+@json_option
+def rename(name: str, new_name: str, as_json: bool) -> None:
+    """Call a client by another name; its keys, jobs, pictures and credits stay."""
+    with writing(read_settings()) as connection:
+        client_ledger.rename(connection, client_ledger.named(connection, name).id, new_name)
+    show({"name": new_name, "was": name}, f"{name} is called {new_name} now", as_json=as_json)
+
+
+@clients.command()
+@click.argument("name", type=Name())
 @json_option
 def disable(name: str, as_json: bool) -> None:
     """Refuse all keys of a client until it is enabled; its jobs go on, and its credits stay."""

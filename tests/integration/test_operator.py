@@ -42,6 +42,23 @@ def test_clients(tiny_server: Server) -> None:
     assert tiny_server.backlot("clients", "grant", "colour-desk", "0").returncode == 2
 
 
+def test_a_renamed_client_keeps_what_it_has(tiny_server: Server) -> None:
+    client = tiny_server.new_client("grading", 10)
+    job = tiny_server.submit(client)
+    done = tiny_server.backlot("clients", "rename", "grading", "finishing", "--json")
+    assert json.loads(done.stdout) == {"name": "finishing", "was": "grading"}
+    assert client.get("/v1/credits").json()["balance"] == 5
+    tiny_server.finished(job, client)
+    jobs = json.loads(tiny_server.backlot("jobs", "list", "--client", "finishing", "--json").stdout)
+    assert [row["public_id"] for row in jobs] == [job]
+    # The name is free, and only once.
+    assert tiny_server.backlot("clients", "add", "grading").returncode == 0
+    taken = tiny_server.backlot("clients", "rename", "grading", "finishing")
+    assert (taken.returncode, "there is a client 'finishing' already" in taken.stderr) == (1, True)
+    assert tiny_server.backlot("clients", "rename", "nobody", "x").returncode == 1
+    assert tiny_server.backlot("clients", "rename", "grading", "a/b").returncode == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
