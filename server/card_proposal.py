@@ -15,7 +15,7 @@ import msgspec
 from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import call_defaults, parameters
-from pipelines.guidance import SECOND_GUIDANCE
+from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights, read_header, weight_files
 
@@ -118,7 +118,7 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     defaults = call_defaults(pipeline)
     taken = parameters("pipelines", pipeline, "__call__") or ()
     steps = defaults.get("num_inference_steps") or 30
-    argument = "guidance_scale"
+    argument = GUIDANCE
     if pipeline.startswith("QwenImage") or argument not in taken:
         argument = next((name for name in taken if "guidance" in name or "cfg" in name), argument)
         argument = SECOND_GUIDANCE if SECOND_GUIDANCE in taken else argument
@@ -130,8 +130,11 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
         steps = len(index["sample_sigmas"])
     else:
         assumed.append(f"steps, guidance: what {pipeline} takes if it is not told")
+    if argument == GUIDANCE and ignores_guidance(folder, pipeline):
+        guidance = min(1.0, guidance or 0.0)
+        assumed.append("guidance: its configuration says that it heeds none")
     found: dict[str, Any] = {"steps": int(steps), "guidance": float(guidance or 0.0)}
-    if argument != "guidance_scale":
+    if argument != GUIDANCE:
         found["guidance_argument"] = argument
     return found
 
