@@ -102,6 +102,21 @@ const REASONS = {
   image_not_written: "The picture could not be finished or saved. The operator finds out why in the server's log.",
 };
 
+/** They last until the settings, or the operator's files, are others. */
+const LASTING = ["out_of_memory", "lora_unusable"];
+/** The same seed gives such a picture again. */
+const OF_THE_SEED = ["black_image", "blank_image", "flat_image", "nan_latents", "nan_image"];
+
+/**
+ * Return whether another job of the same settings may go well.
+ * @param {string} reason  why this one failed
+ * @param {import("./api/types.js").Request} request
+ */
+export function mayGoWell(reason, { seed }) {
+  const isAsBefore = OF_THE_SEED.includes(reason) && typeof seed === "number";
+  return !isAsBefore && !LASTING.includes(reason);
+}
+
 /**
  * Say why a job failed.
  * @param {import("./api/types.js").JobEvent} event
