@@ -47,7 +47,7 @@ export function explain(error) {
     case "OPERATION_DISABLED":
       return "This is switched off on this server at the moment. The operator can switch it on.";
     case "FORBIDDEN":
-      return `This key may not do that: ${error.message}. Ask the operator for one that may.`;
+      return `${sentence(error.message)} Ask the operator for one that has it.`;
     default:
       return error.message;
   }
