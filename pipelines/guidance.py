@@ -4,11 +4,16 @@ Most guide by a second call of the denoiser, with the negative prompt, if guidan
 an input of their one call, and a negative prompt would be ignored.
 """
 
+from pathlib import Path
+
 from pipelines.diffusers_classes import parameters
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_table
 
 #: Pipelines that take a second call if their guidance is above this; for all others it is 1.
 _GUIDE_ABOVE = {"Krea2Pipeline": 0.0, "ZImagePipeline": 0.0, "ZImageOmniPipeline": 0.0}
+#: How most pipelines name their own guidance.
+GUIDANCE = "guidance_scale"
 #: The argument that guides by a second call in pipelines whose own guidance is distilled.
 SECOND_GUIDANCE = "true_cfg_scale"
 
@@ -28,3 +33,17 @@ def follows_negative_prompts(card: ModelCard) -> bool:
         second = sampling.arguments.get(SECOND_GUIDANCE, 1.0)
         return (sampling.guidance if sampling.guidance_argument == SECOND_GUIDANCE else second) > 1
     return sampling.guidance > _GUIDE_ABOVE.get(pipeline or "", 1.0)
+
+
+def ignores_guidance(folder: Path, pipeline: str | None) -> bool:
+    """Return whether the pipeline of a folder does nothing with its own guidance, as its configuration says.
+
+    FLUX.1 [schnell] and distilled FLUX.2 [klein] are such. Raises OSError or ValueError if that cannot be examined.
+    """
+    if pipeline == "Flux2KleinPipeline":
+        return read_table(folder / "model_index.json").get("is_distilled") is True
+    taken = parameters("pipelines", pipeline, "__call__") if pipeline is not None else None
+    config = folder / "transformer" / "config.json"
+    if taken is None or SECOND_GUIDANCE not in taken or not config.is_file():
+        return False
+    return read_table(config).get("guidance_embeds") is False

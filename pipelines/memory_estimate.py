@@ -116,12 +116,12 @@ def why_too_large(
 
 def _needed(card: ModelCard, components: dict[str, int], folder: Path, image: int) -> int:
     """Return the most bytes of the device's memory that a model takes while it makes an image."""
-    weights = most_at_once(components, card, _kept_whole(card, folder))
+    weights = most_at_once(components, card, _kept_whole_as_configured(card, folder))
     # What an image of whole components was measured to take includes those that came to the device.
     return max(weights, image) if card.residence.offload == "model" else weights + image
 
 
-def _kept_whole(card: ModelCard, folder: Path) -> list[str]:
+def _kept_whole_as_configured(card: ModelCard, folder: Path) -> list[str]:
     """Return the components that group offloading leaves on the device: a VAE that is turned to float32 for decoding."""
     config = folder / "vae" / "config.json"
     if card.weights.dtype != "float16" or not config.is_file():

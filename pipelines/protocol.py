@@ -6,7 +6,8 @@
                              BatchFailed, Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
-BatchFailed or LoadFailed. Pixels do not travel: the GPU process writes the file that an order names.
+BatchFailed or LoadFailed; for a process on another box the server's end of it may answer Refused. Pixels do not travel: the
+GPU process writes the file that an order names.
 
 Images share a batch in *slots*. A *slot group* is a number of slots for one model, size, number of steps and guidance; the
 GPU process has at most one open and opens the next one when that is empty.

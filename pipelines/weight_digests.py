@@ -1,7 +1,7 @@
-"""Digests of a model's files: what tells one set of weights from another, and which file differs between two boxes."""
+"""Digests of weights: what tells one set of files from another, and which file differs between two boxes."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pipelines.hub.cache import cached_folder
@@ -16,23 +16,26 @@ BLOCK = 2**20
 COMMIT = "the commit of the hub id"
 
 
-def digests(weights: Weights) -> dict[str, str]:
-    """Return the digest of each file by its path in the folder; for a hub id its commit, or nothing if it is not here.
+def digests(weights: Weights, loras: Iterable[str] = ()) -> dict[str, str]:
+    """Return the digests of a model's files, and of these files of LoRAs, by their paths; files of a folder by those in it.
 
-    Raises OSError if the folder cannot be read.
+    A hub id has its commit instead, or nothing if it is not here. Raises OSError if a file cannot be read.
     """
-    if weights.folder is None:
-        folder = cached_folder(weights)
-        return {} if folder is None else {COMMIT: folder.name}
-    folder = Path(weights.folder)
-    return {path.relative_to(folder).as_posix(): _digest(path) for path in files_of(folder)}
+    found = {file: _digest(Path(file)) for file in (weights.file, *loras) if file is not None}
+    if weights.folder is not None:
+        folder = Path(weights.folder)
+        return found | {path.relative_to(folder).as_posix(): _digest(path) for path in files_of(folder)}
+    cached = cached_folder(weights)
+    return found if cached is None else {**found, COMMIT: cached.name}
 
 
 def first_difference(servers: Mapping[str, str], boxs: Mapping[str, str]) -> str | None:
     """Return the first file that the box has not as the server has it; None if there is none, or the server has no files."""
     if not servers:
         return None
-    return next((name for name in sorted(servers.keys() | boxs.keys()) if servers.get(name) != boxs.get(name)), None)
+    # A hub id that only the box has fetched says nothing.
+    names = servers.keys() | (boxs.keys() - {COMMIT})
+    return next((name for name in sorted(names) if servers.get(name) != boxs.get(name)), None)
 
 
 def contents(path: Path) -> Iterator[bytes]:

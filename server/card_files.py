@@ -10,9 +10,10 @@ import msgspec
 
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import problems_of_files
+from pipelines.checks.single_file import why_no_checkpoint
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
-from pipelines.model_index import read_model_index
+from pipelines.model_index import read_model_index, read_table
 from pipelines.weight_files import PICKLES, BadWeights, check_file, stamp_of
 
 _REMEDY = "correct the path or set enabled = false"
@@ -101,7 +102,7 @@ def _problems_of_folder(card: ModelCard, folder: Path) -> list[str]:
     """Return what is wrong with a card as the pipeline of its folder would see it. Raises OSError or ValueError."""
     folder.stat()
     if not (folder / "model_index.json").exists():
-        return [f"folder = {card.weights.folder!r}: no diffusers model there ({_what_is_there(folder)}); {_REMEDY}"]
+        return [f"folder = {card.weights.folder!r}: no diffusers model there ({what_is_there(folder)}); {_REMEDY}"]
     # Its files are looked at, so that what cannot be examined is told now.
     stamp_of(folder)
     return list(problems_of(card, folder))
@@ -120,9 +121,10 @@ def _problems_of_file(weights: Weights) -> list[str]:
     file.stat()
     try:
         check_file(file)
+        problem = why_no_checkpoint(file)
     except BadWeights as error:
-        return [f"file = {weights.file!r}: {error}"]
-    return []
+        problem = str(error)
+    return [] if problem is None else [f"file = {weights.file!r}: {problem}"]
 
 
 def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:
@@ -140,11 +142,24 @@ def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:
         return [f"{key}: it cannot be examined ({why}); {_REMEDY}"]
 
 
-def _what_is_there(folder: Path) -> str:
-    """Return what a folder without model_index.json is like. Raises OSError."""
+def what_is_there(folder: Path) -> str:
+    """Return what a folder without model_index.json is like. Raises OSError or ValueError."""
     if folder.is_file():
         return "it is a file; write file instead of folder"
-    single = next((path.name for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".ckpt")), None)
+    # The hub's cache has a folder for each commit.
+    inner = next(
+        (path.parent for pattern in ("", "snapshots/") for path in folder.glob(f"{pattern}*/model_index.json")), None
+    )
+    if inner is not None:
+        return f"it has no model_index.json, and {inner} has one"
+    if (folder.parent / "model_index.json").is_file():
+        return f"it is one part of the model in {folder.parent}"
+    if (config := folder / "config.json").is_file() and (kind := read_table(config).get("_class_name")) is not None:
+        return f"it is a {kind} alone, one part of a model"
+    names = sorted(path.name for path in folder.iterdir())
+    if any(name.startswith(("pytorch_lora_weights.", "adapter_model.")) for name in names):
+        return "it is a LoRA, whose file belongs in a table [loras.NAME]"
+    single = next((name for name in names if name.endswith((".safetensors", ".gguf", ".ckpt"))), None)
     if single is None:
         return "it has no model_index.json"
-    return f"it has no model_index.json, but {single}; for a checkpoint in one file write file instead of folder"
+    return f"it has no model_index.json; a checkpoint in one file, such as {single}, is named itself, not by its folder"

@@ -15,7 +15,7 @@ import msgspec
 from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import call_defaults, parameters
-from pipelines.guidance import SECOND_GUIDANCE
+from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights, read_header, weight_files
 
@@ -48,7 +48,14 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
 #: How safetensors names the type of a weight → the card's dtype.
-_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+_DTYPES = {
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    # Nothing computes in it; models that people narrow so were trained in this.
+    "F8_E4M3": "bfloat16",
+    "F8_E5M2": "bfloat16",
+}
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
 _PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
 #: Characters of a README's head that may name a licence.
@@ -62,10 +69,11 @@ class Proposal(msgspec.Struct, frozen=True):
     assumed: list[str]
 
 
-def propose(folder: Path, called: str, licence: str | None) -> Proposal:
-    """Return a card for a folder; `called` is how people call the model, and `licence` what its hub says.
+def propose(folder: Path, file: Path | None, called: str, licence: str | None) -> Proposal:
+    """Return a card for a folder, or for a checkpoint in one file with the folder's configuration.
 
-    Raises OSError or ValueError if the folder cannot be examined.
+    `called` is how people call the model, and `licence` what its hub says. Raises BadWeights, and OSError or ValueError if
+    something cannot be examined.
     """
     pipeline = read_model_index(folder).pipeline or ""
     assumed: list[str] = []
@@ -74,6 +82,8 @@ def propose(folder: Path, called: str, licence: str | None) -> Proposal:
         assumed.append("licence: the model names none; write the true one, which clients see")
     card: dict[str, Any] = {"licence": found or "unknown"}
     variant, dtype = _variant_and_dtype(folder)
+    if file is not None and file.suffix == ".safetensors":
+        dtype = _dtype_of(file)
     if variant is not None:
         card["variant"] = variant
         assumed.append(f"variant: there are only files of variant {variant}")
@@ -108,7 +118,7 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     defaults = call_defaults(pipeline)
     taken = parameters("pipelines", pipeline, "__call__") or ()
     steps = defaults.get("num_inference_steps") or 30
-    argument = "guidance_scale"
+    argument = GUIDANCE
     if pipeline.startswith("QwenImage") or argument not in taken:
         argument = next((name for name in taken if "guidance" in name or "cfg" in name), argument)
         argument = SECOND_GUIDANCE if SECOND_GUIDANCE in taken else argument
@@ -120,8 +130,11 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
         steps = len(index["sample_sigmas"])
     else:
         assumed.append(f"steps, guidance: what {pipeline} takes if it is not told")
+    if argument == GUIDANCE and ignores_guidance(folder, pipeline):
+        guidance = min(1.0, guidance or 0.0)
+        assumed.append("guidance: its configuration says that it heeds none")
     found: dict[str, Any] = {"steps": int(steps), "guidance": float(guidance or 0.0)}
-    if argument != "guidance_scale":
+    if argument != GUIDANCE:
         found["guidance_argument"] = argument
     return found
 

@@ -36,15 +36,24 @@ def as_text(moment: datetime) -> str:
 
 
 class ClockWatch:
-    """Notices that the wall clock was set back, by the steady clock that runs beside it."""
+    """Notices that the wall clock was set back, by the steady clock that runs beside it.
+
+    The two are never read at the very same moment. Each look compares with the same moment before, so that these small
+    differences do not add up.
+    """
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._steady = steady
-        self._offset = wall() - steady()
+        #: How far the wall clock was ahead of the steady one when it was furthest ahead, less what was forgotten.
+        self._ahead = wall() - steady()
 
     def look(self) -> float:
-        """Return the seconds by which the wall clock was set back since the last look; 0 if it was not."""
-        offset = self._wall() - self._steady()
-        set_back, self._offset = self._offset - offset, offset
-        return max(0.0, set_back)
+        """Return the seconds by which the wall clock was set back and which were not forgotten; 0 if there are none."""
+        ahead = self._wall() - self._steady()
+        self._ahead = max(self._ahead, ahead)
+        return self._ahead - ahead
+
+    def forget(self, seconds: float) -> None:
+        """Forget so many seconds of what `look` returned: they were made up for."""
+        self._ahead -= seconds

@@ -21,22 +21,26 @@ async def remove_all(folder: Path, database: Database) -> None:
     All other files are left alone: those of jobs that are not in the ledger too, since it may be an older one, restored.
     """
 
-    def look(connection: sqlite3.Connection) -> list[Path]:
-        # Listed before the ledger is asked: a job that ends meanwhile is known by its artifacts then.
-        found = [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)]
+    def look(connection: sqlite3.Connection, found: list[Path]) -> list[Path]:
         kept = artifacts.paths(connection)
         strays = [file for file in found if str(file.relative_to(folder)) not in kept]
         ended = jobs.ended(connection, {_job_of(file) for file in strays})
         return [file for file in strays if _job_of(file) in ended]
 
     try:
-        files = await database.read(look)
+        # Listed before the ledger is asked: a job that ends meanwhile is known by its artifacts then.
+        found = await asyncio.to_thread(_files_of_jobs, folder)
+        files = await database.read(look, found)
         await asyncio.to_thread(_unlink, files)
     except OSError as error:
         log.warning("What killed processes may have left in %s is still there: %s", folder, error)
         return
     if files:
         log.info("Removed %d image files that a killed process had left behind", len(files))
+
+
+def _files_of_jobs(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)]
 
 
 def _job_of(file: Path) -> str:

@@ -44,6 +44,7 @@ async def running(
         asyncio.create_task(disk.watch(lambda: leftovers.remove_all(settings.images, database))),
         asyncio.create_task(Retention(settings, database, thumbnails).run()),
         asyncio.create_task(scheduler.control.follow_command()),
+        asyncio.create_task(scheduler.follow_clock()),
         asyncio.create_task(leftovers.remove_all(settings.images, database)),
     ]
     if settings.ray:

@@ -39,11 +39,15 @@ class Retention:
         while True:
             try:
                 await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
-                await self._by_age()
-                await self._by_size()
+                await self.remove_due()
             except Exception:
                 log.exception("Images that are past their time could not be removed")
             await asyncio.sleep(RETAIN_EVERY_S)
+
+    async def remove_due(self) -> None:
+        """Remove what is due now."""
+        await self._by_age()
+        await self._by_size()
 
     async def _by_age(self) -> None:
         days = self._settings.archive_days
@@ -51,8 +55,12 @@ class Retention:
             return
         before = ago(timedelta(days=days))
         why = f"archived for more than {days:g} days"
-        while await self._remove(lambda connection: removals.remove_archived(connection, before, AT_ONCE), "age", why):
-            pass
+        while True:
+            removed, gone = await self._remove(
+                lambda connection: removals.remove_archived(connection, before, AT_ONCE), "age", why
+            )
+            if not removed or not gone:
+                return
 
     async def _by_size(self) -> None:
         most = self._settings.disk_gib * GIB
@@ -67,20 +75,24 @@ class Retention:
             # As many as make the room that is missing, if all are of one size.
             wanted = min(AT_ONCE, max(1, round((size - most) * len(paths) / size)))
             why = f"the images took {size / GIB:.2f} GiB, and BACKLOT_DISK_GIB is {self._settings.disk_gib:g}"
-            if not await self._remove(_oldest(wanted), "size", why):
-                if not self._told:
-                    log.warning("Nothing more may be removed, though %s: favourites stay", why)
+            removed, gone = await self._remove(_oldest(wanted), "size", why)
+            if not removed and not self._told:
+                log.warning("Nothing more may be removed, though %s: favourites stay", why)
                 self._told = True
+            if not removed or not gone:
                 return
 
-    async def _remove(self, remove: Callable[[Connection], list[Removed]], why: str, told: str) -> bool:
-        """Remove images with their files; return whether there were any, and all files are gone."""
+    async def _remove(self, remove: Callable[[Connection], list[Removed]], why: str, told: str) -> tuple[int, bool]:
+        """Remove images with their files; return how many there were, and whether all files are gone.
+
+        While a file cannot be deleted, no room is made, so nothing more should be removed.
+        """
         removed = await self._database.write(remove)
         for image in removed:
             log.info("Removed image %s of job %s: %s", image.public_id, image.job, told)
         metrics.images_removed.labels(why).inc(len(removed))
         gone = await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
-        return bool(removed) and gone
+        return len(removed), gone
 
 
 def _oldest(limit: int) -> Callable[[Connection], list[Removed]]:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from pipelines.diffusers_classes import class_names, parameters, told_scheduler
-from pipelines.guidance import SECOND_GUIDANCE
+from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_card import ModelCard
 from pipelines.nearest_name import did_you_mean
 
@@ -50,6 +51,8 @@ _SAID_ELSEWHERE = {
     "output_type": "the server needs its own",
     "return_dict": "the server needs its own",
     "use_kv_cache": "the server needs its own",
+    # It cleans only if two further packages are there.
+    "clean_caption": "the server needs its own",
     "callback": "the server needs its own",
     "callback_steps": "the server needs its own",
     "callback_on_step_end": "the server needs its own",
@@ -120,6 +123,17 @@ def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | Non
     step = parameters("schedulers", scheduler, "step") if scheduler is not None else None
     if "eta" in card.sampling.arguments and step is not None and "eta" not in step:
         yield f"arguments.eta: {scheduler} does not use it; remove it"
+
+
+def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) -> Iterator[str]:
+    """Yield what guidance the model of a folder does not heed. Raises OSError or ValueError if that cannot be examined."""
+    if not ignores_guidance(folder, pipeline):
+        return
+    sampling = card.sampling
+    if sampling.guidance_argument == GUIDANCE and sampling.guidance > 1:
+        yield f"guidance = {sampling.guidance:g}: the model's configuration says that it heeds none; write guidance = 1.0"
+    if GUIDANCE in sampling.arguments:
+        yield f"arguments.{GUIDANCE}: the model's configuration says that it heeds none; remove it"
 
 
 def _problems_of_scheduler(pipeline: str, scheduler: str | None) -> Iterator[str]:

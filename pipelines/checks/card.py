@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.checks.call import problems_of_call, problems_of_kind
+from pipelines.checks.call import problems_of_call, problems_of_guidance, problems_of_kind
 from pipelines.checks.files import problems_of_files
 from pipelines.checks.options import problems_of_options
 from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index
+from pipelines.model_index import read_model_index, read_table
 from pipelines.nearest_name import did_you_mean
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 
@@ -55,12 +55,35 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
             for name in card.weights.scheduler_options
             if name not in options
         )
+        if folder is not None and {"shift", "use_dynamic_shifting"} <= set(options):
+            yield from _problems_of_shift(card, folder)
     yield from problems_of_call(card, pipeline, scheduler)
+    if folder is not None:
+        yield from problems_of_guidance(card, folder, pipeline)
     yield from problems_of_options(card, folder, index)
     if card.sampling.palette is PaletteMode.STEER and (problem := steering_problem(pipeline, scheduler)) is not None:
         yield f"palette = 'steer': {problem}; write prompt or match"
     if card.sampling.upscale is not None:
         yield from _problems_of_second_pass(pipeline, scheduler)
+
+
+def _problems_of_shift(card: ModelCard, folder: Path) -> Iterator[str]:
+    """Yield which shift of the noise schedule would not act: there is one for all sizes, or one that follows the size.
+
+    Raises OSError or ValueError if the folder's scheduler cannot be examined.
+    """
+    given, config = card.weights.scheduler_options, folder / "scheduler" / "scheduler_config.json"
+    own = read_table(config) if config.is_file() else {}
+    if given.get("use_dynamic_shifting", own.get("use_dynamic_shifting", False)):
+        if "shift" in given:
+            yield (
+                "scheduler_options.shift: it does not act with use_dynamic_shifting = true; write base_shift and max_shift,"
+                " or use_dynamic_shifting = false beside it"
+            )
+        return
+    for name in ("base_shift", "max_shift"):
+        if name in given:
+            yield f"scheduler_options.{name}: it acts only with use_dynamic_shifting = true; write that too, or shift instead"
 
 
 def _problems_of_second_pass(pipeline: str | None, scheduler: str | None) -> Iterator[str]:

@@ -72,11 +72,16 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         "output_type": "pt",
         **{name: value for name, value in _INSTEAD_OF_DEFAULTS.items() if name in taken},
         model.card.sampling.guidance_argument: settings.guidance,
-        **model.card.sampling.arguments,
+        **{name: _as_taken(value, taken[name]) for name, value in model.card.sampling.arguments.items()},
     }
     if "negative_prompt" in taken and any(item.negative_prompt for item in items):
         arguments["negative_prompt"] = [item.negative_prompt for item in items]
     return arguments
+
+
+def _as_taken(value: Any, parameter: inspect.Parameter) -> Any:
+    """Return an argument of a card as the call takes it: TOML has no tuples, and some calls join theirs with others."""
+    return tuple(value) if isinstance(value, list) and "tuple" in str(parameter.annotation).lower() else value
 
 
 class Pictures(msgspec.Struct, frozen=True):

@@ -7,12 +7,12 @@ from pipelines.model_card import Weights
 
 def cached_folder(weights: Weights) -> Path | None:
     """Return where the cache has the commit of a card's hub id and revision, perhaps in parts; None if it has none."""
+    if weights.hub is None:
+        return None
     # Imported here: it takes longer to import than a server without models of a hub takes to start.
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    if weights.hub is None:
-        return None
     try:
         found = try_to_load_from_cache(weights.hub, "model_index.json", revision=weights.revision)
     except HFValidationError:

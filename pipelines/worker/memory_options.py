@@ -97,13 +97,13 @@ def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
             offload_type="leaf_level",
             # The next layer is read while one computes.
             use_stream=device.type == "cuda",
-            exclude_modules=_kept_whole(pipeline),
+            exclude_modules=_kept_whole_in(pipeline),
         )
     except ValueError as error:
         raise OptionRefused(f"offload = {card.residence.offload!r}: {error}; remove the key") from error
 
 
-def _kept_whole(pipeline: Any) -> list[str]:
+def _kept_whole_in(pipeline: Any) -> list[str]:
     """Return the components that stay on the device while layers of the others are brought to it one by one.
 
     A VAE that is turned to float32 for decoding is one: its layers would be brought as they were, in float16.
@@ -120,7 +120,7 @@ def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
         for name, part in pipeline.components.items()
         if isinstance(part, torch.nn.Module)
     }
-    return most_at_once(sizes, card, _kept_whole(pipeline))
+    return most_at_once(sizes, card, _kept_whole_in(pipeline))
 
 
 def tensor_bytes(tensor: torch.Tensor) -> int:

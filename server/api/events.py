@@ -1,6 +1,6 @@
 """`GET /v1/events`: what happens to all of a client's jobs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
@@ -12,10 +12,13 @@ from server.api.following import LastEventId, Told, Wait, event_page, follow, st
 from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.views import ClientEventPage
+from server.errors import Invalid
 from server.event_hub import ANY_JOB
 from server.ledger import events, job_reads
 from server.ledger.clients import Caller
+from server.validation import Problem
 
+MOST_CURSOR = 2**53 - 1
 #: Events in one answer at most; those that follow are after its `latest_cursor`.
 MOST_EVENTS = 1000
 
@@ -33,8 +36,17 @@ async def list_events(
     request: Request[Caller, Any, Any],
     reader: NamedDependency[JobReader],
     since: Annotated[
-        int,
-        QueryParameter(ge=0, le=2**53 - 1, description="Exclusive: the last cursor already known; 0 is the beginning"),
+        int | Literal["latest"],
+        QueryParameter(
+            description="Exclusive: the last cursor already known; 0 is the beginning, `latest` is now",
+            # Litestar bounds no part of a union.
+            schema_extra={
+                "oneOf": [
+                    {"type": "integer", "minimum": 0, "maximum": MOST_CURSOR},
+                    {"type": "string", "const": "latest"},
+                ]
+            },
+        ),
     ] = 0,
     wait: Wait = 0,
     last_event_id: LastEventId = None,
@@ -45,6 +57,11 @@ async def list_events(
     """
     client_id = request.user.client_id
 
+    async def latest() -> int:
+        return await reader.database.read(events.latest_cursor, client_id)
+
+    begin = await latest() if since == "latest" else _in_bounds(since)
+
     async def read(after: int) -> ClientEventPage:
         found = await reader.database.read(job_reads.events_of_client, client_id, after, MOST_EVENTS)
         return views.client_event_page(found, reader.linker)
@@ -53,13 +70,22 @@ async def list_events(
         return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
 
     if wants_stream(request):
-        latest = await reader.database.read(events.latest_cursor, client_id)
+        # EventSource connects again with the same query: what it has seen counts then, and not what is the latest by now.
+        first = 0 if since == "latest" and last_event_id else begin
         # A reader may have seen more than a ledger knows that was put back from a backup: what comes now is new to it.
-        after = min(max(since, int(last_event_id or 0)), latest)
+        after = min(max(first, int(last_event_id or 0)), await latest())
         return ServerSentEvent(
             stream(reader.hub, ANY_JOB, after, read_for_stream, lambda: reader.may_read(request.user))
         )
-    return Response(await follow(reader.hub, ANY_JOB, lambda: read(since), lambda page: bool(page.events), wait))
+    return Response(await follow(reader.hub, ANY_JOB, lambda: read(begin), lambda page: bool(page.events), wait))
+
+
+def _in_bounds(cursor: int) -> int:
+    """Return the cursor. Raises Invalid if it is none."""
+    if not 0 <= cursor <= MOST_CURSOR:
+        message = f"It must be from 0 to {MOST_CURSOR}, or latest"
+        raise Invalid([Problem(("query", "since"), "value_error", message, cursor)])
+    return cursor
 
 
 ROUTES = [list_events]

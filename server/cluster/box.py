@@ -3,7 +3,8 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,8 +21,8 @@ class Message(msgspec.Struct, frozen=True):
     """What travels from a box to the server: a report, or at last the exit status of the GPU process."""
 
     report: bytes | None = None
-    #: The PNG of an image that was generated.
-    image: bytes | None = None
+    #: The file that a report tells of: the PNG of an image that was generated, or the WebP of a preview.
+    file: bytes | None = None
     exit_status: int | None = None
 
 
@@ -38,24 +39,24 @@ class RemoteGpu:
         """Return what the server compares before it lets the box work."""
         return About(os.getpid(), installed())
 
-    async def difference(self, weights: Weights, servers: Mapping[str, str]) -> str | None:
-        """Return the first file of these weights that is not as the server has it, or what keeps it from being read."""
+    async def difference(self, weights: Weights, loras: Sequence[str], servers: Mapping[str, str]) -> str | None:
+        """Return the first of these files that is not as the server has it, or what keeps it from being read."""
         try:
-            return first_difference(servers, await asyncio.to_thread(digests, weights))
+            return first_difference(servers, await asyncio.to_thread(digests, weights, loras))
         except OSError as error:
-            return f"{weights.folder} ({error.strerror})"
+            return f"{error.filename} ({error.strerror})"
 
-    async def follow(self) -> AsyncIterator[Message]:
-        """Start the GPU process, and yield its reports with their images until it ends."""
+    async def follow(self) -> AsyncGenerator[Message]:
+        """Start the GPU process, and yield its reports with their images until it ends; end it if nobody reads on."""
         messages: asyncio.Queue[Report | int] = asyncio.Queue()
         log_file = Path(self._folder.name) / "gpu-process.log"
         self._process = GpuProcess("auto", self._memory_gib, log_file)
         self._process.follow(messages.put_nowait, messages.put_nowait)
-        while not isinstance(report := await messages.get(), int):
-            image = None
-            if isinstance(report, protocol.Generated):
-                image = await asyncio.to_thread(self._take, report.image_id)
-            yield Message(report=encode(report), image=image)
+        try:
+            while not isinstance(report := await messages.get(), int):
+                yield Message(report=encode(report), file=await asyncio.to_thread(self._file_of, report))
+        finally:
+            self._process.kill()
         yield Message(exit_status=report)
 
     async def send(self, orders: Sequence[bytes]) -> None:
@@ -67,15 +68,31 @@ class RemoteGpu:
     def _local(self, order: Order) -> Order:
         if not isinstance(order, protocol.Generate):
             return order
-        path = str(self._file(order.item.image_id))
-        return msgspec.structs.replace(order, item=msgspec.structs.replace(order.item, path=path))
+        item = order.item
+        preview = None if item.preview_path is None else str(self._preview(item.image_id))
+        item = msgspec.structs.replace(item, path=str(self._image(item.image_id)), preview_path=preview)
+        return msgspec.structs.replace(order, item=item)
 
-    def _file(self, image_id: str) -> Path:
+    def _file_of(self, report: Report) -> bytes | None:
+        """Return what is in the file that a report tells of, if it does, and remove that."""
+        match report:
+            case protocol.Generated(image_id=image_id):
+                return _taken(self._image(image_id))
+            case protocol.Previewed(image_id=image_id):
+                # It may have been taken with the report of the one before it.
+                with suppress(FileNotFoundError):
+                    return _taken(self._preview(image_id))
+        return None
+
+    def _image(self, image_id: str) -> Path:
         return Path(self._folder.name) / f"{image_id}.png"
 
-    def _take(self, image_id: str) -> bytes:
-        """Return an image's bytes, and remove its file."""
-        file = self._file(image_id)
-        image = file.read_bytes()
-        file.unlink()
-        return image
+    def _preview(self, image_id: str) -> Path:
+        return Path(self._folder.name) / f"{image_id}.webp"
+
+
+def _taken(path: Path) -> bytes:
+    """Return what is in a file, and remove it. Raises OSError."""
+    data = path.read_bytes()
+    path.unlink()
+    return data

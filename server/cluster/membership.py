@@ -36,9 +36,9 @@ class Membership:
         is_told = False
         while True:
             try:
-                boxes = await asyncio.to_thread(self._look)
+                await self._change(pool, await asyncio.to_thread(self._look))
             except Exception as error:
-                pool.problem = f"{cluster} cannot be reached: {error}"
+                pool.problem = f"{cluster} cannot be followed: {error}"
                 if not is_told:
                     # A cluster that is not there is no fault of the code; what else is raised may be.
                     trace = None if isinstance(error, ConnectionError) else error
@@ -46,7 +46,6 @@ class Membership:
                 is_told = True
             else:
                 pool.problem, is_told = None, False
-                await self._change(pool, boxes)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _look(self) -> list[Box]:
@@ -62,8 +61,10 @@ class Membership:
     async def _change(self, pool: Pool, boxes: Iterable[Box]) -> None:
         present = {box.node_id: box for box in boxes}
         for node_id in self._devices.keys() - present.keys():
-            for name in self._devices.pop(node_id):
+            for name in self._devices[node_id]:
                 await pool.remove(name, f"{name.split('/')[0]} has left the cluster")
+            # Only now: what could not be removed is tried again.
+            del self._devices[node_id]
         # A cluster that has GPUs lends only those; its other boxes may be there for their disks.
         with_gpus = any(box.gpus for box in present.values())
         for box in present.values():

@@ -2,20 +2,21 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
-from pipelines.model_card import ModelCard
+from pipelines.model_card import ModelCard, Weights
 from pipelines.output.whole_file import whole_file
-from pipelines.protocol import Order, Report, decode_report, encode
+from pipelines.protocol import Item, Order, Report, decode_report, encode
 from pipelines.weight_digests import digests
+from pipelines.weight_files import stamp_of
 from server.cluster.agreement import About, installed, why_not
 from server.cluster.box import Message, RemoteGpu
 from server.scheduler.process import posted_to_loop
@@ -34,17 +35,21 @@ class RayProcess:
     pid = 0
 
     def __init__(self, box: str, placement: Mapping[str, Any], memory_gib: float) -> None:
-        """Have Ray place an actor, with these options. Raises OSError if this process is in no cluster now."""
+        """Have Ray place an actor, with these options. Raises OSError if Ray cannot, or this process is in no cluster now."""
         if not ray.is_initialized():
             raise OSError("the server is in no Ray cluster")
         self._box = box
-        self._actor = ray.remote(RemoteGpu).options(**placement).remote(memory_gib)
+        try:
+            self._actor = ray.remote(RemoteGpu).options(**placement).remote(memory_gib)
+        except RayError as error:
+            raise OSError(f"Ray places no actor on {box}: {error}") from error
         #: The orders that were not sent yet, and None after the last.
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
-        #: The path on this box of each image that was ordered.
-        self._paths: dict[str, Path] = {}
-        #: The cards whose weights are the same on both boxes.
+        #: The images that were ordered and have not come to an end, with their paths on this box.
+        self._items: dict[str, Item] = {}
+        #: The cards whose weights are the same on both boxes, and the LoRAs' files with their stamps here.
         self._checked: list[ModelCard] = []
+        self._checked_loras: dict[str, str] = {}
         #: This server ended it.
         self._was_killed = False
         self._ended = threading.Event()
@@ -67,8 +72,13 @@ class RayProcess:
 
     def kill(self) -> None:
         self._was_killed = True
-        if ray.is_initialized():
+        if not ray.is_initialized():
+            return
+        try:
             ray.kill(self._actor, no_restart=True)
+        except RayError as error:
+            # Ray ends an actor whose driver it cannot reach.
+            log.warning("The actor on %s could not be ended: %s", self._box, error)
 
     def wait(self, timeout_s: float) -> bool:
         """See Process."""
@@ -82,14 +92,14 @@ class RayProcess:
             if self._agrees(post):
                 threading.Thread(target=self._send_all, args=(post,), name="orders", daemon=True).start()
                 status = self._pass_on(post)
-        except RayError as error:
-            # A GPU process that ends by itself is reported by its actor. If the actor ends, Ray or the box ended it.
-            if not self._was_killed:
+        except Exception as error:
+            if not _says_actor_is_gone(error):
+                log.exception("What %s sent cannot be used; its actor is ended", self._box)
+                post(protocol.CannotStart(f"{type(error).__name__}: {error}"))
+            elif not self._was_killed:
+                # A GPU process that ends by itself is reported by its actor. If the actor ends, Ray or the box ended it.
                 log.warning("The actor on %s is gone: %s", self._box, error)
                 post(protocol.DeviceLost(f"Ray lost its actor on {self._box}"))
-        except Exception as error:
-            log.exception("What %s sent cannot be used; its actor is ended", self._box)
-            post(protocol.CannotStart(f"{type(error).__name__}: {error}"))
         self.kill()
         self._orders.put(None)
         self._ended.set()
@@ -105,27 +115,34 @@ class RayProcess:
         return problem is None
 
     def _pass_on(self, post: Callable[[Report | int], None]) -> int:
-        """Post every report, having written its image; return the exit status of the GPU process."""
+        """Post every report, having written its file; return the exit status of the GPU process."""
         status = UNKNOWN
         for reference in self._actor.follow.options(num_returns="streaming").remote():
             message: Message = ray.get(reference)
             if message.report is None:
                 status = UNKNOWN if message.exit_status is None else message.exit_status
                 continue
-            post(self._written(decode_report(message.report), message.image))
+            post(self._written(decode_report(message.report), message.file))
         return status
 
-    def _written(self, report: Report, image: bytes | None) -> Report:
-        """Write the image that comes with a report, if one does; return the report, or that the image failed."""
-        if image is None or not isinstance(report, protocol.Generated):
-            return report
-        try:
-            with whole_file(self._paths.pop(report.image_id)) as file:
-                file.write(image)
-        except OSError as error:
-            log.exception("Image %s of %s could not be written", report.image_id, self._box)
-            message = f"The image could not be finished: {type(error).__name__}: {error}"
-            return protocol.Failed(report.image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE)
+    def _written(self, report: Report, data: bytes | None) -> Report:
+        """Write the file that comes with a report, if one does; return the report, or that the image failed."""
+        match report:
+            case protocol.Previewed(image_id=image_id) if data is not None:
+                try:
+                    _write(Path(self._items[image_id].preview_path or ""), data)
+                except OSError as error:
+                    # The image itself is not affected.
+                    log.warning("A preview of image %s of %s could not be written: %s", image_id, self._box, error)
+            case protocol.Generated(image_id=image_id) if data is not None:
+                try:
+                    _write(Path(self._items.pop(image_id).path), data)
+                except OSError as error:
+                    log.exception("Image %s of %s could not be written", image_id, self._box)
+                    message = f"The image could not be finished: {type(error).__name__}: {error}"
+                    return protocol.Failed(image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE)
+            case protocol.Failed(image_id=image_id) | protocol.Cancelled(image_id=image_id):
+                self._items.pop(image_id, None)
         return report
 
     # ── the thread that sends ────────────────────────────────────────────────────────────────────────────────────────
@@ -139,10 +156,10 @@ class RayProcess:
                 ray.get(self._actor.send.remote(allowed))
                 if None in batch:
                     return
-        except RayError:
-            # The other thread says what became of the actor.
-            return
         except Exception as error:
+            if _says_actor_is_gone(error):
+                # The other thread says what became of it.
+                return
             log.exception("Orders for %s cannot be sent; its actor is ended", self._box)
             post(protocol.CannotStart(f"{type(error).__name__}: {error}"))
             self.kill()
@@ -151,23 +168,44 @@ class RayProcess:
         return [self._orders.get() for _ in range(self._orders.qsize())]
 
     def _may_go(self, order: Order, post: Callable[[Report | int], None]) -> bool:
-        """Return whether the box has the weights of an order's card as this box has them; if not, post that it refuses it."""
+        """Return whether the box has an order's weights and LoRAs as this box has them; if not, post that it refuses it."""
         if not isinstance(order, protocol.Load | protocol.Generate):
             return True
-        image_ids = (order.item.image_id,) if isinstance(order, protocol.Generate) else ()
-        problem = self._problem_with(order.card)
+        item = order.item if isinstance(order, protocol.Generate) else None
+        loras = [lora.file for lora in order.loras] if isinstance(order, protocol.Generate) else []
+        problem = self._problem_with(order.card, loras)
         if problem is not None:
-            post(protocol.Refused(order.card.name, problem, image_ids))
+            post(protocol.Refused(order.card.name, problem, () if item is None else (item.image_id,)))
             return False
-        if isinstance(order, protocol.Generate):
-            self._paths[order.item.image_id] = Path(order.item.path)
+        if item is not None:
+            self._items[item.image_id] = item
         return True
 
-    def _problem_with(self, card: ModelCard) -> str | None:
-        if card in self._checked:
-            return None
-        different: str | None = ray.get(self._actor.difference.remote(card.weights, digests(card.weights)))
-        if different is None:
+    def _problem_with(self, card: ModelCard, loras: Sequence[str]) -> str | None:
+        try:
+            stamps = {file: stamp_of(Path(file)) for file in loras}
+            unchecked = [file for file, stamp in stamps.items() if self._checked_loras.get(file) != stamp]
+            is_known = card in self._checked
+            if is_known and not unchecked:
+                return None
+            weights = Weights() if is_known else card.weights
+            servers = digests(weights, unchecked)
+        except OSError as error:
+            return f"this server cannot read {error.filename} of {card.name} ({error.strerror})"
+        different: str | None = ray.get(self._actor.difference.remote(weights, unchecked, servers))
+        if different is not None:
+            return f"on {self._box}, {different} of {card.name} is not what this server has: copy it from here"
+        if not is_known:
             self._checked.append(card)
-            return None
-        return f"on {self._box}, {different} of {card.name} is not what this server has: copy the weights from here"
+        self._checked_loras.update(stamps)
+        return None
+
+
+def _says_actor_is_gone(error: Exception) -> bool:
+    """Return whether Ray has lost the actor; an exception that the actor raised itself also comes as an error of Ray."""
+    return isinstance(error, RayError) and not isinstance(error, RayTaskError)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with whole_file(path) as file:
+        file.write(data)

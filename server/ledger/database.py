@@ -226,8 +226,11 @@ def _answer(outcomes: list[Outcome]) -> None:
     try:
         loop.call_soon_threadsafe(_give_results, outcomes)
     except RuntimeError:
-        # The loop was closed by a stop: the writes are on disk, and nobody waits for them any more.
-        log.info("%d writes were finished after the event loop had ended", len(outcomes))
+        # The loop was closed by a stop, and nobody waits for these writes any more.
+        failed = [error for _, _, error in outcomes if error is not None]
+        log.info("%d writes were finished after the event loop had ended", len(outcomes) - len(failed))
+        if failed:
+            log.warning("%d writes failed after the event loop had ended: %s", len(failed), failed[0])
 
 
 def _give_results(outcomes: list[Outcome]) -> None:

@@ -12,9 +12,11 @@ import tomlkit
 from tomlkit.items import InlineTable
 
 from pipelines.checks.card import problems_of
+from pipelines.checks.single_file import why_no_checkpoint
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.weight_files import BadWeights, check_file, read_header
+from server.card_files import what_is_there
 from server.card_proposal import propose
 from server.models_file import ModelsFileError, load_models
 from server.operator.errors import CommandError
@@ -60,15 +62,16 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
     folder, licence = _files_of(name, place)
     if not (folder / "model_index.json").is_file():
         raise CommandError(
-            f"{folder} is no diffusers model, since it has no model_index.json; name a folder that has one, or a checkpoint"
-            " in one file"
+            f"{folder} is no diffusers model ({what_is_there(folder)}); name a folder that has a model_index.json, or a"
+            " checkpoint in one file"
         )
     try:
-        proposal = propose(folder, called, licence)
+        file = Path(place["file"]) if "file" in place else None
+        proposal = propose(folder, file, called, licence)
         card = {**place, "enabled": True, **proposal.card}
         # Its weights may be in the file, so its pipeline says what it needs.
         told = list(problems_of(ModelCard.from_flat(name=name, **card), folder))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadWeights) as error:
         raise CommandError(f"{folder} cannot be examined: {error}") from error
     if told:
         raise CommandError(f"{source} cannot be used: {'; '.join(told)}")
@@ -99,10 +102,11 @@ def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], s
         return {"folder": str(here.resolve())}, here.resolve().name
     if here.is_file():
         if here.suffix not in _CHECKPOINTS:
-            raise CommandError(f"{source}: a checkpoint ends in {', '.join(_CHECKPOINTS)}")
+            hint = "; .sft is another name for .safetensors, so rename it" if here.suffix == ".sft" else ""
+            raise CommandError(f"{source}: a checkpoint ends in {', '.join(_CHECKPOINTS)}{hint}")
         check_file(here)
-        if here.suffix == ".safetensors" and any("lora_" in key for key in read_header(here)):
-            raise CommandError(f"{here.name} is a LoRA, not a model; give it a table [loras.NAME] instead")
+        if (problem := why_no_checkpoint(here)) is not None:
+            raise CommandError(problem)
         place = {"file": str(here.resolve())}
         beside = configuration or _configuration_of(here)
         as_folder = Path(beside).expanduser()

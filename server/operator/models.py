@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from server.ledger.connection import migrate
 from server.models_file import Models, ModelsFileError, load_models
 from server.operator.data_folder import reading
 from server.operator.errors import CommandError
-from server.operator.output import json_option, show, show_table
+from server.operator.output import json_option, show, show_table, tell
 from server.settings import Settings, read_settings
 from server.validation import unknown
 
@@ -71,9 +72,11 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
             "enabled": list(file.enabled),
             "default": file.default_model,
         }
-        text = f"{path} is good: {', '.join(file.enabled)} enabled, default {file.default_model}"
+        enabled = ", ".join(file.enabled)
+        tell(f"{path} is good: {enabled} enabled, default {file.default_model}", as_json=as_json)
         memory = answer["memory"] = _memory(file, _measured(settings))
-        text += "".join(f"\n{name}: {_in_memory(model)}" for name, model in memory.items())
+        for name, model in memory.items():
+            tell(f"{name}: {_in_memory(model)}", as_json=as_json)
         if load is not None:
             # Imported here: asyncio takes longer to import than the check without it to run.
             from server.operator.loading import load_alone
@@ -85,21 +88,21 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
                 "seconds": loaded.seconds,
                 "weight_bytes": loaded.weight_bytes,
             }
-            text += f"\n{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}"
-            text += f"; its weights take {size_for_people(loaded.weight_bytes)}"
+            weights = size_for_people(loaded.weight_bytes)
+            text = f"{load} loads in {loaded.seconds:.1f} s, revision {loaded.revision}; its weights take {weights}"
+            tell(text, as_json=as_json)
         if run is not None:
             from server.operator.trial import try_model
 
-            trial = try_model(settings, file, _card(file, run))
-            answer["run"] = trial
-            text += f"\n{trial.told()}"
+            answer["run"] = try_model(settings, file, _card(file, run), partial(tell, as_json=as_json))
     except (ModelsFileError, CommandError) as error:
         if not as_json:
             raise
         problems = error.problems if isinstance(error, ModelsFileError) else [str(error)]
         show({"ok": False, "problems": problems}, "", as_json=True)
         sys.exit(1)
-    show(answer, text, as_json=as_json)
+    if as_json:
+        show(answer, "", as_json=True)
 
 
 @models.command()

@@ -25,6 +25,12 @@ def show(answer: object, text: str, *, as_json: bool) -> None:
     _print(_json(answer) if as_json else printable_lines(text))
 
 
+def tell(text: str, *, as_json: bool) -> None:
+    """Print a part of an answer whose rest takes a while; nothing as JSON, which `show` prints whole in the end."""
+    if not as_json:
+        _print(printable_lines(text))
+
+
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     """Print one line per row under the names of its fields, or the rows as JSON."""
     if as_json:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -45,27 +46,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     defect: FailureReason | None
     sizes: list[SizeTried]
 
-    def told(self) -> str:
-        """Return all of it for people."""
-        seconds = sum(self.timings.values())
-        lines = [
-            f"{self.name} loads in {self.load_seconds:.1f} s, revision {self.revision}",
-            f"an image of {self.width} × {self.height} in {self.steps} steps takes {seconds:.1f} s: {self.image}",
-        ]
-        if self.defect is not None:
-            lines.append(f"the image cannot be used: {self.defect}")
-        for size in self.sizes:
-            images = "1 image" if size.batch_size == 1 else f"{size.batch_size} images"
-            if size.seconds_per_step is None:
-                lines.append(f"{images} at once: does not fit into memory")
-                continue
-            memory = "" if size.peak_bytes is None else f", {size.peak_bytes / 2**30:.1f} GiB of memory"
-            lines.append(f"{images} at once: {size.seconds_per_step:.3f} s a step{memory}")
-        return "\n".join(lines)
 
+def try_model(settings: Settings, models: Models, card: ModelCard, tell: Callable[[str], None]) -> Trial:
+    """Return what one of the models takes at its default size, and tell each part once it is known.
 
-def try_model(settings: Settings, models: Models, card: ModelCard) -> Trial:
-    """Return what one of the models takes at its default size. Raises CommandError if it makes no image."""
+    Raises CommandError if it makes no image.
+    """
     folder = settings.logs / "check"
     image = card.size(card.limits.tier, "1:1")
     applied = loras.resolve(card, Brand(), {}, models)
@@ -94,16 +80,21 @@ def try_model(settings: Settings, models: Models, card: ModelCard) -> Trial:
         for size in card.limits.allowed_batch_sizes
         for number in range(size * rounds)
     ]
-    answers = _Answers(card, orders)
+    answers = _Answers(card, image, orders, tell)
     asyncio.run(ask(settings, "check", orders, answers.take))
-    return answers.trial(image)
+    return answers.trial()
 
 
 class _Answers:
     """What a GPU process reports of the images of a trial."""
 
-    def __init__(self, card: ModelCard, orders: list[protocol.Generate]) -> None:
+    def __init__(
+        self, card: ModelCard, size: Size, orders: list[protocol.Generate], tell: Callable[[str], None]
+    ) -> None:
         self._card = card
+        self._size = size
+        self._steps = card.sampling.steps + (size.second.steps if size.second is not None else 0)
+        self._tell = tell
         self._waiting = {order.item.image_id: order for order in orders}
         self._first = orders[0].item
         self._loaded: protocol.Loaded | None = None
@@ -119,6 +110,7 @@ class _Answers:
                 raise CommandError(f"{report.reason}: {report.message}")
             case protocol.Loaded():
                 self._loaded = report
+                self._tell(f"{self._card.name} loads in {report.seconds:.1f} s, revision {report.revision}")
             case protocol.Measured():
                 self._measured[report.batch_size] = SizeTried(
                     batch_size=report.batch_size,
@@ -129,12 +121,33 @@ class _Answers:
                 order = self._waiting.pop(image_id)
                 if order.item is self._first:
                     self._image = report
+                    self._tell_of_image(report)
                 else:
                     # One image is enough to look at.
                     Path(order.item.path).unlink()
+                if all(other.batch_size != order.batch_size for other in self._waiting.values()):
+                    self._tell_of_size(order.batch_size)
         return None if self._waiting else True
 
-    def trial(self, size: Size) -> Trial:
+    def _tell_of_image(self, image: protocol.Generated) -> None:
+        seconds = sum(image.timings.values())
+        size = f"{self._size.width} × {self._size.height}"
+        self._tell(f"an image of {size} in {self._steps} steps takes {seconds:.1f} s: {self._first.path}")
+        if image.defect is not None:
+            self._tell(f"the image cannot be used: {image.defect}")
+
+    def _tell_of_size(self, batch_size: int) -> None:
+        size = self._measured.get(batch_size)
+        if size is None:
+            return
+        images = "1 image" if batch_size == 1 else f"{batch_size} images"
+        if size.seconds_per_step is None:
+            self._tell(f"{images} at once: does not fit into memory")
+            return
+        memory = "" if size.peak_bytes is None else f", {size.peak_bytes / 2**30:.1f} GiB of memory"
+        self._tell(f"{images} at once: {size.seconds_per_step:.3f} s a step{memory}")
+
+    def trial(self) -> Trial:
         """Return what all of it says. Raises CommandError if something is lacking."""
         if self._loaded is None or self._image is None:
             raise CommandError(f"the GPU process made images of {self._card.name} without a word of how")
@@ -142,9 +155,9 @@ class _Answers:
             name=self._card.name,
             revision=self._loaded.revision,
             load_seconds=self._loaded.seconds,
-            width=size.width,
-            height=size.height,
-            steps=self._card.sampling.steps + (size.second.steps if size.second is not None else 0),
+            width=self._size.width,
+            height=self._size.height,
+            steps=self._steps,
             image=self._first.path,
             timings=self._image.timings,
             defect=self._image.defect,

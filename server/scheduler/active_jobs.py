@@ -249,7 +249,6 @@ class ActiveJobs:
                 withdrawn=image.job.ending is not None,
                 suspect=image.image_id in blamed,
                 shared=bool(blamed - {image.image_id}),
-                isolated=image.isolated,
                 attempts_left=image.attempts < plan.max_attempts,
                 crashes=image.crashes,
                 mode=plan.on_technical_failure,

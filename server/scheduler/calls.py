@@ -10,6 +10,8 @@ class Calls:
 
     def __init__(self) -> None:
         self._call: int | None = None
+        #: The present step: the group whose step it is, and the images that took it.
+        self._group: SlotGroup | None = None
         self._images: set[str] = set()
         #: When the present step ended, and the one before it, in seconds since 1970.
         self._at = 0.0
@@ -20,18 +22,18 @@ class Calls:
         """Count the steps of a report, which are steps of this group."""
         for done in report.done:
             if done.call != self._call:
-                self._count(group)
+                self._count()
                 self._images_before, self._at_before = self._images, self._at
-                self._call, self._images = done.call, set()
+                self._call, self._group, self._images = done.call, group, set()
             self._images.add(done.image_id)
             self._at = done.at
 
-    def _count(self, group: SlotGroup) -> None:
-        if not self._images:
+    def _count(self) -> None:
+        if self._group is None:
             return
-        model = group.key.model
+        model = self._group.key.model
         metrics.batch_images.labels(model).observe(len(self._images))
-        metrics.batch_fill.labels(model).observe(len(self._images) / group.batch_size)
+        metrics.batch_fill.labels(model).observe(len(self._images) / self._group.batch_size)
         # Between steps without an image in common there may have been hours.
         if self._images & self._images_before:
             metrics.step_seconds.labels(model).observe(max(0.0, self._at - self._at_before))

@@ -94,9 +94,11 @@ class Control:
         """Cancel the jobs that `backlot jobs cancel` names, until this is cancelled."""
         while True:
             try:
-                for job_id in await self._database.read(queue_orders.to_cancel):
+                asked = await self._database.read(queue_orders.to_cancel)
+                for job_id in asked:
                     self._jobs.cancel(job_id)
-                self._feeder.advance()
+                if asked:
+                    self._feeder.advance()
             except Exception:
                 log.exception("The ledger could not be asked which jobs to cancel")
             await asyncio.sleep(LOOK_EVERY_S)

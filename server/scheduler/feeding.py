@@ -1,5 +1,6 @@
 """Carries out what `batching` decides: takes images from the queue and sends them to the GPUs."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from server.scheduler.placement import Served, left_to_others
 from server.scheduler.queue import BatchKey, Queue
 
 log = logging.getLogger(__name__)
+
+#: Seconds between looks at what may be sent only because time has passed.
+LOOK_EVERY_S = 0.5
 
 
 class Feeder:
@@ -71,7 +75,6 @@ class Feeder:
         for gpu in self._gpus:
             for group in gpu.groups:
                 group.closing = group.closing or self._models.current.enabled.get(group.key.model) != group.card
-            gpu.refused.clear()
             gpu.take_up(self._models.current.enabled)
             self.prepare(gpu)
 
@@ -87,6 +90,15 @@ class Feeder:
             # has nothing to do now has none later.
             able.sort(key=lambda gpu: (len(gpu.in_flight), not gpu.loaded))
             able = [gpu for gpu in able if self._act(gpu, now)]
+
+    async def follow_clock(self) -> None:
+        """Send what may be sent because time has passed, until this is cancelled: nothing reports the end of a patience."""
+        while True:
+            try:
+                self.advance()
+            except Exception:
+                log.exception("What may be sent by now could not be sent")
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _act(self, gpu: Gpu, now: float) -> bool:
         """Take the next action for a GPU, and return whether there was one."""

@@ -63,9 +63,12 @@ class Pool(Sequence[Gpu]):
         log.warning("The device %s is removed: %s", name, why)
         self._gpus.remove(gpu)
         crash = crash_of_box(why, gpu.in_flight)
-        await gpu.stop()
-        if self._listener is not None:
-            self._listener.on_crash(crash)
+        try:
+            await gpu.stop()
+        finally:
+            # Nobody else knows of these images.
+            if self._listener is not None:
+                self._listener.on_crash(crash)
 
     def add_others(self, gpu: Gpu, count: int) -> None:
         """Add the other GPUs of a box on which a process has found so many."""

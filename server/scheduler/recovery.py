@@ -1,7 +1,8 @@
 """What becomes of an image whose run came to nothing. Pure: one table of cases, tested row by row.
 
-An image answers for a crash only if it may have caused it. If several images may have, each of them runs again alone, and
-then answers for itself. An interrupted bystander runs again, and neither of these runs counts as an attempt.
+An image answers for a crash only if it may have caused it. If several images may have, each of them runs again alone, as
+often as a crash leaves more than one suspect. An interrupted bystander runs again, and neither of these runs counts as an
+attempt.
 """
 
 from enum import Enum, auto
@@ -69,8 +70,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     suspect: bool = True
     #: Another image may have caused it as well.
     shared: bool = False
-    #: It ran with no neighbour, because it had been a suspect before.
-    isolated: bool = False
     #: Its job's attempts are not used up.
     attempts_left: bool = True
     #: Crashes of GPU processes that it was present at, this one included.
@@ -106,7 +105,7 @@ def decide(case: Case, most_crashes: int) -> Decision:
             return Decision.REQUEUE
         case Case(happened=Happened.CRASHED | Happened.KILLED, suspect=False):
             return Decision.REQUEUE
-        case Case(happened=Happened.BATCH_FAILED | Happened.CRASHED | Happened.KILLED, shared=True, isolated=False):
+        case Case(happened=Happened.BATCH_FAILED | Happened.CRASHED | Happened.KILLED, shared=True):
             return Decision.ISOLATE
         case _:
             return _answer(case)

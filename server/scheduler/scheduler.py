@@ -149,6 +149,10 @@ class Scheduler:
         self._feeder.advance()
         return cancelled
 
+    async def follow_clock(self) -> None:
+        """Send what may be sent because time has passed, until this is cancelled."""
+        await self._feeder.follow_clock()
+
     def load(self, card: ModelCard) -> None:
         """Have a model in the memory of every device that is up; one that runs images only prefetches it."""
         for gpu in self.gpus:
@@ -161,6 +165,7 @@ class Scheduler:
         self._jobs.models_changed()
         for gpu in self.gpus:
             gpu.cannot_load.clear()
+            gpu.refused.clear()
         self._try_models()
 
     def _try_models(self) -> None:

@@ -58,8 +58,8 @@ class WebhookSender:
         self._database = database
         self._linker = linker
         self._clock = ClockWatch()
-        #: By how much the clock was set back and the ledger does not know it yet; None until it was first compared.
-        self._set_back_s: float | None = None
+        #: By how much the clock was set back while no server ran; None until the ledger was asked.
+        self._ahead_s: float | None = None
         #: Clients whose receiver gave no answer to the last try.
         self._silent: set[int] = set()
         self._count_at = 0.0
@@ -94,13 +94,15 @@ class WebhookSender:
 
     async def _follow_clock(self) -> None:
         """Move the retries if the wall clock was set back, since the last look or while no server ran."""
-        if self._set_back_s is None:
-            self._set_back_s = await self._database.read(webhooks.seconds_ahead)
-        set_back = self._set_back_s = self._set_back_s + self._clock.look()
+        if self._ahead_s is None:
+            self._ahead_s = await self._database.read(webhooks.seconds_ahead)
+        seen = self._clock.look()
+        set_back = self._ahead_s + seen
         if set_back >= SET_BACK_S:
             log.warning("The clock was set back by %.0f s; webhook retries move with it", set_back)
             await self._database.write(webhooks.follow_clock, set_back)
-            self._set_back_s = 0.0
+            self._ahead_s = 0.0
+            self._clock.forget(seen)
 
     async def _send_due(self, http: httpx.AsyncClient) -> None:
         """Begin the requests that are due and within bounds."""

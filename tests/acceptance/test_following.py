@@ -115,11 +115,42 @@ def test_waiting_for_the_next_event_of_any_job(light_server: ServerWithoutGpu) -
     assert quiet["events"] == []
 
 
-def streamed(client: httpx.Client, until: int, **headers: str) -> list[tuple[int, dict[str, Any]]]:
+def test_following_from_now_on(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("latecomer")
+    earlier = light_server.submit(client)
+    light_server.finished(earlier, client)
+    _, latest = pages(client)
+    now = client.get("/v1/events", params={"since": "latest"}).json()
+    assert now == {"events": [], "latest_cursor": latest}
+    threading.Timer(0.3, light_server.submit, [light_server.client_of(client.headers["Authorization"][7:])]).start()
+    page = client.get("/v1/events", params={"since": "latest", "wait": 20}).json()
+    assert page["events"][0]["event_type"] == "queued"
+    assert page["events"][0]["job_public_id"] != earlier
+    for odd in ("last", "-1", "9" * 20):
+        refused = client.get("/v1/events", params={"since": odd})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["query", "since"]
+
+
+def test_a_stream_from_now_on_resumes_at_the_event_seen_last(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("late streamer")
+    light_server.finished(light_server.submit(client), client)
+    _, latest = pages(client)
+    threading.Timer(0.5, light_server.submit, [light_server.client_of(client.headers["Authorization"][7:])]).start()
+    events = streamed(client, until=1, path="/v1/events?since=latest")
+    assert events[0][0] > latest
+    assert events[0][1]["event_type"] == "queued"
+    resumed = streamed(client, until=1, path="/v1/events?since=latest", **{"Last-Event-ID": str(events[0][0])})
+    assert resumed == events[1:]
+
+
+def streamed(
+    client: httpx.Client, until: int, path: str = "/v1/events", **headers: str
+) -> list[tuple[int, dict[str, Any]]]:
     """The ids and events of a stream, up to so many ends of jobs."""
     found: list[tuple[int, dict[str, Any]]] = []
     number = 0
-    with client.stream("GET", "/v1/events", headers={"Accept": "text/event-stream", **headers}) as response:
+    with client.stream("GET", path, headers={"Accept": "text/event-stream", **headers}) as response:
         for line in response.iter_lines():
             if line.startswith("id:"):
                 number = int(line[3:])

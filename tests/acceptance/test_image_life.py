@@ -234,6 +234,37 @@ def test_filters_by_mood_and_by_color(light_server: ServerWithoutGpu) -> None:
     assert refused.json()["detail"][0]["loc"] == ["query", "color"]
 
 
+def test_filters_by_metadata(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("tagger", 1000)
+    for name, metadata in (
+        ("text", {"shot": "s010", "take": "2"}),
+        ("number", {"shot": "s010", "take": 2, "hero": True}),
+        ("other", {"shot": "S010", 'a "key".with $igns': "x=y", "in": {"shot": "s010"}, "none": None}),
+        ("bare", {}),
+    ):
+        made(light_server, client, display_name=name, metadata=metadata)
+
+    def names(*pairs: str) -> list[str]:
+        answer = client.get(BACKGROUNDS, params={"metadata": pairs})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["X-Total-Count"] == str(len(answer.json()))
+        return [entry["spec"]["display_name"] for entry in answer.json()]
+
+    assert names("shot=s010") == ["number", "text"]
+    assert names("shot=s010", "take=2") == ["number", "text"]
+    assert names("hero=true") == ["number"]
+    assert names("hero=1") == names("shot=") == names("none=null") == names("s=s010") == []
+    assert names('a "key".with $igns=x=y') == ["other"]
+    accepted = client.post("/v1/image-generation", json={"prompt": "A vase", "metadata": {"shot": "s020"}}).json()
+    light_server.finished(accepted["job_id"], client)
+    assert len(client.get("/v1/catalog/images", params={"metadata": "shot=s020"}).json()) == 1
+    assert client.get("/v1/catalog/images", params={"metadata": "shot=s010"}).json() == []
+    refused = client.get(BACKGROUNDS, params={"metadata": "s010"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["query", "metadata"]
+    assert "is not KEY=VALUE" in refused.json()["detail"][0]["msg"]
+
+
 def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
     client = light_server.new_client("photographer", 1000)
     accepted = client.post("/v1/image-generation", json={"prompt": "A blue vase", "n": 3, "seed": 5}).json()

@@ -197,6 +197,11 @@ def test_a_stop_does_not_wait_for_the_lock_for_ever(tmp_path: Path) -> None:
     with locked(server.data / "backlot.db"):
         assert server.client.get("/v1/credits").status_code == 200
         server.stop()
+    log = (server.data / "logs" / "server.log").read_text()
+    # The row of that request.
+    assert "1 writes were given up" in log
+    assert "1 writes failed after the event loop had ended: another program has the write lock" in log
+    assert "1 writes were finished" not in log
 
 
 def test_a_start_waits_for_no_lock_that_it_does_not_need(tmp_path: Path) -> None:

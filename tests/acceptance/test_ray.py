@@ -1,6 +1,8 @@
 """A real Ray cluster of raylets on this machine: boxes that are gone, boxes that join, a server that is killed."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from PIL import Image
 
 from tests.support.files import models_file
 from tests.support.ray_cluster import RayCluster
-from tests.support.server import Server, wait_for
+from tests.support.server import ROOT, Server, wait_for
 
 #: Some tenths of a second an image, so that a box is gone in the middle of a batch.
 STEPS = 40
@@ -55,6 +57,27 @@ def all_succeed_with_the_same_pixels(server: Server, job_ids: list[str]) -> None
         with Image.open(server.data / "images" / job_id[-2:] / f"{job_id}.png") as image:
             pixels.add(image.tobytes())
     assert len(pixels) == 1
+
+
+@pytest.mark.slow
+def test_a_box_that_may_not_run_a_model_goes_on_with_others(
+    cluster: RayCluster, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """In a process of its own, since Ray stays in the one that joined a cluster."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.ray_process",
+        cluster.address,
+        str(tiny_folders["good"]),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    refused, lora_refused, *rest = done.stdout.splitlines()
+    assert refused == f"this server cannot read {tmp_path}/missing of missing (No such file or directory)"
+    assert lora_refused == f"this server cannot read {tmp_path}/lora of good (No such file or directory)"
+    assert rest == ["a preview", "an image"]
 
 
 @pytest.mark.slow

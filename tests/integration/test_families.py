@@ -20,6 +20,7 @@ from tests.support import tiny
 from tests.support.company import assert_same_but_for_its_place, assert_same_in_company
 from tests.support.device import DEVICE
 from tests.support.model_matrix import ROWS, Row
+from tests.support.options import difference, images_of, loaded
 from tests.support.tiny_models import batch_of
 
 STEPS = 3
@@ -196,6 +197,18 @@ def test_a_card_is_made_of_its_folder(row: Row, saved: Callable[[Row], Path], tm
     card = load_models(path).models[added.name]
     assert type(load(card, traced=False).pipeline).__name__ == row.pipeline
     assert card.limits.multiple_of % row.tiny_multiple == 0
+
+
+@pytest.mark.parametrize("slots", [True, False])
+def test_sizes_that_a_card_tells_sdxl_act(tmp_path: Path, slots: bool) -> None:
+    """TOML has arrays, and the pipeline takes tuples."""
+    tiny.save(tiny.sdxl_pipeline(), tmp_path / "sdxl")
+    told = {"original_size": [32, 48], "crops_coords_top_left": [8, 0]}
+    one, other = (
+        images_of(loaded(tmp_path / "sdxl", slots=slots, arguments=arguments), "marble warm")
+        for arguments in ({}, told)
+    )
+    assert difference(one, other) > 0
 
 
 def test_every_denoiser_that_slots_know_is_tried() -> None:

@@ -129,6 +129,7 @@ def test_a_model_that_one_gpu_cannot_load_and_the_other_may_not_run_is_given_up(
         await box.fails(job_id, "out_of_memory")
         # The first failure left the model to the other device; the next ones are the tries that count.
         assert len(bad.ids) == BOUNDS.load_tries + 1
+        assert len(other.ids) == 1, "it was asked again before its time"
 
     play(Box(tmp_path, gpus=2, bounds=BOUNDS), scene)
 

@@ -1,13 +1,16 @@
 """`backlot models add` and `backlot models check --run`: from files to a card that generates."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from pipelines.recipe import read_recipe
 from server.jobs import JobType
@@ -61,7 +64,38 @@ def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[
     add_model(toml, str(file), "toon", str(tiny_folders["good"]))
     card = load_models(toml).models["toon"]
     assert card.weights.file == str(file)
+    assert card.weights.dtype == "float32"
     assert card.weights.folder == str(tiny_folders["good"])
+
+
+@pytest.mark.parametrize(("stored", "dtype"), [(torch.float16, "float16"), (torch.float8_e4m3fn, "bfloat16")])
+def test_a_checkpoint_s_dtype_is_its_own_and_not_its_configuration_s(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path, stored: torch.dtype, dtype: str
+) -> None:
+    file = tmp_path / "toon.safetensors"
+    save_file({"model.diffusion_model.input_blocks.1.0.weight": torch.zeros(8, 8).to(stored)}, file)
+    add_model(toml, str(file), "toon", str(tiny_folders["good"]))
+    assert load_models(toml).models["toon"].weights.dtype == dtype
+
+
+@pytest.mark.parametrize("keys", [["down.0.lora_A.weight"], ["controlnet_cond_embedding.conv_in.weight"]])
+def test_a_file_that_is_no_model_is_not_added_beside_the_folder_of_one(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path, keys: list[str]
+) -> None:
+    before = toml.read_text()
+    save_file({key: torch.zeros(2, 2) for key in keys}, tmp_path / "part.safetensors")
+    with pytest.raises(CommandError, match=r"part\.safetensors is "):
+        add_model(toml, str(tmp_path / "part.safetensors"), None, str(tiny_folders["good"]))
+    assert toml.read_text() == before
+
+
+@pytest.mark.parametrize("part", ["unet", "."])
+def test_a_folder_that_is_part_of_a_model_or_around_one_says_where_that_is(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path, part: str
+) -> None:
+    model = shutil.copytree(tiny_folders["good"], tmp_path / "outer" / "snapshots" / "abc")
+    with pytest.raises(CommandError, match=re.escape(str(model))):
+        add_model(toml, str(model / "unet" if part == "unet" else tmp_path / "outer"), None, None)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +104,14 @@ def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[
         ("/nowhere", "there is no /nowhere"),
         ("nowhere", "there is no nowhere; name a folder, a file or a hub id such as org/name"),
         ("text.txt", "a checkpoint ends in"),
-        ("lora.gguf", "with --config"),
+        ("toon.ckpt", "with --config"),
+        ("cut.gguf", "has a damaged header"),
+        ("flux1-dev.sft", r"\.sft is another name for \.safetensors, so rename it"),
     ],
 )
 def test_what_is_no_model_changes_nothing(toml: Path, tmp_path: Path, source: str, told: str) -> None:
     before = toml.read_text()
-    for name in ("text.txt", "lora.gguf"):
+    for name in ("text.txt", "toon.ckpt", "cut.gguf", "flux1-dev.sft"):
         (tmp_path / name).write_text("GGUF")
     with pytest.raises(CommandError, match=told):
         add_model(toml, source if source.endswith("nowhere") else str(tmp_path / source), None, None)
@@ -114,6 +150,28 @@ def test_a_trial_makes_an_image_and_says_what_it_takes(tiny_folders: dict[str, P
     assert recipe.prompt.endswith("oakgrain")
     assert [size["batch_size"] for size in trial["sizes"]] == [1, 2]
     assert all(size["seconds_per_step"] > 0 and size["peak_bytes"] > 0 for size in trial["sizes"])
+
+
+def test_a_trial_tells_what_it_knows_while_it_goes_on(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=2)
+    with subprocess.Popen(
+        [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "BACKLOT_MODELS": str(toml), "BACKLOT_DATA": str(tmp_path / "data")},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert not list((tmp_path / "data").rglob("*.png"))
+        assert first == f"{toml} is good: good enabled, default good\n"
+        rest = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    memory, loaded, image, *sizes = rest
+    assert memory.startswith("good: about ")
+    assert loaded.startswith("good loads in ")
+    assert image.startswith("an image of 512 × 512 in ")
+    assert [line.partition(" at once: ")[0] for line in sizes] == ["1 image", "2 images"]
 
 
 @pytest.mark.parametrize(

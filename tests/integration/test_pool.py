@@ -201,6 +201,21 @@ def test_a_device_that_leaves_costs_nobody_an_attempt(tmp_path: Path) -> None:
     play(Box(tmp_path, gpus=2), scene)
 
 
+def test_a_device_whose_process_cannot_be_ended_gives_up_its_images_all_the_same(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "a")
+        has(second, "b")
+        job_id = await box.submit()
+        first.cannot_be_killed = True
+        with pytest.raises(OSError, match="not to be reached"):
+            await box.scheduler.gpus.remove("fake:0", "its box has left the cluster")
+        second.generate(f"{job_id}-0")
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
 def test_a_box_that_is_gone_puts_the_blame_on_no_image(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         job_ids = [await box.submit(seed=seed) for seed in range(2)]

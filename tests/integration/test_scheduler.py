@@ -249,6 +249,30 @@ def test_a_model_whose_reading_ahead_ends_the_process_fails_no_other_models_imag
     play(Box(tmp_path), scene)
 
 
+def test_an_image_that_is_to_run_alone_is_not_put_down_to_a_crash_of_what_runs_before_it(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        together = [await box.submit(image_model="b", seed=seed) for seed in (1, 2)]
+        box.process.report(protocol.Loaded("b", "revision", 0.1))
+        before = len(box.gpus[0].processes)
+        box.process.exit()
+        await until(lambda: len(box.gpus[0].processes) > before)
+        bad = await box.submit(image_model="a")
+        box.scheduler.control.move_to_front(bad)
+        box.up()
+        # The first of the two is sent ahead, and its model is read while the image of the other one runs.
+        assert box.process.ids == [f"{bad}-0", f"{together[0]}-0"]
+        box.process.report(protocol.Loaded("a", "revision", 0.1))
+        await box.crash()
+        assert box.process.ids == [f"{bad}-0"]
+        await box.crash()
+        await box.fails(bad, "worker_crashed")
+        for job_id in together:
+            box.process.generate(f"{job_id}-0")
+            assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, max_batch=2, reproducible="true"), scene)
+
+
 def test_what_runs_again_goes_in_its_old_order(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         job_ids = [await box.submit(seed=seed) for seed in range(4)]

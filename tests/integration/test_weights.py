@@ -100,8 +100,11 @@ def test_shards_are_checked_as_single_files_are(folder: Path, file: str) -> None
 def test_every_family_is_read_with_the_weights_that_it_was_saved_with(tmp_path: Path, name: str) -> None:
     pipeline = getattr(tiny, f"{name}_pipeline")()
     pipeline.save_pretrained(tmp_path / "model", safe_serialization=True)
-    card = {"guidance_argument": "true_cfg_scale", "negative_prompt": " "} if name == "qwen_image" else {}
-    read = loaded(tmp_path / "model", multiple_of=32, **card).pipeline
+    cards: dict[str, dict[str, Any]] = {
+        "qwen_image": {"guidance_argument": "true_cfg_scale", "negative_prompt": " "},
+        "flux2_klein": {"guidance": 1.0},
+    }
+    read = loaded(tmp_path / "model", multiple_of=32, **cards.get(name, {})).pipeline
     for part, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module):
             weights = read.components[part].state_dict()

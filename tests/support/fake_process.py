@@ -25,7 +25,7 @@ class FakeProcess:
         self.pid = pid
         self._refuses = refuses
         self.orders: list[protocol.Order] = []
-        self.killed = False
+        self.killed = self.cannot_be_killed = False
         self._orders_of: Counter[str] = Counter()
         self._answers_of: Counter[str] = Counter()
         self._on_report: Callable[[protocol.Report], None] | None = None
@@ -44,6 +44,8 @@ class FakeProcess:
             self._orders_of[order.item.image_id] += 1
 
     def kill(self) -> None:
+        if self.cannot_be_killed:
+            raise OSError("its box is not to be reached")
         self.killed = True
 
     def wait(self, timeout_s: float) -> bool:

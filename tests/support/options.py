@@ -14,7 +14,9 @@ from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import family_of
 from pipelines.denoising.slots import Slots
 from pipelines.denoising.whole_batch import WholeBatch
+from pipelines.guidance import ignores_guidance
 from pipelines.model_card import ModelCard
+from pipelines.model_index import read_model_index
 from pipelines.protocol import Item
 from pipelines.worker.components import modules_of
 from pipelines.worker.loader import LoadedModel, load
@@ -42,7 +44,8 @@ def save_all(makers: Mapping[str, Callable[[], Any]], base: Path) -> dict[str, P
 
 
 def card_of(folder: Path, **options: Any) -> ModelCard:
-    values = {"licence": "-", "tiers": ("0.5K",), "steps": 3, "guidance": 3.0, "multiple_of": 32, "max_batch": 2}
+    guidance = 1.0 if ignores_guidance(folder, read_model_index(folder).pipeline) else 3.0
+    values = {"licence": "-", "tiers": ("0.5K",), "steps": 3, "guidance": guidance, "multiple_of": 32, "max_batch": 2}
     return ModelCard.from_flat(**{"name": "tiny", "folder": str(folder), **values, **options})
 
 

@@ -15,6 +15,7 @@ SHARED = {
     "pipelines.checks",
     "pipelines.checks.card",
     "pipelines.checks.files",
+    "pipelines.checks.single_file",
     "pipelines.checks.steering",
     "pipelines.colors",
     "pipelines.denoising.families",

@@ -33,6 +33,14 @@ def test_images_of_one_call_are_one_step_over_reports() -> None:
     assert round(value("step_seconds_sum", "calls-together"), 6) == 2.0
 
 
+def test_the_last_step_of_a_group_counts_for_that_group() -> None:
+    calls = Calls()
+    calls.note(steps(("a", 4, 10.0, 1), ("b", 4, 10.0, 1)), group("calls-earlier", 4))
+    calls.note(steps(("c", 1, 11.0, 2)), group("calls-later", 1))
+    assert value("batch_fill_ratio_sum", "calls-earlier") == 0.5
+    assert value("batch_images_count", "calls-later") == 0
+
+
 def test_a_pause_between_images_is_no_step() -> None:
     calls, one = Calls(), group("calls-apart", 1)
     calls.note(steps(("a", 4, 10.0, 1)), one)

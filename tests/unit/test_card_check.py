@@ -245,3 +245,54 @@ def test_diffusers_source_is_understood() -> None:
     assert "FlowMatchEulerDiscreteScheduler" in class_names("schedulers")
     assert "max_sequence_length" in (parameters("pipelines", "FluxPipeline", "__call__") or ())
     assert parameters("pipelines", "NoSuchPipeline", "__call__") is None
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "told"),
+    [
+        ({"use_dynamic_shifting": True}, {"shift": 3.0}, "scheduler_options.shift: it does not act with"),
+        ({"use_dynamic_shifting": True}, {"shift": 3.0, "use_dynamic_shifting": False}, ""),
+        ({"use_dynamic_shifting": True}, {"max_shift": 1.2}, ""),
+        ({}, {"shift": 3.0}, ""),
+        ({}, {"max_shift": 1.2}, "scheduler_options.max_shift: it acts only with use_dynamic_shifting = true"),
+        ({}, {"max_shift": 1.2, "use_dynamic_shifting": True}, ""),
+    ],
+)
+def test_a_shift_that_would_not_act_is_refused(
+    tmp_path: Path, own: dict[str, Any], options: dict[str, Any], told: str
+) -> None:
+    folder = bare_folder(tmp_path / "m", "FluxPipeline", "FlowMatchEulerDiscreteScheduler")
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(own))
+    found = problems(folder, scheduler_options=options)
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "says", "card", "told"),
+    [
+        ("FluxPipeline", {"guidance_embeds": False}, {"guidance": 3.5}, "guidance = 3.5: the model's configuration"),
+        ("FluxPipeline", {"guidance_embeds": False}, {"guidance": 0.0}, ""),
+        ("FluxPipeline", {"guidance_embeds": True}, {"guidance": 3.5}, ""),
+        (
+            "QwenImagePipeline",
+            {"guidance_embeds": False},
+            {"guidance_argument": "true_cfg_scale", "negative_prompt": " ", "arguments": {"guidance_scale": 5.0}},
+            "arguments.guidance_scale: the model's configuration",
+        ),
+        ("Flux2KleinPipeline", {"is_distilled": True}, {"guidance": 4.0}, "guidance = 4: the model's configuration"),
+        ("Flux2KleinPipeline", {"is_distilled": True}, {"guidance": 1.0}, ""),
+        ("Flux2KleinPipeline", {}, {"guidance": 4.0}, ""),
+    ],
+)
+def test_guidance_that_the_model_does_not_heed_is_refused(
+    tmp_path: Path, pipeline: str, says: dict[str, Any], card: dict[str, Any], told: str
+) -> None:
+    folder = bare_folder(tmp_path / "m", pipeline, "FlowMatchEulerDiscreteScheduler")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, **says}))
+    (folder / "transformer").mkdir()
+    (folder / "transformer" / "config.json").write_text(json.dumps(says))
+    found = problems(folder, **card)
+    assert told in found
+    assert bool(found) == bool(told)

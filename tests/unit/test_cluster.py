@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.model_card import Weights
-from pipelines.weight_digests import digests, first_difference
+from pipelines.weight_digests import COMMIT, digests, first_difference
 from server.cluster.agreement import why_not
 from server.cluster.boxes import Box, boxes_of
 
@@ -51,6 +51,25 @@ def test_the_file_that_differs_is_named(tmp_path: Path) -> None:
         assert first_difference(servers, digests(folder(tmp_path / name, **files))) == different
 
 
+def test_checkpoints_and_loras_are_compared_as_folders_are(tmp_path: Path) -> None:
+    base = folder(tmp_path / "base", vae__weights=b"y")
+    file, lora = tmp_path / "denoiser.gguf", tmp_path / "grain.safetensors"
+    file.write_bytes(b"x")
+    lora.write_bytes(b"l")
+    both = Weights(folder=base.folder, file=str(file))
+    servers = digests(both, [str(lora)])
+    assert first_difference(servers, digests(both, [str(lora)])) is None
+    assert first_difference(servers, digests(both)) == str(lora)
+    lora.write_bytes(b"m")
+    assert first_difference(servers, digests(both, [str(lora)])) == str(lora)
+    lora.write_bytes(b"l")
+    file.write_bytes(b"z")
+    assert first_difference(servers, digests(both, [str(lora)])) == str(file)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"denoiser\.gguf"):
+        digests(both)
+
+
 def test_a_change_anywhere_in_a_large_file_s_ends_is_seen(tmp_path: Path) -> None:
     sizes = [65 * 2**20] * 2
     found = []
@@ -69,6 +88,7 @@ def test_a_box_without_the_weights_differs_and_a_server_without_them_compares_no
     assert digests(Weights(hub="nobody/nothing-that-is-in-a-cache")) == {}
     assert first_difference({}, {"x": "1"}) is None
     assert first_difference({"x": "1"}, {}) == "x"
+    assert first_difference({"x": "1"}, {"x": "1", COMMIT: "only the box has fetched the hub id"}) is None
 
 
 def test_boxes_are_the_nodes_that_are_alive_and_lend_something() -> None:

@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_examined_is_told_in_one_line(tmp_path: Path) ->
         ("n" * 300, "File name too long"),
         (r"a\u0000b", "null byte"),
         ("nowhere", "there is no such folder"),
-        ("single", "sd.safetensors; for a checkpoint in one file write file instead of folder"),
+        ("single", "a checkpoint in one file, such as sd.safetensors, is named itself, not by its folder"),
         ("single/sd.safetensors", "it is a file"),
     ):
         found = problems(path, card_of(folder))

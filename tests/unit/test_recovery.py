@@ -34,15 +34,13 @@ ROWS = [
     (Happened.DEVICE_LOST, {"suspect": False, "crashes": MOST_CRASHES}, Decision.FAIL),
     (Happened.BATCH_FAILED, {"shared": True, "mode": RETRY, "attempts_left": False}, Decision.ISOLATE),
     (Happened.BATCH_FAILED, {}, Decision.FAIL),
-    (Happened.BATCH_FAILED, {"isolated": True}, Decision.FAIL),
     (Happened.BATCH_FAILED, {"mode": RETRY}, Decision.RETRY_SAME_SEED),
     (Happened.BATCH_FAILED, {"mode": RETRY, "attempts_left": False}, Decision.FAIL),
     # The same holds for the end of the GPU process, whether it crashed or was killed.
     *((happened, {"shared": True, "crashes": 1}, Decision.ISOLATE) for happened in PROCESS_ENDED),
     *((happened, {"shared": True, "crashes": 1, "mode": RETRY}, Decision.ISOLATE) for happened in PROCESS_ENDED),
     *((happened, {"crashes": 1}, Decision.FAIL) for happened in PROCESS_ENDED),
-    *((happened, {"crashes": 2, "isolated": True}, Decision.FAIL) for happened in PROCESS_ENDED),
-    *((happened, {"crashes": 2, "isolated": True, "shared": True}, Decision.FAIL) for happened in PROCESS_ENDED),
+    *((happened, {"crashes": 4, "shared": True}, Decision.ISOLATE) for happened in PROCESS_ENDED),
     *((happened, {"crashes": 1, "mode": RETRY}, Decision.RETRY_SAME_SEED) for happened in PROCESS_ENDED),
     *((happened, {"crashes": 1, "mode": RETRY, "attempts_left": False}, Decision.FAIL) for happened in PROCESS_ENDED),
     # A bystander runs again, uncounted, but not for ever.
@@ -89,20 +87,19 @@ def every_case() -> list[Case]:
             withdrawn=withdrawn,
             suspect=suspect,
             shared=shared,
-            isolated=isolated,
             attempts_left=attempts_left,
             crashes=crashes,
             mode=mode,
         )
-        for happened, withdrawn, suspect, shared, isolated, attempts_left, crashes, mode in itertools.product(
-            Happened, flags, flags, flags, flags, flags, range(MOST_CRASHES + 2), FailureMode
+        for happened, withdrawn, suspect, shared, attempts_left, crashes, mode in itertools.product(
+            Happened, flags, flags, flags, flags, range(MOST_CRASHES + 2), FailureMode
         )
     ]
 
 
 def test_what_holds_for_every_case() -> None:
     cases = every_case()
-    assert len(cases) == len(Happened) * 2**5 * 7 * 3
+    assert len(cases) == len(Happened) * 2**4 * 7 * 3
     for case in cases:
         decision = decide(case, MOST_CRASHES)
         assert (decision is Decision.END) == case.withdrawn
@@ -113,7 +110,6 @@ def test_what_holds_for_every_case() -> None:
             assert case.crashes < MOST_CRASHES or case.happened in unbounded
         if decision is Decision.ISOLATE:
             assert case.shared
-            assert not case.isolated
         if decision is Decision.RETRY_NEXT_SEED:
             assert case.happened is Happened.IMAGE_FAULT
         if decision in (Decision.RETRY_NEXT_SEED, Decision.RETRY_SAME_SEED):

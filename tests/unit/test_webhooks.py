@@ -181,4 +181,16 @@ def test_a_clock_that_is_set_back_is_noticed() -> None:
     looks = [(1000.0, 0.0), (1001.0, 1.0), (402.0, 2.0), (403.0, 3.0), (9000.0, 4.0), (9001.0, 5.0)]
     walls, steadies = iter([wall for wall, _ in looks]), iter([steady for _, steady in looks])
     watch = ClockWatch(lambda: next(walls), lambda: next(steadies))
-    assert [watch.look() for _ in looks[1:]] == [0.0, 600.0, 0.0, 0.0, 0.0]
+    found = []
+    for _ in looks[1:]:
+        found.append(watch.look())
+        watch.forget(found[-1])
+    assert found == [0.0, 600.0, 0.0, 0.0, 0.0]
+
+
+def test_what_is_not_forgotten_is_seen_again_and_looks_that_are_late_do_not_add_up() -> None:
+    #: The steady clock is read a quarter of a second after the wall clock at every second look.
+    walls = iter([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 4.0, 5.0])
+    steadies = iter([0.0, 1.25, 2.0, 3.25, 4.0, 5.0, 6.0, 7.0])
+    watch = ClockWatch(lambda: next(walls), lambda: next(steadies))
+    assert [watch.look() for _ in range(7)] == [0.25, 0.0, 0.25, 0.0, 0.0, 2.0, 2.0]

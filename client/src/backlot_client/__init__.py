@@ -29,6 +29,7 @@ from backlot_client.answers import (
     WholeJobPage,
 )
 from backlot_client.async_client import AsyncClient
+from backlot_client.calls import BackgroundFilter, CatalogFilter, JobFilter
 from backlot_client.client import Client
 from backlot_client.errors import (
     ApiError,
@@ -58,9 +59,11 @@ __all__ = [
     "ApiError",
     "Artifact",
     "AsyncClient",
+    "BackgroundFilter",
     "BackgroundSpec",
     "BacklotError",
     "CatalogEntry",
+    "CatalogFilter",
     "CatalogSpec",
     "Client",
     "Conflict",
@@ -77,6 +80,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobFailed",
+    "JobFilter",
     "JobPage",
     "JobStatus",
     "JobSummary",

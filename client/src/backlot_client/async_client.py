@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -29,13 +28,16 @@ from backlot_client.answers import (
     WholeJobPage,
 )
 from backlot_client.auth import KeyAuth
-from backlot_client.calls import Call, CatalogFilter
+from backlot_client.calls import BackgroundFilter, Call, CatalogFilter, JobFilter
 from backlot_client.client import USER_AGENT, configured
 from backlot_client.errors import JobFailed
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
 from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
+
+if TYPE_CHECKING:
+    from typing import Unpack  # it came with Python 3.11
 
 T = TypeVar("T")
 
@@ -72,27 +74,11 @@ class AsyncClient:
     async def job(self, job_id: str) -> Job:
         return await self._call(calls.job(job_id))
 
-    async def jobs(
-        self,
-        *,
-        job_type: Sequence[str] = (),
-        status: JobStatus | None = None,
-        created_after: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> JobPage:
-        return await self._call(calls.jobs(job_type, status, created_after, limit, offset))
+    async def jobs(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[JobFilter]") -> JobPage:
+        return await self._call(calls.jobs(limit, offset, **only))
 
-    async def whole_jobs(
-        self,
-        *,
-        job_type: Sequence[str] = (),
-        status: JobStatus | None = None,
-        created_after: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> WholeJobPage:
-        return await self._call(calls.whole_jobs(job_type, status, created_after, limit, offset))
+    async def whole_jobs(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[JobFilter]") -> WholeJobPage:
+        return await self._call(calls.whole_jobs(limit, offset, **only))
 
     async def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
         return await self._call(calls.events(job_id, since, wait_s))
@@ -132,53 +118,15 @@ class AsyncClient:
         return await self._call(calls.retry(job_id, idempotency_key, max_credits))
 
     async def backgrounds(
-        self,
-        *,
-        scene_type: str | None = None,
-        status: str | None = None,
-        favourite: bool | None = None,
-        query: str | None = None,
-        model: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
+        self, *, limit: int = 50, offset: int = 0, **only: "Unpack[BackgroundFilter]"
     ) -> list[CatalogEntry]:
-        only = CatalogFilter(
-            scene_type=scene_type,
-            status=status,
-            favourite=favourite,
-            query=query,
-            model=model,
-            created_after=created_after,
-            created_before=created_before,
-        )
-        return await self._call(calls.backgrounds(only, limit, offset))
+        return await self._call(calls.backgrounds(limit, offset, **only))
 
     async def background(self, public_id: str) -> CatalogEntry:
         return await self._call(calls.background(public_id))
 
-    async def images(
-        self,
-        *,
-        status: str | None = None,
-        favourite: bool | None = None,
-        query: str | None = None,
-        model: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> list[CatalogEntry]:
-        only = CatalogFilter(
-            status=status,
-            favourite=favourite,
-            query=query,
-            model=model,
-            created_after=created_after,
-            created_before=created_before,
-        )
-        return await self._call(calls.images(only, limit, offset))
+    async def images(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[CatalogFilter]") -> list[CatalogEntry]:
+        return await self._call(calls.images(limit, offset, **only))
 
     async def image(self, public_id: str) -> CatalogEntry:
         return await self._call(calls.image(public_id))

@@ -3,7 +3,8 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +24,9 @@ from backlot_client.answers import (
     WholeJobPage,
 )
 from backlot_client.spec import GenerationSpec
+
+if TYPE_CHECKING:
+    from typing import Unpack  # it came with Python 3.11
 
 T = TypeVar("T")
 
@@ -77,24 +81,39 @@ def job(job_id: str) -> Call[Job]:
     return Call(answer=Job, path=f"/v1/jobs/{quote(job_id, safe='')}")
 
 
-def jobs(
-    job_type: Sequence[str], status: JobStatus | None, created_after: datetime | None, limit: int, offset: int
-) -> Call[JobPage]:
-    params = {
+class JobFilter(TypedDict, total=False):
+    """Which jobs to list; what is left out does not matter."""
+
+    job_type: Sequence[str]
+    status: JobStatus | None
+    #: Exclusive, with a time zone.
+    created_after: datetime | None
+
+
+def jobs(limit: int, offset: int, **only: "Unpack[JobFilter]") -> Call[JobPage]:
+    return Call(answer=JobPage, path="/v1/jobs", params=_jobs_page(limit, offset, **only))
+
+
+def whole_jobs(limit: int, offset: int, **only: "Unpack[JobFilter]") -> Call[WholeJobPage]:
+    params = {**_jobs_page(limit, offset, **only), "expand": "result"}
+    return Call(answer=WholeJobPage, path="/v1/jobs", params=params)
+
+
+def _jobs_page(
+    limit: int,
+    offset: int,
+    *,
+    job_type: Sequence[str] = (),
+    status: JobStatus | None = None,
+    created_after: datetime | None = None,
+) -> dict[str, Any]:
+    return {
         "job_type": list(job_type),
         "status": status and status.value,
         "created_after": _moment(created_after),
         "limit": limit,
         "offset": offset,
     }
-    return Call(answer=JobPage, path="/v1/jobs", params=params)
-
-
-def whole_jobs(
-    job_type: Sequence[str], status: JobStatus | None, created_after: datetime | None, limit: int, offset: int
-) -> Call[WholeJobPage]:
-    params = jobs(job_type, status, created_after, limit, offset).params
-    return Call(answer=WholeJobPage, path="/v1/jobs", params={**params, "expand": "result"})
 
 
 def events(job_id: str, since: int, wait_s: float) -> Call[EventPage]:
@@ -106,31 +125,33 @@ def cancel(job_id: str) -> Call[Job]:
     return Call(answer=Job, method="POST", path=f"/v1/jobs/{quote(job_id, safe='')}/cancel")
 
 
-class CatalogFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries of a catalogue to list; what is None does not matter."""
+class CatalogFilter(TypedDict, total=False):
+    """Which entries of the catalogue to list; what is left out does not matter."""
 
-    scene_type: str | None = None
-    status: str | None = None
-    favourite: bool | None = None
-    query: str | None = None
-    model: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-    def params(self) -> dict[str, Any]:
-        return {
-            "scene_type": self.scene_type,
-            "status": self.status,
-            "favourite": None if self.favourite is None else str(self.favourite).lower(),
-            "q": self.query,
-            "model": self.model,
-            "created_after": _moment(self.created_after),
-            "created_before": _moment(self.created_before),
-        }
+    #: `active` or `archived`.
+    status: str | None
+    #: Only favourites, or only others.
+    favourite: bool | None
+    #: Words that are all in the name, the scene, the mood or the prompt.
+    query: str | None
+    model: str | None
+    #: Fields that the pictures' metadata has, with texts, numbers or truth values.
+    metadata: Mapping[str, str | int | float | bool]
+    #: Both are exclusive and have a time zone.
+    created_after: datetime | None
+    created_before: datetime | None
 
 
-def backgrounds(only: CatalogFilter, limit: int, offset: int) -> Call[list[CatalogEntry]]:
-    params = {**only.params(), "limit": limit, "offset": offset}
+class BackgroundFilter(CatalogFilter, total=False):
+    """Which backgrounds to list."""
+
+    scene_type: str | None
+
+
+def backgrounds(
+    limit: int, offset: int, *, scene_type: str | None = None, **only: "Unpack[CatalogFilter]"
+) -> Call[list[CatalogEntry]]:
+    params = {"scene_type": scene_type, **_catalog_page(limit, offset, **only)}
     return Call(answer=list[CatalogEntry], path="/v1/catalog/backgrounds", params=params)
 
 
@@ -138,9 +159,36 @@ def background(public_id: str) -> Call[CatalogEntry]:
     return Call(answer=CatalogEntry, path=f"/v1/catalog/backgrounds/{quote(public_id, safe='')}")
 
 
-def images(only: CatalogFilter, limit: int, offset: int) -> Call[list[CatalogEntry]]:
-    params = {**only.params(), "limit": limit, "offset": offset}
-    return Call(answer=list[CatalogEntry], path="/v1/catalog/images", params=params)
+def images(limit: int, offset: int, **only: "Unpack[CatalogFilter]") -> Call[list[CatalogEntry]]:
+    return Call(answer=list[CatalogEntry], path="/v1/catalog/images", params=_catalog_page(limit, offset, **only))
+
+
+def _catalog_page(
+    limit: int,
+    offset: int,
+    *,
+    status: str | None = None,
+    favourite: bool | None = None,
+    query: str | None = None,
+    model: str | None = None,
+    metadata: Mapping[str, str | int | float | bool] = MappingProxyType({}),
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> dict[str, Any]:
+    return {
+        "metadata": [
+            f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+            for key, value in metadata.items()
+        ],
+        "status": status,
+        "favourite": None if favourite is None else str(favourite).lower(),
+        "q": query,
+        "model": model,
+        "created_after": _moment(created_after),
+        "created_before": _moment(created_before),
+        "limit": limit,
+        "offset": offset,
+    }
 
 
 def image(public_id: str) -> Call[CatalogEntry]:

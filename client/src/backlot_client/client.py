@@ -2,13 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -31,12 +30,15 @@ from backlot_client.answers import (
     WholeJobPage,
 )
 from backlot_client.auth import KeyAuth
-from backlot_client.calls import Call, CatalogFilter
+from backlot_client.calls import BackgroundFilter, Call, CatalogFilter, JobFilter
 from backlot_client.errors import JobFailed, NotConfigured
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
 from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
+
+if TYPE_CHECKING:
+    from typing import Unpack  # it came with Python 3.11
 
 T = TypeVar("T")
 
@@ -107,29 +109,13 @@ class Client:
         """Raises NotFound if this client has no such job."""
         return self._call(calls.job(job_id))
 
-    def jobs(
-        self,
-        *,
-        job_type: Sequence[str] = (),
-        status: JobStatus | None = None,
-        created_after: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> JobPage:
-        """Return a page of 1–200 jobs, newest first. `created_after` is exclusive and has a time zone."""
-        return self._call(calls.jobs(job_type, status, created_after, limit, offset))
+    def jobs(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[JobFilter]") -> JobPage:
+        """Return a page of 1–200 jobs, newest first, of those that `JobFilter` lets through."""
+        return self._call(calls.jobs(limit, offset, **only))
 
-    def whole_jobs(
-        self,
-        *,
-        job_type: Sequence[str] = (),
-        status: JobStatus | None = None,
-        created_after: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> WholeJobPage:
+    def whole_jobs(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[JobFilter]") -> WholeJobPage:
         """Return the same page, each job as `job` gives it."""
-        return self._call(calls.whole_jobs(job_type, status, created_after, limit, offset))
+        return self._call(calls.whole_jobs(limit, offset, **only))
 
     def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
         """Return the events after number `since`; if there are none yet, wait up to 30 seconds for some."""
@@ -184,59 +170,18 @@ class Client:
         return self._call(calls.retry(job_id, idempotency_key, max_credits))
 
     def backgrounds(
-        self,
-        *,
-        scene_type: str | None = None,
-        status: str | None = None,
-        favourite: bool | None = None,
-        query: str | None = None,
-        model: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
+        self, *, limit: int = 50, offset: int = 0, **only: "Unpack[BackgroundFilter]"
     ) -> list[CatalogEntry]:
-        """Return 1–200 entries of the catalogue, newest first.
-
-        `status` is `active` or `archived`; `query` is looked for in name, scene, mood and prompt; times have a time zone.
-        """
-        only = CatalogFilter(
-            scene_type=scene_type,
-            status=status,
-            favourite=favourite,
-            query=query,
-            model=model,
-            created_after=created_after,
-            created_before=created_before,
-        )
-        return self._call(calls.backgrounds(only, limit, offset))
+        """Return 1–200 backgrounds of the catalogue, newest first, of those that `BackgroundFilter` lets through."""
+        return self._call(calls.backgrounds(limit, offset, **only))
 
     def background(self, public_id: str) -> CatalogEntry:
         """Raises NotFound if this client's catalogue has no such entry."""
         return self._call(calls.background(public_id))
 
-    def images(
-        self,
-        *,
-        status: str | None = None,
-        favourite: bool | None = None,
-        query: str | None = None,
-        model: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> list[CatalogEntry]:
-        """Return 1–200 pictures of image generations, newest first, chosen as `backgrounds` does."""
-        only = CatalogFilter(
-            status=status,
-            favourite=favourite,
-            query=query,
-            model=model,
-            created_after=created_after,
-            created_before=created_before,
-        )
-        return self._call(calls.images(only, limit, offset))
+    def images(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[CatalogFilter]") -> list[CatalogEntry]:
+        """Return 1–200 pictures of image generations, newest first, of those that `CatalogFilter` lets through."""
+        return self._call(calls.images(limit, offset, **only))
 
     def image(self, public_id: str) -> CatalogEntry:
         """Raises NotFound if this client's catalogue has no such picture."""

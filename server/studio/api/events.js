@@ -12,8 +12,6 @@ const LONGEST_PAUSE_MS = 15_000;
 const WAIT_S = 25;
 /** Milliseconds before streams are tried again: it may have been no proxy, but a network that was away. */
 const WITHOUT_STREAMS_MS = 1_800_000;
-/** Beyond every cursor: an answer from here has no events, only the latest cursor. */
-const END = Number.MAX_SAFE_INTEGER;
 
 /** Until when (milliseconds since 1970) requests wait for news instead of streams. */
 let withoutStreamsUntil = 0;
@@ -22,7 +20,7 @@ let withoutStreamsUntil = 0;
  * Return the cursor of the client's latest event.
  * @returns {Promise<number>}
  */
-export const latestCursor = async () => (await read(`/v1/events?since=${END}`)).latest_cursor;
+export const latestCursor = async () => (await read("/v1/events?since=latest")).latest_cursor;
 
 /**
  * Hand over every event after a cursor, for as long as the signal is not aborted. What fails is done again.

@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,11 @@ def test_options_come_before_settings_on_either_side_of_the_command(tiny_server:
     options = ("--url", tiny_server.url, "--key", tiny_server.key)
     for arguments in [(*options, "credits", "--json"), ("credits", "--json", *options)]:
         assert json.loads(run(tiny_server, *arguments, **nowhere).stdout) == tiny_server.credits()
+
+
+def test_version(tiny_server: Server) -> None:
+    done = run(tiny_server, "--version")
+    assert (done.returncode, done.stdout) == (0, f"{version('backlot-client')}\n")
 
 
 def test_small_commands(tiny_server: Server) -> None:
@@ -290,6 +296,13 @@ def on_a_terminal(server: Server, *arguments: str) -> str:
         (["credits"], {"BACKLOT_URL": "http://x:99999"}, 1, "'http://x:99999' is no address of a server"),
         (["generate", "--scene-type", "m\udcff", "--mood", "warm", "-o", "out"], {}, 2, "is not UTF-8 text"),
         (["cancel", "\udcff"], {}, 2, "is not UTF-8 text"),
+        (["generate", "--scene-type", "m", "--mood", "warm", "--dry-run", "--lora", "\udcff"], {}, 2, "is not NAME"),
+        (
+            ["generate", "--scene-type", "m", "--mood", "warm", "--dry-run", "--metadata", "a=\udcff"],
+            {},
+            2,
+            "is not KEY",
+        ),
     ],
 )
 def test_what_no_request_can_carry_is_told_in_one_line(

@@ -72,6 +72,11 @@ def test_the_catalogue_is_filtered(client: Client) -> None:
     assert entry.spec.scene_type == "a very green marble"
     [image] = client.images(query="purple", created_before=soon)
     assert image.spec.prompt == "a purple door"
+    tagged = BackgroundSpec(scene_type="marble", mood="warm", metadata={"shot": "s010", "take": 2, "hero": True})
+    client.wait(client.submit(tagged).job_id)
+    [found] = client.backgrounds(metadata={"shot": "s010", "take": 2, "hero": True})
+    assert found.spec.metadata == tagged.metadata
+    assert client.backgrounds(metadata={"shot": "s010", "take": 3}) == []
     assert client.backgrounds(query="green", favourite=True) == client.images(created_after=soon) == []
 
 
@@ -133,8 +138,6 @@ def test_the_command_says_the_price_before_it_is_paid(light_server: Server, tmp_
         "closed",
         "-n",
         "3",
-        "-o",
-        str(tmp_path),
     ]
     told = run(light_server, *order, "--dry-run")
     assert told.stdout.startswith("5 credits a picture, 15 in all; the balance is ")
@@ -142,11 +145,35 @@ def test_the_command_says_the_price_before_it_is_paid(light_server: Server, tmp_
     assert [found["credits_cost"] for found in json.loads(run(light_server, *order, "--dry-run", "--json").stdout)] == [
         5
     ] * 3
-    refused = run(light_server, *order, "--max-credits", "4")
+    nowhere = run(light_server, *order)
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert "error: say with -o where the pictures go" in nowhere.stderr
+    refused = run(light_server, *order, "-o", str(tmp_path), "--max-credits", "4")
     assert refused.returncode == 1
     assert "the request allows 4" in refused.stderr
     assert light_server.credits()["spent"] == spent
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_finds_what_it_tagged(light_server: Server, tmp_path: Path) -> None:
+    order = ("generate", "--scene-type", "marble", "--mood", "warm", "--metadata", "shot=s020", "--metadata", "by=a=b")
+    [made] = json.loads(run(light_server, *order, "-o", str(tmp_path), "--json").stdout)
+    [entry] = json.loads(run(light_server, "catalog", "--metadata", "by=a=b", "--json").stdout)
+    assert entry["generation_job_public_id"] == made["job_id"]
+    assert entry["spec"]["metadata"] == {"shot": "s020", "by": "a=b"}
+    assert json.loads(run(light_server, "catalog", "--metadata", "shot=s021", "--json").stdout) == []
+
+
+def test_the_command_names_loras(light_server: Server) -> None:
+    order = ("generate", "--scene-type", "marble", "--mood", "warm", "--dry-run")
+    unknown = run(light_server, *order, "--lora", "oak", "--lora", "pine=-0.5")
+    assert unknown.returncode == 1
+    assert "loras.0.name: " in unknown.stderr
+    assert "'oak'" in unknown.stderr
+    assert "'pine'" in unknown.stderr
+    for odd in ("oak=much", "oak=3", "oak=nan", "=1"):
+        done = run(light_server, *order, "--lora", odd)
+        assert (done.returncode, f"{odd!r} is not NAME or NAME=WEIGHT" in done.stderr) == (2, True)
 
 
 def test_the_command_goes_on_after_a_refusal_and_repeated_pays_nothing(light_server: Server, client: Client) -> None:

@@ -33,3 +33,9 @@ def test_every_method_is_awaited_or_iterated(name: str) -> None:
 
 def signature(method: Callable[..., Any]) -> str:
     return re.sub(r"\b(typing|collections\.abc)\.", "", str(inspect.signature(method)))
+
+
+@pytest.mark.parametrize("name", ["jobs", "whole_jobs", "backgrounds", "images"])
+def test_a_filter_that_there_is_not_is_refused(name: str) -> None:
+    with Client("http://127.0.0.1:1", "sk_live_a") as client, pytest.raises(TypeError, match="statsu"):
+        getattr(client, name)(statsu="active")

@@ -116,6 +116,7 @@ def _specs(arguments: Namespace) -> list[BackgroundSpec]:
         for field in msgspec.structs.fields(BackgroundSpec)
         if (value := getattr(arguments, field.name, None)) is not None
     }
+    chosen["metadata"] = dict(arguments.metadata)
     spec = BackgroundSpec(**chosen)
     return [
         spec if spec.seed is None else msgspec.structs.replace(spec, seed=spec.seed + index)

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from backlot_client.command.bars import printable
 from backlot_client.command.output import failure_of, print_json
 from backlot_client.errors import BacklotError
 from backlot_client.names import TemplateError
+from backlot_client.spec import Lora
 
 _GENERATE_NAMES = "{scene_type}-{mood}-{seed}.png"
 _BATCH_NAMES = "{row:04}-{scene_type}-{mood}.png"
@@ -25,10 +27,11 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    parser = _parser()
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     if (odd := _not_utf8(arguments)) is not None:
-        parser.error(f"{odd!r} is not UTF-8 text")
+        arguments.refuse(f"{odd!r} is not UTF-8 text")
+    if arguments.run is generate.generate and arguments.output is None and not arguments.dry_run:
+        arguments.refuse("say with -o where the pictures go; --dry-run alone needs no folder")
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -48,10 +51,14 @@ def _not_utf8(arguments: argparse.Namespace) -> str | None:
     """Return an argument that no request can carry: a shell passes on any bytes. Paths may have any."""
     for value in vars(arguments).values():
         for text in value if isinstance(value, list) else [value]:
-            # Python keeps a byte that is not UTF-8 as a surrogate.
-            if isinstance(text, str) and any("\udc80" <= letter <= "\udcff" for letter in text):
+            if isinstance(text, str) and not _is_utf8(text):
                 return text
     return None
+
+
+def _is_utf8(text: str) -> bool:
+    # Python keeps a byte that is not UTF-8 as a surrogate.
+    return not any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
 def _tell(error: Exception, *, as_json: bool) -> None:
@@ -64,6 +71,7 @@ def _tell(error: Exception, *, as_json: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="backlot-client", description="Generate pictures with a Backlot server.")
     _add_common(parser, url=None, key=None, json=False)
+    parser.add_argument("--version", action="version", version=version("backlot-client"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(_command(commands, "generate", generate.generate, "make pictures of one spec"))
     _add_batch(_command(commands, "batch", batch.batch, "make a picture for each row of a file; again, to go on"))
@@ -89,6 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--status", choices=["active", "archived"])
     command.add_argument("--query", metavar="TEXT", help="in name, scene, mood or prompt")
     command.add_argument("--image-model", metavar="MODEL")
+    command.add_argument(
+        "--metadata",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="whose metadata has this; may be given more than once",
+    )
     command.add_argument("--favourite", action="store_const", const=True, help="favourites alone")
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     return parser
@@ -110,6 +126,22 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--aspect-ratio", metavar="W:H")
     command.add_argument("--prompt", metavar="TEXT", help="in place of the one made from scene, mood and colours")
     command.add_argument("--negative-prompt", metavar="TEXT")
+    command.add_argument(
+        "--lora",
+        type=_lora,
+        action="append",
+        dest="loras",
+        metavar="NAME[=WEIGHT]",
+        help="one that `models --json` lists for the model, applied at -2 to 2, or else at 1; may be given up to 4 times",
+    )
+    command.add_argument(
+        "--metadata",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a text that is kept with the picture; may be given more than once",
+    )
     command.add_argument("--palette", choices=["prompt", "steer", "match"])
     command.add_argument("--pilot-brand", metavar="BRAND")
     command.add_argument("--on-technical-failure", choices=["fail", "retry", "deliver"])
@@ -117,7 +149,7 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="say what it would cost and how it is understood; make and take nothing"
     )
-    _add_output(command, _GENERATE_NAMES)
+    _add_output(command, _GENERATE_NAMES, required=False)
 
 
 def _add_max_credits(command: argparse.ArgumentParser, of: str) -> None:
@@ -131,11 +163,11 @@ def _add_batch(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--at-once", type=_whole(1, 64), default=24, metavar="N", help="rows under way at a time (%(default)s)"
     )
-    _add_output(command, _BATCH_NAMES)
+    _add_output(command, _BATCH_NAMES, required=True)
 
 
-def _add_output(command: argparse.ArgumentParser, names: str) -> None:
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the pictures go")
+def _add_output(command: argparse.ArgumentParser, names: str, *, required: bool) -> None:
+    command.add_argument("-o", "--output", type=Path, required=required, metavar="DIR", help="where the pictures go")
     command.add_argument(
         "--file-name", default=names, metavar="TEMPLATE", help=f"from fields of the spec ({names.replace('%', '%%')})"
     )
@@ -145,7 +177,7 @@ def _command(group: Any, name: str, run: Callable[[argparse.Namespace], int], he
     command: argparse.ArgumentParser = group.add_parser(name, help=help_, description=help_)
     # Left out here, they are as the main parser has them.
     _add_common(command, url=argparse.SUPPRESS, key=argparse.SUPPRESS, json=argparse.SUPPRESS)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, refuse=command.error)
     return command
 
 
@@ -162,3 +194,21 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _lora(text: str) -> Lora:
+    name, has_weight, weight = text.partition("=")
+    try:
+        lora = Lora(name, float(weight)) if has_weight else Lora(name)
+    except ValueError:
+        lora = None
+    if lora is None or not name or not -2 <= lora.weight <= 2 or not _is_utf8(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME or NAME=WEIGHT with a weight from -2 to 2")
+    return lora
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals or not _is_utf8(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as shot=s010")
+    return key, value

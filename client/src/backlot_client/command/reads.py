@@ -101,6 +101,7 @@ def list_backgrounds(arguments: Namespace) -> int:
             favourite=arguments.favourite,
             query=arguments.query,
             model=arguments.image_model,
+            metadata=dict(arguments.metadata),
             limit=arguments.limit,
         )
     if arguments.json:

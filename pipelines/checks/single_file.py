@@ -1,0 +1,76 @@
+"""What a checkpoint in one file holds, as its name and its keys tell, if that is not what a card can run.
+
+People share LoRAs, VAEs and text encoders in files of the same kind. With the folder of a whole model beside it, such a file
+would be found out only when its denoiser is read; scales that are not read would even make images, of noise.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.weight_files import BadWeights, read_header
+
+#: What some key of a file is like → what the file is, and the way out.
+_OTHERS = {
+    r"lora[_.]|\.(lokr_|hada_w|oft_blocks)": "is a LoRA, not a model; give it a table [loras.NAME] instead",
+    r"^control_model\.|^controlnet_|^input_hint_block\.": (
+        "is a ControlNet, which guides a model by a picture; name the model itself"
+    ),
+    r"^(image_proj|ip_adapter)\.": "is an IP adapter, which guides a model by a picture; name the model itself",
+    r"^(encoder|decoder)\.(conv_in|conv1)\.": "is a VAE alone; name a whole model, or a denoiser",
+    r"^(text_model|encoder\.block\.0|model\.(language_model\.)?(layers\.0|embed_tokens)|token_embd)\.|^shared\.weight$": (
+        "is a text encoder alone; name a whole model, or a denoiser"
+    ),
+    r"^(emb_params|clip_l|clip_g)$": "is an embedding, words for prompts; name a model",
+    r"^scaled_fp8$|\.(scale_weight|weight_scale|comfy_quant|qweight|wscales|absmax)$|\.quant_state\.": (
+        "is quantized with scales of its own, which diffusers does not read from one file; use one of float16, bfloat16 or"
+        " plain float8, or a GGUF"
+    ),
+}
+#: The first layer of Stable Diffusion and of SDXL, and how many channels latents have that are drawn from a prompt alone.
+_FIRST_LAYER = re.compile(r"(^|\.)input_blocks\.0\.0\.weight$")
+_CHANNELS = 4
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
+
+
+def why_no_checkpoint(file: Path) -> str | None:
+    """Return why a whole file of weights cannot be a card's `file`, and the way out; None if nothing tells against it.
+
+    Raises BadWeights and OSError.
+    """
+    if (shard := _SHARD.search(file.stem)) is not None and int(shard[1]) > 1:
+        return f"{file.name} is one of {int(shard[1])} shards; name the folder of the whole model"
+    shapes = _shapes(file)
+    for pattern, told in _OTHERS.items():
+        if any(re.search(pattern, key) for key in shapes):
+            return f"{file.name} {told}"
+    first = next((shape for key, shape in shapes.items() if _FIRST_LAYER.search(key)), None)
+    if first is not None and len(first) == 4 and first[1] != _CHANNELS:
+        return (
+            f"{file.name} takes {first[1]} channels instead of {_CHANNELS}, as models do that change a picture or fill it in;"
+            " backgrounds need a text-to-image model"
+        )
+    if any(key.startswith("conditioner.embedders.0.model.") for key in shapes):
+        return f"{file.name} is a refiner of SDXL, which finishes another model's pictures; name the base model"
+    return None
+
+
+def _shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
+    """Return the shape of each tensor by its key, as far as a file of this kind tells. Raises BadWeights and OSError."""
+    if file.suffix == ".safetensors":
+        return {key: tensor.shape for key, tensor in read_header(file).items()}
+    if file.suffix != ".gguf":
+        # Pickles have no header.
+        return {}
+    # Imported here, since most models need no NumPy to be looked at.
+    from gguf.gguf_reader import GGUFReader
+
+    try:
+        tensors = GGUFReader(file).tensors
+    except OSError:
+        raise
+    except Exception as error:
+        raise BadWeights(
+            f"{file.name} has a damaged header ({type(error).__name__}: {error}); copy it again"
+        ) from error
+    return {tensor.name: tuple(int(side) for side in reversed(tensor.shape)) for tensor in tensors}

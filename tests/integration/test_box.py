@@ -1,0 +1,40 @@
+"""The box's end of a GPU process on another box, without Ray: what it takes, and what it gives back."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+from pipelines import protocol
+from pipelines.model_card import ModelCard
+from pipelines.protocol import Generate, Item, decode_report, encode
+from server.cluster.box import Message, RemoteGpu
+
+
+def test_images_and_previews_come_with_their_reports_and_nothing_stays_on_the_box(
+    tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    card = ModelCard.from_flat(
+        name="good", folder=str(tiny_folders["good"]), licence="-", tiers=("0.5K",), steps=6, guidance=2.0, preview=1
+    )
+    servers = tmp_path / "head"
+    item = Item("one", 1, "marble", "", str(servers / "one.png"), preview_path=str(servers / "one.webp"))
+
+    async def scene() -> dict[type[protocol.Report], Message]:
+        gpu = RemoteGpu(0)
+        found = {}
+        async with aclosing(gpu.follow()) as messages:
+            async for message in messages:
+                assert message.report is not None, "the GPU process ended"
+                report = decode_report(message.report)
+                found[type(report)] = message
+                if isinstance(report, protocol.Started):
+                    await gpu.send([encode(Generate(card, 64, 64, 6, 2.0, 1, item))])
+                if isinstance(report, protocol.Generated | protocol.Failed):
+                    break
+        return found
+
+    found = asyncio.run(scene())
+    preview, image = found[protocol.Previewed].file, found[protocol.Generated].file
+    assert preview is not None and preview[8:12] == b"WEBP"
+    assert image is not None and image.startswith(b"\x89PNG")
+    assert not servers.exists()

@@ -1,0 +1,53 @@
+"""The clean-up of images on real files."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from server.disk_room import GIB
+from server.ledger import clients, credits, jobs
+from server.ledger.artifacts import ArtifactKind
+from server.ledger.catalog import EntryType, NewImage, Result
+from server.ledger.database import Database
+from server.retention import Retention
+from server.settings import Settings
+from server.thumbnails import Thumbnails
+from tests.support.ledger import new_job, row
+
+FAVOURITES_STAY = "favourites stay"
+
+
+@pytest.mark.parametrize(("is_favourite", "told"), [(True, FAVOURITES_STAY), (False, "cannot be deleted")])
+def test_what_keeps_images_from_being_removed_is_said_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_favourite: bool, told: str
+) -> None:
+    settings = Settings(data=tmp_path, models=tmp_path / "models.toml", disk_gib=1 / GIB)
+    # A folder with something in it cannot be deleted as a file, whoever tries.
+    (settings.images / "a.png" / "something").mkdir(parents=True)
+
+    async def scene(database: Database) -> None:
+        client = await database.write(clients.add, "studio", test=False)
+        await database.write(credits.grant, client, 100)
+        job = new_job(client)
+        await database.write(jobs.accept, job, "x", row(1), None)
+        image = NewImage(
+            path="a.png",
+            kind=ArtifactKind.IMAGE,
+            label="l",
+            meta={"seed": 1},
+            entry_type=EntryType.IMAGE,
+            spec={"display_name": "l", "prompt": "p", "metadata": {}},
+            description="d",
+        )
+        await database.write(jobs.succeed, job.job_id, Result([image], "done"))
+        await database.write(
+            lambda connection: connection.execute("UPDATE catalog SET favourite = ?", (is_favourite,)).rowcount
+        )
+        await Retention(settings, database, Thumbnails(settings.images, settings.thumbnails)).remove_due()
+
+    database = Database(settings.database)
+    asyncio.run(scene(database))
+    database.close()
+    assert told in caplog.text
+    assert (FAVOURITES_STAY in caplog.text) == is_favourite
