@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.page.conftest import PATIENCE_MS
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, enter
 
@@ -17,7 +16,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     """A phone."""
     size = {"width": WIDTH, "height": HEIGHT}
     with browser.new_context(viewport=size, has_touch=True, is_mobile=True, locale="en-GB") as context:  # type: ignore[arg-type]
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(15_000)
         yield context
 
 
