@@ -1,38 +1,41 @@
-"""Wakes the requests that wait for a job's events. The events themselves are in the ledger."""
+"""Wakes the requests that wait for events, of a job or of a client's jobs. The events themselves are in the ledger."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: In place of a job: news of any.
-ANY_JOB = "any"
+from server.jobs import Job
+
+#: What a request waits for: a job, by its public id, or all jobs of a client, by the client's id.
+Topic = str | int
 
 
 class EventHub:
     """Subscribe *before* reading the ledger: what is written between the read and the wait has set the flag already."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: defaultdict[Topic, set[asyncio.Event]] = defaultdict(set)
         self.closing = False
 
     @contextmanager
-    def subscribed(self, job_id: str) -> Iterator[asyncio.Event]:
+    def subscribed(self, topic: Topic) -> Iterator[asyncio.Event]:
         flag = asyncio.Event()
-        self._waiting[job_id].add(flag)
+        self._waiting[topic].add(flag)
         try:
             yield flag
         finally:
-            self._waiting[job_id].discard(flag)
-            if not self._waiting[job_id]:
-                del self._waiting[job_id]
+            self._waiting[topic].discard(flag)
+            if not self._waiting[topic]:
+                del self._waiting[topic]
 
     def is_followed(self, job_id: str) -> bool:
         """Return whether a request waits for news of this job."""
         return job_id in self._waiting
 
-    def publish(self, job_id: str) -> None:
-        for topic in (job_id, ANY_JOB):
+    def publish(self, job: Job) -> None:
+        """Wake those who wait for this job, or for any of its client's."""
+        for topic in (job.job_id, job.client_id):
             for flag in self._waiting.get(topic, ()):
                 flag.set()
 

@@ -27,12 +27,24 @@ def _library() -> ModuleType | None:
 
 
 def note_gpus() -> None:
-    """Set the metrics of every GPU of this box, by its number; what a GPU does not tell is left out."""
+    """Set the metrics of every GPU of this box, by its number; what a GPU does not tell, or one that is lost, is left out."""
     library = _library()
     if library is None:
         return
+    for gauge in (
+        metrics.gpu_memory_used,
+        metrics.gpu_memory_total,
+        metrics.gpu_utilization,
+        metrics.gpu_power,
+        metrics.gpu_temperature,
+    ):
+        gauge.clear()
     for index in range(library.nvmlDeviceGetCount()):
-        handle, gpu = library.nvmlDeviceGetHandleByIndex(index), str(index)
+        gpu = str(index)
+        try:
+            handle = library.nvmlDeviceGetHandleByIndex(index)
+        except library.NVMLError:
+            continue
         with suppress(library.NVMLError):
             memory = library.nvmlDeviceGetMemoryInfo(handle)
             metrics.gpu_memory_used.labels(gpu).set(memory.used)

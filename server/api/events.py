@@ -13,7 +13,6 @@ from server.api.job_reader import JobReader
 from server.api.openapi import errors
 from server.api.views import ClientEventPage
 from server.errors import Invalid
-from server.event_hub import ANY_JOB
 from server.ledger import events, job_reads
 from server.ledger.clients import Caller
 from server.validation import Problem
@@ -75,9 +74,9 @@ async def list_events(
         # A reader may have seen more than a ledger knows that was put back from a backup: what comes now is new to it.
         after = min(max(first, int(last_event_id or 0)), await latest())
         return ServerSentEvent(
-            stream(reader.hub, ANY_JOB, after, read_for_stream, lambda: reader.may_read(request.user))
+            stream(reader.hub, client_id, after, read_for_stream, lambda: reader.may_read(request.user))
         )
-    return Response(await follow(reader.hub, ANY_JOB, lambda: read(begin), lambda page: bool(page.events), wait))
+    return Response(await follow(reader.hub, client_id, lambda: read(begin), lambda page: bool(page.events), wait))
 
 
 def _in_bounds(cursor: int) -> int:

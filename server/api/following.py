@@ -1,4 +1,4 @@
-"""Waiting for news of a job, or of any, on behalf of a request."""
+"""Waiting for news of a job, or of all of a client's, on behalf of a request."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEventMessage
 
-from server.event_hub import EventHub
+from server.event_hub import EventHub, Topic
 
 T = TypeVar("T")
 
@@ -49,11 +49,11 @@ def wants_stream(request: Request[Any, Any, Any]) -> bool:
 
 
 async def follow(
-    hub: EventHub, topic: str, read: Callable[[], Awaitable[T]], enough: Callable[[T], bool], patience_s: float
+    hub: EventHub, topic: Topic, read: Callable[[], Awaitable[T]], enough: Callable[[T], bool], patience_s: float
 ) -> T:
     """Read until what was read is enough, the time is up or the server stops; return what was read last.
 
-    Each read but the first comes after news of the topic: a job, or ANY_JOB.
+    Each read but the first comes after news of the topic.
     """
     deadline = time.monotonic() + patience_s
     # Subscribed before the first read, so that nothing falls between the two.
@@ -71,7 +71,7 @@ async def follow(
 
 async def stream(
     hub: EventHub,
-    topic: str,
+    topic: Topic,
     since: int,
     read: Callable[[int], Awaitable[tuple[Sequence[Told], bool]]],
     may_read: Callable[[], bool],

@@ -4,7 +4,8 @@ A request that makes a job has its row written by the transaction that takes the
 it is written in the background, in order. What the operator's desk looks at, every few seconds, has none.
 
 What a flood may write is bounded: so many rows wait for the disk at most, and only the first requests of each minute without
-a good key, or above the rate limit, have a row. The others are counted.
+a good key, or above the rate limit, have a row. On a full disk a request that changes nothing has none: the room is kept for
+refunds. The others are counted.
 """
 
 import asyncio
@@ -144,7 +145,7 @@ class RequestLog:
         if flood is not None and not flood.take():
             metrics.requests_without_row.labels("flood").inc()
             return
-        if self._unwritten >= MOST_UNWRITTEN:
+        if self._unwritten >= MOST_UNWRITTEN or (_changes_nothing(record) and not self.database.reserve.is_held):
             metrics.requests_without_row.labels("database").inc()
             return
         row = record.row()
@@ -165,6 +166,10 @@ class RequestLog:
 def _is_a_look(record: Record) -> bool:
     """Return whether the operator looked at something: the desk does so every few seconds, and would bury all else."""
     return record.method in ("GET", "HEAD") and record.route.startswith("/v1/admin/") and record.status < 400
+
+
+def _changes_nothing(record: Record) -> bool:
+    return record.method in ("GET", "HEAD") or record.status >= 400
 
 
 def _tell(words: str, held_back: int) -> None:

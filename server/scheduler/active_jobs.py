@@ -120,7 +120,7 @@ class ActiveJobs:
             metrics.job_wait_seconds.labels(*labels).observe(now - job.submitted)
         if not job.in_progress or job.attempts > before:
             job.in_progress = True
-            self._settlement.start(job.accepted.job_id, job.attempts)
+            self._settlement.start(job.accepted, job.attempts)
         plan, generation = job.accepted.plan, image.generation
         return protocol.Item(
             image_id=image.image_id,
@@ -216,7 +216,7 @@ class ActiveJobs:
             image.attempts -= 1
             if image.taken_back is not None:
                 image.lost_s += time.monotonic() - image.taken_back
-            self._settlement.start(image.job.accepted.job_id, image.job.attempts)
+            self._settlement.start(image.job.accepted, image.job.attempts)
             self._put([image], self._queue.give_back)
         self._end_if_over(image.job)
 
@@ -303,18 +303,18 @@ class ActiveJobs:
         self._end_if_over(job)
         return job.ending is not None and job.ending.reason is FailureReason.CANCELLED
 
-    def waiting_for(self, model: str) -> list[str]:
-        """Return the ids of the jobs that have images waiting for a GPU with this model."""
+    def waiting_for(self, model: str) -> list[Job]:
+        """Return the jobs that have images waiting for a GPU with this model."""
         return [
-            job_id
-            for job_id, job in self._jobs.items()
+            job.accepted
+            for job in self._jobs.values()
             if job.accepted.plan.model == model and job.images_in(ImageState.WAITING)
         ]
 
     def give_up(self, model: str, reason: FailureReason, message: str) -> None:
         """Let the jobs fail that have images waiting for a model that cannot be loaded."""
-        for job_id in self.waiting_for(model):
-            waiting = [image.image_id for image in self._jobs[job_id].images_in(ImageState.WAITING)]
+        for job in self.waiting_for(model):
+            waiting = [image.image_id for image in self._jobs[job.job_id].images_in(ImageState.WAITING)]
             for image_id in waiting:
                 self._queue.remove(image_id)
             self.lost(waiting, Happened.LOAD_GIVEN_UP, reason, message)
@@ -339,7 +339,7 @@ class ActiveJobs:
             if job.ending is None and job.in_progress:
                 for image in job.images_in(ImageState.GENERATED):
                     image.attempts -= 1
-                self._settlement.leave_for_restart(job.accepted.job_id, job.attempts)
+                self._settlement.leave_for_restart(job.accepted, job.attempts)
 
     def _has_model(self, job: ActiveJob) -> bool:
         return job.accepted.plan.model in self._models.current.enabled

@@ -10,6 +10,7 @@ from pipelines.hub.messages import Progress
 from pipelines.protocol import Stage
 from server.clock import as_text
 from server.downloading import amount
+from server.jobs import Job
 from server.scheduler.active_job import Image
 from server.scheduler.settlement import StageEvent
 
@@ -61,17 +62,17 @@ def restarted(images: Iterable[Image], report: protocol.Restarted) -> list[Stage
     return events
 
 
-def downloading(job_ids: Iterable[str], model: str, told: Progress) -> list[StageEvent]:
+def downloading(jobs: Iterable[Job], model: str, told: Progress) -> list[StageEvent]:
     """Return an event for each job that waits for a model that is being downloaded."""
     extra = {"model": model, "bytes": told.done_bytes, "total_bytes": told.total_bytes, "bytes_per_s": told.bytes_per_s}
     message = f"Downloading {model}: {amount(told)}"
-    return [StageEvent(job_id, Stage.LOADING, message, extra) for job_id in job_ids]
+    return [StageEvent(job, Stage.LOADING, message, extra) for job in jobs]
 
 
-def held(job_ids: Iterable[str], reason: FailureReason, message: str) -> list[StageEvent]:
+def held(jobs: Iterable[Job], reason: FailureReason, message: str) -> list[StageEvent]:
     """Return an event for each job that waits for a model that could not be loaded, and is tried again."""
-    return [StageEvent(job_id, Stage.RETRYING, message, {"reason": reason}) for job_id in job_ids]
+    return [StageEvent(job, Stage.RETRYING, message, {"reason": reason}) for job in jobs]
 
 
 def _event(image: Image, stage: Stage, message: str, extra: dict[str, Any], moment: str | None = None) -> StageEvent:
-    return StageEvent(image.job.accepted.job_id, stage, message, image.named_in(extra), moment)
+    return StageEvent(image.job.accepted, stage, message, image.named_in(extra), moment)

@@ -125,7 +125,7 @@ class Scheduler:
             finally:
                 self._committing -= images
             if is_made:
-                self._hub.publish(job.job_id)
+                self._hub.publish(job)
                 self._jobs.submit(job)
                 self._feeder.advance()
             return accepted, is_made

@@ -40,7 +40,7 @@ LONGEST_PAUSE_S = 30.0
 class StageEvent(msgspec.Struct, frozen=True):
     """A public event of a job that has not ended."""
 
-    job_id: str
+    job: Job
     stage: protocol.Stage
     message: str
     extra: dict[str, Any]
@@ -67,9 +67,9 @@ class Settlement:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    def start(self, job_id: str, attempts: int) -> None:
+    def start(self, job: Job, attempts: int) -> None:
         """Mark a job as in progress."""
-        self._write([job_id], jobs.start, job_id, attempts)
+        self._write([job], jobs.start, job.job_id, attempts)
 
     def tell(self, told: Sequence[StageEvent]) -> None:
         """Append events, in this order."""
@@ -78,7 +78,7 @@ class Settlement:
             for event in told:
                 events.add(
                     connection,
-                    event.job_id,
+                    event.job.job_id,
                     EventType.STAGE,
                     event.message,
                     stage=event.stage,
@@ -87,15 +87,15 @@ class Settlement:
                 )
 
         if told:
-            self._write({event.job_id for event in told}, add)
+            self._write([event.job for event in told], add)
 
     def run_again(self, job: Job, message: str, extra: dict[str, Any]) -> None:
         """Keep the plan and the attempts with which a job runs again."""
-        self._write([job.job_id], jobs.run_again, job, message, extra)
+        self._write([job], jobs.run_again, job, message, extra)
 
-    def leave_for_restart(self, job_id: str, attempts: int) -> None:
+    def leave_for_restart(self, job: Job, attempts: int) -> None:
         """Let a job wait for the next start of the server."""
-        self._write([job_id], jobs.leave_for_restart, job_id, attempts)
+        self._write([job], jobs.leave_for_restart, job.job_id, attempts)
 
     def note_cost(self, cost: BatchCost) -> None:
         """Keep what a batch size costs."""
@@ -157,7 +157,7 @@ class Settlement:
         async def settle() -> None:
             ended = await self._until_on_disk(job, first, end)
             previews.remove(self._previews, job)
-            self._hub.publish(job.job_id)
+            self._hub.publish(job)
             if not ended:
                 return
             metrics.jobs_ended.labels(outcome).inc()
@@ -185,13 +185,13 @@ class Settlement:
             pause = min(pause * 2, LONGEST_PAUSE_S)
             attempt = self._database.submit(end)
 
-    def _write(self, job_ids: Iterable[str], work: Work[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _write(self, told: Iterable[Job], work: Work[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         written = self._database.submit(work, *args, **kwargs)
 
         async def wake_followers() -> None:
             await written
-            for job_id in job_ids:
-                self._hub.publish(job_id)
+            for job in told:
+                self._hub.publish(job)
 
         self._track(wake_followers())
 

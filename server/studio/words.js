@@ -47,7 +47,7 @@ export function explain(error) {
     case "OPERATION_DISABLED":
       return "This is switched off on this server at the moment. The operator can switch it on.";
     case "FORBIDDEN":
-      return `This key may not do that: ${error.message}. Ask the operator for one that may.`;
+      return `${sentence(error.message)} Ask the operator for one that has it.`;
     default:
       return error.message;
   }
@@ -101,6 +101,21 @@ const REASONS = {
   server_restarted: "The server was restarted while this ran. Try once more.",
   image_not_written: "The picture could not be finished or saved. The operator finds out why in the server's log.",
 };
+
+/** They last until the settings, or the operator's files, are others. */
+const LASTING = ["out_of_memory", "lora_unusable"];
+/** The same seed gives such a picture again. */
+const OF_THE_SEED = ["black_image", "blank_image", "flat_image", "nan_latents", "nan_image"];
+
+/**
+ * Return whether another job of the same settings may go well.
+ * @param {string} reason  why this one failed
+ * @param {import("./api/types.js").Request} request
+ */
+export function mayGoWell(reason, { seed }) {
+  const isAsBefore = OF_THE_SEED.includes(reason) && typeof seed === "number";
+  return !isAsBefore && !LASTING.includes(reason);
+}
 
 /**
  * Say why a job failed.

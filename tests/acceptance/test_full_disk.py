@@ -1,5 +1,6 @@
 """A disk that runs full, really: nothing is charged for what cannot be made, and what was charged is given back."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def post(server: ServerWithoutGpu, **headers: str) -> tuple[int, str]:
 def readiness(server: ServerWithoutGpu) -> tuple[int, Any]:
     answer = server.client.get("/readyz")
     return answer.status_code, answer.json()["reason"]
+
+
+def request_rows(server: ServerWithoutGpu) -> int:
+    with sqlite3.connect(server.data / "backlot.db") as connection:
+        return int(connection.execute("SELECT count(*) FROM request_logs").fetchone()[0])
 
 
 def log_lines(server: ServerWithoutGpu, words: str) -> int:
@@ -72,6 +78,12 @@ def test_a_refund_finds_room_on_a_full_disk(server: ServerWithoutGpu) -> None:
     for _ in range(200):
         server.client.get("/v1/credits", headers={"User-Agent": "x" * 200})
     assert log_lines(server, "kept for refunds are free") == 1
+    # The reserve is not for the request log.
+    rows = request_rows(server)
+    for _ in range(3):
+        assert server.client.get("/v1/credits").status_code == 200
+        assert post(server) == (503, "DISK_FULL")
+    assert request_rows(server) == rows
     for job in jobs:
         ended = server.client.post(f"/v1/jobs/{job}/cancel").json()
         assert (ended["status"], ended["latest_event"]["extra"]["refunded"]) == ("FAILURE", 5)

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.server import ServerWithoutGpu
-from tests.support.studio_page import NewClient, describe, enter, generate
+from tests.support.studio_page import NewClient, describe, enter, generate, paused_queue
 
 
 def add_color(page: Page, text: str) -> None:
@@ -179,17 +179,55 @@ def test_after_the_largest_seed_comes_the_first(page: Page, studio: ServerWithou
     assert sorted(job["request"]["seed"] for job in jobs) == [0, 1, 2**53 - 2, 2**53 - 1]
 
 
-def test_without_credits_it_says_what_to_do(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+def test_without_credits_it_says_once_what_to_do(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     enter(page, studio, new_client("poor", 12))
     expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
     page.locator(".ideas button").first.click()
     expect(page.locator("#scene_type")).to_have_value("marble")
     expect(page.locator("#scene_type")).to_be_focused()
     page.get_by_role("group", name="How many").get_by_role("radio", name="3").check()
-    expect(page.locator(".price")).to_contain_text("15 credits, and you have 12")
+    told = "15 credits, and you have 12: ask the operator for more"
+    alerts = page.locator(".order [role=alert]:visible")
+    expect(alerts).to_have_text(told)
+    button = page.locator(".order button")
+    expect(button).to_be_disabled()
+    expect(button).to_have_accessible_description(told)
+    page.locator("#mood").press("Enter")
+    page.locator("#mood").press("Control+Enter")
+    expect(alerts).to_have_text(told)
+    studio.backlot("clients", "grant", "poor", "5")
+    # Pressed again it looks for credits that came meanwhile.
+    page.locator("#mood").press("Enter")
+    expect(page.locator(".price")).to_have_text("15 credits 3 × 5")
+    expect(alerts).to_have_count(0)
     generate(page)
-    expect(page.locator(".order [role=alert]")).to_contain_text("Not enough credits: this costs 15 and you have 12")
-    expect(page.locator(".bar .balance")).to_have_text("12")
+    expect(page.locator(".tile")).to_have_count(3)
+    # What is left does not do for one more, which the server refuses to estimate.
+    page.get_by_role("group", name="How many").get_by_role("radio", name="1").check()
+    expect(alerts).to_have_text("5 credits, and you have 2: ask the operator for more")
+
+
+def test_no_wait_is_promised_for_a_model_that_could_not_be_loaded(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    def tell(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "load_errors": {"tiny": "No such file"}})
+
+    page.route("**/readyz", tell)
+    key = new_client("unloadable")
+    enter(page, studio, key)
+    describe(page)
+    wait = page.locator(".wait")
+    expect(wait).to_contain_text("ready in about")
+    page.locator("#image_model").select_option("tiny")
+    expect(wait).to_have_text(
+        "tiny could not be loaded. It is tried again for your picture; if that fails, it costs nothing."
+    )
+    with paused_queue(studio), studio.client_of(key) as client:
+        job_id = studio.submit(client, image_model="tiny")
+        expect(page.locator(".making .status")).to_have_text("Waits for tiny, which could not be loaded yet")
+        client.post(f"/v1/jobs/{job_id}/cancel")
 
 
 def test_a_reload_loses_nothing_of_the_form(page: Page, studio: ServerWithoutGpu) -> None:

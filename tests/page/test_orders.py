@@ -110,7 +110,7 @@ def test_an_order_of_several_that_broke_off_is_completed(
     # Two are paid by now, so what is left is less than the price of all three.
     expect(page.locator(".bar .balance")).to_have_text("7")
     generate_whole(page)
-    expect(page.locator(".order [role=alert]")).to_be_hidden()
+    expect(page.locator(".order .problem")).to_be_hidden()
     expect(page.locator(".tile")).to_have_count(3)
     with studio.client_of(key) as client:
         assert count_jobs(client) == 3

@@ -27,6 +27,15 @@ def test_a_bad_key_gets_the_servers_message_and_a_good_one_is_kept_until_forgott
     expect(page.get_by_label("Your key")).to_be_visible()
 
 
+def test_a_key_that_may_only_read_is_told_what_it_lacks(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.backlot("keys", "add", "studio", "--capability", "jobs:read").stdout.strip())
+    describe(page)
+    page.locator(".order button").click()
+    expect(page.locator(".order [role=alert]")).to_have_text(
+        "This key lacks the capability jobs:create; it has jobs:read. Ask the operator for one that has it."
+    )
+
+
 def refuse_first(page: Page, *, retry_after_s: int) -> list[str]:
     """Answer the page's first request for the models as if it was beyond the rate limit; return what was refused so far."""
     refused: list[str] = []
@@ -238,13 +247,13 @@ def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewCli
         studio.finished(studio.submit(client), client)
         studio.finished(studio.submit(client, scene_type="broken vase"), client)
     enter(page, studio, key)
-    page.get_by_role("button", name="credits").click()
+    page.locator(".bar").get_by_role("button", name="credits").click()
     account = page.get_by_role("region", name="Credits")
     expect(account.locator(".sums")).to_contain_text("Spent today5 credits")
     expect(account.locator(".spendings li")).to_have_count(3)
     page.keyboard.press("Escape")
     expect(account).to_be_hidden()
-    expect(page.get_by_role("button", name="credits")).to_be_focused()
+    expect(page.locator(".bar").get_by_role("button", name="credits")).to_be_focused()
 
 
 def test_light_and_dark(page: Page, studio: ServerWithoutGpu) -> None:

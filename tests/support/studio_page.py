@@ -1,6 +1,7 @@
 """The studio page in Chromium, and what a person does there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, Playwright, expect
@@ -40,3 +41,14 @@ def describe(page: Page, scene: str = "marble", mood: str = "warm") -> None:
 
 def generate(page: Page) -> None:
     page.locator(".order button").click()
+
+
+@contextmanager
+def paused_queue(server: Server) -> Iterator[None]:
+    """Let jobs wait."""
+    with server.client_of(server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip()) as operator:
+        operator.post("/v1/admin/queue/pause").raise_for_status()
+        try:
+            yield
+        finally:
+            operator.post("/v1/admin/queue/resume").raise_for_status()

@@ -63,26 +63,50 @@ export const transactions = (limit) => read(withQuery("/v1/transactions", { limi
 export const estimate = (workflow, spec) => write("POST", `/v1/${workflow}?dry_run=true`, spec);
 
 /**
- * Ask for pictures. If nobody knows what became of that, it is sent again; because of its idempotency key it is paid for once.
+ * Ask for pictures.
  * @param {Workflow} workflow
  * @param {Request} spec
  * @param {string} idempotencyKey
  * @param {number} most  credits that it may cost
+ */
+export const generate = (workflow, spec, idempotencyKey, most) => order(`/v1/${workflow}`, spec, idempotencyKey, most);
+
+/**
+ * Ask what it would cost to try a failed job again. Nothing is made or taken.
+ * @param {string} id
+ * @returns {Promise<import("./types.js").Estimate>}
+ */
+export const estimateRetry = (id) => write("POST", `/v1/jobs/${encode(id)}/retry?dry_run=true`);
+
+/**
+ * Ask for a new job of a failed one's spec.
+ * @param {string} id
+ * @param {string} idempotencyKey
+ * @param {number} most  credits that it may cost
+ */
+export const retry = (id, idempotencyKey, most) => order(`/v1/jobs/${encode(id)}/retry`, undefined, idempotencyKey, most);
+
+/**
+ * Send an order. If nobody knows what became of it, it is sent again; because of its idempotency key it is paid for once.
+ * @param {string} path
+ * @param {Request | undefined} spec
+ * @param {string} idempotencyKey
+ * @param {number} most  credits that it may cost
  * @returns {Promise<import("./types.js").Accepted>}
  */
-export async function generate(workflow, spec, idempotencyKey, most) {
+async function order(path, spec, idempotencyKey, most) {
   const headers = { "Idempotency-Key": idempotencyKey, "Max-Credits": String(most) };
   const mine = keyInUse();
   for (const pause of TRIES_AFTER_MS) {
     try {
-      return await write("POST", `/v1/${workflow}`, spec, headers);
+      return await write("POST", path, spec, headers);
     } catch (error) {
       if (!isUnknown(error)) throw error;
       await new Promise((resolve) => setTimeout(resolve, pause));
       if (keyInUse() !== mine) throw new GivenUp();
     }
   }
-  return write("POST", `/v1/${workflow}`, spec, headers);
+  return write("POST", path, spec, headers);
 }
 
 /** Return a random id. `crypto.randomUUID` is missing if the page came over plain HTTP from another machine. */

@@ -67,9 +67,4 @@ function askAgain(why) {
 }
 
 /** @param {unknown} error */
-export function explain(error) {
-  if (error instanceof ApiError && error.status === 403) {
-    return "This key may not open the desk; make one with: backlot keys add CLIENT --capability admin";
-  }
-  return error instanceof Error ? error.message : String(error);
-}
+export const explain = (error) => (error instanceof Error ? error.message : String(error));

@@ -4,15 +4,15 @@ import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
 import { closePicture, linkTo } from "../state/address.js";
 import { fill } from "../state/draft.js";
-import { NotSent, sendOne } from "../state/order.js";
+import { sendOne } from "../state/order.js";
 import { models } from "../state/session.js";
 import { favour, move, remove } from "../state/selection.js";
 import { tell, tellError } from "../state/toasts.js";
-import { html, useMemo, useState } from "../view.js";
+import { html, useMemo } from "../view.js";
 import { plural } from "../words.js";
-import { useAnswer } from "./answer.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
+import { useOffer } from "./offer.js";
 import { copy, fileName, save } from "./save.js";
 
 /**
@@ -73,35 +73,23 @@ function largerTier(name, tier) {
 
 /** Ask for one more like this, with another seed, for the price that the button says. @param {{entry: Entry, job: Job | null}} props */
 function Vary({ entry, job }) {
-  const [cost, setCost] = useState(/** @type {number | null} */ (null));
-  const [isSending, setSending] = useState(false);
   const workflow = entry.kind === "images" ? "image-generation" : "background-generator";
   // The same one each time: an order of which nobody knows what became of it is known by it.
   const request = useMemo(
     () => job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) },
     [job],
   );
-  const [refusals, countRefusals] = useState(0);
-  const ask = async () => request && (await calls.estimate(workflow, request)).credits_cost;
-  useAnswer(ask, setCost, () => setCost(null), [refusals]);
+  const { cost, isSending, order } = useOffer(
+    async () => request && calls.estimate(workflow, request),
+    async (shown) => {
+      if (request) await sendOne(workflow, request, shown);
+    },
+  );
   const onClick = async () => {
-    if (!request || cost === null) return;
-    setSending(true);
-    try {
-      await sendOne(workflow, request, cost);
-      tell("One more is on its way: it is in the row behind this picture.");
-    } catch (error) {
-      if (error instanceof NotSent) {
-        setCost(null);
-        countRefusals(refusals + 1);
-      }
-      tellError(error);
-    } finally {
-      setSending(false);
-    }
+    if (await order()) tell("One more is on its way: it is in the row behind this picture.");
   };
   return html`
-    <button type="button" disabled=${cost === null || isSending} title="The same settings with another seed" onClick=${onClick}>
+    <button type="button" disabled=${cost === null} aria-disabled=${isSending} title="The same settings with another seed" onClick=${onClick}>
       <${Icon} name="vary" />Vary ${cost !== null && html`<small>${plural(cost, "credit")}</small>`}
     </button>
   `;

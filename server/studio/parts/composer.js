@@ -1,9 +1,9 @@
 /** The form: beside the pictures if there is room, else a sheet over them. */
 
 import { draft, change } from "../state/draft.js";
-import { isEnabled } from "../state/estimate.js";
+import { isEnabled, refreshSoon } from "../state/estimate.js";
 import { sendDraft } from "../state/order.js";
-import { clearAll, problems, showError } from "../state/problems.js";
+import { clearAll, isShort, problems, showError } from "../state/problems.js";
 import { computed, html, signal, useEffect, useRef } from "../view.js";
 import { Colors } from "./colors.js";
 import { Icon } from "./icon.js";
@@ -66,6 +66,8 @@ function Form({ onSent = () => {}, onClose }) {
   const onSubmit = async (event) => {
     event.preventDefault();
     if (!isEnabled.value) return;
+    // The operator may have given some since.
+    if (isShort.value) return refreshSoon();
     clearAll();
     isRefused.current = false;
     await sendDraft().then(onSent, (error) => {

@@ -1,11 +1,16 @@
 /** The jobs that failed in the last day, with the reason and what was given back, until somebody has read them. */
 
+import * as calls from "../api/calls.js";
 import { fill } from "../state/draft.js";
 import { dismiss, failures } from "../state/failures.js";
+import { sendAgain } from "../state/order.js";
+import { modelOf, models } from "../state/session.js";
 import { html, useState } from "../view.js";
-import { nameOf, plural } from "../words.js";
+import { mayGoWell, nameOf, plural } from "../words.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
+import { goOnFrom } from "./landing.js";
+import { useOffer } from "./offer.js";
 
 /** @typedef {import("../state/failures.js").Failure} Failure */
 
@@ -36,7 +41,8 @@ export function Failures() {
 }
 
 /** @param {{failure: Failure}} props */
-function Row({ failure: { id, request, why, at } }) {
+function Row({ failure }) {
+  const { id, request, reason, why, at } = failure;
   const name = nameOf(request);
   const onUse = () => {
     fill({ ...request, seed: null });
@@ -47,10 +53,33 @@ function Row({ failure: { id, request, why, at } }) {
       <span class="name" title=${name}>${name}</span>
       <span class="why">${why}</span>
       <time dateTime=${at}>${new Date(at).toLocaleTimeString([], { timeStyle: "short" })}</time>
-      <button type="button" class="small" aria-label=${`Use settings of ${name}`} onClick=${onUse}>Use settings</button>
+      <div class="remedies">
+        ${mayGoWell(reason, request) && html`<${TryAgain} failure=${failure} name=${name} />`}
+        <button type="button" class="small" aria-label=${`Use settings of ${name}`} onClick=${onUse}>Use settings</button>
+      </div>
       <button type="button" class="quiet square" aria-label=${`Dismiss ${name}`} onClick=${() => dismiss([id])}>
         <${Icon} name="close" />
       </button>
     </li>
+  `;
+}
+
+/** Offer a new job of the same settings, if the server would take it. @param {{failure: Failure, name: string}} props */
+function TryAgain({ failure, name }) {
+  const { cost, isSending, order } = useOffer(
+    () => calls.estimateRetry(failure.id),
+    (shown) => sendAgain(failure, shown),
+  );
+  if (cost === null) return null;
+  const terms = [plural(cost, "credit"), models.value.length > 1 && modelOf(failure.request)].filter(Boolean).join(", ");
+  const onClick = async (/** @type {{currentTarget: HTMLElement}} */ { currentTarget }) => {
+    if (!(await order())) return;
+    dismiss([failure.id]);
+    goOnFrom(currentTarget);
+  };
+  return html`
+    <button type="button" class="small" aria-disabled=${isSending} aria-label=${`Try again ${terms}: ${name}`} onClick=${onClick}>
+      Try again <small>${terms}</small>
+    </button>
   `;
 }

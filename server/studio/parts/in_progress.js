@@ -1,6 +1,7 @@
 /** What is being made, as one row that never pushes the catalogue further down. */
 
 import { cancel, left, tasks } from "../state/jobs.js";
+import { couldNotLoad, modelOf } from "../state/session.js";
 import { html, useEffect } from "../view.js";
 import { isVariation, nameOf, numberText, plural, ratioOf, roughly } from "../words.js";
 import { Icon } from "./icon.js";
@@ -39,11 +40,10 @@ function cancelAll() {
 
 /** @param {{task: Task}} props */
 function Making({ task }) {
-  const { state, told, progress, position, seconds, preview, pictures } = task.standing.value;
+  const { state, progress, preview, pictures } = task.standing.value;
   const { aspect_ratio, metadata } = task.request;
   const ratio = ratioOf(aspect_ratio);
   const name = nameOf(task.request);
-  const text = state === "waiting" && position !== null ? placeText(position, seconds) : told || "Waiting for its turn";
   const percent = Math.round(100 * progress);
   return html`
     <li class=${`making ${state}`}>
@@ -56,7 +56,7 @@ function Making({ task }) {
           ${isVariation(metadata?.studio) && html`<small>${numberText(metadata.studio)}</small>`}
         </p>
         <progress max="100" value=${percent} aria-label=${`Progress of ${name}`}>${percent} %</progress>
-        <p class="status">${text}</p>
+        <p class="status">${statusText(task)}</p>
       </div>
       ${state !== "done" &&
       html`<button
@@ -71,6 +71,16 @@ function Making({ task }) {
       </button>`}
     </li>
   `;
+}
+
+/** @param {Task} task */
+function statusText({ request, standing }) {
+  const { state, told, position, seconds } = standing.value;
+  const model = modelOf(request);
+  // Nobody knows when that will be.
+  if (state === "waiting" && couldNotLoad(model)) return `Waits for ${model}, which could not be loaded yet`;
+  if (state === "waiting" && position !== null) return placeText(position, seconds);
+  return told || "Waiting for its turn";
 }
 
 /**

@@ -74,6 +74,7 @@ async function refresh() {
   } catch (error) {
     // What is wrong with a draft is said when it is sent; until then somebody may be in the middle of a word.
     if (mine === latest && error instanceof ApiError) estimate.value = null;
+    if (error instanceof ApiError && error.code === "INSUFFICIENT_BALANCE") readCreditsSoon();
   }
   // If the draft or a job has changed meanwhile, the next question is to come already, and sooner.
   if (mine === latest && !timer && phase.value === "open" && !document.hidden) askIn(OLD_AFTER_MS);

@@ -9,7 +9,7 @@ import { announce, tell } from "./toasts.js";
  * @typedef {import("../api/types.js").Job} Job
  * @typedef {import("../api/types.js").JobEvent} JobEvent
  * @typedef {import("../api/types.js").Request} Request
- * @typedef {{id: string, request: Request, why: string, at: string}} Failure
+ * @typedef {{id: string, request: Request, reason: string, why: string, at: string}} Failure
  */
 
 export const MOST_FAILURES = 50;
@@ -56,7 +56,13 @@ export function addFailure(id, request, event) {
  * @param {JobEvent} event
  * @returns {Failure}
  */
-const failureOf = (id, request, event) => ({ id, request, why: explainFailure(event), at: event.created_at });
+const failureOf = (id, request, event) => ({
+  id,
+  request,
+  reason: event.extra.reason ?? "",
+  why: explainFailure(event),
+  at: event.created_at,
+});
 
 /** What was cancelled and not told of yet. @type {{texts: string[], refunded: number}} */
 let cancelled = { texts: [], refunded: 0 };

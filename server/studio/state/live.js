@@ -66,7 +66,7 @@ function hearOne(event) {
     strangers.add(event.job_public_id);
     strangersTimer ||= setTimeout(() => void meetStrangers(), GATHER_MS);
   }
-  if (event.stage === "loading" || event.stage === "retrying") readReadinessSoon();
+  if (event.stage === "loading" || event.stage === "retrying" || event.event_type === "failed") readReadinessSoon();
   if (event.event_type === "stage") return;
   readCreditsSoon();
   refreshSoon();

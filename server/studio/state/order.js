@@ -1,7 +1,7 @@
-/** Sending what the form asks for: the price is checked against what was shown, then each picture is asked for. */
+/** Sending orders: the price is checked against what was shown, then each picture is asked for. */
 
 import * as calls from "../api/calls.js";
-import { ApiError, isUnknown } from "../api/http.js";
+import { ApiError, GivenUp, isUnknown } from "../api/http.js";
 import { signal } from "../view.js";
 import { explain, explainNotTaken, sentence } from "../words.js";
 import { draft, requests, seed, workflow } from "./draft.js";
@@ -12,7 +12,8 @@ import { announce } from "./toasts.js";
 
 /**
  * @typedef {import("../api/types.js").Request} Request
- * @typedef {{workflow: calls.Workflow, price: number, requests: {spec: Request, key: string}[]}} Order
+ * @typedef {(spec: Request, key: string, price: number) => Promise<import("../api/types.js").Accepted>} Send
+ * @typedef {{send: Send, price: number, requests: {spec: Request, key: string}[]}} Order
  *   `price` is the most that each may cost: the server refuses what has become dearer. By its idempotency `key` a request that
  *   is sent again is paid for once
  */
@@ -46,8 +47,8 @@ export class Unsettled extends Error {
 }
 
 /**
- * Orders of which nobody knows what became of them, by what they were made from: the draft as it stood, or a request. Sent
- * again, they keep their keys.
+ * Orders of which nobody knows what became of them, by what they were made from: the draft as it stood, a request, or a
+ * failure. Sent again, they keep their keys.
  * @type {WeakMap<object, Order>}
  */
 const unsettled = new WeakMap();
@@ -73,7 +74,7 @@ export async function sendDraft() {
 /** @returns {Promise<Order>} */
 async function orderOfDraft() {
   const shown = estimates.total.value;
-  const order = { workflow: workflow.value, requests: requests().map(withKey) };
+  const order = { send: to(workflow.value), requests: requests().map(withKey) };
   const { credits_cost, balance } = await estimates.askNow();
   const cost = credits_cost * order.requests.length;
   if (cost > shown) throw new NotSent(priceChanged(cost, shown));
@@ -82,6 +83,12 @@ async function orderOfDraft() {
   }
   return { ...order, price: credits_cost };
 }
+
+/**
+ * @param {calls.Workflow} workflow
+ * @returns {Send}
+ */
+const to = (workflow) => (spec, key, price) => calls.generate(workflow, spec, key, price);
 
 /** @param {Request} spec */
 const withKey = (spec) => ({ spec, key: calls.randomId() });
@@ -98,19 +105,22 @@ const priceChanged = (cost, shown) =>
  * @param {object} madeFrom  what it was made from
  */
 async function sendAll(order, madeFrom) {
-  const { workflow, price, requests } = order;
+  const { send, price, requests } = order;
   let sent = 0;
   unsettled.delete(madeFrom);
   try {
     for (const { spec, key } of requests) {
-      const { job_id } = await calls.generate(workflow, spec, key, price);
+      const { job_id } = await send(spec, key, price);
       addJob(job_id, spec);
       sent += 1;
       sending.value = sending.value && { sent, of: requests.length };
     }
     announce(requests.length === 1 ? "Your picture is on the way" : `${sent} pictures are on the way`);
   } catch (error) {
-    if (error instanceof ApiError && error.status === 401) return meet(error);
+    if (error instanceof ApiError && error.status === 401) {
+      meet(error);
+      throw new GivenUp();
+    }
     const before = sent ? `${sent} of ${requests.length} are on the way. ` : "";
     if (isUnknown(error)) {
       unsettled.set(madeFrom, order);
@@ -129,10 +139,36 @@ async function sendAll(order, madeFrom) {
  * @param {Request} spec
  * @param {number} shown
  */
-export async function sendOne(workflow, spec, shown) {
-  const before = unsettled.get(spec);
-  if (before) return sendAll(before, spec);
-  const { credits_cost } = await calls.estimate(workflow, spec);
-  if (credits_cost > shown) throw new NotSent(priceChanged(credits_cost, shown));
-  await sendAll({ workflow, price: shown, requests: [withKey(spec)] }, spec);
+export const sendOne = (workflow, spec, shown) =>
+  sendFor({ send: to(workflow), price: shown, requests: [withKey(spec)] }, () => calls.estimate(workflow, spec), spec);
+
+/**
+ * Try a failed job again, for the price that was shown. Its key follows from the job, so that other windows and the client's
+ * command pay for no second one. Throws NotSent, Unsettled, ApiError, Unreachable and GivenUp.
+ * @param {import("./failures.js").Failure} failure
+ * @param {number} shown
+ */
+export const sendAgain = (failure, shown) =>
+  sendFor(
+    {
+      send: (_, key, price) => calls.retry(failure.id, key, price),
+      price: shown,
+      requests: [{ spec: failure.request, key: `retry-${failure.id}` }],
+    },
+    () => calls.estimateRetry(failure.id),
+    failure,
+  );
+
+/**
+ * Send an order if it still costs what was shown.
+ * @param {Order} order
+ * @param {() => Promise<import("../api/types.js").Estimate>} ask
+ * @param {object} madeFrom
+ */
+async function sendFor(order, ask, madeFrom) {
+  const before = unsettled.get(madeFrom);
+  if (before) return sendAll(before, madeFrom);
+  const { credits_cost } = await ask();
+  if (credits_cost > order.price) throw new NotSent(priceChanged(credits_cost, order.price));
+  await sendAll(order, madeFrom);
 }

@@ -1,10 +1,11 @@
 /** What is wrong with what is written in the form, by field. */
 
 import { ApiError, GivenUp, Unreachable } from "../api/http.js";
-import { effect, signal } from "../view.js";
+import { computed, effect, signal } from "../view.js";
 import { explain, explainDetail } from "../words.js";
-import { NotSent, Unsettled } from "./order.js";
-import { readiness } from "./session.js";
+import { total } from "./estimate.js";
+import { NotSent, Unsettled, sending } from "./order.js";
+import { credits, readiness } from "./session.js";
 
 /**
  * A field of the form, by its name in the server's specs; `form` is none of them.
@@ -21,6 +22,14 @@ const FIELDS = [
 
 /** @type {import("../vendor/signals.js").Signal<Partial<Record<Field, string>>>} */
 export const problems = signal({});
+
+/**
+ * Whether there are too few credits for the draft. An order that is on its way, or broke off, is paid for in part; and what is
+ * told of an order already is not told twice.
+ */
+export const isShort = computed(
+  () => !sending.value && !problems.value.form && total.value > (credits.value?.balance ?? 0),
+);
 
 export function clearAll() {
   problems.value = {};

@@ -39,6 +39,18 @@ export const vocabularies = computed(() => models.value.flatMap(({ vocabulary })
 export const defaultModel = computed(() => models.value.find((model) => model.default) ?? models.value[0] ?? null);
 
 /**
+ * Return whether a model could not be loaded when it was last needed. Only a job that needs it has it tried again.
+ * @param {string | undefined} model
+ */
+export const couldNotLoad = (model) => model !== undefined && model in (readiness.value?.load_errors ?? {});
+
+/**
+ * Return the name of the model that a request is for.
+ * @param {import("../api/types.js").Request} request
+ */
+export const modelOf = ({ image_model }) => image_model ?? defaultModel.value?.name;
+
+/**
  * Return the key in a text: a key by itself, or a link that carries one.
  * @param {string} text
  */
