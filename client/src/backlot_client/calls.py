@@ -26,7 +26,7 @@ from backlot_client.answers import (
 from backlot_client.spec import GenerationSpec
 
 if TYPE_CHECKING:
-    from typing import Unpack  # it came with Python 3.11
+    from typing_extensions import Unpack  # in `typing` from Python 3.11 on
 
 T = TypeVar("T")
 

@@ -38,7 +38,7 @@ from backlot_client.spec import GenerationSpec
 from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
 
 if TYPE_CHECKING:
-    from typing import Unpack  # it came with Python 3.11
+    from typing_extensions import Unpack  # in `typing` from Python 3.11 on
 
 T = TypeVar("T")
 

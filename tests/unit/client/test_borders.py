@@ -12,8 +12,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The name of every package beyond the standard library that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """The name of every package beyond the standard library that a file imports when it runs."""
+    statements = ast.parse(path.read_text()).body
+    run = [node for node in statements if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    for node in ast.walk(ast.Module(run, [])):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         yield from {name.partition(".")[0] for name in names} - sys.stdlib_module_names
