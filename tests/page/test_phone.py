@@ -48,6 +48,17 @@ def in_reach(part: Locator) -> None:
     part.tap(trial=True)
 
 
+def test_what_is_on_its_way_makes_the_page_no_wider(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    with studio.client_of(key) as client:
+        job_id = client.post("/v1/image-generation", json={"prompt": "endless", "n": 8}).json()["job_id"]
+        enter(page, studio, key)
+        # The second one is beyond the edge, with eight texts that nobody sees.
+        expect(page.get_by_text("Picture 8:")).to_be_attached()
+        fits(page)
+        in_reach(page.get_by_role("button", name="New picture"))
+        client.post(f"/v1/jobs/{job_id}/cancel")
+
+
 def test_a_picture_from_the_form_to_the_viewer(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     page.goto(studio.url)
     expect(page.get_by_label("Your key")).to_be_visible()
