@@ -133,6 +133,7 @@ def test_menus_open_and_close_by_touch_and_by_keyboard(
     opener.tap()
     expect(panel).to_have_count(0)
     opener.tap()
+    expect(panel).to_have_count(1)
     page.touchscreen.tap(WIDTH / 4, HEIGHT - 20)
     expect(panel).to_have_count(0)
 

@@ -2,7 +2,7 @@
 
 import * as calls from "../api/calls.js";
 import { credits } from "../state/session.js";
-import { html, useEffect, useRef, useState } from "../view.js";
+import { html, useLayoutEffect, useRef, useState } from "../view.js";
 import { explain, plural } from "../words.js";
 import { useAnswer } from "./answer.js";
 import { closeOutside } from "./close_outside.js";
@@ -18,7 +18,8 @@ export function Account({ onClose }) {
   const [problem, say] = useState("");
   const balance = credits.value?.balance;
   useAnswer(read, show, (error) => say(explain(error)), [balance]);
-  useEffect(() => closeOutside(box.current?.parentElement ?? null, true, onClose), []);
+  // As soon as it is there: a press may come before the next picture of the screen.
+  useLayoutEffect(() => closeOutside(box.current?.parentElement ?? null, true, onClose), []);
   return html`
     <section class="panel-menu account" ref=${box} aria-label="Credits">
       ${problem && html`<p class="problem">${problem}</p>`}

@@ -3,7 +3,7 @@
 import { filter, filters } from "../state/address.js";
 import { credits, isTest, leave, phase, readiness, silence } from "../state/session.js";
 import { TILE_SIZES, chooseTileSize, tileSize } from "../state/tile_size.js";
-import { html, useEffect, useRef, useState } from "../view.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../view.js";
 import { Account } from "./account.js";
 import { closeOutside } from "./close_outside.js";
 import { openComposer } from "./composer.js";
@@ -102,7 +102,8 @@ function Menu() {
   const [isOpen, open] = useState(false);
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
-  useEffect(() => closeOutside(box.current, isOpen, () => open(false)), [isOpen]);
+  // As soon as it is there: a press may come before the next picture of the screen.
+  useLayoutEffect(() => closeOutside(box.current, isOpen, () => open(false)), [isOpen]);
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
     if (event.key !== "Escape" || !isOpen) return;
