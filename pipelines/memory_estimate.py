@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -14,7 +13,7 @@ from pipelines.checks.card import problems_of
 from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
 from pipelines.model_index import read_model_index, read_table
-from pipelines.weight_files import PICKLES, find_weights, read_header, read_index
+from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header, read_index
 
 #: Bytes of a number in memory, by the card's dtype.
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -231,11 +230,6 @@ def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
 
 
 def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:
-    # Imported here, since most models need no NumPy to be looked at.
-    from gguf.gguf_reader import GGUFReader
-
-    tensor: Any
-    for tensor in GGUFReader(file).tensors:
-        is_cast = tensor.tensor_type.name in ("F32", "F16")
-        shape = tuple(int(side) for side in reversed(tensor.shape))
-        yield _Tensor(tensor.name, shape, int(tensor.n_bytes), is_cast)
+    for key, tensor in read_gguf(file).items():
+        start, end = tensor.data_offsets
+        yield _Tensor(key, tensor.shape, end - start, is_cast=tensor.dtype in ("F32", "F16"))

@@ -31,9 +31,9 @@ class BadWeights(Exception):
 
 
 class TensorHeader(msgspec.Struct, frozen=True):
-    """One tensor, as the header of a safetensors file tells of it. https://github.com/huggingface/safetensors#format"""
+    """One tensor, as the header of its file tells of it. https://github.com/huggingface/safetensors#format"""
 
-    #: By safetensors' name: `F32`, `BF16`, `F8_E4M3` …
+    #: By safetensors' name: `F32`, `BF16`, `F8_E4M3` …; by GGUF's, such as `Q4_K`, in a file of that kind.
     dtype: str
     shape: tuple[_Count, ...]
     #: Its first byte after the header, and the one after its last.
@@ -163,6 +163,27 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
         return {key: _TENSORS.decode(tensor) for key, tensor in tensors.items()}
     except ValueError as error:
         raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
+
+
+def read_gguf(path: Path) -> dict[str, TensorHeader]:
+    """Return each tensor of a GGUF file by its key. Raises BadWeights and OSError."""
+    # Imported here, since most models need no NumPy to be looked at.
+    from gguf.gguf_reader import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise BadWeights(
+            f"{_place(path)} has a damaged header ({type(error).__name__}: {error}); copy it again"
+        ) from error
+    found = {}
+    for tensor in reader.tensors:
+        shape = tuple(int(side) for side in reversed(tensor.shape))
+        start = int(tensor.data_offset) - int(reader.data_offset)
+        found[str(tensor.name)] = TensorHeader(tensor.tensor_type.name, shape, (start, start + int(tensor.n_bytes)))
+    return found
 
 
 def why_no_weights(component: str, files: Collection[str], variant: str | None) -> str:

@@ -5,10 +5,9 @@ would be found out only when its denoiser is read; scales that are not read woul
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.weight_files import BadWeights, read_header
+from pipelines.weight_files import read_gguf, read_header
 
 #: What some key of a file is like → what the file is, and the way out.
 _OTHERS = {
@@ -40,37 +39,18 @@ def why_no_checkpoint(file: Path) -> str | None:
     """
     if (shard := _SHARD.search(file.stem)) is not None and int(shard[1]) > 1:
         return f"{file.name} is one of {int(shard[1])} shards; name the folder of the whole model"
-    shapes = _shapes(file)
+    # Pickles have no header.
+    readers = {".safetensors": read_header, ".gguf": read_gguf}
+    tensors = readers[file.suffix](file) if file.suffix in readers else {}
     for pattern, told in _OTHERS.items():
-        if any(re.search(pattern, key) for key in shapes):
+        if any(re.search(pattern, key) for key in tensors):
             return f"{file.name} {told}"
-    first = next((shape for key, shape in shapes.items() if _FIRST_LAYER.search(key)), None)
+    first = next((tensor.shape for key, tensor in tensors.items() if _FIRST_LAYER.search(key)), None)
     if first is not None and len(first) == 4 and first[1] != _CHANNELS:
         return (
             f"{file.name} takes {first[1]} channels instead of {_CHANNELS}, as models do that change a picture or fill it in;"
             " backgrounds need a text-to-image model"
         )
-    if any(key.startswith("conditioner.embedders.0.model.") for key in shapes):
+    if any(key.startswith("conditioner.embedders.0.model.") for key in tensors):
         return f"{file.name} is a refiner of SDXL, which finishes another model's pictures; name the base model"
     return None
-
-
-def _shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
-    """Return the shape of each tensor by its key, as far as a file of this kind tells. Raises BadWeights and OSError."""
-    if file.suffix == ".safetensors":
-        return {key: tensor.shape for key, tensor in read_header(file).items()}
-    if file.suffix != ".gguf":
-        # Pickles have no header.
-        return {}
-    # Imported here, since most models need no NumPy to be looked at.
-    from gguf.gguf_reader import GGUFReader
-
-    try:
-        tensors = GGUFReader(file).tensors
-    except OSError:
-        raise
-    except Exception as error:
-        raise BadWeights(
-            f"{file.name} has a damaged header ({type(error).__name__}: {error}); copy it again"
-        ) from error
-    return {tensor.name: tuple(int(side) for side in reversed(tensor.shape)) for tensor in tensors}
