@@ -2,10 +2,10 @@
 
 import * as calls from "../api/calls.js";
 import { credits } from "../state/session.js";
-import { html, useLayoutEffect, useRef, useState } from "../view.js";
+import { html, useRef, useState } from "../view.js";
 import { explain, plural } from "../words.js";
 import { useAnswer } from "./answer.js";
-import { closeOutside } from "./close_outside.js";
+import { useCloseOutside } from "./close_outside.js";
 
 const SHOWN = 20;
 
@@ -18,8 +18,7 @@ export function Account({ onClose }) {
   const [problem, say] = useState("");
   const balance = credits.value?.balance;
   useAnswer(read, show, (error) => say(explain(error)), [balance]);
-  // As soon as it is there: a press may come before the next picture of the screen.
-  useLayoutEffect(() => closeOutside(box.current?.parentElement ?? null, true, onClose), []);
+  useCloseOutside(() => box.current?.parentElement, true, onClose);
   return html`
     <section class="panel-menu account" ref=${box} aria-label="Credits">
       ${problem && html`<p class="problem">${problem}</p>`}

@@ -3,9 +3,9 @@
 import { filter, filters } from "../state/address.js";
 import { credits, isTest, leave, phase, readiness, silence } from "../state/session.js";
 import { TILE_SIZES, chooseTileSize, tileSize } from "../state/tile_size.js";
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../view.js";
+import { html, useEffect, useRef, useState } from "../view.js";
 import { Account } from "./account.js";
-import { closeOutside } from "./close_outside.js";
+import { useCloseOutside } from "./close_outside.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
 import { THEMES, chooseTheme, theme } from "./theme.js";
@@ -102,8 +102,7 @@ function Menu() {
   const [isOpen, open] = useState(false);
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
-  // As soon as it is there: a press may come before the next picture of the screen.
-  useLayoutEffect(() => closeOutside(box.current, isOpen, () => open(false)), [isOpen]);
+  useCloseOutside(() => box.current, isOpen, () => open(false));
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
     if (event.key !== "Escape" || !isOpen) return;
