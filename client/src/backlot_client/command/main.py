@@ -97,14 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--status", choices=["active", "archived"])
     command.add_argument("--query", metavar="TEXT", help="in name, scene, mood or prompt")
     command.add_argument("--image-model", metavar="MODEL")
-    command.add_argument(
-        "--metadata",
-        type=_pair,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="whose metadata has this; may be given more than once",
-    )
+    _add_metadata(command, "whose metadata has this")
     command.add_argument("--favourite", action="store_const", const=True, help="favourites alone")
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     return parser
@@ -134,14 +127,7 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
         metavar="NAME[=WEIGHT]",
         help="one that `models --json` lists for the model, applied at -2 to 2, or else at 1; may be given up to 4 times",
     )
-    command.add_argument(
-        "--metadata",
-        type=_pair,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a text that is kept with the picture; may be given more than once",
-    )
+    _add_metadata(command, "a text that is kept with the picture")
     command.add_argument("--palette", choices=["prompt", "steer", "match"])
     command.add_argument("--pilot-brand", metavar="BRAND")
     command.add_argument("--on-technical-failure", choices=["fail", "retry", "deliver"])
@@ -150,6 +136,17 @@ def _add_generate(command: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="say what it would cost and how it is understood; make and take nothing"
     )
     _add_output(command, _GENERATE_NAMES, required=False)
+
+
+def _add_metadata(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument(
+        "--metadata",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"{what}; may be given more than once",
+    )
 
 
 def _add_max_credits(command: argparse.ArgumentParser, of: str) -> None:
