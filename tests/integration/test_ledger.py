@@ -15,27 +15,14 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from pipelines.origin import Origin
 from server.jobs import EventType, FailureMode, Generation, Plan, Understood
 from server.ledger import artifacts, catalog, clients, credits, events, job_reads, jobs
-from server.ledger.artifacts import ArtifactKind, ImageFile
-from server.ledger.catalog import EntryType, Filter, NewImage, Result
+from server.ledger.artifacts import ImageFile
+from server.ledger.catalog import EntryType, Filter, Result
 from server.ledger.connection import connect, migrate, transaction
 from server.ledger.database import Database, DatabaseFull
 from server.ledger.migrations import migrations
-from tests.support.ledger import new_job, row
+from tests.support.ledger import new_image, new_job, row
 
-
-def image(path: str) -> NewImage:
-    return NewImage(
-        path=path,
-        kind=ArtifactKind.IMAGE,
-        label="l",
-        meta={"seed": 1},
-        entry_type=EntryType.IMAGE,
-        spec={"display_name": "l", "prompt": "p", "metadata": {}},
-        description="d",
-    )
-
-
-RESULT = Result([image("a.png"), image("b.png")], "done")
+RESULT = Result([new_image("a.png"), new_image("b.png")], "done")
 
 
 @pytest.fixture

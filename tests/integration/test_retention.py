@@ -7,13 +7,12 @@ import pytest
 
 from server.disk_room import GIB
 from server.ledger import clients, credits, jobs
-from server.ledger.artifacts import ArtifactKind
-from server.ledger.catalog import EntryType, NewImage, Result
+from server.ledger.catalog import Result
 from server.ledger.database import Database
 from server.retention import Retention
 from server.settings import Settings
 from server.thumbnails import Thumbnails
-from tests.support.ledger import new_job, row
+from tests.support.ledger import new_image, new_job, row
 
 FAVOURITES_STAY = "favourites stay"
 
@@ -31,16 +30,7 @@ def test_what_keeps_images_from_being_removed_is_said_as_it_is(
         await database.write(credits.grant, client, 100)
         job = new_job(client)
         await database.write(jobs.accept, job, "x", row(1), None)
-        image = NewImage(
-            path="a.png",
-            kind=ArtifactKind.IMAGE,
-            label="l",
-            meta={"seed": 1},
-            entry_type=EntryType.IMAGE,
-            spec={"display_name": "l", "prompt": "p", "metadata": {}},
-            description="d",
-        )
-        await database.write(jobs.succeed, job.job_id, Result([image], "done"))
+        await database.write(jobs.succeed, job.job_id, Result([new_image("a.png")], "done"))
         await database.write(
             lambda connection: connection.execute("UPDATE catalog SET favourite = ?", (is_favourite,)).rowcount
         )

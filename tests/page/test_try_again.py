@@ -2,7 +2,8 @@
 
 import re
 
-from playwright.sync_api import Page, Route, expect
+import httpx
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, enter, paused_queue
@@ -11,14 +12,25 @@ from tests.support.studio_page import NewClient, enter, paused_queue
 PATIENCE_MS = 30_000
 
 
+def broken(studio: ServerWithoutGpu, client: httpx.Client, name: str, seed: int | None = None) -> str:
+    """The id of a job that has failed."""
+    job_id = studio.submit(client, prompt="broken", display_name=name, seed=seed)
+    studio.finished(job_id, client)
+    return job_id
+
+
+def offered(page: Page) -> Locator:
+    """The buttons that offer to try a job again."""
+    return page.get_by_role("button", name=re.compile("^Try again"))
+
+
 def test_a_failed_job_is_tried_again_for_the_price_that_was_said(
     page: Page, studio: ServerWithoutGpu, new_client: NewClient
 ) -> None:
     key = new_client("again", 100)
     enter(page, studio, key)
     with studio.client_of(key) as client:
-        failed = studio.submit(client, prompt="broken", display_name="Vase")
-        studio.finished(failed, client)
+        failed = broken(studio, client, "Vase")
         button = page.get_by_role("button", name=re.compile(r"^Try again 5 credits, \w+: Vase$"))
         expect(button).to_be_visible()
         rows = page.locator(".failures li")
@@ -42,7 +54,7 @@ def test_a_retry_whose_answers_were_lost_is_paid_for_once_even_after_a_reload(
 ) -> None:
     key = new_client("again lost", 100)
     with studio.client_of(key) as client:
-        studio.finished(studio.submit(client, prompt="broken", display_name="Vase"), client)
+        broken(studio, client, "Vase")
         enter(page, studio, key)
 
         def lose(route: Route) -> None:
@@ -50,7 +62,7 @@ def test_a_retry_whose_answers_were_lost_is_paid_for_once_even_after_a_reload(
             route.fulfill(status=504, body="<html>Gateway Time-out</html>")
 
         page.route(re.compile("/retry$"), lose, times=3)
-        button = page.get_by_role("button", name=re.compile("^Try again"))
+        button = offered(page)
         with paused_queue(studio):
             button.click()
             expect(page.locator(".toast")).to_contain_text("Press again to find out", timeout=PATIENCE_MS)
@@ -66,9 +78,9 @@ def test_a_retry_whose_answers_were_lost_is_paid_for_once_even_after_a_reload(
 def test_a_higher_price_is_said_before_it_is_paid(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     key = new_client("again dearer", 100)
     with studio.client_of(key) as client:
-        studio.finished(studio.submit(client, prompt="broken", display_name="Vase"), client)
+        broken(studio, client, "Vase")
         enter(page, studio, key)
-        button = page.get_by_role("button", name=re.compile("^Try again"))
+        button = offered(page)
         expect(button).to_contain_text("5 credits")
 
         def dearer(route: Route) -> None:
@@ -87,12 +99,12 @@ def test_a_retry_is_offered_once_there_are_credits_for_it(
 ) -> None:
     key = new_client("again poor", 5)
     with studio.client_of(key) as client:
-        studio.finished(studio.submit(client, prompt="broken", display_name="Vase"), client)
+        broken(studio, client, "Vase")
         running = studio.submit(client, prompt="endless")
         enter(page, studio, key)
         expect(page.locator(".making")).to_have_count(1)
         expect(page.locator(".failures li")).to_have_count(1)
-        button = page.get_by_role("button", name=re.compile("^Try again"))
+        button = offered(page)
         expect(button).to_have_count(0)
         client.post(f"/v1/jobs/{running}/cancel")
         expect(button).to_contain_text("5 credits")
@@ -104,7 +116,7 @@ def test_what_would_fail_again_is_not_offered(page: Page, studio: ServerWithoutG
     with studio.client_of(key) as client:
         for name in reasons:
             seed = 5 if name.endswith("5") else None
-            studio.finished(studio.submit(client, prompt="broken", display_name=name, seed=seed), client)
+            broken(studio, client, name, seed)
 
     def tell(route: Route) -> None:
         found = route.fetch().json()
@@ -116,6 +128,5 @@ def test_what_would_fail_again_is_not_offered(page: Page, studio: ServerWithoutG
     enter(page, studio, key)
     page.get_by_role("button", name="Show all").click()
     expect(page.locator(".failures li")).to_have_count(3)
-    offered = page.get_by_role("button", name=re.compile("^Try again"))
-    expect(offered).to_have_accessible_name(re.compile("Dark, any seed$"))
+    expect(offered(page)).to_have_accessible_name(re.compile("Dark, any seed$"))
     expect(page.get_by_role("button", name="Use settings of Dark, seed 5")).to_be_visible()

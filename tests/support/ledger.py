@@ -6,7 +6,8 @@ from ulid import ULID
 
 from server.jobs import FailureMode, Generation, Job, JobType, Plan
 from server.ledger import jobs, request_log
-from server.ledger.catalog import Result
+from server.ledger.artifacts import ArtifactKind
+from server.ledger.catalog import EntryType, NewImage, Result
 from tests.support.files import request_row
 
 PLAN = Plan(
@@ -35,6 +36,19 @@ def new_job(client_id: int, cost: int = 5) -> Job:
         request=REQUEST,
         plan=PLAN,
         credits_cost=cost,
+    )
+
+
+def new_image(path: str) -> NewImage:
+    """An image of a job that its workflow keeps."""
+    return NewImage(
+        path=path,
+        kind=ArtifactKind.IMAGE,
+        label="l",
+        meta={"seed": 1},
+        entry_type=EntryType.IMAGE,
+        spec={"display_name": "l", "prompt": "p", "metadata": {}},
+        description="d",
     )
 
 
