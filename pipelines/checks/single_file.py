@@ -7,7 +7,7 @@ would be found out only when its denoiser is read; scales that are not read woul
 import re
 from pathlib import Path
 
-from pipelines.weight_files import read_gguf, read_header
+from pipelines.weight_files import read_tensors
 
 #: What some key of a file is like → what the file is, and the way out.
 _OTHERS = {
@@ -39,9 +39,7 @@ def why_no_checkpoint(file: Path) -> str | None:
     """
     if (shard := _SHARD.search(file.stem)) is not None and int(shard[1]) > 1:
         return f"{file.name} is one of {int(shard[1])} shards; name the folder of the whole model"
-    # Pickles have no header.
-    readers = {".safetensors": read_header, ".gguf": read_gguf}
-    tensors = readers[file.suffix](file) if file.suffix in readers else {}
+    tensors = read_tensors(file)
     for pattern, told in _OTHERS.items():
         if any(re.search(pattern, key) for key in tensors):
             return f"{file.name} {told}"
