@@ -18,6 +18,11 @@ _STEMS = ("diffusion_pytorch_model", "model")
 _PICKLED_STEMS = ("diffusion_pytorch_model", "pytorch_model")
 #: How files with pickled weights end.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+#: What is said of pickled weights that a card does not allow.
+PICKLES_RUN_CODE = (
+    "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker (backlot models add"
+    " takes --pickle)"
+)
 #: How a Git LFS pointer begins, which stands in for a file that was never downloaded.
 _LFS_POINTER = b"version https://git-lfs"
 #: safetensors itself refuses a longer header.
@@ -196,8 +201,7 @@ def why_no_weights(component: str, files: Collection[str], variant: str | None) 
     if others:
         found, way_out = f"only of variant {', '.join(others)}", f"set variant = {others[0]!r}"
     elif pickles:
-        found = f"only {pickles[0]}"
-        way_out = "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker"
+        found, way_out = f"only {pickles[0]}", PICKLES_RUN_CODE
     else:
         found, way_out = f"only {', '.join(names[:3])}" if names else "an empty folder", "copy the weights into it"
     return f"{component} has {wanted}, {found}; {way_out}"

@@ -69,11 +69,11 @@ class Proposal(msgspec.Struct, frozen=True):
     assumed: list[str]
 
 
-def propose(folder: Path, file: Path | None, called: str, licence: str | None) -> Proposal:
+def propose(folder: Path, file: Path | None, called: str, licence: str | None, *, pickle: bool = False) -> Proposal:
     """Return a card for a folder, or for a checkpoint in one file with the folder's configuration.
 
-    `called` is how people call the model, and `licence` what its hub says. Raises BadWeights, and OSError or ValueError if
-    something cannot be examined.
+    `called` is how people call the model, and `licence` what its hub says; `pickle` says that pickled weights are trusted.
+    Raises BadWeights, and OSError or ValueError if something cannot be examined.
     """
     pipeline = read_model_index(folder).pipeline or ""
     assumed: list[str] = []
@@ -81,7 +81,7 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None) -
     if found is None:
         assumed.append("licence: the model names none; write the true one, which clients see")
     card: dict[str, Any] = {"licence": found or "unknown"}
-    variant, dtype = _variant_and_dtype(folder)
+    variant, dtype = _variant_and_dtype(folder, pickle=pickle)
     if file is not None and file.suffix == ".safetensors":
         dtype = _dtype_of(file)
     if variant is not None:
@@ -139,18 +139,21 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     return found
 
 
-def _variant_and_dtype(folder: Path) -> tuple[str | None, str | None]:
-    """Return the variant of a folder that has no plain files, and the dtype of most of its denoiser's bytes."""
+def _variant_and_dtype(folder: Path, *, pickle: bool) -> tuple[str | None, str | None]:
+    """Return the variant of a folder that has no plain files, and the dtype of most of its denoiser's bytes.
+
+    Pickles do not tell their dtype.
+    """
     for name in ("transformer", "unet"):
         component = folder / name
         if not component.is_dir():
             continue
         for variant in (None, "fp16", "bf16"):
             try:
-                files = weight_files(component, variant).files
+                found = weight_files(component, variant, pickle=pickle)
             except BadWeights:
                 continue
-            return variant, _dtype_of(files[0])
+            return variant, None if found.pickled else _dtype_of(found.files[0])
     return None, None
 
 
