@@ -157,6 +157,15 @@ def check_file(path: Path) -> None:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
 
 
+def read_tensors(path: Path) -> dict[str, TensorHeader]:
+    """Return each tensor of a checkpoint in one file by its key; none of a pickle, which has no header.
+
+    Raises BadWeights and OSError.
+    """
+    readers = {".safetensors": read_header, ".gguf": read_gguf}
+    return readers[path.suffix](path) if path.suffix in readers else {}
+
+
 def read_header(path: Path) -> dict[str, TensorHeader]:
     """Return each tensor of a safetensors file by its key. Raises BadWeights and OSError."""
     size = path.stat().st_size

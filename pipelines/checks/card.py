@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipelines.checks.call import problems_of_call, problems_of_guidance, problems_of_kind
 from pipelines.checks.files import problems_of_files
+from pipelines.checks.fit import problems_of_fit
 from pipelines.checks.options import problems_of_options
 from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
@@ -44,6 +45,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         if scheduler is None:
             scheduler = index.scheduler
         yield from problems_of_files(card, folder, index)
+        if card.weights.file is not None:
+            yield from problems_of_fit(card, folder, index)
     elif pipeline is not None:
         yield from problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
     known = class_names("schedulers") if card.weights.scheduler is not None else []

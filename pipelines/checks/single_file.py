@@ -8,7 +8,7 @@ noise.
 import re
 from pathlib import Path
 
-from pipelines.weight_files import read_gguf, read_header
+from pipelines.weight_files import read_tensors
 
 #: Patterns of keys that betray what a file is, each with what to tell of it.
 _OTHERS = {
@@ -40,9 +40,7 @@ def why_no_checkpoint(file: Path) -> str | None:
     """
     if (shard := _SHARD.search(file.stem)) is not None and int(shard[1]) > 1:
         return f"{file.name} is one of {int(shard[1])} shards; name the folder of the whole model"
-    # Pickled files have no header.
-    readers = {".safetensors": read_header, ".gguf": read_gguf}
-    tensors = readers[file.suffix](file) if file.suffix in readers else {}
+    tensors = read_tensors(file)
     for pattern, told in _OTHERS.items():
         if any(re.search(pattern, key) for key in tensors):
             return f"{file.name} {told}"
