@@ -97,7 +97,7 @@ class JointEncoders:
 
 
 def _joined(values: list[Any], rows: int) -> Any:
-    """Return an argument for the whole batch. The rows of positions (time, height, width; rows; tokens) are its second axis."""
+    """Return an argument for the whole batch. Positions in time, height and width (3, rows, tokens) join at their rows."""
     first = values[0]
     if isinstance(first, torch.Tensor) and first.ndim == 3 and first.shape[:2] == (3, rows):
         return torch.cat(values, dim=1)

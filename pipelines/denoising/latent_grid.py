@@ -70,7 +70,7 @@ class LatentGrid(msgspec.Struct, frozen=True):
                 return grid.permute(0, 2, 3, 1)[:, None]
 
     def as_given(self, grid: torch.Tensor) -> torch.Tensor:
-        """Return latents (n, features, rows, columns) as the pipeline's call takes them, contiguous and in memory of their own."""
+        """Return latents (n, features, rows, columns) as the pipeline's call takes them: contiguous, in their own memory."""
         given = self.as_kept(grid) if self.given_as_kept else grid
         return given.to(self.device, self.dtype).clone(memory_format=torch.contiguous_format)
 

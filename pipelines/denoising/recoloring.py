@@ -24,7 +24,7 @@ class Recoloring:
         self._moving: list[tuple[Floats, Floats]] = []
 
     def part(self, picture: Floats) -> None:
-        """Divide a picture (height, width, 3; sRGB, 0–1) into materials, and give them colours, preferably those of before."""
+        """Divide a picture (height, width, 3; sRGB, 0–1) into materials; give each a colour, if possible its former one."""
         materials = Materials.of(rgb2lab(picture).astype(np.float32), len(self._wanted))
         targets = materials.assigned(self._wanted, _KEEP * self._kept(materials))
         self._colored = targets[materials.labels]
