@@ -265,6 +265,31 @@ def test_filters_by_metadata(light_server: ServerWithoutGpu) -> None:
     assert "is not KEY=VALUE" in refused.json()["detail"][0]["msg"]
 
 
+def test_jobs_are_filtered_by_metadata(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("shot tagger", 1000)
+    first, failed, _ = (
+        light_server.finished(light_server.submit(client, **fields), client)["public_id"]
+        for fields in (
+            {"metadata": {"shot": "s010", "take": 1}},
+            {"metadata": {"shot": "s010", "take": 2}, "prompt": "broken"},
+            {"metadata": {}},
+        )
+    )
+
+    def found(*pairs: str, **only: str) -> list[str]:
+        page = client.get("/v1/jobs", params={"metadata": pairs, **only}).json()
+        assert page["total"] == len(page["jobs"])
+        return [job["public_id"] for job in page["jobs"]]
+
+    assert found("shot=s010") == [failed, first]
+    assert found("shot=s010", expand="result") == [failed, first]
+    assert found("shot=s010", "take=1") == found("shot=s010", status="SUCCESS") == [first]
+    assert found("shot=s020") == []
+    refused = client.get("/v1/jobs", params={"metadata": "s010"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["query", "metadata"]
+
+
 def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
     client = light_server.new_client("photographer", 1000)
     accepted = client.post("/v1/image-generation", json={"prompt": "A blue vase", "n": 3, "seed": 5}).json()

@@ -77,6 +77,9 @@ def test_the_catalogue_is_filtered(client: Client) -> None:
     [found] = client.backgrounds(metadata={"shot": "s010", "take": 2, "hero": True})
     assert found.spec.metadata == tagged.metadata
     assert client.backgrounds(metadata={"shot": "s010", "take": 3}) == []
+    [job] = client.jobs(metadata={"shot": "s010", "take": 2, "hero": True}).jobs
+    assert job.public_id == found.generation_job_public_id
+    assert client.whole_jobs(metadata={"shot": "s010", "hero": False}).jobs == []
     assert client.backgrounds(query="green", favourite=True) == client.images(created_after=soon) == []
 
 
@@ -162,6 +165,8 @@ def test_the_command_finds_what_it_tagged(light_server: Server, tmp_path: Path) 
     assert entry["generation_job_public_id"] == made["job_id"]
     assert entry["spec"]["metadata"] == {"shot": "s020", "by": "a=b"}
     assert json.loads(run(light_server, "catalog", "--metadata", "shot=s021", "--json").stdout) == []
+    [job] = json.loads(run(light_server, "jobs", "--metadata", "shot=s020", "--json").stdout)
+    assert job["public_id"] == made["job_id"]
 
 
 def test_the_command_names_loras(light_server: Server) -> None:
