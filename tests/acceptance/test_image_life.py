@@ -267,14 +267,13 @@ def test_filters_by_metadata(light_server: ServerWithoutGpu) -> None:
 
 def test_jobs_are_filtered_by_metadata(light_server: ServerWithoutGpu) -> None:
     client = light_server.new_client("shot tagger", 1000)
-    first, failed, _ = (
-        light_server.finished(light_server.submit(client, **fields), client)["public_id"]
-        for fields in (
-            {"metadata": {"shot": "s010", "take": 1}},
-            {"metadata": {"shot": "s010", "take": 2}, "prompt": "broken"},
-            {"metadata": {}},
-        )
-    )
+    tagged: list[dict[str, Any]] = [
+        {"metadata": {"shot": "s010", "take": 1}},
+        {"metadata": {"shot": "s010", "take": 2}, "prompt": "broken"},
+        {"metadata": {}},
+    ]
+    jobs = [light_server.finished(light_server.submit(client, **fields), client) for fields in tagged]
+    first, failed, _ = (job["public_id"] for job in jobs)
 
     def found(*pairs: str, **only: str) -> list[str]:
         page = client.get("/v1/jobs", params={"metadata": pairs, **only}).json()
