@@ -54,5 +54,5 @@ def test_figures() -> None:
     # The pause between two batches of three steps is 2.5 s, of which a step is 0.5 s.
     assert between([0.5, 1.0, 1.5, 4.0, 4.5, 5.0]) == 2.0
     assert between([1.0]) == 0.0
-    # The second request waits for the first; the third finds the box idle.
+    # The second request waits for the first; the third waits for none.
     assert one_by_one([0.0, 1.0, 9.0], 2.0) == [2.0, 3.0, 2.0]

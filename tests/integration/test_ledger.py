@@ -187,7 +187,7 @@ def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> Non
 
 
 def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
-    """Ask for 60 jobs with credits for 20, from the server's writer and, in threads, from connections of other processes."""
+    """Ask for 60 jobs with credits for 20, by the server's writer and, in threads, by connections like other processes'."""
     path = tmp_path / "backlot.db"
 
     async def here(database: Database, client_id: int, number: int) -> bool:

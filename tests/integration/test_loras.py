@@ -72,7 +72,7 @@ def test_loras_act_as_in_the_stock_pipeline_and_leave_no_trace(
     assert not torch.equal(of_one[0], plain[0])
     assert not torch.equal(of_two[0], of_one[0])
     assert [(lora.name, lora.weight) for lora in with_one.applied] == [("lora-1", 0.8)]
-    # The earlier LoRA, and none, give their bits again.
+    # The earlier set of LoRAs, and none, give their bits again.
     assert torch.equal(images(model.with_loras([one]), both)[1], of_one[1])
     assert torch.equal(images(model.with_loras([]), both)[0], plain[0])
 
