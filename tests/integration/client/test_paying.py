@@ -1,4 +1,4 @@
-"""The client's side of prices, retries and signatures; what the catalogue is asked for."""
+"""The client's side of prices, retries, signatures and requests to the catalogue."""
 
 import asyncio
 import json
@@ -202,7 +202,7 @@ def test_the_command_goes_on_after_a_refusal_and_repeated_pays_nothing(light_ser
     assert [not_failed["error"]["code"], not_there["error"]["code"]] == ["JOB_NOT_RETRYABLE", "NOT_FOUND"]
     assert light_server.credits()["spent"] == before + 10
 
-    # To try once more is to retry the new job, which failed as well.
+    # To retry the first job once more is to retry the new one, which failed as well.
     with pytest.raises(JobFailed):
         client.wait(made["job_id"])
     once_more = run(light_server, "retry", made["job_id"])
