@@ -14,7 +14,7 @@ from pipelines.checks.single_file import why_no_checkpoint
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.model_index import read_model_index, read_table
-from pipelines.weight_files import PICKLES, BadWeights, check_file, stamp_of
+from pipelines.weight_files import PICKLES, PICKLES_RUN_CODE, BadWeights, check_file, stamp_of
 
 _REMEDY = "correct the path or set enabled = false"
 
@@ -109,22 +109,31 @@ def _problems_of_folder(card: ModelCard, folder: Path) -> list[str]:
 
 
 def _problems_of_file(weights: Weights) -> list[str]:
-    """Return what is wrong with a checkpoint in one file, as far as its name and its header tell. Raises OSError."""
+    """Return what is wrong with a card's checkpoint in one file, as far as its name and its header tell. Raises OSError."""
     file = Path(weights.file or "")
     if file.is_dir():
         return [f"file = {weights.file!r}: it is a folder; write folder instead"]
+    problem = problem_of_file(file, pickle=weights.pickle)
+    return [] if problem is None else [f"file = {weights.file!r}: {problem}"]
+
+
+def problem_of_file(file: Path, *, pickle: bool) -> str | None:
+    """Return why a file is no checkpoint that can be used, as far as its name and its header tell; None if nothing does.
+
+    `pickle` says that pickled weights are trusted. Raises OSError.
+    """
+    if file.suffix == ".sft":
+        return ".sft is another name for .safetensors, so rename it"
     if file.suffix not in (".safetensors", ".gguf", *PICKLES):
-        return [f"file = {weights.file!r}: a checkpoint ends in .safetensors, .gguf, .ckpt or .pt; {_REMEDY}"]
-    if file.name.endswith(PICKLES) and not weights.pickle:
-        way_out = "convert it to safetensors, or write pickle = true if you trust its maker"
-        return [f"file = {weights.file!r}: pickles can run code: {way_out}"]
+        return "a checkpoint ends in .safetensors, .gguf, .ckpt or .pt; name another file"
+    if file.name.endswith(PICKLES) and not pickle:
+        return PICKLES_RUN_CODE
     file.stat()
     try:
         check_file(file)
-        problem = why_no_checkpoint(file)
+        return why_no_checkpoint(file)
     except BadWeights as error:
-        problem = str(error)
-    return [] if problem is None else [f"file = {weights.file!r}: {problem}"]
+        return str(error)
 
 
 def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:

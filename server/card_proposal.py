@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
+from pipelines.checks.fit import options_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_index import read_model_index
-from pipelines.weight_files import BadWeights, read_header, weight_files
+from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
 NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
@@ -69,19 +70,20 @@ class Proposal(msgspec.Struct, frozen=True):
     assumed: list[str]
 
 
-def propose(folder: Path, file: Path | None, called: str, licence: str | None) -> Proposal:
+def propose(folder: Path, file: Path | None, called: str, licence: str | None, *, pickle: bool = False) -> Proposal:
     """Return a card for a folder, or for a checkpoint in one file with the folder's configuration.
 
-    `called` is the name that people use for the model, `licence` the one that its hub names. Raises BadWeights, and OSError
-    or ValueError if something cannot be examined.
+    `called` is the name that people use for the model, `licence` the one that its hub names, and `pickle` whether pickled
+    weights are trusted. Raises BadWeights, and OSError or ValueError if something cannot be examined.
     """
-    pipeline = read_model_index(folder).pipeline or ""
+    index = read_model_index(folder)
+    pipeline = index.pipeline or ""
     assumed: list[str] = []
     found = licence or _licence(folder)
     if found is None:
         assumed.append("licence: the model names none; write the true one, which clients see")
     card: dict[str, Any] = {"licence": found or "unknown"}
-    variant, dtype = _variant_and_dtype(folder)
+    variant, dtype = _variant_and_dtype(folder, pickle=pickle)
     if file is not None and file.suffix == ".safetensors":
         dtype = _dtype_of(file)
     if variant is not None:
@@ -96,6 +98,10 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None) -
         assumed.append("tiers: its configuration names no size")
     card["multiple_of"] = _multiple(folder, pipeline)
     card |= _sampling(folder, pipeline, called, assumed)
+    tensors = {} if file is None else read_tensors(file)
+    if needed := options_of(tensors, folder, card.get("scheduler") or index.scheduler):
+        card["scheduler_options"] = {**card.get("scheduler_options", {}), **needed}
+        assumed.append("scheduler_options: the file says that its denoiser predicts v")
     card["prompt"] = PROMPT
     taken = parameters("pipelines", pipeline, "__call__") or ()
     if card.get("guidance_argument") == SECOND_GUIDANCE:
@@ -139,18 +145,21 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     return found
 
 
-def _variant_and_dtype(folder: Path) -> tuple[str | None, str | None]:
-    """Return the variant of a folder without plain files, and the dtype of most bytes in its denoiser's first file."""
+def _variant_and_dtype(folder: Path, *, pickle: bool) -> tuple[str | None, str | None]:
+    """Return the variant of a folder without plain files, and the dtype of most bytes in its denoiser's first file.
+
+    Pickles do not tell their dtype.
+    """
     for name in ("transformer", "unet"):
         component = folder / name
         if not component.is_dir():
             continue
         for variant in (None, "fp16", "bf16"):
             try:
-                files = weight_files(component, variant).files
+                found = weight_files(component, variant, pickle=pickle)
             except BadWeights:
                 continue
-            return variant, _dtype_of(files[0])
+            return variant, None if found.pickled else _dtype_of(found.files[0])
     return None, None
 
 

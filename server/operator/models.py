@@ -109,14 +109,17 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
 @click.argument("source", metavar="HUB_ID|FOLDER|FILE")
 @click.option("--name", metavar="NAME", help="What clients call it; else a name is made of where it is.")
 @click.option("--config", metavar="FOLDER|HUB_ID", help="A model of the same kind, for a checkpoint in one file.")
+@click.option(
+    "--pickle", is_flag=True, help="Read pickled weights too, which can run code: only if you trust their maker."
+)
 @json_option
-def add(source: str, name: str | None, config: str | None, as_json: bool) -> None:
+def add(source: str, name: str | None, config: str | None, pickle: bool, as_json: bool) -> None:
     """Add a model to models.toml, downloading it if need be, and say what was assumed."""
     # Imported here: what it needs takes longer to import than most commands take to run.
     from server.operator.adding import add_model
 
     path = read_settings().models
-    added = add_model(path, source, name, config)
+    added = add_model(path, source, name, config, pickle=pickle)
     lines = [f"{path} has {added.name} now:", *(f"  {key} = {value!r}" for key, value in added.card.items())]
     lines += ["Assumed:", *(f"  {text}" for text in added.assumed)]
     lines.append(f"Try it with: backlot models check --run {added.name}")

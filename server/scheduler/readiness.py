@@ -34,10 +34,10 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     images_in_flight: int
     #: Images generated since the server started.
     images_generated: int
-    #: Null until its process is up. Of a GPU, what all programs use; of a CPU, what its process uses.
+    #: What all programs use of a GPU's memory, or what the process uses on a CPU; null until the process is up.
     memory_used_bytes: int | None
     memory_total_bytes: int | None
-    #: Devices of the same device_name that compute other bits, so that a seed may give other bytes on them.
+    #: Devices of the same device_name that compute different bits, so that a seed may give other bytes on them.
     differs_from: list[str]
 
 

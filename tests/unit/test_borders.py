@@ -15,6 +15,7 @@ SHARED = {
     "pipelines.checks",
     "pipelines.checks.card",
     "pipelines.checks.files",
+    "pipelines.checks.fit",
     "pipelines.checks.single_file",
     "pipelines.checks.steering",
     "pipelines.colors",
