@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
+from pipelines.checks.fit import options_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_index import read_model_index
-from pipelines.weight_files import BadWeights, read_header, weight_files
+from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
 NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
@@ -75,7 +76,8 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
     `called` is how people call the model, and `licence` what its hub says; `pickle` says that pickled weights are trusted.
     Raises BadWeights, and OSError or ValueError if something cannot be examined.
     """
-    pipeline = read_model_index(folder).pipeline or ""
+    index = read_model_index(folder)
+    pipeline = index.pipeline or ""
     assumed: list[str] = []
     found = licence or _licence(folder)
     if found is None:
@@ -96,6 +98,10 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
         assumed.append("tiers: its configuration names no size")
     card["multiple_of"] = _multiple(folder, pipeline)
     card |= _sampling(folder, pipeline, called, assumed)
+    tensors = {} if file is None else read_tensors(file)
+    if needed := options_of(tensors, folder, card.get("scheduler") or index.scheduler):
+        card["scheduler_options"] = {**card.get("scheduler_options", {}), **needed}
+        assumed.append("scheduler_options: the file says that its denoiser predicts v")
     card["prompt"] = PROMPT
     taken = parameters("pipelines", pipeline, "__call__") or ()
     if card.get("guidance_argument") == SECOND_GUIDANCE:

@@ -23,6 +23,8 @@ from server.operator.fetching import fetch_alone
 
 #: Keys that checkpoints in one file have → the hub id whose configuration they are read with.
 _CONFIGURATIONS = {
+    # It has the keys of SDXL too.
+    "edm_mean": "playgroundai/playground-v2.5-1024px-aesthetic",
     "conditioner.embedders.1.model.positional_embedding": "stabilityai/stable-diffusion-xl-base-1.0",
     "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight": (
         "stable-diffusion-v1-5/stable-diffusion-v1-5"

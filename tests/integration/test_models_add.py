@@ -23,10 +23,12 @@ from tests.support.ldm import save_as_one_file
 from tests.support.server import ROOT
 from tests.support.tiny import ideogram4_pipeline, save, save_lora, unet_pipeline
 
+CROSS_ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
 
 @pytest.fixture
 def toml(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A models file with one model, and comments."""
+    """Return a models file with one model, and comments."""
     path = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]})
     path.write_text(f"# ours\n{path.read_text()}# the end\n")
     return path
@@ -43,7 +45,7 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     assert toml.read_text().startswith(before.rstrip())
     card = load_models(toml).models["my-model-v2"]
     assert (card.licence, card.weights.dtype, card.limits.multiple_of) == ("openrail++", "float32", 32)
-    # What diffusers takes for Stable Diffusion.
+    # These are diffusers' defaults for Stable Diffusion.
     assert (card.sampling.steps, card.sampling.guidance) == (50, 7.5)
     assert any(text.startswith("steps, guidance: ") for text in added.assumed)
     with pytest.raises(CommandError, match="already, as 'my-model-v2'"):
@@ -52,7 +54,7 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
 
 
 def test_a_call_that_names_no_guidance_gets_a_card_with_one(toml: Path, tmp_path: Path) -> None:
-    """Ideogram 4 has a number for each step instead; with none it would not read the prompt."""
+    """Check Ideogram 4, which has a number for each step instead; without guidance it would not read the prompt."""
     save(ideogram4_pipeline(), tmp_path / "ideogram")
     added = add_model(toml, str(tmp_path / "ideogram"), None, None)
     card = load_models(toml).models[added.name]
@@ -112,9 +114,20 @@ def test_a_checkpoint_s_dtype_is_its_own_and_not_its_configuration_s(
     toml: Path, tiny_folders: dict[str, Path], tmp_path: Path, stored: torch.dtype, dtype: str
 ) -> None:
     file = tmp_path / "toon.safetensors"
-    save_file({"model.diffusion_model.input_blocks.1.0.weight": torch.zeros(8, 8).to(stored)}, file)
+    width = json.loads((tiny_folders["good"] / "unet" / "config.json").read_text())["cross_attention_dim"]
+    save_file({f"model.diffusion_model.{CROSS_ATTENTION}": torch.zeros(8, width).to(stored)}, file)
     add_model(toml, str(file), "toon", str(tiny_folders["good"]))
     assert load_models(toml).models["toon"].weights.dtype == dtype
+
+
+def test_a_checkpoint_of_another_family_than_its_configuration_is_not_added(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    before = toml.read_text()
+    save_file({f"model.diffusion_model.{CROSS_ATTENTION}": torch.zeros(8, 2048)}, tmp_path / "xl.safetensors")
+    with pytest.raises(CommandError, match=r"and the one in it reads 2048; name a model of the file's kind.*--config"):
+        add_model(toml, str(tmp_path / "xl.safetensors"), None, str(tiny_folders["good"]))
+    assert toml.read_text() == before
 
 
 @pytest.mark.parametrize("keys", [["down.0.lora_A.weight"], ["controlnet_cond_embedding.conv_in.weight"]])

@@ -88,6 +88,8 @@ class JobFilter(TypedDict, total=False):
     status: JobStatus | None
     #: Exclusive, with a time zone.
     created_after: datetime | None
+    #: Fields that the jobs' metadata has, with texts, numbers or truth values.
+    metadata: Mapping[str, str | int | float | bool]
 
 
 def jobs(limit: int, offset: int, **only: "Unpack[JobFilter]") -> Call[JobPage]:
@@ -106,9 +108,11 @@ def _jobs_page(
     job_type: Sequence[str] = (),
     status: JobStatus | None = None,
     created_after: datetime | None = None,
+    metadata: Mapping[str, str | int | float | bool] = MappingProxyType({}),
 ) -> dict[str, Any]:
     return {
         "job_type": list(job_type),
+        "metadata": _pairs(metadata),
         "status": status and status.value,
         "created_after": _moment(created_after),
         "limit": limit,
@@ -176,10 +180,7 @@ def _catalog_page(
     created_before: datetime | None = None,
 ) -> dict[str, Any]:
     return {
-        "metadata": [
-            f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-            for key, value in metadata.items()
-        ],
+        "metadata": _pairs(metadata),
         "status": status,
         "favourite": None if favourite is None else str(favourite).lower(),
         "q": query,
@@ -211,6 +212,14 @@ def operations() -> Call[Operations]:
 
 def models() -> Call[Models]:
     return Call(answer=Models, path="/v1/models")
+
+
+def _pairs(metadata: Mapping[str, str | int | float | bool]) -> list[str]:
+    """Return a filter of metadata as the server takes it."""
+    return [
+        f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for key, value in metadata.items()
+    ]
 
 
 def _moment(time: datetime | None) -> str | None:

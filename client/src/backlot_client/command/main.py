@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _command(commands, "jobs", reads.list_jobs, "list jobs, newest first")
     command.add_argument("--status", choices=[status.value for status in JobStatus])
+    _add_metadata(command, "whose metadata has this")
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     command = _command(commands, "cancel", reads.cancel_jobs, "end jobs and get their credits back")
     command.add_argument("job_ids", nargs="+", metavar="JOB")

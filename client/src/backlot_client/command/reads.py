@@ -21,7 +21,7 @@ def _client(arguments: Namespace) -> Client:
 def list_jobs(arguments: Namespace) -> int:
     status = JobStatus(arguments.status) if arguments.status else None
     with _client(arguments) as client:
-        found = client.jobs(status=status, limit=arguments.limit).jobs
+        found = client.jobs(status=status, metadata=dict(arguments.metadata), limit=arguments.limit).jobs
     if arguments.json:
         print_json(found)
     else:
