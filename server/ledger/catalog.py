@@ -12,6 +12,7 @@ from pipelines.colors import Rgb, is_alike, parse_color
 from server.clock import Time, now
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactKind
+from server.ledger.metadata import has_metadata
 
 
 class EntryType(StrEnum):
@@ -167,11 +168,6 @@ _TEXTS = (
     "json_extract(catalog.spec, '$.prompt')",
     "json_extract(artifacts.meta, '$.prompt')",
 )
-#: No index fits every key that clients may use. In 20,000 entries this search takes about as long as one for a word.
-_HAS_METADATA = (
-    "EXISTS (SELECT 1 FROM json_each(catalog.spec, '$.metadata') AS field WHERE field.key = ?"
-    " AND CASE WHEN field.type IN ('true', 'false') THEN field.type ELSE CAST(field.atom AS TEXT) END = ?)"
-)
 
 
 def page(
@@ -230,7 +226,7 @@ def _conditions(entry_type: EntryType, only: Filter) -> tuple[list[str], list[An
         conditions.append(f"instr(casefold({text}), ?)")
         values.append(word.casefold())
     for key, value in only.metadata:
-        conditions.append(_HAS_METADATA)
+        conditions.append(has_metadata("catalog.spec"))
         values += [key, value]
     return conditions, values
 

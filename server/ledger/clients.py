@@ -29,7 +29,6 @@ class Caller(msgspec.Struct, frozen=True):
 
     client_id: int
     key_id: int
-    client_name: str
     capabilities: frozenset[str]
     signing_secret: str | None
     priority: int
@@ -140,7 +139,7 @@ def caller(connection: sqlite3.Connection, digest: bytes) -> Caller:
     """
     row = connection.execute(
         "SELECT keys.id AS key_id, keys.capabilities, keys.priority, keys.revoked_at, keys.expires_at,"
-        " clients.id AS client_id, clients.name, clients.signing_secret, clients.test, clients.disabled_at"
+        " clients.id AS client_id, clients.signing_secret, clients.test, clients.disabled_at"
         " FROM keys JOIN clients ON clients.id = keys.client_id WHERE keys.hash = ?",
         (digest,),
     ).fetchone()
@@ -153,7 +152,6 @@ def caller(connection: sqlite3.Connection, digest: bytes) -> Caller:
     return Caller(
         row["client_id"],
         row["key_id"],
-        row["name"],
         frozenset(row["capabilities"].split()),
         row["signing_secret"],
         row["priority"],

@@ -10,6 +10,7 @@ from server.clock import Time
 from server.jobs import JobStatus, JobType
 from server.ledger import artifacts, events
 from server.ledger.artifacts import ArtifactRow
+from server.ledger.metadata import has_metadata
 
 
 class JobSummary(msgspec.Struct, frozen=True):
@@ -59,6 +60,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     job_types: Sequence[str] = ()
     status: JobStatus | None = None
     created_after: str | None = None
+    #: Keys of the metadata with their values: each must be there. Numbers and truth values are as JSON writes them.
+    metadata: Sequence[tuple[str, str]] = ()
 
 
 def page(
@@ -75,6 +78,9 @@ def page(
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    for key, value in only.metadata:
+        conditions.append(has_metadata("jobs.request"))
+        values += [key, value]
     where = " AND ".join(conditions)
     rows = connection.execute(
         f"SELECT public_id, job_type, status, created_at FROM jobs WHERE {where} ORDER BY id DESC LIMIT ? OFFSET ?",

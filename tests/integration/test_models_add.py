@@ -28,7 +28,7 @@ CROSS_ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 
 @pytest.fixture
 def toml(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A models file with one model, and comments."""
+    """Return a models file with one model, and comments."""
     path = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]})
     path.write_text(f"# ours\n{path.read_text()}# the end\n")
     return path
@@ -45,7 +45,7 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     assert toml.read_text().startswith(before.rstrip())
     card = load_models(toml).models["my-model-v2"]
     assert (card.licence, card.weights.dtype, card.limits.multiple_of) == ("openrail++", "float32", 32)
-    # What diffusers takes for Stable Diffusion.
+    # These are diffusers' defaults for Stable Diffusion.
     assert (card.sampling.steps, card.sampling.guidance) == (50, 7.5)
     assert any(text.startswith("steps, guidance: ") for text in added.assumed)
     with pytest.raises(CommandError, match="already, as 'my-model-v2'"):
@@ -54,7 +54,7 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
 
 
 def test_a_call_that_names_no_guidance_gets_a_card_with_one(toml: Path, tmp_path: Path) -> None:
-    """Ideogram 4 has a number for each step instead; with none it would not read the prompt."""
+    """Check Ideogram 4, which has a number for each step instead; without guidance it would not read the prompt."""
     save(ideogram4_pipeline(), tmp_path / "ideogram")
     added = add_model(toml, str(tmp_path / "ideogram"), None, None)
     card = load_models(toml).models[added.name]

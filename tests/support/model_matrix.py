@@ -10,7 +10,7 @@ import msgspec
 from tests.support.server import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "models.md"
-#: `true`: a second call of the denoiser, with the negative prompt. `distilled`: an input of its one call. `none`: no guidance.
+#: `true`: a second denoiser call, with the negative prompt. `distilled`: an input of its one call. `none`: no guidance.
 Guidance = Literal["true", "distilled", "none"]
 
 
@@ -21,16 +21,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     #: Models of this family, as people ask for them.
     models: str
     pipeline: str
-    #: The function of tests.support.tiny that makes a genuine one with random weights.
+    #: The function of tests.support.tiny that makes a tiny model of this family with random weights.
     tiny: str
-    #: What its card says beside the folder, in models.toml's words.
+    #: The fields of its card beside the folder, in models.toml's words.
     card: dict[str, Any]
-    #: Whether images enter and leave at any step; if not, they run as whole batches.
+    #: Whether images enter and leave a batch at any step; if not, they run as whole batches.
     slots: bool
     guidance: Guidance
     #: Whether a spec's negative prompt is followed; if not, a spec that has one is refused.
     negative_prompt: bool
-    #: The multiple of pixels that widths and heights of the tiny one must be, and of the real models.
+    #: The multiple of pixels that widths and heights of the tiny model must be, and of the real models.
     tiny_multiple: int
     multiple: int
 
@@ -368,7 +368,7 @@ a copy, and name them in its `model_index.json`.
 
 
 def page() -> str:
-    """Return docs/reference/models.md."""
+    """Return the text of docs/reference/models.md."""
     rows = [
         [
             row.name,
