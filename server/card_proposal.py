@@ -1,6 +1,6 @@
-"""A model card for a diffusers folder, worked out from its configuration alone: no weights are read, and no torch is needed.
+"""A model card for a diffusers folder, worked out from its configuration, README and weights' headers, without torch.
 
-What a folder does not say is assumed, and told.
+It assumes what a folder does not say, and tells what it assumed.
 """
 
 import json
@@ -22,7 +22,7 @@ from pipelines.weight_files import BadWeights, read_header, read_tensors, weight
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
 NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
-#: How models are named that were taught to need few steps and no guidance → what they need, by their pipelines.
+#: Models distilled to few steps and no guidance: a pattern for the name, a part of the pipeline's name, the settings.
 _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("schnell", "Flux", {"steps": 4, "guidance": 0.0, "arguments": {"max_sequence_length": 256}}),
     (
@@ -48,23 +48,23 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
-#: How safetensors names the type of a weight → the card's dtype.
+#: The card's dtype for each name that safetensors has for the type of a weight.
 _DTYPES = {
     "F16": "float16",
     "BF16": "bfloat16",
     "F32": "float32",
-    # Nothing computes in it; models that people narrow so were trained in this.
+    # No model computes in float8; those that people narrow to it were trained in bfloat16.
     "F8_E4M3": "bfloat16",
     "F8_E5M2": "bfloat16",
 }
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
 _PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
-#: Characters of a README's head that may name a licence.
+#: Characters at the start of a README that are searched for a licence.
 _HEAD = 4000
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A card as models.toml writes it, without where the model is, and what was assumed."""
+    """A card as models.toml writes it, without the model's place, and what was assumed."""
 
     card: dict[str, Any]
     assumed: list[str]
@@ -73,8 +73,8 @@ class Proposal(msgspec.Struct, frozen=True):
 def propose(folder: Path, file: Path | None, called: str, licence: str | None, *, pickle: bool = False) -> Proposal:
     """Return a card for a folder, or for a checkpoint in one file with the folder's configuration.
 
-    `called` is how people call the model, and `licence` what its hub says; `pickle` says that pickled weights are trusted.
-    Raises BadWeights, and OSError or ValueError if something cannot be examined.
+    `called` is the name that people use for the model, `licence` the one that its hub names, and `pickle` whether pickled
+    weights are trusted. Raises BadWeights, and OSError or ValueError if something cannot be examined.
     """
     index = read_model_index(folder)
     pipeline = index.pipeline or ""
@@ -105,7 +105,7 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
     card["prompt"] = PROMPT
     taken = parameters("pipelines", pipeline, "__call__") or ()
     if card.get("guidance_argument") == SECOND_GUIDANCE:
-        # It guides only if there is a negative prompt, if only a blank one.
+        # This guidance acts only if there is a negative prompt; a blank one will do.
         card |= {"negative_prompt": " "} if card["guidance"] > 1 else {}
     elif "negative_prompt" in taken and SECOND_GUIDANCE not in taken and card["guidance"] > 1:
         card["negative_prompt"] = NEGATIVE_PROMPT
@@ -146,7 +146,7 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
 
 
 def _variant_and_dtype(folder: Path, *, pickle: bool) -> tuple[str | None, str | None]:
-    """Return the variant of a folder that has no plain files, and the dtype of most of its denoiser's bytes.
+    """Return the variant of a folder without plain files, and the dtype of most bytes in its denoiser's first file.
 
     Pickles do not tell their dtype.
     """
@@ -172,7 +172,7 @@ def _dtype_of(file: Path) -> str | None:
 
 
 def _tiers(folder: Path) -> list[Tier] | None:
-    """Return the tier that is nearest to the size which the model was trained at."""
+    """Return the tier nearest to the size that the model was trained at; None if its configuration names none."""
     size = _read(folder / "unet" / "config.json").get("sample_size")
     size = size or _read(folder / "transformer" / "config.json").get("sample_size")
     if not isinstance(size, int):
@@ -182,7 +182,7 @@ def _tiers(folder: Path) -> list[Tier] | None:
 
 
 def _multiple(folder: Path, pipeline: str) -> int:
-    """Return the multiple that widths and heights must be, at least 16."""
+    """Return the number, at least 16, that widths and heights must be multiples of."""
     factor = _vae_factor(folder)
     unet, transformer = _read(folder / "unet" / "config.json"), _read(folder / "transformer" / "config.json")
     if unet:
@@ -205,7 +205,7 @@ def _vae_factor(folder: Path) -> int:
 
 
 def _licence(folder: Path) -> str | None:
-    """Return what the head of the folder's README says."""
+    """Return the licence that the head of the folder's README names, if it names one."""
     readme = folder / "README.md"
     if not readme.is_file():
         return None

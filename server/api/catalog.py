@@ -37,7 +37,7 @@ _TOTAL_HEADER = ResponseHeader(
 
 
 class EntryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of an entry. What is left out stays as it is."""
+    """A change of an entry. Fields that are left out stay as they are."""
 
     status: EntryStatus | UnsetType = UNSET
     display_name: Annotated[str, Meta(description="1–200 characters after trimming")] | UnsetType = UNSET

@@ -137,7 +137,7 @@ async def cancel_job(
     reader: NamedDependency[JobReader],
 ) -> JobView:
     """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
-    # Raises JobNotFound for the job of another client.
+    # This raises JobNotFound for the job of another client.
     await reader.detail(request.user, public_id)
     await cancel(reader.scheduler, reader.database, reader.hub, public_id)
     return reader.view(await reader.detail(request.user, public_id))

@@ -38,7 +38,7 @@ class EventsSince(msgspec.Struct, frozen=True):
 
 class ClientEvent(msgspec.Struct, frozen=True):
     job: str
-    #: The job has ended.
+    #: Whether the job has ended.
     ended: bool
     event: events.EventRow
     #: The job's artifacts, if they belong to this event.
@@ -54,7 +54,7 @@ class ClientEvents(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of a client's jobs to list; what is empty or None does not matter."""
+    """Which of a client's jobs to list; fields that are empty or None do not matter."""
 
     ids: Sequence[str] = ()
     job_types: Sequence[str] = ()
@@ -93,7 +93,7 @@ def page(
 def page_of_details(
     connection: sqlite3.Connection, client_id: int, only: Filter, limit: int, offset: int
 ) -> tuple[list[JobDetail], int]:
-    """Return the same page with whole jobs."""
+    """Return the page that `page` returns, with whole jobs."""
     summaries, total = page(connection, client_id, only, limit, offset)
     found = [detail(connection, client_id, summary.public_id) for summary in summaries]
     return [job for job in found if job is not None], total

@@ -21,9 +21,9 @@ from server.models_file import ModelsFileError, load_models
 from server.operator.errors import CommandError
 from server.operator.fetching import fetch_alone
 
-#: Keys that checkpoints in one file have → the hub id whose configuration they are read with.
+#: By a key that checkpoints in one file have, the hub id whose configuration they are read with.
 _CONFIGURATIONS = {
-    # It has the keys of SDXL too.
+    # This comes first, since it has the keys of SDXL too.
     "edm_mean": "playgroundai/playground-v2.5-1024px-aesthetic",
     "conditioner.embedders.1.model.positional_embedding": "stabilityai/stable-diffusion-xl-base-1.0",
     "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight": (
@@ -71,7 +71,7 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
         file = Path(place["file"]) if "file" in place else None
         proposal = propose(folder, file, called, licence, pickle=pickle)
         card = {**place, **({"pickle": True} if pickle else {}), "enabled": True, **proposal.card}
-        # Its weights may be in the file, so its pipeline says what it needs.
+        # The weights may be in the file; the folder has the pipeline, which the card must fit.
         told = list(problems_of(ModelCard.from_flat(name=name, **card), folder))
     except (OSError, ValueError, BadWeights) as error:
         raise CommandError(f"{folder} cannot be examined: {error}") from error
@@ -94,7 +94,7 @@ def _document(path: Path) -> Any:
 
 
 def _place_of(source: str, configuration: str | None, *, pickle: bool) -> tuple[dict[str, str], str]:
-    """Return where a model is, as a card says it, and how people call it. Raises CommandError, BadWeights and OSError."""
+    """Return a model's place, as a card writes it, and the name people use. Raises CommandError, BadWeights and OSError."""
     if not source.strip():
         raise CommandError("no model is named; name a folder, a file or a hub id such as org/name")
     here = Path(source).expanduser()
@@ -131,7 +131,7 @@ def _files_of(name: str, place: dict[str, str], *, pickle: bool) -> tuple[Path, 
     if "folder" in place:
         return Path(place["folder"]), None
     weights = Weights(hub=place["hub"])
-    # Only its place counts; the rest of the card is what is sought.
+    # Only the card's place counts; the rest of it is not known yet.
     card = ModelCard.from_flat(
         name=name, hub=place["hub"], pickle=pickle, licence="-", tiers=("1K",), steps=1, guidance=0.0
     )
@@ -178,13 +178,13 @@ def _write(path: Path, document: Any, name: str, card: dict[str, Any]) -> None:
         document.add("models", tomlkit.table(is_super_table=True))
     document["models"][name] = table
     text = tomlkit.dumps(document)
-    # A link to the file stays one. Paths in it are relative to the link's folder, so the trial is there.
+    # If models.toml is a link, it stays one. Its paths are relative to the link's folder, so the trial file is there.
     file = path.resolve()
     trial, new = (each.with_name(f".{each.name}.trial") for each in (path, file))
     try:
         for each in (trial, new):
             each.write_text(text, encoding="utf-8")
-        # First: a server that watches the file must never see it refused.
+        # Try the text first: a server that watches the file must never see a bad one.
         wrong = load_models(trial).unusable.get(name)
         if wrong:
             raise CommandError(f"nothing is written, since it could not be used: {'; '.join(wrong)}")
