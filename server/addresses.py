@@ -12,7 +12,7 @@ def networks(text: str) -> list[IPv4Network | IPv6Network]:
     return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
-# Cached, since every request asks for the address of its peer, and a LAN has few.
+# Addresses are cached, since every request asks for its peer's, and a LAN has few.
 @lru_cache(maxsize=4096)
 def address_of(text: str) -> Address | None:
     """Return the address of `1.2.3.4`, `1.2.3.4:80`, `::1` or `[::1]:80`; None for anything else.

@@ -57,7 +57,7 @@ FAMILIES = {
     "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",)),
 }
 
-#: Pipelines whose whole batches show in an image which neighbours it had. The first two pad prompts to the length of the
+#: Pipelines in whose whole batches neighbours would visibly change an image. The first two pad prompts to the length of the
 #: longest, and the padding acts on the picture. GLM-Image draws the layouts of all images from the first one's seed.
 SHOW_NEIGHBOURS = frozenset({"Kandinsky5T2IPipeline", "QwenImage21Pipeline", "GlmImagePipeline"})
 

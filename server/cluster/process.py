@@ -45,7 +45,7 @@ class RayProcess:
             raise OSError(f"Ray places no actor on {box}: {error}") from error
         #: The orders that were not sent yet, and None after the last.
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
-        #: The images that were ordered and have not come to an end, with their paths on this box.
+        #: The items that were ordered and whose images have not ended, with their paths on this box.
         self._items: dict[str, Item] = {}
         #: The cards whose weights are the same on both boxes, and the LoRAs' files with their stamps here.
         self._checked: list[ModelCard] = []

@@ -2,9 +2,9 @@
 
 
 def has_metadata(spec: str) -> str:
-    """Return the SQL that says if the metadata of the specs in this column has a key with a value; it takes the two.
+    """Return an SQL condition that takes a key and a value: the metadata of the specs in this column has them.
 
-    Numbers and truth values are as JSON writes them. No index fits every key that clients think of; a search of 20,000 specs
+    Numbers and truth values are as JSON writes them. No index fits every key that clients may use; a search of 20,000 specs
     takes about as long as one for a word.
     """
     return (

@@ -581,7 +581,7 @@ export interface components {
         };
         /**
          * Lora
-         * @description A LoRA as it is ordered.
+         * @description A LoRA as an order names it.
          */
         Lora: {
             file: string;
@@ -838,7 +838,7 @@ export interface components {
         };
         /**
          * SecondPass
-         * @description The second pass of one image, with nothing left open.
+         * @description The second pass of one image, with every default filled in.
          */
         SecondPass: {
             factor: number;

@@ -31,7 +31,7 @@ class Disk(msgspec.Struct, frozen=True):
 
 @get("/admin/disk", responses=errors(), summary="See what the disk holds", tags=["admin"])
 async def read_disk(settings: NamedDependency[Settings]) -> Disk:
-    # In a thread, since it looks at thousands of files.
+    # This runs in a thread, since it looks at thousands of files.
     return await asyncio.to_thread(_read, settings)
 
 
