@@ -1,4 +1,4 @@
-"""From tiers and aspect ratios to widths and heights."""
+"""Widths and heights of images, computed from tiers and aspect ratios."""
 
 from functools import cache
 from math import sqrt

@@ -1,8 +1,8 @@
-"""Which batch size makes the most of the device: chosen from measured costs, not from a constant. Pure.
+"""The choice of the batch size that makes the most of the device, from measured costs and not from a constant. Pure.
 
 The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again in
 a larger one (`BatchCosts.should_begin_again`); the GPU process chooses how many of the images in slots a denoiser call takes
-(`call_size_for`). The first and the last compare images a second, the second one the time until all images are there.
+(`call_size_for`). The first and the last compare images a second; the second compares the time until all images are done.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,9 +12,9 @@ import msgspec
 
 #: Prefer another batch size only if it gives at least this many times the images a second; less is noise.
 WORTH = 1.03
-#: Let images begin again only if all that run and wait are there after at most this part of the time.
+#: Let images begin again only if all that run and wait are then done in at most this part of the time.
 SOONER = 0.85
-#: An image may begin again until it has lost this part of its own time by it, however often it does.
+#: Let an image begin again only until this part of its own time is lost by it, all its beginnings together.
 MOST_LOST = 0.2
 
 
@@ -28,15 +28,15 @@ class CostKey(msgspec.Struct, frozen=True):
 
 
 class BatchCost(msgspec.Struct, frozen=True):
-    """The measured cost of a denoising step of a full batch. Seconds and bytes are None if it did not fit into memory."""
+    """The measured cost of a denoising step of a full batch. Its seconds and bytes are None if memory ran out."""
 
     key: CostKey
     batch_size: int
-    #: See protocol.Measured: a cost of another revision says nothing about this one.
+    #: As in protocol.Measured. A cost measured at another one says nothing about the model as it is now.
     cost_revision: str
     seconds_per_step: float | None
     peak_bytes: int | None
-    #: What the images took beside the weights, the least that was seen; None if no image was decoded.
+    #: The fewest bytes that the images were seen to take beside the weights; None if no image was decoded.
     working_bytes: int | None = None
 
 
@@ -45,22 +45,22 @@ class Running(msgspec.Struct, frozen=True):
 
     batch_size: int
     images: int
-    #: Since it began.
+    #: Seconds since it began.
     seconds: float
-    #: What one of its images has lost before because it began again, at most.
+    #: The most that one of its images lost by earlier beginnings.
     lost_seconds: float = 0.0
 
 
 class BatchCosts:
-    """Every measured cost: by model, device and size, and then by batch size."""
+    """Every measured cost, by model, device and size of image, and then by batch size."""
 
     def __init__(self) -> None:
         self._known: dict[CostKey, dict[int, BatchCost]] = {}
 
     def note(self, cost: BatchCost) -> None:
-        """Keep a cost in place of an earlier one of its batch size; one of another revision replaces all of its model.
+        """Keep a cost in place of an earlier one of its batch size; drop the model's costs of other revisions.
 
-        The least working memory stays: whatever else went on at a time can only have added to it.
+        The least working memory is kept: other work at the time can only have added to it.
         """
         for key, known in self._known.items():
             if key.model == cost.key.model:
@@ -76,16 +76,16 @@ class BatchCosts:
     def batch_size_for(self, key: CostKey, allowed: Sequence[int], images: int) -> int:
         """Return the best batch size for this many images among the `allowed` ones, which ascend.
 
-        A batch size that was not measured yet is tried, the next larger one at a time, for as long as the larger ones were
-        better and there are images to fill it. If all allowed ones are too large for the memory, this is the largest whole
-        number that may fit.
+        As long as the largest measured batch size is the best one and there are images to fill more, the next larger one is
+        returned, so that it is measured too. If all allowed ones were too large for the memory, half of the smallest that was
+        too large is returned.
         """
         known = self._known.get(key, {})
         too_large = min((size for size, cost in known.items() if cost.seconds_per_step is None), default=None)
         fitting = [size for size in allowed if too_large is None or size < too_large]
         if not fitting:
             return max(1, (too_large or 2) // 2)
-        # The sizes that the images fill, and the next one, which may still be the best for them.
+        # These are the sizes that the images fill, and the next one, which may still be the best for them.
         useful = fitting[: sum(size < images for size in fitting) + 1]
         seconds = {size: cost.seconds_per_step for size, cost in known.items() if cost.seconds_per_step is not None}
         measured = list(takewhile(seconds.__contains__, useful))
@@ -100,8 +100,8 @@ class BatchCosts:
     ) -> bool:
         """Return whether the images that run should begin again, together with those that wait.
 
-        They should if they lose little by it, and all are there clearly sooner, by measured costs. What is not measured is no
-        reason.
+        They should if they lose little by it and all are done clearly sooner, by measured costs. Without a measured cost they
+        should not.
         """
         own = self._seconds_per_step(key, running.batch_size)
         if own is None or running.seconds + running.lost_seconds >= MOST_LOST * steps * own:
@@ -110,17 +110,17 @@ class BatchCosts:
         together = self._seconds_for(key, allowed, steps, running.images + waiting)
         if rest is None or together is None:
             return False
-        # Images are given up when their present step is done.
+        # The images leave their slots only after their present step.
         return own + together <= SOONER * (steps * own - running.seconds + rest)
 
     def seconds_per_image(self, key: CostKey, steps: int) -> float | None:
-        """Return the seconds that an image of so many steps adds at the best batch size; None if nothing was measured."""
+        """Return the seconds that an image of `steps` steps adds at the best batch size; None if nothing was measured."""
         costs = self._known.get(key, {}).values()
         each = [cost.seconds_per_step / cost.batch_size for cost in costs if cost.seconds_per_step is not None]
         return min(each) * steps if each else None
 
     def _seconds_for(self, key: CostKey, allowed: Sequence[int], steps: int, images: int) -> float | None:
-        """Return the seconds until so many images are there, in slots of the best number; None if that was not measured."""
+        """Return the seconds until `images` images are done at the best batch size; None if that was not measured."""
         batch_size = self.batch_size_for(key, allowed, images)
         each = self._seconds_per_step(key, batch_size)
         return None if each is None else -(-images // batch_size) * steps * each
@@ -130,7 +130,7 @@ class BatchCosts:
         return None if cost is None else cost.seconds_per_step
 
     def image_bytes(self, model: str, device: str, batch_size: int, is_current: Callable[[str], bool]) -> int | None:
-        """Return the least that a batch of this size takes beside the weights, at any size; None if it was not measured.
+        """Return the fewest bytes that this batch size took beside the weights, at any width and height; None if unmeasured.
 
         `is_current` says whether a cost revision is that of the model as it is now.
         """
@@ -146,11 +146,11 @@ class BatchCosts:
 
 
 def call_size_for(exact: Iterable[int], images: int, seconds: Mapping[int, float]) -> int:
-    """Return how many rows' worth of images the next denoiser call should take of those that wait in slots.
+    """Return the batch size of the next denoiser call, which takes that many of the images in slots.
 
-    `exact` are the sizes that give the same bits, at least one of them ≥ `images`; `seconds` are those of a call, by size,
-    as far as they are known. Usually this is the smallest size that takes all images. Three images, for example, may be
-    done sooner as two and then one than as three of four.
+    `exact` are the sizes that give the same bits, at least one of them ≥ `images`; `seconds` are the known seconds of a call,
+    by size. The result is usually the smallest size that takes all images, but a smaller one may be faster: three images may
+    be done sooner in calls of two and one than in one call of four.
     """
     sizes = sorted(exact)
     takes_all = next(size for size in sizes if size >= images)
@@ -161,7 +161,7 @@ def call_size_for(exact: Iterable[int], images: int, seconds: Mapping[int, float
 
 
 def _best(preferred: int, others: Iterable[int], images: int, seconds: Mapping[int, float]) -> int:
-    """Return the batch size that does the most images a second; `preferred` unless another one is worth it."""
+    """Return the batch size with the most images a second; `preferred` unless another gives WORTH times as many."""
     best = preferred
     for size in others:
         if min(size, images) / seconds[size] > WORTH * min(best, images) / seconds[best]:

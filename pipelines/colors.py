@@ -13,11 +13,11 @@ Rgb = tuple[int, int, int]
 class PaletteMode(StrEnum):
     """How requested colours reach an image."""
 
-    #: By words in the prompt, as far as the model follows them.
+    #: The prompt names them, and the model follows it as far as it can.
     PROMPT = "prompt"
-    #: By words, and the image is guided towards them while it is denoised; see denoising/steering.py.
+    #: The prompt names them, and the image is guided towards them while it is denoised; see denoising/steering.py.
     STEER = "steer"
-    #: By words, and then the finished image's dominant colours are moved onto them; see output/palette.py.
+    #: The prompt names them, and the finished image's dominant colours are moved onto them; see output/palette.py.
     MATCH = "match"
 
 
@@ -53,7 +53,7 @@ def color_name(rgb: Rgb) -> str:
 
 #: Below this saturation (0–1) a colour counts as a grey.
 _GREY = 0.15
-#: How far apart colours of one family may be: of the circle of hues, and of lightness (0–1).
+#: How far apart colours of one family may be, in parts of the circle of hues and of the range of lightness.
 _HUE = 1 / 12
 _LIGHTNESS = 0.45
 _LIGHTNESS_OF_GREYS = 0.2
@@ -63,7 +63,7 @@ def is_alike(a: Rgb, b: Rgb) -> bool:
     """Return whether two colours are of one family, as people sort them: both blue, say, or both a light grey."""
     hue_a, light_a, vivid_a = colorsys.rgb_to_hls(*(channel / 255 for channel in a))
     hue_b, light_b, vivid_b = colorsys.rgb_to_hls(*(channel / 255 for channel in b))
-    # Close to black or white a hue is not seen, whatever its saturation.
+    # Nobody sees a hue close to black or white, whatever its saturation.
     grey_a, grey_b = (
         vivid < _GREY or not 0.06 < light < 0.95 for vivid, light in ((vivid_a, light_a), (vivid_b, light_b))
     )

@@ -1,4 +1,4 @@
-"""What the classes of the installed diffusers take, read from its source: so a card can be checked without torch."""
+"""What the classes of the installed diffusers take, read from its source, so that a card can be checked without torch."""
 
 import ast
 import importlib.util
@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-#: The folders of diffusers' source that a class is looked for in.
+#: The folders of diffusers' source in which classes are looked up.
 Part = Literal["pipelines", "schedulers", "models"]
 
-#: Components of a pipeline that may be its denoiser, which it calls at each step.
+#: Names of the component that is a pipeline's denoiser, which it calls at each step.
 DENOISERS = ("unet", "transformer")
 
 #: An import from a file in the same folder.
@@ -27,7 +27,7 @@ def class_names(part: Part) -> list[str]:
 
 @cache
 def parameters(part: Part, class_name: str, method: str) -> tuple[str, ...] | None:
-    """Return what a method takes by name, without `self`; None if diffusers has no such class, or the class no such method.
+    """Return the names of a method's parameters, without `self`; None if there is no class or method of that name.
 
     A method that the class inherits from another class of the same part is found as well.
     """
@@ -44,7 +44,10 @@ def parameters(part: Part, class_name: str, method: str) -> tuple[str, ...] | No
 
 @cache
 def told_scheduler(pipeline: str) -> frozenset[str]:
-    """Return the names of what a pipeline's call tells its scheduler when that sets its timesteps, if it writes them."""
+    """Return the names of the arguments with which a pipeline's call has its scheduler set the timesteps.
+
+    Arguments that the call does not write by name are not found.
+    """
     found = _class("pipelines", pipeline)
     return frozenset(
         keyword.arg
@@ -57,7 +60,7 @@ def told_scheduler(pipeline: str) -> frozenset[str]:
 
 @cache
 def call_defaults(pipeline: str) -> dict[str, int | float | None]:
-    """Return what a pipeline's call takes for the numbers that it is not given, by argument; None if that is nothing."""
+    """Return the defaults of a pipeline's call that are numbers or None, by argument; none if diffusers lacks the class."""
     found = _class("pipelines", pipeline)
     for member in found.body if found is not None else ():
         if isinstance(member, ast.FunctionDef) and member.name == "__call__":
@@ -77,7 +80,7 @@ def optional_components(pipeline: str) -> frozenset[str]:
 
 @cache
 def attribute(part: Part, class_name: str, name: str) -> Any:
-    """Return the literal that a class itself sets an attribute to; None if it sets none, or there is no such class."""
+    """Return the literal to which the class itself sets an attribute; None if it sets none, or the class does not exist."""
     found = _class(part, class_name)
     for member in found.body if found is not None else ():
         if isinstance(member, ast.Assign) and isinstance(member.targets[0], ast.Name) and member.targets[0].id == name:
@@ -87,9 +90,9 @@ def attribute(part: Part, class_name: str, name: str) -> Any:
 
 @cache
 def mentions(class_name: str, word: str, *, imports: bool = False) -> bool:
-    """Return whether a word is in the file that defines a class of a model; it is not if diffusers has no such class.
+    """Return whether a word is in the file that defines a model's class; False if diffusers has no class of that name.
 
-    With `imports`, files beside it that it imports from count too.
+    With `imports`, the files of the same folder that this file imports from count too.
     """
     path = _file_of("models", class_name)
     if path is None:
@@ -101,7 +104,7 @@ def mentions(class_name: str, word: str, *, imports: bool = False) -> bool:
 
 @cache
 def _class(part: Part, name: str) -> ast.ClassDef | None:
-    """Return the definition of a class. Only the file that holds it is parsed: all of them would take seconds."""
+    """Return the definition of a class. Only the file that holds it is parsed: to parse all of them would take seconds."""
     path = _file_of(part, name)
     body = [] if path is None else ast.parse(path.read_bytes()).body
     return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)

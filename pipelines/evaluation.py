@@ -1,4 +1,4 @@
-"""The measured quality of an image, as it is reported."""
+"""The measured quality of an image, as the GPU process reports it."""
 
 import msgspec
 
@@ -6,11 +6,11 @@ from pipelines.failure_reason import FailureReason
 
 
 class Palette(msgspec.Struct, frozen=True):
-    """One requested colour beside the dominant colour of the image nearest to it."""
+    """One requested colour, and the image's dominant colour that is nearest to it."""
 
     requested: str
     nearest: str
-    #: CIEDE2000, 0 is identical, about 2 is just noticeable, above 20 is another colour.
+    #: Their distance by CIEDE2000: 0 is identical, about 2 is just noticeable, above 20 is another colour.
     delta_e: float
     #: The part of the image's area that `nearest` dominates, 0–1.
     share: float
@@ -28,10 +28,10 @@ class Evaluation(msgspec.Struct, frozen=True):
     """Measured quality of one image."""
 
     palette: tuple[Palette, ...]
-    #: Mean of the palette's distances weighted evenly; null if no colour was requested.
+    #: Unweighted mean of the palette's distances; null if no colour was requested.
     mean_delta_e: float | None
     dominant: tuple[DominantColor, ...]
-    #: Variance of the Laplacian of luma in 8-bit units squared.
+    #: Variance of the Laplacian of luma, in squared 8-bit units.
     sharpness: float
     #: Standard deviation of luma, 0–1 of full scale.
     contrast: float

@@ -1,10 +1,10 @@
-"""Why there is no image: the stable codes of events, the page and `docs/reference/reasons.md`."""
+"""The stable codes that say why there is no image, in events, on the page and in `docs/reference/reasons.md`."""
 
 from enum import StrEnum
 
 
 class FailureReason(StrEnum):
-    """A code that clients may test for. The comment above each is its explanation for people."""
+    """A code that clients may test for. The comment above each one explains it to people."""
 
     #: The latents hold values that are not finite numbers, usually because the dtype is too narrow for the model.
     NAN_LATENTS = "nan_latents"
@@ -26,11 +26,11 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     #: The pipeline raised an error while it generated the image.
     PIPELINE_ERROR = "pipeline_error"
-    #: The picture was there, but could not be matched to its colours, measured or written to disk.
+    #: The picture was decoded, but could not be matched to its colours, measured or written to disk.
     IMAGE_NOT_WRITTEN = "image_not_written"
     #: The GPU process ended unexpectedly while it worked on the image.
     WORKER_CRASHED = "worker_crashed"
-    #: The GPU process was not ready in time after its start. Only in the log: no image is in a process that is starting.
+    #: The GPU process was not ready in time after its start. Only the log tells it, since no image is in a starting process.
     START_TIMEOUT = "start_timeout"
     #: The model was not in memory within its load_timeout_s.
     LOAD_TIMEOUT = "load_timeout"

@@ -1,7 +1,7 @@
 """How the pipelines of diffusers read guidance and negative prompts; without torch.
 
-Most guide by a second call of the denoiser, with the negative prompt, if guidance is above 1. Some are distilled: guidance is
-an input of their one call, and a negative prompt would be ignored.
+Most of them guide by a second call of the denoiser, with the negative prompt, if guidance is above 1. Some are distilled:
+guidance is an input of their one call, and they ignore a negative prompt.
 """
 
 from pathlib import Path
@@ -10,9 +10,9 @@ from pipelines.diffusers_classes import parameters
 from pipelines.model_card import ModelCard
 from pipelines.model_index import read_table
 
-#: Pipelines that take a second call if their guidance is above this; for all others it is 1.
+#: The guidance above which a pipeline makes a second call, if that is not 1.
 _GUIDE_ABOVE = {"Krea2Pipeline": 0.0, "ZImagePipeline": 0.0, "ZImageOmniPipeline": 0.0}
-#: How most pipelines name their own guidance.
+#: What most pipelines call their own guidance.
 GUIDANCE = "guidance_scale"
 #: The argument that guides by a second call in pipelines whose own guidance is distilled.
 SECOND_GUIDANCE = "true_cfg_scale"
@@ -25,7 +25,7 @@ def follows_negative_prompts(card: ModelCard) -> bool:
     pipeline, sampling = card.weights.pipeline, card.sampling
     taken = parameters("pipelines", pipeline, "__call__") if pipeline is not None else None
     if taken is None:
-        # The files of a hub id that names no pipeline are not here yet.
+        # The card names no pipeline, and the files of its hub id are not here yet.
         return sampling.guidance > 1
     if "negative_prompt" not in taken:
         return False
@@ -36,9 +36,9 @@ def follows_negative_prompts(card: ModelCard) -> bool:
 
 
 def ignores_guidance(folder: Path, pipeline: str | None) -> bool:
-    """Return whether the pipeline of a folder does nothing with its own guidance, as its configuration says.
+    """Return whether the pipeline of a folder ignores its own guidance, according to its configuration.
 
-    FLUX.1 [schnell] and distilled FLUX.2 [klein] are such. Raises OSError or ValueError if that cannot be examined.
+    FLUX.1 [schnell] and distilled FLUX.2 [klein] do. Raises OSError or ValueError if the configuration cannot be read.
     """
     if pipeline == "Flux2KleinPipeline":
         return read_table(folder / "model_index.json").get("is_distilled") is True

@@ -1,7 +1,7 @@
 """How the server and the GPU processes write their logs.
 
-Much of what is logged comes from outside: paths, names, user agents, models. Control characters are escaped in all of
-it, so that nothing written here moves a cursor, rings a bell or passes for a line of its own.
+Much of what is logged comes from outside: paths, names, user agents, models. Control characters are escaped everywhere, so
+that nothing in a log moves a cursor, rings a bell or passes for a line of its own.
 """
 
 import logging
@@ -15,7 +15,7 @@ ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] 
 
 
 class PrintableFormatter(logging.Formatter):
-    """A message is one line of printable characters; so is each line of a traceback."""
+    """A formatter that makes each message one line of printable characters, and each line of a traceback printable."""
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
@@ -25,5 +25,5 @@ class PrintableFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802
-        # Indented, so that no line of it passes for a message.
+        # It is indented, so that no line of it passes for a message.
         return printable_lines(super().formatException(ei)).replace("\n", "\n  ")

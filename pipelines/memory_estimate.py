@@ -1,4 +1,4 @@
-"""How much memory a model will take: its weights, told from the headers of their files, and an image; without torch."""
+"""How much memory a model will take for its weights, by the headers of their files, and for an image; without torch."""
 
 import json
 import math
@@ -17,46 +17,46 @@ from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header
 
 #: Bytes of a number in memory, by the card's dtype.
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-#: How safetensors names the types of numbers that are turned into the card's dtype; all others stay as they are.
+#: Types of numbers, by safetensors' names, that loading turns into the card's dtype; all others stay as they are.
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-#: How keys of a whole model in one file begin, and the component that they belong to; all others are the denoiser's.
+#: The beginnings of keys in a checkpoint of a whole model, and the component they belong to; the denoiser has all others.
 _IN_ONE_FILE = (
     (r"first_stage_model\.|vae\.", "vae"),
     (r"conditioner\.embedders\.1\.|text_encoders\.clip_g\.", "text_encoder_2"),
     (r"text_encoders\.t5xxl\.", "text_encoder_3"),
     (r"cond_stage_model\.|conditioner\.|text_encoders\.", "text_encoder"),
 )
-#: Layers that diffusers casts in no model; a class may name further ones.
+#: Patterns of layers whose weights diffusers never casts to float8; a model's class may name further ones.
 _NEVER_CAST = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")
-#: Options that make a model take less of a device's memory: the group of the card, the key, the value.
+#: Options that make a model take less of a device's memory, as group of the card, key and value, in the order of advice.
 _REMEDIES = (
     ("weights", "dtype", "bfloat16"),
     ("weights", "quantization", "int8"),
-    # It needs no package.
+    # Unlike quantization it needs no further package.
     ("weights", "layerwise_casting", True),
     ("residence", "offload", "model"),
     ("residence", "offload", "group"),
 )
-#: Components that a message names.
+#: How many components a message names.
 _NAMED = 2
 
 
 class _Tensor(msgspec.Struct, frozen=True):
-    """One tensor, as the header of its file tells of it."""
+    """One tensor, as the header of its file describes it."""
 
     key: str
     shape: tuple[int, ...]
-    #: What it takes in its file.
+    #: Bytes that it takes in its file.
     stored: int
-    #: It is turned into the card's dtype when it is read.
+    #: Whether loading turns it into the card's dtype.
     is_cast: bool
 
 
 def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
-    """Return about how many bytes each component takes as its card loads it, the largest first.
+    """Return about how many bytes each component takes once it is loaded, the largest first.
 
     `folder` is None if the configuration of a checkpoint in one file is not known. A few layers may stay in a wider dtype
-    than the card's, so the truth may be a little more. Raises BadWeights, and OSError or ValueError if a file cannot be read.
+    than the card's, so a model may take a little more. Raises BadWeights, and OSError or ValueError if a file cannot be read.
     """
     taken: Counter[str] = Counter()
     held: set[str] = set()
@@ -74,10 +74,9 @@ def component_bytes(card: ModelCard, folder: Path | None) -> dict[str, int]:
 
 
 def least_of_an_image(card: ModelCard, folder: Path) -> int:
-    """Return how many bytes an image takes beside the weights at least, at the smallest tier; 0 if that cannot be told.
+    """Return the fewest bytes that an image can take beside the weights, at the smallest tier; 0 if that is unknown.
 
-    The last layers of a VAE's decoder work at the picture's size: what goes into one of them and what comes out of it take
-    memory at the same time.
+    The last layers of a VAE's decoder work at the picture's size, and the input and output of each are in memory together.
     """
     config = folder / "vae" / "config.json"
     if card.weights.vae_tiling or not config.is_file():
@@ -93,10 +92,10 @@ def least_of_an_image(card: ModelCard, folder: Path) -> int:
 def why_too_large(
     card: ModelCard, folder: Path, room: int, *, on_cpu: bool, image_bytes: int | None = None
 ) -> str | None:
-    """Return by how much a model is too large for this many bytes, and what would do; None if it fits, as far as is known.
+    """Return a message if a model is too large for `room` bytes, with the options that would help; None if it seems to fit.
 
     `on_cpu` says that the device's memory is the host's. `image_bytes` is what an image was measured to take beside the
-    weights; None takes the least that it could. Raises what component_bytes raises.
+    weights; if it is None, least_of_an_image stands in. Raises what component_bytes raises.
     """
     components = component_bytes(card, folder)
     image = least_of_an_image(card, folder) if image_bytes is None else image_bytes
@@ -116,42 +115,42 @@ def why_too_large(
 def _needed(card: ModelCard, components: dict[str, int], folder: Path, image: int) -> int:
     """Return the most bytes of the device's memory that a model takes while it makes an image."""
     weights = most_at_once(components, card, _kept_whole_as_configured(card, folder))
-    # What an image of whole components was measured to take includes those that came to the device.
+    # With offload = "model" the measured bytes of an image include the components that came to the device.
     return max(weights, image) if card.residence.offload == "model" else weights + image
 
 
 def _kept_whole_as_configured(card: ModelCard, folder: Path) -> list[str]:
-    """Return the components that group offloading leaves on the device: a VAE that is turned to float32 for decoding."""
+    """Return the components that group offloading leaves on the device: a VAE that the pipeline decodes with in float32."""
     config = folder / "vae" / "config.json"
     if card.weights.dtype != "float16" or not config.is_file():
         return []
     said = read_table(config)
-    # AutoencoderKL is, if its configuration does not say.
+    # diffusers turns an AutoencoderKL to float32 unless its configuration says otherwise.
     return ["vae"] if said.get("force_upcast", said.get("_class_name") == "AutoencoderKL") else []
 
 
 def most_at_once(sizes: Mapping[str, int], card: ModelCard, kept_whole: Iterable[str]) -> int:
-    """Return the most bytes of the device's memory that components of these sizes take at a time.
+    """Return the most bytes of the device's memory that components of these sizes take at one time.
 
-    `kept_whole` names those whose layers are never offloaded one by one.
+    `kept_whole` names the components that group offloading leaves on the device.
     """
     match card.residence.offload:
         case "model":
             return max(sizes.values(), default=0)
         case "group":
-            # Of the others a layer or two.
+            # The others have only a layer or two on the device at a time.
             return sum(sizes.get(name, 0) for name in kept_whole)
         case _:
             return sum(sizes.values())
 
 
 def size_for_people(size: int) -> str:
-    """Return `31.4 GiB`, or MiB if it is less than a tenth of one."""
+    """Return a size such as `31.4 GiB`; it is in MiB if it is less than 0.1 GiB."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
 
 
 def _ways_out(card: ModelCard, folder: Path, room: int, image: int, *, on_cpu: bool) -> str:
-    """Return which options of the card would do, if an image takes this much beside the weights as the card is now."""
+    """Return what to write on the card so that the model fits, given the bytes that an image takes with the card as it is."""
     ways = []
     for group, key, value in _REMEDIES:
         if getattr(getattr(card, group), key) == value or (group == "residence" and on_cpu):
@@ -169,7 +168,7 @@ def _ways_out(card: ModelCard, folder: Path, room: int, image: int, *, on_cpu: b
 
 
 def _kept_wide(card: ModelCard, named: Mapping[str, tuple[str, str]]) -> re.Pattern[str] | None:
-    """Return what the names of the denoiser's layers are like that are not cast; None if the card casts none."""
+    """Return the pattern of the denoiser's layers that are not cast to float8; None if the card casts no layers."""
     if not card.weights.layerwise_casting:
         return None
     kind = next((named[name][1] for name in DENOISERS if name in named), "")
@@ -195,7 +194,7 @@ def _bytes(tensor: _Tensor, card: ModelCard, component: str, kept_wide: re.Patte
 
 
 def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]:
-    """Yield the tensors of a component's own files; nothing if it has no weights, as a tokenizer."""
+    """Yield the tensors of a component's own files; nothing if it has no weights."""
     names = {path.name for path in component.iterdir()}
     found = find_weights(names, card.weights.variant, pickle=card.weights.pickle)
     if found is None:
@@ -216,9 +215,9 @@ def _tensors_of_file(file: Path, folder: Path | None) -> Iterator[tuple[str, _Te
 
 
 def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
-    """Yield the tensors of a file; one that stands for all of them if it is pickled, which has no header.
+    """Yield the tensors of a file. A pickled file has no header: one tensor stands for all of it.
 
-    Of `quantized` weights floats of 8 bits stay as they are.
+    Floats of 8 bits stay as they are if the weights are `quantized`.
     """
     if file.name.endswith(PICKLES):
         yield _Tensor("", (), file.stat().st_size, is_cast=False)

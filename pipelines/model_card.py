@@ -1,7 +1,7 @@
 """The model card: where one model is, how it is run, and what may be asked of it.
 
 Its fields are in groups, and a group decides what a change of its fields means: other weights in memory, other bytes of an
-image, other costs of a step. So a new field has to be put into the right group, and nothing else can be forgotten.
+image, other costs of a step. A new field only has to be put into the right group.
 
     a change in       loads the model again    is told in recipes    makes costs be measured again
     Weights           yes                      yes                   yes
@@ -26,7 +26,7 @@ from pipelines.step_cache import StepCache
 from pipelines.upscale import SecondPass, Upscale
 
 Dtype = Literal["float32", "float16", "bfloat16"]
-#: By diffusers' names. Those that would download code are not among them.
+#: Kernels of attention, by diffusers' names, without those that would download code.
 Attention = Literal[
     "native",
     "_native_cudnn",
@@ -45,61 +45,61 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What decides the pipeline and its numbers."""
+    """The fields that decide the pipeline and the numbers in it."""
 
-    #: A local diffusers folder, absolute; or else a hub id.
+    #: The absolute path of a diffusers folder, or else a hub id.
     folder: str | None = None
     hub: str | None = None
-    #: A checkpoint in one file, absolute: a whole model, or a denoiser alone. What it lacks comes from the folder or the hub.
+    #: The absolute path of a checkpoint: a whole model, or a denoiser alone. What it lacks comes from the folder or the hub.
     file: str | None = None
-    #: Read weights that are pickled too. A pickle may run code; torch reads it in a way that should not let it.
+    #: Also read pickled weights. A pickle may run code; torch reads it in a way that should prevent that.
     pickle: bool = False
-    #: Changes if a file of the folder is written, see weight_files.stamp_of. Of a hub id it is the commit of the files
-    #: on this box; None if they are not here. The server sets it when it reads models.toml; there it is no key.
+    #: For a folder, what weight_files.stamp_of returns, so it changes if a file is written. For a hub id, the commit of the
+    #: files on this box; None if they are not here. The server sets it when it reads models.toml, which has no key for it.
     stamp: str | None = None
-    #: The class of diffusers that runs the model. A folder says it itself, and the server sets it; a hub id's files may not
-    #: be here yet.
+    #: The class of diffusers that runs the model. A folder names it, and the server sets it. The card of a hub id may name
+    #: it, since the files may not be here yet.
     pipeline: str | None = None
-    #: The scheduler class that the files name, as far as they are here. The server sets it too; it is no key.
+    #: The scheduler class that the files name, if they are here. The server sets it; models.toml has no key for it.
     own_scheduler: str | None = None
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
     variant: str | None = None
     dtype: Dtype = "float32"
-    #: A diffusers scheduler class to use instead of the folder's own, and options over its configuration.
+    #: A diffusers scheduler class to use instead of the folder's own, and options that override its configuration.
     scheduler: str | None = None
     scheduler_options: dict[str, Any] = {}
     #: Keep the weights of the denoiser's linear layers in 8 bits, by torchao.
     quantization: Quantization | None = None
-    #: Keep the denoiser's weights as float8, and turn each layer's into dtype while it computes.
+    #: Keep the denoiser's weights as float8, and turn those of each layer into `dtype` while it computes.
     layerwise_casting: bool = False
     #: Decode images that are larger than the VAE's tile in overlapping tiles.
     vae_tiling: bool = False
-    #: Which kernels compute the denoiser's attention; None is torch's own choice.
+    #: Which kernels compute the denoiser's attention; None lets torch choose.
     attention: Attention | None = None
-    #: Lay out the weights of a UNet for convolutions.
+    #: Lay out the weights of a UNet with the channels last, as convolutions on a GPU like it.
     channels_last: bool = False
     #: Compile the denoiser's repeated blocks, once for each size, batch size, length of prompt and LoRA at each strength.
     compile: bool = False
-    #: Leave out work at some steps; images run as whole batches then.
+    #: Leave out work at some steps. Images then run as whole batches.
     cache: StepCache | None = None
 
     @property
     def source(self) -> str:
-        """Where the weights come from, for people: a file if there is one, a folder, or a hub id with its revision."""
+        """Return where the weights come from, for people: a file if there is one, a folder, or a hub id with its revision."""
         return self.file or self.folder or f"{self.hub}@{self.revision or 'main'}"
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the weights are while they do nothing, which changes no bits but what neighbours change in whole batches."""
+    """Where the weights are while they do nothing. It changes bits only through an image's neighbours in whole batches."""
 
-    #: Keep the weights in host memory, and bring to the device what computes: a whole component, or layer after layer.
+    #: Keep the weights in host memory, and bring to the device what computes: a whole component, or one layer after another.
     offload: Literal["model", "group"] | None = None
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the pipeline is called, and its images are finished."""
+    """How the pipeline is called, and how its images are finished."""
 
     steps: Annotated[int, Meta(ge=1, le=1000)]
     guidance: Annotated[float, Meta(ge=0, le=100)]
@@ -109,51 +109,51 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     arguments: dict[str, Any] = {}
     #: LoRAs of models.toml that every image gets, and how strongly each acts.
     loras: dict[str, LoraWeight] = {}
-    #: How requested colours reach the images of specs that do not say it.
+    #: How requested colours reach an image if its spec does not say.
     palette: PaletteMode = PaletteMode.PROMPT
-    #: Tiers above those that the model makes itself, and how they are made.
+    #: Tiers above those that the model makes itself, and how the second pass makes them.
     upscale: Upscale | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the device runs the pipeline, as far as that changes no bits but what neighbours change in whole batches."""
+    """How the device runs the pipeline. It changes bits only through an image's neighbours in whole batches."""
 
     #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
     slots: bool = True
-    #: Every how many steps clients see a preview; `auto` as often as costs next to nothing.
+    #: The steps from one preview to the next; `auto` shows previews as often as they cost next to nothing.
     preview: Literal["auto", "off"] | Annotated[int, Meta(ge=1, le=1000)] = "auto"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What may be asked of the model, how many images of it share a batch, and how long it may take."""
 
-    #: Those that the model makes itself.
+    #: The tiers that the model makes itself.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
     default_tier: Tier | None = None
     #: Width and height are multiples of this: the VAE's factor times the denoiser's patch or down-sampling.
     multiple_of: Annotated[int, Meta(ge=1, le=256)] = 16
-    #: The most slots; how many are opened is measured.
+    #: The most slots. How many are opened depends on measured costs.
     max_batch: Annotated[int, Meta(ge=1, le=64)] = 1
-    #: The batch sizes that may be used, powers of two. Empty means all up to max_batch.
+    #: The batch sizes that may be used, powers of two. Empty means all powers of two up to max_batch.
     batch_sizes: tuple[Positive, ...] = msgspec.field(default=(), name="batch_shapes")
     #: Use one batch size only, so that a seed gives the same bytes whatever else is waiting.
     reproducible: bool = False
     step_timeout_s: Seconds = 120.0
     load_timeout_s: Seconds = 1800.0
-    #: Drop the model from memory once no image needed it for so long; None keeps it until another model needs the room.
+    #: Drop the model from memory once no image has needed it for this long; None keeps it until another model needs the room.
     idle_unload_s: Seconds | None = None
 
     @property
     def tier(self) -> Tier:
-        """The tier of a spec that names none."""
+        """Return the tier of a spec that names none."""
         return self.default_tier or self.tiers[0]
 
     @property
     def allowed_batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes that may be used, ascending, at least one; exactly one if the model is reproducible.
+        """Return the batch sizes that may be used, ascending, at least one; exactly one if the model is reproducible.
 
-        They are powers of two: a row of a matrix product gets the same bits at every place of such a batch, but not, for
-        example, at every place of 5 or 6 rows, whose last ones go through another kernel.
+        They are powers of two. A row of a matrix product gets the same bits at every place of such a batch, but not at every
+        place of 5 or 6 rows, for example: their last ones go through another kernel.
         """
         powers = [2**power for power in range(7) if 2**power <= self.max_batch]
         allowed = sorted(set(self.batch_sizes)) or powers
@@ -166,17 +166,17 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: A template with the fields {scene}, {mood} and {colors}.
     prompt: str = "{scene}, {mood}, {colors}"
     negative_prompt: str = ""
-    #: The closed vocabulary of a small model; free text is mapped to its nearest words.
+    #: The closed vocabulary of a small model; free text is taken for its nearest words.
     vocabulary: Literal["studio-tiny"] | None = None
 
 
 class Size(msgspec.Struct, frozen=True):
-    """The size of an image, and how it comes to that."""
+    """The size of an image, and the second pass that brings it to that size."""
 
-    #: Pixels.
+    #: In pixels, like the height.
     width: int
     height: int
-    #: None if the model makes the size itself.
+    #: None if the model makes images of this size itself.
     second: SecondPass | None
 
 
@@ -186,7 +186,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     licence: Annotated[str, Meta(min_length=1)]
     enabled: bool = True
-    #: Never evict it: from no device that has loaded it, or from these devices, which also load it when they start.
+    #: True: no device that has loaded it ever evicts it. Names of devices: these never evict it, and load it when they start.
     pinned: bool | tuple[Annotated[str, Meta(min_length=1)], ...] = False
     weights: Weights
     residence: Residence
@@ -197,7 +197,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_flat(cls, **values: Any) -> "ModelCard":
-        """Return the card of a flat table. Raises TypeError if a required field is missing, or one is unknown."""
+        """Return the card of a flat table. Raises TypeError if a required field is missing or a field is unknown."""
         groups = {
             group.name: group.type(**{name: values.pop(name) for name in _names(group.type) if name in values})
             for group in _GROUPS
@@ -206,13 +206,13 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
-        """The tiers that a spec may name."""
+        """Return the tiers that a spec may name."""
         upscale = self.sampling.upscale
         return self.limits.tiers + (upscale.tiers if upscale is not None else ())
 
     @property
     def upscaled_from(self) -> Tier:
-        """The tier that those of the second pass are made from: the largest that the model makes itself."""
+        """Return the tier of the first pass of upscaled images: the largest that the model makes itself."""
         return max(self.limits.tiers, key=side_of)
 
     def size(self, tier: Tier, ratio: str) -> Size:
@@ -232,18 +232,18 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_memory(self) -> tuple[Weights, Residence]:
-        """What decides the pipeline in memory: a card that is edited in nothing of this goes on with the loaded one."""
+        """Return the fields that decide the pipeline in memory; if an edited card keeps them, the loaded pipeline stays."""
         return self.weights, self.residence
 
     @property
     def takes_slots(self) -> bool:
-        """Whether images may enter and leave at any step, as far as the card decides that."""
+        """Return whether the card lets images enter and leave at any step; the pipeline must be able to, besides."""
         # Components that take turns on the device do so in the order of one call, and a cache keeps the steps of one call.
         return self.execution.slots and self.residence.offload != "model" and self.weights.cache is None
 
     @property
     def is_on_this_box(self) -> bool:
-        """Whether the model's files need not be downloaded, as far as the server knew when it read models.toml."""
+        """Return whether the model's files were on this box when the server read models.toml."""
         return self.weights.hub is None or self.weights.stamp is not None
 
 
@@ -257,9 +257,9 @@ _GROUPS = [
     if field.type in (Weights, Residence, Sampling, Execution, Limits, Wording)
 ]
 
-#: Fields that are no keys of a table: its own name, and what the server sets.
+#: Fields that are no keys of a card's table: the name, which heads the table, and those that only the server sets.
 _NO_KEYS = frozenset({"name", "stamp", "own_scheduler"})
-#: A card as models.toml writes it, to check a table against. Its defaults are never read: a group has its own.
+#: A card as models.toml writes it, against which a table is checked. Its defaults are never read; each group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
     [
@@ -279,18 +279,18 @@ FlatCard = msgspec.defstruct(
     forbid_unknown_fields=True,
 )
 
-#: Fields of Weights that the revision stands for, which follows the bytes of the files themselves.
+#: Fields of Weights that a recipe leaves to the revision, which is a digest of the files' bytes.
 IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
-#: Fields that the digests of the first version's images were made of.
+#: Fields that were in the digests of Backlot's first version; they are always digested, so that old recipes stay true.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 
 
 def settings_digest(card: ModelCard) -> str:
-    """Return 8 hex digits over what a card says that changes an image's bytes and is not told elsewhere in its recipe.
+    """Return 8 hex digits over those fields that change an image's bytes and are nowhere else in its recipe.
 
-    A field that a later version adds changes the digests only of the cards that set it.
+    A field that a later version adds changes only the digests of cards that set it.
     """
     always = (
         card.weights.variant,
@@ -304,10 +304,10 @@ def settings_digest(card: ModelCard) -> str:
 
 
 def cost_digest(card: ModelCard) -> str:
-    """Return 8 hex digits over what a card says that a step's cost depends on, besides the revision."""
+    """Return 8 hex digits over the fields that a step's cost depends on, besides the revision."""
     costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
     if card.sampling.upscale is not None:
-        # It decides how many steps of which size an image of its tiers takes.
+        # It decides how many steps an image of its tiers takes, and at what sizes.
         costs["upscale"] = msgspec.to_builtins(card.sampling.upscale)
     return _digest(costs)
 

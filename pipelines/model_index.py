@@ -1,4 +1,4 @@
-"""model_index.json: which pipeline a diffusers folder is for, and of which classes its components are; without torch."""
+"""model_index.json, which names the classes of a diffusers folder's pipeline and components; read without torch."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ import msgspec
 
 
 class ModelIndex(msgspec.Struct, frozen=True):
-    """What the file says."""
+    """What a model_index.json says."""
 
     #: The pipeline's class; None if the folder brings a class of its own.
     pipeline: str | None
-    #: The library and the class of each component, by its name. What the folder says it lacks is not among them.
+    #: The library and the class of each component, by its name, without the components that the folder says it lacks.
     components: dict[str, tuple[str, str]]
 
     @property
@@ -35,7 +35,7 @@ def read_model_index(folder: Path) -> ModelIndex:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises OSError, and ValueError if it holds something else."""
+    """Return the JSON object in a file. Raises OSError, and ValueError if the file holds something else."""
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:

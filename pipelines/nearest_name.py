@@ -1,4 +1,4 @@
-"""The nearest known name to one that is not known."""
+"""The known name that is nearest to an unknown one."""
 
 import difflib
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return `text` with every line made printable; the line breaks stay."""
+    """Return `text` with every line made printable. Line breaks stay."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 

@@ -6,11 +6,11 @@
                              BatchFailed, Restarted, Measured
 
 The server orders images one by one, and the GPU process answers each with exactly one of Generated, Failed, Cancelled,
-BatchFailed or LoadFailed; for a process on another box the server's end of it may answer Refused. Pixels do not travel: the
-GPU process writes the file that an order names.
+BatchFailed or LoadFailed. If the process is on another box, the server's end of the connection may answer Refused instead.
+Pixels do not travel: the GPU process writes the file that an order names.
 
-Images share a batch in *slots*. A *slot group* is a number of slots for one model, size, number of steps and guidance; the
-GPU process has at most one open and opens the next one when that is empty.
+Images share a batch in *slots*. A *slot group* is a number of slots for images of equal model, size, steps, guidance, LoRAs
+and second pass. The GPU process has at most one open, and opens the next one when that is empty.
 """
 
 from enum import StrEnum
@@ -37,31 +37,31 @@ class Stage(StrEnum):
     DECODING = "decoding"
     #: Its quality is being measured.
     EVALUATING = "evaluating"
-    #: It starts again from its first step, or waits to.
+    #: It begins again at its first step, or waits to.
     RETRYING = "retrying"
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One image of a batch."""
+    """One image, as an order describes it."""
 
-    #: Unique among all images on their way. The GPU process only repeats it in reports.
+    #: Unique among all images in flight. The GPU process only repeats it in reports.
     image_id: str
-    #: 0 … 2^53 − 1.
+    #: An integer from 0 to 2^53 − 1.
     seed: int
     prompt: str
     negative_prompt: str
-    #: The absolute path of the PNG to write. Missing folders are made.
+    #: The absolute path of the PNG to write. The GPU process makes missing folders.
     path: str
-    #: The colours that the image was asked to have, and how they reach it beside its prompt.
+    #: The requested colours, and how they reach the image besides by its prompt.
     colors: tuple[Rgb, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
     #: Measure the image's quality and report it.
     evaluate: bool = False
     #: Write the image even if a defect makes it unusable.
     deliver_flawed: bool = False
-    #: The end of the prompt that must be read: if the prompt is too long, words before it are left out.
+    #: The end of the prompt, which must be read: if the prompt is too long, words before it are left out.
     brand_words: str = ""
-    #: The absolute path of the WebP to write previews to, one over the other; None if nobody wants any.
+    #: The absolute path of the WebP to write previews to, each over the last; None for no previews.
     preview_path: str | None = None
 
 
@@ -69,15 +69,15 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
-    """Read this model into memory; while images are on their way, only prefetch it."""
+    """Read this model into memory; while images are in flight, only prefetch it."""
 
     card: ModelCard
-    #: What an image of the model was measured to take of this device's memory beside the weights; None if it was not.
+    #: Bytes of this device's memory that an image was measured to take beside the model's weights; None if unmeasured.
     image_bytes: int | None = None
 
 
 class Unload(msgspec.Struct, frozen=True, tag=True):
-    """Drop this model from memory, a pinned one too, unless an image needs it. Evicted reports that it left."""
+    """Drop this model from memory, even if it is pinned, unless an image needs it. Evicted reports that it left."""
 
     model: str
 
@@ -91,7 +91,7 @@ class Pin(msgspec.Struct, frozen=True, tag=True):
 class Generate(msgspec.Struct, frozen=True, tag=True):
     """Generate this image in the next free slot of its slot group.
 
-    An order for another slot group waits until the open one is empty, and every order after it waits behind it.
+    An order for another slot group waits until the open one is empty, and every later order waits behind it.
     """
 
     card: ModelCard
@@ -99,15 +99,15 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     height: int
     steps: int
     guidance: float
-    #: How many slots the group has. If it is too many for the memory, and the card is not reproducible, the GPU process opens
-    #: fewer and says so by Restarted.
+    #: How many slots the group has. If they are too many for the memory, and the card is not reproducible, the GPU process
+    #: opens fewer and reports Restarted.
     batch_size: int
     item: Item
     #: Share the slot group with no other image.
     isolated: bool = False
-    #: In the order of their names.
+    #: Sorted by name.
     loras: tuple[Lora, ...] = ()
-    #: None if the pipeline makes the size itself; else `steps` are those of the first pass.
+    #: None if the pipeline makes images of this size itself; otherwise `steps` are those of the first pass.
     second: SecondPass | None = None
     #: As in Load.
     image_bytes: int | None = None
@@ -116,7 +116,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
 class Cancel(msgspec.Struct, frozen=True, tag=True):
     """Drop this image now if it waits, and at its next denoising step if it is in a slot.
 
-    An image that has left its slot, or is unknown, is not affected, and nothing is reported.
+    If the image has left its slot or is unknown, nothing happens and nothing is reported.
     """
 
     image_id: str
@@ -129,7 +129,7 @@ Order = Load | Unload | Pin | Generate | Cancel
 
 
 class DevicesFound(msgspec.Struct, frozen=True, tag=True):
-    """The GPU process has imported torch and counted the GPUs that it could use; the first of its reports."""
+    """The GPU process has imported torch and counted the GPUs that it could use. This is its first report."""
 
     gpus: int
 
@@ -137,31 +137,31 @@ class DevicesFound(msgspec.Struct, frozen=True, tag=True):
 class Started(msgspec.Struct, frozen=True, tag=True):
     """The GPU process has chosen its device and takes orders."""
 
-    #: "cpu", "cuda:0", …
+    #: For example "cpu" or "cuda:0".
     device: str
-    #: "NVIDIA H100 80GB HBM3", "2 threads", …
+    #: For example "NVIDIA H100 80GB HBM3" or "2 threads".
     device_name: str
-    #: A digest of what the device computes from fixed numbers. Two devices with other fingerprints give other bytes.
+    #: A digest of what the device computes from fixed numbers. Devices with different fingerprints give different bytes.
     fingerprint: str
 
 
 class CannotStart(msgspec.Struct, frozen=True, tag=True):
-    """The GPU process cannot use its device, and ends; the last of its reports."""
+    """The GPU process cannot use its device, and ends. This is its last report."""
 
     message: str
 
 
 class DeviceLost(msgspec.Struct, frozen=True, tag=True):
-    """The box that the GPU process was on is gone, which no image is to blame for; the last of the reports.
+    """The GPU process's box is gone, and no image is to blame. This is the last report.
 
-    The server's end of a GPU process on another box reports this, and Refused.
+    The server's end of the connection to another box reports it, as it does Refused.
     """
 
     message: str
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The device's box has other weights of this model than the server; these images were not begun there."""
+    """The device's box has other weights of this model than the server, so it has not begun these images."""
 
     model: str
     message: str
@@ -169,7 +169,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
-    """How much of the device's memory is in use, after a start, a load, an unload, and whenever slots open."""
+    """How much of the device's memory is in use, reported after a start, a load or an unload, and whenever slots open."""
 
     total_bytes: int
     #: On a GPU, what all programs use; on a CPU, what the GPU process uses.
@@ -188,7 +188,7 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
     model: str
     revision: str
     seconds: float
-    #: What its parameters and buffers take of the device's memory.
+    #: Bytes of the device's memory that its parameters and buffers take.
     weight_bytes: int = 0
 
 
@@ -198,18 +198,18 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
     model: str
     reason: FailureReason
     message: str
-    #: In the order in which they were sent.
+    #: In the order in which the server sent them.
     image_ids: tuple[str, ...] = ()
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
-    """A model left memory: another one needed the room, its card names other weights now, or it was to be unloaded."""
+    """A model left memory: another one needed the room, its card names other weights now, or Unload named it."""
 
     model: str
 
 
 class StageReached(msgspec.Struct, frozen=True, tag=True):
-    """Images reached a stage other than denoising, which Steps reports, and retrying, which Restarted reports."""
+    """Images reached this stage. Two stages have reports of their own: Steps for denoising, Restarted for retrying."""
 
     image_ids: tuple[str, ...]
     stage: Stage
@@ -219,16 +219,16 @@ class Step(msgspec.Struct, frozen=True):
     """One denoising step of one image is done."""
 
     image_id: str
-    #: 1 … the image's number of steps; those of a second pass follow those of the first.
+    #: Counted from 1. The steps of a second pass follow those of the first.
     step: int
-    #: Seconds since 1970 at its end.
+    #: When it ended, in seconds since 1970.
     at: float
     #: Images with equal numbers took this step together. The numbers ascend for as long as the process lives.
     call: int = 0
 
 
 class Steps(msgspec.Struct, frozen=True, tag=True):
-    """Denoising steps that were done since the last such report, oldest first."""
+    """The denoising steps that were done since the last report of this kind, oldest first."""
 
     done: tuple[Step, ...]
     #: How many steps each of these images takes, in both passes.
@@ -236,16 +236,16 @@ class Steps(msgspec.Struct, frozen=True, tag=True):
 
 
 class Previewed(msgspec.Struct, frozen=True, tag=True):
-    """A preview of an image is on disk at the path that its order named. It comes before the image's end."""
+    """A preview of an image is on disk at the path that its order named. This comes before the report of the image's end."""
 
     image_id: str
-    #: After which step, of how many.
+    #: The preview shows the image after this step, of `steps`.
     step: int
     steps: int
 
 
 class LeftSlot(msgspec.Struct, frozen=True, tag=True):
-    """An image left its slot; it is checked and written while the slots go on."""
+    """An image left its slot. The GPU process checks and writes it while the slots go on."""
 
     image_id: str
 
@@ -255,17 +255,17 @@ class Generated(msgspec.Struct, frozen=True, tag=True):
 
     image_id: str
     recipe: Recipe
-    #: What makes the image unusable; only if its order said to deliver it all the same.
+    #: What makes the image unusable. The GPU process delivers one with a defect only if its order says so.
     defect: FailureReason | None
     evaluation: Evaluation | None
     #: Seconds by name: denoising_s, decoding_s, finishing_s.
     timings: dict[str, float]
-    #: Words of the prompt that the model's text encoder did not read, since the prompt was too long.
+    #: Words that the model's text encoder did not read because the prompt was too long.
     prompt_cut: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """One image failed by itself; the other images of its slot group go on."""
+    """One image failed by itself. The other images of its slot group go on."""
 
     image_id: str
     reason: FailureReason
@@ -282,12 +282,12 @@ class Cancelled(msgspec.Struct, frozen=True, tag=True):
 class BatchFailed(msgspec.Struct, frozen=True, tag=True):
     """A denoiser call raised an error other than out of memory, and every image in a slot is lost.
 
-    Any one of them may be to blame. Images that waited for a slot are not among them, and go on.
+    Any one of them may be to blame. Images that wait for a slot are not lost.
     """
 
     reason: FailureReason
     message: str
-    #: In the order in which they entered.
+    #: In the order in which they entered their slots.
     image_ids: tuple[str, ...]
     model: str
 
@@ -295,39 +295,39 @@ class BatchFailed(msgspec.Struct, frozen=True, tag=True):
 class Restarted(msgspec.Struct, frozen=True, tag=True):
     """Memory ran out. The GPU process made room or opened fewer slots, and begins the images that were in slots again.
 
-    Their seeds stay the same, and the server need not send them again. It tells their followers, and fills only `batch_size`
-    slots from now on.
+    Their seeds stay the same, and the server need not send them again. The server tells the clients that follow them, and
+    fills only `batch_size` slots from now on.
     """
 
-    #: In the order in which they had entered, and enter again.
+    #: In the order in which they had entered their slots, and enter them again.
     image_ids: tuple[str, ...]
     model: str
     width: int
     height: int
     #: How many slots the group has from now on.
     batch_size: int
-    #: How many it had.
+    #: How many slots it had.
     previous_batch_size: int
-    #: Idle models were evicted; otherwise `batch_size` is half of `previous_batch_size`.
+    #: Whether idle models were evicted; if not, `batch_size` is half of `previous_batch_size`.
     evicted: bool
     reason: FailureReason
-    #: What happened and what was done about it, for people.
+    #: For people: what happened, and what the GPU process did about it.
     message: str
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """What a denoising step of a full slot group costs on this device."""
+    """The measured cost of a denoising step of a full slot group on this device."""
 
     model: str
-    #: Changes with the weights and with anything else on the model's card that a step's cost depends on.
+    #: It changes with the weights and with everything else on the model's card that a step's cost depends on.
     cost_revision: str
     width: int
     height: int
     batch_size: int
-    #: Both are None if this batch size did not fit into memory.
+    #: None if this batch size did not fit into memory, like `peak_bytes`.
     seconds_per_step: float | None
     peak_bytes: int | None
-    #: The part of the peak that came on top of what was held when the slots opened; None until an image was decoded.
+    #: The peak less what was in use when the slots opened; None until an image was decoded.
     working_bytes: int | None = None
 
 
@@ -354,7 +354,7 @@ Report = (
     | Measured
 )
 
-#: Characters of a message that clients are told; the log has the rest.
+#: The most characters of a message that clients are told; the log has the rest.
 MOST_TOLD = 300
 
 
@@ -370,15 +370,15 @@ _reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
 def encode(message: Order | Report) -> bytes:
-    """Return a message as it travels."""
+    """Return the bytes that stand for a message in the pipe."""
     return _encoder.encode(message)
 
 
 def decode_order(data: bytes) -> Order:
-    """Return an order. Raises msgspec.MsgspecError if `data` is none of this version."""
+    """Return the order that these bytes are. Raises msgspec.MsgspecError if they are no order of this version."""
     return _orders.decode(data)
 
 
 def decode_report(data: bytes) -> Report:
-    """Return a report. Raises msgspec.MsgspecError if `data` is none of this version."""
+    """Return the report that these bytes are. Raises msgspec.MsgspecError if they are no report of this version."""
     return _reports.decode(data)

@@ -1,4 +1,4 @@
-"""The recipe: everything that is needed to make an image's bytes again, and how to read it from a PNG."""
+"""The recipe, which says everything that is needed to make an image's bytes again, and how to read it from a PNG."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +16,13 @@ CHUNK = "backlot"
 
 
 class NoRecipe(Exception):
-    """The PNG was not made by Backlot, or was edited since; the message says which."""
+    """Backlot did not make the PNG, or someone edited it since; the message says which."""
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything that is needed to make the same bytes again; it is stored in the PNG's text chunk.
+    """Everything that is needed to make the same bytes again. A text chunk of the PNG holds it.
 
-    A field that a later version adds has a default and is left out if it has that, so older files stay the same.
+    A field that a later version adds has a default, and is left out if it has its default, so older files stay the same.
     """
 
     model: str
@@ -37,19 +37,19 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     guidance: float
     scheduler: str
     dtype: str
-    #: A digest of what else the model card says that changes bytes; see model_card.settings_digest.
+    #: What model_card.settings_digest returns, a digest of all other fields of the model card that change bytes.
     settings: str
-    #: In files and in `meta` it is called batch_shape.
+    #: Files and `meta` call it batch_shape.
     batch_size: Annotated[int, Meta(ge=1, le=64)] = msgspec.field(name="batch_shape")
     device: str
     device_name: str
     versions: dict[str, str]
-    #: In the order of their names.
+    #: Sorted by name.
     loras: tuple[AppliedLora, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
-    #: The colours, as #rrggbb, that the image was steered or matched to; it was not matched if it has a defect.
+    #: The colours, as #rrggbb, to which the image was steered or matched. An image with a defect was not matched.
     colors: tuple[Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")], ...] = ()
-    #: How the picture was enlarged to this size; the steps above are those of its first pass.
+    #: How the picture was enlarged to this size; `steps` are those of the first pass.
     upscale: SecondPass | None = None
 
 

@@ -1,4 +1,4 @@
-"""Step caches: a denoiser that leaves out work at some steps, and takes what it found at earlier ones. Lossy.
+"""Step caches: with one, a denoiser leaves out work at some steps and takes what it found at earlier ones. They are lossy.
 
 Their fields are those of diffusers' configurations. https://huggingface.co/docs/diffusers/optimization/cache
 """
@@ -13,14 +13,14 @@ Count = Annotated[int, Meta(ge=1, le=1000)]
 
 
 class FirstBlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="first_block", tag_field="kind"):
-    """Leave out all blocks but the first, if that changes little from the step before."""
+    """Leave out all blocks but the first, if the first one's output changed little from the step before."""
 
-    #: The relative change below which the others are left out.
+    #: The relative change below which the other blocks are left out.
     threshold: Threshold = 0.05
 
 
 class TaylorSeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="taylorseer", tag_field="kind"):
-    """Extrapolate what attention gives, and compute it only every so many steps."""
+    """Compute attention only every `cache_interval` steps, and extrapolate its output in between."""
 
     cache_interval: Count = 5
     #: Compute every step before this one.
@@ -32,19 +32,19 @@ class TaylorSeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 class MagCache(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="magcache", tag_field="kind"):
     """Leave out all blocks at steps that were seen to change the model's output little."""
 
-    #: The error that may add up before a step is computed.
+    #: The error that may add up over left-out steps before a step is computed.
     threshold: Threshold = 0.06
     #: The most steps left out in a row.
     max_skip_steps: Count = 3
-    #: The part of the steps, at the beginning, that are all computed.
+    #: The part of the steps, at the beginning, that are always computed.
     retention_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.2
-    #: How much the residual of each step grows, from a calibration; of FLUX.1 [dev] if there are none.
+    #: How much the residual grows at each step, from a calibration; if this is empty, the ratios of FLUX.1 are used.
     mag_ratios: tuple[float, ...] = ()
 
 
 StepCache = FirstBlock | TaylorSeer | MagCache
 
-#: The caches that were seen to act on each pipeline.
+#: The caches that were found to act on each pipeline.
 ACT_ON: dict[str, tuple[type[StepCache], ...]] = {
     "FluxPipeline": (FirstBlock, TaylorSeer, MagCache),
     "Flux2KleinPipeline": (TaylorSeer, MagCache),

@@ -1,4 +1,4 @@
-"""Images larger than their model makes: tiers above its own, by a second pass over the enlarged picture.
+"""Images of tiers above their model's own, made by a second pass over the enlarged picture.
 
 The first pass makes the picture at one of the model's own sizes. It is enlarged, noise is added to it as a card's `strength`
 says, and the same pipeline takes the noise away again, with the details that belong to the larger size (Meng et al. 2022,
@@ -14,12 +14,12 @@ from pipelines.aspect_ratios import Tier
 
 Strength = Annotated[float, Meta(gt=0, lt=1)]
 Steps = Annotated[int, Meta(ge=1, le=1000)]
-#: Pixels.
+#: The side of a tile in pixels.
 Tile = Annotated[int, Meta(ge=64, le=8192)]
-#: How many times as wide as the first pass's picture an image may be; more would be nothing but the second pass's.
+#: How many times as wide as the first pass's picture an image may be. A wider one would show little of the first pass.
 LARGEST_FACTOR = 4
 
-#: Pipelines whose latents denoising/latent_grid.py knows how to make of a picture; all that docs/reference/models.md lists.
+#: Pipelines for which denoising/latent_grid.py can turn a picture into latents: all that docs/reference/models.md lists.
 UPSCALING_PIPELINES = frozenset(
     {
         "AuraFlowPipeline",
@@ -41,7 +41,7 @@ UPSCALING_PIPELINES = frozenset(
         "ZImagePipeline",
     }
 )
-#: Schedulers whose schedule is their timesteps, and their sigmas if they have any, so that a call can begin in the middle.
+#: Schedulers with no schedule but their timesteps, and sigmas if they have any, so that a call can begin in its middle.
 UPSCALING_SCHEDULERS = frozenset(
     {
         "DDIMScheduler",
@@ -58,21 +58,21 @@ UPSCALING_SCHEDULERS = frozenset(
 class Upscale(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a card says of the second pass."""
 
-    #: Tiers above the model's own ones, two or four times its largest.
+    #: Tiers above the model's own, two or four times its largest.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
     #: How much is made anew: the noise that the second pass begins with, as a share of a whole run's.
     strength: Strength = 0.25
-    #: Steps of the second pass; None is the card's steps times `strength`, at least one.
+    #: Steps of the second pass; None takes the card's steps times `strength`, at least one.
     steps: Steps | None = None
-    #: Work on overlapping squares of at most this width, which takes less memory; None works on the whole picture. A prompt
-    #: acts on each square, so that what it names may come up in several.
+    #: Work on overlapping tiles of at most this width, which takes less memory; None works on the whole picture. The prompt
+    #: acts on each tile, so the things it names may appear in several.
     tile: Tile | None = None
 
 
 class SecondPass(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The second pass of one image, with nothing left open."""
+    """The second pass of one image, with every default filled in."""
 
-    #: How many times as wide and as high as the first pass's picture the image is.
+    #: How many times as wide and as high the image is as the first pass's picture.
     factor: Annotated[int, Meta(ge=2, le=LARGEST_FACTOR)]
     strength: Strength
     steps: Steps
@@ -80,5 +80,5 @@ class SecondPass(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def schedule(self) -> int:
-        """The steps of the whole run that the second pass is the end of."""
+        """Return the steps of the whole run of which the second pass is the end."""
         return max(self.steps, round(self.steps / self.strength))

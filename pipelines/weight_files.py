@@ -1,6 +1,6 @@
-"""The weight files of a diffusers folder: which ones a component is read from, and what is wrong with them as files.
+"""The weight files of a diffusers folder: which of them a component is read from, and whether they are whole.
 
-Everything here reads file names, sizes and headers only, and needs no torch.
+This module reads only file names, sizes and headers, and needs no torch.
 """
 
 import hashlib
@@ -12,15 +12,20 @@ from typing import Annotated
 
 import msgspec
 
-#: What a folder of diffusers, and one of transformers, calls the weights of a component.
+#: What diffusers and transformers call a component's weights.
 _STEMS = ("diffusion_pytorch_model", "model")
-#: The same for weights that are pickled.
+#: What they call pickled weights.
 _PICKLED_STEMS = ("diffusion_pytorch_model", "pytorch_model")
-#: How files with pickled weights end.
+#: Endings of the names of files with pickled weights.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-#: How a Git LFS pointer begins, which stands in for a file that was never downloaded.
+#: What messages say of pickled weights that a card does not allow.
+PICKLES_RUN_CODE = (
+    "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker (backlot models add"
+    " takes --pickle)"
+)
+#: The beginning of a Git LFS pointer, which stands in for a file that was never downloaded.
 _LFS_POINTER = b"version https://git-lfs"
-#: safetensors itself refuses a longer header.
+#: Bytes of a header; the safetensors library refuses a longer one.
 _LONGEST_HEADER = 100_000_000
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -31,12 +36,12 @@ class BadWeights(Exception):
 
 
 class TensorHeader(msgspec.Struct, frozen=True):
-    """One tensor, as the header of its file tells of it. https://github.com/huggingface/safetensors#format"""
+    """One tensor, as the header of its file describes it. https://github.com/huggingface/safetensors#format"""
 
-    #: By safetensors' name: `F32`, `BF16`, `F8_E4M3` …; by GGUF's, such as `Q4_K`, in a file of that kind.
+    #: A name of safetensors, such as `F32`, `BF16` or `F8_E4M3`; in a GGUF file one of GGUF's, such as `Q4_K`.
     dtype: str
     shape: tuple[_Count, ...]
-    #: Its first byte after the header, and the one after its last.
+    #: Where its bytes begin and end, counted from the end of the header; the end is not included.
     data_offsets: tuple[_Count, _Count]
 
 
@@ -47,9 +52,9 @@ class WeightFiles(msgspec.Struct, frozen=True):
     """The files that one component is read from."""
 
     files: tuple[Path, ...]
-    #: The variant that was found: the wanted one, or None if the component has only plain files.
+    #: The wanted variant, or None if the component has only plain files.
     variant: str | None
-    #: Key → file name, if the weights are in several files.
+    #: The name of the file that holds each key; empty if the weights are in one file.
     index: dict[str, str]
 
     @property
@@ -57,15 +62,15 @@ class WeightFiles(msgspec.Struct, frozen=True):
         return self.files[0].name.endswith(PICKLES)
 
     def holding(self, key: str) -> str:
-        """Return the name of the file that holds a key, or should; of all files if none of them is known to."""
+        """Return the name of the file that the index names for a key; the names of all files if it names none."""
         return self.index.get(key) or ", ".join(path.name for path in self.files)
 
 
 def weight_files(component: Path, variant: str | None, *, pickle: bool = False) -> WeightFiles:
     """Return the files that diffusers would read a component from. Raises BadWeights if they are not whole.
 
-    A component without files of the variant is read from its plain files, as diffusers does; one without safetensors is read
-    from pickled weights, if `pickle` allows that.
+    If the component has no files of the variant, its plain files are read, as diffusers does. If it has no safetensors, its
+    pickled weights are read, if `pickle` allows it.
     """
     names = {path.name for path in component.iterdir()}
     found = find_weights(names, variant, pickle=pickle)
@@ -79,7 +84,7 @@ def weight_files(component: Path, variant: str | None, *, pickle: bool = False) 
 
 
 class FoundWeights(msgspec.Struct, frozen=True):
-    """The file that a component's weights are found by: the weights themselves, or an index of shards."""
+    """The file by which a component's weights are found: the weights themselves, or an index of shards."""
 
     name: str
     variant: str | None
@@ -90,9 +95,9 @@ class FoundWeights(msgspec.Struct, frozen=True):
 
 
 def find_weights(names: Collection[str], variant: str | None, *, pickle: bool) -> FoundWeights | None:
-    """Return what a component is read from among these files of it, as diffusers chooses; None if there is nothing.
+    """Return which of these files a component is read from, as diffusers chooses; None if none holds weights.
 
-    Pickled weights count if `pickle` says so and nothing is safetensors.
+    Pickled weights are chosen only if `pickle` allows it and there are no safetensors.
     """
     for wanted in dict.fromkeys((variant, None)):
         for stem in _STEMS:
@@ -115,7 +120,7 @@ def find_weights(names: Collection[str], variant: str | None, *, pickle: bool) -
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """Return key → file name of an index of shards. Raises BadWeights."""
+    """Return the file name of each key in an index of shards. Raises BadWeights."""
     try:
         index = json.loads(path.read_bytes())["weight_map"]
         return {str(key): str(file) for key, file in index.items()}
@@ -124,7 +129,10 @@ def read_index(path: Path) -> dict[str, str]:
 
 
 def check_file(path: Path) -> None:
-    """Raise BadWeights if a file of weights is not there, or, if it is safetensors, is not as long as its header says."""
+    """Raise BadWeights if a file of weights is missing, is an LFS pointer, or has another length than its header says.
+
+    The lengths of pickled and GGUF files are not checked.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -149,6 +157,15 @@ def check_file(path: Path) -> None:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
 
 
+def read_tensors(path: Path) -> dict[str, TensorHeader]:
+    """Return each tensor of a checkpoint in one file by its key; none of a pickle, which has no header.
+
+    Raises BadWeights and OSError.
+    """
+    readers = {".safetensors": read_header, ".gguf": read_gguf}
+    return readers[path.suffix](path) if path.suffix in readers else {}
+
+
 def read_header(path: Path) -> dict[str, TensorHeader]:
     """Return each tensor of a safetensors file by its key. Raises BadWeights and OSError."""
     size = path.stat().st_size
@@ -167,7 +184,7 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
 
 def read_gguf(path: Path) -> dict[str, TensorHeader]:
     """Return each tensor of a GGUF file by its key. Raises BadWeights and OSError."""
-    # Imported here, since most models need no NumPy to be looked at.
+    # gguf is imported here: it imports NumPy, which most models do not need to be checked.
     from gguf.gguf_reader import GGUFReader
 
     try:
@@ -187,7 +204,7 @@ def read_gguf(path: Path) -> dict[str, TensorHeader]:
 
 
 def why_no_weights(component: str, files: Collection[str], variant: str | None) -> str:
-    """Return what is wrong with a component in whose files nothing was found."""
+    """Return what to tell of a component in whose files find_weights found nothing."""
     names = sorted(files)
     safe = [name for name in names if name.endswith(".safetensors")]
     others = sorted({part for name in safe for stem in _STEMS if (part := _variant_of(name, stem))})
@@ -196,8 +213,7 @@ def why_no_weights(component: str, files: Collection[str], variant: str | None) 
     if others:
         found, way_out = f"only of variant {', '.join(others)}", f"set variant = {others[0]!r}"
     elif pickles:
-        found = f"only {pickles[0]}"
-        way_out = "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker"
+        found, way_out = f"only {pickles[0]}", PICKLES_RUN_CODE
     else:
         found, way_out = f"only {', '.join(names[:3])}" if names else "an empty folder", "copy the weights into it"
     return f"{component} has {wanted}, {found}; {way_out}"
@@ -212,14 +228,14 @@ def _variant_of(name: str, stem: str) -> str | None:
 
 
 def _place(path: Path) -> str:
-    """Return a file's name with its component's folder, which tells it from those of the other components."""
+    """Return a file's name with its component's folder, which tells it from the files of other components."""
     return f"{path.parent.name}/{path.name}"
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder in a fixed order, through links to folders too; hidden files do not count.
+    """Yield every file below a folder in a fixed order, also through links to folders, but no hidden files.
 
-    A file is yielded itself. Raises OSError if a part of it cannot be examined.
+    If `folder` is a file, it alone is yielded. Raises OSError if a part of the folder cannot be examined.
     """
     if folder.is_file():
         yield folder
@@ -231,7 +247,7 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
-        # A link to a folder above this one: everything in it was seen.
+        # A link led to a folder above this one, whose files are found anyway.
         return
     for path in folder.iterdir():
         if path.is_dir():
@@ -241,9 +257,9 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
 
 
 def stamp_of(*places: Path) -> str:
-    """Return 16 hex digits that change if a file, or one below a folder, is written, replaced, added or removed.
+    """Return 16 hex digits that change if one of these files, or a file below one of these folders, changes in any way.
 
-    Copying them changes the digits too. Raises OSError.
+    To write, replace, add, remove or copy a file counts as a change. Raises OSError.
     """
     digest = hashlib.sha256()
     for place in places:

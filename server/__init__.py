@@ -1,1 +1,1 @@
-"""The HTTP side: routes, the ledger, the scheduler. Never imports torch, diffusers or anything else of the GPU."""
+"""The HTTP side: routes, the ledger, the scheduler. It never imports torch, diffusers or anything else of the GPU."""

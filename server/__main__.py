@@ -18,7 +18,7 @@ from server.models_watch import ModelsFile
 from server.scheduler.devices import Device, local_devices, started_early
 from server.settings import Settings, SettingsError, read_settings
 
-#: Seconds without a sign of a client after which its connection ends; sockets that are accepted inherit it.
+#: Seconds without a sign of its client after which a connection ends. Accepted sockets inherit this from the listening one.
 GONE_AFTER_S = 60
 
 
@@ -27,7 +27,7 @@ class CannotListen(Exception):
 
 
 class CannotStart(Exception):
-    """The operating system refuses a GPU process, or what a setting needs is not installed."""
+    """The operating system refuses a GPU process, or a package that a setting needs is not installed."""
 
 
 #: Errors whose message is all that an operator needs.
@@ -81,8 +81,8 @@ def serve(settings: Settings, devices: Sequence[Device]) -> None:
     with hold(settings.data):
         log_to(settings.logs, settings.log_level)
         listening = _listen(settings.host, settings.port)
-        # A GPU process takes seconds to import torch, so they start first. If this process cannot start after all, the GPU
-        # processes see that and end too.
+        # GPU processes start first, since each takes seconds to import torch. If this process cannot start after all, they
+        # see that and end too.
         try:
             devices = [started_early(device) for device in devices]
         except OSError as error:
@@ -95,7 +95,7 @@ def serve(settings: Settings, devices: Sequence[Device]) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind the address. This comes before anything is made or shown: a server that cannot start prints no key."""
+    """Bind the address. This comes before the first client is made: a server that cannot start prints no key."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # `::` is every address of this box, those of IPv4 too.
@@ -109,7 +109,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CannotListen(
             f"cannot listen on {host}, port {port}: {error.strerror}; stop what is there, or choose another --host or --port"
         ) from error
-    # A client that is gone without a word, or takes no more bytes, is given up by the operating system.
+    # The operating system gives up a client that has vanished or takes no more bytes.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_AFTER_S // 2)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_AFTER_S // 6)

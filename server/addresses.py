@@ -1,4 +1,4 @@
-"""Addresses of the internet protocol: as they are written in settings, in headers and in links."""
+"""Internet addresses, as settings, headers and links write them."""
 
 import socket
 from functools import lru_cache
@@ -12,7 +12,7 @@ def networks(text: str) -> list[IPv4Network | IPv6Network]:
     return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
-# Every request asks for the address of its peer, and a LAN has few.
+# Addresses are cached, since every request asks for its peer's, and a LAN has few.
 @lru_cache(maxsize=4096)
 def address_of(text: str) -> Address | None:
     """Return the address of `1.2.3.4`, `1.2.3.4:80`, `::1` or `[::1]:80`; None for anything else.
@@ -33,11 +33,11 @@ def address_of(text: str) -> Address | None:
 
 
 def url_of(host: str, port: int) -> str:
-    """Return where a server that listens on `host` is reached from this box: on a loopback address if it listens on all."""
+    """Return the URL at which this box reaches a server that listens on `host`: a loopback one if it listens on all."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not a bind
     return f"http://[{reached.replace('%', '%25')}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def lan_url_of(host: str, port: int) -> str:
-    """Return where other boxes reach a server that listens on `host`: under this box's name if it listens on all."""
+    """Return the URL at which other boxes reach a server on `host`: with this box's name if it listens on all."""
     return url_of(socket.gethostname() if host in ("0.0.0.0", "::") else host, port)  # noqa: S104  not a bind

@@ -86,7 +86,7 @@ def routes(
     sender = WebhookSender(database, Linker(links, settings.public_url or own_url))
 
     def provide_linker(request: Request[Any, Any, Any]) -> Linker:
-        # Without a public URL, links begin as the address that this request came to: it reaches this server from there.
+        # Without a public URL, links begin with the address that this request came to, which its client can reach.
         return Linker(links, settings.public_url or str(request.base_url).rstrip("/"))
 
     def provide_reader(request: Request[Any, Any, Any]) -> JobReader:
@@ -118,7 +118,7 @@ def routes(
             *client_wheels.ROUTES,
         ],
         lifespan=[lambda _: running(settings, models, database, disk, thumbnails, scheduler, sender)],
-        # For the middleware, which Litestar copies, so that it can hold nothing itself.
+        # The middleware finds the database here. Litestar copies middleware, so it can hold nothing itself.
         state=State({"database": database}),
         dependencies={
             "settings": _given(settings),

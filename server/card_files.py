@@ -1,6 +1,6 @@
-"""Where the files of a model's card are on this box, and what is wrong with the card beside them.
+"""The files of a model card: their places on this box, and what they contradict on the card.
 
-A card whose files or whose pipeline contradict it makes that one model unusable, and no other.
+A card that its files or its pipeline contradict makes only its own model unusable.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from pipelines.checks.single_file import why_no_checkpoint
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.model_index import read_model_index, read_table
-from pipelines.weight_files import PICKLES, BadWeights, check_file, stamp_of
+from pipelines.weight_files import PICKLES, PICKLES_RUN_CODE, BadWeights, check_file, stamp_of
 
 _REMEDY = "correct the path or set enabled = false"
 
 
 def with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
-    """Return the card with its paths absolute and its files stamped, and what they or its pipeline contradict on it.
+    """Return the card with absolute paths and the stamp of its files, and what they or its pipeline contradict on it.
 
-    Paths are relative to `base`. Nobody looks at the files of a model that is not enabled.
+    Paths are relative to `base`. The files of a model that is not enabled are not examined.
     """
     folder, file = card.weights.folder, card.weights.file
     weights = msgspec.structs.replace(
@@ -40,7 +40,7 @@ def with_files(card: ModelCard, base: Path) -> tuple[ModelCard, list[str]]:
         return placed, problems
     found, problems = _with_folder(placed)
     if found.weights.stamp is None and weights.hub is not None:
-        # What the file lacks is to be downloaded.
+        # The parts that the file lacks are still to be downloaded.
         return found, problems
     return _with_stamp_of_file(found), problems
 
@@ -52,7 +52,7 @@ def with_download(card: ModelCard, folder: Path) -> ModelCard:
 
 
 def _with_folder(card: ModelCard) -> tuple[ModelCard, list[str]]:
-    """Return a card that knows what its folder, or the files of its hub id, say of it; and what is wrong with it."""
+    """Return the card with what its folder or the files of its hub id say of it, and what is wrong with it."""
     weights = card.weights
     if weights.folder is None:
         return _with_cache(card)
@@ -83,18 +83,18 @@ def _with_stamp_of_file(card: ModelCard) -> ModelCard:
 
 
 def _told_by(folder: Path, card: ModelCard, stamp: str) -> ModelCard:
-    """Return a card that knows the stamp of its files, and the classes that they name. Raises OSError or ValueError."""
+    """Return the card with the stamp of its files and the classes that they name. Raises OSError or ValueError."""
     index = read_model_index(folder)
     here = msgspec.structs.replace(card.weights, stamp=stamp, pipeline=index.pipeline, own_scheduler=index.scheduler)
     return msgspec.structs.replace(card, weights=here)
 
 
 def absolute(base: Path, path: str) -> Path:
-    """Return a path of models.toml as an absolute one: with its links followed, if it can be reached."""
+    """Return a path of models.toml as an absolute one, its links followed if it can be reached."""
     try:
         return (base / path).resolve()
     except (OSError, RuntimeError, ValueError):
-        # A link loop, a name too long, or a NUL in it: why is told once it is looked at.
+        # It has a link loop, too long a name, or a NUL; examining it later says which.
         return base.absolute() / path
 
 
@@ -103,28 +103,37 @@ def _problems_of_folder(card: ModelCard, folder: Path) -> list[str]:
     folder.stat()
     if not (folder / "model_index.json").exists():
         return [f"folder = {card.weights.folder!r}: no diffusers model there ({what_is_there(folder)}); {_REMEDY}"]
-    # Its files are looked at, so that what cannot be examined is told now.
+    # This looks at its files, so that one that cannot be examined is reported now.
     stamp_of(folder)
     return list(problems_of(card, folder))
 
 
 def _problems_of_file(weights: Weights) -> list[str]:
-    """Return what is wrong with a checkpoint in one file, as far as its name and its header tell. Raises OSError."""
+    """Return what is wrong with a card's checkpoint in one file, as far as its name and its header tell. Raises OSError."""
     file = Path(weights.file or "")
     if file.is_dir():
         return [f"file = {weights.file!r}: it is a folder; write folder instead"]
+    problem = problem_of_file(file, pickle=weights.pickle)
+    return [] if problem is None else [f"file = {weights.file!r}: {problem}"]
+
+
+def problem_of_file(file: Path, *, pickle: bool) -> str | None:
+    """Return why a file is no checkpoint that can be used, as far as its name and its header tell; None if nothing does.
+
+    `pickle` says that pickled weights are trusted. Raises OSError.
+    """
+    if file.suffix == ".sft":
+        return ".sft is another name for .safetensors, so rename it"
     if file.suffix not in (".safetensors", ".gguf", *PICKLES):
-        return [f"file = {weights.file!r}: a checkpoint ends in .safetensors, .gguf, .ckpt or .pt; {_REMEDY}"]
-    if file.name.endswith(PICKLES) and not weights.pickle:
-        way_out = "convert it to safetensors, or write pickle = true if you trust its maker"
-        return [f"file = {weights.file!r}: pickles can run code: {way_out}"]
+        return "a checkpoint ends in .safetensors, .gguf, .ckpt or .pt; name another file"
+    if file.name.endswith(PICKLES) and not pickle:
+        return PICKLES_RUN_CODE
     file.stat()
     try:
         check_file(file)
-        problem = why_no_checkpoint(file)
+        return why_no_checkpoint(file)
     except BadWeights as error:
-        problem = str(error)
-    return [] if problem is None else [f"file = {weights.file!r}: {problem}"]
+        return str(error)
 
 
 def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:
@@ -143,7 +152,7 @@ def _examined(key: str, examine: Callable[[], list[str]]) -> list[str]:
 
 
 def what_is_there(folder: Path) -> str:
-    """Return what a folder without model_index.json is like. Raises OSError or ValueError."""
+    """Say what a path without model_index.json holds instead. Raises OSError or ValueError."""
     if folder.is_file():
         return "it is a file; write file instead of folder"
     # The hub's cache has a folder for each commit.

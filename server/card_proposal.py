@@ -1,6 +1,6 @@
-"""A model card for a diffusers folder, worked out from its configuration alone: no weights are read, and no torch is needed.
+"""A model card for a diffusers folder, worked out from its configuration, README and weights' headers, without torch.
 
-What a folder does not say is assumed, and told.
+It assumes what a folder does not say, and tells what it assumed.
 """
 
 import json
@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
+from pipelines.checks.fit import options_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_index import read_model_index
-from pipelines.weight_files import BadWeights, read_header, weight_files
+from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
 NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
-#: How models are named that were taught to need few steps and no guidance → what they need, by their pipelines.
+#: Models distilled to few steps and no guidance: a pattern for the name, a part of the pipeline's name, the settings.
 _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("schnell", "Flux", {"steps": 4, "guidance": 0.0, "arguments": {"max_sequence_length": 256}}),
     (
@@ -47,41 +48,42 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
-#: How safetensors names the type of a weight → the card's dtype.
+#: The card's dtype for each name that safetensors has for the type of a weight.
 _DTYPES = {
     "F16": "float16",
     "BF16": "bfloat16",
     "F32": "float32",
-    # Nothing computes in it; models that people narrow so were trained in this.
+    # No model computes in float8; those that people narrow to it were trained in bfloat16.
     "F8_E4M3": "bfloat16",
     "F8_E5M2": "bfloat16",
 }
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
 _PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
-#: Characters of a README's head that may name a licence.
+#: Characters at the start of a README that are searched for a licence.
 _HEAD = 4000
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A card as models.toml writes it, without where the model is, and what was assumed."""
+    """A card as models.toml writes it, without the model's place, and what was assumed."""
 
     card: dict[str, Any]
     assumed: list[str]
 
 
-def propose(folder: Path, file: Path | None, called: str, licence: str | None) -> Proposal:
+def propose(folder: Path, file: Path | None, called: str, licence: str | None, *, pickle: bool = False) -> Proposal:
     """Return a card for a folder, or for a checkpoint in one file with the folder's configuration.
 
-    `called` is how people call the model, and `licence` what its hub says. Raises BadWeights, and OSError or ValueError if
-    something cannot be examined.
+    `called` is the name that people use for the model, `licence` the one that its hub names, and `pickle` whether pickled
+    weights are trusted. Raises BadWeights, and OSError or ValueError if something cannot be examined.
     """
-    pipeline = read_model_index(folder).pipeline or ""
+    index = read_model_index(folder)
+    pipeline = index.pipeline or ""
     assumed: list[str] = []
     found = licence or _licence(folder)
     if found is None:
         assumed.append("licence: the model names none; write the true one, which clients see")
     card: dict[str, Any] = {"licence": found or "unknown"}
-    variant, dtype = _variant_and_dtype(folder)
+    variant, dtype = _variant_and_dtype(folder, pickle=pickle)
     if file is not None and file.suffix == ".safetensors":
         dtype = _dtype_of(file)
     if variant is not None:
@@ -96,10 +98,14 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None) -
         assumed.append("tiers: its configuration names no size")
     card["multiple_of"] = _multiple(folder, pipeline)
     card |= _sampling(folder, pipeline, called, assumed)
+    tensors = {} if file is None else read_tensors(file)
+    if needed := options_of(tensors, folder, card.get("scheduler") or index.scheduler):
+        card["scheduler_options"] = {**card.get("scheduler_options", {}), **needed}
+        assumed.append("scheduler_options: the file says that its denoiser predicts v")
     card["prompt"] = PROMPT
     taken = parameters("pipelines", pipeline, "__call__") or ()
     if card.get("guidance_argument") == SECOND_GUIDANCE:
-        # It guides only if there is a negative prompt, if only a blank one.
+        # This guidance acts only if there is a negative prompt; a blank one will do.
         card |= {"negative_prompt": " "} if card["guidance"] > 1 else {}
     elif "negative_prompt" in taken and SECOND_GUIDANCE not in taken and card["guidance"] > 1:
         card["negative_prompt"] = NEGATIVE_PROMPT
@@ -139,18 +145,21 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     return found
 
 
-def _variant_and_dtype(folder: Path) -> tuple[str | None, str | None]:
-    """Return the variant of a folder that has no plain files, and the dtype of most of its denoiser's bytes."""
+def _variant_and_dtype(folder: Path, *, pickle: bool) -> tuple[str | None, str | None]:
+    """Return the variant of a folder without plain files, and the dtype of most bytes in its denoiser's first file.
+
+    Pickles do not tell their dtype.
+    """
     for name in ("transformer", "unet"):
         component = folder / name
         if not component.is_dir():
             continue
         for variant in (None, "fp16", "bf16"):
             try:
-                files = weight_files(component, variant).files
+                found = weight_files(component, variant, pickle=pickle)
             except BadWeights:
                 continue
-            return variant, _dtype_of(files[0])
+            return variant, None if found.pickled else _dtype_of(found.files[0])
     return None, None
 
 
@@ -163,7 +172,7 @@ def _dtype_of(file: Path) -> str | None:
 
 
 def _tiers(folder: Path) -> list[Tier] | None:
-    """Return the tier that is nearest to the size which the model was trained at."""
+    """Return the tier nearest to the size that the model was trained at; None if its configuration names none."""
     size = _read(folder / "unet" / "config.json").get("sample_size")
     size = size or _read(folder / "transformer" / "config.json").get("sample_size")
     if not isinstance(size, int):
@@ -173,7 +182,7 @@ def _tiers(folder: Path) -> list[Tier] | None:
 
 
 def _multiple(folder: Path, pipeline: str) -> int:
-    """Return the multiple that widths and heights must be, at least 16."""
+    """Return the number, at least 16, that widths and heights must be multiples of."""
     factor = _vae_factor(folder)
     unet, transformer = _read(folder / "unet" / "config.json"), _read(folder / "transformer" / "config.json")
     if unet:
@@ -196,7 +205,7 @@ def _vae_factor(folder: Path) -> int:
 
 
 def _licence(folder: Path) -> str | None:
-    """Return what the head of the folder's README says."""
+    """Return the licence that the head of the folder's README names, if it names one."""
     readme = folder / "README.md"
     if not readme.is_file():
         return None

@@ -1,6 +1,6 @@
-"""`[models.NAME]` of models.toml: what the text of a card says, and what is wrong with it by itself.
+"""`[models.NAME]` of models.toml: reads a card, and finds what is wrong with its text alone.
 
-What only the card's files or its pipeline contradict is another matter: see card_files.
+`card_files` finds what a card's files or its pipeline contradict.
 """
 
 import re
@@ -14,13 +14,13 @@ from pipelines.upscale import LARGEST_FACTOR
 from server.toml_tables import shortened, told
 from server.validation import check
 
-#: What a prompt's template may have filled in.
+#: The fields that a prompt's template may have.
 _FIELDS = frozenset({"scene", "mood", "colors"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def read_card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard | None:
-    """Return the card of a table; None if something is wrong with it, which is added to `problems`."""
+    """Return the card of a table. If something is wrong with it, add that to `problems` and return None."""
     table = f"[models.{name}]"
     if not _NAME.fullmatch(name):
         problems.append(
@@ -46,7 +46,7 @@ def read_card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard 
 
 
 def _contradictions(card: ModelCard) -> Iterator[str]:
-    """Yield what is wrong with the fields of a card together; each begins with what follows the name of the table."""
+    """Yield how the fields of a card contradict each other, each as text to follow the name of the table."""
     weights, limits = card.weights, card.limits
     if weights.folder is not None and weights.hub is not None:
         yield ": give either folder (a diffusers folder on this box) or hub (an id such as org/name)"
@@ -72,7 +72,7 @@ def _contradictions(card: ModelCard) -> Iterator[str]:
 
 
 def _is_template(prompt: str) -> bool:
-    """Return whether a prompt's braces are those of its fields alone: a width or a conversion beside a name is none."""
+    """Return whether all braces of a prompt are plain fields, with a known name and no width or conversion."""
     try:
         fields = [field for _, *field in Formatter().parse(prompt) if field[0] is not None]
     except ValueError:

@@ -36,24 +36,24 @@ def as_text(moment: datetime) -> str:
 
 
 class ClockWatch:
-    """Notices that the wall clock was set back, by the steady clock that runs beside it.
+    """Notices that the wall clock was set back, by comparing it with the steady clock.
 
-    The two are never read at the very same moment. Each look compares with the same moment before, so that these small
-    differences do not add up.
+    The two cannot be read at the very same moment. Each look compares with the furthest that the wall clock was ahead, so
+    that these small differences do not add up.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._steady = steady
-        #: How far the wall clock was ahead of the steady one when it was furthest ahead, less what was forgotten.
+        #: The furthest that the wall clock was ahead of the steady one, in seconds, less the seconds that were forgotten.
         self._ahead = wall() - steady()
 
     def look(self) -> float:
-        """Return the seconds by which the wall clock was set back and which were not forgotten; 0 if there are none."""
+        """Return by how many seconds the wall clock was set back, less those that were forgotten."""
         ahead = self._wall() - self._steady()
         self._ahead = max(self._ahead, ahead)
         return self._ahead - ahead
 
     def forget(self, seconds: float) -> None:
-        """Forget so many seconds of what `look` returned: they were made up for."""
+        """Forget this many of the seconds that `look` returned; the caller has made up for them."""
         self._ahead -= seconds

@@ -2,11 +2,11 @@
 
 import resource
 
-#: More than a studio ever has; each costs the server some kilobytes.
+#: Connections at most: more than a studio ever has. Each costs the server some kilobytes.
 MOST = 8192
 #: Files for the database, its readers, images on their way, webhooks and GPU processes.
 RESERVED = 256
-#: Connections even if the operating system allows next to no files.
+#: Connections at least, even if the operating system allows next to no files.
 LEAST = 16
 
 

@@ -67,11 +67,11 @@ def database_errors_explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise Unusable(explained(path, error)) from error
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        # Not the file's fault.
+        # The file is not at fault.
         raise
     except sqlite3.OperationalError as error:
         if "no such" in str(error):
-            # Nor is this: it has another schema.
+            # The file is sound, but has another schema.
             raise
         raise Unusable(
             f"{path} cannot be written: {error}; if another program has it open, end that program, and see that the disk"
@@ -102,7 +102,7 @@ def explained(path: Path, error: OSError) -> str:
 
 
 def _owned(path: Path) -> tuple[str, int | None]:
-    """Say whose the path is, and return that user's id; of one that cannot be looked at, the nearest folder's above it."""
+    """Say who owns the path, and return that user's id. If it cannot be looked at, take the nearest folder above it."""
     for found in (path, *path.absolute().parents):
         try:
             owner = found.stat().st_uid
@@ -129,7 +129,7 @@ def _try_folder(folder: Path) -> None:
 
 
 def try_to_read(file: Path) -> None:
-    """Open a file that is there to read it. Raises Unusable."""
+    """Try to read a file that is there. Raises Unusable."""
     try:
         with file.open("rb"):
             pass
@@ -138,7 +138,7 @@ def try_to_read(file: Path) -> None:
 
 
 def _try_file(file: Path) -> None:
-    """Open the file to read and write, if there is one."""
+    """Try to read and write the file, if there is one. Raises Unusable."""
     try:
         with file.open("r+b"):
             pass

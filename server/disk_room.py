@@ -1,4 +1,4 @@
-"""The room on the disk: below a limit nothing new is accepted, so that what was accepted can end, and be refunded."""
+"""The room on the disk: below a limit the server accepts no job, so that accepted ones can end and be refunded."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ class DiskRoom:
         return self.problem
 
     async def watch(self, make_room: Callable[[], Awaitable[None]]) -> None:
-        """Look again and again; make room once it gets little, and take the reserve back once there is enough."""
+        """Look again and again; make room once there is too little, and take the reserve once there is enough."""
         had_room = True
         while True:
             try:

@@ -1,4 +1,4 @@
-"""A download process of the server's or of a command's own: start it, follow it, end it."""
+"""The process that downloads a model for the server or a command: start it, follow it, end it."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from pipelines.model_card import ModelCard
 
 log = logging.getLogger(__name__)
 
-#: A download that is silent for so many seconds is ended. However long it takes, it goes on while bytes arrive.
+#: End a download that is silent for this many seconds. While bytes arrive, it may take as long as it likes.
 SILENCE_S = 120.0
 
 
@@ -36,7 +36,7 @@ async def download(
         *(["pickle"] if weights.pickle else []),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        # Its own bars would go to the terminal.
+        # Otherwise the hub's own progress bars go to the terminal.
         env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         # Ctrl-C in the terminal is for the server or the command, which then ends this process.
         start_new_session=True,
@@ -67,12 +67,12 @@ async def _next_message(card: ModelCard, lines: asyncio.StreamReader, silence_s:
         silence = f"nothing of {card.weights.hub} arrived for {silence_s:g} s; see to the network"
         raise DownloadFailed(silence) from None
     except (ValueError, msgspec.MsgspecError):
-        # Its standard error says why it ended.
+        # The process's standard error says why it ended.
         raise DownloadFailed(f"the download of {card.weights.hub} ended without a word") from None
 
 
 def amount(progress: Progress) -> str:
-    """Return `1.2 of 6.9 GB, 24.0 MB/s`."""
+    """Return how far a download has come, such as `1.2 of 6.9 GB, 24.0 MB/s`."""
     done, total, rate = (part / 1e6 for part in (progress.done_bytes, progress.total_bytes, progress.bytes_per_s))
     size = f"{done / 1e3:.1f} of {total / 1e3:.1f} GB" if total >= 1e3 else f"{done:.1f} of {total:.1f} MB"
     return f"{size}, {rate:.1f} MB/s"

@@ -127,13 +127,13 @@ class JobNotRetryable(ApiError):
 
 
 class Conflict(ApiError):
-    """What the operator orders does not fit how things are."""
+    """The change that the operator asks for contradicts the present state."""
 
     status, code = 409, "CONFLICT"
 
 
 class PriceTooHigh(ApiError):
-    """It costs more than the client said it would pay."""
+    """The job costs more than the client said it would pay."""
 
     status, code = 409, "PRICE_TOO_HIGH"
 
@@ -148,7 +148,7 @@ class GenerationFailed(ApiError):
 
 
 class ServerStopping(ApiError):
-    """The server ends before the job of a request that waited for it."""
+    """The server stops before the job that a request waits for has ended."""
 
     status, code = 503, "SERVER_STOPPING"
     headers = MappingProxyType({"Retry-After": "5"})
@@ -170,7 +170,7 @@ class Busy(ApiError):
 
 
 class DiskFull(ApiError):
-    """The disk takes no more."""
+    """The disk has too little room for a new job."""
 
     status, code = 503, "DISK_FULL"
     headers = MappingProxyType({"Retry-After": "60"})

@@ -34,7 +34,7 @@ class EventHub:
         return job_id in self._waiting
 
     def publish(self, job: Job) -> None:
-        """Wake those who wait for this job, or for any of its client's."""
+        """Wake the requests that wait for this job, or for any job of its client."""
         for topic in (job.job_id, job.client_id):
             for flag in self._waiting.get(topic, ()):
                 flag.set()

@@ -27,35 +27,33 @@ from server.errors import (
 
 
 class Arriving(Enum):
-    """What of a request is on its way, in words for its client."""
+    """The part of a request that is arriving, in words for its client."""
 
     HEAD = "headers"
     BODY = "body"
 
 
 class Connection(HttpToolsProtocol):
-    """A connection of the server."""
-
     #: Seconds from the first byte of a request to the end of its headers.
     head_s = 15.0
-    #: Seconds from there to the end of its body.
+    #: Seconds from the end of the headers to the end of the body.
     body_s = 60.0
-    #: Seconds in which a client may take nothing of the answer that waits for it.
+    #: Seconds that a client may take nothing of an answer that waits for it.
     take_s = 60.0
     #: Bytes of the request line and the headers together.
     most_head_bytes = 64 * 1024
-    #: Bytes of a whole request. The application refuses long before; this is how much of the rest is thrown away, so that
-    #: a client that sends first and reads then finds the refusal.
+    #: Bytes of a whole request. The application refuses far smaller ones; the server reads the rest up to here and throws it
+    #: away, so that a client that sends everything before it reads finds the refusal.
     most_bytes = 8 * 1024 * 1024
     #: Connections that may be open at once. Above it the one that has been idle longest is closed; if none is idle, the new
     #: one is refused.
     most_connections = 8192
 
     _arriving: Arriving | None = None
-    #: What the running limit is for; None if there is none.
+    #: The part whose time `_limit` limits; None if no limit runs.
     _limited: Arriving | None = None
     _limit: asyncio.TimerHandle | None = None
-    #: When to look whether the client takes its answer; None if all of it is taken.
+    #: The timer that looks whether the client takes its answer; None if all of it is taken.
     _look: asyncio.TimerHandle | None = None
     _broken: ApiError | None = None
     #: How many requests began in the bytes that were read last.
@@ -75,7 +73,7 @@ class Connection(HttpToolsProtocol):
                 TooManyConnections(f"{self.most_connections} connections are busy, which is all there is room for")
             )
             return
-        # A client that never sends anything is one that keeps its connection alive.
+        # A client that never sends anything counts as one that keeps its connection alive.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -92,13 +90,13 @@ class Connection(HttpToolsProtocol):
         self._watch_no_more()
 
     def timeout_keep_alive_handler(self) -> None:
-        # It closes the connection once the last answer is taken.
+        # This closes the connection once the last answer is taken.
         super().timeout_keep_alive_handler()
         if self._look is None:
             self._watch_taking()
 
     def _watch_taking(self) -> None:
-        """Give up the connection if the client takes nothing more of its answer."""
+        """Set a timer that gives up the connection if the client takes nothing more of its answer."""
         self._watch_no_more()
         waiting = self.transport.get_write_buffer_size()
         self._look = self.loop.call_later(self.take_s, self._look_again, waiting)
@@ -123,14 +121,14 @@ class Connection(HttpToolsProtocol):
         )
         if oldest is None:
             return False
-        # It counts as closed from now on, whatever of it the client has still to take.
+        # It counts as closed from now on, even if its client has still to take the end of an answer.
         self.connections.discard(oldest)
         oldest.transport.close()
         return True
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is arriving or being answered."""
+        """Return whether no request is arriving or being answered."""
         return self._arriving is not Arriving.HEAD and (self.cycle is None or self.cycle.response_complete)
 
     def on_response_complete(self) -> None:
@@ -139,19 +137,19 @@ class Connection(HttpToolsProtocol):
         self._limit_the_rest()
 
     def data_received(self, data: bytes) -> None:
-        # Not the base class's: it would log a line for each client that breaks HTTP, and answer in plain text.
+        # The base class's method would log a line for each client that breaks HTTP, and answer in plain text.
         of_an_earlier_read = self._arriving is not None
         self._begun = 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # The request is answered as if it had not asked for another protocol, as HTTP has it.
+            # The request is answered as if it had not asked for another protocol, which HTTP allows.
             pass
         except httptools.HttpParserError:
             self._refuse(self._broken or BadRequest("This is not HTTP/1.1 as RFC 9112 has it"))
             return
         self._limit_the_rest()
-        # How much of the read belongs to a request that began behind another one in it is not known: nothing is counted.
+        # If a request began behind another one in this read, its share of the bytes is unknown, and nothing is counted.
         is_behind = self._begun + of_an_earlier_read > 1
         self._bytes = 0 if is_behind else self._bytes + len(data)
         if self._arriving is Arriving.HEAD and self._bytes > self.most_head_bytes:
@@ -163,7 +161,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        # What is no request, such as an empty line or the rest of one that is answered, keeps no connection alive.
+        # Only a request stops the keep-alive timer, not an empty line or the rest of an answered request.
         self._unset_keepalive_if_required()
         self._lift_limit()
         self._begun += 1
@@ -176,7 +174,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._arriving is not Arriving.HEAD:
-            # A trailer of a chunked body: it may not pass for a header.
+            # This is a trailer of a chunked body, which may not pass for a header.
             return
         self._count(len(name) + len(b": ") + len(value) + len(b"\r\n"))
         super().on_header(name, value)
@@ -209,14 +207,14 @@ class Connection(HttpToolsProtocol):
         return HeadersTooLarge(f"The request line and the headers are above {self.most_head_bytes // 1024} KiB")
 
     def _break(self, error: ApiError) -> NoReturn:
-        """Stop the parser, which raises an error of its own for this one."""
+        """Stop the parser, which raises an error of its own in place of this one."""
         self._broken = error
         raise error
 
     def _limit_the_rest(self) -> None:
-        """Limit the time of what has still to arrive. A request that came whole, as most do, needs no timer."""
+        """Limit the time of the part that has still to arrive. A request that came whole, as most do, needs no timer."""
         if self.pipeline or self._arriving is self._limited:
-            # What comes behind a request that is being answered is not read yet.
+            # Bytes behind a request that is being answered are not read yet.
             return
         self._lift_limit()
         if self._arriving is not None:
@@ -239,11 +237,11 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if cycle.more_body and self.pipeline and self._earlier is not None:
-                # It waits for its turn, and loses it. The one before it goes on.
+                # The refused request waited behind another, and is dropped. The other goes on.
                 self.pipeline.popleft()
                 self.cycle = cycle = self._earlier
             if not cycle.more_body:
-                # It answers an earlier request, which was whole.
+                # The cycle answers an earlier request, which came whole.
                 cycle.keep_alive = False
                 self.flow.pause_reading()
                 return

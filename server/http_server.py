@@ -1,4 +1,4 @@
-"""The server proper, once its GPU process is on its way: the ledger, the application, and HTTP until it is told to stop."""
+"""The server proper, once its GPU processes start: the ledger, the application, and HTTP until it is told to stop."""
 
 import gc
 import signal
@@ -45,7 +45,7 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
         app,
         http=Connection,
         ws="none",
-        # Longer than the pools of common clients and proxies keep a connection, so that it is they who end it.
+        # The pools of common clients and proxies keep a connection for less, so that they end it, not the server.
         timeout_keep_alive=75,
         log_config=None,
         access_log=False,
@@ -56,7 +56,7 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
         timeout_graceful_shutdown=5,
     )
     server = _HttpServer(config, hub)
-    # uvicorn raises the signal again when it has shut down. By itself it would end the process there and then, with writes
+    # uvicorn raises the signal again when it has shut down. Without a handler it would end the process at once, with writes
     # under way and the database open.
     signal.signal(signal.SIGTERM, _end)
     try:
@@ -68,7 +68,7 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
 
 
 def _end(*_: object) -> NoReturn:
-    """End in good order, as was asked for."""
+    """Exit with success, since a stop was asked for."""
     sys.exit(0)
 
 
@@ -88,7 +88,7 @@ def _welcome(settings: Settings, port: int) -> None:
     """Say where the server is; on a first run make the first client and show its key, this once."""
     base = url_of(settings.host, port)
     with database_errors_explained(settings.database), closing(connect(settings.database)) as connection:
-        # Looked up before a transaction begins: a server that has clients starts although another program has the lock.
+        # This looks before a transaction begins: a server that has clients starts even if another program has the lock.
         if clients.any_exists(connection):
             print(f"Backlot is at {base}/ (API pages: {base}/schema)", flush=True)  # noqa: T201
             return

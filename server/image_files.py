@@ -1,4 +1,4 @@
-"""Takes removed images from the disk. The ledger lists their files until that is done, so that a crash leaves none behind."""
+"""Deletes the files of removed images. The ledger lists them until they are gone, so a killed server leaves none behind."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 async def remove_listed(database: Database, images: Path, thumbnails: Thumbnails) -> bool:
     """Remove the files that the ledger lists, with their thumbnails, and return whether all of them are gone.
 
-    What cannot be removed stays on the list.
+    A file that cannot be removed stays on the list.
     """
     paths = await database.read(removals.files)
     gone = await asyncio.to_thread(_remove, paths, images, thumbnails)

@@ -1,4 +1,4 @@
-"""A job: what was asked, what that was resolved to when it was accepted, and how it stands."""
+"""A job: its spec, the plan that the spec was resolved to, and its status."""
 
 from enum import StrEnum
 from typing import Any
@@ -18,7 +18,7 @@ class JobType(StrEnum):
 
     @property
     def operation(self) -> str:
-        """The name in the route and in models.toml's `[operations.NAME]`."""
+        """Return the name in the route and in models.toml's `[operations.NAME]`."""
         return self.lower().replace("_", "-")
 
 
@@ -62,11 +62,11 @@ class Understood(msgspec.Struct, frozen=True):
 
 
 class ClientClass(StrEnum):
-    """Whose job it is, as metrics tell jobs apart: there are few of these, and many clients."""
+    """How metrics tell jobs apart by their clients: there are few classes, and many clients."""
 
-    #: Of an `sk_test_` key.
+    #: A job of an `sk_test_` key.
     TEST = "test"
-    #: Of a key with a priority below 0, of 0, and above.
+    #: Jobs of keys with a priority below 0, of 0, and above 0.
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
@@ -112,7 +112,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def model(self) -> str:
-        """The model's name: a job's generations share it."""
+        """Return the model's name, which a job's generations share."""
         return self.generations[0].model
 
 
@@ -129,14 +129,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: The priority of the key it was sent with; each step doubles the client's share of the GPU.
     priority: int = 0
-    #: One request waits for it, and nobody wants it if that goes away.
+    #: Whether a request waits for it; if that request goes away, nobody wants the job.
     awaited: bool = False
-    #: It was sent with an `sk_test_` key.
+    #: Whether it was sent with an `sk_test_` key.
     test: bool = False
     credits_cost: int = 0
 
     def image_id(self, index: int) -> str:
-        """Return what image `index` of the job, from 0, is called on its way."""
+        """Return the id of image `index` of the job, counted from 0, while it is on its way."""
         return f"{self.job_id}-{index}"
 
     @property

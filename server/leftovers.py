@@ -1,4 +1,4 @@
-"""Leftovers: image files that belong to nothing, as a process that was killed leaves them."""
+"""Leftovers: image files that belong to nothing, left by a killed process."""
 
 import asyncio
 import logging
@@ -11,14 +11,14 @@ from server.ledger.database import Database
 
 log = logging.getLogger(__name__)
 
-#: What `server.jobs.image_path` gives, and what the GPU process names a file until all of it is on disk.
+#: A file name of `server.jobs.image_path`, or the one that the GPU process uses until all of the file is on disk.
 _NAME = re.compile(r"([0-9A-Z]{26})(-\d+)?\.(png|partial)")
 
 
 async def remove_all(folder: Path, database: Database) -> None:
-    """Remove the files of jobs that have ended, if no artifact is kept there.
+    """Remove the files of ended jobs that are no artifact's.
 
-    All other files are left alone: those of jobs that are not in the ledger too, since it may be an older one, restored.
+    All other files stay, also those of jobs that the ledger does not have: it may be an older one, restored.
     """
 
     def look(connection: sqlite3.Connection, found: list[Path]) -> list[Path]:
@@ -28,7 +28,7 @@ async def remove_all(folder: Path, database: Database) -> None:
         return [file for file in strays if _job_of(file) in ended]
 
     try:
-        # Listed before the ledger is asked: a job that ends meanwhile is known by its artifacts then.
+        # List the files before asking the ledger, which then knows the artifacts of a job that ends meanwhile.
         found = await asyncio.to_thread(_files_of_jobs, folder)
         files = await database.read(look, found)
         await asyncio.to_thread(_unlink, files)

@@ -1,4 +1,4 @@
-"""What runs beside the routes, from the start of the server to its end."""
+"""The tasks that run beside the routes, from the start of the server to its end."""
 
 import asyncio
 import logging
@@ -48,7 +48,7 @@ async def running(
         asyncio.create_task(leftovers.remove_all(settings.images, database)),
     ]
     if settings.ray:
-        # Imported only here: without the setting nothing of Ray is.
+        # Without the setting, nothing of Ray is imported.
         from server.cluster.membership import Membership
 
         beside.append(asyncio.create_task(Membership(settings).keep(scheduler.gpus)))
@@ -64,7 +64,7 @@ async def running(
 
 
 async def _forget(database: Database, days: int) -> None:
-    """Keep the request log, the webhook deliveries and the idempotency keys to their spans while the server runs."""
+    """Remove request-log rows, webhook deliveries and idempotency keys that are past their time, again and again."""
 
     def remove(connection: sqlite3.Connection) -> tuple[int, int, int]:
         oldest = ago(timedelta(days=days))

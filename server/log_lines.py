@@ -15,7 +15,7 @@ SEARCHED = 2_000_000
 #: Lines of one failure at most, and characters of each.
 MOST_LINES = 40
 MOST_CHARACTERS = 1000
-#: A crash is logged a moment after the job it ends, or before.
+#: A crash may be logged a moment before or after the end of the job that it fails.
 SLACK = timedelta(seconds=1)
 
 #: `2026-11-25 23:01:58,123 ERROR pipelines.worker: …`, in the time of the box.
@@ -56,7 +56,7 @@ def _lines(messages: Sequence[_Message], job: JobReport) -> list[LogLine]:
     found: list[LogLine] = []
     for message in messages:
         near = message.level in ("WARNING", "ERROR", "CRITICAL") and began <= message.moment <= ended
-        # Another job's end is that job's.
+        # The end of another job is no news of this one.
         others = " ended: " in message.text and job.public_id not in message.text
         if job.public_id in message.text or (near and not others):
             found += [LogLine(message.file, line[:MOST_CHARACTERS]) for line in message.text.split("\n")]

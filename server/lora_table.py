@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 class LoraTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One LoRA."""
 
-    #: The safetensors file, relative to models.toml; absolute once it was read.
+    #: The safetensors file, relative to models.toml; absolute once that is read.
     file: Annotated[str, Meta(min_length=1)]
     #: The models that it was trained for.
     models: Annotated[tuple[str, ...], Meta(min_length=1)]

@@ -1,7 +1,7 @@
 """`models.toml`: the models a client may name, the price of an operation, the brands.
 
 The file's text is checked as a whole before any of it is used. Every problem found is told at once, each with its table, key,
-value and the way out. A card that only its own files or its pipeline contradict makes that one model unusable, and no other.
+value and the way out. A card that only its own files or its pipeline contradict makes only its own model unusable.
 """
 
 import tomllib
@@ -32,7 +32,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What one image of an operation costs, and the defaults of specs that leave a field out."""
 
     credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
-    #: What the price is multiplied by for some models and tiers; for all others it is as it is.
+    #: Factors of the price for some models and tiers; 1 for all others.
     model_factors: dict[str, Factor] = {}
     tier_factors: dict[Tier, Factor] = {}
     enabled: bool = True
@@ -74,7 +74,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def problems(self) -> list[str]:
-        """Everything that makes models unusable, in the order of the file."""
+        """Return all that makes models, and then LoRAs, unusable, in the order of the file."""
         return [problem for problems in self.unusable.values() for problem in problems] + [
             f"[loras.{name}] {problem}" for name, problem in self.unusable_loras.items()
         ]
@@ -84,7 +84,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {name: lora for name, lora in self.loras.items() if model in lora.models}
 
     def keeping(self, before: "Models") -> "Models":
-        """Return these models, but each unusable one as it was `before`, if it was usable then and its LoRAs are there."""
+        """Return these models, but each unusable one as it was `before`, if it was usable then and has its LoRAs still."""
         kept = {
             name: card
             for name, card in before.enabled.items()
@@ -186,7 +186,7 @@ def _toml(path: Path) -> dict[str, Any]:
 def _operations(
     tables: dict[str, dict[str, Any]], models: dict[str, Any], problems: list[str]
 ) -> dict[JobType, Operation]:
-    """Return all operations, those without a table as they are by default. Problems are added to the list."""
+    """Return all operations, with the defaults for those without a table, and add what is wrong to `problems`."""
     by_name = {job_type.operation: job_type for job_type in JobType}
     problems += [
         f"[operations.{name}]: there is no such operation; there are {', '.join(by_name)}"
@@ -205,7 +205,7 @@ def _operations(
 
 
 def _lora_problems(loras: dict[str, LoraTable], cards: dict[str, ModelCard], brands: dict[str, Brand]) -> Iterator[str]:
-    """Yield what names a model or a LoRA that is not there."""
+    """Yield a problem for each mention of a model or a LoRA that is not there."""
     for name, lora in loras.items():
         for model in lora.models:
             if model not in cards:

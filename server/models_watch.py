@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks at the file.
 LOOK_EVERY_S = 1.0
-#: Seconds before an edit acts that takes an enabled model away. The jobs that wait for it fail then, and a file may be saved
-#: in two parts, the first of them valid in itself.
+#: Seconds until an edit that takes an enabled model away acts. The jobs that wait for that model fail then, and an editor may
+#: save a file in two parts, the first of them valid in itself.
 REMOVAL_WAIT_S = 3.0
 
 
 class ModelsFile:
     """Holds the present models. A good edit replaces them at once; a bad one changes nothing, and `error` says why.
 
-    One that takes an enabled model away acts after REMOVAL_WAIT_S, unless the file is saved again meanwhile.
+    An edit that takes an enabled model away acts after REMOVAL_WAIT_S, unless the file is saved again meanwhile.
     A model that an edit, or a change of its files, would make unusable stays as it was, and the rest of the edit counts.
     """
 
@@ -50,7 +50,7 @@ class ModelsFile:
                 log.exception("%s could not be looked at", self.path)
 
     def arrived(self, card: ModelCard, here: Weights) -> None:
-        """Note what is known of a hub's model now that its files are here, unless its card says something else by now."""
+        """Take up what the files of a hub's model say, now that they are here, unless its card was edited meanwhile."""
         present = self.current.models.get(card.name)
         if present is None or present.weights != card.weights:
             return
@@ -83,7 +83,7 @@ class ModelsFile:
         if models == self.current:
             if had_error and self.error is None:
                 log.info("%s is good again, and the models are as they were", self.path)
-            # Nothing else changed, but whoever saves the file may have mended what stood in a model's way.
+            # The models are the same, but the operator may have mended something else that stood in a model's way.
             changed()
             return
         before, self.current = self.current, models
@@ -114,7 +114,7 @@ def _told(models: Models) -> str | None:
 
 
 def _changes(before: Models, after: Models) -> list[str]:
-    """Return what an edit changed: the cards and tables that are new, gone or other than they were."""
+    """Return the names of the cards and tables that an edit added, removed or changed."""
     changed = [name for name in {**before.models, **after.models} if before.models.get(name) != after.models.get(name)]
     for table in ("operations", "brands", "loras", "default_model"):
         if getattr(before, table) != getattr(after, table):

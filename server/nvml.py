@@ -27,7 +27,7 @@ def _library() -> ModuleType | None:
 
 
 def note_gpus() -> None:
-    """Set the metrics of every GPU of this box, by its number; what a GPU does not tell, or one that is lost, is left out."""
+    """Set the metrics of every GPU of this box, by its number, but for lost GPUs and values that a GPU does not tell."""
     library = _library()
     if library is None:
         return

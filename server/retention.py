@@ -25,17 +25,17 @@ AT_ONCE = 200
 
 
 class Retention:
-    """Keeps the images to an age and to a size."""
+    """Keeps the images within an age and a total size."""
 
     def __init__(self, settings: Settings, database: Database, thumbnails: Thumbnails) -> None:
         self._settings = settings
         self._database = database
         self._thumbnails = thumbnails
-        #: It was said that the images are too large and none may be removed.
+        #: Whether the log already says that the images are too large and none may be removed.
         self._told = False
 
     async def run(self) -> None:
-        """Remove what is due, again and again, and first what an earlier run of the server left on the disk."""
+        """Remove images that are due, again and again, and the files of removed ones that are still on the disk."""
         while True:
             try:
                 await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
@@ -45,7 +45,7 @@ class Retention:
             await asyncio.sleep(RETAIN_EVERY_S)
 
     async def remove_due(self) -> None:
-        """Remove what is due now."""
+        """Remove the images that are due now."""
         await self._by_age()
         await self._by_size()
 
@@ -72,7 +72,7 @@ class Retention:
             if size <= most:
                 self._told = False
                 return
-            # As many as make the room that is missing, if all are of one size.
+            # This many make the missing room if all images are equally large.
             wanted = min(AT_ONCE, max(1, round((size - most) * len(paths) / size)))
             why = f"the images took {size / GIB:.2f} GiB, and BACKLOT_DISK_GIB is {self._settings.disk_gib:g}"
             removed, gone = await self._remove(_oldest(wanted), "size", why)
@@ -85,7 +85,7 @@ class Retention:
     async def _remove(self, remove: Callable[[Connection], list[Removed]], why: str, told: str) -> tuple[int, bool]:
         """Remove images with their files; return how many there were, and whether all files are gone.
 
-        While a file cannot be deleted, no room is made, so nothing more should be removed.
+        While a file cannot be deleted, no room is made, so the caller should remove no more.
         """
         removed = await self._database.write(remove)
         for image in removed:

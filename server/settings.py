@@ -35,7 +35,7 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `backlot` and the server read from the environment; `BACKLOT_` and the name in capitals."""
+    """The settings of `backlot` and the server, each from the variable `BACKLOT_` and its name in capitals."""
 
     #: The database, images, keys and logs.
     data: Path = Path("data")
@@ -48,17 +48,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = "127.0.0.1,::1"
     #: Images that may wait before a new job gets 503 QUEUE_FULL.
     queue_limit: Annotated[int, Meta(ge=1)] = 1000
-    #: Submissions a minute and key; 0 switches the limit off.
+    #: Submissions for each key and minute; 0 switches the limit off.
     rate_limit: Annotated[int, Meta(ge=0)] = 600
-    #: Reads a minute and key; 0 switches the limit off.
+    #: Reads for each key and minute; 0 switches the limit off.
     read_limit: Annotated[int, Meta(ge=0)] = 6000
     #: How long a signed image link lives, in seconds.
     link_seconds: Annotated[int, Meta(ge=1)] = 3600
     #: Days after which archived images are removed; 0 keeps them.
     archive_days: Annotated[float, Meta(ge=0, le=36_500)] = 0.0
-    #: What images may take, in GiB: above it the oldest are removed, archived ones first; 0 is no limit.
+    #: GiB that images may take: above it the oldest are removed, archived ones first; 0 is no limit.
     disk_gib: Annotated[float, Meta(ge=0)] = 0.0
-    #: Below so many free GiB no job is accepted.
+    #: Free GiB below which no job is accepted.
     disk_free_gib: Annotated[float, Meta(ge=0)] = 1.0
     #: Days that request-log rows are kept.
     log_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
@@ -74,12 +74,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def local_devices(self) -> list[str]:
-        """The devices of this box that were named, each GPU with its index; `auto` alone if none was."""
+        """Return the devices of this box that were named, each GPU with its index; `auto` alone if none was."""
         return _indexed(self.device or self.devices)
 
     @property
     def uses_own_devices(self) -> bool:
-        """Whether devices of this box generate besides those of a cluster: only if there is none, or they are named."""
+        """Return whether devices of this box generate: if there is no cluster, or if they are named."""
         return not self.ray or self.device != "" or self.devices != "auto"
 
     @property
@@ -108,7 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def links_key(self) -> Path:
-        """The secret that image links are signed with."""
+        """Return the file of the secret that image links are signed with."""
         return self.keys / "links.key"
 
 

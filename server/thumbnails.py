@@ -1,4 +1,4 @@
-"""Thumbnails: made of an image when one is first asked for, and kept beside the images until that is removed.
+"""Thumbnails: each is made when it is first asked for, and kept beside the images until its image is removed.
 
 They are made here and not in the GPU process, so that images of earlier versions have them too, no job waits for one, and
 the folder may be emptied at any time.
@@ -15,10 +15,10 @@ from ulid import ULID
 
 log = logging.getLogger(__name__)
 
-#: Pixels of the longest side at most; of a large one, which a screen with more dots to the inch shows sharply.
+#: Pixels of the longest side at most. The large ones are for screens with more dots to the inch.
 LONGEST_SIDE = 384
 LONGEST_SIDE_LARGE = 768
-#: As WebP counts; at 80 a picture of this size has about 15 KB.
+#: WebP's quality, 0–100; at 80 a small thumbnail has about 15 KB.
 QUALITY = 80
 
 
@@ -64,7 +64,7 @@ class Thumbnails:
             # The page has its thumbnail all the same.
             log.warning("The thumbnail %s could not be kept: %s", target, error)
         if not image.is_file():
-            # It was removed meanwhile, perhaps before the thumbnail was there to be removed with it.
+            # The image was removed meanwhile, perhaps before the thumbnail was there to be removed with it.
             target.unlink(missing_ok=True)
         return webp
 

@@ -12,7 +12,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def read_tables(kind: str, tables: dict[str, dict[str, Any]], into: type[T], problems: list[str]) -> dict[str, T]:
-    """Return those of the tables `[kind.NAME]` that are good; what is wrong with the others is added to `problems`."""
+    """Return the good ones of the tables `[kind.NAME]`, and add what is wrong with the others to `problems`."""
     read = {}
     for name, raw in tables.items():
         values, found = check(raw, into)
@@ -23,7 +23,7 @@ def read_tables(kind: str, tables: dict[str, dict[str, Any]], into: type[T], pro
 
 
 def told(table: str, problem: Problem) -> str:
-    """Return a problem of a table for people, with the way out."""
+    """Return a problem of a table in words, with the way out."""
     key = ".".join(str(part) for part in problem.loc)
     value = "" if problem.value is None else f" = {shortened(problem.value)}"
     remedy = _REMEDIES.get(str(problem.loc[0]) if problem.loc else "", "")
@@ -31,7 +31,7 @@ def told(table: str, problem: Problem) -> str:
 
 
 def shortened(value: object) -> str:
-    """Return a value for people, at most 80 characters of it."""
+    """Return a value as text of at most 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…"
 

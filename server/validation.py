@@ -36,7 +36,10 @@ def within(part: str, problems: Iterable[Problem]) -> list[Problem]:
 
 @cache
 def _fields(of: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    """Return the fields by the name they are written under; working out their types takes longer than checking a spec."""
+    """Return the fields by the names they are written under.
+
+    They are kept, since working out their types takes longer than checking a spec.
+    """
     return {field.encode_name: field for field in msgspec.structs.fields(of)}
 
 
@@ -48,7 +51,7 @@ def check(raw: object, into: type[msgspec.Struct]) -> tuple[dict[str, Any], list
     problems: list[Problem] = []
     fields = _fields(into)
     if raw.keys() <= fields.keys():
-        # Most are right, which msgspec sees at once.
+        # Most tables are right, which msgspec sees at once.
         try:
             whole = msgspec.convert(raw, into, strict=True)
         except msgspec.ValidationError:
@@ -95,7 +98,7 @@ def _check_value(value: object, expected: Any, loc: tuple[str | int, ...]) -> li
 
 
 def _items(value: object, expected: Any) -> Iterator[tuple[str | int, Any, Any]]:
-    """Yield what is in a list or a dict, each with its place and the type that is expected of it, if one is."""
+    """Yield the items of a list or a dict that should be of one type, each with its place and that type."""
     if isinstance(value, list) and (element := _type_within(expected, (list, tuple))) is not None:
         yield from ((index, item, element) for index, item in enumerate(value))
     if isinstance(value, dict) and (element := _type_within(expected, (dict,))) is not None:
@@ -103,7 +106,7 @@ def _items(value: object, expected: Any) -> Iterator[tuple[str | int, Any, Any]]
 
 
 def _type_within(expected: Any, containers: tuple[type, ...]) -> Any:
-    """Return X of `list[X]`, `tuple[X, ...]` or `dict[str, X]`, whichever are asked for, and of them `| None` or annotated.
+    """Return X of `list[X]`, `tuple[X, ...]` or `dict[str, X]`, those of `containers`, also in a union or an annotation.
 
     Return None for any other type, and if X may be anything.
     """
@@ -141,7 +144,7 @@ def _at(value: Any, path: list[str | int]) -> Any:
 
 
 def explained(message: str, sent: object, expected: Any) -> tuple[str, str]:
-    """Return the kind of a problem and what to say of it, by msgspec's message, what was sent and the type expected."""
+    """Return the kind of a problem and its message, from msgspec's message, the value sent and the type expected."""
     if message.startswith("Invalid enum value"):
         # What was sent may be a list with the wrong value in it.
         wrong = message.removeprefix("Invalid enum value ").partition(" - at ")[0].strip("'")

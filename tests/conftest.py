@@ -12,19 +12,19 @@ from tests.support.preloaded import preloaded
 from tests.support.server import ROOT, Server, ServerWithoutGpu, ServerWithPreloadedGpu, StartServer
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # There is a worker for each core, so what a worker or its servers compute takes one thread. torch reads this at its import.
+    # One xdist worker runs for each core, so it and its servers compute in one thread. torch reads this when it is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # The job of a script's `&` ignores it, and so would the processes that tests interrupt.
+    # A shell starts a job with `&` ignoring SIGINT, and the processes that tests interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SLOW = 400  # steps of the tiny model: some ten seconds, time enough to interfere
+SLOW = 400  # steps of the tiny model: about ten seconds, long enough to interfere
 
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    # Imported here, so that tests without pipelines do not wait for torch.
+    # The import is here so that tests without pipelines do not wait for torch.
     from tests.support.tiny import save_all
 
     return save_all(tmp_path_factory.mktemp("models"))
@@ -32,7 +32,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def preloaded_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a process that forks GPU processes."""
+    """Yield the socket of a process that forks GPU processes."""
     path = tmp_path_factory.mktemp("preloaded") / "worker"
     with preloaded("worker", path):
         yield path
@@ -40,7 +40,7 @@ def preloaded_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(scope="module")
 def start_server(preloaded_worker: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Starts servers that end with the module; the GPU process of one that is cold starts from nothing, as in use."""
+    """Yield a function that starts servers; they end with the module. A `cold` GPU process starts from nothing, as in use."""
     started: list[Server] = []
 
     def start(models: Path, cold: bool = False, **environment: str) -> Server:
@@ -63,7 +63,7 @@ def start_server(preloaded_worker: Path, tmp_path_factory: pytest.TempPathFactor
 def tiny_server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """A server with the tiny models, good and broken; `exact` is the good one at one batch size."""
+    """Start a server with the tiny models, good and broken; `exact` is the good one at one batch size."""
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     folders = {**tiny_folders, "exact": tiny_folders["good"]}
     return start_server(models_file(path, folders, extra="reproducible = true"))
@@ -73,23 +73,23 @@ def tiny_server(
 def slow_server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """Its jobs run long enough to be cancelled, killed and hung."""
+    """Start a server whose jobs run long enough to be cancelled, killed and hung."""
     folders = {name: tiny_folders[name] for name in ("good", "nan")}
     path = tmp_path_factory.mktemp("toml") / "models.toml"
-    # Two slots always.
+    # The slot group always has two slots.
     models = models_file(path, folders, steps=SLOW, step_timeout_s=3, max_batch=2, reproducible="true")
     return start_server(models)
 
 
 @pytest.fixture(scope="module")
 def server(start_server: StartServer) -> Server:
-    """A server with the models.toml and the weights of this repository."""
+    """Start a server with the models.toml and the weights of this repository."""
     return start_server(ROOT / "models.toml")
 
 
 @pytest.fixture(scope="module")
 def light_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerWithoutGpu]:
-    """A server with a fake GPU process, up in a second."""
+    """Yield a server with a fake GPU process, which is up in a second."""
     server = ServerWithoutGpu(tmp_path_factory.mktemp("light"))
     server.start(wait_ready=False)
     yield server

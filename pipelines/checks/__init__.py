@@ -1,1 +1,1 @@
-"""What is held against a model's card before its weights are read; free of torch."""
+"""Checks of a model's card and files that are made before its weights are read; without torch."""

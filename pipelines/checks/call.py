@@ -1,4 +1,4 @@
-"""How a card has its pipeline called, held against what the pipeline's call takes."""
+"""Checks of the arguments, guidance and negative prompt of a card against what its pipeline's call takes."""
 
 import re
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_card import ModelCard
 from pipelines.nearest_name import did_you_mean
 
-#: What Backlot passes to every call.
+#: Arguments that Backlot passes to every call.
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
-#: How a pipeline tells of its steps; the first ones of diffusers do so by `callback`.
+#: Arguments by which a pipeline reports its steps; the oldest pipelines of diffusers take `callback`.
 _CALLBACKS = ("callback_on_step_end", "callback")
-#: A pipeline that takes one of these changes a picture, follows one, or makes films.
+#: Arguments of pipelines that do not make pictures from words alone, and what these do.
 _OTHER_KINDS = {
     "mask_image": "paints into a picture",
     "strength": "changes a picture",
@@ -21,9 +21,9 @@ _OTHER_KINDS = {
     "controlnet_conditioning_scale": "follows a control picture",
     "num_frames": "makes films",
 }
-#: How pipelines are named whose call alone does not show that they need more than words, or make no picture.
+#: Names of pipelines that need more than words, or make no picture, although their calls do not show it.
 _OTHER_NAMES = re.compile(r"Edit|I2I|Video|Animate|Prior|Refiner|LDM3D")
-#: Arguments that the card or the spec says already, and how; a second value would make `meta` untrue.
+#: Arguments that something else sets already, and what sets them; a second value would make `meta` untrue.
 _SAID_ELSEWHERE = {
     "prompt": "the spec and the card's prompt say it",
     "prompt_2": "the spec and the card's prompt say it",
@@ -51,7 +51,7 @@ _SAID_ELSEWHERE = {
     "output_type": "the server needs its own",
     "return_dict": "the server needs its own",
     "use_kv_cache": "the server needs its own",
-    # It cleans only if two further packages are there.
+    # The pipeline cleans prompts only if two further packages are installed.
     "clean_caption": "the server needs its own",
     "callback": "the server needs its own",
     "callback_steps": "the server needs its own",
@@ -61,9 +61,9 @@ _SAID_ELSEWHERE = {
 
 
 def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
-    """Yield why a class is no text-to-image pipeline of diffusers. `place` says where it is named.
+    """Yield why a class is no text-to-image pipeline of diffusers. `place` is the key or file that names it.
 
-    It is None if the folder brings a class of its own.
+    `pipeline` is None if the folder brings a class of its own.
     """
     if pipeline is None:
         yield f"{place}: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
@@ -86,7 +86,7 @@ def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
 
 
 def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | None) -> Iterator[str]:
-    """Yield what of a card's guidance, arguments and negative prompt would not act, or is said elsewhere."""
+    """Yield which of a card's guidance, arguments and negative prompt would not act, or are set elsewhere."""
     guidance = card.sampling.guidance_argument
     for name in card.sampling.arguments:
         if name in _SAID_ELSEWHERE:
@@ -126,7 +126,7 @@ def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | Non
 
 
 def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) -> Iterator[str]:
-    """Yield what guidance the model of a folder does not heed. Raises OSError or ValueError if that cannot be examined."""
+    """Yield which guidance of a card its model ignores. Raises OSError or ValueError if the folder cannot be examined."""
     if not ignores_guidance(folder, pipeline):
         return
     sampling = card.sampling
@@ -137,7 +137,7 @@ def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) ->
 
 
 def _problems_of_scheduler(pipeline: str, scheduler: str | None) -> Iterator[str]:
-    """Yield why a scheduler cannot work with a pipeline, as far as their source shows it simply."""
+    """Yield why a scheduler cannot work with a pipeline, if their source shows it in a way that is easy to read."""
     if scheduler == "DPMSolverSDEScheduler":
         yield (
             f"scheduler = {scheduler!r}: it draws its noise past the seeds of images; write DPMSolverMultistepScheduler with"

@@ -1,8 +1,9 @@
-"""What a model card asks of its pipeline, held against what diffusers and the model's folder give.
+"""Checks of a model card against diffusers and the model's folder.
 
-The server checks every enabled card so before it takes up models.toml, and the GPU process checks a model's files so before
-it reads them. A key, an option or an argument of a card either acts, or is refused here, as far as diffusers' source shows it
-simply. Whether a scheduler goes with a pipeline it shows in part; `backlot models check --run` makes an image with it.
+The server checks every enabled card before it uses models.toml, and the GPU process checks a model before it reads its files.
+A key, an option or an argument of a card either acts or is refused here, if diffusers' source shows it in a way that is easy
+to read. The source shows only in part whether a scheduler works with a pipeline; `backlot models check --run` makes an image
+to find out.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pipelines.checks.call import problems_of_call, problems_of_guidance, problems_of_kind
 from pipelines.checks.files import problems_of_files
+from pipelines.checks.fit import problems_of_fit
 from pipelines.checks.options import problems_of_options
 from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
@@ -25,7 +27,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
-    """Yield what is wrong with a card, each as `key = value: why`; of its folder too, if that is on this box.
+    """Yield what is wrong with a card, and with its folder if that is on this box, each as `key = value: why`.
 
     Raises OSError or ValueError if the folder cannot be examined.
     """
@@ -43,6 +45,8 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         if scheduler is None:
             scheduler = index.scheduler
         yield from problems_of_files(card, folder, index)
+        if card.weights.file is not None:
+            yield from problems_of_fit(card, folder, index)
     elif pipeline is not None:
         yield from problems_of_kind(f"pipeline = {pipeline!r}", pipeline)
     known = class_names("schedulers") if card.weights.scheduler is not None else []
@@ -68,7 +72,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
 
 
 def _problems_of_shift(card: ModelCard, folder: Path) -> Iterator[str]:
-    """Yield which shift of the noise schedule would not act: there is one for all sizes, or one that follows the size.
+    """Yield which shifts of the noise schedule would not act: one shift serves all sizes, or it follows the size.
 
     Raises OSError or ValueError if the folder's scheduler cannot be examined.
     """

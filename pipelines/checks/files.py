@@ -1,4 +1,4 @@
-"""The files of a model's folder, held against what its model_index.json names."""
+"""Checks of the files of a model's folder against its model_index.json."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +9,15 @@ from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_table
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
-#: How the components are named that must have weights.
+#: Beginnings of the names of components that must have weights.
 _WITH_WEIGHTS = (*DENOISERS, "vae", "text_encoder", "image_encoder", "safety_checker")
-#: Components that pipelines can do without, beside those that say so themselves.
+#: Components that a pipeline can do without although its class does not say so.
 _OPTIONAL = {"StableDiffusion3Pipeline": frozenset({"text_encoder_3", "tokenizer_3"})}
 #: Optional components that people delete from folders to save room.
 _DISPENSABLE = frozenset({"safety_checker", "feature_extractor", "image_encoder", "text_encoder_3", "tokenizer_3"})
 #: Files that a tokenizer can be read from, besides those of sentencepiece and tiktoken.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
-#: How diffusers and transformers name a way of quantizing → the module that does it, and the package that brings it.
+#: Ways of quantizing, by the names of diffusers and transformers, each with the module that does it and its package.
 _QUANTIZERS = {
     "auto-round": ("auto_round", "auto-round"),
     "bfl": ("accelerate", "accelerate"),
@@ -29,7 +29,7 @@ _QUANTIZERS = {
     "sdnq": ("sdnq", "sdnq"),
     "torchao": ("torchao", "torchao"),
 }
-#: Processors of texts and pictures of which worker/text_processors.py reads what reads texts.
+#: Processors of texts and pictures from which worker/text_processors.py loads only the part for texts.
 TEXT_PROCESSORS = frozenset({"PixtralProcessor", "Qwen2VLProcessor", "Qwen2_5_VLProcessor", "Qwen3VLProcessor"})
 
 
@@ -38,12 +38,12 @@ def absent_components(folder: Path, index: ModelIndex) -> list[str]:
     pipeline = str(index.pipeline)
     optional = optional_components(pipeline) | _OPTIONAL.get(pipeline, frozenset())
     lacking = [name for name in sorted(optional) if not (folder / name).is_dir()]
-    # Some are optional because prompts may come as embeddings, which they never do here.
+    # Others are optional only for prompts that come as embeddings, which Backlot never passes.
     return [name for name in lacking if name in _DISPENSABLE or name not in index.components]
 
 
 def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Iterator[str]:
-    """Yield what is wrong with the files of each component: a tokenizer without files, weights that are cut off …
+    """Yield what is wrong with the files of each component, such as a missing vocabulary or weights that are cut off.
 
     Raises OSError or ValueError if the folder cannot be examined.
     """
@@ -74,7 +74,7 @@ def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Itera
 
 
 def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:
-    """Yield the packages that a component needs, and that are not installed with Backlot."""
+    """Yield which packages a component needs that are not installed."""
     reads_pictures = kind.endswith("Processor") and not kind.endswith("ImageProcessor") and kind not in TEXT_PROCESSORS
     if reads_pictures and (lack := lack_of("torchvision", "torchvision")) is not None:
         yield f"{component.name}: {kind} {lack}, in the version that fits torch"

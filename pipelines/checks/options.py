@@ -1,6 +1,7 @@
-"""The options of a card that make a model fit or run faster, held against its parts.
+"""Checks of the options that make a model fit or run faster against the model's components.
 
-An option either acts on a model, or is refused here. What depends on the device is refused when the model is loaded.
+An option either acts on a model or is refused here. An option that the device cannot follow is refused when the model is
+loaded.
 """
 
 import shutil
@@ -15,16 +16,16 @@ from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_table
 from pipelines.step_cache import ACT_ON, FirstBlock, MagCache, kind_of
 
-#: The module that computes an attention, and the package that brings it.
+#: Kernels of attention that need a package, each with the module that computes it and that package.
 _ATTENTION_PACKAGES = {
     "flash": ("flash_attn", "flash-attn"),
     "_flash_3": ("flash_attn_interface", "flash-attn-3"),
     "sage": ("sageattention", "sageattention"),
     "xformers": ("xformers", "xformers"),
 }
-#: Denoisers that heed the choice only at steps that read the prompt's keys and values from an earlier one, as none does here.
+#: Denoisers that heed `attention` only at steps that reuse an earlier step's keys and values of the prompt. None do here.
 _OWN_ATTENTION = frozenset({"QwenImage21Transformer2DModel"})
-#: Options that act on the denoiser.
+#: Options of the group Weights that act on the denoiser.
 ON_DENOISER = ("quantization", "layerwise_casting", "attention", "channels_last", "compile", "cache")
 _COMPILERS = ("g++", "clang++", "c++")
 
@@ -87,7 +88,7 @@ def _problems_of_parts(card: ModelCard, kinds: dict[str, str], denoiser: str | N
 
 
 def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
-    """Yield what the denoiser's class, if that is known, cannot do."""
+    """Yield which options for speed cannot act: for want of a package, beside another option, or on a denoiser of `kind`."""
     weights = card.weights
     if weights.attention in _ATTENTION_PACKAGES:
         module, package = _ATTENTION_PACKAGES[weights.attention]
@@ -132,6 +133,6 @@ def _problems_of_cache(card: ModelCard, pipeline: str | None) -> Iterator[str]:
 
 
 def _config(component: Path) -> dict[str, Any]:
-    """Return a component's configuration; nothing if it has none, as the denoiser beside a checkpoint in one file may."""
+    """Return a component's configuration; an empty one if it has none, as a denoiser that comes from `file` may."""
     file = component / "config.json"
     return read_table(file) if file.is_file() else {}

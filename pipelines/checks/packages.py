@@ -4,8 +4,8 @@ from importlib.util import find_spec
 
 
 def lack_of(package: str, module: str) -> str | None:
-    """Return `needs PACKAGE; install it with: …` if the module that the package brings is not there; else None."""
+    """Return `needs PACKAGE; install it with: …` if the package's module is not installed; otherwise None."""
     if find_spec(module) is not None:
         return None
-    # The constraints hold the versions that Backlot was tested with.
+    # constraints.txt pins the versions that Backlot was tested with.
     return f"needs {package}; install it with: .venv/bin/python -m pip install -c constraints.txt {package}"

@@ -1,15 +1,16 @@
-"""What a checkpoint in one file holds, as its name and its keys tell, if that is not what a card can run.
+"""Checks of a card's `file` by its name and keys: it may hold something else than a model.
 
-People share LoRAs, VAEs and text encoders in files of the same kind. With the folder of a whole model beside it, such a file
-would be found out only when its denoiser is read; scales that are not read would even make images, of noise.
+People share LoRAs, VAEs and text encoders in files of the same kind. If a card also names the folder of a whole model, the
+mistake would show only when the denoiser is read. A file with scales that diffusers does not read would even make images, of
+noise.
 """
 
 import re
 from pathlib import Path
 
-from pipelines.weight_files import read_gguf, read_header
+from pipelines.weight_files import read_tensors
 
-#: What some key of a file is like → what the file is, and the way out.
+#: Patterns of keys that betray what a file is, each with what to tell of it.
 _OTHERS = {
     r"lora[_.]|\.(lokr_|hada_w|oft_blocks)": "is a LoRA, not a model; give it a table [loras.NAME] instead",
     r"^control_model\.|^controlnet_|^input_hint_block\.": (
@@ -26,22 +27,20 @@ _OTHERS = {
         " plain float8, or a GGUF"
     ),
 }
-#: The first layer of Stable Diffusion and of SDXL, and how many channels latents have that are drawn from a prompt alone.
+#: The first layer of Stable Diffusion and of SDXL, and how many channels it takes in a text-to-image model.
 _FIRST_LAYER = re.compile(r"(^|\.)input_blocks\.0\.0\.weight$")
 _CHANNELS = 4
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
 
 def why_no_checkpoint(file: Path) -> str | None:
-    """Return why a whole file of weights cannot be a card's `file`, and the way out; None if nothing tells against it.
+    """Return why a file of weights cannot be a card's `file`, and the way out; None if nothing speaks against it.
 
     Raises BadWeights and OSError.
     """
     if (shard := _SHARD.search(file.stem)) is not None and int(shard[1]) > 1:
         return f"{file.name} is one of {int(shard[1])} shards; name the folder of the whole model"
-    # Pickles have no header.
-    readers = {".safetensors": read_header, ".gguf": read_gguf}
-    tensors = readers[file.suffix](file) if file.suffix in readers else {}
+    tensors = read_tensors(file)
     for pattern, told in _OTHERS.items():
         if any(re.search(pattern, key) for key in tensors):
             return f"{file.name} {told}"

@@ -1,8 +1,8 @@
-"""Which models can be steered towards colours, as far as their cards tell it."""
+"""Which models can be steered towards colours, by their pipelines and schedulers."""
 
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 
-#: Pipelines whose latents denoising/latent_grid.py knows how to make of a picture, and so of colours.
+#: Pipelines for which denoising/latent_grid.py can turn a picture into latents, and so colours too.
 STEERED_PIPELINES = UPSCALING_PIPELINES
 #: Schedulers that tell how much noise is left at each of their steps.
 STEERED_SCHEDULERS = UPSCALING_SCHEDULERS

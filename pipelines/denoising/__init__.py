@@ -1,1 +1,1 @@
-"""Running batches of images through stock diffusers pipelines."""
+"""The two ways to run batches of images through stock diffusers pipelines, and what they need."""

@@ -1,4 +1,4 @@
-"""Has a pipeline's denoiser use a step cache during one call."""
+"""The use of a step cache by a pipeline's denoiser, during one call."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from pipelines.step_cache import FirstBlock, MagCache, StepCache, TaylorSeer
 
 
 def enable_cache(pipeline: Any, cache: StepCache | None, steps: int) -> None:
-    """Have the next call of a pipeline, of so many steps, begin with this cache, empty; None is no cache.
+    """Give the denoiser this cache, empty, for the pipeline's next call, which has `steps` steps; None gives it none.
 
-    What an earlier call left behind is gone, even if it ended half-way.
+    The cache of an earlier call is dropped, even if that call ended half-way.
     """
     pipeline.maybe_free_model_hooks()
     denoiser: Any = getattr(pipeline, "transformer", None)

@@ -1,4 +1,4 @@
-"""What a pipeline is called with for a batch of images, and which step each of its denoiser calls ends."""
+"""The call of a pipeline for a batch of images: its arguments, and which step each of its denoiser calls ends."""
 
 import inspect
 import math
@@ -19,46 +19,46 @@ from pipelines.worker.loader import LoadedModel
 
 
 class CallSettings(msgspec.Struct, frozen=True):
-    """What all images of a batch have in common, besides the model."""
+    """The settings that all images of a batch have in common, besides the model."""
 
     width: int
     height: int
     steps: int
     guidance: float
-    #: None if the pipeline makes the size itself.
+    #: None if the pipeline makes images of this size itself.
     second: SecondPass | None = None
 
     @property
     def all_steps(self) -> int:
-        """The steps of both passes."""
+        """Return the number of steps of both passes."""
         return self.steps + (self.second.steps if self.second is not None else 0)
 
     @property
     def first(self) -> "CallSettings":
-        """Those of the first pass, which makes a smaller picture if there is a second one."""
+        """Return the settings of the first pass, which makes a smaller picture if there is a second one."""
         if self.second is None:
             return self
         factor = self.second.factor
         return CallSettings(self.width // factor, self.height // factor, self.steps, self.guidance)
 
 
-#: Arguments that some calls take, and whose default will not do.
+#: Values of arguments that some calls take, in place of their defaults.
 _INSTEAD_OF_DEFAULTS: dict[str, Any] = {
-    # It cleans if two further packages are there; the bytes would depend on these.
+    # Prompts would be cleaned only if two further packages are installed, so the bytes would depend on these.
     "clean_caption": False,
-    # Some make a size of their own, and stretch it.
+    # Some pipelines would make a size of their own, and stretch the picture.
     "use_resolution_binning": False,
-    # What a call keeps of its prompt from its first step cannot be joined with another call's: docs/decisions/slots.md.
+    # The keys and values that a call keeps of its prompt cannot be joined with those of another: docs/decisions/slots.md.
     "use_kv_cache": False,
-    # ERNIE-Image writes another prompt, by what torch's global generator draws.
+    # ERNIE-Image would write another prompt, by numbers that torch's global generator draws.
     "use_pe": False,
-    # Ideogram 4 takes either this or guidance.
+    # Ideogram 4 takes this or guidance, but not both.
     "guidance_schedule": None,
 }
 
 
 def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[Item]) -> dict[str, Any]:
-    """Return the arguments of the pipeline's call; families differ in the name of guidance and in negative prompts.
+    """Return the arguments of the pipeline's call; pipelines differ in the name of guidance and in negative prompts.
 
     Every image has a generator of its own, on the CPU whatever the device, so that a seed means the same everywhere.
     """
@@ -80,16 +80,16 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
 
 
 def _as_taken(value: Any, parameter: inspect.Parameter) -> Any:
-    """Return an argument of a card as the call takes it: TOML has no tuples, and some calls join theirs with others."""
+    """Return an argument of a card as the call takes it: TOML has no tuples, and some calls add theirs to other tuples."""
     return tuple(value) if isinstance(value, list) and "tuple" in str(parameter.annotation).lower() else value
 
 
 class Pictures(msgspec.Struct, frozen=True):
-    """What a pipeline's call returned."""
+    """The pictures that a pipeline's call returned."""
 
-    #: (images, 3, height, width), 0–1, on the device.
+    #: RGB from 0 to 1 (images, 3, height, width), on the device.
     images: torch.Tensor
-    #: Which of them the pipeline's safety checker made black; most pipelines have none.
+    #: Whether the pipeline's safety checker made each of them black. Most pipelines have no such checker.
     blacked_out: list[bool]
 
 
@@ -101,11 +101,11 @@ def run_call(
     after_call: Callable[[int, int | None, torch.Tensor], None],
     start: LateStart | None = None,
 ) -> Pictures:
-    """Call a pipeline for these images; `after_call` is told of each of its denoiser calls.
+    """Call a pipeline for these images, and `after_call` after each of its denoiser calls.
 
-    It gets the number of the call, from 0, the step that ended with it, if any, and the latents. `pipeline` is the
-    model's, or a copy of it; a copy with a scheduler of its own if the call starts late or steers an image. A call that
-    starts late steers none: its picture has its colours already.
+    `after_call` gets the number of the denoiser call, from 0, the step that ended with it, if any, and the latents.
+    `pipeline` is the model's or a copy of it; if the call starts late or steers an image, it must be a copy with its own
+    scheduler. A late start steers no image: its picture has its colours already.
     """
     arguments = call_arguments(model, settings, items)
     steps = settings.steps
@@ -124,7 +124,7 @@ def run_call(
 
         arguments["callback_on_step_end"] = on_call_end
     else:
-        # The first pipelines of diffusers, such as PixArt's, count steps, and do so themselves.
+        # The oldest pipelines of diffusers, such as PixArt's, count steps themselves, and not denoiser calls.
         arguments["callback"] = lambda step, _, latents: after_call(step, step + 1, latents)
     _keep_size(pipeline, settings)
     with _noise_from(arguments["generator"], pipeline.scheduler):
@@ -136,9 +136,9 @@ def run_call(
 
 @contextmanager
 def _noise_from(generators: Sequence[torch.Generator], scheduler: Any) -> Iterator[None]:
-    """Inside, a scheduler draws its noise from these, if the pipeline does not say from what.
+    """Have a scheduler draw its noise from these generators inside the block, unless the pipeline names others.
 
-    Most pipelines of flow models do not say it; the noise would come from torch's global generator.
+    Most pipelines of flow models name none; the noise would come from torch's global generator.
     """
     step = scheduler.step
     if "generator" not in inspect.signature(step).parameters:
@@ -153,18 +153,18 @@ def _noise_from(generators: Sequence[torch.Generator], scheduler: Any) -> Iterat
     try:
         yield
     finally:
-        # It may be the model's own, of which slots take copies.
+        # The scheduler may be the model's own, of which slots take copies.
         del scheduler.step
 
 
 def _with_steps(sigmas: Sequence[float], steps: int) -> list[float]:
-    """Return the schedule of a model that has one of its own, without the 0 at its end, with this many steps."""
+    """Return a model's own schedule of noise, resampled to this many steps, without the 0 at its end."""
     moments = np.arange(steps) * len(sigmas) / steps
     return list(np.interp(moments, np.arange(len(sigmas) + 1), [*sigmas, 0.0]))
 
 
 def opaque(images: torch.Tensor) -> torch.Tensor:
-    """Return pictures without their fourth channel, if they have one: how opaque they are. They are laid on white."""
+    """Return pictures (n, 3, height, width), laid on white if they have a fourth channel that says how opaque they are."""
     if images.shape[1] != 4:
         return images
     colors, opacity = images[:, :3], images[:, 3:]
@@ -172,13 +172,13 @@ def opaque(images: torch.Tensor) -> torch.Tensor:
 
 
 def _keep_size(pipeline: Any, settings: CallSettings) -> None:
-    """Have a pipeline make the size that it is asked for, if it is one of those that make another."""
+    """Have a pipeline make the requested size, if it is one of those that would choose another."""
     match type(pipeline).__name__:
         case "Kandinsky5T2IPipeline":
-            # It makes the one of these that is nearest in shape.
+            # It makes the size of this list that is nearest in shape.
             pipeline.resolutions = [(settings.width, settings.height)]
         case "HiDreamImagePipeline":
-            # It makes the shape with as many pixels as the square of this many latents, rounded down to whole patches.
+            # It makes the requested shape with the pixels of a square of this many latents, rounded down to whole patches.
             side = math.sqrt(settings.width * settings.height) / pipeline.vae_scale_factor
             pipeline.default_sample_size = side * (1 + 1e-9)
 
@@ -186,7 +186,7 @@ def _keep_size(pipeline: Any, settings: CallSettings) -> None:
 def steps_done(pipeline: Any, call: int, steps: int) -> int | None:
     """Return how many of `steps` are done after denoiser call `call`, counted from 0; None if no step ends with it.
 
-    Schedulers of second order call the denoiser twice a step.
+    With a scheduler of second order a step takes two denoiser calls.
     """
     calls = getattr(pipeline, "num_timesteps", None) or steps
     before, after = call * steps // calls, (call + 1) * steps // calls

@@ -1,9 +1,10 @@
 """Text encoders in slots: the prompts of images that enter together are encoded in one call of the batch size.
 
-As a denoiser does, a text encoder gives a prompt the same bits at one place of a batch whatever the other prompts are. At
-other places some devices give it others, and 77 tokens, or any number, show that sooner than a picture's power of two. An
-image would then depend on who entered with it. So the first prompt of a kind is encoded as a whole batch of itself. If it
-has the same bits at all places, prompts of this kind are encoded together from then on; if not, each by itself.
+Like a denoiser, a text encoder gives a prompt the same bits at one place of a batch whatever the other prompts are. At
+another place some devices give it other bits, and they do so sooner with 77 tokens, or any other number, than with the powers
+of two of pictures. An image would then depend on the images that entered with it. So the first prompt of a kind is encoded as
+a whole batch of itself. If it has the same bits at all places, prompts of this kind are encoded together from then on; if
+not, each is encoded by itself.
 """
 
 import hashlib
@@ -29,12 +30,12 @@ class EncoderCall(msgspec.Struct, frozen=True):
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
     rows: int
-    #: Calls of equal signature differ in the numbers of their tokens alone.
+    #: Calls of equal signature differ only in the numbers in their tokens.
     signature: Hashable
 
 
 class TextEncoder:
-    """Stands in for a text encoder in a slot's pipeline; `encode` is given its calls and returns their results."""
+    """A stand-in for a text encoder in a slot's pipeline. It gives its calls to `encode`, which returns their results."""
 
     def __init__(self, name: str, module: Any, encode: Callable[[EncoderCall], Any]) -> None:
         self._name, self._module, self._encode = name, module, encode
@@ -44,24 +45,25 @@ class TextEncoder:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         tokens = arguments[0] if arguments else keywords["input_ids"]
-        # Many encoders do without a mask that hides nothing, and so compute in another way. Joined masks must not hide more.
+        # Many encoders leave out a mask that hides nothing, and then compute in another way. So only calls with equal masks,
+        # and equal other tensors, are joined.
         others = [_digest(tensor) for tensor in tensors((arguments, keywords)) if tensor is not tokens]
         like = (self._name, signature(arguments), signature(keywords), *others)
         return self._encode(EncoderCall(self._module, arguments, keywords, len(tokens), like))
 
 
 class JointEncoders:
-    """Runs the text encoders of a model for a slot group of `batch_size` slots."""
+    """The text encoders of a model, for a slot group of `batch_size` slots."""
 
     def __init__(self, batch_size: int, findings: Findings) -> None:
         self._batch_size, self._findings = batch_size, findings
 
     def encode(self, calls: Sequence[EncoderCall]) -> list[Callable[[], Any]]:
-        """Encode the first of these calls, at least one; return for each of them a function that returns its result.
+        """Encode the first of these calls, at least one; return for each encoded one a function that returns its result.
 
-        All calls have the same signature; they are at most as many as there are slots. The functions are to be called in the
-        images' own coroutines: that of a prompt that cannot be encoded raises what the encoder raises. Raises torch's error
-        if memory runs out or the device is lost.
+        All calls have the same signature, and there are at most as many as slots. Call each function in its image's own
+        coroutine, since it raises what the encoder raises if its prompt cannot be encoded. Raises torch's error if memory
+        runs out or the device is lost.
         """
         kind, rows = (self._batch_size, calls[0].signature), calls[0].rows
         together = self._findings.encodes_together.get(kind)
@@ -95,7 +97,7 @@ class JointEncoders:
 
 
 def _joined(values: list[Any], rows: int) -> Any:
-    """Return an argument for the whole batch; positions in time, height and width are (3, rows, tokens)."""
+    """Return an argument for the whole batch. Positions in time, height and width (3, rows, tokens) join at their rows."""
     first = values[0]
     if isinstance(first, torch.Tensor) and first.ndim == 3 and first.shape[:2] == (3, rows):
         return torch.cat(values, dim=1)
@@ -103,7 +105,7 @@ def _joined(values: list[Any], rows: int) -> Any:
 
 
 def _digest(tensor: torch.Tensor) -> bytes:
-    """Return what tells a tensor's bits from others of its shape and type."""
+    """Return a digest of a tensor's bits."""
     return hashlib.sha256(tensor.reshape(-1).cpu().contiguous().view(torch.uint8).numpy()).digest()
 
 

@@ -1,13 +1,13 @@
-"""Batch invariance: running a denoiser on a few rows so that it gives the bits of a larger batch.
+"""Batch invariance: how to run a denoiser on a few rows so that it gives the bits of a larger batch.
 
-What a layer gives for a row may depend on how many rows there are, because a library computes a matrix product of 2 rows in
+A layer's output for a row may depend on how many rows there are, because a library computes a matrix product of 2 rows in
 another way than one of 8. This is true of few layers: on a CPU, of some with one vector per row, which embed the timestep
-and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Those that differ are padded to the
-larger one, and all others save their time. What is not a layer, such as the products of attention, is not tried here: the
-caller has to see whether the whole denoiser gives the same bits.
+and the pooled text and cost hardly anything. So each layer is tried at both batch sizes. Layers that differ are padded to the
+larger one, and all others save their time. Operations outside of layers, such as the products of attention, are not tried
+here: the caller must check whether the whole denoiser gives the same bits.
 
-A function of single numbers may depend on the batch size too. A CPU works out whole vectors of them, and the numbers that are
-left over in another way, which gives other last bits now and then: too rarely for a trial to show it.
+A function of single numbers may depend on the batch size too. A CPU computes whole vectors of them, and the numbers that are
+left over in another way, which changes the last bits now and then, but too rarely for a trial to show it.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Layers = tuple[torch.nn.Module, ...]
 
-#: A function of this many numbers, or a multiple of it, leaves none over: two vectors of the widest registers, in bytes of 2.
+#: A function of a multiple of this many numbers leaves none over: these are two of the widest vectors, of 2-byte numbers.
 _WHOLE_VECTORS = 128
 
 #: The part of the output of all layers that padded layers may make up; above it a smaller batch saves too little.
@@ -31,10 +31,10 @@ _MOST_PADDED = 0.05
 def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int, few: int) -> tuple[Any, Layers | None]:
     """Make a denoiser call of `full` rows; return its result, and the layers to pad in calls of `few` rows.
 
-    These are all layers that have one vector per row, whose few numbers could agree by chance; all functions that leave
-    numbers over; and the layers that give other bits if they run on the first `few` rows alone. They are None if padding
-    would save too little, or if a layer could not be tried. Each layer is tried on its real input while the call passes it,
-    so no activations are kept. Raises what the call raises.
+    These are all layers with one vector per row, whose few numbers could agree by chance; all functions that leave numbers
+    over; and the layers that give other bits if they run on the first `few` rows alone. They are None if padding would save
+    too little, or if a layer could not be tried. Each layer is tried on its real input during the call, so no activations are
+    kept. Raises what the call raises.
     """
     output: dict[torch.nn.Module, int] = {}
     padded_layers: dict[torch.nn.Module, None] = {}
@@ -45,7 +45,7 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
         if failed or not isinstance(result, torch.Tensor) or result.ndim == 0 or len(result) % full:
             return
         if next(layer.parameters(recurse=False), None) is None:
-            # Not to be tried: it may work in place.
+            # A layer without weights may work in place, so it is not tried.
             if result.numel() // full * few % _WHOLE_VECTORS:
                 padded_layers[layer] = None
                 output.setdefault(layer, 0)
@@ -62,7 +62,7 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
                 **{name: _first(value, full, few) for name, value in named.items()},
             )
         except Exception:
-            # Memory ran out, or the layer's input is laid out in another way; the call itself must not suffer.
+            # Memory ran out, or the layer's input has another layout. The call itself must not fail because of that.
             log.exception("%s could not be tried on %d of %d rows", type(layer).__name__, few, full)
             failed = True
             return
@@ -82,7 +82,7 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
 
 @contextmanager
 def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[None]:
-    """Inside, run these layers with `full` rows while the denoiser is called with `few`; no other layer notices.
+    """Inside the block, run these layers with `full` rows although the denoiser is called with `few`.
 
     A layer raises ValueError if none of its arguments has `few` rows.
     """
@@ -118,7 +118,7 @@ def _first(value: Any, full: int, few: int) -> Any:
 
 
 def _lengthened(value: Any, few: int, full: int) -> Any:
-    """Return a layer's argument, lengthened by repetitions of its first vector to that of `full` rows."""
+    """Return a layer's argument for `full` rows, lengthened by repetitions of its first vector."""
     if not _has_rows(value, few):
         return value
     missing = len(value) // few * (full - few)

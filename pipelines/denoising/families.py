@@ -1,9 +1,8 @@
 """The denoisers that slots can run: one row each, with the pipelines that were tried. All others run as whole batches.
 
-A row may be added once two things are read in the denoiser's code and tested: what belongs to an image is along the first
-dimension of everything it takes and gives, and it does the same operations in every call of one signature. A pipeline may be
-added to a row once it is read as well: it may change its denoiser while it runs, or give its text encoder's outputs another
-layout.
+Before you add a row, read two things in the denoiser's code and test them: images are along the first dimension of everything
+it takes and returns, and it does the same operations in every call of one signature. Before you add a pipeline to a row, read
+its code too: it may change its denoiser while it runs, or give its text encoder's outputs another layout.
 """
 
 from typing import Any
@@ -20,18 +19,19 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 class Family(msgspec.Struct, frozen=True):
     """How one class of denoiser is called."""
 
-    #: The attribute of the pipeline that holds it.
+    #: The attribute of the pipeline that holds the denoiser.
     attribute: str
     #: The classes of pipelines that were tried.
     pipelines: tuple[str, ...]
-    #: The name of its first argument, if the pipeline passes that by name.
+    #: The name of the denoiser's first argument, for pipelines that pass it by name.
     sample: str = "hidden_states"
-    #: Arguments without a batch dimension; they depend only on width and height.
+    #: Arguments without a batch dimension, which depend only on width and height.
     shared: tuple[str, ...] = ()
-    #: The denoiser pads each prompt by itself to a multiple of this many tokens. Prompts that are equally long then can share
+    #: The denoiser pads each prompt by itself to a multiple of this many tokens. Prompts of equal length after that can share
     #: a call; others could not without a mask, which would change bits.
     prompt_multiple: int = 1
-    #: It draws no random numbers, branches on none in a tensor and changes nothing it is given, so its calls can be traced.
+    #: Whether its calls can be traced: it draws no random numbers, no branch depends on numbers in a tensor, and it does not
+    #: change its arguments.
     traceable: bool = True
 
 
@@ -57,9 +57,8 @@ FAMILIES = {
     "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",)),
 }
 
-#: Pipelines in whose whole batches neighbours would change what is seen of an image. The first two fill prompts up to the
-#: length of the longest, and the picture reads what they are filled with. GLM-Image draws the layouts of all images from the
-#: first one's seed.
+#: Pipelines in whose whole batches neighbours would visibly change an image. The first two pad prompts to the length of the
+#: longest, and the padding acts on the picture. GLM-Image draws the layouts of all images from the first one's seed.
 SHOW_NEIGHBOURS = frozenset({"Kandinsky5T2IPipeline", "QwenImage21Pipeline", "GlmImagePipeline"})
 
 
@@ -69,21 +68,20 @@ def has_slots(pipeline: str | None) -> bool:
 
 
 def runs_in_slots(card: ModelCard, pipeline: str | None) -> bool:
-    """Return whether images of a card, whose pipeline has this name, run in slots; if not, they run as whole batches."""
+    """Return whether images of a card with this pipeline run in slots; if not, they run as whole batches."""
     return card.takes_slots and has_slots(pipeline)
 
 
 def keeps_negatives_apart(card: ModelCard, negative_prompt: str) -> bool:
-    """Return whether an image of a card with this negative prompt may share batches only with others that have one.
+    """Return whether an image with this negative prompt may share batches only with images that have one too.
 
-    In a whole batch a pipeline would give every other image an empty negative prompt beside it, which is not the same as
-    none.
+    In a whole batch a pipeline would give an empty negative prompt to its neighbours, which is not the same as none.
     """
     return bool(negative_prompt) and not runs_in_slots(card, card.weights.pipeline)
 
 
 def find_denoiser(pipeline: Any) -> Any:
-    """Return the part of a pipeline that denoises; None if it has none of a known name."""
+    """Return a pipeline's denoiser; None if no component has a known name of denoisers."""
     return next((part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)
 
 

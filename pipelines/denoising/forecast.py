@@ -1,20 +1,20 @@
-"""What an image's latents would be at the end, guessed from two steps of the way there."""
+"""The forecast of an image's last latents, guessed from two steps on the way there."""
 
 from typing import Any
 
 import torch
 
-#: Between two steps that differ by less, nothing can be told apart.
+#: Two steps that differ by less tell nothing of picture and noise.
 _LEAST = 1e-4
 
 
 def forecast(scheduler: Any, call: int, before: torch.Tensor | None, after: torch.Tensor | None) -> torch.Tensor | None:
-    """Return the latents that are left if the noise of the last step is taken away; None while nothing is known of it.
+    """Return the latents without the noise that is left in them; None if `before` or `after` is not known yet.
 
-    A scheduler that tells its noise in a way that is not known here gives `after` itself.
+    If the scheduler has its noise in an unknown form, `after` itself is returned.
 
-    Latents are `a · picture + b · noise`. If a step from `before` to `after`, that of denoiser call `call`, changes a and b
-    alone, as a step of DDIM or of Euler does (Song et al. 2021, arXiv:2010.02502), two of them tell picture and noise.
+    Latents are `a · picture + b · noise`. `before` and `after` are those around denoiser call `call`. If its step changes
+    only a and b, as a step of DDIM or Euler does (Song et al. 2021, arXiv:2010.02502), picture and noise follow from the two.
     """
     if before is None or after is None:
         return None
@@ -29,7 +29,7 @@ def forecast(scheduler: Any, call: int, before: torch.Tensor | None, after: torc
 
 
 def mix(scheduler: Any, call: int) -> tuple[float, float] | None:
-    """Return (a, b) before a denoiser call, after the last one (1, 0); None if the scheduler tells them in another way.
+    """Return (a, b) before a denoiser call, and (1, 0) after the last one; None if the scheduler has them in an unknown form.
 
     Latents are `a · picture + b · noise`.
     """
@@ -41,7 +41,7 @@ def mix(scheduler: Any, call: int) -> tuple[float, float] | None:
         sigma = float(sigmas[call])
         if "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("use_flow_sigmas"):
             return 1.0 - sigma, sigma
-        # Those that start at the noise's full strength add it; the others keep the whole at one strength.
+        # A scheduler that starts with noise above strength 1 adds it to the picture; the others keep the sum at strength 1.
         scale = 1.0 if float(scheduler.init_noise_sigma) > 1.0 else (1.0 + sigma**2) ** -0.5
         return scale, scale * sigma
     alphas = getattr(scheduler, "alphas_cumprod", None)

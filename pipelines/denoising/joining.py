@@ -1,8 +1,8 @@
-"""One denoiser call for several slots: joined, padded to the batch size, and at a smaller size if that gives the same bits.
+"""The joint denoiser call of several slots: padded to the batch size, or to a smaller size that gives the same bits.
 
 At a fixed batch size a denoiser gives a row the same bits whatever the other rows are. A few images need not pay for the
-whole batch: they run at a smaller size, if it was seen on this device to give the bits of the full one (see `exact_batch`).
-Calls that are made often and are short are traced (see `traced_calls`).
+whole batch: they run at a smaller size, if that was seen on this device to give the bits of the full one (see `exact_batch`).
+Short calls that are made often are traced (see `traced_calls`).
 """
 
 import logging
@@ -22,7 +22,7 @@ from pipelines.denoising.traced_calls import TracedCalls
 
 log = logging.getLogger(__name__)
 
-#: Calls that are timed before the least of their times is believed; other programs can only add to a time.
+#: How many calls are timed. The least of their times counts, since other programs can only add to a time.
 TIMED = 4
 
 
@@ -31,14 +31,14 @@ class DenoiserCall(msgspec.Struct, frozen=True):
 
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
-    #: Rows for each image: 2 if the pipeline guides by a second half, else 1.
+    #: Rows for each image: 2 if the pipeline puts both calls of its guidance into one, otherwise 1.
     rows: int
-    #: Calls of equal signature can be joined.
+    #: Calls with equal signatures can be joined.
     signature: Hashable
 
 
 class CallKind(msgspec.Struct, frozen=True):
-    """Calls that run alike: with this many images, padded to give the bits of `full_size`, and of one signature."""
+    """Calls that run alike: of `size` images and one signature, and with layers padded to give the bits of `full_size`."""
 
     size: int
     full_size: int
@@ -46,55 +46,54 @@ class CallKind(msgspec.Struct, frozen=True):
 
 
 class Findings:
-    """What was found out about a denoiser, and text encoders, on this device. It is kept with the loaded model."""
+    """Facts about a denoiser and text encoders on this device. They are kept with the loaded model."""
 
     def __init__(self, traced: TracedCalls | None, *, only_full: bool = False) -> None:
-        """Take the traces to be kept."""
-        #: The layers to pad for the bits of the full size; None if the kind cannot give them, or would save too little.
+        #: The layers to pad for the bits of the full size; None if this kind cannot give them, or would save too little.
         self.padding: dict[CallKind, Layers | None] = {}
         self._seconds: dict[CallKind, deque[float]] = {}
         #: Whether prompts can share calls of a text encoder, by batch size and kind of call (see `encoding`).
         self.encodes_together: dict[Hashable, bool] = {}
-        #: None if calls are not to be traced.
+        #: The traces of the denoiser; None if its calls are not traced.
         self.traced = traced
-        #: Never try a smaller call: offloading hooks whole layers, and compiling joins them, so they cannot be padded one by
-        #: one.
+        #: Whether calls never run at a smaller size. Offloading hooks whole layers, and compiling joins them, so layers
+        #: cannot be padded one by one.
         self.only_full = only_full
 
     def seconds(self, kind: CallKind) -> float | None:
-        """Return the seconds of a call; None until TIMED of them were noted."""
+        """Return the least seconds of a call; None until TIMED calls were noted."""
         times = self._seconds.get(kind, ())
         return min(times) if len(times) == TIMED else None
 
     def note_seconds(self, kind: CallKind, seconds: float) -> None:
-        """Keep the time of a call; the oldest of TIMED is forgotten."""
+        """Keep the time of a call. Only the last TIMED are kept."""
         self._seconds.setdefault(kind, deque(maxlen=TIMED)).append(seconds)
 
 
 class JointDenoiser:
-    """Runs one denoiser for a slot group of `batch_size` slots, 1–64."""
+    """A denoiser that runs the joint calls of a slot group of `batch_size` slots, 1–64."""
 
     def __init__(self, denoiser: torch.nn.Module, family: Family, batch_size: int, findings: Findings) -> None:
         self.denoiser = denoiser
         self.batch_size = batch_size
         self._family, self._findings = family, findings
-        #: Seconds of a call of the full batch; None until there were TIMED of them.
+        #: Seconds of a call of the full batch; None until TIMED of them were timed.
         self.seconds_per_call: float | None = None
-        #: The last call also ran at a smaller size for comparison, so its time says nothing.
+        #: Whether the last call also ran at a smaller size for comparison, so that its time says nothing.
         self.compared = False
-        #: Kinds that were timed since this slot group opened: the device may have become slower or faster.
+        #: Kinds that were timed since this slot group opened. Each is timed again then: the device's speed may have changed.
         self._timed: set[CallKind] = set()
         self._places_checked = False
 
     def run(self, calls: Sequence[DenoiserCall]) -> list[Any]:
-        """Run the denoiser once; return one result for each of the first calls, at least one, that took part.
+        """Run the denoiser once for the first of these calls, at least one; return the result of each call that took part.
 
         All calls have the same signature. Raises what the denoiser raises.
         """
         self.compared = False
         rows = calls[0].rows
         exact: dict[int, Layers] = {self.batch_size: ()}
-        # The server chooses batch sizes by the times of full batches, so those are taken first if they cost little.
+        # The server chooses batch sizes by the times of full batches, so those are measured first, unless that costs much.
         full_is_timed = self._seconds(self.batch_size, calls) is not None or len(calls) <= self.batch_size // 2
         for size in _sizes_below(self.batch_size) if full_is_timed and not self._findings.only_full else ():
             kind = self._kind(size, calls)
@@ -107,7 +106,7 @@ class JointDenoiser:
             if layers is not None:
                 exact[size] = layers
                 if len(calls) <= size:
-                    # A larger size takes longer, since little of any of them is padded.
+                    # Any larger size takes longer, since only a small part of each size is padded.
                     break
         timed = {size: seconds for size in exact if (seconds := self._seconds(size, calls)) is not None}
         size = call_size_for(exact, len(calls), timed)
@@ -117,7 +116,7 @@ class JointDenoiser:
 
     def clocked(self, call: Callable[[], Any]) -> tuple[Any, float]:
         """Return what a call returns, and the seconds that the device took."""
-        # The denoiser's weights do not tell: they may be offloaded.
+        # The denoiser's weights do not say which device is used: they may be offloaded.
         on_cuda = torch.cuda.is_initialized()
         if on_cuda:
             torch.cuda.synchronize()
@@ -128,7 +127,7 @@ class JointDenoiser:
         return result, time.perf_counter() - started
 
     def _run_at(self, kind: CallKind, calls: Sequence[DenoiserCall], layers: Layers) -> Any:
-        """Run the denoiser at a size with these layers padded: as it is, or from a trace if that pays."""
+        """Run the denoiser at a size with these layers padded, from a trace if that pays."""
         rows = calls[0].rows
 
         def call(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -150,7 +149,7 @@ class JointDenoiser:
         return traced.call((kind, signature(given)), self.denoiser, call, *given)
 
     def _compare(self, kind: CallKind, calls: Sequence[DenoiserCall]) -> Any:
-        """Run the full size, and a smaller one to note whether that gives the same bits; return the full size's result."""
+        """Run the full size and return its result; also run a smaller one, and note whether that gives the same bits."""
         self.compared = True
         rows = calls[0].rows
         few, full = kind.size * rows, self.batch_size * rows
@@ -168,7 +167,7 @@ class JointDenoiser:
             self._findings.padding[kind] = None
             return result
         if finite(smaller):
-            # NaN of a broken image would say nothing about the kernels.
+            # A broken image's NaN would say nothing about the kernels.
             self._findings.padding[kind] = layers if same(part(result, 0, few), smaller) else None
         return result
 
@@ -177,7 +176,7 @@ class JointDenoiser:
         return self.denoiser(*arguments, **keywords)
 
     def _check_places(self, result: Any, rows: int) -> None:
-        """Warn if the device gives other bits at the last place of the batch, where padding repeats the first image."""
+        """Warn if the device gives the first image other bits at the last place of the batch, to which padding copies it."""
         if self._places_checked:
             return
         self._places_checked = True
@@ -190,7 +189,7 @@ class JointDenoiser:
             )
 
     def _joined(self, size: int, calls: Sequence[DenoiserCall]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of one call for all of these, padded to `size` with repetitions of the first."""
+        """Return the arguments of one call that joins these calls, padded to `size` with repetitions of the first."""
         first = calls[0]
         padded_calls = [*calls, *(first for _ in range(size - len(calls)))]
         arguments = tuple(

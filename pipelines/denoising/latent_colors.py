@@ -1,7 +1,8 @@
-"""Colours straight from latents: a linear map, fitted by least squares, in place of a VAE that costs as much as a step.
+"""The colours of latents by a linear map, fitted by least squares; decoding with the VAE would cost as much as a step.
 
-Such maps are known as latent RGB factors, hand-made for single models. Here one is fitted for each loaded model: to coloured
-fields that its VAE encodes, if it is of a known class, and to its own first finished images, whatever the family.
+Maps of this kind are known as latent RGB factors, and made by hand for single models. Here one is fitted for each loaded
+model: to coloured fields that its VAE encodes, if it is of a known class, and to its own first finished images, whatever the
+family.
 """
 
 import logging
@@ -12,28 +13,28 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 log = logging.getLogger(__name__)
 
-#: Finished images that are learned from.
+#: How many finished images the map is fitted to.
 ENOUGH = 8
-#: Pixels of a coloured field's side, and how many bumps each field has along it.
+#: Pixels of a coloured field's side, and how many random colours each field has along it.
 _FIELD = 128
 _BUMPS = (1, 2, 3, 5, 8, 16)
-#: How much weights are drawn to 0, for each feature in its own scale, and at least.
+#: How strongly the fit draws weights to 0: as a part of each feature's scale, and the least added to that.
 _RIDGE = 1e-3
 _TINY = 1e-9
 
 
 class LatentColors:
-    """The map of one loaded model."""
+    """The map from latents to colours of one loaded model."""
 
     def __init__(self) -> None:
-        #: By features of a cell: the sums of least squares.
+        #: The sums of least squares, by the number of features of a cell.
         self._sums: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._weights: dict[int, torch.Tensor] = {}
         self._learned = 0
         self._primed = False
 
     def prime(self, pipeline: Any, device: torch.device) -> None:
-        """Fit to coloured fields as the pipeline's VAE encodes them on a device; do nothing if it is not known how."""
+        """Fit the map to coloured fields that the pipeline's VAE encodes on a device; do nothing if its class is unknown."""
         if self._primed:
             return
         self._primed = True
@@ -50,11 +51,11 @@ class LatentColors:
         for latent, field in zip(latents, fields, strict=True):
             self._add(latent.permute(1, 2, 0), field)
             if latent.shape[1] % 2 == 0:
-                # Transformers take 2 × 2 of them as one token.
+                # Transformers take 2 × 2 latents as one token.
                 self._add(_packed(latent), field)
 
     def learn(self, latents: torch.Tensor, image: torch.Tensor) -> None:
-        """Fit to a finished image, (3, height, width) and 0–1, and the last latents that it was decoded from."""
+        """Fit the map to a finished image (3, height, width; 0–1) and the latents that it was decoded from."""
         if self._learned >= ENOUGH:
             return
         cells = cells_of(latents, image.shape[2], image.shape[1])
@@ -64,7 +65,7 @@ class LatentColors:
         self._add(cells, image)
 
     def picture(self, latents: torch.Tensor, width: int, height: int) -> torch.Tensor | None:
-        """Return the picture of one image's latents, (rows, columns, 3) and 0–1; None if nothing was fitted to such."""
+        """Return the picture (rows, columns, 3; 0–1) of one image's latents; None if the map was not fitted to their kind."""
         cells = cells_of(latents, width, height)
         if cells is None or cells.shape[2] not in self._sums:
             return None
@@ -90,14 +91,14 @@ class LatentColors:
         if features not in self._weights:
             squares, products = self._sums[features]
             ridge = _RIDGE * squares.diagonal() + _TINY
-            # The mean colour is free.
+            # The constant, which stands for the mean colour, is not drawn to 0.
             ridge[-1] = 0.0
             self._weights[features] = torch.linalg.solve(squares + ridge.diag(), products).float()
         return self._weights[features]
 
 
 def cells_of(latents: torch.Tensor, width: int, height: int) -> torch.Tensor | None:
-    """Return one image's latents as (rows, columns, features) on the CPU, whatever the family; None if they are no grid.
+    """Return one image's latents (rows, columns, features) on the CPU, whatever the family; None if they are no grid.
 
     They come as channels over a grid, perhaps of one frame, or as a row of tokens, with a batch dimension of 1.
     """
@@ -121,7 +122,7 @@ def cells_of(latents: torch.Tensor, width: int, height: int) -> torch.Tensor | N
 
 
 def coloured_fields() -> torch.Tensor:
-    """Return soft fields in all colours, (n, 3, 128, 128) and 0–1, always the same."""
+    """Return soft fields in all colours (n, 3, 128, 128; 0–1), the same in every call."""
     numbers = torch.Generator("cpu").manual_seed(0)
     fields = [
         interpolate(torch.rand(1, 3, bumps, bumps, generator=numbers), (_FIELD, _FIELD), mode="bicubic")
@@ -137,7 +138,7 @@ def _packed(latent: torch.Tensor) -> torch.Tensor:
 
 
 def _side(features: int) -> int:
-    """Return along how many pixels of the picture a cell reaches: the more it knows, the more."""
+    """Return how many pixels of the picture a cell covers along its side: more if it has more features."""
     return 4 if features >= 48 else 2 if features >= 8 else 1
 
 

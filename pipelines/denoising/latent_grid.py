@@ -1,7 +1,7 @@
-"""Latents of every family as one kind of grid, and pictures as such latents.
+"""The latent grid: latents of every family in one layout, and pictures as latents in that layout.
 
 Pipelines keep latents as channels over a grid, perhaps of one frame, or as a row of tokens, each of which holds a small
-square of the VAE's latents. Here they are (images, features, rows, columns).
+square of the VAE's latents. In a latent grid they are (images, features, rows, columns).
 """
 
 from typing import Any, Literal
@@ -10,28 +10,28 @@ import msgspec
 import torch
 from torch.nn.functional import pixel_unshuffle
 
-#: `grid`: (n, features, rows, columns); `tokens`: (n, rows · columns, features); `frames`: (n, 1, rows, columns, features).
+#: `grid` is (n, features, rows, columns), `tokens` (n, rows · columns, features), `frames` (n, 1, rows, columns, features).
 Kept = Literal["grid", "tokens", "frames"]
-#: Pipelines that keep tokens, and are given a grid.
+#: Pipelines that keep tokens, but whose calls take a grid.
 _GIVEN_A_GRID = frozenset({"Flux2Pipeline", "Flux2KleinPipeline"})
-#: VAEs that take films, of one frame here, and whose weights do not show it.
+#: VAEs that take films, here of one frame, although their weights do not show it.
 _TAKE_FILMS = frozenset({"AutoencoderKLQwenImage21"})
 
 
 class LatentGrid(msgspec.Struct, frozen=True):
-    """How one pipeline keeps its latents."""
+    """The layout in which one pipeline keeps its latents."""
 
     kept: Kept
-    #: Its call takes `latents` as it keeps them.
+    #: Whether its call takes `latents` in the layout in which it keeps them.
     given_as_kept: bool
-    #: Pixels of a cell's side.
+    #: The side of a cell in pixels.
     cell: int
     dtype: torch.dtype
     device: torch.device
 
     @classmethod
     def of(cls, pipeline: Any, latents: torch.Tensor, width: int, height: int) -> "LatentGrid":
-        """Return how the pipeline keeps latents, from those of a picture of this size.
+        """Return the layout in which a pipeline keeps latents, from those of a picture of this size.
 
         Raises ValueError if they are no grid.
         """
@@ -50,7 +50,7 @@ class LatentGrid(msgspec.Struct, frozen=True):
         return cls(kept, name not in _GIVEN_A_GRID, width // columns, latents.dtype, latents.device)
 
     def spread(self, latents: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-        """Return latents that a pipeline keeps as (n, features, rows, columns)."""
+        """Return latents that are in the pipeline's layout as (n, features, rows, columns)."""
         match self.kept:
             case "grid":
                 return latents
@@ -60,7 +60,7 @@ class LatentGrid(msgspec.Struct, frozen=True):
                 return latents[:, 0].permute(0, 3, 1, 2)
 
     def as_kept(self, grid: torch.Tensor) -> torch.Tensor:
-        """Return (n, features, rows, columns) as the pipeline keeps latents."""
+        """Return latents (n, features, rows, columns) in the layout in which the pipeline keeps them."""
         match self.kept:
             case "grid":
                 return grid
@@ -70,19 +70,19 @@ class LatentGrid(msgspec.Struct, frozen=True):
                 return grid.permute(0, 2, 3, 1)[:, None]
 
     def as_given(self, grid: torch.Tensor) -> torch.Tensor:
-        """Return (n, features, rows, columns) as the pipeline's call takes `latents`: contiguous, and memory of its own."""
+        """Return latents (n, features, rows, columns) as the pipeline's call takes them: contiguous, in their own memory."""
         given = self.as_kept(grid) if self.given_as_kept else grid
         return given.to(self.device, self.dtype).clone(memory_format=torch.contiguous_format)
 
     def encoded(self, pipeline: Any, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the latents of pictures, (n, 3, height, width) and 0–1, in float32.
+        """Return the latents of pictures (n, 3, height, width; 0–1) in float32.
 
-        It undoes what the pipeline does to its last latents before it decodes them. Raises what the VAE raises.
+        They are as the pipeline's last latents, before it rescales them for decoding. Raises what the VAE raises.
         """
         vae = pipeline.vae
         upcast = vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", False)
         if upcast:
-            # As the pipeline does for decoding.
+            # The pipeline does the same for decoding.
             vae.to(dtype=torch.float32)
         latents = _encode(vae, (pictures * 2 - 1).to(self.device, vae.dtype))
         if upcast:
@@ -90,7 +90,7 @@ class LatentGrid(msgspec.Struct, frozen=True):
         return self.scaled(pipeline.vae, latents, pictures.shape[-1])
 
     def scaled(self, vae: Any, latents: torch.Tensor, width: int) -> torch.Tensor:
-        """Return the VAE's own latents of pictures as the denoiser knows them: in its scale and cells, and in float32."""
+        """Return the VAE's latents of pictures of this width in the denoiser's scale and cells, in float32."""
         latents = latents.float()
         side = latents.shape[-1] // (width // self.cell)
         config = vae.config
@@ -109,7 +109,7 @@ class LatentGrid(msgspec.Struct, frozen=True):
 
 
 def _encode(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """Return the VAE's latents of (n, 3, height, width), −1 to 1, without a random draw."""
+    """Return the VAE's latents of pictures (n, 3, height, width; −1 to 1), without a random draw."""
     if getattr(vae.config, "in_channels", 3) == 4:
         # The fourth channel says how opaque a picture is.
         pixels = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=1)

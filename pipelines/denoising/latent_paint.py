@@ -1,8 +1,8 @@
-"""How latents say colour: the way from a picture's cells to their colours, and from a change of colour to one of latents.
+"""Latent paint: linear maps from a picture's cells to their colours, and from a change of colour to one of latents.
 
-A VAE says colour nearly linearly (Pach et al. 2026, The Latent Color Subspace, arXiv:2603.12261). Both ways are fitted by
-least squares to coloured fields that the model's own VAE encodes. These are always the same, so the same weights give the
-same ways, whatever the model made before.
+A VAE encodes colour nearly linearly (Pach et al. 2026, The Latent Color Subspace, arXiv:2603.12261). Both maps are fitted by
+least squares to coloured fields that the model's own VAE encodes. The fields are always the same, so equal weights give equal
+maps, whatever the model made before.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ from torch.nn.functional import adaptive_avg_pool2d
 from pipelines.denoising.latent_colors import coloured_fields
 from pipelines.denoising.latent_grid import LatentGrid
 
-#: Colours that fill a field of their own.
+#: How many fields have one flat colour.
 _FLAT = 32
-#: How much weights are drawn to 0, as a part of each feature's own scale.
+#: How strongly the fit draws weights to 0, as a part of each feature's own scale.
 _RIDGE = 1e-3
 
 
 class Paint(msgspec.Struct, frozen=True):
-    """Both ways, as matrices: those of cells within a picture, and those of its rim, which the VAE encodes in another way."""
+    """Both maps, as matrices: the first for cells within a picture, the second for its rim, which a VAE encodes otherwise."""
 
-    #: (2, features + 1, 3) and (2, 4, features); the last row of each is what stands alone.
+    #: Of the shapes (2, features + 1, 3) and (2, 4, features). The last row of each matrix is the constant.
     to_colors: torch.Tensor
     to_cells: torch.Tensor
 
@@ -33,19 +33,19 @@ class Paint(msgspec.Struct, frozen=True):
         return torch.where(_rim(cells), on_rim, within)
 
     def change(self, colors: torch.Tensor) -> torch.Tensor:
-        """Return what cells (rows, columns, features) change by if their colours change by so much (rows, columns, 3)."""
+        """Return by how much cells (rows, columns, features) change for a change of their colours (rows, columns, 3)."""
         within, on_rim = (colors @ way[:-1] for way in self.to_cells)
         return torch.where(_rim(colors), on_rim, within)
 
 
 class LatentPaint:
-    """The paint of one loaded model, which is fitted when it is first asked for."""
+    """The paint of one loaded model, which is fitted when it is first needed."""
 
     def __init__(self) -> None:
         self._fitted: Paint | None = None
 
     def of(self, pipeline: Any, grid: LatentGrid) -> Paint:
-        """Return the paint of a pipeline that keeps its latents so. Raises what its VAE raises."""
+        """Return the paint of a pipeline that keeps its latents in this layout. Raises what its VAE raises."""
         if self._fitted is None:
             self._fitted = _fitted(pipeline, grid)
         return self._fitted
@@ -53,7 +53,7 @@ class LatentPaint:
 
 def _fitted(pipeline: Any, grid: LatentGrid) -> Paint:
     fields = _fields()
-    # One by one, which takes little memory.
+    # The fields are encoded one by one, which takes little memory.
     latents = torch.cat([grid.encoded(pipeline, field[None]) for field in fields]).cpu()
     under = adaptive_avg_pool2d(fields, latents.shape[-2:])
     cells, colors = (values.permute(0, 2, 3, 1) for values in (latents, under))
@@ -66,7 +66,7 @@ def _fitted(pipeline: Any, grid: LatentGrid) -> Paint:
 
 
 def _fields() -> torch.Tensor:
-    """Return flat and soft fields in all colours, (n, 3, 128, 128) and 0–1, always the same."""
+    """Return flat and soft fields in all colours (n, 3, 128, 128; 0–1), the same in every call."""
     soft = coloured_fields()
     numbers = torch.Generator("cpu").manual_seed(0)
     flat = torch.rand(_FLAT, 3, 1, 1, generator=numbers).expand(-1, -1, *soft.shape[2:])
@@ -76,7 +76,7 @@ def _fields() -> torch.Tensor:
 def _solved(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     squares = given.T @ given
     ridge = _RIDGE * squares.diagonal()
-    # What stands alone is free.
+    # The constant is not drawn to 0.
     ridge[-1] = 0.0
     return torch.linalg.solve(squares + ridge.diag(), given.T @ wanted)
 

@@ -1,31 +1,31 @@
-"""When to show a preview: often enough to be looked at, and so rarely that no step is noticeably slower."""
+"""The choice of when to show a preview: often enough to be watched, and so rarely that no step is noticeably slower."""
 
 import time
 from collections.abc import Callable
 from typing import Literal
 
-#: A number is every how many steps.
+#: A number is that of the steps from one preview to the next.
 PreviewSetting = Literal["auto", "off"] | int
 
-#: Seconds between two previews of one image at least.
+#: The fewest seconds between two previews of one image.
 LEAST_S = 0.5
-#: The share of the time that previews may take.
+#: The share of the time that previews may take, 0–1.
 SHARE = 0.01
 
 
 class PreviewTimes:
-    """Decides for the images of one slot group."""
+    """The times of the previews of one slot group's images."""
 
     def __init__(self, setting: PreviewSetting, clock: Callable[[], float] = time.monotonic) -> None:
         self._setting = setting
         self._clock = clock
-        #: When each image was last shown, or began.
+        #: When each image was last shown, or else began.
         self._shown: dict[str, float] = {}
 
     def due(self, image_id: str, step: int, steps: int, images: int, seconds: float) -> bool:
-        """Return whether to show an image after `step` of `steps`: 1 is the first one. The last one is the picture itself.
+        """Return whether to show an image after `step`, from 1, of `steps`. After the last one there is the image itself.
 
-        `images` of them are on their way, and a preview takes so many seconds.
+        `images` images are in slots, and a preview takes `seconds` seconds.
         """
         if self._setting == "off" or step >= steps:
             return False
@@ -39,5 +39,5 @@ class PreviewTimes:
         self._shown[image_id] = self._clock()
 
     def forget(self, image_id: str) -> None:
-        """Note that an image is no longer on its way."""
+        """Note that an image has left its slot."""
         self._shown.pop(image_id, None)

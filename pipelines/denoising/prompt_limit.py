@@ -1,7 +1,7 @@
 """Prompts that are longer than a pipeline's text encoder reads: diffusers cuts them off, and only warns.
 
-Families whose encoder is a language model wrap the prompt in a chat of some thirty tokens, most of which they allow for; what
-is said of a prompt within that of the limit may be off by so much.
+Families whose encoder is a language model wrap the prompt in a chat of some thirty tokens, and allow for most of them. For a
+prompt within about thirty tokens of the limit, the words that are found to be cut off may be wrong by that many tokens.
 """
 
 import inspect
@@ -16,16 +16,16 @@ _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
 
 
 class FittedPrompt(msgspec.Struct, frozen=True):
-    """A prompt as the pipeline is given it, and the words that its text encoder does not read."""
+    """The prompt that the pipeline gets, and the words of the spec's prompt that its text encoder does not read."""
 
     prompt: str
     cut: str
 
 
 def fit_prompt(pipeline: Any, arguments: dict[str, Any], prompt: str, brand_words: str) -> FittedPrompt:
-    """Return a prompt of which the encoder reads the brand's words, with which it ends, even if it is too long.
+    """Return the prompt, shortened before the brand's words at its end if it is too long, so that the encoder reads these.
 
-    Then words before them are left out. `arguments` are those of the card.
+    `arguments` are those of the card.
     """
     fits = _limit(pipeline, arguments)
     if fits(prompt):
@@ -51,14 +51,14 @@ def _most(words: list[str], fits: Callable[[str], bool]) -> int:
 
 
 def _limit(pipeline: Any, arguments: dict[str, Any]) -> Callable[[str], bool]:
-    """Return what says whether the encoder that reads the most reads all of a text."""
+    """Return a function that says whether the encoder that reads the most reads all of a text."""
     present = [part for name in _TOKENIZERS if (part := getattr(pipeline, name, None)) is not None]
     if not present:
         return lambda _: True
     # Some pipelines hold a processor of texts and images, with the tokenizer in it.
     tokenizer: Any = getattr(present[-1], "tokenizer", present[-1])
     taken = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
-    # Stable Diffusion 3 has this argument for its third encoder, and may lack that.
+    # Stable Diffusion 3 has this argument for its third encoder, which may be absent.
     if taken is not None and getattr(pipeline, "tokenizer_3", tokenizer) is not None:
         limit = arguments.get("max_sequence_length", taken.default)
     else:

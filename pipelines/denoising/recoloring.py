@@ -1,4 +1,4 @@
-"""Moves the colours of a picture on its way to requested ones, as far as a small copy of it shows them; without torch."""
+"""The recoloring of a small copy of a picture, again and again while it is denoised, to requested colours; without torch."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from skimage.color import rgb2lab
 from pipelines.colors import Rgb
 from pipelines.output.materials import Floats, Labels, Materials, rgb_of
 
-#: How much cheaper a colour is for a material that had it before; the way from black to white costs 0.5.
+#: How much cheaper a colour is for a material that had it before; to turn black to white costs 0.5.
 _KEEP = 0.3
 
 
@@ -20,11 +20,11 @@ class Recoloring:
         self._wanted = rgb2lab(np.array([colors], dtype=np.uint8))[0].astype(np.float32)
         #: The index of each pixel's colour (height, width); -1 if it keeps its own.
         self._colored: Labels | None = None
-        #: What moves: a colour, and how much each pixel takes part (height, width).
+        #: The colour of each material that moves, and the material's share in each pixel (height, width).
         self._moving: list[tuple[Floats, Floats]] = []
 
     def part(self, picture: Floats) -> None:
-        """Part a picture (height, width, 3; sRGB, 0–1) into materials, and give them colours, best those of before."""
+        """Divide a picture (height, width, 3; sRGB, 0–1) into materials; give each a colour, if possible its former one."""
         materials = Materials.of(rgb2lab(picture).astype(np.float32), len(self._wanted))
         targets = materials.assigned(self._wanted, _KEEP * self._kept(materials))
         self._colored = targets[materials.labels]
@@ -34,10 +34,10 @@ class Recoloring:
         ]
 
     def moved(self, picture: Floats) -> Floats:
-        """Return the picture with each material moved, so that its mean is its colour.
+        """Return the picture with each material moved so that its mean is its colour.
 
-        What has its colour already stays as it is, so a picture may be moved again and again. Light scales a colour, in
-        CIELAB, towards black: L* + 16 stands for it.
+        A material that has its colour already stays as it is, so a picture may be moved again and again. Light scales a
+        colour, in CIELAB, towards black: L* + 16 stands for light.
         """
         lab = rgb2lab(picture).astype(np.float32)
         light, moved = lab[..., :1] + 16, lab.copy()

@@ -1,10 +1,11 @@
-"""The second pass: a finished picture, enlarged, gets the details of its new size.
+"""The second pass: a finished picture is enlarged, and gets the details of its new size.
 
-The pipeline's own call begins late, from the enlarged picture and some noise: of the whole picture, or of overlapping tiles
-if the card asks for them. All tiles take a step together. Then their latents are mixed where they overlap (Bar-Tal et al.
-2023, MultiDiffusion, arXiv:2302.08113), so that neighbours grow into one picture and no edge is left.
+The pipeline's own call begins late, from the enlarged picture and some noise. It works on the whole picture, or on
+overlapping tiles if the card asks for them. All tiles take a step together. Then their latents are mixed in the overlaps
+(Bar-Tal et al. 2023, MultiDiffusion, arXiv:2302.08113), so that neighbours grow into one picture and no edge is left.
 
-The picture is enlarged, and not its latents: those would have to be made anew to more than half before edges are sharp again.
+The picture is enlarged, and not its latents: more than half of enlarged latents would have to be made anew before edges are
+sharp again.
 """
 
 import math
@@ -31,16 +32,16 @@ from pipelines.protocol import Item
 from pipelines.upscale import SecondPass
 from pipelines.worker.loader import LoadedModel
 
-#: The second pass keeps the colours of areas of the first one's picture that are this many pixels wide.
+#: The width in pixels of the areas of the first pass's picture whose colours the second pass keeps.
 _COLOUR_AREA = 32
 
 
 class _StepEnd(msgspec.Struct, frozen=True):
-    """A tile's call, or that of several tiles, ended a step."""
+    """A call for one or several tiles ended a step."""
 
     scheduler: Any
     call: int
-    #: As the pipeline keeps them; what is written into them is what it goes on with.
+    #: In the pipeline's layout. The pipeline goes on with the numbers that are written into them.
     latents: torch.Tensor
 
 
@@ -53,12 +54,12 @@ def enlarge(
     at_once: int,
     watch: Watch,
 ) -> Denoised:
-    """Return an image at the size of `settings`, which have a second pass, from what the first one made of it.
+    """Return an image at the size of `settings`, which have a second pass, from the result of the first pass.
 
-    It must run in a coroutine of a batch. `pipeline_of` returns a pipeline with a scheduler of its own; each of its calls
-    takes `at_once` tiles, if there are as many. What these pause for is handed to the batch, as a list with one for each
-    call; it resumes this coroutine with a list of answers. `watch` is told of each step before the next one begins. Raises
-    what the pipeline raises.
+    It must run in a coroutine of a batch. `pipeline_of` returns a pipeline with a scheduler of its own; each call takes
+    `at_once` tiles, if there are as many. When the calls pause, this pauses with a list of their values, one for each call,
+    and the batch resumes it with a list of answers. `watch` is told of each step before the next one begins. Raises what the
+    pipeline raises.
     """
     second, latents = settings.second, first.latents
     if second is None or latents is None:
@@ -99,24 +100,24 @@ def enlarge(
 
 
 class _Begun(msgspec.Struct, frozen=True):
-    """What a second pass begins with."""
+    """The pictures, latents and tiles that a second pass begins with."""
 
     grid: LatentGrid
     tiles: Tiles
     #: The first pass's picture at the new size.
     enlarged: torch.Tensor
-    #: Its latents, as the VAE gives them.
+    #: The latents of `enlarged`, without noise.
     whole: torch.Tensor
-    #: Of one tile.
+    #: The settings of the call for one tile.
     size: CallSettings
-    #: What each call of the pipeline is given: all calls as many tiles.
+    #: The items and the late start of each call of the pipeline. All calls have equally many tiles.
     calls: list[tuple[list[Item], LateStart]]
 
 
 def _begin(
     model: LoadedModel, settings: CallSettings, second: SecondPass, first: Denoised, latents: torch.Tensor, at_once: int
 ) -> _Begun:
-    """Enlarge the first pass's picture, encode it, draw its noise, and share both out to calls of `at_once` tiles."""
+    """Enlarge the first pass's picture, encode it, draw noise for it, and divide both among calls of `at_once` tiles."""
     height, width = first.image.shape[-2:]
     grid = LatentGrid.of(model.pipeline, latents, width, height)
     rows, columns = settings.height // grid.cell, settings.width // grid.cell
@@ -124,10 +125,10 @@ def _begin(
     tiles = Tiles(rows, columns, largest, max(1, model.card.limits.multiple_of // grid.cell))
     enlarged = _resized(first.image, settings)
     whole = tiles.joined([grid.encoded(model.pipeline, tile[None]) for tile in tiles.cut(enlarged, grid.cell)])
-    # The first pass drew from the seed itself.
+    # The first pass drew its noise from the seed itself, so this seed must be another.
     random = torch.Generator("cpu").manual_seed(-1 - first.item.seed)
     noise = torch.randn(whole.shape, generator=random).to(whole.device)
-    # What each tile's call draws besides must not repeat from tile to tile.
+    # Each tile's call gets a seed of its own, so that the noise of later steps does not repeat from tile to tile.
     seeds = torch.randint(2**53, (len(tiles),), generator=random).tolist()
 
     clean, noises = tiles.cut(whole), tiles.cut(noise)
@@ -147,9 +148,9 @@ def _begin(
 
 
 class _Steps(msgspec.Struct, frozen=True):
-    """What came of the steps of all tiles."""
+    """The result of the steps of all tiles."""
 
-    #: One for each call.
+    #: The pictures of each call.
     made: list[Pictures]
     finite: bool
     #: When the last step ended, by time.perf_counter.
@@ -163,15 +164,15 @@ def _take_steps(
     arguments: Mapping[str, Any],
     stepped: Callable[[int, Callable[[], torch.Tensor | None]], None],
 ) -> _Steps:
-    """Let all calls take their steps together, mixing their latents after each, until they have decoded their tiles.
+    """Let all calls take their steps together, and mix their latents after each, until they have decoded their tiles.
 
-    `arguments` are those of the card. `stepped` is told of each step, from 1, with what forecasts the picture. Between two
-    steps the batch runs the denoiser.
+    `arguments` are those of the card. `stepped` is called after each step with its number, from 1, and a function that
+    forecasts the last latents. Between two steps the batch runs the denoiser.
     """
     step, finite, ended, whole = 0, True, time.perf_counter(), begun.whole
     answers: list[Any] = [None] * len(calls)
     while True:
-        # Started and resumed here alone; see coroutine.py.
+        # The calls are started and resumed only here; see coroutine.py.
         told = [call.switch(answer) for call, answer in zip(calls, answers, strict=True)]
         if calls[0].dead:
             return _Steps(told, finite, ended)
@@ -182,7 +183,7 @@ def _take_steps(
         sharp = step < second.steps and draws_noise(told[0].scheduler, arguments)
         before, whole = whole, _mix(begun.grid, begun.tiles, told, sharp=sharp)
         if step == second.steps:
-            # This waits for the device, so that the time is true.
+            # This waits for the device, so that the time below is true.
             finite = bool(torch.isfinite(whole).all())
         ended = time.perf_counter()
         stepped(step, partial(_forecast, begun.grid, told[0], before if step > 1 else None, whole))
@@ -208,7 +209,7 @@ def _run_tiles(
 
 
 def _mix(grid: LatentGrid, tiles: Tiles, ends: list[_StepEnd], *, sharp: bool) -> torch.Tensor:
-    """Mix the tiles' latents where they overlap, give each call its own part, and return the whole."""
+    """Mix the tiles' latents in their overlaps, give each call its own part, and return the whole."""
     parts = [part for end in ends for part in grid.spread(end.latents, tiles.rows, tiles.columns).split(1)]
     whole = tiles.joined(parts[: len(tiles)], sharp=sharp)
     own = tiles.cut(whole)
@@ -225,7 +226,7 @@ def _forecast(grid: LatentGrid, end: _StepEnd, before: torch.Tensor | None, afte
 
 
 def _resized(image: torch.Tensor, settings: CallSettings) -> torch.Tensor:
-    """Return a picture, (3, height, width), at the size of `settings`, by Lanczos' filter; on the CPU, as all are."""
+    """Return a picture (3, height, width), enlarged on the CPU to the size of `settings` by Lanczos' filter."""
     size = (settings.width, settings.height)
     channels = [
         Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS) for channel in image.nan_to_num().numpy()
@@ -234,7 +235,7 @@ def _resized(image: torch.Tensor, settings: CallSettings) -> torch.Tensor:
 
 
 def _with_colors(picture: torch.Tensor, colored: torch.Tensor, area: int) -> torch.Tensor:
-    """Return a picture with the colours of another one, both (3, height, width), wherever these change slowly.
+    """Return a picture with the mean colours that another one has in areas this wide, both (3, height, width).
 
     A little of the colours is lost in each pass through the VAE, and each tile drifts in a way of its own.
     """

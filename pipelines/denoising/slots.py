@@ -1,4 +1,4 @@
-"""Batching at the denoising step: each slot of a batch of fixed size holds an image at a step of its own.
+"""Slots: a batch of fixed size in which each image is at a denoising step of its own.
 
 Each slot runs the stock pipeline call for one image as a coroutine (a greenlet). When the pipeline calls its denoiser, the
 coroutine pauses. Once all slots have paused, their calls are joined, the denoiser runs once, and each coroutine goes on with
@@ -6,7 +6,7 @@ its own part of the result. So schedulers, guidance, prompt encoding and decodin
 each slot has a scheduler and a timestep of its own, and a new image enters at the next step after a slot became free. Calls
 of text encoders are joined in the same way (see `encoding`).
 
-At a fixed batch size an image depends neither on its neighbours nor on when they came (see `joining`).
+At a fixed batch size an image depends neither on its neighbours nor on when they entered (see `joining`).
 """
 
 import copy
@@ -33,26 +33,27 @@ from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
 
 
 class _Slot:
-    """One image on its way."""
+    """A slot with the image in it."""
 
     def __init__(self, item: Item, coroutine: greenlet) -> None:
         self.item, self.coroutine = item, coroutine
         self.started = self.last_step = time.perf_counter()
         self.finite = True
-        #: After its last step.
+        #: Those after its last denoiser call.
         self.latents: torch.Tensor | None = None
-        #: The calls that the coroutine waits for, with the results that are there; None before it begins.
+        #: The calls that the coroutine waits for; None before it begins.
         self.waiting: list[_Waiting] | None = None
-        #: Its second pass has begun, in which it waits for a call for each of its tiles.
+        #: Whether its second pass has begun, in which it waits for one call for each of its tiles.
         self.enlarging = False
 
 
 class _Waiting:
-    """A call that a coroutine waits for."""
+    """A call that a coroutine waits for, and its result."""
 
     def __init__(self, call: Any) -> None:
         #: A DenoiserCall or an EncoderCall.
         self.call = call
+        #: None until the call has run.
         self.result: Any = None
 
 
@@ -67,12 +68,12 @@ class Slots:
         self._slots: list[_Slot] = []
         denoiser = getattr(model.pipeline, family.attribute)
         self._denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
-        #: Runs the calls of second passes, which have another size and so another cost.
+        #: The same denoiser for the calls of second passes, which have another size and so another cost.
         self._second_denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
         self._encoders = JointEncoders(batch_size, model.findings)
-        #: How many tiles the second pass of an image is made in.
+        #: How many tiles the second pass of an image has.
         self._tiles = 1
-        #: Seconds of the first steps of a full batch, of one call each or of more if the prompts cannot be joined.
+        #: Seconds of the first TIMED steps of a full batch. A step has several calls if the prompts cannot be joined.
         self._full_steps: list[float] = []
 
     def __len__(self) -> int:
@@ -88,9 +89,9 @@ class Slots:
 
     @property
     def seconds_per_step(self) -> float | None:
-        """Seconds of a step of all slots; of a call with some of them padded if they were never all taken.
+        """Return the seconds of a step of a full batch; of a padded call if the slots were never all taken.
 
-        If there is a second pass, this is the mean over the steps of both, in which every tile costs a call.
+        If there is a second pass, this is the mean over the steps of both passes; each tile costs a call.
         """
         first = min(self._full_steps) if len(self._full_steps) == TIMED else self._denoiser.seconds_per_call
         second = self._settings.second
@@ -121,16 +122,16 @@ class Slots:
         return items
 
     def tick(self) -> None:
-        # In inference mode torch would multiply otherwise with weights that offloading moves inside it.
+        # In inference mode torch would multiply in another way with weights that offloading moves.
         with torch.no_grad():
             for slot in [slot for slot in self._slots if slot.waiting is None]:
-                # Split the prompt into tokens.
+                # The new image's call runs until its first text encoder: it splits the prompt into tokens.
                 self._resume(slot, slot)
             while groups := self._joinable(EncoderCall):
                 for _, group in groups:
-                    # From the last of them on, draw the noise.
+                    # After its last text encoder an image's call runs until its denoiser: it draws the noise.
                     self._hand_out(group, self._encoders.encode([waiting.call for _, waiting in group]))
-                    # All hidden states of a batch are large, and the next group has as many.
+                    # This frees the hidden states, which are large, before the next group has as many.
                     group.clear()
             timed = self.free == 0 and len(self._full_steps) < TIMED
             compared = False
@@ -141,7 +142,7 @@ class Slots:
                 if timed and not enlarging:
                     results, took = self._denoiser.clocked(run)
                     compared = compared or self._denoiser.compared
-                    # If some were left out, the step takes more such calls.
+                    # If some calls were left out, the step takes more joint calls.
                     seconds += took * len(group) / len(results)
                 else:
                     results = run()
@@ -150,9 +151,9 @@ class Slots:
             self._full_steps.append(seconds)
 
     def _joinable(self, kind: type[Any]) -> list[tuple[bool, list[tuple[_Slot, _Waiting]]]]:
-        """Return the calls of a class without a result in groups that can be joined, at most as many as there are slots.
+        """Return the waiting calls of a class in groups that can be joined, each with at most as many as there are slots.
 
-        They are of equal signature and of the same pass; `True` stands for the second one.
+        The calls of a group have equal signatures and are of one pass; `True` stands for the second pass.
         """
         groups: dict[tuple[bool, Hashable], list[tuple[_Slot, _Waiting]]] = {}
         for slot in self._slots:
@@ -162,8 +163,8 @@ class Slots:
         return [(enlarging, group[: self._batch_size]) for (enlarging, _), group in groups.items()]
 
     def _hand_out(self, group: list[tuple[_Slot, _Waiting]], results: list[Any]) -> None:
-        """Resume the slots that have all results they wait for, once the first calls of a group have these."""
-        # Those without a result wait for the next call: their step comes once the others are done.
+        """Give their results to the first calls of a group, and resume each slot that then has all results it waits for."""
+        # Calls without a result take part in the next tick.
         for (_, waiting), result in zip(group, results, strict=False):
             waiting.result = result
         for slot in dict.fromkeys(slot for slot, _ in group):
@@ -172,11 +173,11 @@ class Slots:
                 self._resume(slot, answers if slot.enlarging else answers[0])
 
     def _resume(self, slot: _Slot, value: Any) -> None:
-        """Let a coroutine run until its next call of the denoiser or a text encoder, or its end."""
+        """Let a coroutine run until its next call of the denoiser or a text encoder, or until its end."""
         try:
             paused = slot.coroutine.switch(value)
         except Exception as error:
-            # The other images hold the memory that this one lacked, so a smaller batch may do for all.
+            # The other images hold the memory that this one lacks, so a smaller batch may serve all of them.
             if is_fatal(error) or is_out_of_memory(error):
                 raise
             self._slots.remove(slot)
@@ -191,7 +192,7 @@ class Slots:
             slot.waiting = [_Waiting(call) for call in (paused if slot.enlarging else [paused])]
 
     def _generate(self, slot: _Slot) -> Denoised:
-        """Run the stock call for one image, and its second pass if there is one, in its coroutine."""
+        """Generate one image in its coroutine: run the stock call, and the second pass if there is one."""
 
         def after_call(call: int, step: int | None, latents: torch.Tensor) -> None:
             if step == self._settings.steps:
@@ -217,19 +218,19 @@ class Slots:
             self._model,
             self._settings,
             first,
-            # Tiles wait for one another, so all of their hidden states would be in memory at once.
+            # Tiles wait for one another, so joint encoding would keep the hidden states of all of them in memory at once.
             pipeline_of=partial(self._pipeline_of_slot, self._encoders.encode_alone),
             at_once=1,
             watch=self._watch,
         )
 
     def _pipeline_of_slot(self, encode: Callable[[EncoderCall], Any]) -> Any:
-        """Return the pipeline with a scheduler of its own, and with a denoiser that waits for the other slots.
+        """Return a copy of the pipeline with a scheduler of its own, and a denoiser that waits for the other slots.
 
         `encode` runs its text encoders.
         """
         pipeline = copy.copy(self._model.pipeline)
-        # Past DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
+        # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
         own = vars(pipeline)
         own[self._family.attribute] = _Paused(self._denoiser.denoiser, self._family)
         own["scheduler"] = copy.deepcopy(pipeline.scheduler)
@@ -239,15 +240,15 @@ class Slots:
         return pipeline
 
     def _encode(self, call: EncoderCall) -> Any:
-        """Run a text encoder with those of the other slots, as far as they can be joined."""
+        """Run a text encoder, joined with the calls of the other slots if possible."""
         if any(name.endswith("attention_kwargs") for name in self._model.card.sampling.arguments):
-            # These may scale an encoder's LoRAs while the pipeline calls it, and then no other image may do the same.
+            # These may scale the encoder's LoRAs during this call, and the call of another image would scale them again.
             return self._encoders.encode_alone(call)
         return pause(call)()
 
 
 class _Paused:
-    """Stands in for the denoiser in a slot's pipeline: a call pauses the coroutine until the joint call is done."""
+    """A stand-in for the denoiser in a slot's pipeline: a call pauses the coroutine until the joint call is done."""
 
     def __init__(self, module: Any, family: Family) -> None:
         self._module, self._family = module, family

@@ -1,10 +1,10 @@
-"""Guides images towards their requested colours while they are denoised.
+"""Steering: the guidance of images towards their requested colours while they are denoised.
 
-Before each step of a scheduler the picture that the denoiser expects is worked out, parted into materials, and moved to the
-requested colours, as far as a coarse grid can say it. The denoiser's answer is changed to one that expects the moved picture.
-So every scheduler keeps its own course, also those that remember earlier steps, and what follows of the denoiser's own steps
-makes surfaces and light of what was moved. That is guidance in the clean picture (Bansal et al. 2023, Universal Guidance,
-arXiv:2302.07121), without a gradient: the way from colours to latents is known (see `latent_paint`).
+Before each step of a scheduler the picture that the denoiser expects is computed, divided into materials, and moved to the
+requested colours on a coarse grid. The denoiser's answer is changed to one that expects the moved picture. So every scheduler
+keeps its own course, also one that remembers earlier steps, and the denoiser's later steps turn the moved colours into
+surfaces and light. That is guidance in the clean picture (Bansal et al. 2023, Universal Guidance, arXiv:2302.07121), without
+a gradient: the map from colours to latents is known (see `latent_paint`).
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,13 @@ from pipelines.protocol import Item
 
 #: The longest side of the grid on which colours are moved.
 _SIDE = 32
-#: Parts of the steps. Before this one a picture can hardly be seen; a call of one step alone is steered all the same.
+#: The part of the steps after which colours are moved: before it a picture can hardly be seen. A call of a single step is
+#: steered all the same.
 _SEEN = 0.1
-#: From here on the picture is not parted anew: its materials are where they stay.
+#: The part of the steps after which the picture is not divided anew: its materials stay in their places.
 _PARTED = 0.5
-#: Up to here colours are moved wholly, and from there on not at all, so that the denoiser mends what was moved.
+#: The part of the steps up to which colours are moved wholly, and the one from which they are not moved at all, so that the
+#: denoiser mends the moved picture.
 _WHOLLY, _NO_MORE = 0.7, 0.95
 
 
@@ -39,10 +41,10 @@ def steers(item: Item) -> bool:
 
 
 class Steering:
-    """Steers the images of one call of a pipeline."""
+    """The steering of the images of one call of a pipeline."""
 
     def __init__(self, pipeline: Any, paint: LatentPaint, items: Sequence[Item], width: int, height: int) -> None:
-        """Raise ValueError if no image of the pipeline, or of its scheduler, can be steered."""
+        """Prepare to steer those of `items` that ask for it. Raises ValueError if pipeline or scheduler cannot be steered."""
         problem = steering_problem(type(pipeline).__name__, type(pipeline.scheduler).__name__)
         if problem is not None:
             raise ValueError(f"no image can be steered: {problem}")
@@ -50,7 +52,7 @@ class Steering:
         self._recolorings = [Recoloring(item.colors) if steers(item) else None for item in items]
 
     def attach(self) -> None:
-        """Have the pipeline's scheduler, which no other call may use, step from what this makes of the denoiser's answers."""
+        """Have the pipeline's scheduler, which no other call may use, step from steered answers of the denoiser."""
         scheduler = self._pipeline.scheduler
         step, calls = scheduler.step, count()
 
@@ -61,7 +63,7 @@ class Steering:
         scheduler.step = steered_step
 
     def _steered(self, call: int, output: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
-        """Return what a scheduler is to step from instead of a denoiser's answer."""
+        """Return the denoiser's answer, changed to expect the moved picture."""
         scheduler = self._pipeline.scheduler
         progress = call / len(scheduler.timesteps)
         gain = gain_at(call, len(scheduler.timesteps))
@@ -79,7 +81,7 @@ class Steering:
 
 
 def gain_at(call: int, calls: int) -> float:
-    """Return how far colours are moved, 0–1, at a denoiser call, counted from 0, of so many."""
+    """Return how far colours are moved, 0–1, at denoiser call `call`, counted from 0, of `calls`."""
     progress = call / calls
     if progress < _SEEN and calls > 1:
         return 0.0
@@ -87,7 +89,7 @@ def gain_at(call: int, calls: int) -> float:
 
 
 def _change(paint: Paint, cells: torch.Tensor, recoloring: Recoloring, *, anew: bool) -> torch.Tensor:
-    """Return what an image's cells (features, rows, columns) are to change by."""
+    """Return by how much an image's cells (features, rows, columns) should change."""
     rows, columns = cells.shape[1:]
     scale = min(1.0, _SIDE / max(rows, columns))
     size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
@@ -103,7 +105,7 @@ def _change(paint: Paint, cells: torch.Tensor, recoloring: Recoloring, *, anew: 
 def expected(scheduler: Any, call: int, output: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Return the clean latents that a denoiser's answer expects, and by how much the answer changes if they change by 1.
 
-    Raises ValueError if the scheduler tells its noise, or reads its answers, in a way that is not known here.
+    Raises ValueError if the scheduler has its noise in an unknown form, or reads answers in an unknown way.
     """
     name = type(scheduler).__name__
     known = mix(scheduler, call)

@@ -7,9 +7,9 @@ import torch
 
 
 def signature(value: Any, multiple: int = 1) -> Any:
-    """Return what is equal for two trees that can be joined along their first dimension.
+    """Return a value that is equal for trees that can be joined along their first dimension.
 
-    Tensors of two dimensions in a list are sequences; they may differ in length up to the next `multiple`.
+    Tensors of two dimensions in a list are sequences. Their lengths are rounded up to the next `multiple`.
     """
     if isinstance(value, torch.Tensor):
         return (tuple(value.shape), value.dtype)
@@ -51,7 +51,7 @@ def finite(result: Any) -> bool:
 
 
 def join(values: list[Any], rows: int) -> Any:
-    """Join trees into one: tensors and lists along their first dimension; everything else is as in the first tree."""
+    """Join trees into one: tensors and lists along their first dimension. Everything else is as in the first tree."""
     first = values[0]
     if isinstance(first, torch.Tensor):
         return torch.cat([value.expand(rows) if value.ndim == 0 else value for value in values])
@@ -76,7 +76,7 @@ def part(result: Any, start: int, rows: int) -> Any:
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Return all tensors of a tree; those of a dict in the order of its names, as in a signature."""
+    """Yield all tensors of a tree; those of a dict in the order of its names, as in a signature."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
@@ -88,7 +88,7 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def with_tensors(value: Any, others: Iterator[torch.Tensor]) -> Any:
-    """Return the same tree with other tensors, which come in the order of `tensors`."""
+    """Return the same tree with other tensors, which are in the order of `tensors`."""
     if isinstance(value, torch.Tensor):
         return next(others)
     if isinstance(value, dict):

@@ -1,23 +1,24 @@
-"""Overlapping tiles of a picture that is too large to be worked on at once, or of its latents."""
+"""Overlapping tiles of a picture that is too large to be processed at once, or of its latents."""
 
 from itertools import pairwise
 
 import torch
 
-#: Neighbouring tiles overlap by this part of the largest tile, at least.
+#: Neighbouring tiles overlap by at least this part of the largest tile.
 _OVERLAP = 1 / 6
 
 
 class Tiles:
-    """A grid of equal tiles that cover a picture; where they overlap, they are mixed.
+    """A grid of equal tiles that cover a picture. In their overlaps they are mixed.
 
-    A tile's weight rises from its inner edges over the whole of the overlap, so that no edge shows.
+    A tile's weight rises from its inner edges over the whole overlap, so that no edge shows.
     """
 
     def __init__(self, rows: int, columns: int, largest: int, multiple: int) -> None:
-        """Cover (rows, columns) with as few tiles as can be, of at most `largest` rows and columns.
+        """Cover (rows, columns) with as few tiles as possible, of at most `largest` rows and columns.
 
-        Rows and columns of a tile are multiples of `multiple`, as those of the picture are; `largest` is at least twice that.
+        Rows and columns of a tile are multiples of `multiple`, as those of the picture are; `largest` must be at least twice
+        `multiple`.
         """
         largest = largest // multiple * multiple
         self.rows, tops = _divided(rows, largest, multiple)
@@ -29,7 +30,7 @@ class Tiles:
         return len(self._tops) * len(self._lefts)
 
     def cut(self, whole: torch.Tensor, scale: int = 1) -> list[torch.Tensor]:
-        """Return the tiles of (…, rows · scale, columns · scale), which share its memory."""
+        """Return the tiles of a picture (…, rows · scale, columns · scale), which share its memory."""
         height, width = scale * self.rows, scale * self.columns
         return [
             whole[..., scale * top : scale * top + height, scale * left : scale * left + width]
@@ -38,9 +39,9 @@ class Tiles:
         ]
 
     def joined(self, tiles: list[torch.Tensor], scale: int = 1, *, sharp: bool = False) -> torch.Tensor:
-        """Return the whole of tiles as `cut` returns them, in float32, mixed where they overlap.
+        """Return the picture that these tiles, in the order of `cut`, make up: in float32, and mixed in the overlaps.
 
-        If `sharp`, each place is that of one tile alone: a mean of independent noise would be weaker noise.
+        If `sharp`, each place is taken from one tile alone: a mean of independent noise would be weaker noise.
         """
         rows, columns = (scale * length for length in self._size)
         down = _weights([scale * top for top in self._tops], scale * self.rows, rows, sharp=sharp)
@@ -53,7 +54,7 @@ class Tiles:
 
 
 def _divided(length: int, largest: int, multiple: int) -> tuple[int, list[int]]:
-    """Return how long equal parts of a length are, and where each of them begins."""
+    """Return the length of the equal parts of a length, and the beginning of each."""
     if length <= largest:
         return length, [0]
     overlap = max(1, round(largest * _OVERLAP))
@@ -66,7 +67,7 @@ def _divided(length: int, largest: int, multiple: int) -> tuple[int, list[int]]:
 def _weights(starts: list[int], part: int, length: int, *, sharp: bool) -> list[torch.Tensor]:
     """Return the weights of each part along one side; all weights of one place add up to 1."""
     places = torch.arange(length) + 0.5
-    # How much of a place belongs to the parts after each one: it rises from 0 to 1 over an overlap.
+    # A ramp says how much of a place belongs to the parts after one part. It rises from 0 to 1 over an overlap.
     rising = [((places - start) / (before + part - start)).clamp(0, 1) for before, start in pairwise(starts)]
     if sharp:
         rising = [(ramp > 0.5).float() for ramp in rising]

@@ -1,11 +1,10 @@
-"""A denoiser call without Python: its operations are traced once and then run by torch's own interpreter.
+"""Traced calls: the operations of a denoiser call are recorded once, and then run by torch's interpreter without Python.
 
-In a call of a small model on a CPU a tenth to a fifth of the time is Python, which finds out again at each step what it
-found out at the step before. In all calls of one signature the denoisers that slots know do the same operations (see
-`families`). A trace keeps these operations and their order, and so the bits.
+In a call of a small model on a CPU a tenth to a fifth of the time is Python, which decides the same at each step. In all
+calls of one signature the denoisers that slots can run do the same operations (see `families`). A trace keeps these
+operations and their order, and so the bits.
 
-`torch.jit.trace` would do, but keeps some 35 MB of each trace as long as the process lives, so the graph that it makes is
-asked for by itself.
+`torch.jit.trace` keeps some 35 MB of each trace as long as the process lives, so only the graph that it makes is used.
 """
 
 import logging
@@ -21,23 +20,23 @@ from pipelines.denoising.tensor_tree import same, tensors, with_tensors
 
 log = logging.getLogger(__name__)
 
-# torch warns of each shape that becomes a constant in a trace; here they are meant to.
+# torch warns of each shape that becomes a constant in a trace. Here shapes should.
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
-#: A denoiser call: from its arguments and keywords to its result.
+#: A function that takes the arguments and keywords of a denoiser call, and returns its result.
 Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
 class TracedCall:
-    """The operations of a denoiser call; it may be called with arguments of the same signature.
+    """The operations of a denoiser call. Call it with arguments of the same signature.
 
-    It follows what is written into the denoiser's weights, but not their replacement.
+    It uses the denoiser's weights, also if others are written into them, but not if their tensors are replaced.
     """
 
     def __init__(
         self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> None:
-        # Imported here, since these are private to torch: without them everything but tracing still works.
+        # These are imported here because they are private to torch: without them everything but tracing still works.
         from torch.jit._trace import _get_trace_graph, _unique_state_dict
 
         flat = _Flat(denoiser, call, arguments, keywords)
@@ -45,7 +44,7 @@ class TracedCall:
         self._form = with_tensors(flat.result, repeat(torch.empty(0)))
         self._weights = tuple(_unique_state_dict(flat, keep_vars=True).values())
         self._function = torch._C._create_function_from_graph("denoiser", graph)
-        #: How often it gave the bits of the denoiser itself.
+        #: How often the trace gave the bits of the denoiser itself.
         self.trials = 0
 
     def __call__(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -60,7 +59,7 @@ class TracedCalls:
 
     A kind is traced after `plain_calls` calls: by then Python has taken about as long as tracing takes. In `trials` further
     calls the trace runs beside the denoiser and must give the same bits before it stands in for it. At most `most` traces
-    are kept, some 20 MB each. Of calls above `longest_s` seconds Python takes next to nothing.
+    are kept, some 20 MB each. Calls of more than `longest_s` seconds are not traced: Python takes next to nothing of them.
     """
 
     def __init__(self, plain_calls: int = 64, trials: int = 4, most: int = 16, longest_s: float = 0.5) -> None:
@@ -75,7 +74,7 @@ class TracedCalls:
         return len(self._kept)
 
     def pays(self, seconds: float) -> bool:
-        """Whether a call that takes this long is worth tracing."""
+        """Return whether a call that takes this long is worth tracing."""
         return seconds <= self._longest_s
 
     def call(
@@ -131,7 +130,7 @@ class TracedCalls:
 
 
 class _Flat(torch.nn.Module):  # type: ignore[misc]
-    """A denoiser that takes and gives tensors alone; everything else is as in its first call."""
+    """A denoiser that takes and returns only tensors. Everything else is as in the given call."""
 
     def __init__(
         self, denoiser: torch.nn.Module, call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]
@@ -139,7 +138,7 @@ class _Flat(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.denoiser = denoiser
         self._call, self._given = call, (arguments, keywords)
-        #: The denoiser's result, with its nesting.
+        #: The last result of the denoiser, with its nesting.
         self.result: Any = None
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:

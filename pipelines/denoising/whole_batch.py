@@ -1,4 +1,4 @@
-"""A batch without slots: one stock pipeline call for all its images, for pipelines whose denoiser slots do not know."""
+"""The whole batch: one stock pipeline call for all its images, for models that cannot run in slots."""
 
 import copy
 import time
@@ -21,7 +21,7 @@ from pipelines.worker.loader import LoadedModel
 
 
 class WholeBatch:
-    """A Batch that nothing enters once its first step is done; it ends when all of its images have left or are decoded.
+    """A Batch that no image enters after the first tick. It ends when all of its images have left or are decoded.
 
     The pipeline's call runs as a coroutine (a greenlet), so that `tick` returns after each step.
     """
@@ -53,7 +53,7 @@ class WholeBatch:
         self._items.append(item)
 
     def leave(self, image_id: str) -> bool:
-        """Drop an image; return False if it is not in the batch. Once the call has begun, the last one ends it."""
+        """Drop an image; return False if it is not in the batch. The call ends when its last image has left."""
         if image_id in self._left or all(item.image_id != image_id for item in self._items):
             return False
         if self._call is None:
@@ -74,7 +74,7 @@ class WholeBatch:
 
     def tick(self) -> None:
         call = self._call = self._call or greenlet(self._generate)
-        # In inference mode torch would multiply otherwise with weights that offloading moves inside it.
+        # In inference mode torch would multiply in another way with weights that offloading moves.
         with torch.no_grad():
             outcomes = call.switch()
         if not call.dead:
@@ -86,12 +86,12 @@ class WholeBatch:
                 self._watch(outcome)
 
     def _generate(self) -> list[Denoised]:
-        """Run the whole call, and then the second pass of one image after the other; return one outcome for each image.
+        """Generate all images in the batch's coroutine: run the call, and then the second pass of each image in turn.
 
-        This runs in the batch's coroutine.
+        Return an outcome for each image; images that left before their second pass have none.
         """
         items = list(self._items)
-        # A short batch is padded with copies of its last item, whose images are thrown away, and so are not steered.
+        # A short batch is padded with copies of its last item. Their images are thrown away, so they are not steered.
         padding = [msgspec.structs.replace(items[-1], seed=0, colors=())] * (self._batch_size - len(items))
         started = last_step = time.perf_counter()
         calls = 0
@@ -102,7 +102,7 @@ class WholeBatch:
         def after_call(call: int, step: int | None, now: torch.Tensor) -> None:
             nonlocal last_step, calls, latents
             if step == self._settings.steps:
-                # This waits for the device, so that the time is true.
+                # This waits for the device, so that the time below is true.
                 finite[:] = torch.isfinite(now).flatten(1).all(1).tolist()
             last_step, calls = time.perf_counter(), calls + 1
             before, latents = latents, now
@@ -129,10 +129,10 @@ class WholeBatch:
         if self._settings.second is None:
             self._seconds_per_step = seconds / max(calls, 1)
             return first
-        # Its calls take their steps in turns, and a cache remembers one call's.
+        # The calls of a second pass take their steps in turns, and a cache remembers the steps of one call.
         enable_cache(pipeline, None, 0)
         enlarged = [self._enlarge(denoised) for denoised in first if denoised.item.image_id not in self._left]
-        # In a full batch every image would have taken as long.
+        # In a full batch the second pass of every image would have taken as long.
         each = sum(denoised.timings["denoising_s"] - timings["denoising_s"] for denoised in enlarged)
         seconds += each / max(len(enlarged), 1) * self._batch_size
         self._seconds_per_step = seconds / self._settings.all_steps
@@ -149,9 +149,9 @@ class WholeBatch:
         )
 
     def _copy(self) -> Any:
-        """Return the pipeline with a scheduler of its own."""
+        """Return a copy of the pipeline with a scheduler of its own."""
         pipeline = copy.copy(self._model.pipeline)
-        # Past DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
+        # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
         vars(pipeline)["scheduler"] = copy.deepcopy(pipeline.scheduler)
         return pipeline
 

@@ -1,7 +1,7 @@
 """The download process: `python -m pipelines.hub HUB REVISION VARIANT [pickle]`; an empty revision or variant is none.
 
-It tells on its standard output what it does, in messages.py's lines, and ends when the model is on this box or the hub
-refuses. If nobody reads any more, it ends at its next line.
+It writes the messages of messages.py to its standard output, and ends when the model is on this box or the download fails. If
+nobody reads its output any more, it ends at its next message.
 """
 
 import logging
@@ -18,14 +18,14 @@ from pipelines.hub.wanted import NotNeeded
 from pipelines.parent import end_with_parent
 from pipelines.weight_files import BadWeights
 
-#: Seconds between looks at how much has arrived.
+#: Seconds between two looks at how much has arrived.
 _LOOK_EVERY_S = 0.5
-#: Looks that the rate is taken over.
+#: How many looks the rate is averaged over.
 _RATE_OVER = 20
 
 
 class Lines(logging.Handler):
-    """Writes messages, and what is logged, as lines."""
+    """A log handler that writes log records, and other messages, as lines of standard output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Lines(logging.Handler):
 def main() -> None:
     end_with_parent()
     hub, revision, variant = sys.argv[1], sys.argv[2] or None, sys.argv[3] or None
-    # Generation goes first.
+    # Let generation have the CPU first.
     os.nice(10)
     lines = Lines()
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _tell_progress(download: Download, lines: Lines) -> None:
-    """Tell how much has arrived, at once and whenever that changes, for as long as the process lives."""
+    """Tell how much has arrived, at once and whenever it changes, for as long as the process lives."""
     seen = deque([(time.monotonic(), download.done_bytes)], maxlen=_RATE_OVER)
     told = None
     while True:

@@ -1,4 +1,4 @@
-"""Where the hub's cache keeps a model on this box."""
+"""The folder in which the hub's cache keeps a model on this box."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from pipelines.model_card import Weights
 
 
 def cached_folder(weights: Weights) -> Path | None:
-    """Return where the cache has the commit of a card's hub id and revision, perhaps in parts; None if it has none."""
+    """Return the folder of the commit of a card's hub id and revision, which may lack files; None if the cache has none."""
     if weights.hub is None:
         return None
-    # Imported here: it takes longer to import than a server without models of a hub takes to start.
+    # This is imported here because to import it takes longer than a server without models of a hub takes to start.
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

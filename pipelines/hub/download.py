@@ -1,7 +1,7 @@
-"""Downloading a model into the hub's cache, and going on where an earlier download was cut off.
+"""The download of a model into the hub's cache, which goes on at the byte at which an earlier one was cut off.
 
-huggingface_hub begins each file anew if its process was ended, which loses hours of a large one. So the large files are
-fetched here, into the places where its cache keeps them, and it does the rest.
+huggingface_hub begins each file anew if its process was ended, which loses hours of a large one. So this module fetches the
+large files, into the places in which the cache keeps them, and huggingface_hub does the rest.
 """
 
 import fcntl
@@ -26,12 +26,13 @@ from pipelines.weight_files import read_index
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which the hub must answer what it has.
+#: Seconds in which the hub must answer which files a model has.
 _ANSWER_S = 10.0
 #: Files that are downloaded at once.
 _AT_ONCE = 4
-#: A connection that brings nothing is tried again so often, after a pause of so many seconds.
+#: Give up after more than this many connections in a row that bring nothing.
 _TRIES_IN_VAIN = 5
+#: Seconds between two connections.
 _PAUSE_S = 1.0
 
 
@@ -44,12 +45,12 @@ class File(msgspec.Struct, frozen=True):
 
     name: str
     bytes: int
-    #: Of a large file, the SHA-256 of its bytes; its name in the cache too.
+    #: The SHA-256 of a large file's bytes, and its name in the cache; None for a small file.
     digest: str | None
 
 
 class Download(msgspec.Struct, frozen=True):
-    """A model's files at one commit, and where they come to lie."""
+    """A model's files at one commit, and their download into the cache."""
 
     hub: str
     revision: str | None
@@ -62,7 +63,7 @@ class Download(msgspec.Struct, frozen=True):
 
     @property
     def done_bytes(self) -> int:
-        """How many bytes are on this box, also from earlier downloads, or from another one that runs at the same time."""
+        """Return how many bytes are on this box, including those of earlier downloads and of another one that runs now."""
         return sum(self._on_disk(file) for file in self.files)
 
     def run(self) -> Path:
@@ -78,7 +79,7 @@ class Download(msgspec.Struct, frozen=True):
         return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.hub, repo_type="model")
 
     def _places(self, file: File) -> tuple[Path, Path]:
-        """Return where the cache keeps a large file, and where it lies until it is whole."""
+        """Return the path at which the cache keeps a large file, and its path until it is whole."""
         blob = self._cache / "blobs" / str(file.digest)
         return blob, blob.with_name(f"{file.digest}.incomplete")
 
@@ -93,7 +94,7 @@ class Download(msgspec.Struct, frozen=True):
         return 0
 
     def _fetch(self, file: File) -> None:
-        """Download the rest of a large file, while no other process does."""
+        """Download the rest of a large file, once no other process does."""
         blob, part = self._places(file)
         part.parent.mkdir(parents=True, exist_ok=True)
         if blob.exists():
@@ -115,7 +116,10 @@ class Download(msgspec.Struct, frozen=True):
 
 
 def _receive(url: str, file: BinaryIO, size: int) -> None:
-    """Append what a file lacks. A connection that breaks or falls silent is taken up again while something arrives."""
+    """Append the bytes that a file lacks. If the connection breaks or falls silent, connect again.
+
+    Raises the error of the connection after more than _TRIES_IN_VAIN in a row that brought nothing.
+    """
     in_vain = 0
     while (start := file.tell()) < size:
         headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={start}-"}
@@ -125,11 +129,11 @@ def _receive(url: str, file: BinaryIO, size: int) -> None:
             ) as response:
                 hf_raise_for_status(response)
                 if response.status_code != httpx2.codes.PARTIAL_CONTENT:
-                    # It does not serve parts of files, and begins anew.
+                    # The hub does not serve parts of this file, and begins it anew.
                     file.truncate(0)
                 for chunk in response.iter_raw():
                     file.write(chunk)
-                    # What was not written would have to come again.
+                    # If the process is ended, bytes that were not written must be downloaded again.
                     file.flush()
             if file.tell() == start:
                 raise OSError(f"the hub sent nothing of {url}")
@@ -142,7 +146,7 @@ def _receive(url: str, file: BinaryIO, size: int) -> None:
 
 
 def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool) -> Download:
-    """Return what is to be downloaded; `pickle` is the card's.
+    """Return the download of a model's needed files; `pickle` is the card's.
 
     Raises what huggingface_hub raises, NotNeeded and BadWeights.
     """
@@ -166,7 +170,7 @@ def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool) -
 
 
 def _shards(hub: str, commit: str, indices: Sequence[str]) -> list[str]:
-    """Return the names of the shards that indices name."""
+    """Return the shards that these indices name, after downloading the indices."""
     return [
         f"{name.rpartition('/')[0]}/{shard}"
         for name in indices

@@ -1,15 +1,15 @@
-"""What a download process says: one JSON object a line on its standard output."""
+"""The messages of a download process: one JSON object a line on its standard output."""
 
 import msgspec
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
-    """More bytes are on this box. Sent for as long as something arrives, so silence means that nothing does."""
+    """More bytes are on this box. It is sent for as long as bytes arrive, so silence means that none do."""
 
-    #: Those of earlier downloads included.
+    #: The bytes of earlier downloads are included.
     done_bytes: int
     total_bytes: int
-    #: Over the last seconds.
+    #: The mean over the last seconds.
     bytes_per_s: float
 
 
@@ -22,14 +22,14 @@ class Logged(msgspec.Struct, frozen=True, tag=True):
 
 
 class Downloaded(msgspec.Struct, frozen=True, tag=True):
-    """Every file is on this box; the last message."""
+    """Every file is on this box. This is the last message."""
 
     folder: str
     total_bytes: int
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The download failed; the last message. What has arrived stays, and the next download goes on from there."""
+    """The download failed. This is the last message. What has arrived stays, and the next download goes on from there."""
 
     message: str
 
@@ -41,10 +41,10 @@ _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
 def encode(message: Message) -> bytes:
-    """Return a message as a line."""
+    """Return the line that stands for a message."""
     return _encoder.encode(message) + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """Return the message of a line. Raises msgspec.MsgspecError if it is none."""
+    """Return the message that a line holds. Raises msgspec.MsgspecError if it holds none."""
     return _decoder.decode(line)

@@ -1,4 +1,4 @@
-"""What a hub's refusal means, in words for the operator."""
+"""Explanations for the operator of why a download failed."""
 
 import errno
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-#: What the operating system says of a cache that is full, closed or no folder.
+#: Errors of the operating system if the cache is on a full or broken disk, may not be written, or is no folder.
 _OF_THE_DISK = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -43,7 +43,7 @@ def why_refused(hub: str, revision: str | None, error: Exception) -> str:
                     f"HF_HUB_OFFLINE is set, and {hub} is not whole in the cache; unset it, or copy another box's cache"
                 )
             case LocalEntryNotFoundError():
-                # It says only that there is no answer; its cause says why.
+                # This error says only that the hub did not answer; its cause says why.
                 continue
             case EntryNotFoundError():
                 return f"{hub} is no diffusers model: it has no model_index.json"

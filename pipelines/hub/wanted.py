@@ -1,4 +1,4 @@
-"""Which files of a hub's model are needed: those that the loader reads, and none of the other formats beside them."""
+"""Which files of a hub's model are needed: those that the loader reads, and not the same weights in other formats."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ import msgspec
 
 from pipelines.weight_files import FoundWeights, find_weights, why_no_weights
 
-#: How files end that a component may need beside its weights: configurations, vocabularies, templates of chats.
+#: Endings of files that a component may need beside its weights: configurations, vocabularies, chat templates.
 _BESIDE = (".json", ".txt", ".model", ".tiktoken", ".jinja")
 
 
@@ -17,14 +17,14 @@ class NotNeeded(Exception):
 class Wanted(msgspec.Struct, frozen=True):
     """The files to download."""
 
-    #: Without shards, which only their index names.
+    #: Their paths, without those of shards, which only an index names.
     files: tuple[str, ...]
     #: The indices of shards among them.
     indices: tuple[str, ...]
 
 
 def wanted_files(names: Collection[str], components: Collection[str], variant: str | None, *, pickle: bool) -> Wanted:
-    """Return what these components need of a hub's files, whose names are paths with slashes; `pickle` is the card's.
+    """Return which of a hub's files these components need; `names` are paths with slashes, and `pickle` is the card's.
 
     Raises NotNeeded.
     """
@@ -42,5 +42,5 @@ def wanted_files(names: Collection[str], components: Collection[str], variant: s
 
 
 def _is_beside(file: str, found: FoundWeights | None) -> bool:
-    """Return whether a component's file is needed beside its weights. An index that is not read is not."""
+    """Return whether a component needs this file beside its weights. It needs no index of weights that are not read."""
     return file.endswith(_BESIDE) and ".index." not in file and (found is None or file != found.name)

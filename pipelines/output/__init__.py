@@ -1,1 +1,1 @@
-"""From a decoded image to its file; nothing here imports torch."""
+"""The way of a decoded image to its file; nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""Whether an image can be used at all."""
+"""The check whether an image can be used at all."""
 
 import numpy as np
 from PIL import Image
@@ -6,16 +6,16 @@ from PIL import Image
 from pipelines.failure_reason import FailureReason
 from pipelines.output.png import Pixels
 
-#: Pixels darker (or lighter, from the other end) than this count as black (white); 8-bit luma.
+#: A channel counts as black below this 8-bit level, and as white above 255 less this.
 _DARK = 8.0
 #: An image whose channels all stay within this many 8-bit levels is flat.
 _FLAT = 3.0
 
 
 def defect_of(pixels: Pixels) -> FailureReason | None:
-    """Return BLACK_IMAGE, BLANK_IMAGE or FLAT_IMAGE if nobody could use the image (height, width, 3); else None.
+    """Return BLACK_IMAGE, BLANK_IMAGE or FLAT_IMAGE if nobody could use the image (height, width, 3); otherwise None.
 
-    Judged on the 0.5th to 99.5th percentile of each channel, so that a few stray pixels do not make a picture.
+    Only the 0.5th to 99.5th percentile of each channel count, so that a few stray pixels do not make a picture.
     """
     # Pillow counts 256 levels faster than NumPy sorts the pixels.
     counts = np.reshape(Image.fromarray(pixels, "RGB").histogram(), (3, 256))

@@ -1,7 +1,7 @@
-"""From a decoded image to its file: check it, match its colours, measure it, write it, in a thread beside the denoiser.
+"""The image writer: a thread beside the denoiser that checks, matches, measures and writes decoded images.
 
-Nothing here may import torch: on a CPU that would keep a second team of OpenMP threads for this thread, and OpenMP, which
-then sees more threads than cores, would let them sleep at every barrier. A denoising step then takes 1.4 times as long.
+Nothing here may import torch: on a CPU torch would keep a second team of OpenMP threads for this thread. OpenMP would then
+see more threads than cores and let them sleep at every barrier, and a denoising step would take 1.4 times as long.
 """
 
 import logging
@@ -36,13 +36,13 @@ class Picture(msgspec.Struct, frozen=True):
 
     item: Item
     pixels: Pixels
-    #: NAN_LATENTS or NAN_IMAGE if these were not finite numbers, which the pixels do not show.
+    #: NAN_LATENTS or NAN_IMAGE if the latents or the image were not finite numbers, which the pixels do not show.
     defect: FailureReason | None
-    #: Seconds by name.
+    #: Seconds by name, as in protocol.Generated.
     timings: dict[str, float]
-    #: The pipeline's safety checker made the picture black.
+    #: Whether the pipeline's safety checker made the picture black.
     blacked_out: bool = False
-    #: Words of the prompt that were not read.
+    #: Words of the prompt that the model's text encoder did not read.
     prompt_cut: str = ""
 
 
@@ -56,11 +56,11 @@ class ImageWriter:
         self.preview_seconds = 0.0
 
     def write(self, picture: Picture, recipe: Recipe) -> None:
-        """Queue an image; returns at once."""
+        """Queue an image, and return at once."""
         self._thread.submit(self._write, picture, recipe).add_done_callback(_tell_error)
 
     def preview(self, item: Item, rgb: Colors, step: int, steps: int) -> None:
-        """Queue a preview, (height, width, 3) and 0–1; returns at once. It is reported as Previewed."""
+        """Queue a preview (height, width, 3; 0–1), and return at once. The thread reports Previewed once it is written."""
         if item.preview_path is not None:
             done = self._thread.submit(self._preview, item.image_id, Path(item.preview_path), rgb, step, steps)
             done.add_done_callback(_tell_error)
@@ -70,7 +70,7 @@ class ImageWriter:
         try:
             write_preview(path, rgb)
         except FileNotFoundError:
-            # The job has ended meanwhile, and the server has removed its previews.
+            # The job has ended since, and the server has removed its previews.
             return
         except OSError as error:
             # The image itself is not affected.
@@ -91,7 +91,7 @@ class ImageWriter:
                 message = f"The image cannot be used: {why}"
                 self._report(Failed(item.image_id, defect, message, Fault.IMAGE))
                 return
-            # The imports are here because scikit-image would delay the first image after every start.
+            # These imports are here because scikit-image would delay the first image after every start.
             if item.palette is PaletteMode.MATCH and defect is None:
                 from pipelines.output.palette import match
 
@@ -113,6 +113,6 @@ class ImageWriter:
 
 
 def _tell_error(done: Future[None]) -> None:
-    """Log what nobody waits for: an error of the writer itself."""
+    """Log an error of the writer itself, which nobody waits for."""
     if (error := done.exception()) is not None:
         log.error("The image writer failed", exc_info=error)

@@ -1,7 +1,7 @@
-"""Parts a picture into materials, and gives requested colours to them.
+"""Materials: the parts of a picture, each of which may get a requested colour.
 
-A lit wall and its shadow are one material; a white plinth before a grey wall is another. It works on small pictures of some
-thousand pixels, and is deterministic on any number of threads. Without torch: see `image_writer`.
+A lit wall and its shadow are one material; a white plinth before a grey wall is another. Pictures are small, of some thousand
+pixels. The results are the same on any number of threads. Torch is not imported; see `image_writer`.
 """
 
 import msgspec
@@ -16,27 +16,28 @@ from pipelines.output.measurement import k_means
 Floats = NDArray[np.float32]
 Labels = NDArray[np.intp]
 
-#: Shades that a region may be parted into, and the groups of them that are looked at beyond the number of colours.
+#: How many shades the pixels are sorted into, and how many groups of them are kept beyond the number of colours.
 _SHADES = 8
 _SPARE = 8
-#: What counts when shades are grouped: the lightness of their region, their own colour, and their place (0–1).
+#: Weights when shades are grouped: of their region's lightness, of their own colour and place, and of place against colour.
 _REGION_LIGHTNESS = 0.5
 _OWN = 0.12
 _PLACE = 8.0
-#: Groups are one material if their colours, brought to one lightness, are nearer than this. Lightness counts a little.
+#: Groups are one material if their colours, seen in the same light, are nearer than this in CIELAB units.
 _ALIKE = 12.0
+#: How much a difference of light counts beside one of colour.
 _LIGHTNESS = 0.15
-#: An edge this many pixels wide is soft if colour changes over it by less than `_ALIKE / _EDGE`.
+#: Groups are also one material if their colours change by less than `_ALIKE / _EDGE` over this many pixels at their border.
 _EDGE_WIDTH = 3
 _EDGE = 2.5
-#: A material of this share of the area is large enough for a colour.
+#: A material is large enough for a colour if it has this share of the area.
 _LARGE = 0.1
-#: What a missing share of area costs: a whole image as much as `sqrt(3)` times the way from black to white.
+#: The cost of an area that is too small by a whole image; it grows with the square of what is missing.
 _AREA = 3.0
 #: Materials without a requested colour keep theirs up to this share of the area.
 _KEPT = 0.55
 
-#: An edge counts if two groups touch along so many pixels.
+#: The border of two groups counts only if they touch along this many pixels.
 _LEAST_EDGE = 32
 
 
@@ -45,26 +46,26 @@ class Materials(msgspec.Struct, frozen=True):
 
     #: L*, a*, b*, row, column of each pixel (height, width, 5).
     placed: Floats
-    #: Areas without an edge in them, and materials, by pixel (height, width).
+    #: The region of each pixel, which is an area without an edge in it, and its material (height, width).
     regions: Labels
     labels: Labels
-    #: Of each material: its colour (n, 3; CIELAB), and its share of the area (n,).
+    #: The colour of each material (n, 3; CIELAB), and its share of the area (n,).
     means: NDArray[np.float64]
     areas: NDArray[np.float64]
 
     @classmethod
     def of(cls, lab: Floats, count: int) -> "Materials":
-        """Part a picture (height, width, 3; CIELAB) into at least `count` large materials if shades can be told apart."""
+        """Return the materials of a picture (height, width, 3; CIELAB): at least `count` large ones if its shades allow."""
         regions = felzenszwalb(lab * np.array([0.006, 0.01, 0.01], dtype=np.float32), scale=30, sigma=0.6, min_size=14)
         placed = _placed(lab)
         labels = _materials(placed, regions, count)
         return cls(placed, regions, labels, _means(lab, labels), np.bincount(labels.ravel()) / labels.size)
 
     def assigned(self, wanted: Floats, rebate: NDArray[np.float64] | float = 0.0) -> Labels:
-        """Return the index of each material's wanted colour, or -1 if it keeps its own; every colour gets one material.
+        """Return the index of each material's wanted colour, or -1 if the material keeps its own.
 
-        The first colour's fair share of the area is half as much again as that of another. `rebate` (materials, colours)
-        makes pairs cheaper; the way from black to white costs 0.5.
+        Every colour gets at least one material if there are enough. The first colour's fair share of the area is 1.5 times
+        that of another. `rebate` (materials, colours) is taken off the cost of a pair; to turn black to white costs 0.5.
         """
         means, areas = self.means, self.areas
         fair = np.full(len(wanted), 1.0)
@@ -87,7 +88,7 @@ class Materials(msgspec.Struct, frozen=True):
     def shares(self) -> Floats:
         """Return every material's share in every pixel (height, width, materials).
 
-        If a region has several materials, no edge parts them: a pixel has a share of each by its colour and place.
+        If a region has several materials, no edge separates them: a pixel has a share of each, by its colour and place.
         """
         placed, regions, labels = self.placed, self.regions, self.labels
         count = labels.max() + 1
@@ -114,14 +115,14 @@ class Materials(msgspec.Struct, frozen=True):
 
 
 def _placed(lab: Floats) -> Floats:
-    """Put each pixel's place behind its colour: L*, a*, b*, row, column (height, width, 5)."""
+    """Return each pixel's colour and place: L*, a*, b*, row, column (height, width, 5)."""
     height, width = lab.shape[:2]
     rows, columns = np.mgrid[0:height, 0:width] * np.float32(_PLACE / max(height, width))
     return np.dstack([lab, rows, columns])
 
 
 def _materials(placed: Floats, regions: Labels, count: int) -> Labels:
-    """Label the pixels (height, width) by material: at least `count` large ones if shades can be told apart."""
+    """Return the material of each pixel (height, width); at least `count` materials are large if the shades allow it."""
     lab, own = placed[..., :3], placed.reshape(-1, 5)
     _, shades = k_means(own, _SHADES, 6)
     _, units = np.unique(regions.ravel() * _SHADES + shades, return_inverse=True)
@@ -140,7 +141,7 @@ def _means(values: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
 
 
 def _grouped(features: NDArray[np.float64], areas: NDArray[np.float64], count: int) -> Labels:
-    """Group weighted points (n, features) into `count` by Ward's criterion (1963); return each one's group (n,)."""
+    """Return the group (n,) of each weighted point (n, features), in `count` groups by Ward's criterion (1963)."""
     features, areas = features.copy(), areas.copy()
     group = np.arange(len(areas))
 
@@ -164,7 +165,7 @@ def _grouped(features: NDArray[np.float64], areas: NDArray[np.float64], count: i
 
 
 def _joined(lab: Floats, groups: Labels, count: int) -> Labels:
-    """Join groups that are one material in other light, the most alike first, while `count` large ones are left."""
+    """Join groups that are one material in different light, the most alike first, as long as `count` large ones are left."""
     areas = np.bincount(groups.ravel()) / groups.size
     means = _means(lab, groups)
     apart = np.minimum(_apart(means), _EDGE * _edges(lab, groups, len(areas)))
@@ -188,7 +189,7 @@ def _joined(lab: Floats, groups: Labels, count: int) -> Labels:
 
 
 def _apart(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far apart colours (n, 3) are if both are seen in the same light (n, n)."""
+    """Return how far each two colours (n, 3) are apart if both are seen in the same light (n, n)."""
     light = means[:, :1] + 16
     rays = means[:, 1:] / light
     tint = np.linalg.norm(rays[:, None] - rays, axis=2) * np.minimum(light, light.T)
@@ -197,7 +198,7 @@ def _apart(means: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _edges(lab: Floats, groups: Labels, count: int) -> NDArray[np.float64]:
-    """Return how much colour changes across the border of each two groups (count, count); inf if they hardly touch."""
+    """Return how much the colour changes across the border of each two groups (count, count); inf if they hardly touch."""
     change, length = np.zeros((count, count)), np.zeros((count, count))
     for axis in (0, 1):
         colors, places = np.moveaxis(lab, axis, 0), np.moveaxis(groups, axis, 0)
@@ -210,9 +211,9 @@ def _edges(lab: Floats, groups: Labels, count: int) -> NDArray[np.float64]:
 
 
 def rgb_of(lab: Floats) -> Floats:
-    """Return sRGB (0–1); what lies outside is clipped."""
+    """Return CIELAB colours as sRGB (0–1). Colours outside of sRGB are clipped."""
     lightness = lab[..., 0].clip(0, 100)
-    # Beyond this, Z would be negative, and scikit-image would warn of it.
+    # Beyond this Z would be negative, and scikit-image would warn.
     blue_yellow = np.minimum(lab[..., 2], (lightness + 16) * (200 / 116) - 1e-3)
     rgb: Floats = lab2rgb(np.dstack([lightness, lab[..., 1], blue_yellow])).astype(np.float32)
     return rgb

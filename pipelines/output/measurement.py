@@ -1,4 +1,4 @@
-"""Measuring an image: whether its colours are those asked for, and whether it is sharp."""
+"""The measurement of an image: whether it has the requested colours, and how sharp it is."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pipelines.evaluation import DominantColor, Evaluation, Palette
 from pipelines.output.defects import defect_of
 from pipelines.output.png import Pixels
 
-#: How many dominant colours are looked for, and the side in pixels of the square that they are looked for in.
+#: The most dominant colours of an image, and the side in pixels of the square copy in which they are found.
 _CLUSTERS = 6
 _SIDE = 96
 

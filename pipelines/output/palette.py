@@ -1,15 +1,15 @@
-"""Move a finished image's dominant colours onto the requested ones.
+"""The match of a finished image's dominant colours to the requested ones.
 
-1. A small copy of the image is parted into materials; see `materials`.
-2. Each requested colour gets a material, by optimal assignment: a short way in CIELAB is cheap, too small an area is dear.
-   Materials left over keep their colours, unless they are most of the image.
+1. A small copy of the image is divided into materials; see `materials`.
+2. Each requested colour gets a material, by optimal assignment: a near colour costs little, and too small an area costs much.
+   The other materials keep their colours, unless they are most of the image.
 3. A material takes its new colour and keeps its shading: light scales a colour, in CIELAB, towards black.
-4. The colours are aimed again, and shading is flattened a little, until the dominant colours, as `evaluation` finds them,
+4. The colours are aimed again, and shading is flattened a little, until the dominant colours, as `measurement` finds them,
    are the requested ones.
 5. The small result is carried over to the full image as an affine map of colour for every place, so edges and grain stay
    (the guided filter of He, Sun and Tang, 2010; bilateral guided upsampling by Chen, Adams, Wadhwa and Hasinoff, 2016).
 
-The same pixels and colours give the same bytes, on any number of threads. Without torch: see `image_writer`.
+The same pixels and colours give the same bytes, on any number of threads. Torch is not imported; see `image_writer`.
 """
 
 from collections.abc import Sequence
@@ -30,31 +30,32 @@ LIMIT = 120.0
 
 #: The longest side of the small copy.
 _SIDE = 96
-#: A colour is there if a dominant one is so near, in CIEDE2000.
+#: A requested colour is there if a dominant one is this near, in CIEDE2000.
 _THERE = 1.0
-#: Dominant colours are looked for in so many samples of the small copy, each of every fifth pixel.
+#: Dominant colours are found in this many samples of the small copy, each with every fifth pixel.
 _SAMPLES, _SAMPLED = 3, 5
-#: How often the colours are aimed, at most, and how far an aim moves at once, in CIELAB units. Most images have their colours
-#: after two or three; one that is all texture takes ten.
+#: How often the colours are aimed at most. Most images have their colours after two or three aims; one that is all texture
+#: takes ten.
 _AIMS = 12
+#: How far an aim moves at once, in CIELAB units.
 _CORRECTION = 8.0
-#: The part of its shading that a material keeps at least.
+#: The least part of its shading that a material keeps.
 _FLATTEST = 0.33
-#: What the mean of a colour's materials counts, beside its nearest dominant colour, when results are compared.
+#: The weight of the mean of a colour's materials, beside its nearest dominant colour, when results are compared.
 _WHOLE = 0.3
 
-#: Of the guided filter: pixels of the small copy to each side, and the contrast (of 1) that counts as an edge.
+#: The radius of the guided filter in pixels of the small copy, and the contrast (0–1) that counts as an edge.
 _RADIUS = 3
 _CONTRAST = 0.02
-#: Grain is made stronger by no more than about this, where a soft border between two materials runs through it.
+#: About the most by which grain gets stronger at a soft border between two materials.
 _STEEPEST = 6.0
 
 
 def match(pixels: Pixels, colors: Sequence[Rgb], limit: float = LIMIT) -> Pixels:
     """Return the image (height, width, 3) with its dominant colours moved onto `colors`.
 
-    No place moves further than `limit` (CIELAB units); grain of single pixels rides on that. An image is returned as it is
-    if it has the colours already, if it is one flat colour, or if no colours are given.
+    No place moves further than `limit` (CIELAB units), but grain of single pixels may. An image is returned as it is if it
+    has the colours already, if it is one flat colour, or if no colours are given.
     """
     if not colors:
         return pixels
@@ -84,8 +85,8 @@ def _small_copy(pixels: Pixels) -> Floats:
 def _gaps(lab: Floats, wanted: Floats) -> tuple[NDArray[np.float64], Floats]:
     """Return each wanted colour's CIEDE2000 distance (n,) to the nearest dominant one, and that one (n, 3).
 
-    Which colours dominate depends on where k-means starts. So it runs on several samples of the pixels, and the worst
-    distance counts.
+    Which colours dominate depends on the starting points of k-means. So it runs on several samples of the pixels, and the
+    worst distance counts.
     """
     flat, each = lab.reshape(-1, 3), np.arange(len(wanted))
     found = [dominant_colors(flat[part::_SAMPLED])[0] for part in range(min(_SAMPLES, len(flat)))]
@@ -118,7 +119,8 @@ def _aimed(
         maps = guide.fitted(rgb_of(moved) - guide.image)
         shown = rgb2lab((guide.image + guide.applied(maps)).clip(0, 1)).astype(np.float32)
         gaps, nearest = _gaps(shown, wanted)
-        # A dominant colour may be that of a shadow alone: of two results as near, the one that is near as a whole is better.
+        # A dominant colour may be that of a shadow alone. If two results are equally near by it, the one whose materials are
+        # nearer as a whole is better.
         astray = deltaE_ciede2000(np.tensordot(whole, shown, 2), wanted)
         missed = (np.maximum(gaps, _THERE) + _WHOLE * astray).sum()
         if missed < least:
@@ -140,9 +142,9 @@ def _recolored(
     contrast: Floats,
     limit: float,
 ) -> Floats:
-    """Move each material's mean onto its aim; return the new colours in CIELAB (height, width, 3).
+    """Return the colours in CIELAB (height, width, 3) after each material's mean has moved onto its aim.
 
-    L* + 16 stands for light: light on a surface scales it, and a* and b* with it.
+    L* + 16 stands for light: light on a surface scales it, and scales a* and b* with it.
     """
     light = lab[..., :1] + 16
     shift = np.zeros_like(lab)
@@ -182,7 +184,7 @@ class _Guide:
         self._inverse = np.linalg.inv(covariance + _CONTRAST**2 * np.eye(3, dtype=np.float32))
 
     def fitted(self, values: Floats) -> Floats:
-        """Return the map of colour for every place (height, width, 4, n): three slopes and an offset."""
+        """Return the affine map of colour for every place (height, width, 4, n): three slopes and an offset."""
         mean = _box(values)
         slopes = self._inverse @ (
             _box(self.image[..., :, None] * values[..., None, :]) - self._mean[..., :, None] * mean[..., None, :]
@@ -196,11 +198,11 @@ class _Guide:
         return (self.image[..., None, :] @ maps[..., :3, :] + maps[..., 3:, :])[..., 0, :]
 
     def smoothed(self, values: Floats) -> Floats:
-        """Smooth values (height, width, n) but for the guide's edges."""
+        """Smooth values (height, width, n), except over the guide's edges."""
         return self.applied(self.fitted(values))
 
     def carried_over(self, pixels: Pixels, maps: Floats) -> Pixels:
-        """Add to the full image what the maps of the small one say."""
+        """Return the full image with the changes that the maps of the small copy say."""
         height, width = pixels.shape[:2]
 
         def full(plane: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Previews: small WebP files of images on their way."""
+"""Previews: small WebP files of images that are being generated."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: (height, width, 3), 0–1.
+#: RGB from 0 to 1 (height, width, 3).
 Colors = NDArray[np.float32]
 
-#: Pixels of the longest side at most.
+#: The most pixels of a preview's longest side.
 LONGEST_SIDE = 384
-#: How many times a preview is enlarged at most: more would only make it larger, not clearer.
+#: How many times the latents' size a preview is at most. A larger one would not be clearer.
 ENLARGED = 4
 
 
 def write_preview(path: Path, rgb: Colors) -> None:
-    """Write colours as WebP; the file appears under its name only once it is whole, in place of the last one."""
+    """Write colours as a WebP file, which takes the place of the last one only once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width, _ = rgb.shape
     scale = min(ENLARGED, LONGEST_SIDE / max(height, width))

@@ -9,7 +9,7 @@ from typing import IO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write, and have it under its name, on disk, at the end of the block. Missing folders are made.
+    """Open a file for writing, and put it on disk under its name at the end of the block. Make missing folders.
 
     If the block raises, nothing is left.
     """
@@ -21,7 +21,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        # On a full disk it would keep the room that others need.
+        # On a full disk the partial file would take room that others need.
         partial.unlink(missing_ok=True)
         raise
     partial.replace(path)
@@ -33,6 +33,6 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if it is there, and what is left of a write of it that was cut short."""
+    """Remove a file if it is there, and the partial file of a write that was cut short."""
     path.unlink(missing_ok=True)
     path.with_suffix(".partial").unlink(missing_ok=True)

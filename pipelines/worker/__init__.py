@@ -1,1 +1,1 @@
-"""The GPU process: orders in, reports out."""
+"""The GPU process, which follows orders of the server and sends it reports."""

@@ -1,7 +1,7 @@
-"""Where the GPU process begins: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
+"""The start of the GPU process: `python -m pipelines.worker FD DEVICE MEMORY_GIB LOG_FILE`.
 
-Orders come over the socket FD that is inherited from the server, and reports go back over it. torch takes seconds to
-import, so it is imported only once a thread reads orders and would notice the end of the server.
+Orders come over the socket FD, which the process inherits from the server, and reports go back over it. To import torch takes
+seconds, so it is imported only once a thread reads orders and would notice the end of the server.
 """
 
 import gc
@@ -40,7 +40,7 @@ def main() -> None:
             try:
                 pipe.send_bytes(encode(message))
             except ConnectionError:
-                # The server is gone, and this process ends as it does if it has no more orders.
+                # The server is gone, so this process ends too, as it does when the pipe of orders closes.
                 os._exit(0)
 
     try:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _problem_of_torchvision() -> str | None:
-    """Return what is wrong with torchvision if it is installed, for then transformers imports it; None if nothing is."""
+    """Return what is wrong with an installed torchvision, which transformers would import; None if nothing is."""
     if find_spec("torchvision") is None:
         return None
     try:

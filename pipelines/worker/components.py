@@ -1,6 +1,6 @@
-"""The parts of a pipeline that have weights, read one by one, so that no weight can be missing or left over unnoticed.
+"""The components of a pipeline that have weights, read one by one, so that no weight is missing or left over unnoticed.
 
-`from_pretrained` of diffusers and of transformers fills a weight that its file lacks with random numbers, and only warns.
+If a file lacks a weight, `from_pretrained` of diffusers and of transformers fills it with random numbers, and only warns.
 """
 
 import logging
@@ -20,39 +20,38 @@ from pipelines.worker.torch_errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
-#: Keys that files have beside the weights of a class that does not use them: buffers that are worked out anew, and heads
-#: for other tasks.
+#: Keys of files that a class may leave unused: buffers that it computes anew, and heads for other tasks.
 _HARMLESS = re.compile(
     r"(^|\.)(position_ids|inv_freq|num_batches_tracked)$|^(lm_head|text_projection|logit_scale|vision_model|visual_projection)(\.|$)"
 )
 #: Bytes of the widest register that a kernel of a CPU loads at once.
 _ALIGNMENT = 64
-#: Keys that a message names.
+#: How many keys a message names.
 _NAMED = 3
 
 
 class Unwanted(Exception):
-    """Nobody wants the model any more that is being read."""
+    """The model that is being read is no longer wanted."""
 
 
 def load_components(card: ModelCard, folder: Path, index: ModelIndex, unwanted: Event | None = None) -> dict[str, Any]:
-    """Return the components of a folder with weights by name, in host memory and in the card's dtype.
+    """Return the components of a folder that have weights, by name, in host memory and in the card's dtype.
 
-    Raises BadWeights if one of them is not given all of its weights, or has files with weights of something else, and
-    Unwanted before the next component once `unwanted` is set.
+    Raises BadWeights if the files of a component lack weights, or hold weights of something else, and Unwanted before the
+    next component once `unwanted` is set.
     """
     found: dict[str, Any] = {}
     for name, named in index.components.items():
         refuse_unwanted(unwanted)
         kind = class_of(*named)
-        # What is kept beside model_index.json itself, or has no weights, is left to diffusers.
+        # diffusers itself reads a component without weights, or one whose files are beside model_index.json.
         if kind is not None and (folder / name).is_dir():
             found[name] = load_component(kind, folder / name, card)
     return found
 
 
 def refuse_unwanted(unwanted: Event | None) -> None:
-    """Raise Unwanted if this is set."""
+    """Raise Unwanted if this event is set."""
     if unwanted is not None and unwanted.is_set():
         raise Unwanted("nobody wants the model any more")
 
@@ -63,7 +62,7 @@ def modules_of(pipeline: Any) -> list[torch.nn.Module]:
 
 
 def class_of(library: str, name: str) -> Any:
-    """Return a class that model_index.json names, if it is one with weights; else None."""
+    """Return a class that model_index.json names; None if it has no weights."""
     modules = {"diffusers": diffusers, "transformers": transformers}
     kind = getattr(modules.get(library) or getattr(diffusers.pipelines, library, None), name, None)
     if isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin | transformers.PreTrainedModel):
@@ -79,7 +78,7 @@ def load_component(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
         module, told = kind.from_pretrained(
             folder,
             **{dtype: getattr(torch, card.weights.dtype)},
-            # transformers takes a variant of None for a part of the name.
+            # transformers would write a variant of None into the file's name.
             **({"variant": files.variant} if files.variant else {}),
             # Pickles can run code, so they are read only if the card says so.
             use_safetensors=not files.pickled,
@@ -90,7 +89,7 @@ def load_component(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
         if is_out_of_memory(error):
             raise
         raise BadWeights(f"{folder.name} cannot be read ({type(error).__name__}: {error})") from error
-    # A shard that lacks what its index promises is found only here.
+    # A tensor is still empty here if a shard lacks a key that its index promises.
     empty = {name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta}
     _check(folder.name, files, set(told["missing_keys"]) | empty, set(told["unexpected_keys"]))
     _copy_from_files(module)
@@ -98,14 +97,14 @@ def load_component(kind: Any, folder: Path, card: ModelCard) -> torch.nn.Module:
 
 
 def _copy_from_files(module: torch.nn.Module) -> None:
-    """Give a module weights of its own, at addresses as far from a multiple of _ALIGNMENT as those that it was read at.
+    """Copy a module's weights into memory of its own, each as far from a multiple of _ALIGNMENT as it was in its file.
 
-    Those are mapped from their files, and would change, or end the process, as soon as somebody writes there. The distance
-    decides which of its ways a kernel of a CPU takes, and so the last bits of images. See docs/decisions/weights.md.
+    Mapped weights would change, or end the process, as soon as somebody writes to their files. The distance decides which way
+    a kernel of a CPU computes, and so the last bits of images. See docs/decisions/weights.md.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if hasattr(tensor, "__tensor_flatten__"):
-            # A quantized one is made of several.
+            # A quantized tensor is made of several others.
             for name in tensor.__tensor_flatten__()[0]:
                 setattr(tensor, name, _copied(getattr(tensor, name)))
         else:
@@ -114,7 +113,7 @@ def _copy_from_files(module: torch.nn.Module) -> None:
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
     if not tensor.is_contiguous():
-        # It was worked out, since files hold contiguous ones only.
+        # Files hold only contiguous tensors, so this one was computed and is not mapped.
         return tensor
     memory = torch.empty(tensor.nbytes + _ALIGNMENT, dtype=torch.uint8)
     start = (tensor.data_ptr() - memory.data_ptr()) % _ALIGNMENT
@@ -123,7 +122,7 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _check(name: str, files: WeightFiles, missing: set[str], unexpected: set[str]) -> None:
-    """Raise BadWeights if keys are missing or left over. A file of other prefixes has both; harmless ones are logged."""
+    """Raise BadWeights if keys are missing or left over; log harmless ones. A file with other prefixes has both."""
     harmless = {key for key in unexpected if _HARMLESS.search(key)}
     left_over = unexpected - harmless
     if harmless:
@@ -143,6 +142,6 @@ def _names(files: WeightFiles, keys: set[str]) -> str:
 
 
 def _listed(keys: set[str]) -> str:
-    """Return `a, b, c and 7 more`."""
+    """Return a list such as `a, b, c and 7 more`."""
     first = sorted(keys)[:_NAMED]
     return ", ".join(first) + (f" and {len(keys) - len(first)} more" if len(keys) > len(first) else "")

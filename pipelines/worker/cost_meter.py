@@ -1,4 +1,4 @@
-"""What a denoising step of a slot group costs on this device, and when that is worth telling the server."""
+"""The cost meter: what a denoising step of a slot group costs on this device, and when that is news for the server."""
 
 import torch
 
@@ -8,22 +8,22 @@ from pipelines.protocol import Measured
 from pipelines.worker.device_memory import forget_peak, peak_bytes
 from pipelines.worker.loader import LoadedModel
 
-#: Tell of a cost again if it is off by more than this part of what the server was told.
+#: Report a cost again if it differs by more than this part from the one that was reported.
 COST_CHANGE = 0.1
 
 
 class CostMeter:
-    """Measures the memory of one slot group from when its slots open, and compares costs with what the server was told."""
+    """The costs of one slot group since its slots opened, compared with those that the server was told."""
 
     def __init__(self, model: LoadedModel, settings: CallSettings, batch_size: int, device: torch.device) -> None:
         self._model, self._settings, self._batch_size, self._device = model, settings, batch_size, device
         forget_peak(device)
-        #: What was in memory when the slots opened.
+        #: Bytes that were in use when the slots opened.
         self._held = peak_bytes(device)
         self._has_decoded = False
-        #: Something else took memory in the meantime, so the peak does not tell what the images took.
+        #: Whether something else took memory since, so that the peak does not say what the images took.
         self._memory_is_shared = False
-        #: What the server was last told: the seconds of a step, and the memory that the images took.
+        #: What the server was last told: the seconds of a step, and the bytes that the images took.
         self._told_seconds: float | None = None
         self._told_working: int | None = None
 
@@ -36,7 +36,7 @@ class CostMeter:
         self._memory_is_shared = True
 
     def news(self, seconds: float | None) -> Measured | None:
-        """Return a report of the cost if a step takes this long and that, or its memory, is news; else None."""
+        """Return a report of the cost if these seconds of a step, or its memory, are news; otherwise None."""
         if seconds is None:
             return None
         peak = peak_bytes(self._device)
@@ -64,7 +64,7 @@ class CostMeter:
 
 
 def _is_news(found: float | None, told: float | None) -> bool:
-    """Return whether a cost is off by more than COST_CHANGE from what was told."""
+    """Return whether a cost differs by more than COST_CHANGE from the one that was told."""
     if found is None or told is None:
         return found is not None
     return abs(found - told) > COST_CHANGE * told

@@ -1,4 +1,4 @@
-"""What makes generating on a CPU faster."""
+"""Settings that make generation on a CPU faster."""
 
 import ctypes
 import os
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny
 
-#: mallopt's numbers for them, from malloc.h.
+#: mallopt's numbers for these options, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, until device_memory.forget_peak.
+    """Let this process keep the memory that it frees, until device_memory.forget_peak.
 
-    A decoder's arrays are of tens of MiB. Getting them from the system anew for every image, zeroed and in huge pages, took a
+    A decoder's arrays have tens of MiB. To get them anew from the system for every image, zeroed and in huge pages, took a
     quarter of the decoder's time.
     """
     for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
@@ -22,17 +22,17 @@ def keep_freed_memory() -> None:
 
 
 def yield_to_server() -> None:
-    """Let the server go first on the cores that both share; its answers are short."""
+    """Let the server go first on the cores that both share, since its answers take little time."""
     os.nice(5)
 
 
 def tune_decoder(vae: Any) -> None:
-    """Lay a VAE out for fast decoding; on every device, so that the devices differ in no more than they must."""
+    """Lay out a VAE for fast decoding, on every device, so that devices differ as little as possible."""
     if all(weights.ndim <= 4 for weights in vae.parameters()):
-        # Its convolutions at full size take 0.7 of the time this way; the decoders of videos have no such layout.
+        # Convolutions at full size take 0.7 of the time this way. Decoders of videos have no such layout.
         vae.to(memory_format=torch.channels_last)
     if isinstance(vae, AutoencoderTiny):
-        # This saves an array as large as the image at each of them.
+        # This saves an array as large as the image at each ReLU.
         for module in vae.modules():
             if isinstance(module, torch.nn.ReLU):
                 module.inplace = True

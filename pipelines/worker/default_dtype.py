@@ -1,8 +1,8 @@
 """torch's default dtype, while a model is built in a thread beside the denoiser.
 
-There is one for the whole process, and diffusers and transformers set it to a model's own dtype for the moments in which they
-build one of its parts. A tensor that a running pipeline makes in such a moment would have another dtype, and its image other
-bits. So those moments and the steps of the denoiser take turns.
+The whole process has one default dtype, and diffusers and transformers set it to a model's own for the moments in which they
+build one of its components. A tensor that a running pipeline makes in such a moment would have another dtype, and its image
+other bits. So those moments and the steps of the denoiser take turns.
 """
 
 import threading
@@ -13,13 +13,13 @@ import torch
 
 _one_builder = threading.Lock()
 _turn = threading.Lock()
-#: Is held by the thread that is next; without it the denoiser, which asks again at once, would always be first.
+#: A lock that the next thread holds. Without it the denoiser, which asks again at once, would always be first.
 _next = threading.Lock()
 
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """Inside, the default dtype is the usual one. May not be nested."""
+    """Keep the default dtype at the usual one inside the block. Blocks may not be nested."""
     _take_turn()
     try:
         yield
@@ -29,7 +29,7 @@ def computing() -> Iterator[None]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Inside, this thread builds a model; no `computing` sees the default dtype that it sets. Other builders wait."""
+    """Hide the default dtypes that this thread sets inside the block from `computing` blocks. Other builders wait."""
     with _one_builder:
         usual, set_default_dtype = torch.get_default_dtype(), torch.set_default_dtype
         has_turn = False
@@ -48,7 +48,7 @@ def building() -> Iterator[None]:
         try:
             yield
         finally:
-            # A part that failed to build may have left its own dtype.
+            # A component that failed to build may have left its own dtype.
             set_in_turn(usual)
             torch.set_default_dtype = set_default_dtype
 

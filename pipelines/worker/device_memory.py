@@ -1,4 +1,4 @@
-"""The memory of a device, GPU or CPU: how much there is, how much may be taken, how much was taken."""
+"""The memory of a device, GPU or CPU: how much there is, how much this process may take, and how much it took."""
 
 import ctypes
 import gc
@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 
-#: mallopt's number for it, from malloc.h.
+#: mallopt's number for this option, from malloc.h.
 _M_MMAP_THRESHOLD = -3
 
 
@@ -18,7 +18,7 @@ def total_bytes(device: torch.device) -> int:
 
 
 def used_bytes(device: torch.device) -> int:
-    """Return how much memory is in use: of a GPU by all programs, of the CPU's memory by this process."""
+    """Return how much memory is in use: a GPU's by all programs, a CPU's by this process."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return int(total - free)
@@ -26,27 +26,27 @@ def used_bytes(device: torch.device) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how much memory this process could take beside what it and all other programs hold now."""
+    """Return how much more memory this process could take."""
     if device.type == "cuda":
-        # torch keeps what was freed, and takes it again.
+        # torch keeps freed memory, and takes it again.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + kept)
     return int(psutil.virtual_memory().available)
 
 
 def limit_memory(device: torch.device, limit_bytes: int) -> None:
-    """Let this process take at most this much memory from now on: of the GPU, or on a CPU in addition to what it holds."""
+    """Let this process take at most this much memory of the GPU; on a CPU, this much more than it holds now."""
     if device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total_bytes(device)), device)
         return
-    # Give each tensor a mapping of its own, so that what is freed no longer counts; the heap would keep the holes.
+    # This gives each tensor a mapping of its own, so that freed memory no longer counts; the heap would keep it.
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
     held = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, resource.RLIM_INFINITY))
 
 
 def release_unused(device: torch.device) -> None:
-    """Give back what nothing refers to any more: to the device, and host memory that was pinned for it."""
+    """Give back memory that nothing refers to any more: the device's, and host memory that was pinned for it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -54,7 +54,7 @@ def release_unused(device: torch.device) -> None:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Make peak_bytes start again from what is held now."""
+    """Let peak_bytes begin again at the memory that is in use now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

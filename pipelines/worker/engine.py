@@ -1,4 +1,4 @@
-"""The engine: holds models in memory and one open slot group, and generates the images that are ordered."""
+"""The engine, which holds models in memory and one open slot group, and generates the images that are ordered."""
 
 import logging
 import time
@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Follows orders, and reports what becomes of them.
+    """The owner of the models and the open slot group: it follows orders, and reports what becomes of them.
 
-    Nothing that a model does ends it, except a crash or the loss of the device.
+    Errors of a model do not end it. Only a crash, a lost device and convolutions that no longer work do.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Engine:
         report(protocol.DevicesFound(gpus))
         device = choose_device(wanted_device, gpus)
         if device.type == "cuda":
-            # A box may have several; this makes it the one that is meant by everything in this thread that names none.
+            # A box may have several GPUs. Code in this thread that names none of them uses this one.
             torch.cuda.set_device(device)
         else:
             cpu_tuning.yield_to_server()
@@ -72,11 +72,11 @@ class Engine:
         self._group: SlotGroup | None = None
         #: Orders that wait for a slot, in the order in which they will enter one.
         self._waiting: deque[Generate] = deque()
-        #: The largest batch size that may fit, for what ran out of memory with a larger one.
+        #: The largest batch size that may fit, by model, width and height, if memory ran out with a larger one.
         self._most: dict[tuple[str, int, int], int] = {}
 
     def serve(self) -> None:
-        """Follow orders for ever. Raises what torch raises if the device is lost, or this process can no longer use it."""
+        """Follow orders for ever. Raises torch's error if the device is lost, or this process can no longer use it."""
         device = self._machine.device
         self._report(protocol.Started(str(device), self._machine.device_name, fingerprint(device)))
         self._report_memory()
@@ -92,7 +92,7 @@ class Engine:
 
     @property
     def _running(self) -> SlotGroup | None:
-        """The open slot group, if an image is in one of its slots."""
+        """Return the open slot group, if an image is in one of its slots; otherwise None."""
         return self._group if self._group is not None and len(self._group) else None
 
     @property
@@ -100,7 +100,7 @@ class Engine:
         return bool(self._waiting) or self._running is not None
 
     def _take_orders(self, wait: bool) -> None:
-        """Take the orders that came in; if `wait`, at least one."""
+        """Take the orders that have come; if `wait`, wait until at least one has."""
         while (order := self._orders.next(wait)) is not None:
             wait = False
             match order:
@@ -133,13 +133,13 @@ class Engine:
     # ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _fill_slots(self) -> None:
-        """Let waiting images enter free slots; if the open group is empty and not for the next one, open another."""
+        """Let waiting images enter free slots; if the open group is empty and not for the next image, open another."""
         while self._waiting:
             order, group = self._waiting[0], self._group
             if group is None or not group.takes(order, self._key_of(order)):
                 if self._running is not None:
                     return
-                # The old group refers to its model, which may have to be evicted.
+                # The old group must not hold its model in memory, which may have to be evicted.
                 group = self._group = None
                 group = self._group = self._open_group(order)
                 if group is None:
@@ -150,7 +150,7 @@ class Engine:
             group.enter(order)
 
     def _open_group(self, order: Generate) -> SlotGroup | None:
-        """Open the slot group of an order, the first that waits; return None, having dropped it, if that cannot be done.
+        """Return a new slot group for the first waiting order; if that is impossible, drop the order and return None.
 
         If its model cannot be loaded, all orders of the model are dropped; if a LoRA cannot be applied, only this one.
         """
@@ -169,7 +169,7 @@ class Engine:
         return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
 
     def _key_of(self, order: Generate) -> GroupKey:
-        """Return what an order shares slots by: the batch size is the ordered one, or a smaller one if that did not fit."""
+        """Return the key of an order's slot group, with the ordered batch size, or a smaller one if that did not fit."""
         batch_size = order.batch_size
         if not order.card.limits.reproducible:
             batch_size = min(batch_size, self._most.get((order.card.name, order.width, order.height), batch_size))
@@ -180,7 +180,7 @@ class Engine:
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tick(self, group: SlotGroup) -> None:
-        """Do the open group's next step. If that fails, the group is closed, and its images restart or fail."""
+        """Do the open group's next step. If it fails, close the group; its images restart or fail."""
         try:
             with about(group.described), computing():
                 group.tick()
@@ -207,7 +207,7 @@ class Engine:
             )
 
     def _out_of_memory(self, group: SlotGroup, lost: list[Generate], error: Exception) -> None:
-        """Make room for the images that were lost and let them enter again, before all others; or fail them."""
+        """Make room for the lost images and let them enter again, before all others; or fail them."""
         card, settings, batch_size = group.key.card, group.key.settings, group.key.batch_size
         idle = self._models.idle_beside(card)
         chosen = remedy(idle_models=len(idle), batch_size=batch_size, reproducible=card.limits.reproducible)
@@ -216,7 +216,7 @@ class Engine:
             for order in lost:
                 self._report(protocol.Failed(order.item.image_id, FailureReason.OUT_OF_MEMORY, message, Fault.MACHINE))
             if not still_convolves():
-                # Every later image would fail too. Another process can, and gets back what this one may have leaked.
+                # Every later image would fail too. A new process can convolve, and has the memory that this one has leaked.
                 raise error
             return
         if chosen is Remedy.EVICT:
@@ -247,7 +247,7 @@ class Engine:
     # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _prefetch(self, card: ModelCard, image_bytes: int | None) -> None:
-        """Have a model built in host memory while another one works, unless it is in memory."""
+        """Have a model built in host memory while another one works, unless it is in memory already."""
         if self._models.get(card) is not None:
             return
         self._models.prefetch(card, image_bytes)
@@ -255,7 +255,7 @@ class Engine:
             self._group.cost.share_memory()
 
     def _load(self, card: ModelCard, image_bytes: int | None) -> LoadedModel | None:
-        """Have a model in memory; if it cannot be loaded, drop the orders that wait for it. Needs that no group is open."""
+        """Return the model in memory; if it cannot be loaded, drop the orders that wait for it. No group may be open."""
         model = self._models.get(card)
         if model is not None:
             return model
@@ -272,7 +272,7 @@ class Engine:
             self._waiting = deque(order for order in self._waiting if order.card != card)
             self._report(protocol.LoadFailed(card.name, *_why_not_loaded(card, error), waiting))
             return None
-        # What did not fit beside other models, or with other weights, may fit now.
+        # A batch size that did not fit beside other models, or with other weights, may fit now.
         self._most = {key: most for key, most in self._most.items() if key[0] != card.name}
         seconds = round(time.perf_counter() - started, 3)
         self._report(protocol.Loaded(card.name, model.revision, seconds, self._models.bytes_of(card.name)))
@@ -280,7 +280,7 @@ class Engine:
         return model
 
     def _with_loras(self, model: LoadedModel, order: Generate) -> LoadedModel | None:
-        """Return the model with the order's LoRAs on; return None, having dropped the order, if one cannot be applied."""
+        """Return the model with the order's LoRAs on; if one cannot be applied, drop the order and return None."""
         try:
             with about(lambda: f"{order.card.name}, image {order.item.image_id}"), computing():
                 return model.with_loras(order.loras)
@@ -310,14 +310,14 @@ class Engine:
         if self._group is not None and self._group.key.card.name == name:
             if self._running is not None:
                 return
-            # The group refers to its model.
+            # The group would hold its model in memory.
             self._group = None
         self._models.unload(name)
         self._report_memory()
 
 
 def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
-    """Return what to tell of an image that runs out of memory though no model is left to evict."""
+    """Return what to tell of an image that runs out of memory although no model is left to evict."""
     if key.batch_size > 1:
         return (
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"

@@ -1,4 +1,4 @@
-"""What tells whether two devices compute the same bits: two CPUs of one name may not, nor two GPUs with other drivers."""
+"""The fingerprint, which tells devices apart that compute other bits, such as two CPUs of one name or GPUs of two drivers."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ _TERMS = 1024
 def fingerprint(device: torch.device) -> str:
     """Return 16 hex digits over the bits of a matrix product, a convolution and an attention of fixed random numbers.
 
-    Equal ones are no proof that images are equal; different ones show that images differ.
+    Equal fingerprints do not prove that images are equal; different ones show that images differ.
     """
     generator = torch.Generator("cpu").manual_seed(0)
     dtypes = [torch.float32] if device.type == "cpu" else [torch.float32, torch.bfloat16, torch.float16]

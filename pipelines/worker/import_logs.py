@@ -1,10 +1,10 @@
-"""What libraries say while they are imported, before there is a model or an image that it could be about."""
+"""The log lines of libraries while they are imported, before any model or image is there."""
 
 import logging
 import re
 
-#: By the logger, how lines begin that say nothing to an operator: which kernels of other devices torchao cannot load, and how
-#: it and torch fit together. What a model needs and is not there is told when the model is checked or loaded.
+#: Beginnings of lines that say nothing to an operator, by logger: which kernels of other devices torchao cannot load, and how
+#: it and torch fit together. If a model needs a missing package, the check or the load of the model says so.
 _UNHEARD = {
     "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
     "torch.utils._pytree": "<enum ",
@@ -14,11 +14,11 @@ _UNHEARD = {
 
 
 def keep_out_import_logs() -> None:
-    """Keep these lines out of the log. Needs that none of the libraries was imported."""
+    """Keep these lines out of the log. Call this before any of the libraries is imported."""
     for logger, start in _UNHEARD.items():
         silence(logger, start)
 
 
 def silence(logger: str, start: str) -> None:
-    """Keep what a logger says out of the log if it begins like the pattern `start`."""
+    """Keep a logger's lines out of the log if they begin like the pattern `start`."""
     logging.getLogger(logger).addFilter(lambda record: re.match(start, record.getMessage()) is None)

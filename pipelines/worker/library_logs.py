@@ -1,4 +1,4 @@
-"""What diffusers and transformers say by themselves, as far as it belongs in the log."""
+"""The log lines of diffusers and transformers, as far as they help an operator."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,14 +11,15 @@ import transformers
 from pipelines.worker.import_logs import silence
 
 _LIBRARIES = ("diffusers", "transformers", "huggingface_hub")
-#: Says what the libraries work on, for each thread by itself: a model is prefetched beside the one that runs.
+#: A function that says what the libraries work on. Each thread has its own, since a model is prefetched beside the one that
+#: runs.
 _subject: ContextVar[Callable[[], str] | None] = ContextVar("subject", default=None)
 
 
 def keep_library_logs() -> None:
     """Send the libraries' warnings to the log, each with the model and the images that it is about.
 
-    Their progress bars are kept out of it, and warnings that say nothing to an operator.
+    Progress bars, and warnings that say nothing to an operator, are kept out of the log.
     """
     for library in (diffusers.utils.logging, transformers.utils.logging):
         library.disable_progress_bar()
@@ -28,9 +29,9 @@ def keep_library_logs() -> None:
     # Silence diffusers' warnings about unknown config keys and unexpected component types.
     silence("diffusers.configuration_utils", "The config attributes")
     silence("diffusers.pipelines.pipeline_utils", "Expected types")
-    # SDXL in float16 casts its VAE for each image, as diffusers itself has it do.
+    # diffusers itself has SDXL in float16 cast its VAE for each image.
     silence("diffusers.models.modeling_utils", r"There are modules in \w+ that should be kept in float32")
-    # No text-to-image pipeline needs torchvision for that: the other back end does the same.
+    # No text-to-image pipeline needs torchvision for this: the other back end does the same.
     silence("transformers.utils.import_utils", r"`\w+` requires torchvision \(not installed\); falling back")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_name_subject)
@@ -38,7 +39,7 @@ def keep_library_logs() -> None:
 
 @contextmanager
 def about(subject: str | Callable[[], str]) -> Iterator[None]:
-    """Put `subject`, or what it returns by then, before what the libraries say meanwhile in this thread."""
+    """Put `subject`, or what it returns at the time, before the libraries' log lines of this thread inside the block."""
     before = _subject.set((lambda: subject) if isinstance(subject, str) else subject)
     try:
         yield
@@ -47,7 +48,7 @@ def about(subject: str | Callable[[], str]) -> Iterator[None]:
 
 
 def _name_subject(record: logging.LogRecord) -> bool:
-    """Name the subject of a library's record, once, whichever handlers it goes through; keep every record."""
+    """Name the subject in a library's record, only once if several handlers get it. Return True, which keeps the record."""
     subject = _subject.get()
     if subject is not None and record.name.partition(".")[0] in _LIBRARIES and not hasattr(record, "subject"):
         record.__dict__["subject"] = named = subject()

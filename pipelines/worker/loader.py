@@ -1,4 +1,4 @@
-"""From a model card to a diffusers pipeline on the device."""
+"""The loader: builds a diffusers pipeline in host memory from a model card."""
 
 import hashlib
 import logging
@@ -34,9 +34,9 @@ from pipelines.worker.text_processors import as_diffusers_takes, load_text_proce
 
 log = logging.getLogger(__name__)
 
-#: Pipelines whose parts do not show that they round sizes.
+#: The number to whose multiples a pipeline rounds sizes, if its components do not show it.
 _SIZE_FACTORS = {"QwenImage21Pipeline": 32}
-#: What diffusers and transformers raise if a part without weights is not there, or not whole.
+#: Errors that diffusers and transformers raise if a component without weights is missing or not whole.
 UNREADABLE = (OSError, ValueError, TypeError, ImportError, AttributeError, LookupError)
 
 
@@ -45,11 +45,11 @@ class CannotLoad(Exception):
 
 
 class TooLarge(CannotLoad):
-    """A model does not fit into the device's memory; the message says by how much, and what would do."""
+    """A model does not fit into the device's memory; the message says by how much, and the way out."""
 
 
 class NoDevice(Exception):
-    """The device asked for is not there."""
+    """The wanted device is not on this box."""
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
@@ -57,14 +57,14 @@ class LoadedModel(msgspec.Struct, frozen=True):
     revision: str
     pipeline: Any
     loras: Loras
-    #: They hold for these weights with the applied LoRAs only.
+    #: They hold only for these weights with the applied LoRAs.
     findings: Findings
     applied: tuple[AppliedLora, ...] = ()
     colors: LatentColors = msgspec.field(default_factory=LatentColors)
     paint: LatentPaint = msgspec.field(default_factory=LatentPaint)
 
     def with_loras(self, loras: Sequence[Lora]) -> "LoadedModel":
-        """Return the model with exactly these LoRAs on, which changes every other LoadedModel of its pipeline too.
+        """Return the model with exactly these LoRAs on. This changes every other LoadedModel of the same pipeline too.
 
         Raises LoraUnusable, and torch's error if memory runs out.
         """
@@ -72,7 +72,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, findings=findings, applied=applied)
 
     def restore(self) -> None:
-        """Undo what a failed call leaves behind: SDXL decodes in float32 and, if that fails, leaves its VAE so for ever."""
+        """Undo what a failed call may leave behind: SDXL decodes in float32 and, if that fails, leaves its VAE in float32."""
         vae: Any = getattr(self.pipeline, "vae", None)
         dtype = getattr(torch, self.card.weights.dtype)
         if vae is not None and getattr(vae.config, "force_upcast", False) and vae.dtype != dtype:
@@ -80,7 +80,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
 
 
 def choose_device(wanted: str, gpus: int) -> torch.device:
-    """Return the device to use on a box where torch sees this many GPUs; a GPU always has its index.
+    """Return the device to use if torch sees this many GPUs; a GPU always with its index.
 
     `wanted` is `auto` (the first GPU, or the CPU if there is none), `cpu`, `cuda` or `cuda:N`. Raises NoDevice.
     """
@@ -99,10 +99,10 @@ def choose_device(wanted: str, gpus: int) -> torch.device:
 
 
 def load(card: ModelCard, *, traced: bool, unwanted: Event | None = None) -> LoadedModel:
-    """Read the card's weights in its dtype into host memory; if `traced`, its denoiser calls may be traced.
+    """Return a card's model in host memory, in the card's dtype; if `traced`, its denoiser calls may be traced.
 
-    Once `unwanted` is set, no further component is read. Raises CannotLoad, and components.Unwanted; errors of memory pass
-    through.
+    Once `unwanted` is set, no further component is read. Raises CannotLoad, components.Unwanted, and torch's error if memory
+    runs out.
     """
     folder = folder_of(card)
     file = None if card.weights.file is None else Path(card.weights.file)
@@ -131,7 +131,7 @@ def load(card: ModelCard, *, traced: bool, unwanted: Event | None = None) -> Loa
     except (BadWeights, *UNREADABLE) as error:
         raise CannotLoad(f"{card.name} could not be read from {file or folder}: {error}") from error
     if changed:
-        # The revision might tell of other bytes than those in memory.
+        # The revision may be that of other bytes than those in memory.
         raise CannotLoad(
             f"{card.name}: files of {file or folder} were written while they were read; load it again later"
         )
@@ -139,7 +139,7 @@ def load(card: ModelCard, *, traced: bool, unwanted: Event | None = None) -> Loa
     pipeline.set_progress_bar_config(disable=True)
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_slicing"):
-        # Decode one image at a time: batches gain nothing here, and the bits must not depend on their size.
+        # This decodes one image at a time: batches gain nothing here, and the bits must not depend on the batch size.
         vae.enable_slicing()
     if vae is not None:
         tune_decoder(vae)
@@ -151,7 +151,7 @@ def load(card: ModelCard, *, traced: bool, unwanted: Event | None = None) -> Loa
     except OptionRefused as error:
         raise CannotLoad(f"{card.name} cannot be used: {error}") from error
     weights = card.weights
-    # A trace keeps the weights of its first call, and knows nothing of compiled blocks.
+    # A trace keeps the weights of its first call, and does not run compiled blocks.
     traced = traced and weights.quantization is None and not weights.layerwise_casting and not weights.compile
     loras = Loras(pipeline, traced=traced, only_full=card.residence.offload is not None or weights.compile)
     findings, _ = loras.apply(())
@@ -159,7 +159,7 @@ def load(card: ModelCard, *, traced: bool, unwanted: Event | None = None) -> Loa
 
 
 def folder_of(card: ModelCard) -> Path:
-    """Return the folder of a model's files. Nothing is downloaded here. Raises CannotLoad."""
+    """Return the folder of a model's files, without downloading anything. Raises CannotLoad."""
     weights = card.weights
     if weights.folder is not None:
         return Path(weights.folder)
@@ -181,7 +181,7 @@ def _refuse(card: ModelCard, problems: Iterable[str]) -> None:
 
 
 def _problems_of_sampling(card: ModelCard, pipeline: Any) -> Iterator[str]:
-    """Yield sizes and steps of the card that the pipeline would not keep to, so that `meta` would lie."""
+    """Yield sizes and steps of the card that the pipeline would not keep, which would make `meta` untrue."""
     factor = _size_factor(pipeline)
     multiple = card.limits.multiple_of
     if multiple % factor:
@@ -195,16 +195,16 @@ def _problems_of_sampling(card: ModelCard, pipeline: Any) -> Iterator[str]:
 
 
 def _size_factor(pipeline: Any) -> int:
-    """Return the number that a pipeline's widths and heights are multiples of; it rounds others without a word."""
+    """Return the number of which a pipeline's widths and heights are multiples; it rounds others without a word."""
     if type(pipeline).__name__ in _SIZE_FACTORS:
         return _SIZE_FACTORS[type(pipeline).__name__]
     processor: Any = getattr(pipeline, "image_processor", None)
-    # The processor's factor counts the packing of latents in as well; the denoiser cuts them into patches.
+    # The processor's factor includes the packing of latents, but not the patches into which the denoiser cuts them.
     factor: int = getattr(getattr(processor, "config", None), "vae_scale_factor", 1)
     denoiser: Any = getattr(pipeline, "transformer", None)
     patch = getattr(getattr(denoiser, "config", None), "patch_size", None)
     if isinstance(patch, list | tuple):
-        # Of a film: frames, height and width.
+        # The patches of a film have frames, height and width.
         patch = patch[-1]
     if isinstance(patch, int):
         factor = math.lcm(factor, getattr(pipeline, "vae_scale_factor", factor) * patch)
@@ -219,10 +219,10 @@ def _scheduler(card: ModelCard, present: Any) -> Any:
 
 
 def revision_of(card: ModelCard, folder: Path) -> str:
-    """Return what tells the weights in a folder, and in the card's file, from others.
+    """Return the revision of the weights in a folder and in the card's file, which tells them from others.
 
-    For a hub id this is the commit that its files were downloaded as. For a folder or a file it is 16 hex digits of the
-    SHA-256 over the files' names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count.
+    For a hub id this is the commit of its files. For a folder or a file it is 16 hex digits of the SHA-256 over the files'
+    names, sizes and contents; of a file above 64 MiB only 33 MiB spread over it count.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""The LoRAs of one loaded model: read once, then switched on and off beside its weights, which stay as they are."""
+"""The LoRAs of one loaded model. Each is read once, and then switched on and off beside the weights, which stay the same."""
 
 import hashlib
 import logging
@@ -17,9 +17,9 @@ from pipelines.worker.torch_errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
-#: LoRAs that stay in memory with a model; the least recently used one makes room.
+#: How many LoRAs stay in memory with a model. The least recently used one makes room for another.
 KEPT = 8
-#: Keys that a message names.
+#: How many keys a message names.
 _NAMED = 3
 
 
@@ -28,21 +28,21 @@ class LoraUnusable(Exception):
 
 
 class Loras:
-    """Puts sets of LoRAs on a diffusers pipeline by peft, and keeps what was found out about the denoiser with each set."""
+    """The adapters of a diffusers pipeline, switched by peft, and the findings about the denoiser with each set of them."""
 
     def __init__(self, pipeline: Any, *, traced: bool, only_full: bool = False) -> None:
         """Take the pipeline; if `traced`, its denoiser calls may be traced; `only_full` is as for Findings."""
         self._pipeline, self._traced, self._only_full = pipeline, traced, only_full
         #: The adapters in the pipeline, least recently used first.
         self._adapters: OrderedDict[str, None] = OrderedDict()
-        #: By the names and strengths of the adapters that are on.
+        #: The findings by the names and weights of the adapters that are on.
         self._findings: OrderedDict[tuple[tuple[str, float], ...], Findings] = OrderedDict()
         self._freeze()
 
     def apply(self, loras: Sequence[Lora]) -> tuple[Findings, tuple[AppliedLora, ...]]:
-        """Let exactly these LoRAs act from the next call on; return the findings with them, and what a recipe tells.
+        """Let exactly these LoRAs act from the next call on; return the findings with them, and the LoRAs for a recipe.
 
-        Raises LoraUnusable, and torch's error if memory runs out; then none acts.
+        Raises LoraUnusable, and torch's error if memory runs out. No LoRA acts then.
         """
         applied = tuple(AppliedLora(lora.name, lora.weight, _digest(lora)) for lora in loras)
         names = [_adapter_name(lora) for lora in applied]
@@ -61,10 +61,10 @@ class Loras:
         return self._findings_of(tuple(zip(names, (lora.weight for lora in loras), strict=True))), applied
 
     def _freeze(self) -> None:
-        """Leave no weight that has `requires_grad`.
+        """Take `requires_grad` from all weights.
 
-        torch chooses the kernel of some products by it, and peft changes it, so the last bits of an image would depend on the
-        LoRAs that came before it.
+        torch chooses the kernel of some products by it, and peft sets it, so the last bits of an image would depend on
+        earlier LoRAs.
         """
         for part in modules_of(self._pipeline):
             part.requires_grad_(False)
@@ -87,7 +87,7 @@ class Loras:
             ) from error
         taken = sum(f".{name}." in key for part in modules_of(self._pipeline) for key, _ in part.named_parameters())
         if taken < len(wanted):
-            # diffusers leaves out the keys for which the model has no place, and only warns.
+            # diffusers leaves out keys that have no place in the model, and only warns.
             self._forget(name)
             log.error("%s: of %d keys, %d have a place in the model: %s", lora.file, len(wanted), taken, sorted(wanted))
             raise LoraUnusable(
@@ -103,7 +103,7 @@ class Loras:
             self._forget(oldest)
 
     def _forget(self, name: str) -> None:
-        """Take an adapter out of the pipeline, whole or half read."""
+        """Take an adapter out of the pipeline, even if it is only half read."""
         if any(name in getattr(part, "peft_config", {}) for part in modules_of(self._pipeline)):
             self._pipeline.delete_adapters(name)
         self._adapters.pop(name, None)
@@ -114,7 +114,7 @@ class Loras:
         )
 
     def _findings_of(self, applied: tuple[tuple[str, float], ...]) -> Findings:
-        """Return the findings of a set; those of the model alone are always kept, and of the sets the last KEPT."""
+        """Return the findings with a set of LoRAs. Those of the last KEPT sets are kept, and always those without LoRAs."""
         if applied not in self._findings:
             self._findings[applied] = Findings(TracedCalls() if self._traced else None, only_full=self._only_full)
         self._findings.move_to_end(applied)
@@ -125,7 +125,7 @@ class Loras:
 
 
 def _adapter_name(lora: AppliedLora) -> str:
-    """Return the name of an adapter, which torch uses as that of a module: it may have no dots."""
+    """Return the name of an adapter. torch uses it as the name of a module, so it has no dots."""
     return hashlib.sha256(f"{lora.name} {lora.digest}".encode()).hexdigest()[:16]
 
 
@@ -140,6 +140,6 @@ def _digest(lora: Lora) -> str:
 
 @cache
 def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
-    """Return the digest of a file that has not changed since it was this large and this old."""
+    """Return the digest of a file. Size and time are there for the cache: a file that changed is digested again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

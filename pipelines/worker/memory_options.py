@@ -1,4 +1,4 @@
-"""The options of a card that make a model fit its device. https://huggingface.co/docs/diffusers/optimization/memory"""
+"""The options of a card that make a model fit into its device. https://huggingface.co/docs/diffusers/optimization/memory"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from pipelines.diffusers_classes import DENOISERS
 from pipelines.memory_estimate import most_at_once
 from pipelines.model_card import ModelCard
 
-#: How weights are stored that are cast while their layer computes.
+#: The dtype in which weights are stored that are cast while their layer computes.
 _STORED_AS = torch.float8_e4m3fn
 
 
@@ -25,7 +25,7 @@ def make_narrow(card: ModelCard, pipeline: Any) -> None:
     """Quantize the denoiser, or have its layers cast, as the card says. Raises OptionRefused."""
     weights = card.weights
     if weights.quantization is not None:
-        # Imported here, since it need not be installed.
+        # torchao is imported here because it need not be installed.
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
 
         how = Int8WeightOnlyConfig() if weights.quantization == "int8" else Float8WeightOnlyConfig()
@@ -37,7 +37,7 @@ def make_narrow(card: ModelCard, pipeline: Any) -> None:
 
 @contextmanager
 def widened(pipeline: Any) -> Iterator[None]:
-    """Inside, layers that are cast while they compute are wide all the time, and so are adapters that are put beside them."""
+    """Widen layers that are otherwise cast only while they compute, so that adapters added inside the block are wide too."""
     denoiser = find_denoiser(pipeline)
     layers = [] if denoiser is None else [layer for layer in denoiser.modules() if _is_cast(layer)]
     for layer in layers:
@@ -60,7 +60,7 @@ def enable_tiling(vae: Any) -> None:
     except (AttributeError, NotImplementedError) as error:
         raise OptionRefused(f"vae_tiling = true: {type(vae).__name__} has no tiles; remove the key") from error
     if isinstance(vae, AutoencoderKL):
-        # From one tile to the next it goes on by whole latents, and keeps as many pixels of each tile.
+        # Tiles begin at whole latents, and the pixels kept of each tile must be those of as many latents.
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         kept = 1 - vae.tile_overlap_factor
         if int(vae.tile_latent_min_size * kept) * factor != int(vae.tile_sample_min_size * kept):
@@ -73,7 +73,7 @@ def enable_tiling(vae: Any) -> None:
 def place(card: ModelCard, pipeline: Any, device: torch.device) -> None:
     """Bring a pipeline to its device as the card says.
 
-    Raises OptionRefused, and torch's error if it does not fit.
+    Raises OptionRefused, and torch's error if memory runs out.
     """
     if card.residence.offload is None:
         pipeline.to(device)
@@ -86,7 +86,7 @@ def place(card: ModelCard, pipeline: Any, device: torch.device) -> None:
 
 
 def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
-    """Keep the weights in host memory, and bring what computes to the device. Raises OptionRefused."""
+    """Keep the weights in host memory, and bring to the device those that compute. Raises OptionRefused."""
     try:
         if card.residence.offload == "model":
             pipeline.enable_model_cpu_offload(device=device)
@@ -95,7 +95,7 @@ def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
             onload_device=device,
             offload_device=torch.device("cpu"),
             offload_type="leaf_level",
-            # The next layer is read while one computes.
+            # With a stream the next layer comes to the device while one computes.
             use_stream=device.type == "cuda",
             exclude_modules=_kept_whole_in(pipeline),
         )
@@ -104,9 +104,9 @@ def offload(card: ModelCard, pipeline: Any, device: torch.device) -> None:
 
 
 def _kept_whole_in(pipeline: Any) -> list[str]:
-    """Return the components that stay on the device while layers of the others are brought to it one by one.
+    """Return the components that group offloading leaves on the device.
 
-    A VAE that is turned to float32 for decoding is one: its layers would be brought as they were, in float16.
+    A VAE that the pipeline turns to float32 for decoding is one: its layers would come to the device in float16.
     """
     vae: Any = getattr(pipeline, "vae", None)
     widens = vae is not None and vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", False)
@@ -114,7 +114,7 @@ def _kept_whole_in(pipeline: Any) -> list[str]:
 
 
 def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
-    """Return the bytes of the device's memory that a model's weights take at most."""
+    """Return the most bytes of the device's memory that a model's weights take."""
     sizes = {
         name: sum(map(tensor_bytes, (*part.parameters(), *part.buffers())))
         for name, part in pipeline.components.items()
@@ -124,7 +124,7 @@ def bytes_on_device(card: ModelCard, pipeline: Any) -> int:
 
 
 def tensor_bytes(tensor: torch.Tensor) -> int:
-    """Return the bytes of a tensor. A quantized one claims the dtype that it stands for, and holds narrower ones."""
+    """Return the bytes of a tensor. A quantized one has the dtype that it stands for, but holds narrower tensors."""
     if hasattr(tensor, "__tensor_flatten__"):
         names, _ = tensor.__tensor_flatten__()
         return sum(tensor_bytes(getattr(tensor, name)) for name in names)
@@ -132,7 +132,7 @@ def tensor_bytes(tensor: torch.Tensor) -> int:
 
 
 def denoiser_of(pipeline: Any) -> Any:
-    """Return the part of a pipeline that denoises. Raises OptionRefused if it has none of a known name."""
+    """Return a pipeline's denoiser. Raises OptionRefused if no component has a known name of denoisers."""
     denoiser = find_denoiser(pipeline)
     if denoiser is None:
         raise OptionRefused(

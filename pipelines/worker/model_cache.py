@@ -1,4 +1,4 @@
-"""The model cache: several models share the device's memory, the least recently used are evicted, pinned ones stay."""
+"""The model cache: several models share the device's memory; the least recently used are evicted, and pinned ones stay."""
 
 import logging
 from collections import OrderedDict
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: The part of the device's memory that models may fill; the rest is for what a run needs beside the weights.
+#: The part of the device's memory that models may fill. Images need the rest.
 _FOR_WEIGHTS = 0.7
 
 
@@ -29,9 +29,9 @@ class ModelCache:
     """The models in memory by name, least recently used first."""
 
     def __init__(self, device: torch.device, limit_bytes: int | None, evicted: Callable[[str], None]) -> None:
-        """Share out `limit_bytes`, or all memory if that is None; `evicted` is called with each model that leaves."""
+        """Share `limit_bytes` among models, or all memory if that is None. Call `evicted` with each model that leaves."""
         self._device, self._evicted = device, evicted
-        # On CUDA Python runs ahead of the device anyway; and if memory is short, that of traces is better spent.
+        # On CUDA Python runs ahead of the device anyway; and if memory is limited, models need that of traces more.
         self._traced = device.type == "cpu" and limit_bytes is None
         self._limit = limit_bytes or total_bytes(device)
         self._for_weights = int(self._limit * _FOR_WEIGHTS)
@@ -39,11 +39,11 @@ class ModelCache:
         self._bytes: dict[str, int] = {}
         self._pinned: frozenset[str] = frozenset()
         self._prefetch: Prefetch | None = None
-        #: Memory ran out beside the model that works; a prefetched one would take what was just made free.
+        #: Whether memory ran out beside the model that works. A prefetched one would take the memory that was just freed.
         self._is_short = False
 
     def get(self, card: ModelCard) -> LoadedModel | None:
-        """Return the model with this card if its weights are in memory; it is the most recently used one now."""
+        """Return the model with this card if it is in memory, and make it the most recently used one; otherwise None."""
         model = self._models.get(card.name)
         if model is None or model.card.in_memory != card.in_memory:
             return None
@@ -57,8 +57,9 @@ class ModelCache:
     def prefetch(self, card: ModelCard, image_bytes: int | None = None) -> None:
         """Begin to build the model in host memory while another one works; `load` then takes it from there.
 
-        `image_bytes` is what an image was measured to take beside its weights, if it was. Nothing is built if that and the
-        weights are too large. Nothing happens after models were evicted because memory was short, until another is loaded.
+        `image_bytes` is what an image was measured to take beside the weights; None if unmeasured. Nothing is built if that
+        and the weights are too large. After models were evicted because memory was short, nothing is prefetched until a model
+        is loaded.
         """
         if self._is_short or self.get(card) is not None:
             return
@@ -69,16 +70,16 @@ class ModelCache:
             self._prefetch = self._begin(card, image_bytes)
 
     def load(self, card: ModelCard, image_bytes: int | None = None) -> LoadedModel:
-        """Return the model, in the device's memory; models that are not pinned are evicted for it as needed.
+        """Return the model in the device's memory; evict models that are not pinned if it needs the room.
 
         `image_bytes` is as for prefetch. Raises loader.CannotLoad, loader.TooLarge before anything is read if the weights and
         one image do not fit, and torch's error if memory runs out all the same.
         """
-        # On a CPU host memory is the device's.
+        # Building may run out of memory too: on a CPU host memory is the device's.
         model = msgspec.structs.replace(self._with_room(lambda: self._built(card, image_bytes)), card=card)
         self._is_short = False
         if card.name in self._models:
-            # The card was edited: what it says now is another model.
+            # The card was edited, and the model in memory is that of the old card.
             self._evict(card.name)
         size = bytes_on_device(card, model.pipeline)
         while sum(self._bytes.values()) + size > self._for_weights and self._evict_oldest():
@@ -92,11 +93,11 @@ class ModelCache:
         return model
 
     def bytes_of(self, name: str) -> int:
-        """Return what a model in memory takes of it."""
+        """Return the bytes that a model in memory takes."""
         return self._bytes[name]
 
     def unload(self, name: str) -> None:
-        """Drop a model that no image needs, a pinned or prefetched one too; nothing happens if it is not there."""
+        """Drop a model that no image needs, even if it is pinned or being prefetched. Do nothing if it is not there."""
         if self._prefetch is not None and self._prefetch.card.name == name:
             self._prefetch.stop()
             self._prefetch = None
@@ -104,7 +105,7 @@ class ModelCache:
             self._evict(name)
 
     def idle_beside(self, card: ModelCard) -> list[str]:
-        """Return the models, in memory or on their way into it, that are neither this one nor pinned."""
+        """Return the models, in memory or being prefetched into it, that are neither this one nor pinned."""
         names = [name for name in self._models if name != card.name and name not in self._pinned]
         if self._device.type == "cpu" and self._prefetch is not None and self._prefetch.card.name != card.name:
             # A prefetched model takes the same memory.
@@ -118,7 +119,7 @@ class ModelCache:
         if prefetch is not None and prefetch.card.name in names:
             prefetch.stop()
             self._prefetch = None
-            # Its memory is wanted now.
+            # Its memory is needed now.
             prefetch.wait()
         for name in names:
             if name in self._models:
@@ -126,14 +127,14 @@ class ModelCache:
         release_unused(self._device)
 
     def _begin(self, card: ModelCard, image_bytes: int | None) -> Prefetch:
-        """Begin to build a model, if it fits once every other one that is not pinned is evicted."""
+        """Begin to build a model, if it fits once all other models that are not pinned are evicted."""
         pinned = sum(size for name, size in self._bytes.items() if name in self._pinned and name != card.name)
         evictable = sum(self._bytes.values()) - pinned
         room = min(free_bytes(self._device) + evictable, self._limit - pinned)
         return Prefetch(card, self._device, room=room, image_bytes=image_bytes, traced=self._traced)
 
     def _built(self, card: ModelCard, image_bytes: int | None) -> LoadedModel:
-        """Return the model in host memory, the prefetched one if there is one."""
+        """Return the model in host memory, from its prefetch if there is one."""
         prefetch, self._prefetch = self._prefetch, None
         if prefetch is not None and prefetch.card.in_memory == card.in_memory and not prefetch.failed:
             # If it was too large when it began, there may be room by now.
@@ -144,7 +145,7 @@ class ModelCache:
         return self._begin(card, image_bytes).result()
 
     def _with_room(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, evicting one model after the other for as long as memory runs out in it."""
+        """Return what `work` returns; as long as memory runs out in it, evict one model after another and repeat it."""
         while True:
             try:
                 return work()

@@ -1,4 +1,4 @@
-"""The orders of the server, read from the pipe by a thread, so that a cancel is seen between two denoising steps."""
+"""The orders of the server. A thread reads them from the pipe, so that Cancel is seen between two denoising steps."""
 
 import logging
 import os
@@ -14,9 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Orders:
-    """What the server has ordered and the engine has not yet taken, oldest first.
+    """The orders that the engine has not taken yet, oldest first.
 
-    Ends the process at once if the server is gone, since nobody is left to report to, or if it is of another version.
+    The reading thread ends the process at once if the server is gone, since nobody is left to report to, or if an order is
+    of another version.
     """
 
     def __init__(self, pipe: Connection) -> None:

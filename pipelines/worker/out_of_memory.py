@@ -1,10 +1,10 @@
-"""What the engine does when memory runs out. Pure, and free of torch."""
+"""The choice of what the engine does when memory runs out. Pure, and free of torch."""
 
 from enum import Enum, auto
 
 
 class Remedy(Enum):
-    """What is done about an error of memory in a slot group."""
+    """What the engine does if memory runs out in a slot group."""
 
     #: Evict the idle models, and run the same images again in as many slots.
     EVICT = auto()
@@ -15,11 +15,11 @@ class Remedy(Enum):
 
 
 def remedy(*, idle_models: int, batch_size: int, reproducible: bool) -> Remedy:
-    """Choose what to do about an error of memory.
+    """Choose what to do if memory runs out.
 
-    Each remedy but the last can be repeated only a bounded number of times: evicting leaves no idle model behind, and none
-    is loaded while the same images run; halving ends at 1. A reproducible card gives other bytes at another batch size, so
-    its batch size is never halved.
+    Each remedy but the last can be repeated only a limited number of times: EVICT leaves no idle model, and none is loaded
+    while the same images run; HALVE ends at 1. The batch size of a reproducible card is never halved: at another one it gives
+    other bytes.
     """
     if idle_models:
         return Remedy.EVICT

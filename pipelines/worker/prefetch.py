@@ -1,4 +1,4 @@
-"""Building a model in host memory, in a thread, while another model works."""
+"""The prefetch: a model is built in host memory, in a thread, while another model works."""
 
 import logging
 import threading
@@ -16,8 +16,8 @@ from pipelines.worker.torch_errors import forget_frames
 
 log = logging.getLogger(__name__)
 
-#: Seconds to wait for the component that is being read when a prefetch is stopped; after more the server might take the
-#: process for dead.
+#: Seconds to wait for the component that is being read when a prefetch is stopped. After a longer wait the watchdog might end
+#: the process.
 _COMPONENT_S = 30.0
 
 
@@ -27,7 +27,7 @@ class Prefetch:
     def __init__(
         self, card: ModelCard, device: torch.device, *, room: int, image_bytes: int | None, traced: bool
     ) -> None:
-        """Begin to read and build it for a device, if it fits into `room` bytes.
+        """Begin to read and build the model for a device, if it fits into `room` bytes.
 
         `image_bytes` is as for why_too_large, `traced` as for loader.load.
         """
@@ -35,28 +35,28 @@ class Prefetch:
         self._traced = traced
         self._unwanted = threading.Event()
         self._outcome: LoadedModel | BaseException | None = None
-        # In the context of whoever began it, so that the log says for which image.
+        # The thread has the context of its starter, so that the log says for which image it reads.
         read = partial(copy_context().run, self._read)
         self._thread = threading.Thread(target=read, name=f"prefetch-{card.name}", daemon=True)
         self._thread.start()
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended without a model; what stood in its way may be gone."""
+        """Return whether it has ended without a model. Another try may succeed: the cause may be gone."""
         return isinstance(self._outcome, BaseException)
 
     def stop(self) -> None:
-        """Have it read no further component."""
+        """Let it read no further component."""
         self._unwanted.set()
 
     def wait(self) -> None:
-        """Wait until it has ended."""
+        """Wait until it has ended, but at most _COMPONENT_S seconds."""
         self._thread.join(_COMPONENT_S)
         if self._thread.is_alive():
             log.warning("%s is still being read, though nobody wants it any more", self.card.name)
 
     def result(self) -> LoadedModel:
-        """Wait for the model. Raises TooLarge, and what reading it raised."""
+        """Wait for the model and return it. Raises TooLarge, and what reading it raised."""
         self._thread.join()
         if isinstance(self._outcome, LoadedModel):
             return self._outcome
@@ -67,7 +67,7 @@ class Prefetch:
             if (problem := self._why_too_large()) is not None:
                 raise TooLarge(problem)
             if self._device.type == "cuda":
-                # Each thread has its own; some ways of quantizing put weights there at once.
+                # Each thread has a current device of its own, and some ways of quantizing put weights on it at once.
                 torch.cuda.set_device(self._device)
             with building():
                 self._outcome = load(self.card, traced=self._traced, unwanted=self._unwanted)
@@ -85,5 +85,5 @@ class Prefetch:
                 image_bytes=self._image_bytes,
             )
         except (BadWeights, CannotLoad, *UNREADABLE):
-            # Reading the files tells what is wrong.
+            # The read that follows raises an error that says what is wrong.
             return None

@@ -1,4 +1,4 @@
-"""The recipe of an image: what the engine knows of how and where it was made."""
+"""The recipe of an image, put together from the facts that the GPU process has."""
 
 from functools import cache
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from pipelines.worker.loader import LoadedModel
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What a recipe says of the place where its image was made."""
+    """The device, and the versions of libraries, that a recipe names."""
 
     device: torch.device
     device_name: str
@@ -58,5 +58,5 @@ def recipe_of(item: Item, model: LoadedModel, settings: CallSettings, batch_size
 
 @cache
 def _versions_that_move_colors() -> dict[str, str]:
-    """Return the versions of the libraries that the colours of a steered or matched image depend on."""
+    """Return the versions of the libraries on which the colours of a steered or matched image depend."""
     return {name: version(name) for name in ("numpy", "pillow", "scikit-image", "scipy")}

@@ -1,7 +1,7 @@
 """Checkpoints in one file: a whole model, as people share Stable Diffusion, or a denoiser alone, as they share GGUF.
 
-diffusers converts their keys. Their configuration, their tokenizers and the parts that they lack come from a folder of the
-same family.
+diffusers converts their keys. Their configuration, their tokenizers and the components that they lack come from a folder of
+the same family.
 """
 
 from pathlib import Path
@@ -22,12 +22,12 @@ from pipelines.weight_files import BadWeights
 from pipelines.worker.components import class_of, load_component, refuse_unwanted
 from pipelines.worker.torch_errors import is_out_of_memory
 
-#: How the keys of a decoder begin in files that hold one.
+#: Beginnings of the keys of a VAE in checkpoints that hold one.
 _DECODER = ("first_stage_model.", "vae.")
 
 
 def configuration_of(file: Path) -> Path:
-    """Return the folder in the hub's cache that has the configuration which diffusers takes a file's keys for.
+    """Return the folder in the hub's cache with the configuration that diffusers finds by a file's keys.
 
     Raises BadWeights if it is not there.
     """
@@ -48,9 +48,9 @@ def configuration_of(file: Path) -> Path:
 def load_from_file(
     card: ModelCard, file: Path, folder: Path, index: ModelIndex, unwanted: Event | None = None
 ) -> dict[str, Any]:
-    """Return the components with weights by name, those that the file holds from there and the others from the folder.
+    """Return the components that have weights, by name: from the file if it holds them, and otherwise from the folder.
 
-    Raises BadWeights if one of them is not given all of its weights, and Unwanted as load_components does.
+    Raises BadWeights if a component does not get all of its weights, and Unwanted as load_components does.
     """
     dtype = getattr(torch, card.weights.dtype)
     try:
@@ -79,7 +79,7 @@ def load_from_file(
             if is_out_of_memory(error):
                 raise
             if isinstance(error, NotImplementedError) and "meta tensor" in str(error):
-                # What is not in the file stays without memory, and cannot be cast to the card's dtype.
+                # A weight that the file lacks stays without memory, and cannot be cast to the card's dtype.
                 raise BadWeights(
                     f"{file.name} lacks weights of {name}; is it whole, and of the folder's kind?"
                 ) from error
@@ -94,7 +94,7 @@ def load_from_file(
 
 
 def _reader(name: str, kind: Any, checkpoint: dict[str, Any]) -> Any:
-    """Return what reads a component from a checkpoint; None if that does not hold it."""
+    """Return a function that reads a component from a checkpoint; None if the checkpoint does not hold it."""
     if name in DENOISERS or (name == "vae" and any(key.startswith(_DECODER) for key in checkpoint)):
         return kind.from_single_file
     if single_file_utils.is_clip_model_in_single_file(kind, checkpoint):

@@ -1,4 +1,4 @@
-"""The open slot group: the batch that runs, the orders in its slots, and what the server is told of them."""
+"""The open slot group: the batch that runs, the orders in its slots, and the reports about them."""
 
 import itertools
 import logging
@@ -28,10 +28,10 @@ from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_mem
 
 log = logging.getLogger(__name__)
 
-#: Seconds between reports of steps. The server commits each report to disk and wakes who follows the jobs, which on a CPU
-#: takes nearly a tenth of the time of a small model's step.
+#: Seconds between two reports of steps. The server commits each report to disk and wakes the clients that follow the jobs,
+#: which on a CPU takes nearly a tenth of the time of a small model's step.
 STEPS_REPORT_S = 0.25
-#: Numbers the steps that images take together, over all slot groups.
+#: The numbers of the steps that images take together, over all slot groups.
 _calls = itertools.count(1)
 
 
@@ -42,12 +42,12 @@ class GroupKey(msgspec.Struct, frozen=True):
     settings: CallSettings
     batch_size: int
     loras: tuple[Lora, ...] = ()
-    #: As in the server's BatchKey.
+    #: What families.keeps_negatives_apart returns for the order, as in the server's BatchKey.
     negative: bool = False
 
 
 class _WrongSize(Exception):
-    """A pipeline made a picture of another size than it was asked for; to keep it would make its recipe untrue."""
+    """A pipeline made a picture of another size than the ordered one, which would make its recipe untrue."""
 
     def __init__(self, key: GroupKey, width: int, height: int) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class _WrongSize(Exception):
 
 
 class SlotGroup:
-    """An open slot group. Its batch lives as long as it does."""
+    """An open slot group, with one batch for as long as it is open."""
 
     def __init__(
         self,
@@ -73,16 +73,16 @@ class SlotGroup:
         self._machine, self._writer, self._report = machine, writer, report
         self._isolated = isolated
         self._orders: dict[str, protocol.Generate] = {}
-        #: The words of each image's prompt that are not read.
+        #: The words of each image's prompt that the text encoder does not read.
         self._cut: dict[str, str] = {}
-        #: Steps that the server has not been told of, and when it last was told of some.
+        #: Steps that were not reported yet, and the time of the last report of steps.
         self._steps: list[protocol.Step] = []
         self._steps_reported = 0.0
-        #: The number of the present denoiser step, and the images that took it.
+        #: The number of the present step, and the images that took it.
         self._call = 0
         self._stepped: set[str] = set()
         self._previews = PreviewTimes(key.card.execution.preview)
-        #: Seconds that the last preview took, without its writing.
+        #: Seconds that the last preview took to make, but not to write.
         self._preview_seconds = 0.0
         if key.card.execution.preview != "off":
             self._prime_colors()
@@ -101,7 +101,7 @@ class SlotGroup:
         except Exception as error:
             if is_fatal(error):
                 raise
-            # Its first images show their colours too.
+            # The map of colours is also fitted to the first finished images.
             log.warning("%s has no previews before its first image: %s", self.key.card.name, error)
             forget_frames(error)
 
@@ -114,12 +114,12 @@ class SlotGroup:
         return f"{self.key.card.name}, images {', '.join(item.image_id for item in self._batch.items)}"
 
     def takes(self, order: protocol.Generate, key: GroupKey) -> bool:
-        """Whether an order of this key may enter, now or once a slot is free."""
+        """Return whether an order of this key may enter, now or once a slot is free."""
         return key == self.key and not self._isolated and not order.isolated
 
     @property
     def free(self) -> int:
-        """How many images may enter now."""
+        """Return how many images may enter now."""
         return self._batch.free
 
     def enter(self, order: protocol.Generate) -> None:
@@ -139,12 +139,12 @@ class SlotGroup:
     def leave(self, image_id: str) -> bool:
         """Drop an image from its slot; return False if it is in none."""
         self._forget(image_id)
-        # It may run again on another GPU, before these would be reported.
+        # The image may run again on another GPU before these steps would be reported.
         self._steps = [step for step in self._steps if step.image_id != image_id]
         return self._batch.leave(image_id)
 
     def tick(self) -> None:
-        """Do the next denoising step, and report what came of it. Raises what the denoiser raises; then clear it."""
+        """Do the next denoising step, and report its results. Raises what the denoiser raises; clear the group then."""
         self._next_call()
         self._batch.tick()
         if time.monotonic() - self._steps_reported >= STEPS_REPORT_S:
@@ -164,7 +164,7 @@ class SlotGroup:
         return lost
 
     def _forget(self, image_id: str) -> None:
-        """Forget an image that is in no slot any more: the group may stay open for months."""
+        """Forget an image that is in no slot any more, since the group may stay open for months."""
         self._orders.pop(image_id, None)
         self._cut.pop(image_id, None)
         self._previews.forget(image_id)
@@ -173,7 +173,7 @@ class SlotGroup:
         match outcome:
             case Stepped(item=item, step=step, forecast=forecast):
                 if item.image_id in self._stepped:
-                    # A whole batch takes all of its steps in one tick.
+                    # The image took another step in the same tick, which is another call.
                     self._next_call()
                 self._stepped.add(item.image_id)
                 self._steps.append(protocol.Step(item.image_id, step, time.time(), self._call))
@@ -195,7 +195,7 @@ class SlotGroup:
                 self._forget(item.image_id)
 
     def _show(self, item: protocol.Item, step: int, forecast: Callable[[], torch.Tensor | None]) -> None:
-        """Give a preview of an image to the writer, if one is due and something can be seen."""
+        """Give a preview of an image to the writer, if one is due and a picture can be made of the latents."""
         settings, seconds = self.key.settings, self._preview_seconds + self._writer.preview_seconds
         if item.preview_path is None or not self._previews.due(
             item.image_id, step, settings.all_steps, len(self._batch), seconds
@@ -241,7 +241,7 @@ class SlotGroup:
 
 
 def _picture(denoised: Denoised, prompt_cut: str) -> Picture:
-    """Return the image in 8 bits, rounded as diffusers' own `numpy_to_pil` does, with the defect that hides in its floats."""
+    """Return the image in 8 bits, rounded as by diffusers' `numpy_to_pil`, with the defect that only its floats show."""
     image = denoised.image
     defect = None if torch.isfinite(image).all() else FailureReason.NAN_IMAGE
     pixels = (image.nan_to_num().clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()

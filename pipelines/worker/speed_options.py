@@ -26,11 +26,12 @@ def speed_up(card: ModelCard, pipeline: Any) -> None:
     if weights.attention is not None:
         _choose_attention(denoiser_of(pipeline), weights.attention)
     if weights.compile:
-        # More compilations than this and torch would go on without, which changes bits; with this it says so.
+        # After this many compilations torch would go on uncompiled, which changes bits. The second line makes it raise
+        # instead.
         torch._dynamo.config.recompile_limit = 128
         torch._dynamo.config.fail_on_recompile_limit_hit = True
         denoiser = denoiser_of(pipeline)
-        # The same sizes must give the same bits, whatever came before and however long it took.
+        # Equal sizes must give equal bits, whatever ran before, and however fast it ran.
         denoiser.compile_repeated_blocks(dynamic=False, options={"deterministic": True})
         denoiser.forward = _with_room_for_more(denoiser.forward)
 
@@ -38,8 +39,8 @@ def speed_up(card: ModelCard, pipeline: Any) -> None:
 def _with_room_for_more(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Return a denoiser's `forward` that forgets all compiled code if there is too much of it, and begins again.
 
-    Each size, batch size, length of prompt, and LoRA at each strength has code of its own, so a process that runs for months
-    may come to any number.
+    Each size, batch size, length of prompt, and LoRA at each weight has code of its own, so a process that runs for months
+    may reach any number of them.
     """
 
     @wraps(forward)
@@ -56,7 +57,7 @@ def _with_room_for_more(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def _choose_attention(denoiser: Any, backend: str) -> None:
     try:
-        # diffusers makes the one that it sets the default of all other models too; this undoes that.
+        # diffusers also makes the attention that it sets the default of all other models; this undoes that.
         with attention_backend("native"):
             denoiser.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as error:

@@ -1,7 +1,7 @@
-"""Processors of texts and pictures, of which only what reads texts is loaded, since a background is made of words.
+"""Processors of texts and pictures, of which only the part for texts is loaded, since a background is made of words.
 
-transformers would load what reads pictures and films too. That needs torchvision, whose every build fits one build of torch
-alone. Texts go through transformers' own code here, so the tokens are the same.
+transformers would load the parts for pictures and films too. They need torchvision, each build of which fits only one build
+of torch. Texts go through transformers' own code here, so the tokens are the same.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from pipelines.model_index import ModelIndex
 
 
 class _TextProcessor(ProcessorMixin):
-    """A processor with nothing but a tokenizer. Its subclasses say what transformers' class of their name says of texts."""
+    """A processor with nothing but a tokenizer. Its subclasses treat texts like transformers' classes of the same names."""
 
     def __init__(self, tokenizer: Any = None, chat_template: Any = None) -> None:
         super().__init__(tokenizer, chat_template=chat_template)
 
 
 class PixtralProcessor(_TextProcessor):
-    # By this name transformers reads the tokenizer in another way.
+    # If a processor's class has this name, transformers reads its tokenizer in another way.
     image_token = "[IMG]"  # noqa: S105  it is no secret
     text_kwargs = {"return_tensors": "pt"}  # noqa: RUF012  transformers' own
 
@@ -40,7 +40,7 @@ class Qwen3VLProcessor(Qwen2VLProcessor):
     text_kwargs = {"return_token_type_ids": False}  # noqa: RUF012  transformers' own
 
 
-#: By the name that a model_index.json has for it.
+#: The classes of processors, by their names in model_index.json.
 KINDS: dict[str, type[_TextProcessor]] = {
     kind.__name__: kind for kind in (PixtralProcessor, Qwen2VLProcessor, Qwen2_5_VLProcessor, Qwen3VLProcessor)
 }
@@ -56,9 +56,9 @@ def load_text_processors(folder: Path, index: ModelIndex) -> dict[str, Processor
 
 
 def as_diffusers_takes(processors: Mapping[str, ProcessorMixin]) -> dict[str, ProcessorMixin | None]:
-    """Return what a pipeline is to be made with: None instead of one whose class transformers lacks without torchvision.
+    """Return the processors with which to make a pipeline: None in place of one whose class needs torchvision.
 
-    diffusers would fail to hold it against that class; it takes it afterwards.
+    diffusers would fail to compare such a processor with that class. Register it in the finished pipeline.
     """
     return {
         name: processor if issubclass(getattr(transformers, type(processor).__name__), ProcessorMixin) else None

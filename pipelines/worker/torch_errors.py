@@ -5,7 +5,7 @@ import traceback
 
 import torch
 
-#: What CUDA, cuBLAS, cuDNN, oneDNN and torch's CPU allocator say when memory runs out, in lower case.
+#: Words of CUDA, cuBLAS, cuDNN, oneDNN and torch's CPU allocator when memory runs out, in lower case.
 _NO_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -21,7 +21,7 @@ _unseen_widths = itertools.count(1009)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out, so that a smaller batch, or fewer models in memory, may do."""
+    """Return whether memory ran out, so that a smaller batch, or fewer models in memory, may help."""
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
@@ -31,17 +31,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Return whether the device is lost: after most errors of CUDA, above all those of kernels, only errors follow."""
+    """Return whether the device is lost: after most errors of CUDA, above all those of kernels, every call fails."""
     broken = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
     return broken and not is_out_of_memory(error)
 
 
 def still_convolves() -> bool:
-    """Return whether the CPU's library of convolutions, oneDNN, still makes new ones.
+    """Return whether oneDNN, the CPU's library of convolutions, still makes new ones.
 
-    Once it found no memory for the code of one, it may make none any more in this process, however much memory is free.
+    Once it found no memory for the code of one, it may never make another in this process, however much memory is free.
     """
-    # It keeps those that it has made, so only a size that it has never seen shows this.
+    # It keeps the ones that it has made, so only a size that it has never seen shows this.
     width = next(_unseen_widths)
     try:
         torch.nn.functional.conv2d(torch.zeros(1, 8, 3, width), torch.zeros(8, 8, 3, 3))
@@ -51,7 +51,7 @@ def still_convolves() -> bool:
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Drop what the frames of an error and of its causes refer to: tensors, whose memory is wanted now."""
+    """Drop the tensors that the frames of an error and its causes hold, since their memory is needed now."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -1,1 +1,1 @@
-"""Speed: what the server makes of a machine, beside what could be had without it. Run by ./scripts/bench."""
+"""Benchmarks of the server's speed, beside the same work without it. Run by ./scripts/bench."""

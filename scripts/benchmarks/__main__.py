@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-#: By name, the module whose `main` is run. It is imported when it is: some bring libraries that others do without.
+#: By name, the module whose `main` is run. Each is imported only if it is run, since some need libraries that others do not.
 BENCHMARKS = {
     "simulate": "simulate",
     "bursts": "simulate_bursts",
@@ -21,7 +21,7 @@ BENCHMARKS = {
     "gpu": "gpu.bench",
     "soak": "soak",
 }
-#: They take an hour and more, or need a GPU, so they run only if they are named.
+#: These take an hour and more, or need a GPU, so they run only if they are named.
 LONG = {"quality", "gpu", "soak"}
 WITH_OPTIONS = ("quality", "gpu", "soak")
 

@@ -1,4 +1,4 @@
-"""A process of its own for what Backlot is compared with, asked in lines of JSON."""
+"""Runs code that Backlot is compared with in a process of its own, and asks it in lines of JSON."""
 
 import json
 import subprocess
@@ -37,6 +37,6 @@ class AskedProcess:
         return json.loads(line)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         self._process.wait()

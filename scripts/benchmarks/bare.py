@@ -1,4 +1,4 @@
-"""A bare diffusers loop over the shipped folder, as a script without a server would run it: `python -m benchmarks.bare`.
+"""Runs a bare diffusers loop over the shipped folder, as a script without a server would: `python -m benchmarks.bare`.
 
 Reads one JSON order a line, `{"batch": n, "images": n}`, and answers with the seconds it took, the PNG files included.
 """
@@ -30,7 +30,7 @@ def load() -> Any:
 
 
 def images_of(pipeline: Any, seeds: list[int]) -> list[Image]:
-    """Return an image for each seed, by one stock call."""
+    """Return an image for each seed, all from one stock call."""
     card = load_models(ROOT / "models.toml").default
     prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
     made: list[Image] = pipeline(

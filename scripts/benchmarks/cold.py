@@ -1,4 +1,4 @@
-"""The first image after a cold start, beside bare `from_pretrained` and one call."""
+"""Measures the seconds from a cold start to the first image, beside bare `from_pretrained` and one call."""
 
 import statistics
 import time

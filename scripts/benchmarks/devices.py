@@ -1,7 +1,7 @@
-"""How the server scales with devices, on GPU processes whose step is a sleep; and what a decision costs with many devices.
+"""Measures how the server scales with devices whose steps are sleeps, and what a decision costs with many devices.
 
-The first part sends jobs over HTTP and counts the ends that the ledger has on disk. The second drives the scheduler, on a
-real ledger, with processes that answer at once: every image is a decision, an order, a report and a settlement.
+The first part sends jobs over HTTP and counts the jobs whose ends are on disk. The second drives the scheduler, on a real
+ledger, with processes that answer at once: every image is a decision, an order, a report and a settlement.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from tests.support.server import ROOT, Server, wait_for
 from tests.support.weights import bare_folder
 
 DEVICES = (1, 2, 4, 8, 16)
-#: An image takes 2 s, and four share a device: 2 images/s, which is a fast GPU with SDXL at 512 × 512.
+#: An image takes 2 s, and four share a device. Its 2 images/s are those of a fast GPU with SDXL at 512 × 512.
 STEPS, SLOTS = 20, 4
 #: Images for each slot.
 ROUNDS = 12
-#: Images of a job, images that wait, and images that are chosen, if decisions are counted.
+#: To count decisions: the images of a job, the images that wait, and the images that are chosen.
 IMAGES, WAITING, MEASURED = 8, 100_000, 10_000
 PLOT = ROOT / "docs" / "devices.svg"
 
@@ -43,7 +43,7 @@ class SleepingServer(Server):
 
 
 def images_per_s(devices: int) -> float:
-    """Return how many images a second come to their end through HTTP and the ledger."""
+    """Return how many images a second are finished, by way of HTTP and the ledger."""
     with TemporaryDirectory(prefix="backlot-bench-") as name, ThreadPoolExecutor(8) as threads:
         folder = Path(name)
         model = bare_folder(folder / "model")
@@ -64,7 +64,7 @@ def images_per_s(devices: int) -> float:
             wait_for(lambda: all(found["models"] for found in server.client.get("/readyz").json()["devices"]), 60)
             sent = devices * SLOTS * ROUNDS
             list(threads.map(lambda _: server.submit(), range(sent)))
-            # Neither the first round, in which slots fill one after the other, nor the last, in which they empty.
+            # Leave out the first round, in which slots fill one after the other, and the last, in which they empty.
             began, first = _when(server, devices * SLOTS)
             finished, last = _when(server, sent - devices * SLOTS)
             return (last - first) / (finished - began)
@@ -73,7 +73,7 @@ def images_per_s(devices: int) -> float:
 
 
 def _when(server: Server, jobs: int) -> tuple[float, int]:
-    """Wait until so many jobs have succeeded on disk; return the moment, and how many had by then."""
+    """Wait until this many jobs have succeeded on disk; return the moment, and how many had by then."""
     while True:
         found = re.search(r'backlot_jobs_ended_total\{outcome="success"\} (\d+)', server.client.get("/metrics").text)
         now, ended = time.monotonic(), int(found[1]) if found else 0
@@ -83,7 +83,7 @@ def _when(server: Server, jobs: int) -> tuple[float, int]:
 
 
 class ImmediateProcess:
-    """A GPU process that answers for its oldest image when it is told to, and writes no file."""
+    """A GPU process that reports its oldest image as generated when `answer` is called, and writes no file."""
 
     pid = 0
 
@@ -137,7 +137,7 @@ async def decisions_per_s(devices: int) -> float:
         for index in range(MEASURED):
             processes[index % devices].answer()
             if index % 256 == 0:
-                # The ledger's answers come back.
+                # Let the ledger's answers come back.
                 await asyncio.sleep(0)
         seconds = time.perf_counter() - started
         assert box.scheduler.backlog >= WAITING - devices * (SLOTS + 1)

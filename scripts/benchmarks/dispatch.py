@@ -1,4 +1,4 @@
-"""Accepted durable dispatches a second beside raw durable SQLite; the latency of a dispatch, idle and saturated."""
+"""Measures durable dispatches a second beside raw durable SQLite, and the latency of a dispatch, idle and saturated."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ LATENCIES = 1000
 
 @contextmanager
 def raw_ledger() -> Iterator[sqlite3.Connection]:
-    """Yield a ledger in a file of its own, without a server: the same disk, the same settings."""
+    """Yield a ledger in a file of its own, without a server, on the same disk and with the same settings."""
     with TemporaryDirectory(prefix="backlot-bench-") as folder:
         path = Path(folder) / "raw.db"
         migrate(path)
@@ -43,7 +43,7 @@ def raw_ledger() -> Iterator[sqlite3.Connection]:
 
 
 def raw_rate() -> float:
-    """Return the durable transactions of one row a second, one at a time."""
+    """Return how many durable transactions of one row can be written a second, one at a time."""
     with raw_ledger() as connection:
         started = time.perf_counter()
         for index in range(COUNT):
@@ -53,7 +53,7 @@ def raw_rate() -> float:
 
 
 def raw_dispatch_rate() -> float:
-    """Return the durable transactions a second, one at a time, that write what a dispatch does: job, charge, event, row."""
+    """Return how many durable transactions of a dispatch's rows (job, charge, event, log) can be written a second."""
     models = load_models(ROOT / "models.toml")
     spec = BACKGROUND_GENERATOR.check(SPEC, models)
     with raw_ledger() as connection:
@@ -92,7 +92,7 @@ def raw_dispatch_rate() -> float:
 
 
 async def dispatch_rate(server: Server) -> float:
-    """Return the accepted requests a second with many connections at once.
+    """Return how many requests the server accepts a second, over many connections at once.
 
     The requests are bytes made beforehand: an HTTP library would take more of the cores than the server does.
     """

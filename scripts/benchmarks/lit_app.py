@@ -1,4 +1,4 @@
-"""The shipped folder behind LitServe: `python -m benchmarks.lit_app PORT BATCH`."""
+"""Serves the shipped folder with LitServe: `python -m benchmarks.lit_app PORT BATCH`."""
 
 import sys
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""How smoothly a catalogue of 5,000 pictures scrolls in Chromium, by real turns of a wheel, without and with a slow CPU.
+"""Measures how smoothly a catalogue of 5,000 pictures scrolls in Chromium as a wheel turns, with and without a slow CPU.
 
 Without a graphics card Chromium draws in software, which is the slower case.
 """
@@ -22,15 +22,15 @@ from tests.support.studio_page import CHROMIUM, launch
 WINDOW = (1400, 900)
 PICTURES = 5000
 SECONDS = 15
-#: How often a second the wheel is turned, and by how many pixels: briskly, and as fast as one can.
+#: How often a second the wheel is turned, and by how many pixels each time, briskly and as fast as one can.
 TURNS = 25
 NOTCHES = {"brisk": 120, "fast": 480}
-#: Times by which the CPU is slowed: none, and a tablet's.
+#: By how many times the CPU is slowed: not at all, and to that of a tablet.
 SLOWED = (1, 4)
-#: A frame that took longer than two of a screen of 60 Hz is seen to stutter.
+#: A frame that took longer than two frames of a 60 Hz screen is seen as a stutter.
 STUTTER_MS = 34
 
-#: Note the time of each frame, and whether tiles were missing from the window in it.
+#: Notes the time of each frame, and whether the tiles reached the bottom of the window in it.
 WATCH = """
 () => {
   const grid = document.querySelector(".grid");
@@ -48,14 +48,14 @@ WATCH = """
 
 
 class Scrolling(msgspec.Struct, frozen=True):
-    """What one scrolling through the catalogue showed."""
+    """What was measured while the catalogue was scrolled once."""
 
     pixels: int
     #: Milliseconds from each frame to the next.
     frames: list[float]
-    #: Share of the frames in which a part of the window that has pictures had none.
+    #: The share of frames in which a part of the window that should show pictures showed none.
     empty: float
-    #: Milliseconds of a CPU that the page's thread took for each frame.
+    #: The milliseconds of CPU time that the page's thread took for a frame.
     work: float
 
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _add_grain(folder: Path) -> None:
-    """Put light and grain onto the pictures of one colour, so that they are as much to decode as real ones."""
+    """Put light and grain onto the pictures, which have one colour each, so that they take as long to decode as real ones."""
     random = np.random.default_rng(7)
     for path in folder.iterdir():
         flat = np.asarray(Image.open(path), dtype=float)
@@ -134,13 +134,13 @@ def _turn(page: Page, notch: int) -> None:
     started = time.monotonic()
     for turn in range(TURNS * SECONDS):
         time.sleep(max(0.0, started + turn / TURNS - time.monotonic()))
-        # A page that is late is scrolled less far, not longer.
+        # A page that is late is scrolled less far, but not for longer.
         if time.monotonic() > started + SECONDS:
             return
         page.mouse.wheel(0, notch)
 
 
 def _work(session: CDPSession) -> float:
-    """Return the seconds of a CPU that the page's thread has taken so far."""
+    """Return the seconds of CPU time that the page's thread has taken so far."""
     metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
     return float(metrics["TaskDuration"])

@@ -1,7 +1,7 @@
-"""How near images come to requested colours: as they are generated, with `palette = "steer"`, and with `palette = "match"`.
+"""Measures how near images come to requested colours with `palette = "prompt"`, `"steer"` and `"match"`.
 
-Scenes and moods of the shipped model and of a tiny SDXL pipeline, with one to three random colours each. No prompt names the
-colours; those of the shipped model then do, in a second run.
+The shipped model and a tiny SDXL pipeline make images of its scenes and moods, with one to three random colours each. Their
+prompts do not name the colours, but in a second run of the shipped model they do.
 """
 
 import random
@@ -38,7 +38,7 @@ TINY_SDXL = {"licence": "-", "tiers": ("0.5K",), "multiple_of": 32, "steps": 3, 
 
 
 def main() -> None:
-    # Threads that wait for each other's work take processor time too.
+    # Processor time is measured, and threads that wait for each other would take some too.
     torch.set_num_threads(1)
     shipped = load(load_models(ROOT / "models.toml").default, traced=True)
     _measure(shipped, "no colour in the prompt", named=False)
@@ -69,7 +69,7 @@ def _measure(model: LoadedModel, what: str, *, named: bool) -> None:
 
 
 def _items(*, named: bool) -> list[Item]:
-    """Return the images to make: the same ones for every call, but for what their prompts name."""
+    """Return the images to make: the same for every call, except that prompts name the colours only if `named`."""
     draw = random.Random(7)
     items = []
     for index in range(IMAGES):

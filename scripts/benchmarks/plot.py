@@ -1,4 +1,4 @@
-"""Plots of what benchmarks measured, as SVG files for the documents."""
+"""Draws what benchmarks measured, as SVG files for the documents."""
 
 from collections.abc import Mapping, Sequence
 

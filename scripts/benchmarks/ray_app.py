@@ -1,4 +1,4 @@
-"""The shipped folder behind Ray Serve with its batching: `python -m benchmarks.ray_app PORT BATCH`."""
+"""Serves the shipped folder with Ray Serve and its batching: `python -m benchmarks.ray_app PORT BATCH`."""
 
 import asyncio
 import sys

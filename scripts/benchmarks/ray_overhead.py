@@ -1,4 +1,4 @@
-"""What Ray adds to an image: the same server with a GPU process of its own, and with one in a Ray actor, by turns.
+"""Measures what Ray adds to an image: a server with a GPU process of its own and one with a Ray actor, by turns.
 
 Both servers are up all the time and only one of them generates, so both see the same machine.
 """
@@ -13,7 +13,7 @@ from tests.support.ray_cluster import RayCluster
 from tests.support.server import Server
 
 PAIRS = 15
-#: One, so that other work on the machine disturbs neither side much.
+#: One thread, so that other work on the machine disturbs neither side much.
 THREADS = 1
 
 

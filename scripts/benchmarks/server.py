@@ -1,4 +1,4 @@
-"""A server of its own for a measurement, on a temporary data folder, with credits that never run out."""
+"""Runs a server for a measurement, on a temporary data folder, with credits that never run out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.server import ROOT, Server
 
-#: Its image is not steered to its colours, so that the server does the work of a bare pipeline, no more.
+#: Its image is not steered to its colours, so that the server does the work of a bare pipeline and no more.
 SPEC: dict[str, Any] = {
     "scene_type": "marble",
     "mood": "warm",

@@ -1,7 +1,7 @@
-"""The same pipeline folder behind Backlot, LitServe and Ray Serve, on the same open-loop Poisson trace.
+"""Compares Backlot, LitServe and Ray Serve with the same pipeline folder, on the same open-loop Poisson trace.
 
-Capacity is images a second with everything asked for at once. Then requests arrive at random moments at 70 % of the best
-of the others' capacity, whether or not earlier ones are done; latency is from the planned arrival to the whole PNG. A
+Capacity is images a second with everything asked for at once. Then requests arrive at random moments, whether or not
+earlier ones are done, at 70 % of the best capacity of the others; latency is from the planned arrival to the whole PNG. A
 server whose capacity is less than that would only fall behind, and is left out. Each round is another trace; the figure
 is the median of the rounds, since one trace has few bursts.
 """
@@ -33,7 +33,7 @@ ROUNDS = 3
 REQUESTS = 80
 LOAD = 0.7
 
-#: Asks for the image of a seed and has all of it when it returns.
+#: Asks for the image of a seed, and returns when all of it has arrived.
 Ask = Callable[[httpx.AsyncClient, int], Awaitable[None]]
 
 
@@ -65,7 +65,7 @@ def app(module: str, batch: int) -> Iterator[str]:
                 time.sleep(0.2)
         yield url
     finally:
-        # With all processes it started; those of LitServe would outlive it and take part in the next measurement.
+        # Kill all processes that it started too: those of LitServe would live on and disturb the next measurement.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -116,7 +116,7 @@ def _client(url: str, headers: dict[str, str]) -> httpx.AsyncClient:
 def backlot() -> Iterator[Server]:
     with fresh_server() as server:
         server.wait_ready()
-        # Enough for every batch size to be measured, and recorded: a server that has been up for minutes.
+        # Do enough that every batch size is measured and its call is traced, as in a server that has been up for minutes.
         for together in (24, *(1, 2, 3) * 5):
             for job_id in [server.submit(**SPEC, seed=seed) for seed in range(together)]:
                 succeeded(server, job_id)
@@ -166,6 +166,6 @@ def main() -> None:
 
 
 def trace(rate: float, seed: int, requests: int = REQUESTS) -> list[float]:
-    """Return moments of arrival in seconds, `rate` a second."""
+    """Return random moments of arrival in seconds, on average `rate` a second."""
     rng = random.Random(seed)
     return list(accumulate(rng.expovariate(rate) for _ in range(requests)))

@@ -1,7 +1,7 @@
-"""The scheduler's queue against first come, first served, on simulated traces; and the cost of one decision.
+"""Compares the scheduler's queue with first come, first served on simulated traces, and measures the cost of a decision.
 
-The simulated GPU has slots of a fixed number, an image stays in its slot for a fixed time, and a model that is not in
-memory takes a fixed time to load, during which nothing runs. Everything else is the product's own queue.
+The simulated GPU has a fixed number of slots, an image stays in its slot for a fixed time, and a model that is not in
+memory takes a fixed time to load, during which nothing runs. The queue is the product's own.
 """
 
 import random
@@ -50,7 +50,7 @@ class FirstCome:
 class Result(msgspec.Struct, frozen=True):
     loads: int
     makespan_s: float
-    #: Client → seconds from arrival to entering a slot, 99th percentile.
+    #: By client, the 99th percentile of the seconds from arrival to entering a slot.
     p99_wait_s: dict[int, float]
 
 
@@ -122,7 +122,7 @@ TRACES: dict[str, Callable[[int], list[Waiting]]] = {
 
 
 def decision_cost(waiting: int) -> float:
-    """Return the median seconds of choosing, taking and adding one image, while so many of 20 clients wait."""
+    """Return the median seconds of choosing, taking and adding one image, while `waiting` images of 20 clients wait."""
     queue, gpu = Queue(), Affinity(loaded={"sdxl": "revision"})
     models = ["sdxl", "flux", "qwen"]
     for index in range(waiting):

@@ -1,4 +1,4 @@
-"""Bursts on an idle GPU, simulated: with slot groups that are taken back, and with a pause before an idle GPU opens slots.
+"""Simulates bursts on an idle GPU: with slot groups that are taken back, and with a pause before an idle GPU opens slots.
 
 The simulated GPU does one denoiser call after the other, whose seconds depend on its number of slots, and decodes one image
 at a time. Everything else is the product's own: the queue, which images share slots, and which groups are taken back.
@@ -18,14 +18,14 @@ from server.scheduler.queue import Affinity, BatchKey, Queue, Waiting
 
 STEPS = 10
 DECODE_S = 0.06
-#: From an order to its process, or from a report to the server.
+#: Seconds that an order takes to the process, or a report to the server.
 MESSAGE_S = 0.002
-#: Between the requests of a burst.
+#: Mean seconds between the requests of a burst.
 APART_S = 0.003
 KEY = BatchKey("sdxl", 1024, 1024, STEPS, 5.0)
 CARD = ModelCard.from_flat(name="sdxl", licence="-", tiers=("1K",), steps=STEPS, guidance=5.0, max_batch=8)
 SIZES = CARD.limits.allowed_batch_sizes
-#: Seconds of a call: of one slot and of four as an H200 took them for SDXL at 1024², of two and eight on the same line.
+#: Seconds of a call by its slots: for one and four what an H200 took for SDXL at 1024², for two and eight on the same line.
 STEP_S = {size: 0.0933 + 0.0467 * size for size in SIZES}
 COST_KEY = CostKey("sdxl", "a GPU", KEY.width, KEY.height)
 COSTS = BatchCosts()
@@ -35,7 +35,7 @@ for _size, _seconds in STEP_S.items():
 
 class Policy(msgspec.Struct, frozen=True):
     takes_back: bool
-    #: What an idle GPU waits before it opens slots.
+    #: How long an idle GPU waits before it opens slots.
     pause_s: float = 0.0
 
 
@@ -49,7 +49,7 @@ POLICIES = {
 
 
 class Result(msgspec.Struct):
-    #: Seconds from an image's arrival to its end, for each.
+    #: For each image the seconds from its arrival to its end.
     latencies: list[float] = []
     #: Seconds from the first arrival to the last end.
     makespan_s: float = 0.0
@@ -62,16 +62,16 @@ class Box:
     """One GPU and the server beside it."""
 
     def __init__(self, policy: Policy, arrivals: list[float]) -> None:
-        """Take when images arrive."""
+        """Take the moments at which images arrive."""
         self._policy = policy
         self._coming = deque(Waiting(str(index), 1, KEY, moment) for index, moment in enumerate(sorted(arrivals)))
         self._images = {image.image_id: image for image in self._coming}
         self._now = self._began = self._coming[0].arrived
         self._queue, self._affinity, self._groups = Queue(), Affinity(loaded={KEY.model: "revision"}), SlotGroups()
-        #: In the GPU process: what waits for a slot, and the steps that are done of what is in one.
+        #: In the GPU process: the images that wait for a slot, and for each image in a slot its steps so far.
         self._ordered: deque[tuple[str, SlotGroup]] = deque()
         self._slots: dict[str, int] = {}
-        #: What is to be dropped, and when its group began.
+        #: The images to be dropped, and when the group of each began.
         self._cancelled: dict[str, float | None] = {}
         self.result = Result()
 
@@ -193,12 +193,12 @@ class Box:
 
 
 def burst(images: int) -> Callable[[random.Random], list[float]]:
-    """Return what makes the arrivals of a burst."""
+    """Return a function that makes the arrivals of a burst."""
     return lambda rng: [rng.uniform(0, 2 * APART_S) + APART_S * index for index in range(images)]
 
 
 def bursts(images: int, every_s: float) -> Callable[[random.Random], list[float]]:
-    """Return what makes the arrivals of many bursts, whose moments know nothing of each other."""
+    """Return a function that makes the arrivals of many bursts, which come independently of each other."""
 
     def arrivals(rng: random.Random) -> list[float]:
         moment, made = 0.0, []

@@ -1,4 +1,4 @@
-"""Several GPUs on one queue, simulated: with placement, and with each GPU for itself.
+"""Simulates several GPUs on one queue, with placement and with each GPU for itself.
 
 Each GPU holds one model at a time. Everything but the GPUs is the product's own: the queue, and the decision which models
 a GPU leaves to others.

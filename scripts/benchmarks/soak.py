@@ -29,7 +29,7 @@ from tests.support.server import ROOT, Server, ServerWithoutGpu
 #: Rounds of requests a second, each with one job; fewer if the box is too busy for that.
 RATE = 2.0
 SAMPLE_EVERY_S = 10.0
-#: How many times the median of the second quarter that of the second half may be.
+#: The median of the second half may be at most this many times that of the second quarter.
 FLAT = 1.02
 
 #: What was measured, as minutes and value.
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _median(values: Samples, minutes: float, since: float, until: float) -> float:
-    """Return the median of a part of the time, whose ends are given as parts of 1."""
+    """Return the median of a part of the time; `since` and `until` are parts of the whole, 0–1."""
     return statistics.median(y for x, y in values if since * minutes <= x < until * minutes)
 
 
@@ -123,14 +123,14 @@ def _soak(server: Server, seconds: float, tiny: bool) -> tuple[dict[str, list[tu
 
 
 def _round(server: Server, number: int) -> None:
-    """Do what clients do with one job: submit, follow, look around; some cancel, and some go away."""
+    """Do what clients do with one job: submit it, follow it and go away; some cancel it, and some look around."""
     cancelled = number % 5 == 4
     job = server.submit(seed=number, scene_type="endless" if cancelled else "marble")
     if cancelled:
-        # With the tiny pipeline it may have ended before.
+        # With the tiny pipeline the job may have ended before.
         server.client.post(f"/v1/jobs/{job}/cancel")
     with server.client.stream("GET", f"/v1/jobs/{job}/events", headers=_STREAM) as stream:
-        # A client that goes away after the first event.
+        # The client goes away after the first event.
         next(stream.iter_raw())
     found = server.client.get(f"/v1/jobs/{job}", params={"wait": 10}).json()
     if number % 10 == 0:
@@ -161,6 +161,6 @@ def _measured(server: Server, jobs: int, tiny: bool) -> dict[str, float]:
 
 
 def _written_mib(pid: int) -> float:
-    """Return how much memory and swap hold of what a process alone has written. https://docs.kernel.org/filesystems/proc.html"""
+    """Return the MiB in memory and swap that a process alone has written. https://docs.kernel.org/filesystems/proc.html"""
     fields = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
     return sum(int(size) for name, size, _ in fields if name in ("Private_Dirty:", "Swap:")) / 1024

@@ -1,7 +1,8 @@
-"""A change of model: seconds from the last image of a small model to the first step of one as large as SDXL.
+"""Measures a change of model: the seconds from a small model's last image to the first step of one as large as SDXL.
 
-The large one is a folder of random float16 weights, some 7 GB, that is built once under .bench. It is ordered while the small
-one is busy, so that there is time to prefetch it; "cold" has its files out of the page cache, "idle" leaves no time.
+The large one is a folder of random float16 weights, some 7 GB, that is built once under .bench. If "busy",
+it is ordered while the small one is busy, so that there is time to prefetch it; "idle" leaves no time. If "cold", its files
+are not in the page cache.
 """
 
 import os
@@ -27,7 +28,7 @@ BUSY_IMAGES = 24
 def main() -> None:
     if not LARGE.exists():
         code = "from benchmarks.swap import build; build()"
-        # In a process of its own, so that its memory is free again.
+        # Build it in a process of its own, whose end frees the memory.
         subprocess.run([sys.executable, "-c", code], check=True)
     for name, busy, cold in (
         ("idle, warm", False, False),
@@ -43,8 +44,8 @@ def main() -> None:
 
 
 def _swap(*, busy: bool, cold: bool) -> tuple[float, float, float]:
-    """Return the seconds from the small model's last image to the large one's first step, those of its load, and the small
-    model's images a second from the order of the large one on."""
+    """Return the seconds from the small model's last image to the large one's first step, the seconds of the large one's
+    load, and the small model's images a second from when the large one is ordered."""
     small = load_models(ROOT / "models.toml").default
     large = ModelCard.from_flat(
         name="large", folder=str(LARGE), licence="-", tiers=("1K",), steps=4, guidance=0.0, dtype="float16"
@@ -100,7 +101,7 @@ def build() -> None:
     with torch.device("meta"):
         denoiser = MAKERS["sdxl"].denoiser()
     denoiser = denoiser.to(torch.float16).to_empty(device="cpu")
-    # Numbers of its own for each weight would take minutes to draw.
+    # All weights repeat one block: drawing a number for each would take minutes.
     block = torch.randn(2**22, dtype=torch.float32).mul_(0.02).half()
     with torch.no_grad():
         for weight in denoiser.parameters():

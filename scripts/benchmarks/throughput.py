@@ -1,4 +1,4 @@
-"""Images a second through HTTP with the full ledger, beside a bare diffusers loop at its best batch."""
+"""Measures images a second by way of HTTP and the ledger, beside a bare diffusers loop at its best batch size."""
 
 import statistics
 import time
@@ -36,7 +36,7 @@ def main() -> None:
     ours, theirs = [], []
     with fresh_server() as server:
         server.wait_ready()
-        # Enough for every batch size to be measured once.
+        # These are enough for every batch size to be measured once.
         for job_id in [server.submit(**SPEC, seed=seed) for seed in range(24)]:
             succeeded(server, job_id)
         for round_ in range(ROUNDS):

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 
 const PACKAGES = join(dirname(fileURLToPath(import.meta.url)), "node_modules");
 
-/** What a module is imported as, its file, and its name in the folder. */
+/** For each module the name by which it is imported, its file in the packages, and its name in the folder. */
 const MODULES = [
   ["preact", "preact/dist/preact.mjs", "preact.js"],
   ["preact/hooks", "preact/hooks/dist/hooks.mjs", "hooks.js"],
@@ -24,7 +24,10 @@ const LICENCES = { preact: "preact", "@preact/signals": "signals", "@preact/sign
 
 const names = new Map(MODULES.map(([module, , name]) => [module, `./${name}`]));
 
-/** @param {string} text */
+/**
+ * Return a module's text with its imports as relative paths. Throws an error if it imports a module that is not vendored.
+ * @param {string} text
+ */
 function withRelativeImports(text) {
   return text.replace(/(from|import)"([^"./][^"]*)"/g, (_, word, module) => {
     const name = names.get(module);
@@ -34,7 +37,7 @@ function withRelativeImports(text) {
 }
 
 /**
- * Say that a module has the types of its package, which are only where the types are checked.
+ * Return declarations that refer to the types of a module's package, which is only installed where the types are checked.
  * @param {string} module
  */
 function declarations(module) {

@@ -34,7 +34,7 @@ _SPEC = ("display_name", "scene_type", "mood", "dominant_colors", "metadata")
 
 
 class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which entries to put into an archive, of whatever part of the catalogue."""
+    """The entries to put into an archive, of both parts of the catalogue."""
 
     public_ids: Annotated[list[str], Meta(min_length=1, max_length=MOST, description="1–500 entries")]
 
@@ -70,7 +70,7 @@ async def download_archive(
 
 
 class _Sink(io.RawIOBase):
-    """Takes what ZipFile writes until it is sent. It cannot seek, so ZipFile writes sizes behind the files."""
+    """Holds what ZipFile writes until it is sent. It cannot seek, so ZipFile writes sizes behind the files."""
 
     def __init__(self) -> None:
         self._written = bytearray()
@@ -110,13 +110,13 @@ def zipped(rows: Sequence[EntryRow], images: Path) -> Iterator[bytes]:
 
 
 def _name(row: EntryRow) -> str:
-    """Return what to call an image: of several that one job made, each says which it is."""
+    """Return an image's name, with its number if its job made several."""
     name: str = row.spec["display_name"]
     return name if row.of == 1 else f"{name} {row.number} of {row.of}"
 
 
 def _member(name: str, row: EntryRow) -> ZipInfo:
-    """Return what the archive says of an image: PNGs do not get smaller, so they are stored as they are."""
+    """Return an image's header in the archive, which stores it as it is: PNGs do not get smaller."""
     date, time = row.created_at[:19].split("T")
     year, month, day = map(int, date.split("-"))
     hour, minute, second = map(int, time.split(":"))
@@ -137,7 +137,7 @@ def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> object:
-    """Return a value as a spreadsheet shows it: a text that it would compute gets an apostrophe (OWASP, CSV injection)."""
+    """Put an apostrophe before a text that a spreadsheet would compute (OWASP, CSV injection); return other values."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 

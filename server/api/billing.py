@@ -37,10 +37,10 @@ class OperationPrice(msgspec.Struct, frozen=True):
     op_class: str
     credits_cost: int
     enabled: bool
-    #: By name; 1 for those that are not here.
+    #: Factors by name; 1 for those that are not here.
     model_factors: dict[str, float]
     tier_factors: dict[str, float]
-    #: What that comes to, for each model and tier that a client may name.
+    #: The resulting price for each model and tier that a client may name.
     prices: list[ImagePrice]
 
 
@@ -108,7 +108,7 @@ async def read_usage(
     """Sum up the request log; credits are net of refunds."""
     client_id = request.user.client_id
     start = "" if since is None else as_text(since)
-    # Not until now: a clock that was set back would hide what was used before.
+    # The end is open, not now: if the clock was set back, earlier requests are ahead of it.
     end = as_text(until or datetime.max.replace(tzinfo=UTC))
     return await database.read(reports.usage, client_id, start, end)
 

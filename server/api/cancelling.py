@@ -14,10 +14,10 @@ PATIENCE_S = 3.5
 
 
 async def cancel(scheduler: Scheduler, database: Database, hub: EventHub, public_id: str) -> JobReport:
-    """Cancel any client's job and return it. It may not have ended yet; then the cancel holds over a kill.
+    """Cancel any client's job and return it. If it has not ended yet, the cancel outlives a kill of the server.
 
-    Raises JobNotFound; JobNotCancellable if it had ended before, or ends otherwise; and Busy if its refund cannot be written
-    now, or if it was ending before this cancel came, by itself or by an earlier one, and has not ended yet.
+    Raises JobNotFound; JobNotCancellable if the job had ended before, or ends otherwise; and Busy if its refund cannot be
+    written now, or if it was already ending, by itself or by an earlier cancel, and has not ended yet.
     """
 
     async def read() -> JobReport:

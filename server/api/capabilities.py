@@ -10,7 +10,7 @@ from server.workflows.registry import WORKFLOWS
 #: A method and a path, as the route declares it.
 Place = tuple[str, str]
 
-#: Routes that need a key, and what it must be able to do.
+#: The routes that need a key, and the capability that each asks of it.
 RULES: dict[Place, Capability] = {
     **{("POST", f"/v1/{workflow.job_type.operation}"): Capability.CREATE for workflow in WORKFLOWS.values()},
     ("POST", "/v1/images/generations"): Capability.CREATE,
@@ -64,12 +64,12 @@ RULES: dict[Place, Capability] = {
 class Capabilities(ASGIMiddleware):
     """Refuses a caller whose key may not ask the route. It is around every route that needs a key.
 
-    Litestar's guards could do this; each costs a request a copy of its route.
+    Litestar's guards could do this, but each costs every request a copy of its route.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         method = str(scope.get("method"))
-        # OPTIONS says which methods there are, which the schema tells everybody.
+        # OPTIONS names the methods, as the schema does for everybody.
         if method != "OPTIONS":
             caller: Caller = scope["user"]
             _check(caller, (method, scope["path_template"]))

@@ -1,6 +1,5 @@
 """`/v1/catalog`: list, read, change and remove what a client keeps."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from server import image_files, metrics
 from server.api import views
 from server.api.bodies import decode_body
 from server.api.jobs import Limit, Offset
+from server.api.metadata import Metadata, metadata_pairs
 from server.api.openapi import errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
 from server.clock import as_text
@@ -30,8 +30,6 @@ from server.thumbnails import Thumbnails
 from server.validation import Problem, check, within
 from server.workflows.spec import MAX_TEXT, length_problem
 
-#: Fields of the metadata that one search may name.
-MOST_PAIRS = 16
 TOTAL = "X-Total-Count"
 _TOTAL_HEADER = ResponseHeader(
     name=TOTAL, documentation_only=True, description="How many entries there are on all pages", required=True
@@ -39,7 +37,7 @@ _TOTAL_HEADER = ResponseHeader(
 
 
 class EntryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of an entry. What is left out stays as it is."""
+    """A change of an entry. Fields that are left out stay as they are."""
 
     status: EntryStatus | UnsetType = UNSET
     display_name: Annotated[str, Meta(description="1–200 characters after trimming")] | UnsetType = UNSET
@@ -62,14 +60,6 @@ Search = Annotated[
 ]
 Model = Annotated[str | None, QueryParameter(description="The name of the model that made it")]
 OfJob = Annotated[str | None, QueryParameter(description="The public id of the job that made it")]
-Metadata = Annotated[
-    list[str] | None,
-    QueryParameter(
-        max_items=MOST_PAIRS,
-        description="KEY=VALUE: the metadata has this field with this text, number or truth value;"
-        f" may be given up to {MOST_PAIRS} times, and all of them must hold",
-    ),
-]
 After = Annotated[datetime | None, QueryParameter(description="Exclusive")]
 Before = Annotated[datetime | None, QueryParameter(description="Exclusive")]
 
@@ -114,7 +104,7 @@ async def list_backgrounds(
         created_after=_time(created_after),
         created_before=_time(created_before),
         words=(q or "").split(),
-        metadata=_pairs(metadata or ()),
+        metadata=metadata_pairs(metadata),
     )
     rows, total = await _page(request.user, EntryType.BACKGROUND, only, limit, offset, database)
     return Response([views.background(row, linker) for row in rows], headers={TOTAL: str(total)})
@@ -156,7 +146,7 @@ async def list_images(
         created_after=_time(created_after),
         created_before=_time(created_before),
         words=(q or "").split(),
-        metadata=_pairs(metadata or ()),
+        metadata=metadata_pairs(metadata),
     )
     rows, total = await _page(request.user, EntryType.IMAGE, only, limit, offset, database)
     return Response([views.image(row, linker) for row in rows], headers={TOTAL: str(total)})
@@ -252,14 +242,6 @@ def _color(written: str | None) -> Rgb | None:
         return None if written is None else parse_color(written)
     except ValueError as error:
         raise Invalid([Problem(("query", "color"), "value_error", str(error))]) from None
-
-
-def _pairs(written: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the keys and values that a query names. Raises Invalid."""
-    if odd := [pair for pair in written if "=" not in pair]:
-        message = f"{odd[0]!r} is not KEY=VALUE, such as shot=s010"
-        raise Invalid([Problem(("query", "metadata"), "value_error", message, odd[0])])
-    return [(key, value) for key, _, value in (pair.partition("=") for pair in written)]
 
 
 async def _page(

@@ -24,14 +24,14 @@ def _wheels() -> dict[str, Path]:
 
 @get("/client", include_in_schema=False, sync_to_thread=True)
 def list_wheels(request: Request[Any, Any, Any], settings: NamedDependency[Settings]) -> Response[str]:
-    """Return a page for people, with the lines to type, that pip reads as a list of links."""
+    """Return a page with the lines to type; pip reads it as a list of links."""
     wheels = _wheels()
     own = next((name for name in wheels if name.startswith("backlot_client-")), None)
     if own is None:
         raise ResourceNotFound("This server has no wheel of its client; the operator makes it with ./scripts/setup run")
     base = f"{settings.public_url or str(request.base_url).rstrip('/')}/client"
     address = urlsplit(base)
-    # pip asks nothing of a plain HTTP address that it was not told to trust.
+    # pip uses a plain HTTP address only if it is told to trust it.
     trust = f" --trusted-host {address.netloc}" if address.scheme == "http" else ""
     links = "\n".join(f'<li><a href="{escape(f"{base}/{name}")}">{escape(name)}</a></li>' for name in wheels)
     page = f"""<!doctype html>

@@ -26,7 +26,7 @@ from server.validation import Problem, explained
 log = logging.getLogger(__name__)
 
 
-#: The log's status for a client that went away before it had its answer, as nginx has it.
+#: The request log's status for a client that went away before it had its answer, the same as nginx's.
 CLIENT_GONE = 499
 
 _CODES = {
@@ -42,7 +42,7 @@ _CODES = {
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What a response says of an error, in whatever shape."""
+    """The parts of an error's response, for every shape that it may have."""
 
     status: int
     code: str
@@ -65,7 +65,7 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
 
 
 def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
-    """Work out what to say of an exception, and note its code in the request log. An unforeseen one is logged whole."""
+    """Work out what to say of an exception, note its code in the request log, and log an unforeseen one whole."""
     record = record_of(request.scope)
     if record.client_gone and not isinstance(error, ApiError):
         # Nobody reads the answer; the request log says what happened.
@@ -109,7 +109,7 @@ def _extra(error: ValidationException) -> list[dict[str, Any]]:
 
 
 def _problem(request: Request[Any, Any, Any], found: dict[str, Any]) -> Problem:
-    # Litestar's ParamType, a string enum.
+    # The source is Litestar's ParamType, a string enum.
     source = str(getattr(found.get("source"), "value", "query"))
     key = str(found.get("key", ""))
     name = key.replace("_", "-").title() if source == "header" else key

@@ -18,7 +18,7 @@ from server.ledger.clients import Caller
 from server.validation import Problem
 
 MOST_CURSOR = 2**53 - 1
-#: Events in one answer at most; those that follow are after its `latest_cursor`.
+#: Events in one answer at most; the next ones come after its `latest_cursor`.
 MOST_EVENTS = 1000
 
 
@@ -38,7 +38,7 @@ async def list_events(
         int | Literal["latest"],
         QueryParameter(
             description="Exclusive: the last cursor already known; 0 is the beginning, `latest` is now",
-            # Litestar bounds no part of a union.
+            # Litestar declares no bounds for a part of a union.
             schema_extra={
                 "oneOf": [
                     {"type": "integer", "minimum": 0, "maximum": MOST_CURSOR},
@@ -69,9 +69,9 @@ async def list_events(
         return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
 
     if wants_stream(request):
-        # EventSource connects again with the same query: what it has seen counts then, and not what is the latest by now.
+        # EventSource connects again with the same query: then the last event that it has seen counts, not the latest one.
         first = 0 if since == "latest" and last_event_id else begin
-        # A reader may have seen more than a ledger knows that was put back from a backup: what comes now is new to it.
+        # A reader may have seen more than a ledger restored from a backup knows: all that comes now is new to it.
         after = min(max(first, int(last_event_id or 0)), await latest())
         return ServerSentEvent(
             stream(reader.hub, client_id, after, read_for_stream, lambda: reader.may_read(request.user))
@@ -80,7 +80,7 @@ async def list_events(
 
 
 def _in_bounds(cursor: int) -> int:
-    """Return the cursor. Raises Invalid if it is none."""
+    """Return the cursor. Raises Invalid if it is out of bounds."""
     if not 0 <= cursor <= MOST_CURSOR:
         message = f"It must be from 0 to {MOST_CURSOR}, or latest"
         raise Invalid([Problem(("query", "since"), "value_error", message, cursor)])

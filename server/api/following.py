@@ -1,4 +1,4 @@
-"""Waiting for news of a job, or of all of a client's, on behalf of a request."""
+"""Waiting for news of a job, or of all jobs of a client, on behalf of a request."""
 
 import asyncio
 import time
@@ -29,14 +29,14 @@ LastEventId = Annotated[
 
 
 def event_page(page: type[msgspec.Struct]) -> ResponseSpec:
-    """Return what a route of events declares of its answer."""
+    """Return the response that a route of events declares."""
     return ResponseSpec(
         page, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
     )
 
 
 class Told(msgspec.Struct, frozen=True):
-    """An event for a stream: its id there, its kind, and what is told of it."""
+    """An event for a stream: its id there, its kind and its data."""
 
     id: int
     kind: str
@@ -56,12 +56,12 @@ async def follow(
     Each read but the first comes after news of the topic.
     """
     deadline = time.monotonic() + patience_s
-    # Subscribed before the first read, so that nothing falls between the two.
+    # Subscribe before the first read, so that nothing falls between the two.
     with hub.subscribed(topic) as news:
         found = await read()
         while not enough(found) and not hub.closing and (left := deadline - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                # Not wait_for: in Python 3.11 that may swallow a cancel that comes together with the news.
+                # In Python 3.11, wait_for may swallow a cancel that comes together with the news.
                 async with asyncio.timeout(left):
                     await news.wait()
             news.clear()
@@ -76,11 +76,11 @@ async def stream(
     read: Callable[[int], Awaitable[tuple[Sequence[Told], bool]]],
     may_read: Callable[[], bool],
 ) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield what `read` has after an id, and then what is new, until it says that this was the end or the server stops.
+    """Yield the events that `read` has after an id, then new ones, until the last has come or the server stops.
 
-    A stream ends within HEARTBEAT_S of when its reader may read no more.
+    Once its reader may read no more, a stream ends within HEARTBEAT_S.
     """
-    # Subscribed before the first read, so that nothing falls between the two.
+    # Subscribe before the first read, so that nothing falls between the two.
     with hub.subscribed(topic) as news:
         while not hub.closing and may_read():
             told, ended = await read(since)
@@ -97,6 +97,6 @@ async def stream(
                         await news.wait()
                 except TimeoutError:
                     yield ServerSentEventMessage(comment="still here", data=None)
-            # After a read that brought something there may be more, without news.
+            # After a read that returned events there may be more, without news.
             await asyncio.sleep(GATHER_S)
             news.clear()

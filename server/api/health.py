@@ -28,7 +28,7 @@ class DownloadView(msgspec.Struct, frozen=True):
     """A model on its way from a hub."""
 
     model: str
-    #: All three are null until the hub has answered. Bytes of earlier downloads are among `bytes`.
+    #: These three are null until the hub has answered. `bytes` includes those of earlier downloads.
     bytes: int | None = None
     total_bytes: int | None = None
     bytes_per_s: float | None = None
@@ -36,9 +36,9 @@ class DownloadView(msgspec.Struct, frozen=True):
 
 class Readiness(msgspec.Struct, frozen=True):
     ready: bool
-    #: Why not; null if ready.
+    #: Why it is not ready; null if it is.
     reason: str | None
-    #: What the next job has to wait for although this is ready; null if there is nothing.
+    #: What the next job has to wait for although the server is ready; null if there is nothing.
     note: str | None
     #: The models in memory.
     models: list[str]
@@ -47,11 +47,11 @@ class Readiness(msgspec.Struct, frozen=True):
     #: The first device that is up.
     device: str | None
     devices: list[DeviceStatus]
-    #: What stood in the way of each model that could not be loaded.
+    #: The models that could not be loaded, each with its error.
     load_errors: dict[str, str]
     #: The models that are being downloaded.
     downloads: list[DownloadView]
-    #: Why the last edit of models.toml has no effect; null if it has.
+    #: What is wrong with models.toml as it is now; null if all of it is in use.
     models_file_error: str | None
     queue: int
 
@@ -108,7 +108,7 @@ async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDep
 
 
 def _note_devices(devices: Sequence[DeviceStatus]) -> None:
-    """Set the gauges that have a row for each device. A device that is gone has none any more."""
+    """Set the gauges that have a value for each device, and drop the values of devices that are gone."""
     for gauge in (metrics.images_in_flight, metrics.slots, metrics.device_up, metrics.device_memory):
         gauge.clear()
     for device in devices:
@@ -119,7 +119,7 @@ def _note_devices(devices: Sequence[DeviceStatus]) -> None:
 
 
 def _look_at_box(settings: Settings) -> int:
-    """Note how the GPUs are, and return the bytes that are free on the disk."""
+    """Set the metrics of the GPUs, and return the bytes that are free on the disk."""
     nvml.note_gpus()
     return shutil.disk_usage(settings.data).free
 

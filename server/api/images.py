@@ -70,7 +70,7 @@ async def fetch_image(
         try:
             png = await asyncio.to_thread((settings.images / found.path).read_bytes)
         except FileNotFoundError:
-            # It was removed after the look above.
+            # The image was removed after the look above.
             raise _gone(name) from None
         name = quote(file_name(found.display_name))
         headers = {**_HEADERS, "Content-Disposition": f"attachment; filename*=utf-8''{name}"}

@@ -1,4 +1,4 @@
-"""Reading jobs for one request: from the ledger and the queue, with links that lead back to where the request came to."""
+"""Reading jobs for one request: from the ledger and the queue, with links that its client can follow."""
 
 import msgspec
 
@@ -15,7 +15,7 @@ from server.scheduler.scheduler import Scheduler
 
 
 class JobReader(msgspec.Struct, frozen=True):
-    """What routes of jobs need. It is one object, because Litestar starts a task for each of several dependencies."""
+    """What the routes of jobs need, in one object, because Litestar starts a task for each of several dependencies."""
 
     database: Database
     scheduler: Scheduler
@@ -23,7 +23,7 @@ class JobReader(msgspec.Struct, frozen=True):
     linker: Linker
 
     def may_read(self, caller: Caller) -> bool:
-        """Return whether the caller's key is still good: a stream goes on for hours after it was looked at."""
+        """Return whether the caller's key is still good: a stream may go on for hours after the key was checked."""
         return self.database.look_up(clients.is_good, caller.key_id)
 
     async def detail(self, caller: Caller, public_id: str) -> JobDetail:

@@ -13,6 +13,7 @@ from server.api import views
 from server.api.cancelling import cancel
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.job_reader import JobReader
+from server.api.metadata import Metadata, metadata_pairs
 from server.api.openapi import errors
 from server.api.views import EventPage, JobPage, JobView, WholeJobPage
 from server.clock import as_text
@@ -47,6 +48,7 @@ async def list_jobs(
     job_type: Annotated[list[str] | None, QueryParameter(description="May be given more than once")] = None,
     status: Annotated[JobStatus | None, QueryParameter()] = None,
     created_after: Annotated[datetime | None, QueryParameter(description="Exclusive")] = None,
+    metadata: Metadata = None,
     expand: Annotated[Literal["result"] | None, QueryParameter(description="Whole jobs instead of summaries")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
@@ -60,6 +62,7 @@ async def list_jobs(
         job_types=job_type or (),
         status=status,
         created_after=None if created_after is None else as_text(created_after),
+        metadata=metadata_pairs(metadata),
     )
     if expand is None:
         found, total = await reader.database.read(job_reads.page, client_id, only, limit, offset)
@@ -134,7 +137,7 @@ async def cancel_job(
     reader: NamedDependency[JobReader],
 ) -> JobView:
     """End a waiting job at once, and a running one at its next denoising step. The answer waits a few seconds for that."""
-    # Raises JobNotFound for the job of another client.
+    # This raises JobNotFound for the job of another client.
     await reader.detail(request.user, public_id)
     await cancel(reader.scheduler, reader.database, reader.hub, public_id)
     return reader.view(await reader.detail(request.user, public_id))

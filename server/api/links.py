@@ -34,7 +34,7 @@ class Links:
         return f"{base}/{kind}/{artifact}{kind.suffix}?expires={expires}&signature={signature}"
 
     def check(self, kind: LinkKind, name: str, expires: int, signature: str) -> str:
-        """Return the artifact of a link's file name. Raises LinkRefused if the signature is not good, or the time is over."""
+        """Return the artifact of a link's file name. Raises LinkRefused if the signature is wrong or the link has expired."""
         artifact = name.removesuffix(kind.suffix)
         if not hmac.compare_digest(signature.encode(), self._sign(kind, artifact, expires).encode()):
             raise LinkRefused("This image link was not made by this server; read the job again for a good one")

@@ -1,4 +1,4 @@
-"""A bound on what a flood may leave behind: the first few of each minute are kept, the rest is counted."""
+"""A bound on what a flood leaves in a log: the first few events of each minute are kept, the others counted."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ class Sampler:
     """Counts events by the minute, and lets the first `most` of each minute through."""
 
     def __init__(self, most: int, tell: Callable[[int], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """Call `tell` after each minute in which events were held back, with how many they were."""
+        """Call `tell` after each minute in which events were held back, with their number."""
         self._most = most
         self._tell = tell
         self._clock = clock
@@ -24,7 +24,7 @@ class Sampler:
         return self._count <= self._most
 
     def look(self) -> None:
-        """Begin the next minute if it is time, and tell what was held back in the last one."""
+        """Begin the next minute if it is time, and tell how many events were held back in the last one."""
         now = self._clock()
         if now - self._began < MINUTE_S:
             return

@@ -28,7 +28,7 @@ class VocabularyView(msgspec.Struct, frozen=True):
 
     scenes: list[str]
     moods: list[str]
-    #: Used if a text means none of them.
+    #: The words that are used if a text means none of them.
     default_scene: str
     default_mood: str
     #: The most colours that the model reads.
@@ -41,13 +41,13 @@ class ModelView(msgspec.Struct, frozen=True):
     tiers: list[str]
     default_tier: str
     steps: int
-    #: In memory at this moment; another one is loaded when a job asks for it.
+    #: Whether it is in memory at this moment. If not, it is loaded when a job asks for it.
     loaded: bool
     licence: str
-    #: It follows `negative_prompt`; a spec for another model is refused if it has one.
+    #: Whether it follows `negative_prompt`. If not, a spec that has one is refused.
     negative_prompt: bool
     loras: list[LoraView]
-    #: Null if any words do.
+    #: Null if the model reads any words.
     vocabulary: VocabularyView | None
 
 

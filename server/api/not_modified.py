@@ -3,12 +3,12 @@
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-#: What a 304 says of the file that it does not send.
+#: The headers that a 304 has of the file that it does not send.
 _KEPT = (b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary")
 
 
 class NotModified(ASGIMiddleware):
-    """Sends the headers alone if the client has what a route answers with."""
+    """Sends a 304 and the headers alone if the client has the route's answer already."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         known = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)

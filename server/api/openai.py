@@ -34,7 +34,7 @@ from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
 from server.workflows.intake import Intake, Submission
 from server.workflows.spec import MAX_NEGATIVE, MAX_SEED
 
-#: What a field of OpenAI's may say that this server does not know: that it does not matter.
+#: The values that a field of OpenAI's may have if this server does not follow it: they ask for nothing.
 _NEUTRAL = (None, "auto", "default", "png", False, 0)
 _LONGER_THAN_ANY_JOB_S = 365 * 86_400.0
 
@@ -152,8 +152,8 @@ async def create_images(
 ) -> Response[Any]:
     """Wait for the job and return its images. If the client goes away first, cancel the job and give its credits back.
 
-    The end of the server, a stop or a crash, does the same, unless the request has an idempotency key: then a repetition
-    finds the job. A repetition whose job was cancelled because the client had gone away makes another job.
+    A stop or a kill of the server does the same, unless the request has an idempotency key: then a repetition finds the job.
+    A repetition whose job was cancelled because the client had gone away makes another job.
     """
     body = await request.body()
     wanted = await read_body(request, ImagesBody, _own_problems)
@@ -177,14 +177,14 @@ async def create_images(
         )
         if is_made or ended is None or not _was_left(ended):
             break
-        # The client had gone away from its first request, whose job was ending as this one came. That is no answer.
+        # The client had left its first request, whose job was ending as this repetition came: make another job.
     if ended is None:
-        # The job of a repeated request is for the client that made it, and to be left alone if a repetition waits for it.
+        # Leave the job alone if an earlier request made it, or if a repetition waits for it.
         if is_made and (idempotency_key is None or not reader.hub.is_followed(accepted.job_id)):
             reader.scheduler.cancel(accepted.job_id, client_gone=True)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
-        # Clients try again by themselves. Without a key that makes another job, so this one is not to be paid for too.
+        # Clients try again by themselves. Without a key that makes another job, and the client should not pay for both.
         if idempotency_key is None and reader.scheduler.cancel(accepted.job_id):
             raise ServerStopping(f"The server is stopping; job {accepted.job_id} was cancelled and nothing is charged")
         raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
@@ -232,7 +232,7 @@ def _dimensions(size: str | None) -> tuple[int, int] | None:
 
 
 def nearest_size(card: ModelCard, width: int, height: int) -> tuple[str, str]:
-    """Return the tier of the card and the aspect ratio that come nearest, both by the ratio of the lengths."""
+    """Return the tier of the card and the aspect ratio that are nearest to a size, both on a logarithmic scale."""
     tier = min(card.tiers, key=lambda tier: abs(log(side_of(tier) ** 2 / (width * height))))
     ratio = min(RATIOS, key=lambda ratio: abs(log(ratio_of(ratio) / (width / height))))
     return tier, ratio
@@ -257,7 +257,7 @@ async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[JobDetai
     finally:
         working.cancel()
         leaving.cancel()
-        # The work follows its job no more when this returns.
+        # When this returns, the work no longer follows its job.
         await asyncio.wait({working, leaving})
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what each route declares, and what Litestar cannot say of itself."""
+"""The OpenAPI document: what each route declares, and what Litestar does not know."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -44,7 +44,7 @@ _DESCRIPTIONS = {
 
 
 def errors(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return the responses 401, 403 and 429, which every `/v1` route can give, and these."""
+    """Return the responses with these statuses, and with 401, 403 and 429, which every `/v1` route can give."""
     return {
         status: ResponseSpec(
             ValidationEnvelope if status == 422 else ErrorEnvelope,
@@ -72,7 +72,7 @@ def config(page: OpenAPIRenderPlugin, public_url: str) -> OpenAPIConfig:
 
 
 def _webhook(event: WebhookEvent) -> Operation:
-    """Return what a receiver of such webhooks has to answer."""
+    """Return what the server sends of an event, and what the receiver has to answer."""
     headers = {
         "webhook-id": "The same on every try of one message",
         "webhook-timestamp": "The moment of this try in Unix seconds",
@@ -97,7 +97,7 @@ def _webhook(event: WebhookEvent) -> Operation:
 def complete(
     app: Litestar, bodies: dict[str, type[msgspec.Struct]], never_found: set[str], files: dict[str, str]
 ) -> None:
-    """Add what Litestar does not know.
+    """Add what Litestar does not know to the app's document.
 
     A wrong parameter is a 422 here, not a 400. The routes of `bodies` decode their bodies themselves, as the given type.
     Those of `never_found` have no 200, and those of `files` answer with a file of the given media type.
@@ -132,7 +132,7 @@ def _reference(body: type[msgspec.Struct]) -> Reference:
 
 
 def _answers(app: Litestar) -> Iterator[Any]:
-    """Yield what the handlers return or declare, if it is a Struct or a list of one type."""
+    """Yield the Structs and lists that the handlers return or declare."""
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
             declared = [spec.data_container for spec in (handler.responses or {}).values()]
@@ -146,6 +146,6 @@ def _operations(path: Any) -> list[Operation]:
 
 
 def _operation_id(handler: HTTPRouteHandler, _: Method, __: list[Any]) -> str:
-    """Return `listJobs` of `list_jobs`."""
+    """Return a handler's name as an operation id: `listJobs` for `list_jobs`."""
     first, *rest = handler.handler_name.split("_")
     return first + "".join(word.capitalize() for word in rest)

@@ -19,7 +19,7 @@ from server.api.not_modified import NotModified
 STATIC = Path(__file__).parent.parent / "studio"
 SWAGGER = Path(str(files("swagger_ui"))) / "static"
 
-#: Bytes of a file's name, as Linux has it.
+#: Bytes of a file's name at most, on Linux.
 _LONGEST_NAME = 255
 
 #: Nothing from elsewhere is loaded, and no other site may frame the page.
@@ -37,7 +37,7 @@ SCHEMA_HEADERS = {
     "Vary": "Accept",
 }
 
-#: Relative links: a proxy may serve all of this under a path of its own.
+#: Its links are relative, since a proxy may serve all of this under a path of its own.
 swagger = SwaggerRenderPlugin(
     path="/page",
     js_url="docs-assets/swagger-ui-bundle.js",
@@ -74,16 +74,16 @@ def read_schema(request: Request[Any, Any, Any]) -> Response[Any]:
 
 @get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
 def read_document(request: Request[Any, Any, Any]) -> Response[Any]:
-    """Return the same document, whatever the client accepts."""
+    """Return the OpenAPI document as JSON, whatever the client accepts."""
     return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
 
 
 def _redirect(request: Request[Any, Any, Any], *, is_folder: bool) -> Response[None] | None:
-    """Lead a browser to where a page's relative links are right; return None if it is there.
+    """Return a redirect to the path at which a page's relative links are right; None if the request is for that path.
 
     The studio page's path ends with a slash, that of BACKLOT_PUBLIC_URL included; those of the other pages do not.
     """
-    # As it was asked for: Litestar takes slashes away from the other one.
+    # The raw path is the one that was asked for; Litestar strips slashes from `path`.
     path = request.scope["raw_path"].decode("latin-1")
     if path.endswith("/") == is_folder:
         return None
@@ -92,7 +92,7 @@ def _redirect(request: Request[Any, Any, Any], *, is_folder: bool) -> Response[N
 
 
 async def can_be_a_file(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Raise NotFoundException for a path that no file can have; the operating system would not even look for it."""
+    """Raise NotFoundException for a path that no file can have; looking for it would raise other errors."""
     path = connection.scope["path"].encode(errors="replace")
     if b"\0" in path or any(len(name) > _LONGEST_NAME for name in path.split(b"/")):
         raise NotFoundException

@@ -1,4 +1,4 @@
-"""Who really asks, and by which address: what a proxy in front of the server says of a request, if it may say so.
+"""Who really sends a request, and to which address, as a trusted proxy in front of the server says.
 
 A proxy tells the client's address, scheme and host in `X-Forwarded-For`, `-Proto` and `-Host`. Anybody can send these
 headers, so they count only from the addresses of BACKLOT_TRUSTED_PROXIES. BACKLOT_PUBLIC_URL may have a path: a request
@@ -25,10 +25,10 @@ class Proxies:
         """Take the trusted addresses and networks, with commas between them. Raises ValueError for anything else."""
         self.app = app
         self.trusted = networks(trusted)
-        # Both are asked at every request, and a LAN has few addresses.
+        # Every request asks both, and a LAN has few addresses.
         self._known_peer = lru_cache(maxsize=4096)(self._peer)
         self._trusts = lru_cache(maxsize=4096)(self._is_in_a_trusted_network)
-        # A scope's path is decoded.
+        # A scope's path is decoded, so the prefix is too.
         self.prefix = unquote(urlsplit(public_url).path).rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +47,7 @@ class Proxies:
         await self.app(told, receive, send)  # type: ignore[arg-type]
 
     def _peer(self, host: str) -> tuple[str, Address | None]:
-        """Return the address of who opened the connection as text, and the address itself if it is a trusted proxy's."""
+        """Return the peer's address as text, and the address itself if it is a trusted proxy's."""
         address = address_of(host)
         if address is None:
             return host, None
@@ -64,7 +64,7 @@ class Proxies:
             return
         chain = _values(said, b"x-forwarded-for")
         client: Address | None = proxy
-        # Each proxy adds the address it was asked by, so the first one from behind that is no proxy is the client.
+        # Each proxy appends the address that asked it, so the last one that is no trusted proxy's is the client's.
         for text in reversed(chain):
             client = address_of(text)
             if client is None or not self._trusts(client):

@@ -23,7 +23,7 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
         for name in extra[:MOST_PROBLEMS]
     ]
     for name, value in request.query_params.multi_items():
-        # Litestar would take it for the seconds since 1970.
+        # Litestar would take a number for the seconds since 1970.
         if name in known and datetime in known[name] and value.isdecimal():
             problems.append(Problem(("query", name), "value_error", not_a_time(value)))
     if problems:

@@ -1,7 +1,7 @@
 """How many requests a key may make in a minute: submissions and reads are counted apart.
 
-Litestar's own limit counts by the clock on the wall, so a clock that is set back locks a key out for as long as it was set
-back. This one counts by the monotonic clock.
+Litestar's own limit counts by the wall clock, so a clock that is set back locks a key out for as long as it was set back.
+This one counts by the monotonic clock.
 """
 
 import time
@@ -18,7 +18,7 @@ from server.api.capabilities import RULES
 from server.ledger.clients import Caller, Capability
 
 WINDOW_S = 60
-#: Windows in memory before those that are over are removed.
+#: Remove the windows that are over once this many are in memory.
 MANY = 10_000
 
 
@@ -51,10 +51,10 @@ class Windows:
 
 
 class RateLimit(ASGIMiddleware):
-    """Refuses what is above the limit. Authentication has run by then, so nobody fills the table with made-up keys."""
+    """Refuses requests above the limit. It runs after authentication, so nobody fills the table with made-up keys."""
 
     def __init__(self, submissions: int, reads: int) -> None:
-        """A limit of 0 is none."""
+        """Take how many submissions and reads a key may make in a minute; 0 is no limit."""
         self._submissions = Windows(submissions)
         self._reads = Windows(reads)
 

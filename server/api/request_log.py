@@ -1,11 +1,11 @@
 """The request log: an ASGI layer outside Litestar that gives every request its ULID and every `/v1` request its row.
 
-A request that makes a job has its row written by the transaction that takes the credits. No other answer waits for its row:
-it is written in the background, in order. What the operator's desk looks at, every few seconds, has none.
+If a request makes a job or an operator's change, the transaction of that writes its row. Other rows are written in the
+background, in order, and no answer waits for them. What the operator's desk looks at, every few seconds, has no row.
 
-What a flood may write is bounded: so many rows wait for the disk at most, and only the first requests of each minute without
+A flood may not write without bound: only so many rows wait for the disk, and only the first requests of each minute without
 a good key, or above the rate limit, have a row. On a full disk a request that changes nothing has none: the room is kept for
-refunds. The others are counted.
+refunds. Requests that have no row for these reasons are counted.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 #: Rows that may wait for the disk at once.
 MOST_UNWRITTEN = 1000
-#: Rows a minute of requests without a good key, and as many of those above the rate limit.
+#: Rows in a minute for requests without a good key, and as many for those above the rate limit.
 KEPT_A_MINUTE = 60
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """What is known of one request so far. Never a secret, never a body."""
+    """What is known of one request so far. It never holds a secret or a body."""
 
     request_id: str
     method: str
@@ -48,9 +48,9 @@ class Record(msgspec.Struct, kw_only=True):
     error_code: str | None = None
     job_id: str | None = None
     credits: int = 0
-    #: The client ended the connection before it had its answer.
+    #: Whether the client ended the connection before it had its answer.
     client_gone: bool = False
-    #: The row is on disk already.
+    #: Whether its row was written or passed on already, or is left out.
     written: bool = False
 
     def row(self) -> requests.RequestRow:
@@ -98,7 +98,7 @@ class RequestLog:
         record = Record(
             request_id=str(ULID()),
             method=scope["method"],
-            # A key that is to be revoked is often pasted whole.
+            # Operators often paste a whole key to revoke it.
             route=without_keys(scope["path"])[:200],
             remote=client[0] if client else "",
             user_agent=headers.get(b"user-agent", b"").decode("latin-1")[:200],
@@ -120,7 +120,7 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", record.request_id.encode())]
-            # A path that no route has never reached authentication.
+            # A request for a path that no route has never reached authentication.
             routed = record.error_code != "NOT_FOUND"
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 answered = True
@@ -164,7 +164,7 @@ class RequestLog:
 
 
 def _is_a_look(record: Record) -> bool:
-    """Return whether the operator looked at something: the desk does so every few seconds, and would bury all else."""
+    """Return whether the operator looked at something: the desk does so every few seconds, and its rows would bury others."""
     return record.method in ("GET", "HEAD") and record.route.startswith("/v1/admin/") and record.status < 400
 
 

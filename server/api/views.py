@@ -32,7 +32,7 @@ class Linker(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    #: That of its catalogue entry too. A preview has none, but a name.
+    #: Its catalogue entry has the same. A preview has a name instead.
     public_id: str
     #: A signed link that works without a key until it expires; null once the image was removed.
     image_url: str | None
@@ -74,7 +74,7 @@ class JobView(msgspec.Struct, frozen=True):
     latest_event: JobEvent | None
     #: Images that go before this job's next one, 0 is next; null if none of its images waits.
     queue_position: int | None
-    #: A guess from the last images, until that next one is there; null if none of its images waits.
+    #: Seconds until its next image is there, guessed from the last images; null if none of its images waits.
     estimated_seconds: float | None
     #: 0–1.
     progress: float
@@ -94,7 +94,7 @@ class ClientEvent(JobEvent, frozen=True, kw_only=True):
     """An event among those of all of a client's jobs."""
 
     job_public_id: str
-    #: Its place among them.
+    #: Its place among all events of the client.
     cursor: int
 
 
@@ -110,7 +110,7 @@ class WebhookMessage(msgspec.Struct, frozen=True):
     type: WebhookEvent
     #: When the job ended.
     timestamp: Time
-    #: The job as a read of it shows it, with links signed for this try.
+    #: The job as `GET /v1/jobs/{id}` shows it, with links signed for this try.
     data: JobView
 
 

@@ -46,7 +46,7 @@ MAX_CREDITS = Annotated[
 
 
 def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
-    """Return the route of a workflow. The spec is decoded by the workflow alone, so it is no parameter of the handler."""
+    """Return the route of a workflow. Only the workflow decodes the spec, so it is no parameter of the handler."""
 
     path = f"/v1/{workflow.job_type.operation}"
 
@@ -105,7 +105,7 @@ async def retry_job(
     idempotency_key: IDEMPOTENCY_KEY = None,
     max_credits: MAX_CREDITS = None,
 ) -> Response[Any]:
-    """Make a new job of the same spec, at the price of now. A spec without a seed gets another one."""
+    """Make a new job of the same spec, at the present price. A spec without a seed gets another one."""
     if await request.body() not in (b"", b"{}"):
         message = "A retry takes the spec of its job and no body; for another spec send that to its workflow"
         raise Invalid([Problem(("body",), "extra_forbidden", message)])

@@ -4,9 +4,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-#: Compared whole: the messages between server and GPU process are those of one version.
+#: Distributions whose whole versions must agree: server and GPU process exchange the messages of one version.
 WHOLE = ("backlot",)
-#: Compared in their first two numbers, which is where their results change.
+#: Distributions whose first two version numbers must agree: their results change with those.
 MAJOR_MINOR = ("torch", "diffusers")
 
 
@@ -19,7 +19,7 @@ class About(msgspec.Struct, frozen=True):
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of what is compared, in this process's environment."""
+    """Return the versions of the compared distributions in this process's environment."""
     return {name: _version(name) for name in (*WHOLE, *MAJOR_MINOR)}
 
 

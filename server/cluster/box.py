@@ -18,7 +18,7 @@ from server.scheduler.process import GpuProcess
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What travels from a box to the server: a report, or at last the exit status of the GPU process."""
+    """What a box sends to the server: a report, or at last the exit status of the GPU process."""
 
     report: bytes | None = None
     #: The file that a report tells of: the PNG of an image that was generated, or the WebP of a preview.
@@ -30,7 +30,7 @@ class RemoteGpu:
     """Runs one GPU process, and carries its messages and its images. It ends with the actor that it runs in."""
 
     def __init__(self, memory_gib: float) -> None:
-        """Ray has set what the process sees: its GPU in CUDA_VISIBLE_DEVICES, its threads in OMP_NUM_THREADS."""
+        """Take the GiB that the process may use. Ray sets its GPU by CUDA_VISIBLE_DEVICES, its threads by OMP_NUM_THREADS."""
         self._folder = tempfile.TemporaryDirectory(prefix="backlot-")
         self._memory_gib = memory_gib
         self._process: GpuProcess | None = None
@@ -40,7 +40,7 @@ class RemoteGpu:
         return About(os.getpid(), installed())
 
     async def difference(self, weights: Weights, loras: Sequence[str], servers: Mapping[str, str]) -> str | None:
-        """Return the first of these files that is not as the server has it, or what keeps it from being read."""
+        """Return the first of these files that differs from the server's, or one that cannot be read and why."""
         try:
             return first_difference(servers, await asyncio.to_thread(digests, weights, loras))
         except OSError as error:
@@ -74,12 +74,12 @@ class RemoteGpu:
         return msgspec.structs.replace(order, item=item)
 
     def _file_of(self, report: Report) -> bytes | None:
-        """Return what is in the file that a report tells of, if it does, and remove that."""
+        """Return the content of the file that a report tells of, and remove the file; None if there is none."""
         match report:
             case protocol.Generated(image_id=image_id):
                 return _taken(self._image(image_id))
             case protocol.Previewed(image_id=image_id):
-                # It may have been taken with the report of the one before it.
+                # It may have been taken with the report of the preview before it.
                 with suppress(FileNotFoundError):
                     return _taken(self._preview(image_id))
         return None

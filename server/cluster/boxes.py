@@ -1,4 +1,4 @@
-"""The boxes of a cluster, in what Ray says of its nodes. Pure."""
+"""The boxes of a cluster, worked out from what Ray says of its nodes. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which boxes are in the Ray cluster, and so which devices the server has. Ray says it; this looks every second."""
+"""Follows which boxes are in the Ray cluster, and so which devices the server has, by asking Ray every second."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ class Membership:
             except Exception as error:
                 pool.problem = f"{cluster} cannot be followed: {error}"
                 if not is_told:
-                    # A cluster that is not there is no fault of the code; what else is raised may be.
+                    # A missing cluster is no fault of the code, so it needs no traceback; another error may be one.
                     trace = None if isinstance(error, ConnectionError) else error
                     log.log(logging.ERROR, "%s; the server tries again", pool.problem, exc_info=trace)
                 is_told = True
@@ -76,7 +76,7 @@ class Membership:
         for node_id in self._devices.keys() - present.keys():
             for name in self._devices[node_id]:
                 await pool.remove(name, f"{name.split('/')[0]} has left the cluster")
-            # Only now: what could not be removed is tried again.
+            # Forget the box only now: a device that could not be removed is tried again.
             del self._devices[node_id]
         # A cluster that has GPUs lends only those; its other boxes may be there for their disks.
         with_gpus = any(box.gpus for box in present.values())

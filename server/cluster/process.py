@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds that Ray may take to place the actor and to import this program there.
 PLACED_S = 120.0
-#: The exit status that stands for that of a process whose actor ended first.
+#: The exit status of a GPU process whose actor ended first, so that its own is unknown.
 UNKNOWN = 1
 
 
@@ -43,17 +43,17 @@ class RayProcess:
         self._actor: Any = None
         #: The orders that were not sent yet, and None after the last.
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
-        #: The images that were ordered and have not come to an end, with their paths on this box.
+        #: The items that were ordered and whose images have not ended, with their paths on this box.
         self._items: dict[str, Item] = {}
         #: The cards whose weights are the same on both boxes, and the LoRAs' files with their stamps here.
         self._checked: list[ModelCard] = []
         self._checked_loras: dict[str, str] = {}
-        #: This server ended it.
+        #: Whether this server ended the actor.
         self._was_killed = False
         self._ended = threading.Event()
 
     def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
-        """See Process. Reports and images are received by a thread named `reports`, and orders sent by one named `orders`.
+        """See Process. A thread named `reports` receives reports and images, and one named `orders` sends orders.
 
         Raises OSError if the operating system refuses a thread.
         """
@@ -99,7 +99,7 @@ class RayProcess:
                 log.exception("What %s sent cannot be used; its actor is ended", self._box)
                 post(protocol.CannotStart(f"{type(error).__name__}: {error}"))
             elif not self._was_killed:
-                # A GPU process that ends by itself is reported by its actor. If the actor ends, Ray or the box ended it.
+                # An actor reports the end of its GPU process. If the actor itself ends, Ray or the box ended it.
                 log.warning("The actor on %s is gone: %s", self._box, error)
                 post(protocol.DeviceLost(f"Ray lost its actor on {self._box}"))
         self._end_actor()
@@ -132,7 +132,7 @@ class RayProcess:
         return problem is None
 
     def _pass_on(self, post: Callable[[Report | int], None]) -> int:
-        """Post every report, having written its file; return the exit status of the GPU process."""
+        """Post every report after writing its file; return the exit status of the GPU process."""
         status = UNKNOWN
         for reference in self._actor.follow.options(num_returns="streaming").remote():
             message: Message = ray.get(reference)
@@ -143,7 +143,7 @@ class RayProcess:
         return status
 
     def _written(self, report: Report, data: bytes | None) -> Report:
-        """Write the file that comes with a report, if one does; return the report, or that the image failed."""
+        """Write the file that comes with a report, if one does; return the report, or one that the image failed."""
         match report:
             case protocol.Previewed(image_id=image_id) if data is not None:
                 try:
@@ -169,13 +169,13 @@ class RayProcess:
             while (order := self._orders.get()) is not None:
                 batch = [order, *self._waiting()]
                 allowed = [encode(each) for each in batch if each is not None and self._may_go(each, post)]
-                # Waiting for the answer keeps the orders in their order.
+                # Waiting for the answer keeps the orders in sequence.
                 ray.get(self._actor.send.remote(allowed))
                 if None in batch:
                     return
         except Exception as error:
             if _says_actor_is_gone(error):
-                # The other thread says what became of it.
+                # The thread that receives says what became of it.
                 return
             log.exception("Orders for %s cannot be sent; its actor is ended", self._box)
             post(protocol.CannotStart(f"{type(error).__name__}: {error}"))
@@ -185,7 +185,7 @@ class RayProcess:
         return [self._orders.get() for _ in range(self._orders.qsize())]
 
     def _may_go(self, order: Order, post: Callable[[Report | int], None]) -> bool:
-        """Return whether the box has an order's weights and LoRAs as this box has them; if not, post that it refuses it."""
+        """Return whether the box has an order's weights and LoRAs as this box has them; if not, post a refusal."""
         if not isinstance(order, protocol.Load | protocol.Generate):
             return True
         item = order.item if isinstance(order, protocol.Generate) else None

@@ -13,7 +13,7 @@ from server.clock import now
 class ArtifactKind(StrEnum):
     CATALOG_IMAGE = "catalog_image"
     IMAGE = "image"
-    #: Of an image on its way; it has no row of its own.
+    #: It shows an image on its way, and has no row.
     PREVIEW = "preview"
 
 
@@ -28,7 +28,7 @@ class ArtifactRow(msgspec.Struct, frozen=True):
     role: ArtifactRole
     label: str
     meta: dict[str, Any]
-    #: Its image was removed.
+    #: Whether its image was removed.
     removed: bool
 
 
@@ -37,7 +37,7 @@ class ImageFile(msgspec.Struct, frozen=True):
     path: str
     #: What people call the image: its entry's name in the catalogue, or the name it was made under.
     display_name: str
-    #: What a copy that somebody saves says of where it comes from.
+    #: What a saved copy says of its origin.
     origin: Origin
 
 
@@ -83,7 +83,7 @@ def job_of(connection: sqlite3.Connection, public_id: str) -> str | None:
 
 
 def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | None:
-    """Return where an artifact's image is; None if there is no such artifact, or its image was removed."""
+    """Return the file of an artifact's image; None if there is no such artifact, or its image was removed."""
     row = connection.execute(
         "SELECT path, coalesce(json_extract(catalog.spec, '$.display_name'), label) AS display_name,"
         " jobs.public_id AS job, json_extract(jobs.request, '$.scene_type') AS scene_type,"
@@ -99,10 +99,10 @@ def image_file(connection: sqlite3.Connection, public_id: str) -> ImageFile | No
 
 
 def paths(connection: sqlite3.Connection) -> set[str]:
-    """Return where the files of all artifacts are, relative to the images folder."""
+    """Return the paths of all artifacts' files, relative to the images folder."""
     return {row["path"] for row in connection.execute("SELECT path FROM artifacts")}
 
 
 def kept_paths(connection: sqlite3.Connection) -> list[str]:
-    """Return where the images are that were not removed, relative to the images folder."""
+    """Return the paths of the images that were not removed, relative to the images folder."""
     return [row["path"] for row in connection.execute("SELECT path FROM artifacts WHERE removed_at IS NULL")]

@@ -8,12 +8,12 @@ import msgspec
 from pipelines.batch_choice import BatchCost, CostKey
 from server.clock import ago, now
 
-#: A batch size that did not fit so long ago is tried again at the next start.
+#: A batch size that did not fit, longer ago than this, is tried again at the next start.
 TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
 def note(connection: sqlite3.Connection, found: BatchCost) -> None:
-    """Keep a cost, with the least working memory that was seen; remove those of the model with another cost revision."""
+    """Keep a cost, with the least working memory seen so far, and remove the model's costs of other cost revisions."""
     connection.execute("DELETE FROM sizes WHERE model = ? AND revision <> ?", (found.key.model, found.cost_revision))
     connection.execute(
         "INSERT INTO sizes"
@@ -38,7 +38,7 @@ def note(connection: sqlite3.Connection, found: BatchCost) -> None:
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a denoising step of a batch was measured to cost; no seconds if it did not fit into memory."""
+    """The measured cost of a denoising step of a batch; without seconds if the batch did not fit into memory."""
 
     model: str
     device: str

@@ -12,6 +12,7 @@ from pipelines.colors import Rgb, is_alike, parse_color
 from server.clock import Time, now
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactKind
+from server.ledger.metadata import has_metadata
 
 
 class EntryType(StrEnum):
@@ -60,7 +61,7 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     favourite: bool
     spec: dict[str, Any]
     description: str
-    #: That of its artifact.
+    #: The meta of its artifact.
     meta: dict[str, Any]
     #: Where its image is, relative to the images folder.
     path: str
@@ -71,11 +72,11 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of a client's entries of one type to list; what is None or empty does not matter."""
+    """Which of a client's entries of one type to list; fields that are None or empty do not matter."""
 
     scene_type: str | None = None
     mood: str | None = None
-    #: A colour like this was asked for.
+    #: A colour like one that the spec asked for.
     color: Rgb | None = None
     status: EntryStatus | None = None
     favourite: bool | None = None
@@ -91,7 +92,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What to change of an entry; None leaves it as it is."""
+    """A change of an entry; fields that are None stay as they are."""
 
     status: EntryStatus | None = None
     display_name: str | None = None
@@ -159,18 +160,13 @@ _ENTRIES = (
     "SELECT catalog.*, artifacts.meta, artifacts.path, jobs.public_id AS job,"
     f" ({_MADE} AND made.id <= artifacts.id) AS number, ({_MADE}) AS of_job{_FROM}"
 )
-#: What a search looks in: only there are words that people wrote, or that were made of them.
+#: The texts that a search looks in: those that people wrote, or that were made from theirs.
 _TEXTS = (
     "json_extract(catalog.spec, '$.display_name')",
     "json_extract(catalog.spec, '$.scene_type')",
     "json_extract(catalog.spec, '$.mood')",
     "json_extract(catalog.spec, '$.prompt')",
     "json_extract(artifacts.meta, '$.prompt')",
-)
-#: No index fits every key that clients think of; a search of 20,000 entries takes about as long as one for a word.
-_HAS_METADATA = (
-    "EXISTS (SELECT 1 FROM json_each(catalog.spec, '$.metadata') AS field WHERE field.key = ?"
-    " AND CASE WHEN field.type IN ('true', 'false') THEN field.type ELSE CAST(field.atom AS TEXT) END = ?)"
 )
 
 
@@ -200,7 +196,7 @@ def entry(connection: sqlite3.Connection, client_id: int, entry_type: EntryType,
 
 
 def entries(connection: sqlite3.Connection, client_id: int, public_ids: Sequence[str]) -> list[EntryRow]:
-    """Return those of these entries that are the client's, of whatever type, in the order of their ids' list."""
+    """Return those of these entries that are the client's, of any type, in the order of `public_ids`."""
     marks = ", ".join("?" * len(public_ids))
     rows = connection.execute(f"{_ENTRIES} AND catalog.public_id IN ({marks})", (client_id, *public_ids))
     found = {row["public_id"]: _entry(row) for row in rows}
@@ -230,7 +226,7 @@ def _conditions(entry_type: EntryType, only: Filter) -> tuple[list[str], list[An
         conditions.append(f"instr(casefold({text}), ?)")
         values.append(word.casefold())
     for key, value in only.metadata:
-        conditions.append(_HAS_METADATA)
+        conditions.append(has_metadata("catalog.spec"))
         values += [key, value]
     return conditions, values
 

@@ -25,15 +25,14 @@ CLIENT = (Capability.CREATE, Capability.READ)
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whose key a request carries."""
+    """The client and the key that a request comes from."""
 
     client_id: int
     key_id: int
-    client_name: str
     capabilities: frozenset[str]
     signing_secret: str | None
     priority: int
-    #: An `sk_test_` key.
+    #: Whether it is an `sk_test_` key.
     test: bool
 
 
@@ -134,10 +133,13 @@ def add_key(connection: sqlite3.Connection, client_id: int, digest: bytes, hint:
 
 
 def caller(connection: sqlite3.Connection, digest: bytes) -> Caller:
-    """Return who holds the key with this digest. Raises KeyRefused if it is unknown, revoked, expired or disabled."""
+    """Return the caller whose key has this digest.
+
+    Raises KeyRefused if the key is unknown, revoked or expired, or its client is disabled.
+    """
     row = connection.execute(
         "SELECT keys.id AS key_id, keys.capabilities, keys.priority, keys.revoked_at, keys.expires_at,"
-        " clients.id AS client_id, clients.name, clients.signing_secret, clients.test, clients.disabled_at"
+        " clients.id AS client_id, clients.signing_secret, clients.test, clients.disabled_at"
         " FROM keys JOIN clients ON clients.id = keys.client_id WHERE keys.hash = ?",
         (digest,),
     ).fetchone()
@@ -150,7 +152,6 @@ def caller(connection: sqlite3.Connection, digest: bytes) -> Caller:
     return Caller(
         row["client_id"],
         row["key_id"],
-        row["name"],
         frozenset(row["capabilities"].split()),
         row["signing_secret"],
         row["priority"],
@@ -171,7 +172,7 @@ def is_good(connection: sqlite3.Connection, key_id: int) -> bool:
 def revoke_key(connection: sqlite3.Connection, key: str) -> None:
     """Revoke a key. Raises NoSuchKey.
 
-    A whole key is as good as its first characters, so that it can be pasted from wherever it leaked.
+    A whole key does as well as its first characters, so that the operator can paste a leaked one.
     """
     revoked = connection.execute(
         "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND hint = ?", (now(), key[:HINT])

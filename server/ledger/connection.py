@@ -23,8 +23,8 @@ class DatabaseNewer(Exception):
 def connect(path: Path, *, read_only: bool = False, patience_s: float = 30.0) -> sqlite3.Connection:
     """Return a connection with this project's settings: WAL, synchronous=FULL, foreign keys, rows by name.
 
-    `isolation_level=None`: only `transaction` begins and ends transactions. A statement waits for a lock of another program
-    as long as `patience_s`.
+    `isolation_level=None`: only `transaction` begins and ends transactions. A statement waits for another program's lock for
+    at most `patience_s`.
     """
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=patience_s)
@@ -43,7 +43,7 @@ def migrate(path: Path) -> None:
 
     Raises DatabaseNewer.
     """
-    # Imported here: NumPy comes with it, and a command that only reads does not wait for that.
+    # Imported here, because NumPy comes with it, and a command that only reads should not wait for that.
     import sqlite_utils
 
     from server.ledger.migrations import migrations

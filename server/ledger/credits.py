@@ -9,7 +9,7 @@ from ulid import ULID
 from server.clock import Time, now
 from server.jobs import JobStatus
 
-#: Of one grant: far above any balance, and a sum of them is within SQLite's 64 bits.
+#: Credits of one grant at most: far above any balance, and their sums stay within SQLite's 64 bits.
 MOST_CREDITS = 10**12
 
 
@@ -52,7 +52,7 @@ def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: st
 
 
 def charge(connection: sqlite3.Connection, client_id: int, job_id: int, amount: int, label: str) -> bool:
-    """Take the price of a job; return False, and take nothing, if the balance does not reach.
+    """Take the price of a job; return False, and take nothing, if the balance is below it.
 
     Must run in a transaction begun IMMEDIATE, so that the balance read is the balance charged.
     """

@@ -19,7 +19,7 @@ from server.ledger.reserve import Reserve
 
 T = TypeVar("T")
 P = ParamSpec("P")
-#: What reads or writes: a function of a connection and of its own arguments.
+#: A read or a write: a function of a connection and of its own arguments.
 Work = Callable[Concatenate[sqlite3.Connection, P], T]
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ READERS = 2
 
 #: Seconds that `write` waits for the write lock while another program has it.
 PATIENCE_S = 3.5
-#: Seconds that the writes that are left may hold up the end of the server while another program has the lock.
+#: Seconds that the remaining writes may hold up the end of the server while another program has the lock.
 CLOSING_PATIENCE_S = 10.0
-#: Seconds SQLite asks for the lock before the writer looks at who is still waiting.
+#: Seconds that SQLite asks for the lock before the writer looks which writes still wait for it.
 ASK_FOR_S = 0.05
-#: Seconds of a held lock before it is worth a line in the log.
+#: Seconds that another program must hold the lock before the log and `problem` say so.
 WORTH_TELLING_S = 1.0
 
 
@@ -40,11 +40,11 @@ class DatabaseBusy(Exception):
 
 
 class DatabaseFull(Exception):
-    """The disk takes no more. Nothing of this write is kept, and it will not happen later."""
+    """The disk is full. Nothing of this write is kept, and it will not happen later."""
 
 
 class Database:
-    """The server's end. A caller has the result of its write once the transaction is on disk."""
+    """The ledger's file, open. A caller has the result of its write once the transaction is on disk."""
 
     def __init__(self, path: Path) -> None:
         migrate(path)
@@ -53,7 +53,7 @@ class Database:
         self.locked_since: float | None = None
         #: Room that is given up when the disk is full. A server holds it; a command has none.
         self.reserve = Reserve(path.with_name("reserve"))
-        #: Writes that were refused since the disk was full; 0 if it takes them.
+        #: Writes that were refused since the disk became full; 0 if it takes them.
         self._refused_by_disk = 0
         #: What is wrong with the database's files; None if they are those that were opened.
         self.missing: str | None = None
@@ -68,14 +68,14 @@ class Database:
         self._writer.start()
 
     def submit(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
-        """Queue a write, on the event loop: `work` on a connection, with these arguments. Writes keep their order.
+        """Queue a write, from the event loop: `work` on a connection, with these arguments. Writes keep their order.
 
-        While another program has the write lock it waits for it.
+        The write waits for as long as another program has the write lock.
         """
         return self._submit(lambda connection: work(connection, *args, **kwargs), None)
 
     async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in a transaction, with these arguments. What it raises is raised here, and nothing of it is kept.
+        """Run `work` in a transaction, with these arguments. An error of `work` is raised here, and nothing of it is kept.
 
         Raises DatabaseBusy if another program has the write lock for PATIENCE_S, DatabaseFull if the disk is full, and
         DatabaseMissing.
@@ -91,7 +91,7 @@ class Database:
 
     @property
     def problem(self) -> str | None:
-        """Return why nothing is written now; None if it is."""
+        """Return why nothing can be written now; None if writes go through."""
         since = self.locked_since
         if self._refused_by_disk:
             return f"the disk with {self.path} is full; remove files"
@@ -100,8 +100,10 @@ class Database:
         return self.missing
 
     def look_up(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a read of a row or two by their index right here, on the event loop, where a change of thread would cost
-        more than the read. WAL readers wait for no writer."""
+        """Run a read of a row or two by index right here, on the event loop: a change of thread would cost more.
+
+        With a write-ahead log, readers wait for no writer.
+        """
         return work(self._look_ups, *args, **kwargs)
 
     async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -114,7 +116,7 @@ class Database:
     def close(self) -> None:
         """Finish the writes under way, then close.
 
-        The writer is the last, since only a connection that may write takes the write-ahead log into the database and removes
+        The writer is the last, since only a connection that may write moves the write-ahead log into the database and removes
         it.
         """
         self._readers.shutdown()
@@ -127,7 +129,7 @@ class Database:
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._idle.get()
         try:
-            # One snapshot for all that `work` reads.
+            # All that `work` reads comes from one snapshot.
             connection.execute("BEGIN")
             try:
                 return work(connection)
@@ -173,7 +175,7 @@ class Database:
         connection.close()
 
     def _give_up(self, waiting: deque[Write], closing_at: float | None) -> list[Outcome]:
-        """Take out the writes whose patience is over, at the end of the server all of them."""
+        """Take out the writes whose patience is over; all of them once the end of the server has waited long enough."""
         now = time.monotonic()
         if self.locked_since is None:
             self.locked_since = now
@@ -199,7 +201,7 @@ class Database:
         ]
 
     def _refuse(self, waiting: deque[Write]) -> list[Outcome]:
-        """Take out all writes: the disk takes none of them. Say so once."""
+        """Take out all writes, since the disk takes none of them, and log that once."""
         if not self._refused_by_disk:
             log.error("The disk with %s is full, and nothing can be written; remove files", self.path)
         self._refused_by_disk += len(waiting)
@@ -221,7 +223,7 @@ class Database:
 
 
 def _answer(outcomes: list[Outcome]) -> None:
-    """Wake those who wait for a group of writes: the loop is called once, since each call of it costs a system call."""
+    """Wake the callers of a group of writes with one call of the loop, since each call costs a system call."""
     loop = outcomes[0][0].get_loop()
     try:
         loop.call_soon_threadsafe(_give_results, outcomes)

@@ -16,7 +16,7 @@ class EventRow(msgspec.Struct, frozen=True):
     event_type: EventType
     stage: str | None
     message: str
-    #: The job's artifacts belong to this event.
+    #: Whether the job's artifacts belong to this event.
     with_artifacts: bool
     extra: dict[str, Any]
     created_at: Time
@@ -33,7 +33,7 @@ def add(
     with_artifacts: bool = False,
     moment: str | None = None,
 ) -> None:
-    """Append an event of this moment, or else of now. A late report changes nothing: a job that has ended takes no more."""
+    """Append an event of `moment`, or else of now. A late report changes nothing: a job that has ended takes no more."""
     row = connection.execute(
         "UPDATE jobs SET last_seq = last_seq + 1 WHERE public_id = ? AND (ended_at IS NULL OR ?)"
         " RETURNING id, client_id, last_seq",
@@ -97,7 +97,7 @@ class OfClient(msgspec.Struct, frozen=True):
     job_id: int
     #: The job's public id.
     job: str
-    #: The job has ended.
+    #: Whether the job has ended.
     ended: bool
     event: EventRow
 

@@ -1,4 +1,4 @@
-"""Durable commits of several writes at once. Each is still all or nothing, in a savepoint of its own."""
+"""Durable commits of several writes at once. Each write is still all or nothing, in a savepoint of its own."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ GROUP = 64
 
 
 class Write(msgspec.Struct, frozen=True):
-    """What to write, and whom to tell."""
+    """A write, and the future by which its caller learns the outcome."""
 
     work: Callable[[sqlite3.Connection], Any]
     done: asyncio.Future[Any]
@@ -41,7 +41,7 @@ class Full(Exception):
 
 
 def commit(connection: sqlite3.Connection, waiting: deque[Write]) -> list[Outcome]:
-    """Take the next group of writes and commit them all at once; one that raises undoes itself alone.
+    """Take the next group of writes and commit them all at once; one that raises is undone alone.
 
     Raises Locked, and takes nothing, if another program has the write lock; Full, with what it took, if the disk is full.
     """

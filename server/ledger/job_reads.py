@@ -10,6 +10,7 @@ from server.clock import Time
 from server.jobs import JobStatus, JobType
 from server.ledger import artifacts, events
 from server.ledger.artifacts import ArtifactRow
+from server.ledger.metadata import has_metadata
 
 
 class JobSummary(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class EventsSince(msgspec.Struct, frozen=True):
 
 class ClientEvent(msgspec.Struct, frozen=True):
     job: str
-    #: The job has ended.
+    #: Whether the job has ended.
     ended: bool
     event: events.EventRow
     #: The job's artifacts, if they belong to this event.
@@ -53,12 +54,14 @@ class ClientEvents(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of a client's jobs to list; what is empty or None does not matter."""
+    """Which of a client's jobs to list; fields that are empty or None do not matter."""
 
     ids: Sequence[str] = ()
     job_types: Sequence[str] = ()
     status: JobStatus | None = None
     created_after: str | None = None
+    #: Keys of the metadata with their values: each must be there. Numbers and truth values are as JSON writes them.
+    metadata: Sequence[tuple[str, str]] = ()
 
 
 def page(
@@ -75,6 +78,9 @@ def page(
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    for key, value in only.metadata:
+        conditions.append(has_metadata("jobs.request"))
+        values += [key, value]
     where = " AND ".join(conditions)
     rows = connection.execute(
         f"SELECT public_id, job_type, status, created_at FROM jobs WHERE {where} ORDER BY id DESC LIMIT ? OFFSET ?",
@@ -87,7 +93,7 @@ def page(
 def page_of_details(
     connection: sqlite3.Connection, client_id: int, only: Filter, limit: int, offset: int
 ) -> tuple[list[JobDetail], int]:
-    """Return the same page with whole jobs."""
+    """Return the page that `page` returns, with whole jobs."""
     summaries, total = page(connection, client_id, only, limit, offset)
     found = [detail(connection, client_id, summary.public_id) for summary in summaries]
     return [job for job in found if job is not None], total

@@ -52,7 +52,7 @@ def page(
 
 
 def failures(connection: sqlite3.Connection, limit: int) -> list[JobReport]:
-    """Return the jobs that failed last, those that were cancelled left out."""
+    """Return the jobs that failed last, without those that were cancelled."""
     rows = connection.execute(
         f"{_SELECT} WHERE jobs.status = 'FAILURE' AND json_extract(ending.extra, '$.reason') <> 'cancelled'"
         " ORDER BY ended_at DESC LIMIT ?",
@@ -62,7 +62,7 @@ def failures(connection: sqlite3.Connection, limit: int) -> list[JobReport]:
 
 
 def named(connection: sqlite3.Connection, public_ids: list[str]) -> dict[str, JobReport]:
-    """Return those of these jobs that there are, by their ids."""
+    """Return the jobs with these ids, by id; unknown ids are left out."""
     rows = connection.execute(
         f"{_SELECT} WHERE jobs.public_id IN ({', '.join('?' * len(public_ids))})", public_ids
     ).fetchall()

@@ -95,7 +95,7 @@ def accept(
 def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempotency) -> Accepted | None:
     """Return the first answer to this idempotency key within its span; None if there was none. Raises KeyUsed.
 
-    A job that was cancelled because its client went away is no answer: the client that comes back gets another one.
+    A job that was cancelled because its client went away is no answer: the client that comes back gets another job.
     """
     row = connection.execute(
         "SELECT path, body_hash, response FROM idempotency_keys WHERE client_id = ? AND key = ? AND created_at > ?",
@@ -170,7 +170,7 @@ def start(connection: sqlite3.Connection, public_id: str, attempts: int) -> None
 
 
 def leave_for_restart(connection: sqlite3.Connection, public_id: str, attempts: int) -> None:
-    """Let a job in progress wait again, with these attempts: the server is stopping, and it runs again at the next start."""
+    """Let a job in progress wait again, with these attempts: the server stops, and the job runs again at the next start."""
     connection.execute(
         "UPDATE jobs SET status = 'NOT_STARTED', attempts = ? WHERE public_id = ? AND status = 'IN_PROGRESS'",
         (attempts, public_id),
@@ -181,7 +181,7 @@ def leave_for_restart(connection: sqlite3.Connection, public_id: str, attempts: 
 
 
 def run_again(connection: sqlite3.Connection, job: Job, message: str, extra: dict[str, Any]) -> None:
-    """Keep what the next run will use: the attempts counted so far, and perhaps other seeds."""
+    """Keep what the next run uses, the attempts counted so far and perhaps other seeds, and add an event."""
     connection.execute(
         "UPDATE jobs SET plan = ?, attempts = ? WHERE public_id = ?", (_text(job.plan), job.attempts, job.job_id)
     )

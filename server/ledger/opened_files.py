@@ -8,14 +8,14 @@ class DatabaseMissing(Exception):
 
 
 class OpenedFiles:
-    """The database and its write-ahead log, by what tells them from all other files."""
+    """The identities of the database and its write-ahead log."""
 
     def __init__(self, path: Path) -> None:
         self._opened = {path: _identity(path)}
         self._log = path.with_name(f"{path.name}-wal")
 
     def check(self) -> None:
-        """Raise DatabaseMissing if one of them is gone, or another one than at the last check."""
+        """Raise DatabaseMissing if one of the files is gone, or another file than at the last check."""
         # SQLite makes its write-ahead log with the first write and keeps it as long as the database is open.
         if self._log not in self._opened and (found := _identity(self._log)) is not None:
             self._opened[self._log] = found

@@ -1,4 +1,4 @@
-"""What the operator ordered of the queue; it holds over restarts of the server."""
+"""What the operator wants of the queue; it outlives restarts of the server."""
 
 import sqlite3
 
@@ -22,7 +22,7 @@ def paused_at(connection: sqlite3.Connection) -> str | None:
 
 
 def move_to_front(connection: sqlite3.Connection, public_id: str) -> None:
-    """Let a job that has not ended go before all others, those moved there before included."""
+    """Let a job that has not ended go before all others, also before those moved there earlier."""
     connection.execute(
         "UPDATE jobs SET front = (SELECT coalesce(max(front), 0) + 1 FROM jobs"
         " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS')) WHERE public_id = ?",
@@ -44,7 +44,7 @@ def ask_for_cancel(connection: sqlite3.Connection, public_id: str) -> None:
 
 
 def to_cancel(connection: sqlite3.Connection) -> list[str]:
-    """Return the jobs that have not ended and whose end was asked for."""
+    """Return the jobs that have not ended and whose cancel was asked for."""
     rows = connection.execute(
         "SELECT public_id FROM jobs"
         " WHERE cancel_requested_at IS NOT NULL AND status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY id"

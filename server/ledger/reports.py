@@ -84,7 +84,7 @@ class KeyReport(msgspec.Struct, frozen=True):
     capabilities: list[str]
     priority: int
     created_at: Time
-    #: When it stops to be good; null if never.
+    #: When it expires; null if never.
     expires_at: Time | None
     revoked_at: Time | None
 
@@ -111,7 +111,7 @@ class RequestReport(msgspec.Struct, frozen=True):
     status: int
     error_code: str | None
     job_id: str | None
-    #: How the job that it made stands.
+    #: The status of the job that it made.
     job_status: JobStatus | None
     #: Why that job failed.
     reason: str | None
@@ -126,7 +126,7 @@ def requests(
 ) -> list[RequestReport]:
     """Return rows of the request log, newest first.
 
-    Failed are those of status 400 and above, and those whose job failed; one that was cancelled did not fail.
+    `only_failed` keeps those of status 400 and above, and those whose job failed; a cancelled job did not fail.
     """
     rows = connection.execute(
         "SELECT request_logs.id, request_logs.created_at, clients.name AS client, keys.hint AS key, method, route,"

@@ -23,7 +23,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def insert(connection: sqlite3.Connection, row: RequestRow) -> None:
-    """Write a row. A request that waits for its job has one already: it learns how the request was answered."""
+    """Write a row. If it is there already, for a request that waited for its job, update it with the answer."""
     connection.execute(
         "INSERT INTO request_logs (id, client_id, key_id, method, route, status, error_code, job_id, credits,"
         " duration_ms, remote, user_agent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

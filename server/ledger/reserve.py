@@ -6,7 +6,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-#: Enough for some ten thousand rows; a refund is three.
+#: Enough for some ten thousand rows; a refund takes three.
 RESERVE_BYTES = 16 * 1024 * 1024
 
 
@@ -21,7 +21,7 @@ class Reserve:
         return self._path.exists()
 
     def hold(self) -> bool:
-        """Take the room, if it is not held; return False, and take nothing, if the disk has not that much."""
+        """Take the room, if it is not held; return False, and take nothing, if the disk has less."""
         if self.is_held:
             return True
         partial = self._path.with_name(f"{self._path.name}.partial")
@@ -36,7 +36,7 @@ class Reserve:
         return True
 
     def release(self) -> bool:
-        """Give the room to whoever writes next; return False if there was none."""
+        """Give the room up for the next writes; return False if there was none."""
         try:
             self._path.unlink()
         except FileNotFoundError:

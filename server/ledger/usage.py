@@ -9,7 +9,7 @@ from server.clock import Date
 
 
 class UsageBy(StrEnum):
-    """What sums are made for each of."""
+    """What usage is summed up by."""
 
     CLIENT = "client"
     DAY = "day"
@@ -17,14 +17,14 @@ class UsageBy(StrEnum):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The sum over the jobs that were accepted; what was not asked for apart is null."""
+    """A sum over accepted jobs; client, day and model are null unless usage is summed up by them."""
 
     client: str | None
     day: Date | None
     model: str | None
     jobs: int
     succeeded: int
-    #: Those that were cancelled are no failures.
+    #: Cancelled jobs do not count as failed.
     failed: int
     cancelled: int
     #: Images of the jobs that succeeded.
@@ -34,7 +34,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     credits_refunded: int
 
 
-#: A day is UTC's, as in all that this server writes.
+#: Days are in UTC, as in all that this server writes.
 _COLUMNS = {
     UsageBy.CLIENT: "clients.name",
     UsageBy.DAY: "substr(jobs.created_at, 1, 10)",

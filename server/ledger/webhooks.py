@@ -1,4 +1,4 @@
-"""Webhooks, one a client, and the outbox of their deliveries."""
+"""Webhooks, one for each client, and the outbox of their deliveries."""
 
 import sqlite3
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ SECRET_OVERLAP = timedelta(hours=24)
 
 
 class WebhookEvent(StrEnum):
-    """What a webhook tells."""
+    """The end of a job that a webhook tells of."""
 
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
@@ -30,7 +30,7 @@ class DeliveryState(StrEnum):
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that is to be tried now, and where to."""
+    """A delivery that is to be tried now, and the receiver's address."""
 
     id: int
     #: The same on every try, so that the receiver can tell a repetition.
@@ -86,7 +86,7 @@ class NoSuchDelivery(Exception):
 
 
 def put(connection: sqlite3.Connection, client_id: int, url: str, events: list[WebhookEvent], secret: str) -> None:
-    """Give the client this webhook, in place of one that it has; what is pending goes to the new address."""
+    """Give the client this webhook in place of one that it has; pending deliveries go to the new address."""
     connection.execute(
         "INSERT INTO webhooks (client_id, url, events, secret, set_at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (client_id) DO UPDATE SET url = excluded.url, events = excluded.events, set_at = excluded.set_at,"
@@ -96,7 +96,7 @@ def put(connection: sqlite3.Connection, client_id: int, url: str, events: list[W
 
 
 def remove(connection: sqlite3.Connection, client_id: int) -> bool:
-    """Remove the client's webhook and give up what is pending; return False if it has none."""
+    """Remove the client's webhook and give up its pending deliveries; return False if it has no webhook."""
     connection.execute(
         "UPDATE webhook_deliveries SET state = 'dead', due_at = NULL, error = 'the webhook was removed'"
         " WHERE client_id = ? AND state = 'pending'",
@@ -129,7 +129,7 @@ def all_(connection: sqlite3.Connection) -> list[WebhookReport]:
 
 
 def announce(connection: sqlite3.Connection, job: int, event: WebhookEvent) -> None:
-    """Put the end of a job, by its row's id, into the outbox if its client has a webhook for such events."""
+    """Put the end of a job, by its row's id, into the outbox if its client has a webhook for this event."""
     moment = now()
     connection.execute(
         "INSERT INTO webhook_deliveries (public_id, client_id, job_id, event, state, due_at, created_at)"
@@ -180,7 +180,7 @@ def pending(connection: sqlite3.Connection) -> int:
 def note_try(
     connection: sqlite3.Connection, delivery: int, status: int | None, error: str | None, due_at: str | None
 ) -> DeliveryState:
-    """Note what became of a try and return how the delivery stands.
+    """Note what became of a try and return the delivery's state.
 
     `due_at` is when it is tried again; None ends it: delivered if there is no `error`, else dead.
     """
@@ -255,8 +255,10 @@ def deliveries(
 
 
 def seconds_ahead(connection: sqlite3.Connection) -> float:
-    """Return by how much the last try of a pending delivery, or its job's end, lies in the future: at least so much was
-    the clock set back since; 0 if there is no sign of it."""
+    """Return how many seconds the last try of a pending delivery, or its job's end, lies in the future; 0 if none does.
+
+    The clock was set back by at least this much since.
+    """
     newest = connection.execute(
         "SELECT max(coalesce(tried_at, due_at)) FROM webhook_deliveries WHERE state = 'pending'"
     ).fetchone()[0]
@@ -266,7 +268,7 @@ def seconds_ahead(connection: sqlite3.Connection) -> float:
 
 
 def follow_clock(connection: sqlite3.Connection, set_back_s: float) -> None:
-    """Move the tries of pending deliveries with the clock, which was set back: none is to wait longer for that."""
+    """Move the tries of pending deliveries back with the clock, so that none waits longer."""
     moved = f"-{set_back_s:.3f} seconds"
     connection.execute(
         "UPDATE webhook_deliveries SET due_at = strftime('%Y-%m-%dT%H:%M:%f000Z', due_at, ?1),"

@@ -12,18 +12,19 @@ import tomlkit
 from tomlkit.items import InlineTable
 
 from pipelines.checks.card import problems_of
-from pipelines.checks.single_file import why_no_checkpoint
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
-from pipelines.weight_files import BadWeights, check_file, read_header
-from server.card_files import what_is_there
+from pipelines.weight_files import BadWeights, read_header
+from server.card_files import problem_of_file, what_is_there
 from server.card_proposal import propose
 from server.models_file import ModelsFileError, load_models
 from server.operator.errors import CommandError
 from server.operator.fetching import fetch_alone
 
-#: Keys that checkpoints in one file have → the hub id whose configuration they are read with.
+#: By a key that checkpoints in one file have, the hub id whose configuration they are read with.
 _CONFIGURATIONS = {
+    # This comes first, since it has the keys of SDXL too.
+    "edm_mean": "playgroundai/playground-v2.5-1024px-aesthetic",
     "conditioner.embedders.1.model.positional_embedding": "stabilityai/stable-diffusion-xl-base-1.0",
     "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight": (
         "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -40,15 +41,16 @@ class Added(msgspec.Struct, frozen=True):
     assumed: list[str]
 
 
-def add_model(path: Path, source: str, name: str | None, configuration: str | None) -> Added:
+def add_model(path: Path, source: str, name: str | None, configuration: str | None, *, pickle: bool = False) -> Added:
     """Add the card of a hub id, a folder or a file, downloading what is not here. Raises CommandError.
 
-    `configuration` is the folder or the hub id that a file is read with. Nothing is written unless the card is good.
+    `configuration` is the folder or the hub id that a file is read with; `pickle` has pickled weights read too. Nothing is
+    written unless the card is good.
     """
     document = _document(path)
     listed = document.get("models", {})
     try:
-        place, called = _place_of(source, configuration)
+        place, called = _place_of(source, configuration, pickle=pickle)
     except (BadWeights, OSError) as error:
         raise CommandError(f"{source} cannot be used: {error}") from error
     same = next(
@@ -59,7 +61,7 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
     name = name or _free_name(called, listed)
     if name in listed:
         raise CommandError(f"{path} has a model {name!r} already; choose another with --name")
-    folder, licence = _files_of(name, place)
+    folder, licence = _files_of(name, place, pickle=pickle)
     if not (folder / "model_index.json").is_file():
         raise CommandError(
             f"{folder} is no diffusers model ({what_is_there(folder)}); name a folder that has a model_index.json, or a"
@@ -67,9 +69,9 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
         )
     try:
         file = Path(place["file"]) if "file" in place else None
-        proposal = propose(folder, file, called, licence)
-        card = {**place, "enabled": True, **proposal.card}
-        # Its weights may be in the file, so its pipeline says what it needs.
+        proposal = propose(folder, file, called, licence, pickle=pickle)
+        card = {**place, **({"pickle": True} if pickle else {}), "enabled": True, **proposal.card}
+        # The weights may be in the file; the folder has the pipeline, which the card must fit.
         told = list(problems_of(ModelCard.from_flat(name=name, **card), folder))
     except (OSError, ValueError, BadWeights) as error:
         raise CommandError(f"{folder} cannot be examined: {error}") from error
@@ -91,8 +93,8 @@ def _document(path: Path) -> Any:
     return document
 
 
-def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], str]:
-    """Return where a model is, as a card says it, and how people call it. Raises CommandError, BadWeights and OSError."""
+def _place_of(source: str, configuration: str | None, *, pickle: bool) -> tuple[dict[str, str], str]:
+    """Return a model's place, as a card writes it, and the name people use. Raises CommandError, BadWeights and OSError."""
     if not source.strip():
         raise CommandError("no model is named; name a folder, a file or a hub id such as org/name")
     here = Path(source).expanduser()
@@ -101,12 +103,8 @@ def _place_of(source: str, configuration: str | None) -> tuple[dict[str, str], s
             raise CommandError("--config is for a checkpoint in one file; a folder has its own")
         return {"folder": str(here.resolve())}, here.resolve().name
     if here.is_file():
-        if here.suffix not in _CHECKPOINTS:
-            hint = "; .sft is another name for .safetensors, so rename it" if here.suffix == ".sft" else ""
-            raise CommandError(f"{source}: a checkpoint ends in {', '.join(_CHECKPOINTS)}{hint}")
-        check_file(here)
-        if (problem := why_no_checkpoint(here)) is not None:
-            raise CommandError(problem)
+        if (problem := problem_of_file(here, pickle=pickle)) is not None:
+            raise CommandError(f"{source} cannot be used: {problem}")
         place = {"file": str(here.resolve())}
         beside = configuration or _configuration_of(here)
         as_folder = Path(beside).expanduser()
@@ -128,13 +126,15 @@ def _configuration_of(file: Path) -> str:
     )
 
 
-def _files_of(name: str, place: dict[str, str]) -> tuple[Path, str | None]:
+def _files_of(name: str, place: dict[str, str], *, pickle: bool) -> tuple[Path, str | None]:
     """Return the folder of a model's configuration, downloaded if need be, and the licence that its hub tells."""
     if "folder" in place:
         return Path(place["folder"]), None
     weights = Weights(hub=place["hub"])
-    # Only its place counts; the rest of the card is what is sought.
-    card = ModelCard.from_flat(name=name, hub=place["hub"], licence="-", tiers=("1K",), steps=1, guidance=0.0)
+    # Only the card's place counts; the rest of it is not known yet.
+    card = ModelCard.from_flat(
+        name=name, hub=place["hub"], pickle=pickle, licence="-", tiers=("1K",), steps=1, guidance=0.0
+    )
     if told := list(problems_of(card, None)):
         raise CommandError("; ".join(told))
     folder = Path(fetch_alone(card).folder)
@@ -178,13 +178,13 @@ def _write(path: Path, document: Any, name: str, card: dict[str, Any]) -> None:
         document.add("models", tomlkit.table(is_super_table=True))
     document["models"][name] = table
     text = tomlkit.dumps(document)
-    # A link to the file stays one. Paths in it are relative to the link's folder, so the trial is there.
+    # If models.toml is a link, it stays one. Its paths are relative to the link's folder, so the trial file is there.
     file = path.resolve()
     trial, new = (each.with_name(f".{each.name}.trial") for each in (path, file))
     try:
         for each in (trial, new):
             each.write_text(text, encoding="utf-8")
-        # First: a server that watches the file must never see it refused.
+        # Try the text first: a server that watches the file must never see a bad one.
         wrong = load_models(trial).unusable.get(name)
         if wrong:
             raise CommandError(f"nothing is written, since it could not be used: {'; '.join(wrong)}")

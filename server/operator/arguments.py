@@ -18,7 +18,7 @@ class Whole(click.ParamType[int, str]):
     name = "whole number"
 
     def __init__(self, least: int, most: int, *, zero: bool = True) -> None:
-        """Take whether it may be 0."""
+        """Take the bounds, and whether the number may be 0."""
         self.least = least
         self.most = most
         self.zero = zero
@@ -37,7 +37,7 @@ class Whole(click.ParamType[int, str]):
 
 
 class Moment(click.ParamType[datetime, str]):
-    """A time to come: a date, a date with a time, or days from now, as `30d`."""
+    """A time to come: a date, a date with a time, or days from now, such as `30d`."""
 
     name = "time"
 
@@ -109,7 +109,7 @@ def _text_problem(text: str) -> str | None:
 
 
 class NewName(click.ParamType[str, str]):
-    """A new client's name, which addresses must be able to carry. Clients of earlier versions may have others."""
+    """A new client's name, which addresses must be able to carry. Clients of earlier versions may have other names."""
 
     name = "name"
 

@@ -41,7 +41,7 @@ def list_(as_json: bool) -> None:
     show_table(msgspec.to_builtins(rows), as_json=as_json)
 
 
-@clients.command(context_settings={"ignore_unknown_options": True})  # so that -5 is no option
+@clients.command(context_settings={"ignore_unknown_options": True})  # -5 is a number, no option
 @click.argument("name", type=Name())
 @click.argument("credits_", metavar="N", type=Whole(-MOST_CREDITS, MOST_CREDITS, zero=False))
 @click.option("--note", type=Text(), default="", help="What the client's transactions call it.")

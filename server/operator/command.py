@@ -56,7 +56,7 @@ for group in (init, clients, keys, jobs, top, requests, webhooks, replay, models
 
 
 def main() -> None:
-    """Run the command that the arguments name: exit status 2 for wrong arguments, 1 for what cannot be done."""
+    """Run the command that the arguments name; exit with 2 for wrong arguments, with 1 if it cannot be done."""
     try:
         backlot(prog_name="backlot")
     except _TOLD as error:

@@ -60,7 +60,7 @@ def _look_for_it(settings: Settings) -> None:
 
 
 def _elsewhere(settings: Settings) -> str:
-    """Return what to add if no server runs on this data folder, but on others."""
+    """Return a hint if servers on this box run on other data folders, and none on this one."""
     used = data_folders_in_use()
     if not used or settings.data.resolve() in used:
         return ""

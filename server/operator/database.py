@@ -34,7 +34,7 @@ def backup(target: Path, as_json: bool) -> None:
         try:
             back_up(connection, target)
         except BaseException:
-            # Half a copy is none, and its name is free for the next try.
+            # Remove half a copy, so that its name is free for the next try.
             target.unlink()
             raise
     if settings.links_key.exists():
@@ -120,7 +120,7 @@ def _set_aside(settings: Settings) -> Path | None:
 
 
 def _give_to_owner(settings: Settings) -> None:
-    """Let what root has restored belong to the owner of the data folder, who runs the server."""
+    """Give what root has restored to the owner of the data folder, who runs the server."""
     if os.geteuid() != 0:
         return
     owner = settings.data.stat()

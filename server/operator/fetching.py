@@ -13,7 +13,7 @@ from server.operator.errors import CommandError
 
 
 def fetch_alone(card: ModelCard) -> Downloaded:
-    """Return where the model is. Raises CommandError if it cannot be downloaded."""
+    """Download the model and return where it is. Raises CommandError if it cannot be downloaded."""
     # What the download process logs is for a server's log; the error's message is enough for people.
     logging.basicConfig(handlers=[logging.NullHandler()])
     try:
@@ -26,7 +26,7 @@ def fetch_alone(card: ModelCard) -> Downloaded:
 
 async def _fetch(card: ModelCard) -> Downloaded:
     label = f"{card.name} from {card.weights.hub}"
-    # The bar goes to the standard error: what a script reads is on the other.
+    # The bar goes to standard error, since scripts read standard output.
     with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=_amount) as bar:
 
         def show(progress: Progress) -> None:

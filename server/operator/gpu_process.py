@@ -46,7 +46,7 @@ async def ask(settings: Settings, purpose: str, orders: Sequence[Order], answer:
                 CommandError(f"the GPU process ended with status {status}; its log, {log_file}, says why")
             )
 
-    # The server's own work comes first, and its log is not for what happens here.
+    # The server's own work comes first, so the process is nice, and its log is not the server's.
     log_file = settings.logs / purpose / "gpu-process.log"
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def cancel(job_id: str, as_json: bool) -> None:
         with hold(settings.data), writing_quietly(settings) as connection:
             ledger.fail(connection, job_id, FailureReason.CANCELLED, "Cancelled by the operator")
     except AlreadyRunning:
-        # The server that runs has the job, and looks for the order.
+        # The running server has the job, and looks for the request to cancel it.
         _await_end(settings, job_id)
     with reading(settings) as connection:
         ended = job_reports.named(connection, [job_id])[job_id]
@@ -88,7 +88,7 @@ def cancel(job_id: str, as_json: bool) -> None:
 
 
 def _id_in(image: Path) -> str:
-    """Return the id of the job that made an image file, by its text or else by its name."""
+    """Return the id of the job that made an image file, from its text chunk or else from its name."""
     # Imported here: Pillow takes longer to import than the other commands to run.
     from pipelines.origin import read_origin
 
@@ -98,7 +98,7 @@ def _id_in(image: Path) -> str:
         raise CommandError(f"{image} cannot be read as a PNG: {error}") from error
     if origin is not None:
         return origin.job
-    # Files in the images' folder are named by the job.
+    # Files in the images folder are named after their job.
     if not _JOB_ID.match(image.stem):
         raise CommandError(
             f"{image} does not name its job: only copies do that were saved from the page, from an archive, or with"
@@ -108,7 +108,7 @@ def _id_in(image: Path) -> str:
 
 
 def _await_end(settings: Settings, job_id: str) -> None:
-    """Wait for the end of a job, as long as that is likely to be near."""
+    """Wait up to PATIENCE_S for the end of a job."""
     deadline = time.monotonic() + PATIENCE_S
     with reading(settings) as connection:
         while time.monotonic() < deadline and not job_reports.named(connection, [job_id])[job_id].status.ended:

@@ -1,4 +1,4 @@
-"""Load one model in a GPU process of its own, to see whether it can be."""
+"""Load one model in a GPU process of its own, to see whether it loads."""
 
 import asyncio
 

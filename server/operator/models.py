@@ -78,7 +78,7 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
         for name, model in memory.items():
             tell(f"{name}: {_in_memory(model)}", as_json=as_json)
         if load is not None:
-            # Imported here: asyncio takes longer to import than the check without it to run.
+            # Imported here: asyncio takes longer to import than a check without it takes to run.
             from server.operator.loading import load_alone
 
             loaded = load_alone(settings, _card(file, load))
@@ -109,14 +109,17 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
 @click.argument("source", metavar="HUB_ID|FOLDER|FILE")
 @click.option("--name", metavar="NAME", help="What clients call it; else a name is made of where it is.")
 @click.option("--config", metavar="FOLDER|HUB_ID", help="A model of the same kind, for a checkpoint in one file.")
+@click.option(
+    "--pickle", is_flag=True, help="Read pickled weights too, which can run code: only if you trust their maker."
+)
 @json_option
-def add(source: str, name: str | None, config: str | None, as_json: bool) -> None:
+def add(source: str, name: str | None, config: str | None, pickle: bool, as_json: bool) -> None:
     """Add a model to models.toml, downloading it if need be, and say what was assumed."""
-    # Imported here: what it needs takes longer to import than most commands run.
+    # Imported here: what it needs takes longer to import than most commands take to run.
     from server.operator.adding import add_model
 
     path = read_settings().models
-    added = add_model(path, source, name, config)
+    added = add_model(path, source, name, config, pickle=pickle)
     lines = [f"{path} has {added.name} now:", *(f"  {key} = {value!r}" for key, value in added.card.items())]
     lines += ["Assumed:", *(f"  {text}" for text in added.assumed)]
     lines.append(f"Try it with: backlot models check --run {added.name}")
@@ -128,7 +131,7 @@ def add(source: str, name: str | None, config: str | None, as_json: bool) -> Non
 @json_option
 def fetch(name: str, as_json: bool) -> None:
     """Download a hub's model to this box, or go on where a download was cut off."""
-    # Imported here: asyncio takes longer to import than most commands run.
+    # Imported here: asyncio takes longer to import than most commands take to run.
     from server.operator.fetching import fetch_alone
 
     card = _card(load_models(read_settings().models), name)
@@ -165,10 +168,10 @@ def _card(file: Models, name: str) -> ModelCard:
 
 
 def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
-    """Return what calls of each model's denoiser were measured to cost, by the model's name."""
+    """Return the measured costs of each model's denoiser calls, by the model's name."""
     if not settings.database.exists():
         return {}
-    # A version with other columns may have measured them.
+    # An older version, with other columns, may have measured them.
     migrate(settings.database)
     found: dict[str, list[batch_costs.CostRow]] = {}
     with reading(settings) as connection:
@@ -178,18 +181,18 @@ def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
 
 
 class _Memory(msgspec.Struct, frozen=True):
-    """What a model takes of a device's memory."""
+    """How much of a device's memory a model takes."""
 
-    #: By component, the largest first, estimated from the headers of its files.
+    #: Bytes of each component, the largest first, estimated from the headers of its files.
     weight_bytes: dict[str, int]
-    #: The most that was in use by device while it made one image at once on this box, other models in memory included.
+    #: By device, the most bytes in use while it made one image at once on this box, other models in memory included.
     peak_bytes: dict[str, int]
-    #: What that image took beside the weights by device, as far as it was measured.
+    #: By device, the bytes that the image took beside the weights, as far as they were measured.
     working_bytes: dict[str, int]
 
 
 def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dict[str, _Memory]:
-    """Return what each enabled model takes whose files are on this box."""
+    """Return the memory that each enabled model takes, of those whose files are on this box."""
     found = {}
     for name, card in file.enabled.items():
         weights = card.weights

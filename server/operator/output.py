@@ -26,7 +26,7 @@ def show(answer: object, text: str, *, as_json: bool) -> None:
 
 
 def tell(text: str, *, as_json: bool) -> None:
-    """Print a part of an answer whose rest takes a while; nothing as JSON, which `show` prints whole in the end."""
+    """Print a part of an answer whose rest takes a while, but not as JSON, which `show` prints whole in the end."""
     if not as_json:
         _print(printable_lines(text))
 
@@ -43,7 +43,7 @@ def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows under the names of their fields; one field per line if the terminal is too narrow for whole words."""
-    # Imported here: it takes longer than most commands run, and scripts read JSON.
+    # Imported here: rich takes longer to import than most commands take to run, and scripts read JSON.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

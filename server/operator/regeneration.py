@@ -21,18 +21,18 @@ from server.settings import Settings
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    #: The files are equal byte by byte.
+    #: Whether the files are equal byte by byte.
     identical: bool
     #: 8-bit channel values that differ, of how many, and by how much at most.
     values_different: int
     values: int
     largest_difference: int
-    #: What differs between the recipe in the file and the recipe of this run: field, then, now.
+    #: The fields that differ between the file's recipe and this run's, each with its value then and now.
     changes: dict[str, tuple[str, str]]
 
 
 def regenerate(settings: Settings, image: Path) -> Comparison:
-    """Run the image's recipe in a GPU process of its own.
+    """Run the image's recipe in a GPU process of its own, and compare the two images.
 
     Raises CommandError, NoRecipe and ModelsFileError.
     """
@@ -111,7 +111,7 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
 
 
 def _with_origin_of(image: Path, png: bytes) -> bytes:
-    """Return the PNG with the origin of an image, which a saved copy has and no recipe makes."""
+    """Return the PNG with the origin of an image: a saved copy has one, and a new image has not."""
     origin = read_origin(image)
     return png if origin is None else with_origin(png, origin)
 

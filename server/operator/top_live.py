@@ -11,12 +11,12 @@ from rich.live import Live
 from server.operator.errors import CommandError
 from server.operator.top_screen import screen
 
-#: Jobs that are read, and that a frame has room for at most.
+#: Jobs that are read and shown at most.
 MOST_JOBS = 50
 
 
 class Looker:
-    """Asks a server how it is."""
+    """Asks a server what it does."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url
@@ -56,7 +56,7 @@ class Looker:
 
 
 def show_live(looker: Looker, every: float, *, once: bool) -> None:
-    """Draw what the server says every so many seconds, until Ctrl-C. Raises CommandError."""
+    """Draw what the server says, once or every `every` seconds until Ctrl-C. Raises CommandError."""
     console = Console()
     if once or not console.is_terminal:
         console.print(screen(looker.look(), console.height))
@@ -67,5 +67,5 @@ def show_live(looker: Looker, every: float, *, once: bool) -> None:
                 time.sleep(every)
                 live.update(screen(looker.look(), console.height), refresh=True)
         except KeyboardInterrupt:
-            # That is how it ends.
+            # Ctrl-C is how it ends.
             pass

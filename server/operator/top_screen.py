@@ -17,7 +17,7 @@ _WRONG = {"restarting", "stopped", "failed"}
 
 
 def screen(look: dict[str, Any], height: int) -> RenderableType:
-    """Return what the server said, drawn for a terminal of so many lines; jobs that do not fit are counted."""
+    """Return what the server said, drawn for a terminal of `height` lines; jobs that do not fit are counted."""
     room = max(3, height - _FRAME - len(look["devices"]) - len(look["models"]))
     return Group(_headline(look), Text(), _devices(look), Text(), _models(look), Text(), _jobs(look["queue"], room))
 

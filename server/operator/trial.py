@@ -17,12 +17,12 @@ from server.settings import Settings
 from server.workflows import loras
 from server.workflows.prompts import of_scene
 
-#: So many steps at each batch size tell what a step takes.
+#: Steps at each batch size, at least: enough to tell what a step takes.
 _STEPS = 8
 
 
 class SizeTried(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batch size takes."""
+    """The measured cost of one batch size."""
 
     batch_size: int
     #: Seconds of a step of all its images; None if it was not measured, or does not fit into memory.
@@ -148,7 +148,7 @@ class _Answers:
         self._tell(f"{images} at once: {size.seconds_per_step:.3f} s a step{memory}")
 
     def trial(self) -> Trial:
-        """Return what all of it says. Raises CommandError if something is lacking."""
+        """Return what the reports say together. Raises CommandError if one is missing."""
         if self._loaded is None or self._image is None:
             raise CommandError(f"the GPU process made images of {self._card.name} without a word of how")
         return Trial(

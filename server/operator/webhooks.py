@@ -19,7 +19,7 @@ class Address(click.ParamType[str, str]):
     name = "URL"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        # Imported here: it takes longer than most commands run.
+        # Imported here: httpx takes longer to import than most commands take to run.
         from server.webhooks.address import BadAddress, check
 
         try:

@@ -42,21 +42,21 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     attempts: int
     #: It shares slots with no other image.
     isolated: bool = False
-    #: When it began in the slots that the server takes it back from; None if the server does not, or it had not begun.
+    #: When the slot group began that the server takes it back from; None if it is not taken back, or the group had not begun.
     taken_back: float | None = None
-    #: What it has lost because it was taken back, in seconds.
+    #: Seconds that it has lost because it was taken back.
     lost_s: float = 0.0
     #: Crashes of GPU processes that it was present at.
     crashes: int = 0
     #: 0–1.
     progress: float = 0.0
-    #: The step of a preview that is on disk and was not told of; None if there is none.
+    #: The step of a preview that is on disk and that no event has told of yet; None if there is none.
     preview: int | None = None
-    #: What the GPU process said when it was on disk.
+    #: The GPU process's report that its file is on disk; None until then.
     report: protocol.Generated | None = None
 
     def batch_key(self, card: ModelCard) -> BatchKey:
-        """Return what it has in common with the images that it may share a batch with, on its model's card."""
+        """Return its batch key under this card of its model."""
         made = self.generation
         negative = keeps_negatives_apart(card, made.negative_prompt)
         return BatchKey(
@@ -65,7 +65,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def next_seed(self) -> int:
-        """The seed after a bad image. No other image of the same job has it, or will. The range of seeds is a ring."""
+        """The seed to try after a bad image. No other image of its job has this seed or will have it. 0 follows 2**53 − 1."""
         return (self.generation.seed + len(self.job.images)) % 2**53
 
     @property
@@ -74,7 +74,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
         return f"attempt {self.attempts + 1} of {self.job.accepted.plan.max_attempts}"
 
     def named_in(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Return an event's `extra`, which names the image if its job has several."""
+        """Return an event's `extra`, with the image's index added if its job has several images."""
         return extra if len(self.job.images) == 1 else {**extra, "image": self.index}
 
 
@@ -97,12 +97,12 @@ class ActiveJob(msgspec.Struct, eq=False):
     in_progress: bool = False
     #: The operator moved it before all others.
     front: bool = False
-    #: Why it fails, which it does as soon as none of its images is in a GPU process. The first reason stays.
+    #: The first reason to fail, if there is one. The job then ends as soon as none of its images is in a GPU process.
     ending: Ending | None = None
 
     @property
     def attempts(self) -> int:
-        """The most runs that one of its images has begun."""
+        """The attempts of the image that has the most."""
         return max(image.attempts for image in self.images)
 
     def images_in(self, state: ImageState) -> list[Image]:

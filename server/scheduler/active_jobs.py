@@ -1,7 +1,7 @@
 """The jobs that have not ended: which of their images wait, are in a GPU process or are generated, and how each job ends.
 
-A job is in progress from when its first image is sent. It succeeds when all of its images are generated. It fails once, when
-it is cancelled or when one of its images fails for good; its other images are then withdrawn.
+A job is in progress once its first image is sent. It succeeds when all of its images are generated. It fails when it is
+cancelled, or when one of its images fails for good; its other images are then withdrawn.
 """
 
 import time
@@ -37,7 +37,7 @@ class ActiveJobs:
         models: ModelsFile,
         most_crashes: int,
     ) -> None:
-        """Take the folders of images and previews, and at how many crashes an image answers for them."""
+        """Take the folders `images` and `previews`. An image answers for its `most_crashes`-th crash."""
         self._queue = queue
         self._gpus = gpus
         self._settlement = settlement
@@ -52,7 +52,7 @@ class ActiveJobs:
         return iter(self._jobs.values())
 
     def in_flight(self, image_ids: Iterable[str]) -> list[Image]:
-        """Return those of these images that are in a GPU process. Its reports of progress may come late."""
+        """Return those of these images that are in flight. A report of progress may come when its image no longer is."""
         found = (self._images.get(image_id) for image_id in image_ids)
         return [image for image in found if image is not None and image.state is ImageState.IN_FLIGHT]
 
@@ -80,9 +80,10 @@ class ActiveJobs:
         self._enqueue(self._add(accepted).images, self._queue.add)
 
     def resume(self, accepted: Job) -> None:
-        """Take up a job that was in progress when the server was killed. All of it runs again, before other jobs.
+        """Take up a job that was in progress when the server was killed.
 
-        Equal seeds give equal images, so images that were on disk already are simply written once more.
+        All of its images run again, before other images of its client. Those that were on disk keep their seeds and are
+        overwritten.
         """
         job = self._add(accepted)
         job.in_progress = True
@@ -107,7 +108,7 @@ class ActiveJobs:
         return True
 
     def begin(self, waiting: Waiting, now: float, gpu: Affinity) -> protocol.Item:
-        """Take an image from the queue for a GPU, and return what to order of its process."""
+        """Take an image from the queue for a GPU, and return the item to order of its process."""
         self._queue.take(waiting, now, gpu)
         image = self._images[waiting.image_id]
         job = image.job
@@ -137,8 +138,8 @@ class ActiveJobs:
         )
 
     def take_back(self, gpu: Gpu, group: SlotGroup) -> None:
-        """Call the images of a slot group back into the queue. They are in flight until the GPU process has dropped them."""
-        # Each goes before the others of its client, so the oldest comes last.
+        """Order a GPU process to drop the images of a slot group, which stay in flight until it reports that it has."""
+        # Each image goes back before its client's others, so the oldest is dropped last.
         for image_id in [image_id for image_id in reversed(gpu.in_flight) if image_id in group.images]:
             image = self._images[image_id]
             if image.job.ending is None:
@@ -146,7 +147,7 @@ class ActiveJobs:
                 gpu.cancel(image_id)
 
     def _add(self, accepted: Job) -> ActiveJob:
-        """Take in a job that comes to this server now. Its images neither wait nor run yet."""
+        """Take in a job whose images neither wait nor run yet."""
         job = self._jobs[accepted.job_id] = ActiveJob(accepted, time.monotonic())
         for index, generation in enumerate(accepted.plan.generations):
             image_id = accepted.image_id(index)
@@ -156,13 +157,13 @@ class ActiveJobs:
         return job
 
     def _enqueue(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
-        """Queue images of one job as of now."""
+        """Queue images of one job, which begin to wait now."""
         for image in images:
             image.arrived = time.monotonic()
         self._put(images, put)
 
     def _put(self, images: Sequence[Image], put: Callable[[Waiting], None]) -> None:
-        """Queue images of one job, or let it fail if models.toml has its model no more."""
+        """Queue images of one job, or let the job fail if its model is no longer enabled in models.toml."""
         if not self._has_model(images[0].job):
             self._lose_model(images)
             return
@@ -187,18 +188,18 @@ class ActiveJobs:
         return (self._folder / path).absolute()
 
     def previewed(self, image_id: str, step: int) -> None:
-        """Note a preview, to be told of with the image's next step."""
+        """Note a preview, which the event of the image's next step will tell of."""
         image = self._images.get(image_id)
         if image is not None and image.state is ImageState.IN_FLIGHT:
             image.preview = step
         else:
-            # It was written while the image was cancelled.
+            # The GPU process wrote it while the image was being cancelled.
             preview_file(self._previews, image_id).unlink(missing_ok=True)
 
     # ── how a run ends ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def generated(self, report: protocol.Generated) -> None:
-        """Note an image that is on disk. The last one of its job ends it."""
+        """Note an image that is on disk. A job ends with its last image."""
         image = self._images[report.image_id]
         image.state = ImageState.GENERATED
         image.progress = 1.0
@@ -320,7 +321,7 @@ class ActiveJobs:
             self.lost(waiting, Happened.LOAD_GIVEN_UP, reason, message)
 
     def models_changed(self) -> None:
-        """Let the jobs fail that have images waiting for a model that models.toml has no more."""
+        """Let the jobs fail that have images waiting for a model that is no longer enabled in models.toml."""
         for job in list(self._jobs.values()):
             waiting = job.images_in(ImageState.WAITING)
             if waiting and not self._has_model(job):
@@ -329,9 +330,9 @@ class ActiveJobs:
                 self._lose_model(waiting)
 
     def stop(self) -> None:
-        """Settle every job of which no GPU process will report any more: the server is stopping."""
+        """End the jobs that are over, and leave the others for the next start: no GPU process will report any more."""
         for job in list(self._jobs.values()):
-            # A run that did not end by itself does not count.
+            # A run that the stop cuts short is no attempt.
             for image in job.images_in(ImageState.IN_FLIGHT):
                 image.state = ImageState.IDLE
                 image.attempts -= 1
@@ -350,7 +351,7 @@ class ActiveJobs:
         self.lost(ids, Happened.MODEL_REMOVED, FailureReason.MODEL_REMOVED, message)
 
     def _withdraw(self, job: ActiveJob, ending: Ending) -> None:
-        """Let a job fail, unless it fails already, and call back all of its images."""
+        """Let a job fail, unless it fails already: take its images from the queue and from the GPU processes."""
         if job.ending is not None:
             return
         job.ending = ending

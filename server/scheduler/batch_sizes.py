@@ -1,4 +1,4 @@
-"""How many slots a GPU opens for a batch key: by what they cost on that device, as far as that is known."""
+"""How many slots a GPU opens for a batch key, by the batch costs that are known of its device."""
 
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost, BatchCosts, CostKey, Running
@@ -43,7 +43,7 @@ class BatchSizes:
         )
 
     def should_begin_again(self, gpu: Gpu, group: SlotGroup, waiting: int, now: float) -> bool:
-        """Return whether the images of a group should begin again, together with so many that wait."""
+        """Return whether the images of a group should begin again, together with `waiting` others."""
         if group.since is None:
             return False
         key = group.key
@@ -56,11 +56,11 @@ class BatchSizes:
         )
 
     def seconds_per_image(self, gpu: Gpu, key: BatchKey) -> float | None:
-        """Return the seconds that one image of many takes on this device; None if nothing was measured."""
+        """Return the seconds that an image takes on this device at the best batch size; None if nothing was measured."""
         return self._costs.seconds_per_image(self._key(gpu, key.model, key.width, key.height), key.all_steps)
 
     def image_bytes(self, gpu: Gpu, card: ModelCard) -> int | None:
-        """Return what the smallest image of a model was measured to take on a device beside the weights, if it was."""
+        """Return the least bytes that an image of a model takes on a device beside the weights; None if not measured."""
         suffix = f" {cost_digest(card)}"
         return self._costs.image_bytes(
             card.name, self._device(gpu), card.limits.allowed_batch_sizes[0], lambda revision: revision.endswith(suffix)

@@ -7,7 +7,7 @@ group is sent early, so that its model can be read meanwhile.
 A group opens with the number of slots that is best for the images that wait at that moment. If more come soon after, as in a
 burst, the group's images may be taken back into the queue, so that a larger group opens with all of them. Images of the
 following group lose nothing by it. Those of the current group lose their steps, so it must have begun only a moment ago, and
-the measured costs must say that images are there clearly sooner.
+by the measured costs the images must be generated clearly sooner.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -35,13 +35,13 @@ class SlotGroup(msgspec.Struct):
     closing: bool = False
     #: Its image runs alone, to show whether it is to blame: nothing is prefetched beside it.
     isolated: bool = False
-    #: What the smallest image of its model was measured to take beside the weights, if it was.
+    #: The least bytes that an image of its model takes beside the weights; None if not measured.
     image_bytes: int | None = None
     #: When its images began, with their model in memory, in seconds on the monotonic clock; None if they have not.
     since: float | None = None
-    #: Its images were called back into the queue, and are on their way.
+    #: The GPU process was ordered to drop its images, which go back into the queue.
     taken_back: bool = False
-    #: What one of its images has lost because it was taken back, at most.
+    #: The most seconds that one of its images has lost because it was taken back.
     lost_s: float = 0.0
 
 
@@ -122,9 +122,9 @@ class TakeBack(msgspec.Struct, frozen=True):
     group: SlotGroup
 
 
-#: Returns the batch size that is best for this key and so many images.
+#: Returns the best batch size for this key and number of images.
 BatchSizeFor = Callable[[BatchKey, int], int]
-#: Returns whether the images of the current group should begin again, together with so many that wait.
+#: Returns whether the images of the current group should begin again, together with this number of waiting ones.
 ShouldBeginAgain = Callable[[SlotGroup, int], bool]
 
 
@@ -159,7 +159,7 @@ def next_action(
     """
     group = groups.last
     if queue.paused or (group is not None and group.taken_back):
-        # The slots that are open while the queue is paused stay open for the images that may go on soon.
+        # Open slots stay open while the queue is paused, for images that may go on soon.
         return None
     if group is not None and _is_too_small(group, groups, queue, gpu, batch_size_for, should_begin_again):
         image = queue.next(now, gpu, elsewhere)
@@ -172,7 +172,7 @@ def next_action(
         return None if image is None else Open(image, batch_size_for(image.key, queue.waiting_for(image.key)))
     image = queue.next_for(group.key, now, gpu, elsewhere)
     if image is None or image.isolated:
-        # What waits needs other slots. If nothing waits for this GPU, the group stays open for what may come.
+        # The waiting images need other slots. If none waits for this GPU, the group stays open for images to come.
         return Close(group) if any(key.model not in elsewhere for key in queue.waiting) else None
     best = batch_size_for(group.key, len(group.images) + queue.waiting_for(group.key))
     if best > group.batch_size:
@@ -191,7 +191,7 @@ def _is_too_small(
 ) -> bool:
     """Return whether the images of the last group should be taken back, so that a larger one opens with those that wait."""
     waiting = queue.waiting_for(group.key)
-    # Until a model is in memory, its images see to it that it is the next one to be loaded.
+    # The model is loaded next because these images were sent, so they stay until it is in memory.
     if not waiting or group.closing or group.key.model not in gpu.loaded:
         return False
     if batch_size_for(group.key, len(group.images) + waiting) <= group.batch_size:

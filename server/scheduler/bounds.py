@@ -8,18 +8,19 @@ from server.downloading import SILENCE_S
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in seconds. A model's own limits, for a step and for its load, are on its card."""
 
-    #: What a GPU process has to import torch and to find its device.
+    #: The longest that a GPU process may take to import torch and find its device.
     start_s: float = 300.0
-    #: What an image may take from its slot to the disk.
+    #: The longest that an image may take from its slot to the disk.
     write_s: float = 300.0
-    #: What writes to the ledger may hold up a stop. A job whose end was not written by then runs again after the next start.
+    #: The longest that writes to the ledger may hold up a stop. A job whose end is not written by then runs again after the
+    #: next start.
     stop_s: float = 20.0
     #: The pause before the server starts another GPU process after the second crash in a row; doubled for each further crash.
     #: After the first crash there is none.
     restart_s: float = 1.0
     #: The longest pause before the server starts another GPU process.
     restart_most_s: float = 60.0
-    #: What a device may not run is tried there again after this time.
+    #: A model that a device may not run is tried there again after this time.
     refused_s: float = 60.0
     #: A model that a device could not load, and another device may, is tried there again after this time.
     left_to_others_s: float = 600.0
@@ -31,9 +32,9 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     load_tries: int = 3
     #: The pauses before the second try, the third, and so on; the last one stays.
     load_pauses_s: tuple[float, ...] = (5.0, 20.0, 60.0)
-    #: A download of which nothing arrives for so long is ended, and tried again from there.
+    #: A download from which nothing arrives for this time is ended; the next try goes on where it was cut off.
     silence_s: float = SILENCE_S
-    #: How often those who wait for a download are told how far it is.
+    #: The pause between two events that tell waiting jobs how far a download is.
     told_every_s: float = 10.0
 
 

@@ -1,4 +1,4 @@
-"""What the denoising steps of one GPU come to in the metrics: how long they take, and how full the slots are."""
+"""Counts the denoising steps of one GPU in the metrics: how long they take, and how full the slots are."""
 
 from pipelines import protocol
 from server import metrics
@@ -6,7 +6,7 @@ from server.scheduler.batching import SlotGroup
 
 
 class Calls:
-    """Puts the images together again that took a step together. A step is counted when the next one is reported."""
+    """Gathers the images that took a step together. A step is counted when the next one is reported."""
 
     def __init__(self) -> None:
         self._call: int | None = None
@@ -34,6 +34,6 @@ class Calls:
         model = self._group.key.model
         metrics.batch_images.labels(model).observe(len(self._images))
         metrics.batch_fill.labels(model).observe(len(self._images) / self._group.batch_size)
-        # Between steps without an image in common there may have been hours.
+        # Two steps without an image in common may be hours apart.
         if self._images & self._images_before:
             metrics.step_seconds.labels(model).observe(max(0.0, self._at - self._at_before))

@@ -1,4 +1,4 @@
-"""What the operator orders of the queue. Each order is in the ledger first, so it holds over restarts of the server."""
+"""The operator's orders to the queue. Each order is in the ledger first, so it holds over restarts of the server."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ LOOK_EVERY_S = 0.5
 
 
 class Control:
-    """Carries out what is in the ledger already."""
+    """Carries out the orders that are in the ledger already."""
 
     def __init__(
         self, database: Database, queue: Queue, jobs: ActiveJobs, feeder: Feeder, kept_cancels: KeptCancels
@@ -43,11 +43,11 @@ class Control:
         for job_id in [*await self._database.read(queue_orders.to_cancel), *kept]:
             self._jobs.cancel(job_id)
         if kept:
-            # It waits for a lock as long as that lasts, and the start does not.
+            # This write waits as long as another program has the ledger's lock; the start goes on meanwhile.
             self._carrying = asyncio.create_task(self._carry_over(kept))
 
     async def keep_cancel(self, job_id: str) -> None:
-        """Let a cancel that was carried out hold over a stop and a kill, although the job's end is not in the ledger yet."""
+        """Let a cancel hold even if the server stops or is killed before the job's end is in the ledger."""
         if self._database.locked_since is None:
             try:
                 await self._database.write(queue_orders.ask_for_cancel, job_id)

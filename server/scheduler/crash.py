@@ -1,4 +1,4 @@
-"""The end of a GPU process that nobody asked for: what it means for the images in it, and when the next process starts."""
+"""Crashes of GPU processes: what they mean for the images in the process, and when the next process starts."""
 
 import signal
 from collections.abc import Collection, Iterable
@@ -13,7 +13,7 @@ from server.scheduler.watchdog import Verdict
 
 
 class Crash(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of such an end."""
+    """What is known of one crash."""
 
     #: CRASHED, KILLED or DEVICE_LOST.
     happened: Happened
@@ -21,7 +21,7 @@ class Crash(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     #: The images that were in the process, in the order in which they were sent.
     image_ids: tuple[str, ...]
-    #: Those of them that may have caused the end.
+    #: Those of them that may have caused the crash.
     suspects: frozenset[str]
     #: The model whose load ended the process; None if no load did.
     loading: str | None = None
@@ -35,7 +35,7 @@ def crash_of_process(
     in_flight: Iterable[str],
     loaded: Collection[str],
 ) -> Crash:
-    """Return what the end of a process means, by its exit status and by the images and models that were in it.
+    """Return the crash of a process, by its exit status and by the images and models that were in it.
 
     `verdict` is why the watchdog ended it; None if it ended by itself.
     """
@@ -52,13 +52,13 @@ def crash_of_process(
         message=verdict.message[0].upper() + verdict.message[1:],
         image_ids=images,
         suspects=frozenset([verdict.image_id] if verdict.image_id else _suspects(groups, loading, images, loaded)),
-        # An image that is not written in time is to blame by itself, whatever is loaded beside it.
+        # An image that is not written in time is to blame, and not a model that is loaded meanwhile.
         loading=None if verdict.image_id else loading,
     )
 
 
 def crash_of_box(message: str, in_flight: Iterable[str]) -> Crash:
-    """Return what becomes of the images in a process whose box is gone: none of them is to blame."""
+    """Return the crash of a process whose box is gone. None of its images is to blame."""
     return Crash(
         happened=Happened.DEVICE_LOST,
         reason=FailureReason.WORKER_CRASHED,
@@ -69,7 +69,7 @@ def crash_of_box(message: str, in_flight: Iterable[str]) -> Crash:
 
 
 def restart_pause(crashes: int, bounds: Bounds) -> float:
-    """Return the seconds until the next start after so many crashes in a row: none at first, then doubled each time."""
+    """Return the seconds until the next start after this many crashes in a row: 0 after the first, then doubled each time."""
     if crashes <= 1:
         return 0.0
     # The exponent is bounded, since a process may fail to start for days.
@@ -79,11 +79,11 @@ def restart_pause(crashes: int, bounds: Bounds) -> float:
 def _suspects(
     groups: SlotGroups, loading: str | None, in_flight: Collection[str], loaded: Collection[str]
 ) -> Collection[str]:
-    """Return the images that may have caused the end of the process, which may be none.
+    """Return the images that may have caused the crash, which may be none. All others are bystanders.
 
-    While a model is being loaded, these are the images of that model; else those in the open slots and sent ahead for one,
-    and those of the following group if its model is not `loaded`, because it is read into the host's memory meanwhile; else,
-    if no slots are open, those that are being written. All others are merely interrupted.
+    While a model is being loaded, its images are the suspects. Otherwise the current group's images are, and the following
+    group's too if its model is not `loaded`, because the process is reading that model into host memory. If no slots are
+    open, the images that are being written are the suspects.
     """
     if loading is not None:
         return groups.of_model(loading)

@@ -22,19 +22,19 @@ def _none(_: int) -> list["Device"]:
 class Device(msgspec.Struct, frozen=True, kw_only=True):
     """A place where one GPU process at a time runs."""
 
-    #: As operators and model cards name it: `cuda:1`, `cpu`; AUTO until its first process has looked.
+    #: As operators and model cards name it: `cuda:1`, `cpu`; AUTO if its first process chooses it.
     name: str
     start: ProcessFactory
-    #: Where its processes say more, for people.
+    #: Where people find the log of its processes.
     log: str
-    #: The box's other devices, told how many GPUs torch sees; empty unless all were asked for.
+    #: Returns the box's other devices from the number of GPUs that torch sees; none unless the settings ask for all GPUs.
     others: Callable[[int], Sequence["Device"]] = _none
 
 
 def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:
     """Return the devices of this box that the settings name. Several on the CPU share its cores.
 
-    `start` is that of GpuProcess.
+    `start` goes to GpuProcess.
     """
     names = settings.local_devices if settings.uses_own_devices else []
     device = partial(_device, settings, start)
@@ -49,7 +49,7 @@ def local_devices(settings: Settings, start: Callable[..., Started] = subprocess
 
 
 def _auto(settings: Settings, device: Callable[..., Device]) -> Device:
-    """Return the device that torch finds first, and with it, if no single one was asked for, all further GPUs."""
+    """Return the device that torch finds first. Unless the settings ask for one device, its `others` are all further GPUs."""
     first = device(AUTO, first=True)
     if settings.device:
         return first

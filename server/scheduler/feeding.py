@@ -34,7 +34,7 @@ class Feeder:
         loads: ModelLoads,
         most_in_flight: int,
     ) -> None:
-        """Take how many images may be in one GPU process at once."""
+        """Take the most images that may be in one GPU process at once."""
         self._gpus = gpus
         self._queue = queue
         self._jobs = jobs
@@ -54,7 +54,7 @@ class Feeder:
         return 0.0 if any(model in gpu.loaded for gpu in self._gpus) else self._load_s.get(model, 0.0)
 
     def prepare(self, gpu: Gpu) -> None:
-        """Tell a GPU which models stay in memory. If no image waits, have it load those that name it, or the default one."""
+        """Pin a GPU's models. If no image waits, load those that cards pin to this GPU by its name, or the default model."""
         if not gpu.is_up:
             return
         models = self._models.current
@@ -67,11 +67,11 @@ class Feeder:
                     self.load(gpu, card)
 
     def load(self, gpu: Gpu, card: ModelCard) -> None:
-        """Have a model in a GPU's memory; while the GPU is busy with images it is only prefetched."""
+        """Load a model on a GPU; while the GPU is busy with images, the model is only prefetched."""
         gpu.load(card, self._batch_sizes.image_bytes(gpu, card))
 
     def models_changed(self) -> None:
-        """Take up an edit of models.toml: nothing more enters slot groups whose card is another one now."""
+        """Take up an edit of models.toml: close the slot groups whose model has another card now or none."""
         for gpu in self._gpus:
             for group in gpu.groups:
                 group.closing = group.closing or self._models.current.enabled.get(group.key.model) != group.card
@@ -86,8 +86,8 @@ class Feeder:
         now = time.monotonic()
         able = [gpu for gpu in self._gpus if self._can_take(gpu)]
         while able:
-            # The idlest goes first, and of those the ones that have a model. Each has its chance in every round, and one that
-            # has nothing to do now has none later.
+            # The idlest GPU goes first; of equals, one that has a model. Each acts once in a round. One that has nothing to
+            # do in a round will have nothing to do in the next.
             able.sort(key=lambda gpu: (len(gpu.in_flight), not gpu.loaded))
             able = [gpu for gpu in able if self._act(gpu, now)]
 
@@ -107,12 +107,12 @@ class Feeder:
         models = self._models.current.models
 
         def batch_size_for(key: BatchKey, images: int) -> int:
-            # What waits is shared with the GPUs that could begin on it at once.
+            # The waiting images are shared with the GPUs that could begin on them at once.
             idle = sum(key.model in other.loaded and not other.in_flight for other in self._gpus if other is not gpu)
             return self._batch_sizes.best(gpu, models[key.model], key, -(-images // (1 + idle)))
 
         def should_begin_again(group: SlotGroup, waiting: int) -> bool:
-            # What waits is shared with the other GPUs that serve its key.
+            # The waiting images are shared with the other GPUs that serve their key.
             sharing = sum(any(other.key == group.key for other in each.groups) for each in self._gpus)
             return self._batch_sizes.should_begin_again(gpu, group, -(-waiting // sharing), now)
 
@@ -161,7 +161,7 @@ class Feeder:
         return self._loads.held | left | refused | self._left_after_failure(gpu)
 
     def can_load_elsewhere(self, model: str) -> bool:
-        """Return whether a device that is up may run the model, and has not failed to load it not long ago."""
+        """Return whether a device that is up may run the model, and has not failed to load it lately."""
         return any(gpu.is_up and model not in gpu.cannot_load and model not in gpu.refused for gpu in self._gpus)
 
     def _left_after_failure(self, gpu: Gpu) -> set[str]:
@@ -180,7 +180,7 @@ class Feeder:
             if serving and key.model == model
         ]
         known = [(images, each) for images, each in seconds if each is not None]
-        # Keys that were not measured are taken to be like those that were.
+        # Assume that keys without measurements take as long as those with.
         counted = sum(images for images, _ in known)
         backlog_s = sum(images * each for images, each in known)
         waiting = sum(images for images, _ in seconds)

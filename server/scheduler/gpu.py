@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Is told, on the event loop, what happens to GPUs, after they have noted it. The server's is `Reports`."""
+    """Hears on the event loop what happens to GPUs, after they have noted it. The server's is `Reports`."""
 
     def on_report(self, gpu: "Gpu", report: protocol.Report) -> None: ...
     def on_crash(self, crash: Crash) -> None: ...
@@ -39,10 +39,10 @@ class Gpu:
 
     def __init__(self, device: Device, bounds: Bounds) -> None:
         self.place = device
-        #: The device's name; of one that its process chooses, AUTO until then.
+        #: The device's name; AUTO until its process has chosen one.
         self.name = device.name
         self.state = GpuState.STOPPED
-        #: What the process said when it was up; None until then.
+        #: What the process said of its device; None until it is up.
         self.device: protocol.Started | None = None
         self.memory: protocol.MemoryUsed | None = None
         #: Why the last process ended; None once another one is up.
@@ -51,15 +51,15 @@ class Gpu:
         self.images = 0
         self.affinity = Affinity()
         self.groups = SlotGroups()
-        #: The images sent that have not come to an end, in the order in which they were sent.
+        #: The images in flight here, in the order in which they were sent.
         self.in_flight: dict[str, None] = {}
-        #: What the weights of the models in memory take of it.
+        #: The bytes of memory that the weights of each loaded model take.
         self.weight_bytes: dict[str, int] = {}
-        #: The model that is being loaded.
+        #: The model that is being loaded; None if none is.
         self.loading: str | None = None
-        #: The process has loaded a model, so that it can load what the next job asks for.
+        #: The process has loaded a model, so it can probably load the next job's as well.
         self.has_loaded = False
-        #: The models whose load on this device failed not long ago, whichever process tried.
+        #: The models whose load on this device failed lately, in this process or an earlier one.
         self.cannot_load: set[str] = set()
         #: Crashes since the last image was generated.
         self.crashes = 0
@@ -70,7 +70,7 @@ class Gpu:
         self._idle_models = IdleModels(self.unload)
         #: The cards of the models that the process was told of.
         self._cards: dict[str, ModelCard] = {}
-        #: What the process said of why it ends, and whether its box is gone.
+        #: Why the process ends, in its own words, and whether its box is gone.
         self._last_words: str | None = None
         self._is_lost = False
         #: Why the device's box may not run these models.
@@ -83,7 +83,7 @@ class Gpu:
         return self.affinity.loaded
 
     def serves(self, model: str) -> bool:
-        """Whether the model is in memory, or on its way into it."""
+        """Return whether the model is in memory, is being loaded, or has a slot group."""
         return model in self.loaded or model == self.loading or any(group.key.model == model for group in self.groups)
 
     @property
@@ -104,7 +104,7 @@ class Gpu:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, listener: Listener) -> None:
-        """Start the process, and tell what happens to it. If the operating system refuses, try again later."""
+        """Start the process, and tell the listener what happens to it. If the operating system refuses, try again later."""
         self._become(GpuState.STARTING)
         metrics.worker_starts.inc()
         try:
@@ -123,7 +123,7 @@ class Gpu:
         self._watchdog.expect(seconds, FailureReason.START_TIMEOUT, message)
 
     async def stop(self) -> None:
-        """End the process. What was in it stays in `in_flight`."""
+        """End the process. Its images stay in `in_flight`."""
         self._become(GpuState.STOPPED)
         self._watchdog.stop()
         if self._restart is not None:
@@ -140,7 +140,7 @@ class Gpu:
             self._process.kill()
 
     def _become(self, state: GpuState) -> None:
-        """Change the state. Raises RuntimeError if the present state cannot be followed by it."""
+        """Change the state. Raises RuntimeError if the new state may not follow the present one."""
         if state not in TRANSITIONS[self.state]:
             raise RuntimeError(f"a GPU process that is {self.state} cannot become {state}")
         self.state = state
@@ -153,15 +153,15 @@ class Gpu:
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def load(self, card: ModelCard, image_bytes: int | None = None) -> None:
-        """Have this model in memory; while the GPU is busy with images it is only prefetched.
+        """Load this model; while the GPU is busy with images, it is only prefetched.
 
-        `image_bytes` is what its smallest image was measured to take beside the weights, if it was.
+        `image_bytes` are the least bytes that an image of it takes beside the weights; None if not measured.
         """
         self._cards[card.name] = card
         self._send(protocol.Load(card, image_bytes))
 
     def take_up(self, cards: Mapping[str, ModelCard]) -> None:
-        """Take up edited cards: their time limits hold from now on. A model without one leaves memory once it is idle."""
+        """Take up edited cards: their time limits hold from now on. A model without a card leaves memory once it is idle."""
         self._cards = {model: cards.get(model, _left(card)) for model, card in self._cards.items()}
         self._watch_idle_models()
 
@@ -170,7 +170,7 @@ class Gpu:
         self._send(protocol.Unload(model))
 
     def pin(self, models: Iterable[str]) -> None:
-        """Never evict these models, and no others."""
+        """Have the process pin exactly these models: it never evicts them."""
         self._send(protocol.Pin(tuple(models)))
 
     def generate(self, group: SlotGroup, item: protocol.Item, isolated: bool) -> None:
@@ -294,7 +294,7 @@ class Gpu:
     def _leave_slots(self, image_ids: Iterable[str]) -> None:
         """Take images out of their slots, if they are in any, and note that as a sign of life.
 
-        An image that is written is none: the next model may hang in its load meanwhile.
+        An image that had left its slot before gives no sign of life: the next model's load may hang while it is written.
         """
         if self.groups.leave(image_ids):
             self._go_on()
@@ -332,7 +332,7 @@ class Gpu:
         self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message, model)
 
     def _leave_to_others(self, model: str) -> None:
-        """Note that a model could not be loaded here: while another device may load it, that one does."""
+        """Note that a model could not be loaded here: for a while it is left to devices that may load it."""
         self.cannot_load.add(model)
         asyncio.get_running_loop().call_later(self._bounds.left_to_others_s, self.cannot_load.discard, model)
 
@@ -357,7 +357,7 @@ class Gpu:
         if crash.loading is None:
             self.crashes += 1
         else:
-            # The next try of the model has a pause of its own.
+            # The model's next try has a pause of its own, so the process's next start needs none.
             self._leave_to_others(crash.loading)
         log.error(
             "The GPU process %d of %s is gone: %s; its log, %s, may say more",
@@ -381,5 +381,5 @@ class Gpu:
 
 
 def _left(card: ModelCard) -> ModelCard:
-    """Return the card of a model that is no longer enabled: no image will ask for it."""
+    """Return the card of a model that is no longer enabled, changed so that the model is unloaded once it is idle."""
     return msgspec.structs.replace(card, limits=msgspec.structs.replace(card.limits, idle_unload_s=0.0))

@@ -1,4 +1,4 @@
-"""Unloads the models that no image needed for as long as their cards say."""
+"""Unloads models that no image has needed for as long as their cards allow."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -10,9 +10,9 @@ class IdleModels:
     """Unloads each idle model of one GPU when its card's time is up."""
 
     def __init__(self, unload: Callable[[str], None]) -> None:
-        """Take what is called with the name of a model whose time is up."""
+        """Take the function to call with the name of a model whose time is up."""
         self._unload = unload
-        #: By model, with the seconds that its card allowed when it fell idle.
+        #: For each idle model, the seconds that its card allows, and the timer.
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
 
     def set_idle(self, cards: Iterable[ModelCard]) -> None:

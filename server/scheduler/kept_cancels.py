@@ -23,7 +23,7 @@ class KeptCancels:
             os.fsync(file.fileno())
 
     def read(self) -> list[str]:
-        """Return the jobs. A last line that a kill cut short is none, and bytes that a failing disk left name no job."""
+        """Return the job ids, without a last line that a kill cut short. A line that a failing disk garbled names no job."""
         try:
             text = self._path.read_text(errors="replace")
         except FileNotFoundError:

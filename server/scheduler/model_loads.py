@@ -1,4 +1,4 @@
-"""Which models may be loaded now: not those that are still on their way to this box, and not those that just failed.
+"""Which models may be loaded now: those that are on this box and have not just failed.
 
 A model of a hub is downloaded while images wait for it, or if it is the default; other models serve meanwhile. A model that
 cannot be loaded or downloaded is tried again after a pause, not for each of its images. If several tries in a row fail, the
@@ -40,7 +40,7 @@ class Running(msgspec.Struct):
     task: asyncio.Task[None]
     #: How far it is; None before the hub has answered.
     progress: Progress | None = None
-    #: When its followers were last told, in seconds on the monotonic clock.
+    #: When the jobs that wait for it were last told, in seconds on the monotonic clock.
     told: float = 0.0
 
 
@@ -55,7 +55,7 @@ class ModelLoads:
         bounds: Bounds,
         changed: Callable[[], None],
     ) -> None:
-        """Take what is called when a model that was held may be loaded."""
+        """Take the function `changed`, to call when a held model may be loaded."""
         self._models = models
         self._jobs = jobs
         self._settlement = settlement
@@ -64,7 +64,7 @@ class ModelLoads:
         #: The models that cannot be used, and why.
         self.errors = _unusable(models)
         self.downloads: dict[str, Running] = {}
-        #: Tries that failed, in a row.
+        #: The failed tries in a row, by model.
         self._failures: Counter[str] = Counter()
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._stopping = False
@@ -82,11 +82,11 @@ class ModelLoads:
 
     @property
     def given_up(self) -> frozenset[str]:
-        """The models that failed so often that only an image that waits for one has it tried again."""
+        """The models that failed so often that they are tried again only if an image waits for them."""
         return frozenset(name for name, tries in self._failures.items() if tries >= self._bounds.load_tries)
 
     def want(self, models: Set[str]) -> None:
-        """Download those of these models that are not on this box; end the downloads that nobody wants any more."""
+        """Download those of these models that are not on this box, and end all other downloads."""
         enabled = self._models.current.enabled
         wanted = {
             name: enabled[name]
@@ -104,7 +104,7 @@ class ModelLoads:
                 task.add_done_callback(partial(self._download_ended, card))
 
     def models_changed(self) -> None:
-        """Take up an edit of models.toml: whatever failed is tried again at once."""
+        """Take up an edit of models.toml: models that failed may be tried again at once."""
         self.errors = _unusable(self._models)
         self._failures.clear()
         self._end_pauses()
@@ -121,7 +121,7 @@ class ModelLoads:
     # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
-        """Decide on these images, whose model could not be loaded or downloaded, and on those that wait behind them."""
+        """Decide on these images, whose model could not be loaded or downloaded, and on those that wait for it."""
         self.errors[model] = message
         most, pauses = self._bounds.load_tries, self._bounds.load_pauses_s
         waiting = self._jobs.waiting_for(model)
@@ -181,7 +181,7 @@ class ModelLoads:
     def _progressed(self, model: str, now_at: Progress) -> None:
         running = self.downloads[model]
         if running.progress is not None and now_at.done_bytes > running.progress.done_bytes:
-            # It gets on, however often it was cut off.
+            # Bytes arrived since, so earlier tries were not in vain.
             self._failures.pop(model, None)
         running.progress = now_at
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""How long images take: what guesses of a wait are made of."""
+"""How long images take, so that waits can be guessed."""
 
 
 class Paces:
@@ -13,5 +13,5 @@ class Paces:
         self._seconds[model, width, height] = self.last = seconds
 
     def of(self, model: str, width: int, height: int) -> float:
-        """Return the seconds that such an image takes; those of the last one if none of its model and size was made yet."""
+        """Return the seconds of the last image of this model and size; if there is none yet, those of the last of all."""
         return self._seconds.get((model, width, height), self.last)

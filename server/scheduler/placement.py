@@ -1,4 +1,4 @@
-"""Whether a GPU should take what another one serves, by loading its model as well. Pure.
+"""Whether a GPU should load a model that another GPU serves already. Pure.
 
 A model that another GPU has in memory is left to that GPU, unless the images that wait for it would keep it busy for much
 longer than a load takes: then a second GPU is worth its load, and so on. So an image waits at most for a few loads.
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 #: Load a model on one more GPU if its backlog would take at least this many times as long as the load. At 1 the last image
-#: would be done at the same time either way, and whatever the GPU holds now might be evicted for nothing.
+#: would be done at the same time either way, and a model that the GPU holds now might be evicted for nothing.
 WORTH = 2.0
 
 
@@ -35,5 +35,5 @@ def is_worth_a_load(served: Served, *, is_empty: bool) -> bool:
 
 
 def left_to_others(models: Mapping[str, Served], *, is_empty: bool) -> frozenset[str]:
-    """Return which of these models, none of which it serves, a GPU leaves to those that do."""
+    """Return those of these models, which a GPU does not serve, that it leaves to the GPUs that do."""
     return frozenset(name for name, served in models.items() if not is_worth_a_load(served, is_empty=is_empty))

@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class Pool(Sequence[Gpu]):
-    """Owns which GPUs there are. Each of them owns what it does."""
+    """Owns the list of GPUs. Each GPU owns its state."""
 
     def __init__(self, devices: Iterable[Device], bounds: Bounds) -> None:
         """Take the devices to begin with."""
         self._bounds = bounds
         self._listener: Listener | None = None
-        #: Why there may be fewer devices than there should be; None if that is not known to be so.
+        #: Why devices may be missing; None if none is known to be.
         self.problem: str | None = None
         self._gpus = [Gpu(device, bounds) for device in devices]
 
@@ -36,7 +36,7 @@ class Pool(Sequence[Gpu]):
         return len(self._gpus)
 
     def start(self, listener: Listener) -> None:
-        """Start a process on every GPU, and tell what happens to any of them."""
+        """Start a process on every GPU, and tell the listener what happens to them."""
         self._listener = listener
         for gpu in self._gpus:
             gpu.start(listener)
@@ -56,7 +56,7 @@ class Pool(Sequence[Gpu]):
             gpu.start(self._listener)
 
     async def remove(self, name: str, why: str) -> None:
-        """Give a device up, if it is there. The images that are in its process run elsewhere."""
+        """Remove a device, if it is there. The images that are in its process run elsewhere."""
         gpu = next((gpu for gpu in self._gpus if gpu.name == name), None)
         if gpu is None:
             return
@@ -66,17 +66,17 @@ class Pool(Sequence[Gpu]):
         try:
             await gpu.stop()
         finally:
-            # Nobody else knows of these images.
+            # No process will report on these images any more.
             if self._listener is not None:
                 self._listener.on_crash(crash)
 
     def add_others(self, gpu: Gpu, count: int) -> None:
-        """Add the other GPUs of a box on which a process has found so many."""
+        """Add the other GPUs of the box of this one, on which its process has found `count` in all."""
         for device in gpu.place.others(count):
             self.add(device)
 
     def compare(self, gpu: Gpu, started: protocol.Started) -> None:
-        """Say if two devices of one name compute other bits, so that a seed may give other bytes on them."""
+        """Log if two devices of one device name compute different bits, so that a seed may give other bytes on them."""
         for other in self._gpus:
             if differ(other.device, started):
                 log.warning(
@@ -88,7 +88,7 @@ class Pool(Sequence[Gpu]):
 
 
 def differ(one: protocol.Started | None, other: protocol.Started | None) -> bool:
-    """Return whether two devices that are up have one name and compute other bits."""
+    """Return whether two devices that are up have one device name and compute different bits."""
     if one is None or other is None:
         return False
     return one.device_name == other.device_name and one.fingerprint != other.fingerprint

@@ -28,7 +28,7 @@ class Process(Protocol):
     def pid(self) -> int: ...
 
     def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
-        """Call these on the running event loop: for every report, and last, once, with the exit status.
+        """Call these on the running event loop: `on_report` for every report, and at the end `on_exit` with the exit status.
 
         A negative status is the number of the signal that ended the process. Raises OSError.
         """
@@ -36,7 +36,7 @@ class Process(Protocol):
     def send(self, order: Order) -> None:
         """Send an order, and do not wait until it is read: the process may hang.
 
-        A process that has ended takes none; `on_exit` is told of its end.
+        An order to a process that has ended is lost; `on_exit` tells of that end.
         """
 
     def kill(self) -> None: ...
@@ -46,7 +46,7 @@ class Process(Protocol):
 
 
 class Started(Protocol):
-    """What is used of `subprocess.Popen`."""
+    """The part of `subprocess.Popen` that is used."""
 
     pid: int
 
@@ -72,11 +72,11 @@ class GpuProcess:
         silent: bool = False,
         start: Callable[..., Started] = subprocess.Popen,
     ) -> None:
-        """Start the process. What it reports waits until it is followed.
+        """Start the process. Its reports wait until `follow` is called.
 
-        It computes with so many CPU threads, unless OMP_NUM_THREADS says otherwise; None leaves it to torch, which takes one
-        for each core. It logs to the file and, unless `silent`, to the terminal. `start` takes what `subprocess.Popen` takes.
-        Raises OSError.
+        It computes with `threads` CPU threads, unless OMP_NUM_THREADS says otherwise; None leaves that to torch, which takes
+        one for each core. It logs to the file and, unless `silent`, to the terminal. `start` takes what `subprocess.Popen`
+        takes. Raises OSError.
         """
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if threads is not None:
@@ -108,7 +108,7 @@ class GpuProcess:
         return self._process.pid
 
     def follow(self, on_report: Callable[[Report], None], on_exit: Callable[[int], None]) -> None:
-        """See Process. Its reports are read by a thread named `reports`, and orders written by one named `orders`.
+        """See Process. A thread named `reports` reads its reports, and one named `orders` writes its orders.
 
         Raises OSError, and ends the process, if the operating system refuses a thread.
         """
@@ -158,7 +158,7 @@ def posted_to_loop(
 
 
 def _write(pipe: Connection, pid: int, orders: "SimpleQueue[bytes | None]") -> None:
-    """Write every order into the pipe. It takes some 200 KB of orders that are not read, and then lets the writer wait."""
+    """Write every order into the pipe. It takes some 200 KB of unread orders; after that a write waits."""
     try:
         while (order := orders.get()) is not None:
             pipe.send_bytes(order)

@@ -32,7 +32,7 @@ def denoised(images: Iterable[Image], report: protocol.Steps) -> list[StageEvent
         moment = as_text(datetime.fromtimestamp(done.at, UTC))
         extra = {"step": done.step, "steps": report.steps}
         if image.preview is not None:
-            # It may be a step or two behind; told with the next step, steps only ascend.
+            # A preview may be a step or two behind. It is told with the next step, so that clients see steps only ascend.
             extra["preview"], image.preview = image.preview, None
         events.append(_event(image, Stage.DENOISING, f"Step {done.step} of {report.steps}", extra, moment))
     return events
@@ -70,7 +70,7 @@ def downloading(jobs: Iterable[Job], model: str, told: Progress) -> list[StageEv
 
 
 def held(jobs: Iterable[Job], reason: FailureReason, message: str) -> list[StageEvent]:
-    """Return an event for each job that waits for a model that could not be loaded, and is tried again."""
+    """Return an event for each job that waits for a model whose load failed and will be tried again."""
     return [StageEvent(job, Stage.RETRYING, message, {"reason": reason}) for job in jobs]
 
 

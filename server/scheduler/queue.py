@@ -7,12 +7,13 @@ can neither save up a claim nor be starved. Within a flow the oldest image goes 
 
 Images of one batch key share slots; another key needs other slots, and another model must perhaps be loaded first. While a
 GPU serves one key, images of that key go before an image that is more due but of another key. Once that one has waited for
-the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever. Images of a model that other
-GPUs serve soon enough, which `placement` decides, are none of a GPU's business.
+the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever. If other GPUs serve a model
+soon enough, which `placement` decides, a GPU passes over its images.
 
-What the operator moved to the front goes before all of this: before every flow, and past every patience.
+Images that the operator moved to the front go before every flow, and no patience delays them.
 
-A decision costs time in the number of flows and their batch keys, and in the logarithm of the number of waiting images.
+The time of a decision grows with the number of flows and their batch keys, and with the logarithm of the number of waiting
+images.
 """
 
 from collections import Counter, OrderedDict
@@ -38,7 +39,7 @@ class BatchKey(msgspec.Struct, frozen=True):
     #: In the order of their names.
     loras: tuple[Lora, ...] = ()
     second: SecondPass | None = None
-    #: As keeps_negatives_apart of pipelines/denoising/families.py says.
+    #: Whether keeps_negatives_apart of pipelines/denoising/families.py holds for the images.
     negative: bool = False
 
     @property
@@ -55,18 +56,18 @@ class Waiting(msgspec.Struct, frozen=True):
     key: BatchKey
     #: When it arrived, in seconds on the clock that decisions are given.
     arrived: float
-    #: Share slots with no other image.
+    #: It shares slots with no other image.
     isolated: bool = False
-    #: Each step doubles the share of the GPU.
+    #: Each step doubles its flow's share.
     priority: int = 0
     #: The operator moved it before all others.
     front: bool = False
-    #: What it has lost because it was taken back from slots, in seconds.
+    #: Seconds that it has lost because it was taken back from slots.
     lost_s: float = 0.0
 
 
 class Affinity(msgspec.Struct):
-    """What one GPU has at hand. Each GPU owns one; the queue reads it to choose for that GPU, and notes what it took."""
+    """What one GPU has at hand. Each GPU owns one; the queue reads it to choose for that GPU, and notes what the GPU took."""
 
     #: The models in its memory, and their revisions.
     loaded: dict[str, str] = msgspec.field(default_factory=dict)
@@ -80,7 +81,7 @@ class Affinity(msgspec.Struct):
     def note(self, key: BatchKey, now: float) -> None:
         """Note that the GPU takes an image of this key."""
         if (self.key is None or self.key.model != key.model) and key.model not in self.loaded:
-            # Changes between models in memory cost no load, so they may not put off the model that waits for one.
+            # Only a load counts: changes between models in memory may not put off a model that waits to be loaded.
             self.load_since = now
         if self.key != key:
             self.key_since = now
@@ -112,10 +113,10 @@ class Queue:
         self.model_patience_s = model_patience_s
         #: How long it may pass over an image of a loaded model that needs other slots.
         self.size_patience_s = size_patience_s
-        #: No image is given out; images are added, moved and removed as ever.
+        #: No image is given out; images may still be added, moved and removed.
         self.paused = False
         self._flows: dict[tuple[int, int], _Flow] = {}
-        #: Virtual times of flows without images that are ahead of the present one; they may not fall back to it.
+        #: Virtual times of empty flows that are ahead of the present one. Such a flow keeps its own when images come again.
         self._ahead: dict[tuple[int, int], float] = {}
         self._tickets: dict[str, tuple[int, Waiting]] = {}
         self._by_key: Counter[BatchKey] = Counter()
@@ -174,7 +175,7 @@ class Queue:
         return True
 
     def position(self, image_id: str) -> int | None:
-        """Return how many images go before this one by fairness alone, keys left aside; None if it does not wait."""
+        """Return how many images go before this one by fairness alone, whatever their keys; None if it does not wait."""
         if image_id not in self._tickets:
             return None
         ticket, image = self._tickets[image_id]
@@ -211,7 +212,7 @@ class Queue:
     def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
         """Return the image that opens the next slots of this GPU, and leave it in the queue. A paused queue gives none.
 
-        It is of none of the models in `elsewhere`, which this GPU leaves in the queue.
+        Its model is not in `elsewhere`: those models this GPU leaves in the queue.
         """
         if self.paused:
             return None
@@ -223,7 +224,7 @@ class Queue:
     def next_for(self, key: BatchKey, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
         """Return the image that may enter open slots of this key, and leave it in the queue.
 
-        Return None if no image of this key waits, or if the slots must make way for another key, or while it is paused.
+        Return None if no image of this key waits, if the slots must make way for another key, or if the queue is paused.
         """
         if self.paused or key not in self._by_key:
             return None
@@ -285,7 +286,7 @@ class Queue:
             del self._by_key[image.key]
 
 
-#: The flow of what was moved to the front: further behind than any other, whatever it is given. No client has this id.
+#: The flow of images that were moved to the front. Its virtual time stays behind all others. No client has this id.
 _FRONT = (-1, 0)
 
 

@@ -34,10 +34,10 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     images_in_flight: int
     #: Images generated since the server started.
     images_generated: int
-    #: Null until its process is up. Of a GPU, what all programs use; of a CPU, what its process uses.
+    #: What all programs use of a GPU's memory, or what the process uses on a CPU; null until the process is up.
     memory_used_bytes: int | None
     memory_total_bytes: int | None
-    #: Devices of the same device_name that compute other bits, so that a seed may give other bytes on them.
+    #: Devices of the same device_name that compute different bits, so that a seed may give other bytes on them.
     differs_from: list[str]
 
 
@@ -46,7 +46,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Why nothing could be generated now; None if a GPU that is up has a model in memory, or can load one.
     reason: str | None
-    #: What the next job has to wait for if there is no such reason; None if there is nothing.
+    #: The load that the next job waits for; None if a model is in memory.
     note: str | None
     #: What the ablest GPU process does.
     state: GpuState

@@ -1,8 +1,8 @@
 """What becomes of an image whose run came to nothing. Pure: one table of cases, tested row by row.
 
-An image answers for a crash only if it may have caused it. If several images may have, each of them runs again alone, as
-often as a crash leaves more than one suspect. An interrupted bystander runs again, and neither of these runs counts as an
-attempt.
+An image answers for a crash only if it may have caused it. If several images may have, each of them runs again isolated, as
+often as a crash leaves more than one suspect. A bystander runs again too. The runs that the crash cut short do not count as
+attempts.
 """
 
 from enum import Enum, auto
@@ -35,7 +35,7 @@ class Happened(Enum):
     REFUSED = auto()
     #: The model could not be loaded, and is tried again after a pause.
     LOAD_FAILED = auto()
-    #: The model could not be loaded so often that nobody waits for it any more.
+    #: The model failed to load so often that images no longer wait for it.
     LOAD_GIVEN_UP = auto()
     #: The model is no longer among the enabled models of models.toml.
     MODEL_REMOVED = auto()
@@ -56,12 +56,12 @@ class Decision(Enum):
     REQUEUE = auto()
     #: It runs again with no neighbour, and the run that failed does not count.
     ISOLATE = auto()
-    #: Its job ends for the reason that was accepted before, and is refunded: a cancel, or another of its images.
+    #: Its job ends and is refunded for the reason that it has already: a cancel, or another of its images.
     END = auto()
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened, and all that counts of the image that it happened to."""
+    """What happened to an image, and all else that the decision depends on."""
 
     happened: Happened
     #: Its job was cancelled, or failed by another of its images.
@@ -70,7 +70,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     suspect: bool = True
     #: Another image may have caused it as well.
     shared: bool = False
-    #: Its job's attempts are not used up.
+    #: It may run as another attempt.
     attempts_left: bool = True
     #: Crashes of GPU processes that it was present at, this one included.
     crashes: int = 0

@@ -1,4 +1,4 @@
-"""What becomes of the reports and crashes of GPUs: jobs go on or end, progress is told, costs are kept, and more is sent."""
+"""Acts on the reports and crashes of GPUs: jobs go on or end, progress is told, costs are kept, and more is sent."""
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
@@ -98,7 +98,7 @@ class Reports:
         """Decide on the images that were in a GPU process that is gone, and send what may be sent now."""
         suspects, others = crash.suspects, crash.image_ids
         if crash.loading is not None:
-            # Whichever image asks for the model next, its load may end the same way.
+            # The load is to blame and not an image: the model's next load may end the same way.
             others = tuple(image_id for image_id in crash.image_ids if image_id not in suspects)
             waited = tuple(image_id for image_id in crash.image_ids if image_id in suspects)
             self._load_failed(crash.loading, crash.reason, crash.message, waited)

@@ -32,7 +32,7 @@ from server.settings import Settings
 
 
 class Scheduler:
-    """What the routes see of queue and GPUs."""
+    """The queue and the GPUs, as the routes see them."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class Scheduler:
         )
         self._reports = Reports(self.gpus, self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
-        #: What the operator orders of the queue.
+        #: Carries out the operator's orders to the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
-        #: How many images the jobs have whose acceptance is not on disk yet.
+        #: The number of images of jobs whose acceptance is not on disk yet.
         self._committing = 0
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
@@ -80,7 +80,7 @@ class Scheduler:
         return len(self._queue) + self._committing
 
     def check_room(self, images: int) -> None:
-        """Raise QueueFull if the queue does not take so many images more."""
+        """Raise QueueFull if the queue has no room for this many more images."""
         limit = self._settings.queue_limit
         if self.backlog + images > limit:
             raise QueueFull(
@@ -95,12 +95,12 @@ class Scheduler:
         return position, self._seconds_for(position, len(generations), generations[0])
 
     def seconds_until(self, job_id: str) -> float | None:
-        """Guess the seconds until the first waiting image of a job is there; None if none of its images waits."""
+        """Guess the seconds until the first waiting image of a job is generated; None if none of its images waits."""
         position, generation = self.position(job_id), self._jobs.first_generation(job_id)
         return None if position is None or generation is None else self._seconds_for(position, 1, generation)
 
     def _seconds_for(self, before: int, images: int, generation: Generation) -> float:
-        """Guess the seconds until so many images like this one are generated, behind those in flight and `before` others."""
+        """Guess the seconds until this many images like this one are generated, after those in flight and `before` others."""
         slots = max(1, sum(gpu.groups.open_slots for gpu in self.gpus))
         rounds, left = divmod(sum(len(gpu.in_flight) for gpu in self.gpus) + before, slots)
         own_rounds = -(-(left + images) // slots)
@@ -111,9 +111,9 @@ class Scheduler:
     async def accept(
         self, job: Job, label: str, row: RequestRow, idempotency: jobs.Idempotency | None
     ) -> tuple[jobs.Accepted, bool]:
-        """Commit a job and queue it, as `jobs.accept` says. If the caller goes away meanwhile, both still happen.
+        """Commit a job with `jobs.accept`, and queue it. If the caller goes away meanwhile, both still happen.
 
-        Raises QueueFull too.
+        Raises what `jobs.accept` raises, and QueueFull.
         """
         images = len(job.plan.generations)
         self.check_room(images)
@@ -154,13 +154,13 @@ class Scheduler:
         await self._feeder.follow_clock()
 
     def load(self, card: ModelCard) -> None:
-        """Have a model in the memory of every device that is up; one that runs images only prefetches it."""
+        """Load a model on every device that is up; one that runs images only prefetches it."""
         for gpu in self.gpus:
             if gpu.is_up:
                 self._feeder.load(gpu, card)
 
     def models_changed(self) -> None:
-        """Take up an edit of models.toml. Jobs whose model is gone fail; later images run on the cards of now."""
+        """Take up an edit of models.toml. Waiting jobs whose model is gone fail; later images run on the edited cards."""
         self.loads.models_changed()
         self._jobs.models_changed()
         for gpu in self.gpus:
@@ -185,7 +185,7 @@ class Scheduler:
             if job.awaited:
                 # The connection that waited for it ended with the last run.
                 self._jobs.cancel(job.job_id, client_gone=True)
-        # Each of these goes before all others, so the oldest comes last.
+        # Each of these goes before its client's others, so the oldest comes last.
         for job, status in reversed(left):
             if status is JobStatus.IN_PROGRESS and not job.awaited:
                 self._jobs.resume(job)
@@ -193,7 +193,7 @@ class Scheduler:
         self.gpus.start(self._reports)
 
     async def stop(self) -> None:
-        """End the GPU processes. What they were generating is generated after the next start."""
+        """End the GPU processes. Images that they were generating are generated after the next start."""
         await self.loads.stop()
         await self.gpus.stop()
         self._jobs.stop()

@@ -1,4 +1,4 @@
-"""Writes to the ledger what becomes of accepted jobs, in the order in which it was decided, and what batches cost.
+"""Writes to the ledger what becomes of jobs, in the order in which that was decided, and what batches cost.
 
 A job's followers are woken when a write about it is on disk. A write of progress that fails is logged and lost; the end of a
 job is tried again until the disk takes it, because money hangs on it.
@@ -29,7 +29,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
-#: Returns what to keep of a job's images, from the job and what the GPU process said of each of them.
+#: Returns what to keep of a job's images, from the job and the report of each of them.
 ResultOf = Callable[[Job, Sequence[protocol.Generated]], Result]
 
 #: Seconds before the end of a job is tried again: the first pause, which is doubled each time, and the longest one.
@@ -90,7 +90,7 @@ class Settlement:
             self._write([event.job for event in told], add)
 
     def run_again(self, job: Job, message: str, extra: dict[str, Any]) -> None:
-        """Keep the plan and the attempts with which a job runs again."""
+        """Write the plan and the attempts with which a job runs again, and tell of it."""
         self._write([job], jobs.run_again, job, message, extra)
 
     def leave_for_restart(self, job: Job, attempts: int) -> None:
@@ -132,7 +132,7 @@ class Settlement:
         )
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait until everything is on disk, and give up what is not by then."""
+        """Wait until all writes are on disk, and give up those that are not after this time."""
         if not self._under_way:
             return
         _, pending = await asyncio.wait(self._under_way, timeout=timeout_s)
@@ -172,7 +172,7 @@ class Settlement:
         self._track(settle())
 
     async def _until_on_disk(self, job: Job, first: Awaitable[bool], end: Callable[[sqlite3.Connection], bool]) -> bool:
-        """Try the end of a job until the disk takes it, and return whether the job had not ended before."""
+        """Try to write the end of a job until the disk takes it, and return whether the job had not ended before."""
         attempt, pause = first, FIRST_PAUSE_S
         while True:
             try:
@@ -203,6 +203,6 @@ class Settlement:
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)
         error = None if task.cancelled() else task.exception()
-        # The ledger says itself, once, that the disk is full.
+        # The ledger itself logs once that the disk is full.
         if error is not None and not isinstance(error, DatabaseFull):
             log.error("A write to the ledger failed", exc_info=error)

@@ -1,4 +1,4 @@
-"""How each job stands that has not ended, for the operator."""
+"""How far each job is that has not ended, for the operator."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from server.scheduler.active_jobs import ActiveJobs
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
-    #: How many of its images are where; images whose job fails are nowhere.
+    #: How many of its images are in each state. Withdrawn images count in none.
     waiting: int
     in_flight: int
     generated: int

@@ -20,7 +20,7 @@ export interface components {
         };
         /**
          * ArchiveBody
-         * @description Which entries to put into an archive, of whatever part of the catalogue.
+         * @description The entries to put into an archive, of both parts of the catalogue.
          */
         ArchiveBody: {
             /** @description 1–500 entries */
@@ -265,7 +265,7 @@ export interface components {
         };
         /**
          * EntryChange
-         * @description What to change of an entry. What is left out stays as it is.
+         * @description A change of an entry. Fields that are left out stay as they are.
          */
         EntryChange: {
             /** @description 1–200 characters after trimming */
@@ -581,7 +581,7 @@ export interface components {
         };
         /**
          * Lora
-         * @description A LoRA as it is ordered.
+         * @description A LoRA as an order names it.
          */
         Lora: {
             file: string;
@@ -838,7 +838,7 @@ export interface components {
         };
         /**
          * SecondPass
-         * @description The second pass of one image, with nothing left open.
+         * @description The second pass of one image, with every default filled in.
          */
         SecondPass: {
             factor: number;
@@ -912,13 +912,13 @@ export interface components {
         };
         /**
          * UsageBy
-         * @description What sums are made for each of.
+         * @description What usage is summed up by.
          * @enum {unknown}
          */
         UsageBy: "client" | "day" | "model";
         /**
          * UsageRow
-         * @description The sum over the jobs that were accepted; what was not asked for apart is null.
+         * @description A sum over accepted jobs; client, day and model are null unless usage is summed up by them.
          */
         UsageRow: {
             cancelled: number;
@@ -958,7 +958,7 @@ export interface components {
         };
         /**
          * WebhookEvent
-         * @description What a webhook tells.
+         * @description The end of a job that a webhook tells of.
          * @enum {unknown}
          */
         WebhookEvent: "job.failed" | "job.succeeded";

@@ -14,7 +14,7 @@ OVERALL = 64
 def admit(due: Sequence[DueDelivery], in_flight: Sequence[DueDelivery], silent: Set[int]) -> list[DueDelivery]:
     """Return the deliveries to send beside those in flight.
 
-    A client with nothing in flight always gets one, even if the receivers of all others hang; more only within both
+    A client with nothing in flight always gets one, even if the receivers of all others hang; it gets more only within both
     bounds. `silent` has the clients whose receiver gave no answer when it was last tried: they get no more than one.
     `due` has the deliveries of each client in the order in which they are to go.
     """
@@ -25,7 +25,7 @@ def admit(due: Sequence[DueDelivery], in_flight: Sequence[DueDelivery], silent: 
         if delivery.id not in busy:
             places.append((of_client[delivery.client_id], delivery))
             of_client[delivery.client_id] += 1
-    # The first of every client, then the second of every client, so that they share what there is.
+    # Take the first of every client, then the second of every client, so that they share the room.
     places.sort(key=lambda found: found[0])
     admitted: list[DueDelivery] = []
     for place, delivery in places:

@@ -1,7 +1,7 @@
 """Sends what the outbox holds, for as long as the server runs.
 
-The ledger is the queue: this process keeps nothing but the requests under way, so a crash loses nothing. A delivery whose
-outcome a crash kept from the ledger is sent again, with the same `webhook-id`.
+The ledger is the queue: this process keeps only the requests under way, so a kill of the server loses nothing. A delivery
+whose outcome did not reach the ledger is sent again, with the same `webhook-id`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks into the outbox. The operator's command writes into it from another process.
 POLL_S = 0.5
-#: Seconds between counts of what is pending.
+#: Seconds between counts of the pending deliveries.
 COUNT_S = 5.0
 #: Seconds that a receiver has for its answer, the connection included.
 ANSWER_S = 10.0
@@ -38,9 +38,9 @@ ANSWER_S = 10.0
 MOST_READ = 64 * 1024
 #: Seconds that requests under way may hold up a stop.
 STOP_S = 2.0
-#: A wall clock set back by less than this many seconds delays nobody noticeably.
+#: Seconds that the wall clock must be set back before retries move with it; less delays no delivery noticeably.
 SET_BACK_S = 1.0
-#: Seconds before a ledger that refuses is tried again: doubled each time, from POLL_S up to this.
+#: The longest pause, in seconds, before a ledger that refuses is tried again. It begins at POLL_S and doubles each time.
 LONGEST_PAUSE_S = 30.0
 
 
@@ -58,7 +58,7 @@ class WebhookSender:
         self._database = database
         self._linker = linker
         self._clock = ClockWatch()
-        #: By how much the clock was set back while no server ran; None until the ledger was asked.
+        #: Seconds that the clock was set back while no server ran; None until the ledger was asked.
         self._ahead_s: float | None = None
         #: Clients whose receiver gave no answer to the last try.
         self._silent: set[int] = set()
@@ -68,7 +68,7 @@ class WebhookSender:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Send deliveries until cancelled; the requests under way are then given a moment to end."""
+        """Send deliveries until cancelled; then give the requests under way a moment to end."""
         # The bounds of `admit` are the limit; a pool with a limit of its own would let receivers wait for each other.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         headers = {"User-Agent": "Backlot", "Content-Type": "application/json"}
@@ -84,7 +84,7 @@ class WebhookSender:
                     except Exception:
                         pause = min(pause * 2, LONGEST_PAUSE_S)
                         log.exception("The webhook deliveries could not be read; trying again in %.1f s", pause)
-                    # Not `wait_for`: Python 3.11's forgets a cancel that comes together with the event.
+                    # In Python 3.11, wait_for may swallow a cancel that comes together with the event.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pause):
                             await self._ended.wait()
@@ -106,9 +106,9 @@ class WebhookSender:
 
     async def _send_due(self, http: httpx.AsyncClient) -> None:
         """Begin the requests that are due and within bounds."""
-        # Taken before the read: what ends meanwhile may still look due in what is read, and must not be sent twice.
+        # Take these before the read: a delivery that ends meanwhile may still look due in it, and must not be sent twice.
         in_flight = list(self._in_flight.values())
-        # As many again as may be in flight, so that those do not hide what is due behind them.
+        # Read twice as many as may be in flight, so that those do not hide the deliveries that are due behind them.
         due = await self._database.read(webhooks.due, 2 * PER_CLIENT)
         for delivery in admit(due, in_flight, self._silent):
             task = asyncio.create_task(self._deliver(http, delivery))
@@ -116,7 +116,7 @@ class WebhookSender:
             task.add_done_callback(self._leave)
 
     async def _count(self) -> None:
-        """Tell the metrics what is pending, now and then: a long outbox takes milliseconds to count."""
+        """Set the metric of pending deliveries, but only now and then: counting a long outbox takes milliseconds."""
         if time.monotonic() >= self._count_at:
             self._count_at = time.monotonic() + COUNT_S
             metrics.webhooks_pending.set(await self._database.read(webhooks.pending))
@@ -152,7 +152,7 @@ class WebhookSender:
         headers = signed_headers(delivery.secrets, delivery.webhook_id, int(time.time()), body)
         status: int | None = None
         try:
-            # httpx would give each part of the answer as long.
+            # httpx's own timeout is for each part of the answer, not for all of it.
             async with (
                 asyncio.timeout(ANSWER_S),
                 http.stream("POST", delivery.url, content=body, headers=headers) as response,
@@ -179,8 +179,10 @@ class WebhookSender:
         return msgspec.json.encode(WebhookMessage(delivery.event, delivery.occurred_at, view))
 
     async def _note(self, delivery: DueDelivery, answer: Answer) -> None:
-        """Write the outcome of a try, however long the disk refuses: until then the delivery counts as in flight, or it
-        would be sent again and again."""
+        """Write the outcome of a try, however long the ledger refuses it.
+
+        Until then the delivery counts as in flight; otherwise it would be sent again and again.
+        """
         tries, due_at = delivery.tries + 1, None
         if answer.error is not None:
             wait = wait_s(tries, random.random())  # noqa: S311  no secret

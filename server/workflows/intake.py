@@ -36,11 +36,11 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     #: The decoded body.
     raw: Any
     idempotency_key: str | None
-    #: The request waits for the images, and nobody wants them if its client goes away.
+    #: Whether the request waits for the images; if its client goes away, nobody wants them.
     awaited: bool = False
     #: The most it may cost; None if any price will do.
     most_credits: int | None
-    #: Makes the row of the request log, as the request stands.
+    #: Makes the request's row of the request log, from what is known so far.
     row: Callable[[], RequestRow]
 
 

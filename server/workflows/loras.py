@@ -22,9 +22,10 @@ class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def resolve(card: ModelCard, brand: Brand, asked: Mapping[str, float], models: Models) -> tuple[Lora, ...]:
-    """Return the LoRAs of an image in the order of their names: of one name the request's counts, then the brand's.
+    """Return the LoRAs of an image in the order of their names.
 
-    A brand may name LoRAs of several models; those that fit this one count.
+    If several name the same LoRA, the request's weight counts, then the brand's. A brand may name LoRAs of several models;
+    those that fit this one count.
     """
     fitting = models.loras_of(card.name)
     of_brand = {name: weight for name, weight in brand.loras.items() if name in fitting}

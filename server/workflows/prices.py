@@ -30,5 +30,5 @@ def _rounded(cost: int, of_model: float, of_tier: float) -> int:
 
 
 def price_of_job(operation: Operation, model: str, tier: Tier, images: int) -> int:
-    """Return the credits that a job of so many images costs."""
+    """Return the credits that a job of this many images costs."""
     return images * price_of_image(operation, model, tier)

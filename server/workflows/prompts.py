@@ -1,4 +1,4 @@
-"""From a spec's free text to the prompt a model reads."""
+"""Makes the prompt that a model reads from a spec's free text."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def of_scene(card: ModelCard, brand: Brand, scene: str, mood: str, colors: Seque
 
 
 def of_text(card: ModelCard, brand: Brand, text: str, colors: Sequence[Rgb], negative: str = "") -> Prompt:
-    """Take a client's own prompt, with the colours and the brand's words after it."""
+    """Return a client's own prompt, with the colours and the brand's words after it."""
     if card.wording.vocabulary is not None:
         return _closed(card, brand, text, text, colors)
     return Prompt(

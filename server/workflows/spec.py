@@ -1,4 +1,4 @@
-"""What the specs of all workflows have in common: fields, bounds, and the checks that types cannot say."""
+"""What the specs of all workflows have in common: fields, bounds, and the checks that types cannot express."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -102,7 +102,7 @@ def named_card(values: dict[str, Any], models: Models) -> ModelCard | None:
 
 
 def tier_of(spec: GenerationSpec, card: ModelCard) -> Tier:
-    """Return the tier that a checked spec names, or the card's."""
+    """Return the tier that a checked spec names, or else the card's default."""
     return next((tier for tier in card.tiers if tier == spec.resolution), card.limits.tier)
 
 
@@ -135,7 +135,7 @@ def _card_problems(values: dict[str, Any], card: ModelCard, models: Models) -> l
 
 
 def _color_problems(colors: list[Any]) -> list[Problem]:
-    """Return what is wrong with the texts among `colors`; those of another type are told already."""
+    """Return what is wrong with the texts among `colors`; `check` tells values of another type."""
     problems = []
     for index, color in enumerate(colors[:MOST_PROBLEMS]):
         if not isinstance(color, str):

@@ -37,17 +37,17 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
     operation_id: str
     summary: str
     spec: type[Spec]
-    #: From a spec's values to what is wrong with the fields that are the workflow's own.
+    #: Returns what is wrong with the workflow's own fields among a spec's values.
     own_problems: Callable[[dict[str, Any]], list[Problem]]
-    #: From a spec, its model's card and its brand to the prompt of its images.
+    #: Returns the prompt of a spec's images, for its model's card and its brand.
     prompt_of: Callable[[Spec, ModelCard, Brand], Prompt]
-    #: The name of a job whose spec has none.
+    #: Returns a name for a job whose spec has none.
     coin_name: Callable[[Spec], str]
-    #: How many images a spec asks for.
+    #: Returns how many images a spec asks for.
     count_of: Callable[[Spec], int]
-    #: What a transaction of such a job is called, before the job's name.
+    #: The beginning of a job's label among transactions; the job's name follows.
     label: str
-    #: What its images are in the ledger, and the fields of a request that an entry of the catalogue shows.
+    #: The kind of its artifacts and entries in the ledger, and the fields of a spec that an entry shows.
     artifact_kind: ArtifactKind
     entry_type: EntryType
     entry_fields: tuple[str, ...]
@@ -83,7 +83,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
                 height=size.height,
                 steps=card.sampling.steps,
                 guidance=card.sampling.guidance,
-                # The range of seeds is a ring.
+                # Seeds wrap around at the end of their range.
                 seed=(first + index) % 2**53,
                 prompt=prompt.text,
                 negative_prompt=prompt.negative,

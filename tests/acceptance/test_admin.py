@@ -34,7 +34,7 @@ def key_hint(admin: httpx.Client) -> str:
 
 
 def logged(admin: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
-    """Wait for the row of a request in the request log: that of a refused one is written in the background."""
+    """Wait for the row of a request in the request log: a refused one's is written in the background."""
     found: list[dict[str, Any]] = []
 
     def look() -> bool:
@@ -54,7 +54,7 @@ def test_devices_and_models(light_server: ServerWithoutGpu, admin: httpx.Client)
     assert post(admin, "models/fake/unload", 202)["name"] == "fake"
     wait_for(lambda: get(admin, "models")["models"][0]["state"] == "idle")
     assert get(admin, "devices")["devices"][0]["models"] == []
-    # Nothing is broken: the next job loads its model.
+    # The server is still ready: the next job loads its model.
     ready = admin.get("/readyz")
     assert (ready.status_code, ready.json()["reason"], ready.json()["models"]) == (200, None, [])
     assert ready.json()["note"] == "no model is in memory; the next job loads the one that it names"
@@ -225,7 +225,7 @@ def test_what_the_operator_looks_at_is_not_in_the_request_log(
     looked = admin.get("/v1/admin/devices")
     refused = light_server.client.get("/v1/admin/devices")
     assert (looked.status_code, refused.status_code) == (200, 403)
-    # Rows are written in order, so that of the look would be there by now.
+    # Rows are written in order: once this one is there, a row of the look would be too.
     assert logged(admin, refused)["status"] == 403
     rows = get(admin, "requests", limit=200)["requests"]
     assert looked.headers["X-Request-Id"] not in [row["id"] for row in rows]

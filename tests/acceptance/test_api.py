@@ -447,7 +447,7 @@ def test_a_full_queue_charges_nothing(start_server: StartServer, tiny_server: Se
 
 
 def test_durable_before_202(tiny_server: Server) -> None:
-    """What a 202 says is in the file at once, for any reader."""
+    """Check that what a 202 says is in the file at once, for any reader."""
     job_id = tiny_server.submit()
     connection = sqlite3.connect(f"file:{tiny_server.data}/backlot.db?mode=ro", uri=True)
     kinds = connection.execute(

@@ -15,7 +15,7 @@ from server.models_watch import ModelsFile
 from server.settings import Settings
 from tests.support.server import ROOT, ServerWithoutGpu
 
-#: Routes that anybody may ask. An image has its signature instead of a key.
+#: Routes that anybody may ask. An image's link is signed instead of authorised by a key.
 OPEN: set[Place] = {
     ("GET", "/"),
     ("GET", "/desk"),
@@ -36,7 +36,7 @@ OPEN: set[Place] = {
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
-    """The method and path of every route of the application."""
+    """Return the method and path of every route of the application."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
     database = Database(settings.database)
     app = routes(settings, ModelsFile(settings.models), database, EventHub(), [], "http://backlot")
@@ -46,7 +46,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
         for method in handler.http_methods
-        # The framework answers these itself; the pages of the framework are beside ours.
+        # The framework answers these methods and these pages itself.
         if method not in ("OPTIONS", "HEAD") and not route.path.startswith("/openapi")
     }
     database.close()
@@ -61,7 +61,7 @@ def test_every_route_has_a_rule_and_every_rule_a_route(places: set[Place]) -> No
 
 @pytest.fixture(scope="module")
 def keys(light_server: ServerWithoutGpu) -> dict[Capability, httpx.Client]:
-    """A key with each capability alone."""
+    """Return a client for each capability, whose key has that capability alone."""
     made = {
         capability: light_server.backlot("keys", "add", "studio", "--capability", capability).stdout.strip()
         for capability in Capability

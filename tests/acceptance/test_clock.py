@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.server import SPEC, ServerWithoutGpu
 
-#: It answers each question for the time of day with what a file says, and leaves the monotonic clock alone.
+#: libfaketime gives the time of day that a file says, and leaves the monotonic clock alone.
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 pytestmark = [
     pytest.mark.slow,
@@ -24,7 +24,7 @@ SetClock = Callable[[timedelta], None]
 
 @pytest.fixture
 def clocked(tmp_path: Path) -> Iterator[tuple[ServerWithoutGpu, SetClock]]:
-    """A server, and what sets its clock to so much before or after the right time."""
+    """Yield a server, and a function that sets its clock that much before or after the right time."""
     clock = tmp_path / "clock"
 
     def set_clock(offset: timedelta) -> None:
@@ -57,22 +57,22 @@ def test_a_jump_makes_nobody_wait(clocked: tuple[ServerWithoutGpu, SetClock], ju
     set_clock(jump)
     assert (before["created_at"] < server.job(server.submit())["created_at"]) == (jump > timedelta())
     began = time.monotonic()
-    # Limits: what was used up of the minute before the jump is all that is used up after it.
+    # Limits: what was used up of the minute before the jump stays used up, and no more.
     answer = server.client.post("/v1/background-generator", json=SPEC)
     assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (202, "45")
     assert int(answer.headers["RateLimit-Reset"]) <= 60
-    # Jobs, waiting, patience.
+    # Jobs run to their end, a wait ends, and a job can be cancelled.
     assert server.finished(answer.json()["job_id"])["status"] == "SUCCESS"
     assert server.client.get(f"/v1/jobs/{endless}", params={"wait": 0.5}).json()["status"] == "IN_PROGRESS"
     assert server.client.post(f"/v1/jobs/{endless}/cancel").json()["status"] == "FAILURE"
-    # Links: those that are read now are good now.
+    # Links: a link that is read now is good now.
     assert httpx.get(server.job(before["public_id"])["result"][0]["image_url"]).status_code == 200
     # Events keep their order, usage and lists their content.
     events = server.client.get("/v1/events").json()["events"]
     assert [event["cursor"] for event in events] == sorted(event["cursor"] for event in events)
     assert sum(server.client.get("/v1/usage").json()["jobs"].values()) == 5
     assert server.client.get("/v1/jobs").json()["jobs"][0]["public_id"] == answer.json()["job_id"]
-    # A repeated request gets its first answer, but for a jump over the day for which that is promised.
+    # A repeated request gets its first answer, unless the clock jumps past the day for which that is promised.
     again = server.client.post("/v1/background-generator", json=SPEC, headers={"Idempotency-Key": "before"})
     assert (again.json()["job_id"] == first.json()["job_id"]) == (jump < timedelta(days=1))
     assert time.monotonic() - began < 10

@@ -32,7 +32,7 @@ def test_every_device_is_shown(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def twins(start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server with two real GPU processes on the CPU, and a model that takes a while."""
+    """Start a server with two real GPU processes on the CPU, and a model that takes a while."""
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     models = models_file(path, {"good": tiny_folders["good"]}, steps=150, max_batch=1, reproducible="true")
     server = start_server(models, BACKLOT_DEVICES="cpu,cpu")

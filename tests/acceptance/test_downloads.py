@@ -1,4 +1,4 @@
-"""Models that come from a hub while the server runs: other models serve meanwhile, and a hub that fails holds up nobody."""
+"""Models that come from a hub while the server runs: other models serve meanwhile, and a hub that fails holds nobody up."""
 
 import signal
 import time
@@ -20,7 +20,7 @@ CARD = '[models.m]\nhub = "org/model"\nlicence = "-"\ntiers = ["0.5K"]\nsteps = 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub whose model `org/model` takes 40 s to arrive, unless a test lets it go faster."""
+    """Yield a hub whose model `org/model` takes 40 s to arrive, unless a test speeds it up."""
     with serving({"org/model": bare_folder(tmp_path / "served", parameters=100_000)}) as hub:
         hub.bytes_per_s = 10_000
         yield hub
@@ -28,7 +28,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def server(tmp_path: Path, hub: Hub) -> Iterator[ServerWithoutGpu]:
-    """A server with the model `m` of the hub beside those that are on the box."""
+    """Yield a server with the hub's model `m` beside those that are on the box."""
     server = ServerWithoutGpu(
         tmp_path,
         CARD,
@@ -51,7 +51,7 @@ def events(server: ServerWithoutGpu, job_id: str) -> list[dict[str, Any]]:
 
 
 def arrived(server: ServerWithoutGpu) -> int:
-    """Return how many bytes of the model are here."""
+    """Return how many bytes of the model have arrived."""
     return max((download["bytes"] or 0 for download in downloads(server)), default=0)
 
 
@@ -124,7 +124,7 @@ def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(serve
         told = [event["message"] for event in events(server, job_id) if event["stage"] == "retrying"]
         assert [message.rpartition("; ")[2] for message in told] == ["try 2 of 3 in 5 s", "try 3 of 3 in 20 s"]
     assert "status 502" in server.client.get("/readyz").json()["load_errors"]["m"]
-    # A job of now waits for the next try; saving models.toml, as `models reload` does, has the server try at once.
+    # A job that comes now waits for the next try; saving models.toml, as `models reload` does, makes the server try at once.
     hub.out_of_order, hub.bytes_per_s = 0, 0
     later = server.submit(image_model="m")
     assert server.backlot("models", "reload", "m").returncode == 0
@@ -133,7 +133,7 @@ def test_a_hub_that_refuses_is_tried_three_times_and_its_jobs_are_refunded(serve
 
 
 def test_an_edit_that_takes_a_model_away_waits_for_its_second_part(server: ServerWithoutGpu, hub: Hub) -> None:
-    """Save models.toml in two parts, the first of which is valid in itself."""
+    """Save models.toml in two parts, the first of which is valid by itself."""
     hub.is_silent = True
     waiting = server.submit(image_model="m")
     toml = Path(server.environment["BACKLOT_MODELS"])
@@ -141,7 +141,7 @@ def test_an_edit_that_takes_a_model_away_waits_for_its_second_part(server: Serve
     toml.write_text(whole.replace(CARD, ""))
     wait_for(lambda: "takes away m; it acts in 3 s" in (server.data / "logs" / "server.log").read_text())
     toml.write_text(whole)
-    # Longer than the first part alone would have needed.
+    # This is longer than the first part alone would have waited.
     time.sleep(5)
     assert server.job(waiting)["status"] == "NOT_STARTED"
     assert "m" in [model["name"] for model in server.client.get("/v1/models").json()["models"]]

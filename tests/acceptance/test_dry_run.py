@@ -1,4 +1,4 @@
-"""A dry run: the checks and errors of the request itself, and nothing made or taken."""
+"""A dry run gives the checks and errors of the request itself, and makes and takes nothing."""
 
 from typing import Any
 

@@ -153,7 +153,7 @@ def test_a_crash_in_company_runs_each_again_alone(slow_server: Server) -> None:
         job = slow_server.finished(job_id)
         assert job["status"] == "SUCCESS"
         assert "retrying" in stages(slow_server, job_id)
-    # Alone means one after the other: one had left its slot before the other's last run began.
+    # Isolated jobs run one after the other: one left its slot before the other's last run began.
     first, second = (events_of(slow_server, job_id) for job_id in pair)
     left = [next(e["created_at"] for e in events if e["stage"] == "decoding") for events in (first, second)]
     began = [
@@ -165,7 +165,7 @@ def test_a_crash_in_company_runs_each_again_alone(slow_server: Server) -> None:
 def test_a_job_that_crashes_every_time_fails_and_the_others_are_served(slow_server: Server) -> None:
     before = slow_server.credits()["balance"]
     culprit = slow_server.submit(seed=1, aspect_ratio="16:9")
-    # Of another shape and of the same: one of them is always sent ahead.
+    # One of these has another batch key and one has the same, so one of them is always sent ahead.
     others = [slow_server.submit(seed=2), slow_server.submit(seed=3, aspect_ratio="16:9")]
     crashes = 0
     while slow_server.job(culprit)["status"] != "FAILURE":
@@ -205,7 +205,7 @@ def test_a_gpu_process_without_memory_is_replaced_and_no_credit_is_lost(slow_ser
     wait_for(lambda: slow_server.client.get("/readyz").status_code == 200)
     process = slow_server.gpu_process()
     with out_of_memory(process, room=1_000_000):
-        # Of another size than all before, so that memory is needed for it.
+        # No image before had this size, so it needs memory.
         job = slow_server.finished(slow_server.submit(aspect_ratio="21:9"))
         assert reason(job) in ("out_of_memory", "model_load_failed", "worker_crashed")
         assert slow_server.credits()["balance"] == before
@@ -239,7 +239,7 @@ def test_jobs_survive_a_killed_server(slow_server: Server) -> None:
 def test_a_frozen_gpu_process_ends_with_its_server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A process that is stopped, as one that hangs in a driver, reads no end of a pipe; the kernel ends its parent's children."""
+    """Check that the kernel ends a stopped GPU process, which cannot notice by itself that its parent is gone."""
     server = start_server(models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}), cold=True)
     assert server.finished(server.submit())["status"] == "SUCCESS"
     gpu = server.gpu_process()

@@ -1,4 +1,4 @@
-"""Files that cannot be used: one line with the path and the way out at the start, and never a lost credit later."""
+"""Files that cannot be used: the start ends with one line that has the path and the way out, and no credit is lost later."""
 
 import os
 import shutil
@@ -73,13 +73,13 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     ("", another_users, "belongs to 12345"),
     ("images", read_only, "change the mode with chmod"),
 ]
-#: What the operator's commands read and write.
+#: The operator's commands, which read and write such files.
 COMMANDS = [["clients", "list"], ["clients", "grant", "studio", "5"], ["requests"], ["db", "backup", "{tmp}/copy.db"]]
 
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> ServerWithoutGpu:
-    """A server that ran and was stopped."""
+    """Return a server that ran and was stopped."""
     server = ServerWithoutGpu(tmp_path_factory.mktemp("used"))
     server.start(wait_ready=False)
     server.finished(server.submit())

@@ -56,7 +56,7 @@ def test_many_jobs_at_once(light_server: ServerWithoutGpu) -> None:
 
 
 def pages(client: httpx.Client, since: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Every event after a cursor, and the last cursor."""
+    """Return every event after a cursor, and the last cursor."""
     events: list[dict[str, Any]] = []
     while True:
         page = client.get("/v1/events", params={"since": since}).json()
@@ -147,7 +147,7 @@ def test_a_stream_from_now_on_resumes_at_the_event_seen_last(light_server: Serve
 def streamed(
     client: httpx.Client, until: int, path: str = "/v1/events", **headers: str
 ) -> list[tuple[int, dict[str, Any]]]:
-    """The ids and events of a stream, up to so many ends of jobs."""
+    """Return the ids and events of a stream, up to the given number of jobs' ends."""
     found: list[tuple[int, dict[str, Any]]] = []
     number = 0
     with client.stream("GET", path, headers={"Accept": "text/event-stream", **headers}) as response:
@@ -174,7 +174,7 @@ def test_a_stream_of_all_jobs_goes_on_and_resumes_across_restarts(tmp_path: Path
     server.client = server.client_of(server.key)
     resumed = streamed(server.client, until=1, **{"Last-Event-ID": str(events[1][0])})
     assert [number for number, _ in resumed] == [number for number, _ in events[2 : 2 + len(resumed)]]
-    # A stream that waits does not hold up a stop.
+    # A waiting stream does not delay a stop.
     ended: list[httpx.HTTPError | None] = []
 
     def follow_for_ever() -> None:
@@ -205,7 +205,7 @@ def test_the_events_of_an_older_database_are_numbered_in_order(tmp_path: Path) -
     path = tmp_path / "backlot.db"
     migrate(path)
     old = sqlite3.connect(path)
-    # Back to the schema before, with two jobs whose events alternate.
+    # Restore the schema as it was before, with two jobs whose events alternate.
     old.executescript(
         """
         DROP TABLE events;

@@ -1,4 +1,4 @@
-"""A disk that runs full, really: nothing is charged for what cannot be made, and what was charged is given back."""
+"""A disk that really fills up: nothing is charged for images that cannot be made, and what was charged is given back."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from tests.support.server import SPEC, ServerWithoutGpu, wait_for
 from tests.support.small_disk import fill, free, small_disk
 
 MIB = 1 << 20
-#: What BACKLOT_DISK_FREE_GIB says.
+#: What BACKLOT_DISK_FREE_GIB is set to, in bytes.
 LEAST = 32 * MIB
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerWithoutGpu]:
-    """A server on a disk of 128 MiB."""
+    """Yield a server on a disk of 128 MiB."""
     with small_disk(tmp_path / "disk", 128) as disk:
         server = ServerWithoutGpu(disk, BACKLOT_DISK_FREE_GIB=f"{LEAST / 1024 / MIB}")
         server.start()
@@ -57,7 +57,7 @@ def test_with_too_little_room_nothing_is_accepted(server: ServerWithoutGpu) -> N
     status, reason = readiness(server)
     assert status == 503
     assert "BACKLOT_DISK_FREE_GIB" in reason
-    # What is there can be read and removed, and a first answer holds.
+    # Existing images can be read and removed, and a repeated request gets its first answer.
     again = server.client.post("/v1/background-generator", json=SPEC, headers={"Idempotency-Key": "k"})
     assert (again.status_code, again.json()) == (202, first)
     [entry] = server.client.get("/v1/catalog/backgrounds").json()
@@ -74,7 +74,7 @@ def test_a_refund_finds_room_on_a_full_disk(server: ServerWithoutGpu) -> None:
     jobs = [server.submit(scene_type="endless") for _ in range(4)]
     wait_for(lambda: server.job(jobs[0])["status"] == "IN_PROGRESS")
     filler = fill(server.data.parent)
-    # The ledger writes as long as there is room in pages that it has; then it needs the reserve.
+    # The ledger first fills the free pages that it has; then it needs the reserve.
     for _ in range(200):
         server.client.get("/v1/credits", headers={"User-Agent": "x" * 200})
     assert log_lines(server, "kept for refunds are free") == 1

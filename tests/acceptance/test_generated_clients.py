@@ -1,4 +1,4 @@
-"""Clients that others' tools make from the OpenAPI document work: what docs/howto/make-a-client.md says is done here."""
+"""Clients that others' tools make from the OpenAPI document work: this does what docs/howto/make-a-client.md says."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def test_openapi_python_client(light_server: ServerWithoutGpu, tmp_path: Path) -
     (tmp_path / "openapi.json").write_text(light_server.client.get("/schema/openapi.json").text)
     (tmp_path / "config.yaml").write_text(code("yaml"))
     (tmp_path / "use.py").write_text(code("python"))
-    # The generator formats its code with the ruff beside it.
+    # The generator formats its code with the ruff installed beside it.
     path = f"{PYTHON_TOOLS}:{os.environ['PATH']}"
     generate = ["openapi-python-client", "generate", "--path", "openapi.json", "--config", "config.yaml"]
     told = run(tmp_path, light_server, "env", f"PATH={path}", *generate)
@@ -60,7 +60,7 @@ def test_openapi_typescript(light_server: ServerWithoutGpu, tmp_path: Path) -> N
     shutil.copytree(NODE_TOOLS / "openapi-fetch", tmp_path / "node_modules" / "openapi-fetch")
     shutil.copytree(NODE_TOOLS / "openapi-typescript-helpers", tmp_path / "node_modules" / "openapi-typescript-helpers")
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    # The few names of Node.js that the program uses, so that its types need no package.
+    # These are the few names of Node.js that the program uses, so that its types need no package.
     (tmp_path / "node.d.ts").write_text(
         'declare module "node:fs" { export function writeFileSync(path: string, data: Uint8Array): void }\n'
         "declare const process: { env: Record<string, string | undefined> };\n"

@@ -15,7 +15,7 @@ from tests.support.raw import connect, read_answers, send
 from tests.support.server import SPEC, Server, ServerWithoutGpu, wait_for
 
 BODY = json.dumps(SPEC).encode()
-#: An option of Linux that the socket module does not name.
+#: The socket module does not name this option of Linux.
 TCP_REPAIR = 19
 
 
@@ -30,7 +30,7 @@ def log_of(server: Server) -> str:
 
 @pytest.fixture(autouse=True)
 def no_traceback(light_server: Server) -> Iterator[None]:
-    """No test of this file may leave a traceback in the log."""
+    """Fail a test of this file that leaves a traceback in the log."""
     before = len(log_of(light_server))
     yield
     assert "Traceback" not in log_of(light_server)[before:]
@@ -276,7 +276,7 @@ def test_head_answers_wherever_get_does(light_server: Server, path: str) -> None
 def test_head_of_an_image_and_of_a_stream(light_server: Server) -> None:
     job_id = light_server.submit()
     streaming = {"Accept": "text/event-stream"}
-    # The stream goes on until the job's end; its head does not.
+    # The stream goes on until the job's end; the answer to HEAD does not.
     assert light_server.client.head(f"/v1/jobs/{job_id}/events", headers=streaming).status_code == 200
     url = light_server.finished(job_id)["result"][0]["image_url"]
     answer = httpx.head(url)
@@ -384,7 +384,7 @@ def test_reads_and_submissions_are_limited_apart(tmp_path: Path) -> None:
         reads = [server.client.get("/v1/credits") for _ in range(6)]
         assert [read.status_code for read in reads] == [200] * 5 + [429]
         assert reads[0].json()["spent"] == 15
-        # Another key has its own count, and needs none for what is open.
+        # Another key has its own count, and an open route has no limit.
         assert server.new_client("other").get("/v1/credits").status_code == 200
         assert server.client.get("/healthz").status_code == 200
     finally:
@@ -393,7 +393,7 @@ def test_reads_and_submissions_are_limited_apart(tmp_path: Path) -> None:
 
 def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None:
     server = ServerWithoutGpu(tmp_path)
-    # 64 connections.
+    # This leaves room for 64 connections.
     server.under = ("prlimit", "--nofile=320:320")
     server.start(wait_ready=False)
     connections = []
@@ -401,7 +401,7 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         job_id = server.submit(scene_type="endless")
         for _ in range(200):
             connections.append(connect(server.url))
-        # Those that were made first are closed, and everybody is answered.
+        # The oldest connections are closed, and everybody is answered.
         assert connections[0].recv(10) == b""
         assert server.client.get("/healthz").status_code == 200
         assert httpx.get(f"{server.url}/readyz").status_code == 200
@@ -416,7 +416,7 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         (answer,) = read_answers(connect(server.url))
         assert (answer.status, answer.code) == (503, "TOO_MANY_CONNECTIONS")
         assert answer.headers["retry-after"] == "5"
-        # It is not for ever, and the log has no traceback.
+        # Room comes back when a connection ends, and the log has no traceback.
         waiting[0].close()
         wait_for(lambda: httpx.get(f"{server.url}/healthz").status_code == 200)
         assert "Traceback" not in log_of(server)
@@ -457,7 +457,7 @@ def test_the_first_answer_to_a_key_holds_whatever_the_operator_changed(tmp_path:
 
 @pytest.mark.slow
 def test_a_client_that_vanishes_without_a_word_is_given_up(light_server: Server) -> None:
-    """Its machine lost power: nothing more comes, not even the end of the connection. Nobody waits for its job any more."""
+    """Close a connection without sending a word, as a machine that lost power: nobody waits for its job any more."""
     before = light_server.credits()["refunded"]
     body = json.dumps({"prompt": "endless"}).encode()
     start = head(light_server, "POST /v1/images/generations HTTP/1.1", f"Content-Length: {len(body)}")
@@ -468,7 +468,7 @@ def test_a_client_that_vanishes_without_a_word_is_given_up(light_server: Server)
             pytest.skip("only root can make a connection vanish")
         connection.sendall(start + body)
         wait_for(lambda: light_server.client.get("/v1/jobs", params={"status": "IN_PROGRESS"}).json()["total"] == 1)
-        # What is closed in this state sends nothing.
+        # A connection that is closed in this state sends nothing.
         connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     assert light_server.credits()["refunded"] == before
     wait_for(lambda: light_server.credits()["refunded"] == before + 5)

@@ -19,7 +19,7 @@ BACKGROUNDS = "/v1/catalog/backgrounds"
 
 
 def made(server: ServerWithoutGpu, client: httpx.Client, **spec: Any) -> dict[str, Any]:
-    """Make a background and return its entry."""
+    """Make a background and return its catalogue entry."""
     job_id = server.finished(server.submit(client, **spec), client)["public_id"]
     [entry] = client.get(BACKGROUNDS, params={"job": job_id}).json()
     found: dict[str, Any] = entry
@@ -39,7 +39,7 @@ def test_an_entry_says_what_its_image_was_made_from(light_server: ServerWithoutG
     entry = made(light_server, client, seed=7, aspect_ratio="16:9")
     job = light_server.job(entry["generation_job_public_id"], client)
     [artifact] = job["result"]
-    # One picture, one id.
+    # A picture has one id.
     assert artifact["public_id"] == entry["public_id"]
     told = {name: entry[name] for name in ("model", "seed", "width", "height", "steps", "guidance")}
     assert told == {name: artifact["meta"][name] for name in told}
@@ -60,7 +60,7 @@ def test_a_thumbnail_is_small_and_of_the_same_shape(light_server: ServerWithoutG
     assert image.size == (entry["width"], entry["height"])
     large = Image.open(io.BytesIO(httpx.get(f"{entry['thumbnail_url']}&large=true").content))
     assert (large.format, large.size) == ("WEBP", image.size), "a large one is no larger than its image"
-    # A link to the one is none to the other.
+    # A link to the thumbnail does not open the image.
     other = entry["thumbnail_url"].replace("/thumbnails/", "/images/").replace(".webp", ".png")
     assert httpx.get(other).status_code == 403
 
@@ -90,7 +90,7 @@ def test_change(light_server: ServerWithoutGpu, client: httpx.Client) -> None:
     assert (changed["status"], changed["spec"]["display_name"], changed["favourite"]) == ("archived", "Second", True)
     assert changed["description"].startswith("Second, ")
     assert client.get(path).json()["spec"] == changed["spec"]
-    # What is left out stays.
+    # A field that is left out keeps its value.
     again = client.patch(path, json={"status": "active"}).json()
     assert (again["status"], again["spec"]["display_name"], again["favourite"]) == ("active", "Second", True)
     assert client.patch(path, json={}).status_code == 200
@@ -145,7 +145,7 @@ def test_a_file_that_a_crash_left_goes_with_the_next_removal(
 ) -> None:
     left, other = made(light_server, client), made(light_server, client)
     [path] = (light_server.data / "images").rglob(f"{left['generation_job_public_id']}.png")
-    # A folder in its place cannot be unlinked, as a file of another user could not.
+    # A folder in the file's place cannot be unlinked, like a file of another user.
     kept = path.rename(path.with_suffix(".kept"))
     path.mkdir()
     assert client.delete(f"{BACKGROUNDS}/{left['public_id']}").status_code == 204
@@ -163,7 +163,7 @@ def test_another_clients_entries_are_unknown(light_server: ServerWithoutGpu, cli
     other = light_server.client
     assert other.delete(path).status_code == other.patch(path, json={"favourite": True}).status_code == 404
     assert other.post("/v1/catalog/archive.zip", json={"public_ids": [entry["public_id"]]}).status_code == 404
-    # Nor is it of the other part of the catalogue.
+    # The other part of the catalogue does not know the entry either.
     assert client.delete(f"/v1/catalog/images/{entry['public_id']}").status_code == 404
     assert client.get(path).status_code == 200
 
@@ -265,6 +265,30 @@ def test_filters_by_metadata(light_server: ServerWithoutGpu) -> None:
     assert "is not KEY=VALUE" in refused.json()["detail"][0]["msg"]
 
 
+def test_jobs_are_filtered_by_metadata(light_server: ServerWithoutGpu) -> None:
+    client = light_server.new_client("shot tagger", 1000)
+    tagged: list[dict[str, Any]] = [
+        {"metadata": {"shot": "s010", "take": 1}},
+        {"metadata": {"shot": "s010", "take": 2}, "prompt": "broken"},
+        {"metadata": {}},
+    ]
+    jobs = [light_server.finished(light_server.submit(client, **fields), client) for fields in tagged]
+    first, failed, _ = (job["public_id"] for job in jobs)
+
+    def found(*pairs: str, **only: str) -> list[str]:
+        page = client.get("/v1/jobs", params={"metadata": pairs, **only}).json()
+        assert page["total"] == len(page["jobs"])
+        return [job["public_id"] for job in page["jobs"]]
+
+    assert found("shot=s010") == [failed, first]
+    assert found("shot=s010", expand="result") == [failed, first]
+    assert found("shot=s010", "take=1") == found("shot=s010", status="SUCCESS") == [first]
+    assert found("shot=s020") == []
+    refused = client.get("/v1/jobs", params={"metadata": "s010"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["query", "metadata"]
+
+
 def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
     client = light_server.new_client("photographer", 1000)
     accepted = client.post("/v1/image-generation", json={"prompt": "A blue vase", "n": 3, "seed": 5}).json()
@@ -281,7 +305,7 @@ def test_images_of_one_job(light_server: ServerWithoutGpu) -> None:
         client.get("/v1/catalog/images", params={"favourite": True}).json()[0]["public_id"] == entries[0]["public_id"]
     )
     assert client.delete(path).status_code == 204
-    # What is left keeps its number.
+    # The images that remain keep their numbers.
     left = client.get("/v1/catalog/images", params={"job": accepted["job_id"]}).json()
     assert [(entry["number"], entry["of"]) for entry in left] == [(2, 3), (1, 3)]
     links = [artifact["image_url"] for artifact in light_server.job(accepted["job_id"], client)["result"]]
@@ -346,7 +370,7 @@ def test_an_archive_of_what_is_not_there(light_server: ServerWithoutGpu, client:
     bodies: list[dict[str, Any]] = [{}, {"public_ids": []}, {"public_ids": ["x"] * 501}, {"public_ids": [1]}]
     for body in bodies:
         assert client.post("/v1/catalog/archive.zip", json=body).status_code == 422
-    # The file is gone without the ledger's knowledge: the table says so.
+    # The file was removed without the ledger's knowledge: the table says so.
     [path] = (light_server.data / "images").rglob(f"{entry['generation_job_public_id']}.png")
     path.unlink()
     answer = client.post("/v1/catalog/archive.zip", json={"public_ids": [entry["public_id"]]})
@@ -436,13 +460,13 @@ def test_retention(tmp_path: Path) -> None:
         )
     server.start()
     client = server.client_of(client.headers["authorization"].removeprefix("Bearer "))
-    # Archived long ago and no favourite: only one is both.
+    # Only `old` was archived long ago and is no favourite.
     wait_for(lambda: "old" not in names(server, client))
     assert names(server, client) == ["last", "young", "active", "new", "loved"]
     [file] = (server.data / "images").rglob(f"{made_entries['new']['generation_job_public_id']}.png")
     size = file.stat().st_size
     server.stop()
-    # Room for three: what was archived goes first, then the oldest; a favourite stays.
+    # There is room for three: archived ones go first, then the oldest; a favourite stays.
     server.environment["BACKLOT_DISK_GIB"] = str(3.5 * size / 1024**3)
     server.start()
     client = server.client_of(client.headers["authorization"].removeprefix("Bearer "))

@@ -1,4 +1,4 @@
-"""Where the server says it is, it is."""
+"""The server is at the address that it names."""
 
 import socket
 from pathlib import Path

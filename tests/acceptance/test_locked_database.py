@@ -36,7 +36,7 @@ def test_a_write_is_busy_within_five_seconds_and_never_happens(
         assert time.monotonic() - began < 5
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "BUSY")
         assert int(refused.headers["Retry-After"]) >= 1
-    # A write that came after it is on disk, so the refused one is not about to be.
+    # Writes keep their order and a later one is on disk, so the refused one will not be written.
     accepted = light_server.client.post(path, json=body, headers=key)
     assert accepted.status_code in (200, 202)
     cost = 10 if "n" in body else 5
@@ -127,7 +127,7 @@ def test_a_job_that_ends_while_locked_is_settled_once_it_is_not(light_server: Se
                 assert int(answer.headers["Retry-After"]) > 0
             waiting = pool.submit(cancel)
             time.sleep(0.5)
-        # It waited for the job's end, which came with the end of the lock.
+        # The call waited for the job's end, which came when the lock was gone.
         assert waiting.result().status_code == 200
         assert waiting.result().json()["latest_event"]["extra"]["reason"] == "cancelled"
     assert light_server.finished(job_id)["latest_event"]["extra"]["refunded"] == 5
@@ -143,7 +143,7 @@ def test_a_cancel_holds_if_the_server_ends_before_the_lock(tmp_path: Path, how: 
     with locked(server.data / "backlot.db"):
         assert server.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 503
         server.stop(how)
-        # A start under the lock knows it too.
+        # A server that starts under the lock knows of the cancellation too.
         server.start(wait_ready=False)
         server.client = server.client_of(server.key)
         assert server.client.post("/v1/background-generator", json=SPEC).status_code == 503
@@ -198,7 +198,7 @@ def test_a_stop_does_not_wait_for_the_lock_for_ever(tmp_path: Path) -> None:
         assert server.client.get("/v1/credits").status_code == 200
         server.stop()
     log = (server.data / "logs" / "server.log").read_text()
-    # The row of that request.
+    # The one write is the row of that request.
     assert "1 writes were given up" in log
     assert "1 writes failed after the event loop had ended: another program has the write lock" in log
     assert "1 writes were finished" not in log

@@ -16,7 +16,7 @@ import pytest
 from tests.support.server import ROOT, ServerWithoutGpu, wait_for
 
 MONITORING = ROOT / "docs" / "monitoring"
-#: What there is only if a GPU is there, or if something went wrong that this server does not do.
+#: Metrics that exist only with a GPU, or after something went wrong that does not happen here.
 NOT_HERE = ("backlot_gpu_", "backlot_refused_requests_total", "backlot_webhook_tries_total")
 
 pytestmark = pytest.mark.skipif(
@@ -31,7 +31,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def expressions() -> list[str]:
-    """Every expression of the dashboard, with the variable of its instance at its default."""
+    """Return every expression of the dashboard, with the variable of its instance at its default."""
     return [target["expr"].replace("$instance", ".*") for panel in panels() for target in panel["targets"]]
 
 
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A Prometheus that has scraped a server with jobs of all kinds, before and after they came."""
+    """Yield a Prometheus that scraped a server before and after jobs of all kinds."""
     folder = tmp_path_factory.mktemp("prometheus")
     server = ServerWithoutGpu(tmp_path_factory.mktemp("light"))
     server.start(wait_ready=False)
@@ -133,7 +133,7 @@ def test_every_alert_is_evaluated(prometheus: httpx.Client) -> None:
     assert [(rule["name"], rule["lastError"]) for rule in rules() if rule["health"] != "ok"] == []
     written = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text())
     assert sorted(rule["name"] for rule in rules()) == sorted(written)
-    # Whatever is wrong here has not been so for long.
+    # Nothing here has been wrong for long enough to fire an alert.
     assert [rule["name"] for rule in rules() if rule["state"] == "firing"] == []
 
 

@@ -149,7 +149,7 @@ def test_a_client_that_goes_away_leaves_the_job_to_its_repetition(light_server: 
         second = threads.submit(post, 30)
         with pytest.raises(httpx.ReadTimeout):
             first.result()
-        # The end of a connection is noticed before what comes later.
+        # The server notices the end of the connection before it answers later requests.
         for _ in range(20):
             light_server.credits()
         [job_id] = waiting()
@@ -176,7 +176,7 @@ def test_a_repetition_is_told_that_its_image_was_removed(
         (light_server.data / "images" / job_id[-2:] / f"{job_id}.png").unlink()
     again = ask()
     if (how, response_format) == ("lost", "url"):
-        # The link says so.
+        # The server knows only at the link that the file is gone.
         assert httpx.get(again.json()["data"][0]["url"]).status_code == 404
     else:
         assert (again.status_code, again.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")

@@ -19,14 +19,14 @@ STEPS = 200
 def showing(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """A server whose images take some seconds, and are shown every twenty steps."""
+    """Start a server whose images take some seconds, and are shown every twenty steps."""
     path = tmp_path_factory.mktemp("toml") / "models.toml"
     models = models_file(path, {"good": tiny_folders["good"]}, steps=STEPS, preview=20)
     return start_server(models)
 
 
 def previews(server: Server, job_id: str) -> list[dict[str, Any]]:
-    """The previews that a job's events have now."""
+    """Return the previews that a job's events have now."""
     events = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
     return [artifact for event in events for artifact in event["artifacts"] if artifact["kind"] == "preview"]
 

@@ -1,4 +1,4 @@
-"""What is shown, what a dry run says and what is taken are one price."""
+"""The catalogue of models, a dry run and the charge say the same price."""
 
 import itertools
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_a_dry_run_and_a_charge_agree_with_what_is_shown(server: Server) -> None
         accepted = client.post(f"/v1/{name}", json=spec, headers={"Max-Credits": str(cost)}).json()
         assert accepted["credits_cost"] == cost
         assert server.credits()["balance"] == dry["balance"] - cost
-    # 5 × 1.5 × 1.1 = 8.25, 5 × 1.1 = 5.5, 3 × 3, and 3 × 0.3 which is nothing.
+    # 5 × 1.5 × 1.1 = 8.25; 5 × 1.1 = 5.5; 3 images of 3 each; 3 images of 3 × 0.1 = 0.3 each, which rounds to 0.
     assert server.credits()["spent"] == 8 + 6 + 9 + 0
 
 

@@ -1,4 +1,4 @@
-"""Behind a proxy, under a path, and against those who only say that they are one."""
+"""The server behind a proxy, under a path, and asked by clients that only claim to be a proxy."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def proxy(url: str, prefix: str, keep: bool) -> Iterator[str]:
 
 
 def get(server: ServerWithoutGpu, path: str, source: str, **headers: str) -> Answer:
-    """Ask from a loopback address of choice."""
+    """Ask from the given loopback address."""
     address = urlsplit(server.url)
     asked = {"Host": "here.example", "Authorization": f"Bearer {server.key}", "Connection": "close", **headers}
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in asked.items()), "", ""]
@@ -69,7 +69,7 @@ def test_only_a_trusted_proxy_says_who_asked(light_server: ServerWithoutGpu) -> 
     assert link(light_server, job_id, "127.0.0.1", **FORGED).startswith("https://evil.example/images/")
     assert peer(light_server, get(light_server, "/v1/jobs", "127.0.0.2", **FORGED)) == "127.0.0.2"
     assert peer(light_server, get(light_server, "/v1/jobs", "127.0.0.1", **FORGED)) == "198.51.100.7"
-    # What a client says before the proxy adds its own is not believed.
+    # The server does not believe the addresses that a client sends before the proxy adds its own.
     chain = {"X-Forwarded-For": "1.1.1.1, 198.51.100.7, 127.0.0.1"}
     assert peer(light_server, get(light_server, "/v1/jobs", "127.0.0.1", **chain)) == "198.51.100.7"
     for odd in ("unknown", "1.2.3", ",,", "198.51.100.7 evil", "\xe4"):
@@ -130,7 +130,7 @@ def test_a_page_whose_slash_is_wrong_leads_to_the_right_one(prefixed: ServerWith
         for page in ("desk", "schema"):
             shown = browser.get(f"{base}/{page}/")
             assert (shown.status_code, str(shown.url)) == (200, f"{base}/{page}")
-    # Without the proxy the server is where it always was.
+    # Without the proxy the server is at its usual paths.
     assert prefixed.client.get("/v1/credits").status_code == 200
 
 

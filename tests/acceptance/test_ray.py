@@ -15,7 +15,7 @@ from tests.support.files import models_file
 from tests.support.ray_cluster import RayCluster
 from tests.support.server import ROOT, Server, wait_for
 
-#: Some tenths of a second an image, so that a box is gone in the middle of a batch.
+#: An image takes some tenths of a second, so that a box can go in the middle of a batch.
 STEPS = 40
 
 
@@ -40,7 +40,7 @@ def server(
 
 
 def models(server: Server) -> dict[str, list[str]]:
-    """What each device has in memory."""
+    """Return the models that each device has in memory."""
     return {device["name"]: device["models"] for device in server.client.get("/readyz").json()["devices"]}
 
 
@@ -50,7 +50,7 @@ def in_flight(server: Server, box: str) -> int:
 
 
 def all_succeed_with_the_same_pixels(server: Server, job_ids: list[str]) -> None:
-    """All of these jobs have one seed, so their images must be the same, wherever they were made."""
+    """Check that these jobs, which have one seed, made the same pixels on whatever box they ran."""
     pixels = set()
     for job_id in job_ids:
         job = server.finished(job_id)
@@ -64,7 +64,7 @@ def all_succeed_with_the_same_pixels(server: Server, job_ids: list[str]) -> None
 def test_a_box_that_may_not_run_a_model_goes_on_with_others(
     cluster: RayCluster, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """In a process of its own, since Ray stays in the one that joined a cluster."""
+    """Run this in a process of its own, since Ray stays in a process that joined a cluster."""
     command = [
         sys.executable,
         "-m",
@@ -89,7 +89,7 @@ def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Serv
     generated = {d["name"]: d["images_generated"] for d in server.client.get("/readyz").json()["devices"]}
     assert all(generated.values()), generated
 
-    # A box is gone in the middle of a batch, and another one joins.
+    # A box goes in the middle of a batch, and another one joins.
     job_ids = [server.submit(seed=5) for _ in range(9)]
     wait_for(lambda: in_flight(server, "two") > 0)
     cluster.kill("two")
@@ -109,7 +109,7 @@ def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Serv
     assert server.credits() == {"balance": 1000 - 21 * 5, "granted": 1000, "spent": 21 * 5, "refunded": 0}
     wait_for(lambda: set(models(server)) == {"one/cpu", "three/cpu", "four/cpu"})
 
-    # A stop in good order is quick.
+    # An orderly stop is quick.
     began = time.monotonic()
     server.stop()
     assert server.process.returncode != -signal.SIGABRT

@@ -12,7 +12,7 @@ from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own, since endless jobs keep its few slots."""
+    """Yield a server of the test's own, since endless jobs keep its few slots."""
     server = ServerWithoutGpu(tmp_path)
     server.start(wait_ready=False)
     yield server

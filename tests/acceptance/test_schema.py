@@ -1,4 +1,4 @@
-"""The OpenAPI document against the running server: schemathesis sends what it allows, and what it does not."""
+"""The OpenAPI document is true of the running server: schemathesis sends what it allows, and what it does not."""
 
 from contextlib import suppress
 from typing import Any
@@ -34,7 +34,7 @@ def _check(operation: Any, mode: GenerationMode, key: str) -> None:
     @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def send(case: Any) -> None:
         if isinstance((case.query or {}).get("wait"), int | float) and case.query["wait"] > 0:
-            # Nothing new comes while it waits.
+            # Nothing changes during a wait.
             case.query["wait"] = 0
         case.call_and_validate(
             headers={"Authorization": f"Bearer {key}"},
@@ -43,11 +43,11 @@ def _check(operation: Any, mode: GenerationMode, key: str) -> None:
                 unsupported_method,
                 # Colours, models and tiers have rules that a schema cannot say.
                 positive_data_acceptance,
-                # A query knows no null and no single strings: `ids=x` is a list of one.
+                # A query cannot express null or a single string: `ids=x` is a list of one.
                 negative_data_rejection,
             ],
         )
 
-    # Where every input is allowed there is none to refuse.
+    # An operation that allows every input has none to refuse.
     with suppress(Unsatisfiable):
         send()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.server import ROOT
 
-#: A project that needs nothing, so that setting it up needs no network.
+#: A project without dependencies, so that setting it up needs no network.
 _PROJECT = """
 [build-system]
 requires = []
@@ -50,7 +50,7 @@ def set_up(checkout: Path) -> str:
 
 
 def where(checkout: Path) -> str:
-    """Return in which environment a command of the checkout works."""
+    """Return the environment in which a command of the checkout works."""
     return subprocess.run([checkout / ".venv/bin/where"], capture_output=True, text=True, check=True).stdout.strip()
 
 

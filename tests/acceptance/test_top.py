@@ -28,10 +28,10 @@ def admin_key(light_server: ServerWithoutGpu) -> str:
 
 
 def on_terminal(server: ServerWithoutGpu, *arguments: str, until: Callable[[str], bool]) -> str:
-    """Interrupt the command once a terminal shows what is wanted; return all that it showed, without its styles."""
+    """Interrupt the command once `until` holds for what the terminal shows; return all that it showed, without its styles."""
     terminal, its_end = pty.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 140, 0, 0))
-    # These would go before the terminal's size.
+    # These variables would override the terminal's size.
     environment = {key: value for key, value in server.environment.items() if key not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-m", "server.operator.command", "top", *arguments],
@@ -45,7 +45,7 @@ def on_terminal(server: ServerWithoutGpu, *arguments: str, until: Callable[[str]
     patience = threading.Timer(120, process.kill)
     patience.start()
     written, is_interrupted = b"", False
-    # It is read to the end, which is an error: a terminal that nobody reads would hold the command up.
+    # Read to the end, which is an error: a terminal that nobody reads would block the command.
     with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as screen:
         while piece := screen.read(100_000):
             written += piece

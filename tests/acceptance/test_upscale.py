@@ -12,7 +12,7 @@ from tests.support.files import models_file
 from tests.support.server import Server, StartServer, wait_for
 
 STEPS = 20
-#: Those of `slow`, whose second pass takes some seconds.
+#: The steps of `slow`, whose second pass takes some seconds.
 MANY_STEPS = 400
 UPSCALE = f"""
 [models.good.upscale]
@@ -65,7 +65,7 @@ def test_an_image_is_made_in_two_passes_and_replayed(server: Server) -> None:
     [file] = server.data.rglob(f"{job_id}*.png")
     replay = server.backlot("replay", str(file))
     assert replay.returncode == 0, replay.stderr
-    # Beside others its bytes are the same.
+    # The same image beside others has the same bytes.
     again = [server.submit(resolution="1K", aspect_ratio="16:9", seed=seed) for seed in (3, 4)]
     assert all(server.finished(other)["status"] == "SUCCESS" for other in again)
     if server.job(again[0])["result"][0]["meta"]["batch_shape"] == meta["batch_shape"]:
@@ -84,7 +84,7 @@ def test_a_job_is_cancelled_in_its_second_pass_with_a_refund_and_no_image(server
         found = [artifact for event in events for artifact in event["artifacts"] if artifact["kind"] == "preview"]
         return next((each for each in reversed(found) if each["meta"]["step"] > STEPS), None)
 
-    # What is seen by now is a picture of the second pass.
+    # The preview is now one of the second pass.
     wait_for(lambda: preview() is not None)
     shown = preview()
     assert shown is not None
@@ -108,6 +108,6 @@ def test_a_job_is_cancelled_in_its_second_pass_with_a_refund_and_no_image(server
 
 
 def last_step(server: Server, job_id: str) -> int:
-    """Return the last step that a job told of."""
+    """Return the last step that a job's events tell."""
     events = server.client.get(f"/v1/jobs/{job_id}/events").json()["events"]
     return max(int(event["extra"]["step"]) for event in events if "step" in event["extra"])

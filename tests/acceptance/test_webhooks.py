@@ -20,7 +20,7 @@ StartReceiver = Callable[..., Receiver]
 
 @pytest.fixture
 def receiver() -> Iterator[StartReceiver]:
-    """Starts receivers that end with the test."""
+    """Yield a function that starts receivers; they end with the test."""
     started: list[Receiver] = []
 
     def start(*answers: Answer) -> Receiver:
@@ -34,14 +34,14 @@ def receiver() -> Iterator[StartReceiver]:
 
 @pytest.fixture
 def studio(light_server: Server) -> Iterator[Server]:
-    """A server whose client `studio` has no webhook any more after the test."""
+    """Yield a server whose client `studio` has no webhook any more after the test."""
     yield light_server
     light_server.backlot("webhooks", "remove", "studio")
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    """A server of the test's own, to be killed."""
+    """Yield a server of the test's own, to be killed."""
     server = ServerWithoutGpu(tmp_path)
     server.start()
     yield server
@@ -49,7 +49,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 
 def set_webhook(server: Server, client: str, receiver: Receiver, *options: str) -> str:
-    """Return the secret."""
+    """Set a client's webhook and return its secret."""
     made = server.backlot("webhooks", "set", client, receiver.url, *options)
     assert made.returncode == 0, made.stderr
     secret = made.stdout.removesuffix("\n")
@@ -70,7 +70,7 @@ def delivery(server: Server, job_id: str) -> dict[str, Any]:
 
 
 def told(receiver: Receiver, job_id: str, times: int = 1) -> list[Received]:
-    """Wait until an end was told so many times, and return what was received of it."""
+    """Wait until a job's end was received that many times, and return what was received of it."""
     wait_for(lambda: len(of_job(receiver, job_id)) >= times)
     return of_job(receiver, job_id)
 
@@ -86,14 +86,14 @@ def hurry(server: Server) -> None:
 
 
 def without_links(job: dict[str, Any]) -> str:
-    """Return a job as text, without what is signed anew on every read."""
+    """Return a job as text, without the signatures of its links, which differ on every read."""
     for artifact in (*job["result"], *job["latest_event"]["artifacts"]):
         artifact["image_url"] = artifact["image_url"].split("?")[0]
     return json.dumps(job)
 
 
 def test_an_end_is_told_signed_and_whole(tiny_server: Server, receiver: StartReceiver) -> None:
-    """A real image, and one that nobody could use."""
+    """Check the message for a real image, and for one that nobody could use."""
     good = receiver()
     secret = set_webhook(tiny_server, "studio", good)
     job_id = tiny_server.submit(seed=1, metadata={"shot": "wärm"})
@@ -156,7 +156,7 @@ def test_an_answer_of_500_is_followed_by_another_try(studio: Server, receiver: S
 
 
 def test_bad_receivers_hold_up_nobody(studio: Server, receiver: StartReceiver) -> None:
-    """Receivers that hang, drip, close and redirect, and one that is gone; each has a client of its own, and so has a good one."""
+    """Set a webhook for each of several clients: receivers that hang, drip, close, redirect or are gone, and a good one."""
     bad = {answer: receiver(answer) for answer in ("hang", "drip", "close", 302)}
     gone = receiver()
     gone.stop()
@@ -183,7 +183,7 @@ def test_bad_receivers_hold_up_nobody(studio: Server, receiver: StartReceiver) -
     assert errors["302"] == "answered 302; redirects are not followed, so set the new address"
     assert errors["gone"].startswith("ConnectError")
     assert bad[302].strayed == 0
-    # Bounds: four at once to a client, and no more than one to a receiver that gave no answer.
+    # At most four deliveries run at once for a client, and one for a receiver that gave no answer.
     assert len(bad["hang"].received) <= 4 + 1
     for name in ended:
         studio.backlot("webhooks", "remove", f"client-{name}")
@@ -259,7 +259,7 @@ def test_a_kill_between_the_end_and_the_delivery(own_server: Server, receiver: S
     assert after.verified(secret)["data"]["public_id"] == job_id
     wait_for(lambda: delivery(server, job_id)["state"] == "delivered")
 
-    # A second restart has nothing left to tell of it; the end of another job shows that it tells.
+    # A second restart tells nothing of it again; another job's end shows that the server does tell.
     server.stop()
     server.start()
     told(restarted, server.submit())

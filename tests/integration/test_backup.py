@@ -47,7 +47,7 @@ def test_a_backup_is_put_back_with_the_key_of_links(tmp_path: Path) -> None:
     try:
         assert server.credits()["spent"] == 5
         assert server.client.get(f"/v1/jobs/{later}").status_code == 404
-        # The image of a job that this ledger does not know is nobody's to remove.
+        # Nobody removes the image of a job that this ledger does not know.
         assert (server.data / "images" / later[-2:] / f"{later}.png").exists()
         link = urlsplit(job["result"][0]["image_url"])
         assert server.client.get(f"{link.path}?{link.query}").status_code == 200

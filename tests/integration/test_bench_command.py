@@ -1,4 +1,4 @@
-"""What `./scripts/bench` takes; nothing is measured here."""
+"""The arguments of `./scripts/bench`; nothing is measured here."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The box's end of a GPU process on another box, without Ray: what it takes, and what it gives back."""
+"""The other box's end of a GPU process, without Ray: what it receives, and what it gives back."""
 
 import asyncio
 from contextlib import aclosing

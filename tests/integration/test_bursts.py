@@ -11,7 +11,7 @@ from server.ledger import credits
 from tests.support.box import PRICE, Box, play, until
 from tests.support.fake_process import FakeProcess
 
-#: Seconds of a step by slots, so long that no image has ever taken a fifth of its time.
+#: Seconds of a step by number of slots, so long that no image ever runs for a fifth of its time.
 COSTS = {1: 1000.0, 2: 1100.0, 4: 1200.0, 8: 1600.0}
 
 
@@ -23,7 +23,7 @@ def knows_costs(process: FakeProcess, model: str = "a") -> None:
 
 
 def drop(process: FakeProcess) -> None:
-    """Let a process drop what it was told to."""
+    """Let a process drop the images that it was told to drop."""
     for image_id in process.dropping:
         process.report(protocol.Cancelled(image_id))
 
@@ -33,7 +33,7 @@ def step(image_id: str, number: int) -> protocol.Steps:
 
 
 async def succeed(box: Box, jobs: list[str]) -> None:
-    """Let all jobs be generated, and see that each was charged once, ran once to its end, and was told no fault."""
+    """Let all jobs be generated, and check that each was charged once, ran once to its end, and reported no fault."""
     for image_id in box.process.unanswered:
         box.process.generate(image_id)
     for job_id in jobs:
@@ -59,7 +59,7 @@ def test_a_burst_on_an_idle_gpu_runs_together(tmp_path: Path) -> None:
         assert box.scheduler.progress(jobs[0]) == 0.0
         box.process.report(step(image_id, 1))
         await succeed(box, jobs)
-        # Its steps begin anew, and nothing is told beside.
+        # The image's steps begin anew, and it has no other event.
         assert [extra["step"] for extra in box.extras(jobs[0], "denoising")] == [1, 1]
         assert box.process.dropping == []
 
@@ -70,7 +70,7 @@ def test_a_burst_behind_images_that_run_grows_the_group_that_follows(tmp_path: P
     async def scene(box: Box) -> None:
         box.process.report(protocol.Loaded("a", "r", 1.0))
         for size in (1, 2, 4):
-            # Two sizes are about equal, so nothing that runs is given up.
+            # A larger size is hardly better than a smaller one, so no running image is taken back.
             box.process.report(protocol.Measured("a", "r", 512, 512, size, 1000.0 * size**0.9, 1))
         jobs = [await box.submit(seed=seed) for seed in (1, 2, 3, 4, 5)]
         assert [(order.item.seed, order.batch_size) for order in box.process.ordered] == [(1, 1), (2, 1)]
@@ -122,7 +122,7 @@ def test_a_fault_while_an_image_is_taken_back(tmp_path: Path, crashes: bool) -> 
             await box.crash()
         else:
             box.process.report(protocol.Failed(image_id, FailureReason.PIPELINE_ERROR, "it broke", Fault.MACHINE))
-        # The run that failed counts, as any other does.
+        # The run that failed counts as an attempt, as any other does.
         await until(lambda: len(box.extras(first, "retrying")) == 1)
         assert box.process.dropping == []
         while box.process.unanswered:
@@ -163,7 +163,7 @@ def test_a_restart_while_an_image_is_taken_back(tmp_path: Path, killed: bool, dr
             box.process.generate(image_id)
         for job_id in jobs:
             assert await box.ends(job_id) is JobStatus.SUCCESS
-        # A kill counts for what ran.
+        # A kill of the server counts as an attempt of the image that ran.
         assert [box.attempts(job_id) for job_id in jobs] == [2 if killed and not dropped else 1, 1]
 
     play(Box(tmp_path, max_batch=8), scene)
@@ -173,7 +173,7 @@ def test_an_image_that_has_run_for_a_fifth_of_its_time_is_left_alone(tmp_path: P
     async def scene(box: Box) -> None:
         box.process.report(protocol.Loaded("a", "r", 1.0))
         for size, seconds in COSTS.items():
-            # A fifth of this is over at once.
+            # A fifth of this time is over at once.
             box.process.report(protocol.Measured("a", "r", 512, 512, size, seconds / 1e9, 1))
         jobs = [await box.submit(seed=seed) for seed in (1, 2)]
         assert box.process.dropping == []

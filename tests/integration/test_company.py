@@ -1,4 +1,4 @@
-"""What an image does not depend on: what ran before it, and its neighbours."""
+"""An image depends neither on what ran before it nor on its neighbours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def settings_of(model: LoadedModel) -> CallSettings:
 
 
 def both_ways(model: LoadedModel) -> list[Open]:
-    """Return how batches of two places of a model are opened: as a whole, and with slots if they know it."""
+    """Return what opens batches of two places of a model: as a whole, and with slots if they know it."""
     family, settings = family_of(model.pipeline), settings_of(model)
     ways: list[Open] = [lambda watch: WholeBatch(model, settings, 2, watch)]
     if family is not None:
@@ -48,7 +48,7 @@ def test_a_neighbour_s_longer_prompt_changes_last_bits_at_most(row: Row) -> None
     model = model_of_row(row)
     for number, open_batch in enumerate(both_ways(model)):
         if number == 0 and row.pipeline in SHOW_NEIGHBOURS:
-            # A card that would run it so is refused: tests/unit/test_option_check.py.
+            # The server refuses a card that runs it so: tests/unit/test_option_check.py.
             continue
         beside_equals = made_in(open_batch, [item(model, 7), item(model, 8)])
         beside_a_longer_one = made_in(open_batch, [item(model, 7), item(model, 8, LONG)])
@@ -109,7 +109,7 @@ def test_a_pipeline_that_nobody_tried_in_slots_runs_as_whole_batches() -> None:
 
 @pytest.mark.parametrize("make", [tiny.ernie_image_pipeline, tiny.ideogram4_pipeline])
 def test_a_call_takes_the_prompt_and_the_guidance_that_it_is_given(make: Maker) -> None:
-    """ERNIE-Image would write another prompt, by chance, and Ideogram 4 refuses guidance beside a schedule of its own."""
+    """Check ERNIE-Image, which would write another prompt, by chance, and Ideogram 4, whose own schedule refuses guidance."""
     model = model_of(make, max_batch=1)
     (open_batch,) = both_ways(model)
     alone = made_in(open_batch, [item(model, 7)])[0]

@@ -15,7 +15,7 @@ DEPLOY = ROOT / "docs" / "deploy"
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "backlot.service"
-    # What it starts has to exist, and here the checkout is elsewhere.
+    # systemd checks that the unit's programs exist, and this checkout is elsewhere.
     unit.write_text((DEPLOY / "backlot.service").read_text().replace("/opt/backlot", str(ROOT)))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

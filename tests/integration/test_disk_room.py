@@ -1,4 +1,4 @@
-"""Room on the disk: what watches it outlives what goes wrong."""
+"""The watch over the room on the disk goes on after errors."""
 
 import asyncio
 from pathlib import Path

@@ -14,7 +14,7 @@ TOKENS = torch.full((6, parts.PROMPT_LENGTH), 5)
 
 
 def one_picture(picture: Tensor) -> dict[str, Any]:
-    """A teacher that is exactly right for a world of one picture."""
+    """Return a teacher that is exactly right for a world of one picture."""
     signal = parts.scheduler().alphas_cumprod
 
     def unet(noisy: Tensor, times: Tensor, hidden: Any) -> Any:
@@ -50,7 +50,7 @@ def test_on_a_straight_path_the_teacher_is_its_own_student() -> None:
 
 
 def test_only_the_student_learns() -> None:
-    # Whatever state an image that a test before left in the middle of a step has left torch in.
+    # An image that an earlier test left in the middle of a step may have left torch without gradients.
     with torch.inference_mode(False), torch.enable_grad():
         teacher, student = fresh().requires_grad_(False), fresh()
         loss = halving(teacher, 4, guidance=2.0)

@@ -24,7 +24,7 @@ from tests.support.tiny.text import WORDS
 from tests.support.tiny_models import family, model_of_row
 
 BATCH_SIZE = 4
-#: As many tokens each.
+#: Prompts of equally many tokens.
 PROMPTS = ("marble warm", "wood cool", "navy red", "red warm")
 SLOT_ROWS = [row for row in ROWS if row.slots]
 
@@ -43,7 +43,7 @@ def four(model: LoadedModel) -> list[Item]:
 
 
 class Run:
-    """A batch of four slots, and what comes of it."""
+    """A batch of four slots, and its outcomes."""
 
     def __init__(self, model: LoadedModel, items: list[Item], *, apart: bool = False, factor: int = 1) -> None:
         """Make these images; `apart` lets each enter a tick after the one before it."""
@@ -71,7 +71,7 @@ Hook = Callable[[torch.Tensor, Any], Any]
 
 @contextmanager
 def at_each_call(model: LoadedModel, hook: Hook) -> Iterator[None]:
-    """Inside, `hook` is given the tokens and the result of each call of a text encoder; what it returns is the result."""
+    """Call `hook` with the tokens and the result of each call of a text encoder, and replace that result by the hook's."""
 
     def listen(_: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], result: Any) -> Any:
         return hook(arguments[0] if arguments else keywords["input_ids"], result)
@@ -87,7 +87,7 @@ def at_each_call(model: LoadedModel, hook: Hook) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("name", "calls"),
-    # One encoder or two, which read a negative prompt too if the pipeline guides by it.
+    # Each pipeline has one encoder or more, which also read a negative prompt if the pipeline guides by it.
     [
         ("SDXL Turbo", 2),
         ("Stable Diffusion 3.5", 4),
@@ -101,7 +101,7 @@ def at_each_call(model: LoadedModel, hook: Hook) -> Iterator[None]:
 def test_prompts_that_enter_together_share_calls(name: str, calls: int) -> None:
     model = model_named(name)
     rows: list[int] = []
-    # What is found out is kept with the model.
+    # This run finds out what can be encoded together, and the model keeps that.
     Run(model, [item(model, 0)])
     with at_each_call(model, lambda tokens, _: rows.append(len(tokens))):
         assert Run(model, four(model)).failed == {}
@@ -118,7 +118,7 @@ def test_an_image_is_the_same_whoever_enters_with_it(row: Row, dtype: torch.dtyp
         pytest.skip("its tiny one computes in float32 alone")
     model = model_of_row(row)
     model.pipeline.to(dtype)
-    # The first of them finds out what can be joined, the others go by that.
+    # The first run finds out what can be encoded together, and the others go by that.
     first, again = (Run(model, four(model)) for _ in range(2))
     apart = Run(model, four(model), apart=True)
     alone = [Run(model, [made]) for made in four(model)]
@@ -129,7 +129,7 @@ def test_an_image_is_the_same_whoever_enters_with_it(row: Row, dtype: torch.dtyp
 
 
 def test_prompts_of_other_lengths_share_no_call() -> None:
-    """An encoder may take another way for a mask that hides nothing than for one that hides something."""
+    """Check that prompts are joined by length: an encoder may compute otherwise for a mask that hides nothing."""
     model = model_named("Z-Image Turbo")
     items = [item(model, 0), item(model, 1, "navy"), item(model, 2), item(model, 3, "red")]
     Run(model, items)
@@ -201,7 +201,7 @@ def test_a_second_pass_encodes_each_image_as_if_it_were_alone() -> None:
 
 
 def test_a_scale_of_loras_that_a_card_sets_acts_once_on_each_prompt(tmp_path: Path) -> None:
-    """Stock pipelines scale an encoder's LoRAs before they call it, and take that back afterwards."""
+    """Check that the scale acts once: stock pipelines scale an encoder's LoRAs before they call it, and take that back later."""
     file = tiny.save_lora(tiny.unet_pipeline, tmp_path / "lora.safetensors")
     tiny.save(tiny.unet_pipeline(), tmp_path / "model")
     scaled = {"cross_attention_kwargs": {"scale": 0.5}}

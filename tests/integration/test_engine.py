@@ -26,7 +26,7 @@ def png(server: Server, job_id: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def toml(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models file of this module's own, which its tests edit."""
+    """Return a models file of this module's own, which its tests edit."""
     return models_file(
         tmp_path_factory.mktemp("toml") / "models.toml", {"good": tiny_folders["good"]}, reproducible="true"
     )
@@ -39,7 +39,7 @@ def engine(start_server: StartServer, toml: Path) -> Server:
 
 @pytest.fixture
 def edited(engine: Server, toml: Path) -> Iterator[Path]:
-    """The models file, put back as it was."""
+    """Yield the models file, and put it back as it was."""
     before = toml.read_text()
     yield toml
     toml.write_text(before)
@@ -151,8 +151,8 @@ def test_jobs_of_a_removed_model_fail_and_are_refunded_while_others_finish(
     wait_for(lambda: engine.job(running)["progress"] > 0)
     waiting = [engine.submit(image_model="leaving", seed=seed, aspect_ratio="16:9") for seed in range(3)]
     models_file(edited, {"good": good}, reproducible="true")
-    # The edit acts after a moment, and the first image lasts longer. One may have been sent ahead already; it finishes on what it
-    # was sent with.
+    # The edit acts after a moment, while the first image still runs. One job may have been sent ahead already; it
+    # finishes with the card it was sent with.
     ended = [engine.finished(job_id) for job_id in waiting]
     reasons = [job["latest_event"]["extra"].get("reason") for job in ended]
     assert reasons.count("model_removed") >= 2
@@ -163,7 +163,7 @@ def test_jobs_of_a_removed_model_fail_and_are_refunded_while_others_finish(
 
 
 def test_measured_sizes_are_listed_and_kept(engine: Server) -> None:
-    # Enough to fill the four slots for some steps.
+    # These are enough to fill the four slots for some steps.
     for job_id in [engine.submit() for _ in range(12)]:
         engine.finished(job_id)
     engine.stop()
@@ -178,7 +178,7 @@ def test_measured_sizes_are_listed_and_kept(engine: Server) -> None:
 def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The GPU process may take 400 MiB: 64 slots of a model with large latents do not fit, fewer do."""
+    """Run 64 slots of a model with large latents in 400 MiB: they do not fit, fewer do."""
     folder = tmp_path_factory.mktemp("large")
     tiny.unet_pipeline(vae_levels=3).save_pretrained(folder / "model", safe_serialization=True)
     models = models_file(
@@ -210,7 +210,7 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     ]
     loaded = {model["name"]: model["loaded"] for model in server.client.get("/v1/models").json()["models"]}
     assert loaded == {"large": False, "other": True, "exact": False}
-    # If a seed must always give the same bytes, fewer slots would not do.
+    # With a batch size that must always give the same bytes, fewer slots would not do.
     lost = server.finished(server.submit(image_model="exact"))
     assert lost["latest_event"]["extra"]["reason"] == "out_of_memory"
     assert "the 64 slots that reproducible = true pins exact to" in lost["latest_event"]["message"]

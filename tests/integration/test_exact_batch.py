@@ -12,7 +12,7 @@ IMAGES, EMBEDDED = torch.randn(FULL, 4, 6, 6), torch.randn(FULL, 16)
 
 
 class Varying(torch.nn.Conv2d):  # type: ignore[misc]
-    """A layer that gives other bits for fewer rows, and keeps how many it was given."""
+    """A layer that gives other bits for fewer rows, and records how many it was given."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         self.given = len(rows)
@@ -27,7 +27,7 @@ class OnlyFull(torch.nn.Conv2d):  # type: ignore[misc]
 
 
 class Denoiser(torch.nn.Module):  # type: ignore[misc]
-    """A layer that depends on the batch size, and one with one entry a row, before a large one that does not."""
+    """A layer that depends on the batch size, and a small one, before a large one that does not depend on it."""
 
     def __init__(self, first: type[torch.nn.Conv2d] = Varying, width: int = 512) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def test_layers_that_depend_on_the_batch_size_or_are_small_are_padded() -> None:
 
 
 class Activated(torch.nn.Module):  # type: ignore[misc]
-    """A function of 24 numbers a row, of which a CPU's vectors leave some over, before a large layer."""
+    """A function of 24 numbers a row, which do not fill a CPU's vectors evenly, before a large layer."""
 
     def __init__(self) -> None:
         super().__init__()

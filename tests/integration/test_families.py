@@ -1,4 +1,4 @@
-"""Every family of models that docs/reference/models.md names: loaded by its card, and what is promised of its images."""
+"""Every model family that docs/reference/models.md names is loaded by its card, and its images are as promised."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +24,9 @@ from tests.support.options import difference, images_of, loaded
 from tests.support.tiny_models import batch_of
 
 STEPS = 3
-#: The models whose pictures say how opaque they are.
+#: The models whose pictures have an opacity.
 OF_FOUR_CHANNELS = [row for row in ROWS if row.pipeline == "QwenImage21Pipeline"]
-#: Neither square nor a size that the models were trained at.
+#: A size that is not square, and at which no model was trained.
 WIDTH, HEIGHT = 64, 96
 PROMPT = "marble warm"
 #: In a whole batch prompts are padded to the longest, which may change bits.
@@ -35,7 +35,7 @@ COMPANY = {True: "wood cool red navy", False: "wood cool"}
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Row], Path]:
-    """Returns the folder of a row's tiny model, made once."""
+    """Return a function that makes a row's tiny model once, and gives its folder."""
     root = tmp_path_factory.mktemp("families")
 
     def folder(row: Row) -> Path:
@@ -55,7 +55,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 @pytest.fixture(scope="module")
 def models(row: Row, saved: Callable[[Row], Path], tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """models.toml with the row's card."""
+    """Return a models.toml with the row's card, as it is loaded."""
     card = {
         "folder": str(saved(row)),
         "licence": "-",
@@ -78,7 +78,7 @@ def model(models: Models) -> LoadedModel:
 
 
 class Run:
-    """A batch of two places, as the server would open it, and what comes of it."""
+    """A batch of two places, opened as the server would, and its outcomes."""
 
     def __init__(self, model: LoadedModel, *items: Item) -> None:
         self.images: dict[str, torch.Tensor] = {}
@@ -112,7 +112,7 @@ def item(model: LoadedModel, number: int, negative: str = "") -> Item:
 
 @pytest.fixture(scope="module")
 def alone(model: LoadedModel) -> torch.Tensor:
-    """The image of number 1, alone."""
+    """Return the image of number 1, made alone."""
     return Run(model, item(model, 1)).to_its_end()["image-1"]
 
 
@@ -201,7 +201,7 @@ def test_a_card_is_made_of_its_folder(row: Row, saved: Callable[[Row], Path], tm
 
 @pytest.mark.parametrize("slots", [True, False])
 def test_sizes_that_a_card_tells_sdxl_act(tmp_path: Path, slots: bool) -> None:
-    """TOML has arrays, and the pipeline takes tuples."""
+    """Check that they act though TOML has arrays and the pipeline takes tuples."""
     tiny.save(tiny.sdxl_pipeline(), tmp_path / "sdxl")
     told = {"original_size": [32, 48], "crops_coords_top_left": [8, 0]}
     one, other = (

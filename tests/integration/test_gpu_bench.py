@@ -51,8 +51,8 @@ def test_a_denoiser_is_as_large_as_the_real_one(name: str, billions: float) -> N
 
 
 def test_figures() -> None:
-    # Two batches of three steps: the pause between them is 2.5 s, of which a step is 0.5.
+    # The pause between two batches of three steps is 2.5 s, of which a step is 0.5 s.
     assert between([0.5, 1.0, 1.5, 4.0, 4.5, 5.0]) == 2.0
     assert between([1.0]) == 0.0
-    # The second waits for the first; the third finds nobody.
+    # The second request waits for the first; the third waits for none.
     assert one_by_one([0.0, 1.0, 9.0], 2.0) == [2.0, 3.0, 2.0]

@@ -1,4 +1,4 @@
-"""What a real GPU process reports of orders: images that share slots, memory that runs out, calls that fail, cancels."""
+"""The reports of a real GPU process: images that share slots, memory that runs out, calls that fail, cancels."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def process(tmp_path: Path, preloaded_worker: Path) -> Iterator[GpuProcess]:
 
 
 class Orders:
-    """Orders images of one size, each under its own name."""
+    """Orders for images of one size, each under its own name."""
 
     def __init__(self, folder: Path, side: int = 64) -> None:
         self._folder, self._side = folder, side
@@ -87,11 +87,11 @@ def test_images_share_slots_and_one_that_is_isolated_does_not(
     process.send(image(good, "a"), image(good, "b"), image(good, "c", isolated=True), image(good, "d"))
     generated(process, "a", "b", "c", "d")
     order = [step.image_id for step in steps_of(process)]
-    # The first two take turns at their steps; the isolated one has all of its own to itself.
+    # The first two share slots and so take turns; the isolated one has all calls of its steps to itself.
     assert order[:40].count("a") == order[:40].count("b") == 20
     assert order[40:] == ["c"] * 20 + ["d"] * 20
     calls = {name: [step.call for step in steps_of(process) if step.image_id == name] for name in "abcd"}
-    # One of them may have begun before the other was ordered.
+    # The first image may have begun before the second was ordered.
     assert len(set(calls["a"]) & set(calls["b"])) >= 10
     assert calls["a"] == sorted(set(calls["a"]))
     assert not set(calls["c"]) & set(calls["d"])
@@ -100,7 +100,7 @@ def test_images_share_slots_and_one_that_is_isolated_does_not(
 def test_an_image_of_a_whole_batch_is_the_same_beside_one_with_a_negative_prompt(
     process: GpuProcess, image: Orders, tmp_path: Path
 ) -> None:
-    """FLUX.1 would guide both by a second call if one of them has a negative prompt."""
+    """Check it with FLUX.1, which would guide both by a second call if one of them has a negative prompt."""
     tiny.flux_pipeline().save_pretrained(tmp_path / "flux", safe_serialization=True)
     fields = {"arguments": {"true_cfg_scale": 4.0}, "multiple_of": 32, "slots": False}
     flux = card("flux", tmp_path / "flux", pipeline="FluxPipeline", **fields)
@@ -127,7 +127,7 @@ def test_a_model_is_unloaded_and_loaded_again(
     assert process.of(Evicted) == []
     process.send(Unload("good"), Unload("good"))
     assert process.wait(Evicted).model == "good"
-    # What it takes now is told each time.
+    # Each unload tells what memory is taken now.
     process.wait(MemoryUsed)
     process.wait(MemoryUsed)
     process.send(Load(good))
@@ -161,7 +161,7 @@ def test_an_image_that_was_dropped_runs_again_beside_others(
     process.send(*(image(good, name, 4) for name in "abcd"))
     found = generated(process, *"abcd")
     assert {report.recipe.batch_size for report in found.values()} == {4}
-    # It has all of its steps again, and the picture of the others, whose seed it has.
+    # The image takes all of its steps again, and has the picture of the others, since it has their seed.
     assert [step.step for step in steps_of(process)[before:] if step.image_id == "a"] == [1, 2, 3]
     pictures = {Image.open(tmp_path / f"{name}.png").tobytes() for name in "abcd"}
     assert len(pictures) == 1
@@ -178,7 +178,7 @@ def test_a_denoiser_call_that_fails_loses_only_the_images_in_slots(
     pipeline.save_pretrained(tmp_path / "broken", safe_serialization=True)
     broken = card("broken", tmp_path / "broken", slots=slots)
     good = card("good", tiny_folders["good"])
-    # The first image gives the others time to come in together.
+    # The first image gives the others time to arrive together.
     process.send(image(good, "first", steps=100))
     process.wait(Steps)
     process.send(image(broken, "a", 2), image(broken, "b", 2), image(broken, "c", 2), image(good, "d"))
@@ -192,7 +192,7 @@ def test_a_denoiser_call_that_fails_loses_only_the_images_in_slots(
 def test_an_error_of_torch_in_the_middle_of_an_image_fails_that_image_alone(
     process: GpuProcess, image: Orders, tiny_folders: dict[str, Path]
 ) -> None:
-    """The scheduler of these pipelines has no alpha for the first of 1,000 steps: torch raises an error in its coroutine."""
+    """Let torch raise an error in an image's coroutine: the scheduler has no alpha for the first of 1,000 steps."""
     good = card("good", tiny_folders["good"])
     process.send(image(good, "before", steps=100))
     process.wait(Steps)
@@ -220,7 +220,7 @@ def test_a_model_that_cannot_be_loaded_is_tried_once_for_all_its_images(
 
 @pytest.fixture(scope="module")
 def hungry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with large latents: 64 slots at 512 × 512 do not fit into 400 MiB, some fewer do."""
+    """Save a model with large latents: 64 slots at 512 × 512 do not fit into 400 MiB, some fewer do."""
     folder = tmp_path_factory.mktemp("hungry") / "model"
     tiny.unet_pipeline(vae_levels=3).save_pretrained(folder, safe_serialization=True)
     return folder
@@ -276,7 +276,7 @@ def test_a_lora_for_which_there_is_no_memory_evicts_idle_models(
     small_process: GpuProcess, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     large = tiny.unet_pipeline()
-    # 160 MB, and a LoRA of 77 MB that takes some times as much while it is read.
+    # The encoder takes 160 MB. The LoRA has 77 MB, and takes several times as much while it is read.
     large.text_encoder.resize_token_embeddings(2_500_000, mean_resizing=False)
     large.save_pretrained(tmp_path / "idle", safe_serialization=True)
     layer, rank = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", 600_000

@@ -15,7 +15,7 @@ from tests.support.server import wait_for
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
-#: Answered before its body is there, as a request without a key is.
+#: The app answers this request before its body is there, as a request without a key is answered.
 EARLY = b"POST /early HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 #: Bytes of an answer that no buffer holds.

@@ -1,4 +1,4 @@
-"""`backlot models fetch`: what arrives, how a download goes on, and what a refusal is told as. Real processes, a hub on loopback."""
+"""`backlot models fetch` with a hub on loopback: what arrives, how a download goes on, and what a refusal says."""
 
 import json
 import os
@@ -20,7 +20,7 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 class Box:
-    """A box with an empty cache and a models.toml that is on the hub's side only."""
+    """A box with an empty cache and a models.toml whose one model is only at the hub."""
 
     def __init__(self, folder: Path, hub: Hub, **environment: str) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Box:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def refusal(self) -> str:
-        """Return what a fetch that fails says."""
+        """Return the message of a fetch that fails."""
         done = self.fetch()
         assert done.returncode == 1, done.stdout
         told = done.stderr.strip().splitlines()[-1]
@@ -60,10 +60,10 @@ class Box:
         return told
 
     def unfinished(self) -> int:
-        """Return the bytes of the largest file that has not arrived as a whole."""
+        """Return the bytes of the largest file that has not arrived completely."""
         sizes = [0]
         for path in self.folder.rglob("*.incomplete"):
-            # It may be whole, and called otherwise, by now.
+            # The file may be complete, and renamed, by now.
             with suppress(FileNotFoundError):
                 sizes.append(path.stat().st_size)
         return max(sizes)
@@ -71,7 +71,7 @@ class Box:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub that serves `org/model`, whose UNet is large enough to be cut off."""
+    """Yield a hub that serves `org/model`, whose UNet is large enough to be cut off."""
     folder = bare_folder(tmp_path / "served", parameters=100_000)
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(bytes(20_000))
     (folder / "all-in-one.safetensors").write_bytes(bytes(20_000))
@@ -102,7 +102,7 @@ def test_what_the_loader_needs_arrives_and_nothing_else(box: Box, hub: Hub) -> N
 
 
 def test_a_download_that_was_killed_goes_on_where_it_was(box: Box, hub: Hub) -> None:
-    # The whole would take minutes.
+    # The whole download would take minutes.
     hub.bytes_per_s = 2_000
     process = box.start("models", "fetch", "m")
     wait_for(lambda: box.unfinished() > 4_000)
@@ -135,7 +135,7 @@ def test_bytes_that_are_not_the_promised_ones_are_thrown_away(box: Box, hub: Hub
 
 def test_a_hub_that_falls_silent_is_given_up(tmp_path: Path, hub: Hub) -> None:
     hub.is_silent = True
-    # A connection on which nothing arrives for a second is given up, and tried six times.
+    # The fetch gives up a connection on which nothing arrives for a second, and tries six times.
     assert "the hub cannot be reached, or falls silent" in Box(tmp_path, hub, HF_HUB_DOWNLOAD_TIMEOUT="1").refusal()
 
 
@@ -164,7 +164,7 @@ def test_two_downloads_of_one_model_do_not_disturb_each_other(box: Box, hub: Hub
     hub.bytes_per_s = 200_000
     processes = [box.start("models", "fetch", "m") for _ in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
-    # Neither began what the other had begun.
+    # Only one of them began this file at its first byte.
     assert [start for name, start in hub.sent if name == UNET].count(0) == 1
 
 

@@ -24,7 +24,7 @@ def test_no_torch(modules: str) -> None:
 
 
 def test_no_ray_without_its_setting(tmp_path: Path) -> None:
-    """Also once the server is up: what it imports late is counted."""
+    """Check a server that is up, so that what it imports late counts too."""
     server = ServerWithoutGpu(tmp_path)
     server.start()
     try:

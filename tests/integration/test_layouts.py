@@ -30,7 +30,7 @@ PARTS = ("unet", "vae", "text_encoder")
 
 @pytest.fixture
 def folder(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A folder of a good model, to be rearranged."""
+    """Return a folder of a good model, to be rearranged."""
     return shutil.copytree(tiny_folders["good"], tmp_path / "model")
 
 
@@ -73,7 +73,7 @@ def test_a_folder_behind_links_with_spaces_and_letters_of_any_alphabet(folder: P
     shutil.copytree(folder, store)
     for entry in store.iterdir():
         if entry.name == "unet":
-            # As the hub's cache keeps files: each a link.
+            # The hub's cache keeps files so: each is a link.
             (linked / "unet").mkdir()
             for file in entry.iterdir():
                 (linked / "unet" / file.name).symlink_to(file)
@@ -128,7 +128,7 @@ def test_a_whole_model_in_one_file_with_the_configuration_of_a_folder(folder: Pa
     plain = loaded(folder=str(folder))
     file = tmp_path / "my model.safetensors"
     save_as_one_file(plain.pipeline, file)
-    # The folder gives its configuration alone.
+    # The folder gives nothing but its configuration.
     for part in PARTS:
         for weights in (folder / part).glob("*.safetensors"):
             weights.unlink()
@@ -166,7 +166,7 @@ def test_a_denoiser_alone_as_gguf(tmp_path: Path) -> None:
     file = tmp_path / "flux.gguf"
     save_as_gguf(pipeline.transformer, file)
     plain = loaded(folder=str(tmp_path / "flux"))
-    # The folder's own denoiser need not be there.
+    # The folder's own denoiser may be missing.
     for weights in (tmp_path / "flux" / "transformer").glob("*.safetensors"):
         weights.unlink()
     model = loaded(folder=str(tmp_path / "flux"), file=str(file))
@@ -192,7 +192,7 @@ def test_a_folder_that_torchao_quantized(tmp_path: Path, kind: str) -> None:
     assert torch.equal(layer.weight.dequantize(), quantized.transformer_blocks[0].attn.to_q.weight.dequantize())
     before = image_of(model)
     for file in (tmp_path / "flux" / "transformer").glob("*.safetensors"):
-        # The weights in memory are not those of the file any more.
+        # The weights in memory are no longer those of the file.
         file.write_bytes(bytes(file.stat().st_size))
     assert torch.equal(image_of(model), before)
 
@@ -201,7 +201,7 @@ def test_a_folder_that_torchao_quantized(tmp_path: Path, kind: str) -> None:
 def test_a_folder_that_sdnq_quantized(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     pipeline = tiny.flux_pipeline()
     pipeline.save_pretrained(tmp_path / "flux", safe_serialization=True)
-    # By itself it leaves layers as small as these as they are.
+    # SDNQ's default leaves layers as small as these unquantized.
     config = SDNQConfig(weights_dtype=kind, minimum_allowed_numel=64, minimum_allowed_channel_size=8)
     quantized = FluxTransformer2DModel.from_pretrained(
         tmp_path / "flux" / "transformer", quantization_config=config, torch_dtype=torch.bfloat16

@@ -148,7 +148,7 @@ def test_jobs_and_backgrounds_of_an_earlier_version_are_taken_over(tmp_path: Pat
     )
     [entry], _ = catalog.page(connection, client_id, EntryType.BACKGROUND, Filter(scene_type="wood"), 50, 0)
     assert (entry.public_id, entry.job, entry.status) == ("entry", "job-2", "archived")
-    # A picture has one id since then.
+    # Since that migration a picture has the id of its entry.
     assert artifacts.image_file(connection, "entry") == ImageFile("a.png", "l", Origin("job-2", "l"))
     connection.close()
 
@@ -181,13 +181,13 @@ def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> Non
     ):
         with pytest.raises(jobs.KeyUsed):
             jobs.accept(connection, new_job(client_id), "x", row(3), other)
-    # Keys of before the path was kept.
+    # Earlier versions kept no path with a key.
     connection.execute("UPDATE idempotency_keys SET path = NULL")
     assert jobs.accept(connection, new_job(client_id), "x", row(4), key) == (first, False)
 
 
 def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
-    """The server's writer and, in threads, connections such as other processes have: 20 jobs are paid for, 60 are asked for."""
+    """Ask for 60 jobs with credits for 20, by the server's writer and, in threads, by connections like other processes'."""
     path = tmp_path / "backlot.db"
 
     async def here(database: Database, client_id: int, number: int) -> bool:
@@ -278,7 +278,7 @@ def test_a_write_happens_although_its_caller_goes_away(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_whole_writes_and_says_so(tmp_path: Path) -> None:
     async def scene(database: Database) -> list[int | BaseException]:
         client_id = await database.write(lambda connection: client(connection, 100))
-        # The limit stands for the end of the disk: SQLite answers both with the same error.
+        # The limit stands for a full disk: SQLite answers both with the same error.
         await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone())
 
         def grant(connection: sqlite3.Connection, label: str) -> int:

@@ -1,4 +1,4 @@
-"""Which lines of the logs belong to a job that failed."""
+"""The lines of the logs that belong to a job that failed."""
 
 import asyncio
 from datetime import datetime
@@ -30,7 +30,7 @@ JOB = JobReport(
 
 
 def line(second: float, level: str, text: str) -> str:
-    """A line of a log, which is written in the time of the box."""
+    """Return a line of a log, which is written in the time of the box."""
     moment = datetime.fromisoformat(f"2026-01-01T10:00:{second:06.3f}+00:00").astimezone()
     return f"{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03} {level} x: {text}\n"
 

@@ -1,4 +1,4 @@
-"""The logs of the server and of the GPU processes: nothing from outside writes more than characters into them."""
+"""The logs of the server and of the GPU processes: whatever comes from outside adds nothing but printable characters."""
 
 import socket
 import subprocess
@@ -42,13 +42,13 @@ def test_control_characters_are_escaped_in_file_and_terminal(tmp_path: Path) -> 
 def test_the_log_of_a_gpu_process_is_escaped_too(tmp_path: Path) -> None:
     ours, its = socket.socketpair()
     with ours, its:
-        # It cannot go on with this device, and logs why.
+        # The process cannot go on with this device, and logs why.
         run = _run_gpu_process(its, "cuda\x1b[2J\n2026", tmp_path / "gpu-process.log")
     assert run.returncode == 1
     for text in (run.stderr, (tmp_path / "gpu-process.log").read_text()):
         assert "cuda\\x1b[2J" in text
         assert all(line.isprintable() for line in text.splitlines())
-        # What libraries say of themselves while they are imported is about no model.
+        # The messages that libraries log about themselves while they are imported concern no model.
         assert "torchao" not in text
         assert "pytree" not in text
 
@@ -73,7 +73,7 @@ def test_a_vae_that_is_cast_for_each_image_is_not_told_of() -> None:
 def test_a_gpu_process_that_can_report_to_nobody_ends_without_a_word(tmp_path: Path) -> None:
     ours, its = socket.socketpair()
     with ours, its:
-        # What it sends is refused, as if the server were gone. It is not told so by the end of its orders.
+        # The process's reports are refused, as if the server were gone. The end of its orders does not tell it so.
         ours.shutdown(socket.SHUT_RD)
         run = _run_gpu_process(its, "cpu", tmp_path / "gpu-process.log")
     assert run.returncode == 0

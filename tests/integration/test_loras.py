@@ -33,7 +33,7 @@ FAMILIES: list[tuple[Maker, dict[str, Any]]] = [
     (tiny.flux2_klein_pipeline, {}),
     (tiny.z_image_pipeline, {}),
     (tiny.qwen_image_pipeline, {"guidance_argument": "true_cfg_scale", "negative_prompt": " "}),
-    # On a CPU these two give other bits if their weights have `requires_grad`, as diffusers reads them and peft leaves none.
+    # On a CPU these two give other bits if their weights have `requires_grad`: diffusers reads them with it, peft removes it.
     (tiny.krea2_pipeline, {}),
     (tiny.sana_pipeline, {}),
 ]
@@ -45,7 +45,7 @@ def item(number: int) -> Item:
 
 
 def model_of(make: Maker, card: dict[str, Any], folder: Path) -> LoadedModel:
-    """Return a model as it is loaded from a folder, which is made here."""
+    """Save a model in a folder, and return it as it is loaded from there."""
     tiny.save(make(), folder)
     return loaded(folder, traced=DEVICE.type == "cpu", **card)
 
@@ -72,7 +72,7 @@ def test_loras_act_as_in_the_stock_pipeline_and_leave_no_trace(
     assert not torch.equal(of_one[0], plain[0])
     assert not torch.equal(of_two[0], of_one[0])
     assert [(lora.name, lora.weight) for lora in with_one.applied] == [("lora-1", 0.8)]
-    # The set of before, and none, give their bits again.
+    # The earlier set of LoRAs, and none, give their bits again.
     assert torch.equal(images(model.with_loras([one]), both)[1], of_one[1])
     assert torch.equal(images(model.with_loras([]), both)[0], plain[0])
 
@@ -83,7 +83,7 @@ def test_loras_act_as_in_the_stock_pipeline_and_leave_no_trace(
         stock.load_lora_weights(lora.file, adapter_name=lora.name)
     stock.set_adapters([one.name, two.name], [one.weight, two.weight])
     expected = stock(**call_arguments(model, SETTINGS, both)).images
-    # Slots may encode a prompt at another place of a batch.
+    # Slots may encode a prompt at another place of a batch than the stock pipeline.
     assert_same_but_for_its_place(torch.stack(of_two), expected.float().cpu())
 
 
@@ -98,7 +98,7 @@ def test_a_lora_gives_its_bits_again_on_weights_that_were_moved(
     both = [item(1), item(2)]
     before = images(model.with_loras([one]), both)
     with moving_weights(model):
-        # Another one is read beside those that were moved.
+        # The other LoRA is read beside weights that were moved.
         for _ in range(2):
             assert not torch.equal(images(model.with_loras([two]), both)[0], before[0])
             after = images(model.with_loras([one]), both)

@@ -1,4 +1,4 @@
-"""What a model will take of memory, told from the headers of its files; what is too large is refused unread."""
+"""The memory that a model will take, read from the headers of its files; a model that is too large is refused unread."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def taken(pipeline: Any) -> dict[str, int]:
-    """The bytes of each component's parameters and buffers."""
+    """Return the bytes of each component's parameters and buffers."""
     return {
         name: sum(tensor_bytes(tensor) for tensor in (*part.parameters(), *part.buffers()))
         for name, part in pipeline.components.items()
@@ -74,7 +74,7 @@ def test_a_checkpoint_in_one_file_is_told_by_component(tiny_folders: dict[str, P
     save_as_one_file(pipeline, file)
     card = card_of(folder, file=str(file))
     assert component_bytes(card, folder) == pytest.approx(taken(pipeline), rel=0.02, abs=256)
-    # Without a folder, the file alone is told.
+    # Without a folder, the file alone gives the same sum.
     assert sum(component_bytes(card, None).values()) == sum(component_bytes(card, folder).values())
 
 
@@ -130,7 +130,7 @@ def test_what_an_image_was_measured_to_take_has_to_fit_too(folders: dict[str, Pa
     assert ", 1.5 GiB for an image)" in told
     # Numbers of half the width take half the memory.
     assert 'dtype = "bfloat16"' in told
-    # What was measured of offloaded weights has them in it.
+    # The bytes measured for an image with offloaded weights include the weights.
     offloaded = card_of(folder, offload="group")
     assert why_too_large(offloaded, folder, 2**30, on_cpu=False, image_bytes=2**30) is None
 
@@ -158,12 +158,12 @@ def test_a_gpu_process_measures_what_images_take_and_keeps_room_for_it(
         process.wait(Started)
         process.send(image("a"))
         process.wait(Generated)
-        # The steps after an image was decoded tell what decoding took.
+        # The steps after an image was decoded report what decoding took.
         process.send(image("b"), image("c"))
         process.wait(Generated, lambda report: report.image_id == "c")
         found = [report.working_bytes for report in process.of(Measured) if report.working_bytes is not None]
         assert found
-        # At least what goes into the last layer of the VAE, and what comes out.
+        # Decoding takes at least the input and the output of the VAE's last layer.
         assert 2 * 4 * side * side * 4 <= found[-1] < 2**29
         process.send(Unload("fits"), Load(card, image_bytes=2**30))
         failed = process.wait(LoadFailed)
@@ -179,14 +179,14 @@ def test_pinned_models_leave_less_room(folders: dict[str, Path]) -> None:
     evicted: list[str] = []
     cache = ModelCache(torch.device("cpu"), sum(sizes) - 1, evicted.append)
     cache.pin(["small"])
-    # The weights alone count if an image was measured to take nothing.
+    # An image is said to take nothing, so the weights alone count.
     cache.load(small, 0)
     cache.prefetch(large, 0)
     with pytest.raises(TooLarge, match="large is too large by"):
         cache.load(large, 0)
     assert evicted == []
     cache.prefetch(large, 0)
-    # What was too large when it was prefetched need not be so any more.
+    # A model that was too large when it was prefetched may fit later.
     cache.pin([])
     assert bytes_on_device(large, cache.load(large, 0).pipeline) == pytest.approx(sizes[1], rel=0.02, abs=256)
     assert evicted == ["small"]
@@ -202,7 +202,7 @@ def test_a_gpu_process_refuses_unread_what_cannot_fit_and_goes_on(
     header = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
     with weights.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        # A sparse file: nobody could read as much into 400 MiB.
+        # The file is sparse: nobody could read as much into 400 MiB.
         file.truncate(8 + len(header) + size)
     with GpuProcess(tmp_path, memory_gib=0.4, preloaded=preloaded_worker) as process:
         process.wait(Started)

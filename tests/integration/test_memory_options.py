@@ -27,7 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def held(model: LoadedModel) -> int:
-    """Bytes of the denoiser's weights."""
+    """Return the bytes of the denoiser's weights."""
     return sum(map(tensor_bytes, denoiser_of(model.pipeline).parameters()))
 
 
@@ -64,7 +64,7 @@ def test_a_lora_acts_on_narrow_weights_and_leaves_no_trace(
     assert difference(with_lora, before) > 0
     assert same(images_of(model.with_loras([])), before)
     adapters = [weight for name, weight in denoiser_of(model.pipeline).named_parameters() if ".lora_A." in name]
-    # Narrow ones would lose what the LoRA was taught.
+    # Narrow adapters would lose what the LoRA was taught.
     assert {weight.dtype for weight in adapters} == {torch.float32}
 
 

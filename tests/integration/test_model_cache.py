@@ -1,4 +1,4 @@
-"""Which models are in memory, which are evicted for which, and reading one while another one works."""
+"""The models in memory: which are evicted for which, and how one is read while another one works."""
 
 import shutil
 import threading
@@ -34,7 +34,7 @@ def test_models_share_memory_by_least_recent_use(tiny_folders: dict[str, Path], 
     path = models_file(tmp_path / "models.toml", {name: tmp_path / name for name in ("a", "b", "c")})
     a, b, c = load_models(path).models.values()
     evicted: list[str] = []
-    # Room for two of them: each has some 0.4 MB of weights, and an image is said to take nothing.
+    # There is room for two of them: each has some 0.4 MB of weights, and an image is said to take nothing.
     cache = ModelCache(torch.device("cpu"), 1_400_000, evicted.append)
     cache.load(a, 0)
     cache.load(b, 0)
@@ -51,7 +51,7 @@ def test_a_pinned_model_stays(tiny_folders: dict[str, Path], tmp_path: Path) -> 
     path = models_file(tmp_path / "models.toml", {"a": tiny_folders["good"], "b": tiny_folders["flat"]})
     a, b = load_models(path).models.values()
     evicted: list[str] = []
-    # Room for both, but not within the part that models may fill.
+    # There is room for both, but not within the part that models may fill.
     cache = ModelCache(torch.device("cpu"), 1_000_000, evicted.append)
     cache.pin(["a", "b"])
     cache.load(a, 0)
@@ -140,7 +140,7 @@ def test_a_prefetched_model_is_idle_on_a_cpu_and_is_not_prefetched_again(card: M
     cache.evict(["next"])
     cache.prefetch(other)
     assert cache.idle_beside(card) == []
-    # Once the other one was loaded, the first may be prefetched beside it.
+    # Once the second model is loaded, a third may be prefetched beside it.
     cache.load(other)
     cache.prefetch(msgspec.structs.replace(card, name="third"))
     assert cache.idle_beside(other) == ["good", "third"]

@@ -1,4 +1,4 @@
-"""A model that cannot be loaded: tried again after pauses, for all who wait for it at once, and given up by the stated rule."""
+"""A model that cannot be loaded is tried again after pauses, once for all that wait for it, and given up by a stated rule."""
 
 import asyncio
 from pathlib import Path
@@ -15,7 +15,7 @@ BOUNDS = msgspec.structs.replace(QUICK, load_pauses_s=(0.1, 0.2))
 
 
 def fails_to_load(box: Box) -> None:
-    """Let the process fail to load `b`, and drop all images that it was sent, which are of `b`."""
+    """Let the process fail to load `b`, and drop all images that it was sent, which are all of `b`."""
     box.process.report(protocol.Loading("b"))
     waiting = tuple(box.process.unanswered)
     box.process.report(protocol.LoadFailed("b", FailureReason.MODEL_LOAD_FAILED, "b is damaged", waiting))
@@ -36,7 +36,7 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_of_its_jobs(tmp_pat
             assert box.last(job_id).message == "b is damaged"
             assert [extra["reason"] for extra in box.extras(job_id, "retrying")] == ["model_load_failed"] * 2
             assert box.attempts(job_id) <= 1
-        # Whoever comes now waits for the next try, and fails with it.
+        # A job that comes now waits for the next try, and fails with it.
         third = await box.submit(image_model="b")
         await until(lambda: box.process.unanswered != [])
         fails_to_load(box)
@@ -70,7 +70,7 @@ def test_a_load_that_was_done_too_late_is_a_failed_try(tmp_path: Path) -> None:
         job_id = await box.submit(image_model="b")
         box.process.report(protocol.Loading("b"))
         await until(lambda: box.process.killed)
-        # It was on its way when the process was ended.
+        # This report was on its way when the process was ended.
         box.process.report(protocol.Loaded("b", "revision", 0.1))
         await box.crash()
         await until(lambda: f"{job_id}-0" in box.process.unanswered)
@@ -151,7 +151,7 @@ def test_a_default_model_that_was_given_up_is_left_alone_until_it_is_wanted(tmp_
 
 def test_a_job_of_several_images_is_given_up_once(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
-        # One slot and one image ahead: the third image of the job waits in the server.
+        # There is one slot, and one image is sent ahead: the third image of the job waits in the server.
         job_id = await box.submit(n=3, image_model="b")
         assert len(box.process.unanswered) == 2
         fails_to_load(box)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pipelines.recipe import read_recipe
+from pipelines.worker.loader import load
 from server.jobs import JobType
 from server.models_file import load_models
 from server.operator.adding import add_model
@@ -22,10 +23,12 @@ from tests.support.ldm import save_as_one_file
 from tests.support.server import ROOT
 from tests.support.tiny import ideogram4_pipeline, save, save_lora, unet_pipeline
 
+CROSS_ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
 
 @pytest.fixture
 def toml(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A models file with one model, and comments."""
+    """Return a models file with one model, and comments."""
     path = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]})
     path.write_text(f"# ours\n{path.read_text()}# the end\n")
     return path
@@ -42,7 +45,7 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     assert toml.read_text().startswith(before.rstrip())
     card = load_models(toml).models["my-model-v2"]
     assert (card.licence, card.weights.dtype, card.limits.multiple_of) == ("openrail++", "float32", 32)
-    # What diffusers takes for Stable Diffusion.
+    # These are diffusers' defaults for Stable Diffusion.
     assert (card.sampling.steps, card.sampling.guidance) == (50, 7.5)
     assert any(text.startswith("steps, guidance: ") for text in added.assumed)
     with pytest.raises(CommandError, match="already, as 'my-model-v2'"):
@@ -51,7 +54,7 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
 
 
 def test_a_call_that_names_no_guidance_gets_a_card_with_one(toml: Path, tmp_path: Path) -> None:
-    """Ideogram 4 has a number for each step instead; with none it would not read the prompt."""
+    """Check Ideogram 4, which has a number for each step instead; without guidance it would not read the prompt."""
     save(ideogram4_pipeline(), tmp_path / "ideogram")
     added = add_model(toml, str(tmp_path / "ideogram"), None, None)
     card = load_models(toml).models[added.name]
@@ -68,14 +71,63 @@ def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[
     assert card.weights.folder == str(tiny_folders["good"])
 
 
+def test_a_pickled_checkpoint_is_added_if_its_maker_is_trusted(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    save_as_one_file(unet_pipeline(), tmp_path / "toon.safetensors")
+    torch.save({"state_dict": load_file(tmp_path / "toon.safetensors")}, tmp_path / "toon.ckpt")
+    with pytest.raises(CommandError, match="takes --pickle"):
+        add_model(toml, str(tmp_path / "toon.ckpt"), None, str(tiny_folders["good"]))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "server.operator.command", "models", "add", "--pickle"),
+            *(str(tmp_path / "toon.ckpt"), "--config", str(tiny_folders["good"])),
+        ],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "BACKLOT_MODELS": str(toml), "BACKLOT_DATA": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "  pickle = True\n" in done.stdout
+    card = load_models(toml).enabled["toon"]
+    assert load(card, traced=False).revision
+
+
+def test_a_folder_of_pickles_is_added_if_their_maker_is_trusted(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folders["good"], tmp_path / "old")
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(file), file.with_name("diffusion_pytorch_model.fp16.bin"))
+    file.unlink()
+    with pytest.raises(CommandError, match="takes --pickle"):
+        add_model(toml, str(folder), None, None)
+    added = add_model(toml, str(folder), None, None, pickle=True)
+    assert (added.card["pickle"], added.card["variant"]) == (True, "fp16")
+    assert any(text.startswith("dtype: ") for text in added.assumed)
+    assert "old" in load_models(toml).enabled
+
+
 @pytest.mark.parametrize(("stored", "dtype"), [(torch.float16, "float16"), (torch.float8_e4m3fn, "bfloat16")])
 def test_a_checkpoint_s_dtype_is_its_own_and_not_its_configuration_s(
     toml: Path, tiny_folders: dict[str, Path], tmp_path: Path, stored: torch.dtype, dtype: str
 ) -> None:
     file = tmp_path / "toon.safetensors"
-    save_file({"model.diffusion_model.input_blocks.1.0.weight": torch.zeros(8, 8).to(stored)}, file)
+    width = json.loads((tiny_folders["good"] / "unet" / "config.json").read_text())["cross_attention_dim"]
+    save_file({f"model.diffusion_model.{CROSS_ATTENTION}": torch.zeros(8, width).to(stored)}, file)
     add_model(toml, str(file), "toon", str(tiny_folders["good"]))
     assert load_models(toml).models["toon"].weights.dtype == dtype
+
+
+def test_a_checkpoint_of_another_family_than_its_configuration_is_not_added(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    before = toml.read_text()
+    save_file({f"model.diffusion_model.{CROSS_ATTENTION}": torch.zeros(8, 2048)}, tmp_path / "xl.safetensors")
+    with pytest.raises(CommandError, match=r"and the one in it reads 2048; name a model of the file's kind.*--config"):
+        add_model(toml, str(tmp_path / "xl.safetensors"), None, str(tiny_folders["good"]))
+    assert toml.read_text() == before
 
 
 @pytest.mark.parametrize("keys", [["down.0.lora_A.weight"], ["controlnet_cond_embedding.conv_in.weight"]])
@@ -104,7 +156,8 @@ def test_a_folder_that_is_part_of_a_model_or_around_one_says_where_that_is(
         ("/nowhere", "there is no /nowhere"),
         ("nowhere", "there is no nowhere; name a folder, a file or a hub id such as org/name"),
         ("text.txt", "a checkpoint ends in"),
-        ("toon.ckpt", "with --config"),
+        ("toon.safetensors", "with --config"),
+        ("toon.ckpt", r"pickles can run code.*backlot models add takes --pickle"),
         ("cut.gguf", "has a damaged header"),
         ("flux1-dev.sft", r"\.sft is another name for \.safetensors, so rename it"),
     ],
@@ -113,6 +166,7 @@ def test_what_is_no_model_changes_nothing(toml: Path, tmp_path: Path, source: st
     before = toml.read_text()
     for name in ("text.txt", "toon.ckpt", "cut.gguf", "flux1-dev.sft"):
         (tmp_path / name).write_text("GGUF")
+    save_file({"model.diffusion_model.weight": torch.zeros(2, 2)}, tmp_path / "toon.safetensors")
     with pytest.raises(CommandError, match=told):
         add_model(toml, source if source.endswith("nowhere") else str(tmp_path / source), None, None)
     assert toml.read_text() == before

@@ -1,4 +1,4 @@
-"""The operator's command, as a script would call it."""
+"""The operator's command, called as a script would."""
 
 import fcntl
 import json
@@ -51,7 +51,7 @@ def test_a_renamed_client_keeps_what_it_has(tiny_server: Server) -> None:
     tiny_server.finished(job, client)
     jobs = json.loads(tiny_server.backlot("jobs", "list", "--client", "finishing", "--json").stdout)
     assert [row["public_id"] for row in jobs] == [job]
-    # The name is free, and only once.
+    # The old name is free, and the new one is taken.
     assert tiny_server.backlot("clients", "add", "grading").returncode == 0
     taken = tiny_server.backlot("clients", "rename", "grading", "finishing")
     assert (taken.returncode, "there is a client 'finishing' already" in taken.stderr) == (1, True)
@@ -99,7 +99,7 @@ def test_only_a_hash_of_a_key_is_kept(tiny_server: Server) -> None:
 def test_control_characters_of_a_name_are_never_printed(tiny_server: Server) -> None:
     name = "bell\x07 \x1b]0;title\x9b2J"
     with closing(connect(tiny_server.data / "backlot.db")) as ledger, transaction(ledger):
-        # As earlier versions allowed it.
+        # Earlier versions allowed this name.
         new_client(ledger, name, 0, test=False)
     for command in (
         ["clients", "list"],
@@ -118,7 +118,7 @@ def test_control_characters_of_a_name_are_never_printed(tiny_server: Server) -> 
 
 
 def on_terminal(server: Server, columns: int, *arguments: str) -> list[str]:
-    """Return the lines that the command prints on a terminal of so many columns, without their styles."""
+    """Return the lines that the command prints on a terminal of this many columns, without their styles."""
     terminal, its_end = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     command = [sys.executable, "-m", "server.operator.command", *arguments]
@@ -207,7 +207,7 @@ def test_changed_files_are_taken_up_by_reload(
     folder = shutil.copytree(tiny_folders["good"], tmp_path / "m")
     server = start_server(models_file(tmp_path / "models.toml", {"m": folder}))
     before = server.finished(server.submit(seed=1))["result"][0]["meta"]
-    # The same shapes with other values, written over the file that the model was read from.
+    # Other values of the same shapes are written over the file that the model was read from.
     file = "unet/diffusion_pytorch_model.safetensors"
     (folder / file).write_bytes((tiny_folders["good"] / file).read_bytes()[:-400] + bytes(400))
     unchanged = server.finished(server.submit(seed=1))["result"][0]["meta"]

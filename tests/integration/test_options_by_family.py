@@ -23,7 +23,7 @@ from tests.support.options import (
 )
 
 TINY = sorted({row.tiny for row in ROWS})
-#: Families whose denoisers let diffusers choose what computes attention, and those made of convolutions.
+#: The families whose denoisers let diffusers choose what computes attention; below, those made of convolutions.
 ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
 CONVOLUTIONS = {"unet", "sdxl"}
 
@@ -35,7 +35,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def make(family: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LoadedModel]:
-    """Loads the family's tiny model with these options on its card."""
+    """Return a function that loads the family's tiny model with options on its card."""
     folder: Path = tmp_path_factory.mktemp("models") / family
     tiny.save(getattr(tiny, family)(), folder)
     row = next(row for row in ROWS if row.tiny == family)
@@ -81,7 +81,7 @@ def test_offloaded_weights_make_the_same_picture(
     if how == "group":
         assert difference(made, wanted) == 0
     else:
-        # On a CPU a whole component comes to lie at other addresses, on which last bits depend: docs/decisions/weights.md.
+        # On a CPU an offloaded component lies at other addresses, on which last bits depend: docs/decisions/weights.md.
         assert difference(made, wanted) < 1e-5
     assert_offloaded(model)
 

@@ -1,6 +1,6 @@
 """Moving dominant colours onto requested ones: pictures drawn here, with edges, shading, grain and texture.
 
-Some in fresh interpreters, since the bytes may not depend on the number of threads.
+Some tests run in fresh interpreters, since the bytes may not depend on the number of threads.
 """
 
 import os
@@ -25,13 +25,13 @@ NAVY, IVORY, TERRACOTTA, SAGE, GOLD = (31, 42, 68), (243, 234, 215), (196, 98, 6
 
 
 def distances(one: Pixels, other: Pixels) -> NDArray[np.float64]:
-    """CIELAB distances of two images' pixels (height, width)."""
+    """Return the CIELAB distances of two images' pixels (height, width)."""
     apart: NDArray[np.float64] = np.linalg.norm(rgb2lab(one) - rgb2lab(other), axis=2)
     return apart
 
 
 def blocks(pixels: Pixels, side: int) -> Pixels:
-    """Means of squares, so that grain does not count."""
+    """Return the means of squares, so that grain does not count."""
     height, width = pixels.shape[:2]
     means: NDArray[np.float64] = pixels.reshape(height // side, side, width // side, side, 3).mean(axis=(1, 3))
     rounded: Pixels = means.round().astype(np.uint8)

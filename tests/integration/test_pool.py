@@ -1,4 +1,4 @@
-"""Several GPUs on one queue, with fake processes: where images go, and what becomes of a GPU that is not there."""
+"""Several GPUs on one queue, with fake processes: which GPU gets an image, and what becomes of a GPU that is missing."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.support.fake_process import FakeProcess
 
 
 def loads(process: FakeProcess) -> list[str]:
-    """The models that it was told to load, or to load for an image."""
+    """Return the models that the process was told to load, or to load for an image."""
     return [order.card.name for order in process.orders if isinstance(order, protocol.Load | protocol.Generate)]
 
 
@@ -27,7 +27,7 @@ def has(process: FakeProcess, model: str, seconds: float = 10.0) -> None:
 
 
 def measured(process: FakeProcess, model: str, seconds_per_step: float) -> None:
-    """Tell what a step of one image costs."""
+    """Report what a step of one image costs."""
     process.report(protocol.Measured(model, "r", 512, 512, 1, seconds_per_step, 2**30))
 
 
@@ -39,7 +39,7 @@ def test_an_image_goes_where_its_model_is(tmp_path: Path) -> None:
         await box.submit(image_model="b")
         assert not first.ids
         (image_id,) = second.ids
-        # The second GPU has its hands full, and the first one leaves `b` to it all the same.
+        # The second GPU is busy, and the first one leaves `b` to it all the same.
         for _ in range(3):
             await box.submit(image_model="b")
         assert not first.ids
@@ -60,7 +60,7 @@ def test_the_idlest_of_those_that_have_the_model_takes_the_image(tmp_path: Path)
 
 
 def test_a_backlog_that_is_worth_a_load_is_shared(tmp_path: Path) -> None:
-    """A load takes 10 s and an image 3 s: from seven waiting images on, the second GPU loads the model too."""
+    """Check this with a load of 10 s and images of 3 s: with seven of them waiting, the second GPU loads the model too."""
 
     async def scene(box: Box) -> None:
         first, second = (gpu.process for gpu in box.gpus)
@@ -73,7 +73,7 @@ def test_a_backlog_that_is_worth_a_load_is_shared(tmp_path: Path) -> None:
         assert not second.ids
         await box.submit()
         assert {order.card.name for order in second.ordered} == {"a"}
-        # It is on its way there, and five images for two GPUs are no reason for a third.
+        # The model is on its way there, and each GPU gets one image to run and one ahead.
         assert len(first.ids + second.ids) == 2 + 2
 
     play(Box(tmp_path, gpus=2), scene)
@@ -139,7 +139,7 @@ def test_every_gpu_of_the_box_is_taken_once_a_process_has_counted_them(tmp_path:
         await scheduler.start()
         assert [device.name for device in scheduler.readiness().devices] == [AUTO]
         box.gpus[0].process.report(protocol.DevicesFound(3))
-        # As after a crash of the first.
+        # The first process reports this again after a crash.
         box.gpus[0].process.report(protocol.DevicesFound(3))
         assert [device.name for device in scheduler.readiness().devices] == ["cuda:0", "cuda:1", "cuda:2"]
         assert [len(gpu.processes) for gpu in box.gpus] == [1, 1, 1]

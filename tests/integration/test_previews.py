@@ -1,4 +1,4 @@
-"""What can be seen of an image on its way, in every family."""
+"""Previews of images on their way, in every family."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ EVERY_FAMILY = [*((make, {}) for make in FAMILIES), *OTHER_FAMILIES]
 
 
 class Seen:
-    """What comes of the images of a batch."""
+    """The guesses and the finished images of a batch."""
 
     def __init__(self) -> None:
         self.guesses: list[torch.Tensor | None] = []
@@ -61,7 +61,7 @@ def test_an_image_can_be_seen_on_its_way(make: Maker, card: dict[str, Any], whol
         while len(batch):
             batch.tick()
         model.colors.learn(*_learnt(seen.done[-1]))
-    # Of the first step alone nothing can be told.
+    # The first step alone tells nothing.
     assert [guess is None for guess in seen.guesses] == [True, *[False] * (STEPS - 1)] * 2
     latents, image = _learnt(seen.done[-1])
     guess = seen.guesses[-2]

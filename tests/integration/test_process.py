@@ -11,7 +11,7 @@ import pytest
 from pipelines import protocol
 from server.scheduler.process import GpuProcess
 
-#: What torchvision raises if it was built for another torch.
+#: The error that torchvision raises if it was built for another torch.
 UNFIT = "operator torchvision::nms does not exist"
 
 
@@ -19,7 +19,7 @@ def test_orders_for_a_process_that_hangs_keep_nobody_waiting(tmp_path: Path) -> 
     async def scene() -> int:
         ended = asyncio.get_running_loop().create_future()
         process = GpuProcess("cpu", 0, tmp_path / "gpu-process.log", silent=True)
-        # If `send` waits after all, this ends it and the test.
+        # If `send` waits after all, this timer ends the wait and the test.
         rescue = threading.Timer(20, process.kill)
         rescue.start()
         process.follow(lambda _: None, ended.set_result)

@@ -1,11 +1,11 @@
-"""Prompts that are too long for a text encoder: what is kept, what is told."""
+"""Prompts that are too long for a text encoder: the words that are kept, and those that are told."""
 
 import pytest
 
 from pipelines.denoising.prompt_limit import FittedPrompt, fit_prompt
 from tests.support import tiny
 
-#: The tiny encoder reads 16 tokens, of which two are its own marks.
+#: As many words as fit: the tiny encoder reads 16 tokens, of which two are its own marks.
 FULL = " ".join(["marble"] * 14)
 
 

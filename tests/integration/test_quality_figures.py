@@ -11,7 +11,7 @@ from pipelines.output.png import Pixels
 
 
 def disc(x: float, y: float, radius: float = 20.0, blur: float = 0.0) -> Pixels:
-    """A white disc on black (128, 128, 3)."""
+    """Return a white disc on black (128, 128, 3)."""
     down, across = np.mgrid[0:128, 0:128]
     light = (np.hypot(across - x, down - y) < radius) * 255.0
     if blur:
@@ -38,7 +38,7 @@ def test_the_same_layout_in_other_colours_has_no_diversity() -> None:
     other = figures.layouts(np.stack([disc(40, 64), disc(90, 64)]))
     assert figures.diversity(same, ["podium"] * 2) < 0.5
     assert figures.diversity(other, ["podium"] * 2) > 10
-    # Pictures of different scenes are not compared.
+    # The figure compares no pictures of different scenes.
     assert math.isnan(figures.diversity(other, ["podium", "niche"]))
 
 

@@ -1,4 +1,4 @@
-"""Whatever a part of the project imports is installed by what `scripts/setup` installs for it."""
+"""`scripts/setup` installs for each part of the project whatever that part imports."""
 
 import ast
 import sys
@@ -21,7 +21,7 @@ OWN = {
     "backlot_client": ROOT / "client/src",
 }
 
-#: What a user adds for a setting or a card's option; the code that imports it says so if it is missing.
+#: The extras that a user adds for a setting or a card's option; code that imports one says so if it is missing.
 OPTIONS = ("nvidia", "quantization", "ray")
 
 
@@ -44,14 +44,14 @@ def test_what_is_imported_is_installed(start: str, extras: tuple[str, ...]) -> N
     missing = {
         name
         for name in needed
-        # What is not even installed here is a package that only some users have, such as flash_attn.
+        # A package that is not even installed here is one that only some users have, such as flash_attn.
         if name in providers and not {canonicalize_name(one) for one in providers[name]} & installed
     }
     assert missing == set()
 
 
 def installed_with(extras: tuple[str, ...]) -> set[str]:
-    """Return all distributions that are installed with these extras, those that others need included."""
+    """Return all distributions that are installed with these extras, including those that they need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
     todo = [Requirement(line) for line in lines]
@@ -72,7 +72,7 @@ def installed_with(extras: tuple[str, ...]) -> set[str]:
 
 
 def imported(folder: Path) -> set[str]:
-    """Return the top names of the packages that a folder's modules import, and the project's modules that those import."""
+    """Return the top names of the packages that a folder's modules import, directly or through other modules of the project."""
     seen: set[Path] = set()
     names: set[str] = set()
     todo = list(folder.rglob("*.py"))
@@ -91,7 +91,7 @@ def imported(folder: Path) -> set[str]:
 
 
 def modules(path: Path) -> Iterator[str]:
-    """Yield each name that a file imports, those of `from` also with what is imported, which may be a module itself."""
+    """Yield each name that a file imports; those of `from` also with what is imported, which may be a module itself."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -22,7 +22,7 @@ def test_what_keeps_images_from_being_removed_is_said_as_it_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_favourite: bool, told: str
 ) -> None:
     settings = Settings(data=tmp_path, models=tmp_path / "models.toml", disk_gib=1 / GIB)
-    # A folder with something in it cannot be deleted as a file, whoever tries.
+    # Nobody can delete a folder with something in it as a file.
     (settings.images / "a.png" / "something").mkdir(parents=True)
 
     async def scene(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of jobs, on a ledger on disk, when GPU processes do what no real one can be made to do in time."""
+"""What becomes of jobs, on a ledger on disk, if GPU processes do what no real one can be made to do in time."""
 
 import asyncio
 from collections.abc import Callable
@@ -112,7 +112,7 @@ def test_of_a_batch_that_failed_each_image_answers_for_itself(tmp_path: Path) ->
         box.process.report(batch_failed(f"{bad}-0"))
         assert await box.ends(good) is JobStatus.SUCCESS
         await box.fails(bad, "pipeline_error")
-        # The run in company counts for neither.
+        # The run that the two shared counts for neither.
         assert (box.attempts(good), box.attempts(bad)) == (1, 1)
 
     play(Box(tmp_path, max_batch=2, reproducible="true"), scene)
@@ -164,7 +164,7 @@ def test_memory_that_ran_out_is_told_and_fewer_slots_are_counted_on(tmp_path: Pa
         )
         box.process.report(restarted)
         assert box.scheduler.progress(first) == 0.0
-        # Two slots and one image ahead, and all of it is the same group.
+        # There are two slots and one image ahead, and all are of the same group.
         others = [await box.submit(seed=seed) for seed in (2, 3, 4)]
         assert [order.batch_size for order in box.process.ordered] == [4, 2, 2]
         box.process.generate(image_id)
@@ -189,7 +189,7 @@ def test_what_an_image_was_measured_to_take_is_told_with_later_orders(tmp_path: 
         revision = f"revision {cost_digest(card)}"
         for working in (2**30, 2**31, None):
             box.process.report(protocol.Measured("a", revision, 512, 512, 1, 0.1, 2**32, working))
-        # What other weights took says nothing.
+        # The memory that other weights took says nothing.
         box.process.report(protocol.Measured("b", "revision other", 512, 512, 1, 0.1, 2**32, 2**30))
         box.process.generate(f"{first}-0")
         assert await box.ends(first) is JobStatus.SUCCESS
@@ -239,7 +239,7 @@ def test_a_model_whose_reading_ahead_ends_the_process_fails_no_other_models_imag
     async def scene(box: Box) -> None:
         good, bad = await box.submit(), await box.submit(image_model="b")
         await box.crash()
-        # Both may have caused it, so each runs alone, and the other model is not even read meanwhile.
+        # Both may have caused it, so each runs isolated, and the other model is not even prefetched meanwhile.
         assert box.process.ids == [f"{good}-0"]
         assert box.process.ordered[0].isolated
         box.process.generate(f"{good}-0")
@@ -259,7 +259,7 @@ def test_an_image_that_is_to_run_alone_is_not_put_down_to_a_crash_of_what_runs_b
         bad = await box.submit(image_model="a")
         box.scheduler.control.move_to_front(bad)
         box.up()
-        # The first of the two is sent ahead, and its model is read while the image of the other one runs.
+        # The first of the two is sent ahead, and its model is prefetched while the other model's image runs.
         assert box.process.ids == [f"{bad}-0", f"{together[0]}-0"]
         box.process.report(protocol.Loaded("a", "revision", 0.1))
         await box.crash()
@@ -470,7 +470,7 @@ def test_an_estimate_is_made_of_what_such_images_took(tmp_path: Path) -> None:
         job_id = await box.submit(image_model="a")
         process.generate(process.ids[0])
         await box.ends(job_id)
-        # As the fake says: 1.5 s an image, in one slot.
+        # The fake process says 1.5 s an image, in one slot.
         for images in (1, 3):
             generations = box.job(n=images, image_model="a").plan.generations
             assert box.scheduler.estimate(box.client, 0, generations) == (0, 1.5 * images)
@@ -547,7 +547,7 @@ def test_two_gpus_serve_one_queue(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         first, second = (gpu.process for gpu in box.gpus)
         job_ids = [await box.submit(seed=seed) for seed in range(8)]
-        # One image in a slot and one ahead, in either.
+        # Each GPU has one image in a slot and one ahead.
         assert [len(first.ids), len(second.ids)] == [2, 2]
         while set(first.ids + second.ids) != {f"{job_id}-0" for job_id in job_ids}:
             for process in (first, second):
@@ -639,7 +639,7 @@ def test_jobs_of_a_model_that_is_removed_fail_unless_they_run_already(tmp_path: 
         await box.fails(waiting, "model_removed")
         box.process.generate(f"{running}-0")
         assert await box.ends(running) is JobStatus.SUCCESS
-        # What would have to run again cannot.
+        # An image that would have to run again cannot.
         await box.crash()
         await box.fails(ahead, "worker_crashed")
 

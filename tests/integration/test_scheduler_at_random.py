@@ -17,12 +17,12 @@ ACTIONS = 80
 
 
 class Fate:
-    """Does what a seed decides to a box."""
+    """The things that a seed decides to do to a box."""
 
     def __init__(self, box: Box, seed: int) -> None:
         self.box = box
         self.rng = random.Random(seed)
-        #: Every job, and how many images it has.
+        #: Each job, and how many images it has.
         self.jobs: dict[str, int] = {}
 
     async def act(self) -> None:
@@ -89,7 +89,7 @@ class Fate:
             process.report(protocol.Restarted(again, "a", 512, 512, 1, 2, False, reason, "Out of memory"))
 
     async def measure(self) -> None:
-        """Let a GPU have a model in memory, and the more slots the better, so that what has begun is taken back."""
+        """Let a GPU load a model whose steps cost little more in more slots, so that running images are taken back."""
         process, model = self.gpu().process, self.rng.choice("ab")
         process.report(protocol.Loaded(model, "r", 1.0))
         for size in (1, 2, 4, 8):

@@ -33,7 +33,7 @@ from tests.support.tiny_models import STEPS, batch_of, model_of_row
 WIDTH, HEIGHT = 64, 96
 ITEM = Item("image", 7, "marble warm", " ", "-")
 SECOND = SecondPass(2, 0.5, 2)
-#: Two tiles across and three down.
+#: A second pass of two tiles across and three down.
 TILED = msgspec.structs.replace(SECOND, tile=96)
 
 
@@ -62,7 +62,7 @@ def own_scheduler(model: LoadedModel) -> Any:
 
 
 def ends_where_the_whole_call_ends(model: LoadedModel) -> None:
-    """A call that begins with the latents after step 2, and no more noise, is the end of the call that came to them."""
+    """Check that a call that begins with the latents after step 2, and adds no noise, ends as the call that gave them."""
     reached: list[torch.Tensor] = []
     shares: list[float] = []
     pipeline = own_scheduler(model)
@@ -93,7 +93,7 @@ def ends_where_the_whole_call_ends(model: LoadedModel) -> None:
 
 def test_a_late_start_ends_where_the_whole_call_ends(row: Row, model: LoadedModel) -> None:
     if isinstance(model.pipeline.scheduler, DPMSolverMultistepScheduler):
-        # Its steps go by those before them too, which a late start does not have.
+        # Each step of this scheduler depends on those before it, which a late start does not have.
         model = model_of_row(row, DDIMScheduler)
     ends_where_the_whole_call_ends(model)
 
@@ -120,7 +120,7 @@ def test_a_late_start_of_a_model_with_a_schedule_of_its_own_has_the_noise_that_i
 
 
 def test_what_is_encoded_is_what_the_pipeline_would_decode(model: LoadedModel) -> None:
-    """The way from the VAE's latents to the denoiser's undoes what the pipeline does before it decodes."""
+    """Check that the way from the VAE's latents to the denoiser's undoes what the pipeline does before it decodes."""
     last: list[torch.Tensor] = []
     decoded: list[torch.Tensor] = []
     pipeline = own_scheduler(model)
@@ -151,13 +151,13 @@ def test_tiles_cover_a_picture_and_mix_to_it(rows: int, columns: int, largest: i
     whole = torch.rand(3, rows * scale, columns * scale)
     for sharp in (False, True):
         torch.testing.assert_close(tiles.joined(tiles.cut(whole, scale), scale, sharp=sharp), whole)
-    # Between a black and a white tile there is no step that could be seen.
+    # No edge can be seen between a black and a white tile.
     parts = [torch.full_like(part, index % 2) for index, part in enumerate(tiles.cut(whole, scale))]
     assert float(tiles.joined(parts, scale).diff(dim=2).abs().max()) <= 1 / 3
 
 
 class Run:
-    """A batch of two places, and what comes of it."""
+    """A batch of two places, and its outcomes."""
 
     def __init__(self, model: LoadedModel, second: SecondPass, *seeds: int) -> None:
         self.images: dict[int, torch.Tensor] = {}
@@ -216,7 +216,7 @@ def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
     assert torch.equal(Run(model, TILED, 7, 5).to_its_end()[7], alone)
 
 
-#: Schedulers that draw noise at each step, if they are told so, by the family that they go with.
+#: Schedulers that draw noise at each step if they are told to, each with a family that runs with it.
 NOISY: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("flux_pipeline", FlowMatchEulerDiscreteScheduler, {"stochastic_sampling": True}, {}),
     ("sdxl_pipeline", DDIMScheduler, {}, {"eta": 0.5}),
@@ -251,7 +251,7 @@ def test_an_error_in_a_tile_fails_its_image_alone() -> None:
     family = family_of(model.pipeline)
     assert family is not None
     slots = Slots(model, family, settings_of(model, TILED), 2, watch)
-    # Its seed is none that a generator takes once the second pass has turned it round.
+    # The second pass seeds its generator with -1 less this seed, which is below what a generator takes.
     slots.enter(msgspec.structs.replace(ITEM, image_id="bad", seed=2**63))
     slots.enter(ITEM)
     while len(slots):

@@ -1,4 +1,4 @@
-"""A slot group, which may stay open for months: it keeps nothing of images that left their slots."""
+"""A slot group may stay open for months, so it keeps nothing of images that left their slots."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.tiny_models import SETTINGS, model_of
 
 
 def group_of(model: LoadedModel, reports: list[Report]) -> SlotGroup:
-    """Return a slot group of two slots that tells its reports to this list."""
+    """Return a slot group of two slots that adds its reports to this list."""
     return SlotGroup(
         GroupKey(model.card, SETTINGS, 2),
         model,
@@ -55,13 +55,13 @@ def test_nothing_is_kept_of_an_image_that_left_its_slot(slots: bool, tmp_path: P
 
 
 def test_no_step_is_told_of_an_image_that_left_its_slot(tmp_path: Path) -> None:
-    """It may run elsewhere by then."""
+    """Check that no report follows an image that left, since it may run elsewhere by then."""
     model = model_of(tiny.unet_pipeline)
     reports: list[Report] = []
     group = group_of(model, reports)
     for name in ("made", "taken back"):
         group.enter(order_of(model.card, name, tmp_path))
-    # The first step is told at once; those that follow soon wait for each other.
+    # The first step is reported at once; those that follow soon are reported together.
     group.tick()
     group.tick()
     assert group.leave("taken back")

@@ -42,19 +42,19 @@ BATCH_SIZE = 4
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=NAMES)
 def model(request: pytest.FixtureRequest) -> LoadedModel:
-    """One tiny pipeline of each kind of denoiser."""
+    """Load a tiny pipeline of each kind of denoiser."""
     return model_of(request.param)
 
 
 def stock(model: LoadedModel, settings: CallSettings, items: list[Item]) -> torch.Tensor:
-    """Return what the stock pipeline makes of these in one call, on the CPU."""
+    """Return the images that the stock pipeline makes of these in one call, on the CPU."""
     with torch.inference_mode():
         images: torch.Tensor = model.pipeline(**call_arguments(model, settings, items)).images
     return opaque(images.cpu())
 
 
 class CallCounter:
-    """Counts how often a model's denoiser runs, and with how many rows."""
+    """A count of how often a model's denoiser runs, and with how many rows."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.rows: list[int] = []
@@ -72,7 +72,7 @@ class CallCounter:
 
 
 class Run:
-    """Drives slots and keeps what comes of them."""
+    """Slots, driven to their end, and their outcomes."""
 
     def __init__(self, model: LoadedModel, settings: CallSettings = SETTINGS, batch_size: int = BATCH_SIZE) -> None:
         self.images: dict[str, torch.Tensor] = {}
@@ -90,7 +90,7 @@ class Run:
                 self.failed[made.image_id] = error
 
     def all(self, waiting: list[Item], pauses: list[int] | None = None) -> None:
-        """Let each image enter once a slot is free and as many ticks have passed as its pause says."""
+        """Let each image enter once a slot is free and its pause, in ticks, is over."""
         waiting, pauses = list(waiting), list(pauses or [0] * len(waiting))
         while waiting or len(self.slots):
             while waiting and self.slots.free and not pauses[0]:
@@ -106,13 +106,13 @@ class Run:
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=7, unique_by=lambda pair: pair[0])
 )
 def test_slots_equal_the_stock_pipeline(model: LoadedModel, queue: list[tuple[int, int]]) -> None:
-    """Whatever the order, the neighbours and the moment of entry."""
+    """Check this for any order, any neighbours and any moment of entry."""
     items = [item(number) for number, _ in queue]
     run = Run(model)
     run.all(items, [pause for _, pause in queue])
     assert run.failed == {}
     for made in items:
-        # The same batch size in the stock call: this image among three others.
+        # The stock call has the same batch size: this image is among three others.
         expected = stock(model, SETTINGS, [item(99), made, item(98), item(97)])[1]
         assert torch.equal(run.images[made.image_id], expected)
         assert run.steps[made.image_id] == list(range(1, STEPS + 1))
@@ -155,7 +155,7 @@ def test_traced_calls_equal_the_stock_pipeline(make: Maker, card: dict[str, Any]
     ids=[*OTHER_NAMES, "qwen-image-2.1"],
 )
 def test_slots_equal_the_stock_pipeline_for_prompts_of_any_length(make: Maker, card: dict[str, Any]) -> None:
-    """The stock pipelines pad the prompts of a batch to the longest; here each is run as among its equals."""
+    """Compare each with a call of equal lengths, since the stock pipelines pad a batch's prompts to the longest."""
     model = model_of(make, **card)
     settings = CallSettings(64, 64, STEPS, model.card.sampling.guidance)
     queue = [
@@ -174,7 +174,7 @@ def test_slots_equal_the_stock_pipeline_for_prompts_of_any_length(make: Maker, c
     ("make", "card", "calls_a_step"),
     [
         (tiny.unet_pipeline, {}, 1),
-        # Its denoiser pads prompts to 32 tokens each; Qwen-Image's would need a mask, and so other bits.
+        # Z-Image's denoiser pads prompts to 32 tokens each; Qwen-Image's would need a mask, which gives other bits.
         (tiny.z_image_pipeline, {"guidance": 0.0}, 1),
         (tiny.qwen_image_pipeline, {"guidance": 1.0, "guidance_argument": "true_cfg_scale"}, 4),
     ],
@@ -187,7 +187,7 @@ def test_the_step_that_prompts_of_any_length_take_is_measured(
     settings = CallSettings(64, 64, STEPS, model.card.sampling.guidance)
     queue = [item(number) for number in range(BATCH_SIZE)]
     for made in queue:
-        # Each length by itself, so that no comparison is left to be made.
+        # Each length runs by itself first, so that no comparison is left to be made.
         Run(model, settings).all([made])
     Run(model, settings).all(queue)
     run = Run(model, settings)
@@ -257,7 +257,7 @@ def test_the_shipped_model_gives_the_same_bytes_in_any_company(shipped: LoadedMo
 def test_few_images_run_at_the_smallest_size_of_the_same_bits() -> None:
     model = model_of(tiny.unet_pipeline)
     first, second = Run(model), Run(model)
-    # What is found out is kept with the model: the second run knows it from its first step on.
+    # The model keeps what is found out: the second run knows it from its first step on.
     first.all([item(1)])
     with CallCounter(model) as rows:
         second.all([item(1)])
@@ -297,7 +297,7 @@ def test_a_pipeline_with_an_unknown_denoiser_is_of_no_family() -> None:
 
 
 def images_of(batch: Batch, outcomes: list[Outcome]) -> dict[str, torch.Tensor]:
-    """Run a batch to its end."""
+    """Run a batch to its end, and return its images."""
     while len(batch):
         batch.tick()
     return {made.item.image_id: made.image for made in outcomes if isinstance(made, Denoised)}
@@ -309,7 +309,7 @@ def test_a_whole_batch_equals_the_stock_pipeline(model: LoadedModel) -> None:
     for number in (1, 2):
         batch.enter(item(number))
     batch.tick()
-    # It pauses after each step, and takes no image in any more.
+    # The batch pauses after each step, and takes no more images.
     assert [outcome.step for outcome in outcomes if isinstance(outcome, Stepped)] == [1, 1]
     assert (len(batch), batch.free) == (2, 0)
     images = images_of(batch, outcomes)
@@ -380,7 +380,7 @@ def test_a_scheduler_of_second_order_takes_two_calls_a_step(open_batch: Callable
 
 
 class FailingVae(AutoencoderKL):  # type: ignore[misc]
-    """A VAE that raises at its first decoding, and works from then on."""
+    """A VAE that raises an error at its first decoding, and works from then on."""
 
     failure: Exception | None = None
 
@@ -402,7 +402,7 @@ def model_that_fails(make: Maker, failure: Exception, dtype: str = "float32") ->
 
 
 def test_a_model_is_as_it_was_after_a_decoder_that_failed() -> None:
-    """In float16 the stock SDXL decodes in float32, and leaves its VAE so if that fails."""
+    """Check this with SDXL in float16: its stock pipeline decodes in float32, and leaves its VAE so if that fails."""
     model = model_that_fails(tiny.sdxl_pipeline, torch.OutOfMemoryError("CUDA out of memory"), "float16")
     failing = Run(model, batch_size=1)
     with pytest.raises(torch.OutOfMemoryError):

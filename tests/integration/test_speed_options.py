@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 def deeper_qwen() -> Any:
-    """A Qwen-Image of two blocks, of which a cache can leave out one."""
+    """Return a Qwen-Image of two blocks, of which a cache can leave out one."""
     pipeline = tiny.qwen_image_pipeline()
     torch.manual_seed(1)
     config = {**pipeline.transformer.config, "num_layers": 2}
@@ -100,7 +100,7 @@ def test_blocks_are_compiled_once_for_a_size_and_give_the_same_bytes_each_time(
         assert same(images_of(compiled), uncompiled)
     with torch.compiler.set_stance("fail_on_recompile"):
         assert same(images_of(compiled), first)
-        # Another size would have to be compiled.
+        # Another size would have to be compiled again.
         with pytest.raises(RuntimeError, match="fail_on_recompile"):
             images_of(compiled, side=256)
     # One image beside a free slot has the bits of the full batch.
@@ -124,7 +124,7 @@ def test_a_lora_acts_on_compiled_blocks_and_leaves_no_trace(
 def test_compiled_code_that_is_too_much_is_forgotten(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The compiler behind torch's own is left out: what counts is when code is made anew."""
+    """Leave out the compiler behind torch's own: the test is about when code is made anew."""
     compile_blocks = ModelMixin.compile_repeated_blocks
     monkeypatch.setattr(
         ModelMixin, "compile_repeated_blocks", lambda model, **_: compile_blocks(model, dynamic=False, backend="eager")
@@ -132,7 +132,7 @@ def test_compiled_code_that_is_too_much_is_forgotten(
     file = str(tiny.save_lora(MAKERS["flux"], tmp_path / "lora.safetensors"))
     plain, compiled = loaded(folders["flux"]), loaded(folders["flux"], compile=True)
     torch._dynamo.reset()
-    # Undone by torch itself: its settings do not outlive a monkeypatch.
+    # torch itself undoes this: a monkeypatch cannot put its settings back.
     with torch._dynamo.config.patch(recompile_limit=2):
         for strength in (0.25, 0.5, 0.75, 1.0, 0.25):
             lora = [Lora("l", file, strength)]
@@ -165,7 +165,7 @@ CACHES: list[tuple[str, StepCache]] = [
 
 @contextmanager
 def counted(model: LoadedModel) -> Iterator[list[str]]:
-    """Yields the names of the linear layers of the denoiser that were computed."""
+    """Yield the names of the denoiser's linear layers that were computed."""
     calls: list[str] = []
     hooks = [
         layer.register_forward_hook(lambda *_, name=name: calls.append(name))
@@ -193,7 +193,7 @@ def test_a_cache_leaves_out_work_and_forgets_it_between_images(
     assert len(some_layers) < len(all_layers)
     assert torch.isfinite(first[0]).all()
     assert difference(first, before) > 0
-    # Neither another image nor one that was cancelled half-way leaves anything behind.
+    # Neither another image nor a cancelled one leaves anything behind.
     images_of(cached, "wood cool", steps=8)
     images_of(cached, "wood cool", steps=8, leaving_after=5)
     assert same(images_of(cached, "marble warm", steps=8), first)

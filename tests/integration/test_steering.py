@@ -59,7 +59,7 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
 
 
 class Run:
-    """A batch of two places, and what comes of it."""
+    """A batch of two places, and its outcomes."""
 
     def __init__(self, model: LoadedModel, *items: Item, second: SecondPass | None = None) -> None:
         self.images: dict[str, torch.Tensor] = {}
@@ -87,7 +87,7 @@ def test_a_steered_image_is_the_same_in_company_and_leaves_its_neighbour(model: 
     company = Run(model, STEERED, PLAIN)
     assert_same_in_company(company.batch, company.images["steered"], alone)
     assert_same_in_company(company.batch, company.images["plain"], plain)
-    # What was made in the meantime changes nothing.
+    # The images made in the meantime change nothing.
     assert torch.equal(Run(model, STEERED).images["steered"], alone)
 
 
@@ -145,7 +145,7 @@ def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
     ids=["epsilon", "sample", "v, zero snr", "euler", "euler, v", "flow", "dpm++", "dpm++, flow"],
 )
 def test_the_picture_that_an_answer_expects_can_be_changed(scheduler: Any) -> None:
-    """After a step from the changed answer the latents are those of the changed picture and the same noise."""
+    """Check that a step from the changed answer gives the latents of the changed picture and the same noise."""
     scheduler.set_timesteps(8)
     numbers = torch.Generator().manual_seed(1)
     picture, noise, change = (torch.randn(1, 4, 8, 8, generator=numbers) for _ in range(3))

@@ -1,4 +1,4 @@
-"""Processors of texts and pictures that are loaded without what reads pictures."""
+"""Processors of texts and pictures that are loaded without readers of pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.worker.text_processors import KINDS
 from tests.support.tiny.text import processor
 
-#: Those that transformers has without torchvision, and can be made without readers of pictures and films.
+#: The processors that transformers has without torchvision, and that can be made without readers of pictures and films.
 QWENS = sorted(name for name in KINDS if name.startswith("Qwen"))
 TEXTS = ["marble warm navy", "wood", ""]
 CHAT = [{"role": "user", "content": [{"type": "text", "text": "wood red navy"}]}]
@@ -23,7 +23,7 @@ def test_the_check_of_cards_knows_them() -> None:
 
 @pytest.fixture(params=QWENS)
 def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Any]:
-    """The processor that the server loads, and transformers' own one of the same files."""
+    """Return the processor that the server loads, and transformers' own of the same files."""
     name = request.param
     processor(name).save_pretrained(tmp_path)
     own: Any = getattr(transformers, name)

@@ -1,4 +1,4 @@
-"""What an error of torch means for the images and for the GPU process."""
+"""The meaning of an error of torch for the images and for the GPU process."""
 
 import pytest
 import torch

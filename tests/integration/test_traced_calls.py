@@ -1,4 +1,4 @@
-"""Traced denoiser calls give the bits of the calls themselves, and what cannot be traced is run as it is."""
+"""Traced denoiser calls give the bits of the calls themselves; a call that cannot be traced is run as it is."""
 
 import gc
 import weakref
@@ -13,7 +13,7 @@ PLAIN_CALLS, TRIALS, MOST = 5, 4, 2
 
 
 class Denoiser(torch.nn.Module):  # type: ignore[misc]
-    """Takes and gives nested tensors, as diffusers' denoisers do; counts how often its Python runs."""
+    """A denoiser that takes and gives nested tensors, as diffusers' do, and counts how often its Python runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_a_trace_gives_the_bits_of_the_call_without_its_python() -> None:
     sample = torch.randn(2, 4, 8, 8)
     expected, runs = denoiser(sample, **keywords(2)), denoiser.runs
     assert equal(made((sample,), keywords(2)), expected)
-    # The order of names is of no meaning.
+    # The order of names does not matter.
     turned = {name: keywords(2)[name] for name in reversed(keywords(2))}
     turned["added"] = {name: turned["added"][name] for name in reversed(turned["added"])}
     assert equal(made((sample,), turned), expected)
@@ -90,7 +90,7 @@ def test_a_trace_follows_its_weights_and_frees_them() -> None:
 
 
 class Calls:
-    """Makes calls of one denoiser, each with other numbers."""
+    """Calls of one denoiser, each with other numbers."""
 
     def __init__(self, denoiser: torch.nn.Module) -> None:
         self.denoiser = denoiser
@@ -116,7 +116,7 @@ def test_many_calls_of_a_kind_are_traced_and_few_are_not() -> None:
     assert len(calls.traced) == 1
     before = calls.denoiser.runs
     calls.make(10)
-    # Once for each comparison in `make`, and not in the call itself.
+    # The denoiser runs once for each comparison in `make`, and not in the call itself.
     assert calls.denoiser.runs == before + 10
 
 
@@ -128,13 +128,13 @@ def test_the_least_used_trace_is_dropped() -> None:
     before = calls.denoiser.runs
     calls.make(1, "first")
     assert calls.denoiser.runs == before + 1
-    # It begins anew.
+    # The dropped trace begins anew.
     calls.make(1, "second")
     assert calls.denoiser.runs == before + 3
 
 
 class Fickle(Denoiser):
-    """Does another thing now and then, as no traceable denoiser does."""
+    """A denoiser that does another thing now and then, as no traceable one does."""
 
     def forward(self, sample: torch.Tensor, **named: Any) -> dict[str, Any]:
         result = super().forward(sample, **named)
@@ -152,7 +152,7 @@ def test_nothing_is_traced_if_other_bits_come_of_it(caplog: pytest.LogCaptureFix
 
 
 class Untraceable(Denoiser):
-    """Refuses to be traced."""
+    """A denoiser that refuses to be traced."""
 
     def forward(self, sample: torch.Tensor, **named: Any) -> dict[str, Any]:
         if torch.jit.is_tracing():
@@ -170,7 +170,7 @@ def test_a_call_does_not_fail_if_its_tracing_does(caplog: pytest.LogCaptureFixtu
 def test_a_call_is_made_if_its_trace_fails(caplog: pytest.LogCaptureFixture) -> None:
     calls = Calls(Denoiser())
     calls.make(PLAIN_CALLS + TRIALS)
-    # Another size under the same name.
+    # These inputs have another size under the same name.
     wider = torch.randn(2, 4, 16, 16)
     other = {**keywords(1), "added": {"embeds": [torch.randn(3, 1)], "also": [torch.randn(2, 3)]}}
     with pytest.raises(RuntimeError, match="must match"):
@@ -191,7 +191,7 @@ def test_what_a_call_raises_is_raised_and_is_no_trial() -> None:
         calls.denoiser.fails = False
     runs = calls.denoiser.runs
     calls.make(1)
-    # The last trial: the call itself, and the one to compare with.
+    # The denoiser runs for the last trial, and for the comparison in `make`.
     assert calls.denoiser.runs == runs + 2
     calls.make(1)
     assert calls.denoiser.runs == runs + 3

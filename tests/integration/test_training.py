@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def learning() -> Iterator[None]:
-    """Let torch keep gradients, whatever state an image that a test before left in the middle of a step has left it in."""
+    """Let torch keep gradients, even if an earlier test left an image in the middle of a step."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -61,7 +61,7 @@ def test_muon_steps_weights_of_one_shape_as_it_steps_each_alone() -> None:
         alone.grad = gradient
         Muon([alone], 0.1).step()
         torch.testing.assert_close(alone, moved, rtol=1e-3, atol=1e-3)
-        # All directions of an orthogonal update are about as long as each other.
+        # An orthogonal update is about equally long in all directions.
         lengths = torch.linalg.svdvals((moved.detach() - start * 0.999).flatten(1))
         assert float(lengths.max() / lengths.min()) < 2
 
@@ -204,6 +204,6 @@ def test_training_goes_on_from_weights_and_keeps_their_autoencoder(tmp_path: Pat
     before, after = load_file(shipped / unet), load_file(plan.out / unet)
     assert before.keys() == after.keys()
     assert any(not torch.equal(after[name], weights) for name, weights in before.items())
-    # The first steps go a short way: it did not begin from nothing.
+    # The weights went a short way: training did not begin from nothing.
     for name, weights in before.items():
         torch.testing.assert_close(after[name].float(), weights.float(), atol=0.05, rtol=0.05)

@@ -1,4 +1,4 @@
-"""What docs/howto/webhooks.md tells a receiver to do is done here, word for word."""
+"""These tests do, word for word, what docs/howto/webhooks.md tells a receiver to do."""
 
 import json
 import re

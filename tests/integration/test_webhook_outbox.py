@@ -145,7 +145,7 @@ def test_what_has_ended_is_forgotten_in_time_and_what_is_pending_is_not(
 
 
 def test_retries_follow_a_clock_that_is_set_back(connection: sqlite3.Connection, client_id: int) -> None:
-    """The clock was three hours ahead when these were tried; they are due a minute and two hours after that."""
+    """Set back a clock that was three hours ahead at two tries; the next ones are due a minute and two hours after them."""
     webhooks.put(connection, client_id, "http://a/", BOTH, "whsec_a")
     soon, late = ended_job(connection, client_id), ended_job(connection, client_id)
     connection.execute("UPDATE webhook_deliveries SET due_at = ?", (ago(timedelta(hours=5)),))

@@ -16,10 +16,10 @@ from server.webhooks.admission import PER_CLIENT
 from server.webhooks.sender import POLL_S, WebhookSender
 from tests.support.ledger import ended_job
 
-#: More clients than requests may be under way at once.
+#: More clients than requests that may be under way at once.
 MANY = 80
 
-#: What a receiver does before it answers.
+#: An action of a receiver before it answers.
 Work = Callable[[], Awaitable[None]]
 
 
@@ -196,7 +196,7 @@ def test_a_webhook_that_is_removed_meanwhile_stays_removed(tmp_path: Path) -> No
 
 
 def test_an_answer_that_cannot_be_noted_is_not_asked_for_again(tmp_path: Path) -> None:
-    """Another program locks the database just before the answer; for that time the outbox says that the delivery is due."""
+    """Lock the database just before the answer; for that time the outbox says that the delivery is due."""
 
     async def run(box: Box) -> None:
         other = connect(box.database.path)

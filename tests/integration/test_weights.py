@@ -1,4 +1,4 @@
-"""Models that load wholly or not at all: missing and left-over weights, files that change, cards that a pipeline contradicts."""
+"""Models load completely or not at all: missing and left-over weights, files that change, cards that contradict a pipeline."""
 
 import json
 import os
@@ -24,7 +24,7 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture
 def folder(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A folder of a good model, to be damaged."""
+    """Return a folder of a good model, to be damaged."""
     return shutil.copytree(tiny_folders["good"], tmp_path / "model")
 
 
@@ -91,7 +91,7 @@ def test_shards_are_checked_as_single_files_are(folder: Path, file: str) -> None
     index = {"metadata": {}, "weight_map": {key: shard for shard, keys in shards.items() for key in keys}}
     (path.parent / f"{path.name}.index.json").write_text(json.dumps(index))
     loaded(folder)
-    # The index still promises what its first shard no longer has.
+    # The index still lists a weight that its first shard no longer has.
     rewrite(path.parent / next(iter(shards)), lambda weights: dict(sorted(weights.items())[1:]))
     assert "lacks" in refused(folder)
 
@@ -136,7 +136,7 @@ def test_weights_in_memory_do_not_change_with_their_files(folder: Path) -> None:
     parts = modules_of(model.pipeline)
     before = [{key: tensor.clone() for key, tensor in part.state_dict().items()} for part in parts]
     for file in (TEXT, UNET, VAE):
-        # A mapped file would change the weights, and end the process if it became shorter.
+        # With a mapped file this would change the weights, and the shorter file would end the process.
         with (folder / file).open("r+b") as opened:
             opened.write(b"\xff" * (folder / file).stat().st_size)
         os.truncate(folder / file, 0)
@@ -145,7 +145,7 @@ def test_weights_in_memory_do_not_change_with_their_files(folder: Path) -> None:
 
 
 def test_weights_in_memory_are_aligned_as_in_their_file(folder: Path) -> None:
-    # load_file maps the file, whose header may have any length: a CPU's bits depend on it.
+    # load_file maps the file, whose header may have any length, and a CPU's bits depend on where the weights lie.
     mapped, own = load_file(folder / UNET), loaded(folder).pipeline.unet.state_dict()
     assert {key: tensor.data_ptr() % 64 for key, tensor in own.items()} == {
         key: tensor.data_ptr() % 64 for key, tensor in mapped.items()

@@ -12,7 +12,7 @@ from tests.support.studio_page import CHROMIUM, NewClient, launch
 
 PATIENCE_MS = 15_000
 
-#: A model with a closed vocabulary, beside the one that takes any words.
+#: A model with a closed vocabulary; the other one takes any words.
 TINY = f"""
 [models.tiny]
 folder = "{ROOT / "pipelines" / "studio_tiny" / "weights"}"
@@ -27,7 +27,7 @@ vocabulary = "studio-tiny"
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerWithoutGpu]:
-    """A server whose GPU process is a fake that writes pictures of one colour."""
+    """Yield a server whose GPU process is a fake that writes pictures of one colour."""
     server = ServerWithoutGpu(tmp_path_factory.mktemp("studio"))
     models = Path(server.environment["BACKLOT_MODELS"])
     models.write_text(models.read_text() + TINY)
@@ -36,7 +36,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerWithoutGp
     server.stop()
 
 
-# Its event loop ends with the tests here: others run loops of their own in this thread.
+# The event loop of Playwright ends with the tests of this folder: others run loops of their own in this thread.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists() and os.environ.get("REQUIRE_BROWSER") != "1":
@@ -56,12 +56,12 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page; at the test's end it must not have complained of anything."""
+    """Yield a page, and fail if it has complained of anything by the test's end."""
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     yield page
-    # A request that is on its way is nobody's concern any more.
+    # Nobody cares for requests that are still on their way.
     page.unroute_all(behavior="ignoreErrors")
     assert wrong == []
 

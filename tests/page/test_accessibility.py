@@ -14,15 +14,15 @@ WINDOWS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
 
 @pytest.fixture
 def heard_page(page: Page) -> Page:
-    """A page that keeps what a screen reader would say of its changes."""
+    """Return a page that keeps what a screen reader would say of its changes."""
     page.add_init_script(LISTEN)
     return page
 
 
 def heard(page: Page, text: str) -> None:
-    """Expect that this was told, once, since it was last asked for."""
+    """Expect that this text was announced once since the last call."""
     page.wait_for_function("text => window.announced.some((told) => told.includes(text))", arg=text)
-    # What would be said twice has been said by then.
+    # A second announcement would have come by then.
     page.wait_for_timeout(300)
     told = page.evaluate("window.announced")
     assert sum(text in line for line in told) == 1, told
@@ -60,7 +60,7 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     page.get_by_role("button", name="Slab, seed 5, new", exact=True).click()
     dialog = page.get_by_role("dialog", name="Slab")
     expect(dialog.locator(".rows").first).to_contain_text("Seed5")
-    # From a dialog as a whole, a screen reader would read all of it, and its name not at all.
+    # With the focus on the whole dialog, a screen reader would read all of it, but not its name.
     expect(dialog.locator(".heading")).to_be_focused()
     named(page)
     dialog.get_by_role("button", name="Favourite").press("Enter")
@@ -78,7 +78,7 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     named(page)
     page.get_by_role("button", name="Undo").press("Enter")
     expect(page.locator(".tile")).to_have_count(2)
-    # What was pressed is gone; the keys still work.
+    # The pressed button is gone; the keys still work.
     expect(page.get_by_role("dialog").locator(".heading")).to_be_focused()
     page.keyboard.press("ArrowLeft")
     heard(page, "1 of 2")
@@ -95,7 +95,7 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
 
 @pytest.fixture(scope="module")
 def busy_key(studio: ServerWithoutGpu) -> Iterator[str]:
-    """The key of a client with pictures, jobs that run and a job that failed; it may use the desk as well."""
+    """Yield the key of a client with pictures, jobs that run and a job that failed; it may use the desk as well."""
     with studio.new_client("busy", 1000) as client:
         for seed in range(3):
             studio.finished(studio.submit(client, display_name="Slab", seed=seed, dominant_colors=["navy"]), client)
@@ -112,7 +112,7 @@ def busy_key(studio: ServerWithoutGpu) -> Iterator[str]:
 
 @pytest.fixture(params=WINDOWS, ids=lambda window: f"{window[0]}-{window[1]}")
 def window(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    """A page of one width, in light or dark."""
+    """Yield a page of one width, in light or dark."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: ./scripts/setup page")
     width, scheme = request.param

@@ -16,7 +16,7 @@ NAMES = ["Navy slab", "Sky window", "Red cloth"]
 
 @pytest.fixture
 def key(studio: ServerWithoutGpu, new_client: NewClient, request: pytest.FixtureRequest) -> str:
-    """The key of a client with three pictures, the last of NAMES the newest."""
+    """Return the key of a client with three pictures, the last of NAMES the newest."""
     made = new_client(f"librarian of {request.node.name}")
     colors = ["#14254d", "skyblue", "#cc2222"]
     scenes = [("marble", "calm"), ("window light", "airy"), ("fabric", "calm")]
@@ -53,7 +53,7 @@ def test_filters_and_search(page: Page, studio: ServerWithoutGpu, key: str) -> N
     expect(tiles).to_contain_text("Navy slab")
     page.reload()
     expect(tiles).to_have_count(1)
-    # Pictures of own words have colours too.
+    # A picture of the client's own words has colours too.
     with studio.client_of(key) as client:
         made = client.post("/v1/image-generation", json={"prompt": "A vase", "dominant_colors": ["royalblue"]})
         studio.finished(made.json()["job_id"], client)
@@ -296,7 +296,7 @@ def test_five_thousand_pictures(page: Page, studio: ServerWithoutGpu, new_client
     add_pictures(studio.data, "collector", 5000)
     enter(page, studio, key)
     expect(page.get_by_role("heading", name="Catalogue 5,000")).to_be_visible()
-    # Only what is in sight is there, however far somebody goes.
+    # The page has only the tiles that are in sight, however far somebody scrolls.
     assert page.locator(".tile").count() < 120
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     last = page.locator(".tile[aria-posinset='5000']")

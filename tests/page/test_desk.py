@@ -17,7 +17,7 @@ def admin_key(studio: ServerWithoutGpu) -> str:
 
 @pytest.fixture
 def desk(page: Page, studio: ServerWithoutGpu, admin_key: str) -> Page:
-    """The desk, opened by a link that carries the key; every question that it asks is answered with yes."""
+    """Open the desk by a link that carries the key, and answer every question that it asks with yes."""
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(f"{studio.url}/desk#key={admin_key}")
     expect(page.get_by_role("heading", name="Devices")).to_be_visible()
@@ -202,7 +202,7 @@ def test_a_key_expires_when_the_form_says(browser: Browser, studio: ServerWithou
 def test_a_client_may_have_any_name_and_the_smallest_share_a_bar(
     page: Page, studio: ServerWithoutGpu, admin_key: str, new_client: NewClient
 ) -> None:
-    # More than any other client of these tests uses, and among those that are told apart.
+    # This is more than any other client of these tests uses, and enough to have a bar of its own.
     for name, jobs in (("others", 8), *((f"small {number}", 1) for number in range(7))):
         with studio.client_of(new_client(name)) as client:
             for job_id in [studio.submit(client) for _ in range(jobs)]:

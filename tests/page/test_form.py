@@ -1,4 +1,4 @@
-"""The form: what it says before anything is paid, what it sends, and what it keeps."""
+"""The form: its messages before anything is paid, what it sends, and what it keeps."""
 
 import re
 
@@ -151,7 +151,7 @@ def test_a_change_is_asked_about_even_if_the_last_answer_is_still_to_come(page: 
     page.route("**/v1/background-generator?dry_run=true", lambda route: held.append(route), times=1)
     with page.expect_request("**/v1/background-generator?dry_run=true"):
         describe(page, scene="a red sports car on the moon")
-    # The answer to the draft before comes after the change, and before the change is asked about.
+    # The answer about the first draft comes after the change, and before the page asks about the change.
     describe(page, scene="oak planks", mood="cosy")
     held[0].continue_()
     expect(page.locator("#mood-below")).to_contain_text("understands: wood, warm")
@@ -196,13 +196,13 @@ def test_without_credits_it_says_once_what_to_do(page: Page, studio: ServerWitho
     page.locator("#mood").press("Control+Enter")
     expect(alerts).to_have_text(told)
     studio.backlot("clients", "grant", "poor", "5")
-    # Pressed again it looks for credits that came meanwhile.
+    # Pressed again, the button looks for credits that came meanwhile.
     page.locator("#mood").press("Enter")
     expect(page.locator(".price")).to_have_text("15 credits 3 × 5")
     expect(alerts).to_have_count(0)
     generate(page)
     expect(page.locator(".tile")).to_have_count(3)
-    # What is left does not do for one more, which the server refuses to estimate.
+    # The remaining credits are too few for one more, and the server refuses to estimate it.
     page.get_by_role("group", name="How many").get_by_role("radio", name="1").check()
     expect(alerts).to_have_text("5 credits, and you have 2: ask the operator for more")
 

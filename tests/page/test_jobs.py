@@ -1,4 +1,4 @@
-"""What is being made and what was not, whoever asked for it."""
+"""The lists of jobs that run and jobs that failed, whoever asked for them."""
 
 import re
 
@@ -128,7 +128,7 @@ def test_a_device_that_slept_goes_on_with_streams(page: Page, studio: ServerWith
     with studio.client_of(key) as client:
         studio.finished(studio.submit(client), client)
         expect(page.locator(".tile")).to_have_count(1)
-        # All timers that became due meanwhile ring once, as they do when a laptop is opened.
+        # All timers that became due meanwhile ring once, as after a laptop was opened.
         with page.expect_request("**/v1/events*") as again:
             page.clock.fast_forward("01:00:00")
         assert again.value.headers.get("accept") == "text/event-stream"
@@ -158,7 +158,7 @@ def test_a_proxy_that_holds_streams_back_is_asked_in_turns(
         studio.finished(studio.submit(client), client)
     expect(page.locator(".tile")).to_have_count(1)
     assert len(held) == 1
-    # After a while it may be another network.
+    # After a while the laptop may be in another network.
     with page.expect_request(lambda request: request.headers.get("accept") == "text/event-stream", timeout=60_000):
         page.clock.fast_forward("00:31:00")
 

@@ -40,7 +40,7 @@ def test_a_tier_is_chosen_at_its_price_and_a_picture_is_made_larger(page: Page, 
     page.locator(".tile .open").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("2048 × 2048 pixels")
-    # There is nothing above it.
+    # There is no tier above it.
     expect(dialog.get_by_role("button", name="Make it larger")).to_have_count(0)
     page.keyboard.press("Escape")
 

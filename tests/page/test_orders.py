@@ -1,4 +1,4 @@
-"""What becomes of an order if answers are lost: it is paid for once, and the page says what it knows."""
+"""Orders whose answers are lost: each is paid for once, and the page says what it knows."""
 
 import re
 
@@ -9,17 +9,17 @@ from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, describe, enter, generate
 
 ORDERS = re.compile(r"/v1/background-generator$")
-#: The page tries thrice within four seconds.
+#: The page tries three times within four seconds.
 PATIENCE_MS = 30_000
 UNKNOWN = "Whether it was taken is not known. Press again to find out"
 
 
 class LossyProxy:
-    """Passes orders on, and answers some of them with a page of its own in place of the server's answer."""
+    """A proxy that passes orders on, and replaces some of their answers by a page of its own."""
 
     def __init__(self, page: Page) -> None:
         self.keys: list[str] = []
-        #: How many answers to let through, and then how many to lose, with which status.
+        #: The answers that pass before one is lost, how many are lost then, and the status in their place.
         self.lose_from, self.lose, self.status = 0, 0, 504
         page.route(ORDERS, self._pass_on)
 
@@ -35,7 +35,7 @@ class LossyProxy:
 
 
 def generate_whole(page: Page) -> None:
-    """Press the button, and wait until all was sent or something went wrong."""
+    """Press the button, and wait until everything was sent or something went wrong."""
     generate(page)
     expect(page.locator(".order button")).to_contain_text("Generate", timeout=PATIENCE_MS)
 
@@ -77,7 +77,7 @@ def test_an_order_of_which_nobody_knows_keeps_its_key_until_the_draft_changes(
     expect(page.locator(".tile")).to_have_count(1)
     generate_whole(page)
     expect(problem).to_be_hidden()
-    # It had ended by then, and is not shown as one that waits.
+    # The job had ended by then, and is not shown as waiting.
     expect(page.locator(".making")).to_have_count(0)
     assert len(proxy.keys) == 4
     assert len(set(proxy.keys)) == 1
@@ -107,7 +107,7 @@ def test_an_order_of_several_that_broke_off_is_completed(
     expect(page.locator(".order [role=alert]")).to_contain_text(
         f"1 of 3 are on the way. The server answered 504. {UNKNOWN}"
     )
-    # Two are paid by now, so what is left is less than the price of all three.
+    # Two are paid by now, so the balance is less than the price of all three.
     expect(page.locator(".bar .balance")).to_have_text("7")
     generate_whole(page)
     expect(page.locator(".order .problem")).to_be_hidden()

@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 390, 844
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A phone."""
+    """Yield a phone."""
     size = {"width": WIDTH, "height": HEIGHT}
     with browser.new_context(viewport=size, has_touch=True, is_mobile=True, locale="en-GB") as context:  # type: ignore[arg-type]
         context.set_default_timeout(15_000)
@@ -22,7 +22,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def key(studio: ServerWithoutGpu, new_client: NewClient, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The key of a client with two pictures, a job that runs and one that failed."""
+    """Yield the key of a client with two pictures, a job that runs and one that failed."""
     made = new_client(f"phone of {request.node.name}")
     with studio.client_of(made) as client:
         for name in ("Slab", "Window"):
@@ -34,7 +34,7 @@ def key(studio: ServerWithoutGpu, new_client: NewClient, request: pytest.Fixture
 
 
 def fits(page: Page) -> None:
-    """Expect that the page cannot be moved sideways, and that whatever is open is as a whole on the screen."""
+    """Expect that the page cannot be moved sideways, and that an open dialog is completely on the screen."""
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
     for part in page.locator(".panel-menu:visible, dialog[open], .toast:visible").all():
         box = part.bounding_box()
@@ -52,7 +52,7 @@ def test_what_is_on_its_way_makes_the_page_no_wider(page: Page, studio: ServerWi
     with studio.client_of(key) as client:
         job_id = client.post("/v1/image-generation", json={"prompt": "endless", "n": 8}).json()["job_id"]
         enter(page, studio, key)
-        # The second one is beyond the edge, with eight texts that nobody sees.
+        # The second picture is beyond the edge, with eight texts that nobody sees.
         expect(page.get_by_text("Picture 8:")).to_be_attached()
         fits(page)
         in_reach(page.get_by_role("button", name="New picture"))

@@ -1,4 +1,4 @@
-"""The key: what the page does with a good one, a bad one, another one, and one that has used up its rate limit."""
+"""The key: how the page uses a good one, a bad one, another one, and one that has used up its rate limit."""
 
 import json
 
@@ -62,7 +62,7 @@ def test_a_start_beyond_the_rate_limit_waits_and_enters(page: Page, studio: Serv
 
 
 def test_the_notice_of_the_rate_limit_goes_even_if_timers_are_early(page: Page, studio: ServerWithoutGpu) -> None:
-    # By some 100 ms: browsers are early by up to one, now and then.
+    # Timers ring 100 ms early: those of browsers are early by up to one, now and then.
     page.add_init_script("""
         const wait = window.setTimeout;
         window.setTimeout = (work, ms = 0, ...rest) => wait(work, Math.max(0, ms - 100), ...rest);
@@ -149,7 +149,7 @@ def test_an_answer_that_comes_late_is_not_shown_to_the_next_client(
         expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
         with page.expect_response("**/v1/jobs?*IN_PROGRESS*"):
             held[0].continue_()
-        # What is shown by now was answered after it.
+        # This job is submitted, and shown, after the late answer.
         studio.submit(studio.client_of(other), prompt="endless", display_name="Other product")
         expect(page.locator(".making")).to_have_count(1)
         expect(page.locator(".making")).to_contain_text("Other product")
@@ -203,7 +203,7 @@ def test_the_page_tells_at_once_that_the_server_is_away_and_that_it_is_back(
     describe(page)
     engine = page.locator(".engine")
     expect(engine).not_to_have_class("engine waits")
-    # The readiness is read every half minute, unless something else goes unanswered.
+    # The page reads the readiness every half minute, unless another request goes unanswered.
     page.route("**/*", lambda route: route.abort())
     button = page.locator(".order button")
     button.click()

@@ -1,4 +1,4 @@
-"""Trying a failed job again: what it costs is said first, it is paid for once, and what cannot go well is not offered."""
+"""Trying a failed job again: its cost is said first, it is paid for once, and a job that cannot go well is not offered."""
 
 import re
 
@@ -8,19 +8,19 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, enter, paused_queue
 
-#: The page tries thrice within four seconds.
+#: The page tries three times within four seconds.
 PATIENCE_MS = 30_000
 
 
 def broken(studio: ServerWithoutGpu, client: httpx.Client, name: str, seed: int | None = None) -> str:
-    """The id of a job that has failed."""
+    """Return the id of a job that has failed."""
     job_id = studio.submit(client, prompt="broken", display_name=name, seed=seed)
     studio.finished(job_id, client)
     return job_id
 
 
 def offered(page: Page) -> Locator:
-    """The buttons that offer to try a job again."""
+    """Return the buttons that offer to try a job again."""
     return page.get_by_role("button", name=re.compile("^Try again"))
 
 
@@ -40,10 +40,10 @@ def test_a_failed_job_is_tried_again_for_the_price_that_was_said(
             assert sent.value.headers["max-credits"] == "5"
             expect(page.locator(".making")).to_contain_text("Vase")
             expect(rows).to_have_count(0)
-            # What was pressed is gone; the keyboard goes on from the pictures.
+            # The pressed button is gone; the keyboard goes on from the pictures.
             expect(page.get_by_role("region", name="Catalogue")).to_be_focused()
             expect(page.locator(".bar .balance")).to_have_text("95")
-        # It breaks again, and that is told like any failure.
+        # The job breaks again, and the page says so as of any failure.
         expect(rows).to_contain_text("5 credits given back")
         expect(page.locator(".making")).to_have_count(0)
         assert [job["status"] for job in client.get("/v1/jobs").json()["jobs"]] == ["FAILURE", "FAILURE"]

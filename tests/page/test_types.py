@@ -1,4 +1,4 @@
-"""What is in the page and made by a tool: the types of the API, and the view library."""
+"""The generated parts of the page: the types of the API, and the view library."""
 
 import os
 import subprocess

@@ -12,7 +12,7 @@ from tests.support.server import ROOT, ServerWithoutGpu
 
 @pytest.fixture
 def behind_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerWithoutGpu, str]]:
-    """A server, and the page's address at a proxy that keeps the path, as that of docs/deploy/Caddyfile does."""
+    """Yield a server, and the page's address at a proxy that keeps the path, as that of docs/deploy/Caddyfile does."""
     server = ServerWithoutGpu(
         tmp_path_factory.mktemp("under a path"), BACKLOT_PUBLIC_URL="https://tools.studio.example/backlot"
     )

@@ -1,4 +1,4 @@
-"""One picture: its address, its neighbours, what is known of it and what can be done with it."""
+"""One picture: its address, its neighbours, its details, and what can be done with it."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.support.studio_page import NewClient, enter
 
 @pytest.fixture
 def key(studio: ServerWithoutGpu, new_client: NewClient, request: pytest.FixtureRequest) -> str:
-    """The key of a client with three pictures, the third the newest."""
+    """Return the key of a client with three pictures, the third the newest."""
     made = new_client(f"viewer of {request.node.name}", 100)
     with studio.client_of(made) as client:
         for index, name in enumerate(("First", "Second", "Third")):
@@ -123,7 +123,7 @@ def test_clearing_away_goes_on_to_the_next(page: Page, studio: ServerWithoutGpu,
     open_picture(page, "Second")
     page.keyboard.press("Delete")
     expect(page.get_by_role("dialog", name="First")).to_contain_text("2 of 2")
-    # Behind the last one there is none: it goes back to the one before it.
+    # No picture follows the last one, so the dialog goes back to the one before it.
     page.get_by_role("dialog").get_by_role("button", name="Archive").click()
     expect(page.get_by_role("dialog", name="Third")).to_contain_text("1 of 1")
     page.keyboard.press("Control+z")

@@ -1,4 +1,4 @@
-"""What a screen reader is told of a page: names of controls, announcements, and what axe-core finds wrong."""
+"""A page by ear: the names of its controls, its announcements, and what axe-core finds wrong."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 AXE = Path(__file__).parent.parent.parent / "scripts" / "page" / "node_modules" / "axe-core" / "axe.min.js"
-#: Roles of what can be used; each must have a name.
+#: The roles of controls; each control must have a name.
 CONTROLS = {
     "button",
     "checkbox",
@@ -32,7 +32,7 @@ CONTROLS = {
     "ToggleButton",
     "toggleButton",
 }
-#: Note what live regions say, as a screen reader that reads what is added to them.
+#: JavaScript that notes what live regions say, as a screen reader that reads what is added to them.
 LISTEN = """
 window.announced = [];
 const live = "[role=status], [role=alert], [aria-live]";

@@ -28,7 +28,7 @@ from tests.support.server import PATIENCE_S
 from tests.support.weights import bare_folder
 
 PRICE = 5
-#: A crash is followed by the next start at once, and nothing is waited for.
+#: Start the next process at once after a crash, and wait for nothing.
 QUICK = Bounds(restart_s=0.01, restart_most_s=0.01)
 
 
@@ -36,7 +36,7 @@ class Box:
     """One server without HTTP: its data folder, its models `a` and `b`, its GPUs."""
 
     def __init__(self, folder: Path, gpus: int = 1, bounds: Bounds = QUICK, **card: Any) -> None:
-        """Take what the cards of both models say beside the usual. Without more, a GPU has one slot."""
+        """Make both models' cards from the usual fields and `card`. Without more, a GPU has one slot."""
         folders = {name: bare_folder(folder / name) for name in ("a", "b")}
         toml = models_file(folder / "models.toml", folders, **{"max_batch": 1, **card})
         self.settings = Settings(data=folder / "data", models=toml)
@@ -61,12 +61,12 @@ class Box:
         return self.gpus[0].process
 
     def up(self) -> FakeProcess:
-        """Let the process of the first GPU be up."""
+        """Let the process of the first GPU be up, and return it."""
         self.process.start()
         return self.process
 
     async def crash(self) -> FakeProcess:
-        """Let the process of the first GPU be gone, and the next one be up."""
+        """Let the process of the first GPU crash, and the next one be up; return that."""
         before = len(self.gpus[0].processes)
         self.process.exit()
         await until(lambda: len(self.gpus[0].processes) > before)
@@ -93,7 +93,7 @@ class Box:
         )
 
     def edit_models(self, before: str, after: str) -> None:
-        """Edit models.toml and take the edit up."""
+        """Edit models.toml, and let the scheduler take the edit up."""
         self.settings.models.write_text(self.settings.models.read_text().replace(before, after))
         self.models.current = load_models(self.settings.models)
         self.scheduler.models_changed()
@@ -136,7 +136,7 @@ class Box:
         return [artifact.meta for artifact in self._detail(job_id).artifacts]
 
     async def ends(self, job_id: str) -> JobStatus:
-        """Wait for a job to end."""
+        """Wait for a job to end, and return its status."""
         await until(lambda: self.status(job_id).ended)
         return self.status(job_id)
 
@@ -167,7 +167,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def play(box: Box, scene: Callable[[Box], Awaitable[None]]) -> None:
-    """Play a scene on a box whose first process is up, and see that no credit was lost or made."""
+    """Play a scene on a box whose first process is up, and check that no credit was lost or made."""
 
     async def run() -> None:
         await box.scheduler.start()

@@ -1,4 +1,4 @@
-"""Caddy, a real reverse proxy with TLS, on the file that the documents give."""
+"""Caddy, a real reverse proxy with TLS, with the Caddyfile of the documents."""
 
 import shutil
 import ssl

@@ -1,4 +1,4 @@
-"""What is promised of an image in company, on every device.
+"""What is promised of an image beside others, on every device.
 
 In slots an image has the same bits at one place of a batch of one size, whatever its neighbours are. Most devices give these
 bits at the other places too. Some do not, as the general kernels of Intel's library on a CPU that it does not know, which
@@ -12,12 +12,12 @@ import torch
 from pipelines.denoising.batch import Batch
 from pipelines.denoising.slots import Slots
 
-#: On values of 0–1, far below half a step of 8 bits. The largest difference that was seen was 7e-6.
+#: The largest difference between two places, for values of 0–1: far below half a step of 8 bits. The largest seen was 7e-6.
 _LAST_BITS = 1e-4
 
 
 def assert_same_in_company(batch: Batch, image: torch.Tensor, alone: torch.Tensor) -> None:
-    """Fail unless a batch kept its promise for an image that had one place in it, alone and in company."""
+    """Fail unless a batch kept its promise for an image that it made at one place, alone and beside others."""
     if isinstance(batch, Slots):
         assert torch.equal(image, alone)
     else:

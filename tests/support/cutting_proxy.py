@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 
 class CuttingProxy:
-    """Passes connections on to a server. The first ones are cut as `cuts` says, the others are left alone.
+    """A proxy that passes connections on to a server. It cuts the first ones as `cuts` says, and leaves the others alone.
 
     A number is how many bytes of answers come through before the cut: at 0 the server has done what was asked, and the
-    client never hears of it. `rewrite` is put in the place of some bytes of the same length in requests. On a connection
-    whose requests have `held` in them no answer comes through until `release` is set.
+    client never hears of it. `rewrite` is a pair: the proxy puts the second in the place of the first, which is as long, in
+    requests. On a connection whose requests contain `held` no answer comes through until `release` is set.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class CuttingProxy:
         self.release = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        #: What each connection asked, and the answers that came from the server, also those not passed on.
+        #: The bytes of each connection's requests, and of the server's answers, also of those that were not passed on.
         self.requests: list[bytearray] = []
         self.answers: list[bytearray] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -78,7 +78,7 @@ class CuttingProxy:
                     client.sendall(piece[: allowed - before])
                     break
                 client.sendall(piece)
-            # Both directions, or the other thread's recv would keep the connection open.
+            # The proxy ends both directions, or the other thread's recv would keep the connection open.
             for end in (client, server):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)

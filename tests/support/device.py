@@ -12,9 +12,9 @@ from pipelines.worker.determinism import be_deterministic
 
 DEVICE = torch.device(os.environ.get("TEST_DEVICE", "cpu"))
 be_deterministic()
-# Two ways to compute one picture are compared to the last bits. cuDNN would round each input of a convolution to 10 bits, so
-# that a difference in the last bit is lost, or becomes one in the 10th.
+# Two ways to compute one picture are compared to the last bits. cuDNN would round each input of a convolution to 10 bits,
+# which hides a difference in the last bit or makes it one in the 10th.
 torch.backends.cudnn.allow_tf32 = False
 
-#: For what only a CPU does, or does to the last bit.
+#: Marks a test of something that only a CPU does, or does to the last bit.
 on_cpu_only = pytest.mark.skipif(DEVICE.type != "cpu", reason="it is about CPUs")

@@ -1,6 +1,6 @@
-"""GPU processes that are not there: they keep what they are ordered, and report what a test tells them to.
+"""GPU processes that are fakes: they keep the orders that they get, and report what a test tells them to.
 
-With them a test sees what the server does about failures that no real process brings about in time.
+They show a test what the server does about failures that no real process brings about in time.
 """
 
 from collections import Counter
@@ -13,15 +13,15 @@ from pipelines import protocol
 from pipelines.output.png import Pixels, write_png
 from pipelines.recipe import Recipe
 
-#: What a picture is all over if no colours were asked for.
+#: The colour of a picture for which no colours were asked.
 GREY = (128, 128, 128)
 
 
 class FakeProcess:
-    """The server's end of a GPU process that is not there."""
+    """The server's end of a fake GPU process."""
 
     def __init__(self, pid: int, *, refuses: bool = False) -> None:
-        """Take whether the operating system refuses the threads that would follow it."""
+        """Make a process; if it `refuses`, the operating system refuses the threads that would follow it."""
         self.pid = pid
         self._refuses = refuses
         self.orders: list[protocol.Order] = []
@@ -72,7 +72,7 @@ class FakeProcess:
 
     @property
     def loads(self) -> list[str]:
-        """The models that it was ordered to have at hand."""
+        """The models that it was ordered to load."""
         return [order.card.name for order in self.orders if isinstance(order, protocol.Load)]
 
     @property
@@ -110,17 +110,17 @@ class FakeProcess:
         self._on_report(report)
 
     def forget(self, image_id: str) -> None:
-        """Drop all that is kept of an image, and the orders about no image."""
+        """Drop everything that is kept of an image, and the orders about no image."""
         self.orders = [order for order in self.ordered if order.item.image_id != image_id]
         del self._orders_of[image_id], self._answers_of[image_id]
 
     def start(self) -> None:
-        """Be up."""
+        """Report that the process is up."""
         self.report(protocol.DevicesFound(0))
         self.report(protocol.Started("cpu", "a fake", "same bits"))
 
     def exit(self, status: int = -9) -> None:
-        """Be gone."""
+        """End the process with this status."""
         assert self._on_exit is not None, "nobody follows this process"
         self._on_exit(status)
 
@@ -165,13 +165,13 @@ def recipe_of(order: protocol.Generate) -> Recipe:
 
 
 class FakeGpu:
-    """A factory of fake processes: what the scheduler has in place of a real GPU."""
+    """A factory of fake processes, which the scheduler has in place of a real GPU."""
 
     def __init__(self) -> None:
         self.processes: list[FakeProcess] = []
-        #: The operating system refuses to start a process.
+        #: Whether the operating system refuses to start a process.
         self.refuses = False
-        #: It starts processes, and refuses the threads that would follow them.
+        #: Whether it starts processes, but refuses the threads that would follow them.
         self.refuses_threads = False
 
     def __call__(self) -> FakeProcess:

@@ -1,4 +1,4 @@
-"""Faults of the box, each really brought about and taken back at the end of its with block."""
+"""Faults of the box, each really brought about, and undone at the end of its with block."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ sys.stdin.readline()
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Let a process of its own hold the write lock of a database."""
+    """Hold the write lock of a database from another process."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -35,7 +35,7 @@ def locked(database: Path) -> Iterator[None]:
 
 @contextmanager
 def frozen(process_id: int) -> Iterator[None]:
-    """Stop a process where it is, as one that hangs in a driver; a process that is killed meanwhile stays dead."""
+    """Stop a process where it is, like one that hangs in a driver. A process that is killed meanwhile stays dead."""
     os.kill(process_id, signal.SIGSTOP)
     try:
         yield
@@ -46,7 +46,7 @@ def frozen(process_id: int) -> Iterator[None]:
 
 @contextmanager
 def out_of_memory(process_id: int, room: int) -> Iterator[None]:
-    """Let a process have `room` bytes of address space more than it has now, as after a long leak."""
+    """Limit a process to `room` bytes of address space more than it has now, as after a long leak."""
     pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[0])
     soft, hard = resource.prlimit(process_id, resource.RLIMIT_AS)
     resource.prlimit(process_id, resource.RLIMIT_AS, (pages * resource.getpagesize() + room, hard))

@@ -5,7 +5,7 @@ from typing import Any
 
 from server.ledger.request_log import RequestRow
 
-#: The VAE of the tiny pipelines halves four times; their UNet halves once more.
+#: The VAE of the tiny pipelines halves a side four times; their UNet halves it once more.
 MULTIPLE = 32
 
 

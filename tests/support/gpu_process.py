@@ -1,4 +1,4 @@
-"""A real GPU process, spoken to in its protocol as the server does."""
+"""A real GPU process, with which a test speaks the protocol as the server does."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ class GpuProcess:
     """`python -m pipelines.worker` on the tests' device, from here to the end of the with block."""
 
     def __init__(self, logs: Path, memory_gib: float = 0, preloaded: Path | None = None, **environment: str) -> None:
-        """Start it, or have the preloaded process at this socket fork it; 0 GiB is no limit."""
+        """Start the process, or have the preloaded process at this socket fork it; 0 GiB is no limit."""
         start: Callable[..., Started] = (
             subprocess.Popen if preloaded is None else partial(ForkedProcess.worker, preloaded)
         )

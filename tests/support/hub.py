@@ -1,4 +1,4 @@
-"""A hub on loopback, as huggingface_hub knows one: it serves folders, as slowly and as badly as a test says, or refuses."""
+"""A hub on loopback, as huggingface_hub knows one: it serves folders as slowly and as badly as a test says, or refuses."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-#: Owner → the status and the error code that its models are answered with.
+#: The status and the error code with which the hub answers for an owner's models.
 REFUSALS = {
     "gated": (403, "GatedRepo"),
     "absent": (404, "RepoNotFound"),
@@ -26,21 +26,21 @@ _BLOCK = 4096
 
 
 class Hub:
-    """What the hub serves, how well, and what it was asked for."""
+    """The models that a hub serves, how well, and what it was asked for."""
 
     def __init__(self, models: Mapping[str, Path]) -> None:
         """Take the folder of each model by its id."""
         self.models = models
         self.address = ""
-        #: Of large files; 0 is no limit.
+        #: The rate at which large files are sent; 0 is no limit.
         self.bytes_per_s = 0.0
-        #: Of a large file, close the connection after so many bytes of an answer, for the next few answers.
+        #: Close the connection after this many bytes of a large file's answer, for this many answers.
         self.cut_after, self.cuts = 0, 0
-        #: Large files are accepted and never answered, while this is set.
+        #: While this is set, the hub accepts requests for large files and never answers them.
         self.is_silent = False
-        #: Every question is answered with this status, unless it is 0.
+        #: The status with which the hub answers everything, unless it is 0.
         self.out_of_order = 0
-        #: The file and the first byte of every answer with a large file's contents, oldest first.
+        #: The file and the first byte of each answer with a large file's contents, oldest first.
         self.sent: list[tuple[str, int]] = []
 
 
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 self.wfile.write(data[begin : begin + _BLOCK])
             except OSError:
-                # The other end is gone.
+                # The client is gone.
                 self.close_connection = True
                 return
             if is_large and self.hub.bytes_per_s:
@@ -143,7 +143,7 @@ def serving(models: Mapping[str, Path] | None = None) -> Iterator[Hub]:
     """Yield a hub that serves these folders by their ids; its address is for HF_ENDPOINT."""
     hub = Hub(models or {})
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub})) as server:
-        # Answers that are still under way end with the test's process.
+        # Answers that are still under way must end with the test's process.
         server.daemon_threads = True
         server.block_on_close = False
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,6 +1,6 @@
 """Stable Diffusion 1.5 as people share it: one file, with the keys of the program that it was first made with.
 
-diffusers reads these keys; this is the way back, for pipelines without attention in their decoder.
+diffusers reads these keys; this module writes them, for pipelines without attention in their decoder.
 """
 
 import re
@@ -59,7 +59,7 @@ def _unet_key(key: str, layers: int) -> str:
         return f"output_blocks.{int(found[1]) * (layers + 1) + int(found[3])}.{_inner(found[2], found[4])}"
     found = re.match(r"up_blocks\.(\d+)\.upsamplers\.0\.conv\.(.*)", key)
     assert found is not None, key
-    # The first of the tiny one's blocks has attention, which comes before it.
+    # The first up block of the tiny model has attention, which comes before the upsampler.
     return f"output_blocks.{int(found[1]) * (layers + 1) + layers}.2.conv.{found[2]}"
 
 

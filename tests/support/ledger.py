@@ -40,7 +40,7 @@ def new_job(client_id: int, cost: int = 5) -> Job:
 
 
 def new_image(path: str) -> NewImage:
-    """An image of a job that its workflow keeps."""
+    """Return an image of a job that its workflow keeps."""
     return NewImage(
         path=path,
         kind=ArtifactKind.IMAGE,

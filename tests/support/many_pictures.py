@@ -1,4 +1,4 @@
-"""A catalogue with thousands of pictures, written straight into a ledger: no server could make as many in a test."""
+"""A catalogue with thousands of pictures, written directly into a ledger: no server could make as many in a test."""
 
 from pathlib import Path
 

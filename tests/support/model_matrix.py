@@ -10,7 +10,7 @@ import msgspec
 from tests.support.server import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "models.md"
-#: `true`: a second call of the denoiser, with the negative prompt. `distilled`: an input of its one call. `none`: no guidance.
+#: `true`: a second denoiser call, with the negative prompt. `distilled`: an input of its one call. `none`: no guidance.
 Guidance = Literal["true", "distilled", "none"]
 
 
@@ -21,16 +21,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     #: Models of this family, as people ask for them.
     models: str
     pipeline: str
-    #: The function of tests.support.tiny that makes a genuine one with random weights.
+    #: The function of tests.support.tiny that makes a tiny model of this family with random weights.
     tiny: str
-    #: What its card says beside the folder, in models.toml's words.
+    #: The fields of its card beside the folder, in models.toml's words.
     card: dict[str, Any]
-    #: Whether images enter and leave at any step; if not, they run as whole batches.
+    #: Whether images enter and leave a batch at any step; if not, they run as whole batches.
     slots: bool
     guidance: Guidance
     #: Whether a spec's negative prompt is followed; if not, a spec that has one is refused.
     negative_prompt: bool
-    #: The multiple of pixels that widths and heights of the tiny one must be, and of the real models.
+    #: The multiple of pixels that widths and heights of the tiny model must be, and of the real models.
     tiny_multiple: int
     multiple: int
 
@@ -329,22 +329,22 @@ _GUIDED = {"true": "by a second call", "distilled": "distilled", "none": "off"}
 
 _PAGE = """# Models
 
-What Backlot is tried with: for each row a tiny genuine instance, of the classes of diffusers and transformers with random
-weights, is loaded by its card and generates. In slots an image equals the image alone, bit by bit, whatever company it has; its
-progress is told; it can be cancelled between two steps; its size is the one that was asked for.
+These are the models that Backlot is tried with: for each row a tiny genuine instance, of the classes of diffusers and transformers
+with random weights, is loaded by its card and generates. In slots an image equals the image alone, bit by bit, whatever its
+neighbours; its progress is told; it can be cancelled between two steps; its size is the one that was asked for.
 `tests/integration/test_families.py` shows it, and this page is made of the same rows by `./scripts/fix`.
 
 *Slots*: images enter and leave at any step. *Whole batches*: the images of a batch begin and end together, and those beside an
 image may change its last bits, as may prompts of other lengths. Images with and without a negative prompt share no whole batch.
-Where neighbours would change what is seen, in whole batches of Kandinsky 5, Qwen-Image 2.1 and GLM-Image, a card needs
+If neighbours would change what is seen, as in whole batches of Kandinsky 5, Qwen-Image 2.1 and GLM-Image, a card needs
 `max_batch = 1`.
 
 Every other text-to-image pipeline of diffusers that tells of its steps runs as whole batches too, also if its denoiser is one of
-those above; AuraFlow stands for them here. What their images take from neighbours is not tried, so for exact seeds give them
+those above; AuraFlow stands for them here. How neighbours change their images is not tried, so for exact seeds give them
 `max_batch = 1`. LongCat-Image and DreamLite tell of no steps, and are refused.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
-denoiser. Where a model follows no negative prompt, a spec that has one is refused with a 422.
+denoiser. If a model follows no negative prompt, a spec that has one is refused with a 422.
 
 Images of all rows can be enlarged by a second pass, and steered to colours. A card or a spec that asks it of another pipeline is
 refused.
@@ -354,13 +354,13 @@ refused.
 {rows}
 
 The text encoders of FLUX.2, Qwen-Image 2.1 and Kandinsky 5 can see too, so their folders have a processor of texts and pictures.
-Of these processors only what reads texts is loaded, which needs no torchvision. Others need it, and `backlot models check` says
-so.
+Only the part of these processors that reads texts is loaded, which needs no torchvision. Other processors need it, and `backlot models
+check` says so.
 
-Folders that somebody quantized, and GGUF files, need no option on the card: the files say how they are to be read. Tried are torchao
-(int8, float8), SDNQ (int8, uint4), GGUF (Q8_0) and, on a GPU, bitsandbytes (nf4, int8; int8 needs `max_batch = 1` for exact seeds).
-quanto, auto-round, ModelOpt and Nunchaku take the same way through diffusers, and are not tried. `backlot models check` names the
-package that a folder needs.
+Folders that somebody quantized, and GGUF files, need no option on the card: the files say how they are to be read. torchao
+(int8, float8), SDNQ (int8, uint4), GGUF (Q8_0) and, on a GPU, bitsandbytes (nf4, int8; int8 needs `max_batch = 1` for exact seeds)
+are tried. quanto, auto-round, ModelOpt and Nunchaku take the same way through diffusers, and are not tried. `backlot models
+check` names the package that a folder needs.
 
 HiDream's hub ids lack their fourth text encoder: put the folders `text_encoder_4` and `tokenizer_4` of Llama 3.1 8B Instruct into
 a copy, and name them in its `model_index.json`.
@@ -368,7 +368,7 @@ a copy, and name them in its `model_index.json`.
 
 
 def page() -> str:
-    """Return docs/reference/models.md."""
+    """Return the text of docs/reference/models.md."""
     rows = [
         [
             row.name,

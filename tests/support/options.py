@@ -25,9 +25,9 @@ from tests.support import tiny
 from tests.support.device import DEVICE
 
 _ATTENTION = "aten::_scaled_dot_product_"
-#: What computes attention on every device if `attention = "_native_math"`.
+#: The operator that computes attention on every device if `attention = "_native_math"`.
 MATH = f"{_ATTENTION}attention_math"
-#: The functions of tests.support.tiny that make them.
+#: The functions of tests.support.tiny that make the models.
 MAKERS: dict[str, Callable[[], Any]] = {
     "sdxl": tiny.sdxl_pipeline,
     "flux": tiny.flux_pipeline,
@@ -65,9 +65,9 @@ def images_of(
     slots: bool | None = None,
     leaving_after: int | None = None,
 ) -> list[torch.Tensor]:
-    """Return an image for each prompt, or two of one; their seeds are 1, 2, … They share a batch as the card says, or `slots` does.
+    """Return an image for each prompt, or two of one, with the seeds 1, 2, … The card or `slots` says how they share a batch.
 
-    With `leaving_after`, all of them are cancelled after so many steps.
+    With `leaving_after`, all of them are cancelled after that many steps.
     """
     prompts = prompts or ("marble warm", "marble warm")
     card = model.card
@@ -86,7 +86,7 @@ def images_of(
 def made_in(
     batch_of: Callable[[Watch], Batch], items: Sequence[Item], leaving_after: int | None = None
 ) -> list[torch.Tensor]:
-    """Return the images that a batch makes of these items; all that are left are cancelled after `leaving_after` steps."""
+    """Return the images that a batch makes of these items; those that are left after `leaving_after` steps are cancelled."""
     made: dict[str, torch.Tensor] = {}
 
     def watch(outcome: Outcome) -> None:
@@ -109,7 +109,7 @@ def made_in(
 
 @contextmanager
 def moving_weights(model: LoadedModel) -> Iterator[None]:
-    """Inside, each layer's weights are set anew before it computes, as offloading does; here they stay in their place."""
+    """Set each layer's weights anew before it computes, as offloading does; here they stay in their place."""
 
     def set_anew(layer: torch.nn.Module, _: Any) -> None:
         for weight in layer.parameters(recurse=False):
@@ -136,7 +136,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 
 @contextmanager
 def kernels_of_attention(model: LoadedModel) -> Iterator[set[str]]:
-    """Yield the names of torch's operators that compute attention in the denoiser, as far as it has run."""
+    """Yield the names of torch's operators that compute attention in the denoiser, each once it has run."""
     names: set[str] = set()
     running = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
 
@@ -154,7 +154,7 @@ def kernels_of_attention(model: LoadedModel) -> Iterator[set[str]]:
 
 
 def assert_offloaded(model: LoadedModel) -> None:
-    """Fail unless the weights are offloaded as the card says: diffusers then refuses the other way."""
+    """Fail unless the weights are offloaded as the card says: only then does diffusers refuse the other way."""
     other = "group" if model.card.residence.offload == "model" else "model"
     card = msgspec.structs.replace(model.card, residence=msgspec.structs.replace(model.card.residence, offload=other))
     with pytest.raises(OptionRefused, match="offload"):

@@ -25,7 +25,7 @@ OPTIONS = [
 
 
 def types_of(document: dict[str, Any]) -> str:
-    """Return the TypeScript declarations of the document's schemas; the page knows the paths itself, and receives no webhooks."""
+    """Return TypeScript declarations of the document's schemas; the page knows the paths itself, and receives no webhooks."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "openapi.json", Path(folder) / "openapi.d.ts"
         source.write_text(json.dumps({**document, "paths": {}, "webhooks": {}}))

@@ -1,10 +1,10 @@
-"""Processes that have imported what is slow to import, and fork others from themselves: these are up in a moment.
+"""Processes that have imported everything that is slow to import, and fork others from themselves: these are up in a moment.
 
 `python -m tests.support.preloaded worker|server SOCKET` listens on a Unix socket. A connection brings the arguments and the
 environment of a program, and a descriptor. It is answered with the process id, and at the end of the process with its exit
-status as `os.waitstatus_to_exitcode` gives it. What runs in the fork is the program's own `main`: that of
-`python -m pipelines.worker`, which takes the descriptor for its pipe, or that of `python -m tests.support.preloaded_server`, which
-takes it for its output. A GPU process saves 5 s of CPU this way, and a server 1 s. Both compute with one thread.
+status as `os.waitstatus_to_exitcode` gives it. The fork runs the program's own `main`: that of `python -m pipelines.worker`,
+which takes the descriptor for its pipe, or that of `python -m tests.support.preloaded_server`, which takes it for its output.
+A GPU process saves 5 s of CPU this way, and a server 1 s. Both compute with one thread.
 """
 
 import os
@@ -25,14 +25,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class Program(msgspec.Struct):
-    """What to run in a fork."""
+    """The program that a fork becomes."""
 
     arguments: list[str]
     environment: dict[str, str]
 
 
 class ForkedProcess:
-    """A process forked from a preloaded one. It has of `subprocess.Popen` what is used of it."""
+    """A process forked from a preloaded one. It has the part of `subprocess.Popen` that its users need."""
 
     stdout: IO[str] | None = None
 
@@ -65,7 +65,7 @@ class ForkedProcess:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            # It may have been reaped, and its end not told of yet.
+            # The process may have been reaped before its end was reported.
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -78,9 +78,9 @@ class ForkedProcess:
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit status. Raises subprocess.TimeoutExpired."""
+        """Wait for the process, and return its exit status. Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
-            # Looked at, not taken: several threads may wait.
+            # Several threads may wait, so each looks at the status and leaves it there.
             if not select.select([self._connection], [], [], timeout)[0]:
                 raise TimeoutExpired("a forked process", timeout or 0)
             self.returncode = int(self._connection.recv(64, socket.MSG_PEEK))
@@ -91,7 +91,7 @@ class ForkedProcess:
 def preloaded(program: str, path: Path) -> Iterator["subprocess.Popen[str]"]:
     """Run the preloaded process of `worker` or `server`, which listens on the socket at this path."""
     command = [sys.executable, "-m", "tests.support.preloaded", program, str(path)]
-    # A fork takes over how many threads torch has.
+    # A fork inherits the number of torch's threads.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     try:
@@ -110,27 +110,27 @@ def main() -> None:
     listening.bind(sys.argv[2])
     listening.listen()
     print("preloaded", flush=True)  # noqa: T201
-    #: The connection of each process that runs.
+    #: The connection of each running process, by its id.
     running: dict[int, socket.socket] = {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        # If the torture is killed, this ends.
+        # The loop ends if the process that started this one is killed.
         while os.getppid() == parent:
             _fork_and_reap(run, listening, running)
     finally:
-        # What was forked is in sessions of its own, and nobody else knows of it.
+        # The forked processes are in sessions of their own, and nobody else knows of them.
         for pid in running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def _fork_and_reap(run: Callable[[int], None], listening: socket.socket, running: dict[int, socket.socket]) -> None:
-    """Fork the process that is asked for, if one is, and tell of those that have ended; takes a moment if there is nothing."""
+    """Fork the process that is asked for, if one is, and report those that have ended; wait 20 ms at most for a question."""
     if select.select([listening], [], [], 0.02)[0]:
         connection, _ = listening.accept()
         message, fds, _, _ = socket.recv_fds(connection, 65536, 1)
         if not fds:
-            # The one that asks was killed before it could ask for anything.
+            # The asking process was killed before it could ask for anything.
             connection.close()
             return
         pid = os.fork()
@@ -151,13 +151,13 @@ def _fork_and_reap(run: Callable[[int], None], listening: socket.socket, running
 
 
 def _tell(connection: socket.socket, number: int) -> None:
-    """Tell the one that asked, unless it was killed meanwhile."""
+    """Send a number to the asking process, unless it was killed meanwhile."""
     with suppress(ConnectionError):
         connection.send(str(number).encode())
 
 
 def _be(run: Callable[[int], None], descriptor: int, program: Program) -> None:
-    """Be the program until it ends."""
+    """Run the program in this process until it ends."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     os.environ.clear()
@@ -172,12 +172,12 @@ def _be(run: Callable[[int], None], descriptor: int, program: Program) -> None:
             print(ending.code, file=sys.stderr)  # noqa: T201
         status = ending.code if isinstance(ending.code, int) else 1
     finally:
-        # Not what the fork inherited of the clean-up of the preloaded process.
+        # The clean-up of the preloaded process, which the fork inherited, must not run here.
         os._exit(status)
 
 
 def _preload_worker() -> Callable[[int], None]:
-    """Import what a GPU process with the tiny pipeline imports sooner or later, and start no thread."""
+    """Import everything that a GPU process with the tiny pipeline imports sooner or later, and start no thread."""
     import diffusers
     import transformers
 

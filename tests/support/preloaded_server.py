@@ -10,7 +10,7 @@ from tests.support.preloaded import ForkedProcess
 
 
 def serve() -> None:
-    """Serve until it is told to stop."""
+    """Serve until a signal ends the server."""
     start = partial(ForkedProcess.worker, Path(os.environ["PRELOADED_WORKER"]))
     main(partial(local_devices, start=start))
 

@@ -1,4 +1,4 @@
-"""Bytes on a socket, for what no HTTP library would send."""
+"""Bytes on a socket, for requests that no HTTP library would send."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ def connect(url: str, timeout_s: float = 20) -> socket.socket:
 
 
 def send(url: str, *parts: bytes, then_close: bool = False) -> list[Answer]:
-    """Send bytes and return every answer up to the end of the connection. With `then_close`, send nothing more."""
+    """Send bytes and return every answer up to the end of the connection. With `then_close`, close the sending half."""
     with connect(url) as connection:
         for part in parts:
             connection.sendall(part)

@@ -5,19 +5,19 @@ import os
 import signal
 from typing import Any, Self
 
-#: A box that is gone is noticed within some two seconds.
+#: Settings of Ray with which it notices within about two seconds that a box is gone.
 QUICK = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 3,
 }
-#: The smallest that Ray allows; images of tests are small.
+#: The smallest object store that Ray allows; the images of tests are small.
 STORE_BYTES = 80 * 2**20
 
 
 class RayCluster:
-    """Boxes on one network. The first, `head`, lends nothing: it is where the server runs."""
+    """Boxes on one network. The first, `head`, lends nothing: the server runs on it."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
@@ -31,13 +31,13 @@ class RayCluster:
         return str(self._cluster.address)
 
     def add(self, name: str, cpus: int = 1) -> None:
-        """Let a box join, with so many cores to lend."""
+        """Let a box join that lends this many cores."""
         self._boxes[name] = self._cluster.add_node(
             wait=True, num_cpus=cpus, object_store_memory=STORE_BYTES, node_name=name
         )
 
     def kill(self, name: str) -> None:
-        """Let a box be gone without a word: its raylet and all that runs there."""
+        """Kill a box's raylet and all that runs there, without a word."""
         (raylet,) = self._boxes[name].all_processes["raylet"]
         os.kill(raylet.process.pid, signal.SIGKILL)
         self._cluster.remove_node(self._boxes.pop(name), allow_graceful=False)

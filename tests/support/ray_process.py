@@ -1,4 +1,4 @@
-"""Gives one GPU process on another box orders, as the server does, and writes what becomes of them.
+"""Order images of one GPU process on another box, as the server does, and write what becomes of them.
 
 python -m tests.support.ray_process CLUSTER FOLDER_OF_A_MODEL FOLDER_FOR_IMAGES
 """

@@ -31,7 +31,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Receiver:
-    """Listens on a free port. Each request gets the next of `answers`; the last one goes on."""
+    """A server on a free port. Each request gets the next of `answers`; the last one is repeated."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers or (200,))
@@ -56,7 +56,7 @@ class Receiver:
                 self.send_error(405)
 
             def log_message(self, *_: Any, **__: Any) -> None:
-                """Say nothing."""
+                """Write nothing to the terminal."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"

@@ -1,7 +1,7 @@
 """`python -m tests.support.reverse_proxy URL PREFIX keep|remove`: a reverse proxy in a process of its own.
 
-It serves a server under a path prefix, which it keeps in what it passes on or removes, and tells the server who asked in
-the usual headers. It prints its address.
+It serves a server under a path prefix, which it keeps or removes in the requests that it passes on, and tells the server
+in the usual headers who asked. It prints its address.
 """
 
 import asyncio

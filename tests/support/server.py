@@ -20,7 +20,7 @@ from tests.support.files import models_file
 from tests.support.weights import bare_folder
 
 ROOT = Path(__file__).parent.parent.parent
-#: Seconds for what happens at once on an idle machine. Only what never happens takes so long on a busy one.
+#: Seconds to wait for something that happens at once on an idle machine. On a busy one only a fault takes so long.
 PATIENCE_S = 120.0
 SPEC = {"scene_type": "marble", "mood": "warm"}
 
@@ -28,7 +28,7 @@ SPEC = {"scene_type": "marble", "mood": "warm"}
 class Server:
     """A server process on a free port; it can be stopped, killed and started again on the same data."""
 
-    #: What the process runs, and what runs it.
+    #: The module that the process runs, and the command that runs it.
     module = "server"
     under: tuple[str, ...] = ()
 
@@ -48,7 +48,7 @@ class Server:
         self._running: subprocess.Popen[str] | None = None
 
     def start(self, wait_ready: bool = True) -> None:
-        """Start the process and wait for its address, and until a model can serve if `wait_ready`."""
+        """Start the process and wait for its address; if `wait_ready`, also until a model can serve."""
         process = self.launch()
         self._running = process
         for line in process.stdout or ():
@@ -59,7 +59,7 @@ class Server:
                 break
         else:
             raise AssertionError(f"the server ended with status {process.wait()}")
-        # It listens already: a request that comes before it serves waits for its answer.
+        # The server listens already: a request that comes before it serves waits for its answer.
         self.client = self.client_of(self.key)
         if wait_ready:
             self.wait_ready()
@@ -81,7 +81,7 @@ class Server:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.client.close()
         self.process.send_signal(how)
-        # With a locked database an end takes up to 30 s.
+        # A server with a locked database takes up to 30 s to end.
         self.process.wait(60)
 
     @property
@@ -104,12 +104,12 @@ class Server:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
     def new_client(self, name: str, credits_: int = 1000, *, test: bool = False) -> httpx.Client:
-        """Make a client as `backlot clients add` does, which would take a process of its own."""
+        """Make a client as `backlot clients add` does, but in this process; return an HTTP client with its key."""
         with closing(connect(self.data / "backlot.db")) as ledger, transaction(ledger):
             return self.client_of(new_client(ledger, name, credits_, test=test))
 
     def submit(self, client: httpx.Client | None = None, **spec: Any) -> str:
-        """Return the new job's id."""
+        """Submit a job, and return its id."""
         response = (client or self.client).post("/v1/background-generator", json={**SPEC, **spec})
         assert response.status_code == 202, response.text
         return str(response.json()["job_id"])
@@ -154,7 +154,7 @@ class Server:
 
 
 class ServerWithoutGpu(Server):
-    """A server whose GPU process is a fake that is up at once and generates everything: for what is not about images."""
+    """A server with a fake GPU process that is up at once and generates everything, for tests that are not about images."""
 
     module = "tests.support.without_gpu"
 
@@ -176,12 +176,12 @@ class ServerWithPreloadedGpu(Server):
     module = "tests.support.preloaded_server"
 
     def __init__(self, data: Path, models: Path, worker: Path, **environment: str) -> None:
-        """Take the socket of the preloaded process that forks them."""
-        # They have one thread, and so must have those of a command, whose images are compared with theirs.
+        """Make a server whose GPU processes are forked by the preloaded process at this socket."""
+        # They have one thread; a command whose images are compared with theirs must have one too.
         super().__init__(data, models, PRELOADED_WORKER=str(worker), OMP_NUM_THREADS="1", **environment)
 
     def gpu_process(self) -> int:
-        """Wait for the GPU process and return its process id. It is no child of the server's, whose log names it."""
+        """Wait for the GPU process and return its process id. It is no child of the server, but the server's log names it."""
         log = self.data / "logs" / "server.log"
         pids: list[str] = []
 

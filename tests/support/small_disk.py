@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, mib: int) -> Iterator[Path]:
-    """Mount a file system of so many MiB on a folder. Only root can; anybody else skips the test."""
+    """Mount a file system of this many MiB on a folder. Only root can; anybody else skips the test."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     folder.mkdir(exist_ok=True)
@@ -19,12 +19,12 @@ def small_disk(folder: Path, mib: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        # A process that was killed may have files open for another moment.
+        # A killed process may have files open for another moment.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder: Path, leave: int = 0) -> Path:
-    """Fill the disk of a folder up to `leave` bytes, and return the file that does it."""
+    """Fill the disk of a folder up to `leave` bytes, and return the file that fills it."""
     filler = folder / "filler"
     with filler.open("ab") as file:
         while (room := free(folder) - leave) > 0:

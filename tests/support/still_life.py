@@ -6,7 +6,7 @@ from pipelines.output.png import Pixels
 
 
 def still_life(size: int = 256, grain: float = 2.0) -> Pixels:
-    """A beige wall in a falling light, a brown floor, and a white disc with a shaded side."""
+    """Return a beige wall in a falling light, a brown floor, and a white disc with a shaded side."""
     rows, columns = np.mgrid[0:size, 0:size] / size
     light = 1.0 - 0.3 * columns[..., None]
     picture = light * np.array([205.0, 190.0, 165.0])

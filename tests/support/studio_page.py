@@ -1,4 +1,4 @@
-"""The studio page in Chromium, and what a person does there."""
+"""The studio page in Chromium, and the actions of a person there."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ def generate(page: Page) -> None:
 
 @contextmanager
 def paused_queue(server: Server) -> Iterator[None]:
-    """Let jobs wait."""
+    """Pause the queue, so that jobs wait, and resume it at the end."""
     with server.client_of(server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip()) as operator:
         operator.post("/v1/admin/queue/pause").raise_for_status()
         try:

@@ -25,7 +25,7 @@ Maker = Callable[[], Any]
 
 FAMILIES: list[Maker] = [tiny.unet_pipeline, tiny.sdxl_pipeline, tiny.sd3_pipeline, tiny.flux_pipeline]
 NAMES = ["unet", "sdxl", "sd3", "flux"]
-#: Those whose prompts may be of any length, with what their cards say.
+#: The pipelines whose prompts may be of any length, with fields of their cards.
 OTHER_FAMILIES: list[tuple[Maker, dict[str, Any]]] = [
     (tiny.flux2_klein_pipeline, {"guidance": 1.0}),
     (tiny.z_image_pipeline, {"guidance": 0.0}),
@@ -59,7 +59,7 @@ def model_of_row(row: Row, scheduler: Any = None) -> LoadedModel:
     card = ModelCard.from_flat(
         name="tiny", folder="-", licence="-", tiers=("0.5K",), steps=STEPS, multiple_of=row.tiny_multiple, **settings
     )
-    # Tiny calls at a smaller size may agree by chance where they are tried, and not at the next step.
+    # Tiny calls at a smaller size may agree by chance when they are tried, and differ at the next step.
     return LoadedModel(card, "-", pipeline, Loras(pipeline, traced=False), Findings(None, only_full=True))
 
 

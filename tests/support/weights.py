@@ -1,4 +1,4 @@
-"""A folder of a diffusers model that can be looked at but not loaded: real file formats, tiny contents, no torch."""
+"""A folder of a diffusers model that can be read but not loaded: real file formats, tiny contents, no torch."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 def bare_folder(
     folder: Path, pipeline: str = "StableDiffusionPipeline", scheduler: str = "DDIMScheduler", parameters: int = 1000
 ) -> Path:
-    """Write model_index.json and the files that it names; the UNet has so many parameters."""
+    """Write model_index.json and the files that it names; the UNet has this many parameters."""
     components: dict[str, list[str | None]] = {
         "scheduler": ["diffusers", scheduler],
         "tokenizer": ["transformers", "CLIPTokenizer"],

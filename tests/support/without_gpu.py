@@ -15,13 +15,13 @@ from tests.support.fake_process import FakeProcess
 
 
 class QuickProcess(FakeProcess):
-    """Is up at once, and generates every image a moment after it was ordered.
+    """A fake process that is up at once, and generates every image a moment after it was ordered.
 
-    One whose prompt says `endless` stays at half of its steps, one whose prompt says `broken` fails, and one that is `deaf`
-    too hears no cancel.
+    An image whose prompt says `endless` stops at half of its steps, one whose prompt says `broken` fails, and one whose
+    prompt says `deaf` too ignores a cancel.
     """
 
-    #: Steps so far.
+    #: Calls of the denoiser so far.
     _calls = 0
 
     def __init__(self, pid: int) -> None:
@@ -56,7 +56,7 @@ class QuickProcess(FakeProcess):
 
     def report(self, report: protocol.Report) -> None:
         super().report(report)
-        # It may run for hours, and no test looks into it.
+        # The process may run for hours, and no test looks into its orders.
         if isinstance(report, protocol.Generated | protocol.Failed | protocol.Cancelled):
             self._deaf.discard(report.image_id)
             self.forget(report.image_id)
@@ -70,7 +70,7 @@ class QuickProcess(FakeProcess):
 
 
 def quick_devices(settings: Settings) -> list[Device]:
-    """As many fakes as the settings name devices."""
+    """Return a fake for each device that the settings name."""
     return [msgspec.structs.replace(device, start=lambda: QuickProcess(pid=0)) for device in local_devices(settings)]
 
 

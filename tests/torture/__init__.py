@@ -1,1 +1,1 @@
-"""Torture: a server under load whose processes are killed and frozen at random, and what must hold afterwards."""
+"""Torture: a server under load whose processes are killed and frozen at random, and rules that must hold afterwards."""

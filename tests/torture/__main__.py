@@ -28,17 +28,17 @@ from tests.torture.invariants import Broken, check
 from tests.torture.load import Clients, Follower, Submission, submissions
 
 JOBS = 4
-#: Blows of a round, at least and at most, and the longest pause before each, in seconds.
+#: The least and the most blows of a round, and the longest pause before each, in seconds.
 BLOWS = (1, 4)
 PAUSE_S = 0.8
-#: Rounds on one data folder; then a fresh one is begun, so that the checks stay quick.
+#: Rounds on one data folder; after them a fresh one is begun, so that the checks stay quick.
 ROUNDS_A_FOLDER = 50
 CREDITS = 1_000_000
 #: Denoising steps of the tiny model: about a tenth of a second an image.
 STEPS = 8
-#: Long enough for a busy machine, so that only processes that were frozen exceed it.
+#: A time limit long enough for a busy machine, so that only frozen processes exceed it.
 STEP_TIMEOUT_S = 20
-#: How long the jobs of a round may take; only a job that is lost takes so long.
+#: Seconds that the jobs of a round may take; only a lost job takes so long.
 ROUND_S = 900
 
 
@@ -50,7 +50,7 @@ class ForkedServer(Server):
 
 
 class Torture:
-    """One data folder, its server, and the clients of it."""
+    """One data folder, its server, and the server's clients."""
 
     def __init__(self, folder: Path, cold: bool, devices: str) -> None:
         """Start the server with these devices. If `cold`, every process starts from nothing, as in use."""
@@ -75,7 +75,7 @@ class Torture:
         self.blows = Blows(self.server, self._gpu_process, hang_s=STEP_TIMEOUT_S + 2)
 
     def round(self, seed: int) -> None:
-        """Play one round. Raises Broken, and AssertionError for an answer that is none."""
+        """Play one round. Raises Broken, and AssertionError for a wrong answer."""
         rng = random.Random(seed)
         new = submissions(rng, f"round-{seed}", JOBS)
         wait = self.clients.begin(new)
@@ -157,7 +157,7 @@ def _server(folder: Path, cold: bool, devices: str) -> Server:
 
 
 def torture(rounds: int, seed: int, cold: bool, devices: str = "cpu") -> bool:
-    """Play rounds of the seeds from `seed` on; return whether everything held after each, and print the figures."""
+    """Play rounds of the seeds from `seed` on, and print the figures; return whether everything held after each."""
     began = time.monotonic()
     blows: Counter[str] = Counter()
     ends: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What is done to the processes of a server, at random moments."""
+"""The blows to the processes of a server, at random moments."""
 
 import os
 import random
@@ -17,17 +17,17 @@ FROZEN_S = (0.05, 1.5)
 
 
 class Blows:
-    """Deals blows to one server and its GPU process, and counts them."""
+    """The blows to one server and its GPU process, and how many of each kind were dealt."""
 
     def __init__(self, server: Server, gpu_process: Callable[[], int | None], hang_s: float) -> None:
-        """Take what finds the GPU process, and a time after which the watchdog has ended one that hangs in a step."""
+        """Take a function that finds the GPU process, and a time in which the watchdog ends one that hangs in a step."""
         self.dealt: Counter[str] = Counter()
         self._server = server
         self._gpu_process = gpu_process
         self._hang_s = hang_s
 
     def deal(self, rng: random.Random) -> None:
-        """Deal one blow. The server runs when this returns."""
+        """Deal one blow. The server runs again when this returns."""
         kinds: dict[Callable[[random.Random], None], int] = {
             self.kill_gpu_process: 24,
             self.terminate_gpu_process: 8,
@@ -55,7 +55,7 @@ class Blows:
         self._freeze(self._gpu_process(), rng.uniform(*FROZEN_S))
 
     def hang_gpu_process(self, _: random.Random) -> None:
-        """Freeze it until the watchdog ends it, if it is in a step."""
+        """Freeze the GPU process until the watchdog ends it, if it is in a step."""
         self._freeze(self._gpu_process(), self._hang_s)
 
     # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -69,7 +69,7 @@ class Blows:
         self._start(rng)
 
     def kill_stopping_server(self, rng: random.Random) -> None:
-        """Kill it while it stops in good order."""
+        """Kill the server while it stops in good order."""
         self._server.process.send_signal(signal.SIGTERM)
         time.sleep(rng.uniform(0, 0.5))
         self._server.stop(signal.SIGKILL)
@@ -79,9 +79,9 @@ class Blows:
         self._freeze(self._server.process.pid, rng.uniform(*FROZEN_S))
 
     def kill_both(self, rng: random.Random) -> None:
-        """End the server while its GPU process is frozen, and so cannot see that it is gone.
+        """Kill the server while its GPU process is frozen, and so cannot see that the server is gone.
 
-        The kernel ends the GPU process then, but not one that was forked: its parent is the preloaded process, which lives.
+        The kernel then ends the GPU process, but not a forked one: its parent is the preloaded process, which lives.
         """
         frozen = self._signal_gpu_process(signal.SIGSTOP)
         self._server.stop(signal.SIGKILL)
@@ -93,12 +93,12 @@ class Blows:
     # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, rng: random.Random) -> None:
-        """Start the server again; one time in three it is killed while it starts."""
+        """Start the server again; one time in three, kill it while it starts."""
         while rng.random() < 1 / 3:
             self.dealt["kill_starting_server"] += 1
             killer = threading.Timer(rng.uniform(0.1, 2.0), lambda: self._server.process.kill())
             killer.start()
-            # It ends before it can say its address, or soon after.
+            # The server ends before it can say its address, or soon after.
             with suppress(AssertionError):
                 self._server.start(wait_ready=False)
             killer.join()
@@ -106,7 +106,7 @@ class Blows:
         self._server.start(wait_ready=False)
 
     def _signal_gpu_process(self, number: signal.Signals) -> int | None:
-        """Return which process got it; None if there was none."""
+        """Send the GPU process a signal, and return its id; None if there was none."""
         pid = self._gpu_process()
         if pid is None:
             return None

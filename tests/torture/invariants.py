@@ -1,4 +1,4 @@
-"""What holds of the ledger and the images folder whenever no job is under way, whatever happened before."""
+"""The rules that the ledger and the images folder keep whenever no job is under way, whatever happened before."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines.failure_reason import FailureReason
 from tests.torture.load import Submission
 
-#: What torture may do to a job. It never does more than that.
+#: The reasons for which a job may fail under torture.
 ALLOWED = {
     FailureReason.CANCELLED,
     FailureReason.SERVER_RESTARTED,
@@ -22,7 +22,7 @@ ALLOWED = {
     FailureReason.LOAD_TIMEOUT,
 }
 
-#: Each finds rows that must not be there, and says what they would be.
+#: Queries for rows that must not be there, each by a description of them.
 _NEVER = {
     "a job that did not end": "SELECT public_id, status FROM jobs WHERE ended_at IS NULL OR status NOT IN ('SUCCESS', 'FAILURE')",
     "a job that was not charged its price once": """
@@ -72,15 +72,15 @@ _NEVER = {
 
 
 class Broken(Exception):
-    """Something that must always hold does not."""
+    """A rule that must always hold does not."""
 
 
 def check(
     data: Path, sent: Sequence[Submission], new: Sequence[Submission], followed: Sequence[dict[str, Any]]
 ) -> None:
-    """Check a data folder of which all clients' jobs are `sent`; images are opened of the `new` ones alone.
+    """Check a data folder whose jobs are all in `sent`; open the images of the `new` ones only.
 
-    `followed` are the client's events as they came. Raises Broken with all that does not hold.
+    `followed` are the client's events as they came. Raises Broken with every rule that does not hold.
     """
     with closing(sqlite3.connect(f"{data.as_uri()}/backlot.db?mode=ro", uri=True)) as connection:
         broken = [*_of_rows(connection), *_of_jobs(connection, sent), *_of_events(connection, followed)]

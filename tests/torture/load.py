@@ -10,19 +10,19 @@ from typing import Any
 import httpx
 import msgspec
 
-#: Answers after which a client tries the same again: busy, full, or not there yet.
+#: Statuses after which a client tries the same again: busy, full, or not there yet.
 _AGAIN = {429, 503}
 
 
 class Submission(msgspec.Struct):
-    """One job as its client sees it."""
+    """A job as its client sees it."""
 
     key: str
     body: dict[str, Any]
-    #: Seconds into the round until it is sent, and until it is cancelled, if it is.
+    #: Seconds from the round's begin until it is sent, and from its answer until it is cancelled, if it is.
     at: float
     cancel_after: float | None
-    #: The 202.
+    #: The body of the 202.
     answer: dict[str, Any] = {}
 
     @property
@@ -46,7 +46,7 @@ class Clients:
         self._http.close()
 
     def begin(self, submissions: list[Submission]) -> Callable[[], None]:
-        """Let all submissions take their course; return what waits until each has its answer, and raises what went wrong."""
+        """Send all submissions, each at its time; return a function that waits for their answers and raises any error."""
         under_way = [self._threads.submit(self._submit, submission) for submission in submissions]
 
         def wait() -> None:
@@ -56,7 +56,7 @@ class Clients:
         return wait
 
     def send(self, submission: Submission) -> dict[str, Any]:
-        """Send it, as often as it takes, and return the 202."""
+        """Send a submission as often as it takes, and return the body of the 202."""
         headers = {"Idempotency-Key": submission.key}
         response = self._persist("POST", "/v1/image-generation", json=submission.body, headers=headers)
         assert response.status_code == 202, response.text
@@ -74,7 +74,7 @@ class Clients:
         if submission.cancel_after is not None:
             time.sleep(submission.cancel_after)
             response = self._persist("POST", f"/v1/jobs/{submission.job_id}/cancel")
-            # 409: it had ended.
+            # 409 says that the job had ended.
             assert response.status_code in (200, 409), response.text
 
     def _persist(self, method: str, path: str, timeout_s: float = 600, **request: Any) -> httpx.Response:
@@ -93,15 +93,15 @@ class Clients:
 
 
 class Follower:
-    """Follows all of a client's events across kills and restarts of the server."""
+    """A thread that follows all of a client's events across kills and restarts of the server."""
 
     def __init__(self, clients: Clients) -> None:
-        #: What came, in the order in which it came.
+        #: The events in the order in which they came.
         self.events: list[dict[str, Any]] = []
         self._clients = clients
         self._cursor = 0
         self._ended = threading.Event()
-        #: What went wrong while it followed.
+        #: The error that ended the following.
         self.error: AssertionError | None = None
         self._thread = threading.Thread(target=self._follow, name="follower")
         self._thread.start()

@@ -1,4 +1,4 @@
-"""What an image of a job has in common with those that it may share a batch with."""
+"""Which images may share a batch with an image of a job."""
 
 import time
 from typing import Any

@@ -16,7 +16,7 @@ def test_the_least_working_memory_of_the_present_model_counts() -> None:
         (larger, "new now", 900),
         (KEY, "new now", None),
         (KEY, "new now", 500),
-        # Something else took memory at the same time.
+        # Another process took memory at the same time.
         (KEY, "new now", 700),
         (KEY, "new now", None),
     ):
@@ -96,9 +96,9 @@ def test_a_cost_of_other_weights_replaces_all_of_its_model() -> None:
     assert costs.batch_size_for(KEY, [4], 8) == 4
 
 
-#: As a large GPU has them: four slots take less than twice as long as one.
+#: Seconds of a step by slots, as on a large GPU: four slots take less than twice as long as one.
 CHEAP = {1: 3.0, 2: 3.6, 4: 5.0, 8: 7.0}
-#: As a CPU has them.
+#: Seconds of a step by slots, as on a CPU.
 DEAR = {1: 3.0, 2: 5.9, 4: 11.7, 8: 23.3}
 
 

@@ -1,4 +1,4 @@
-"""When slot groups open, what enters them, and when they close or are taken back."""
+"""When slot groups open, which images enter them, and when they close or are taken back."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def card(name: str = "a") -> ModelCard:
 
 
 class Gpu:
-    """Carries out what is decided, as the server does, with a batch size of its choice."""
+    """A GPU that carries out the decisions, as the server does, with a batch size of its choice."""
 
     def __init__(self, queue: Queue, batch_size: int = 2, *, begins_again: bool = False) -> None:
         self.queue = queue
@@ -37,7 +37,7 @@ class Gpu:
         self.groups = SlotGroups()
 
     def fill(self, now: float = 0.0) -> list[str]:
-        """Do all that can be done; return the images sent."""
+        """Do everything that can be done; return the images sent."""
         sent = []
         while (action := self.decide(now)) is not None:
             match action:
@@ -72,7 +72,7 @@ class Gpu:
         return action
 
     def give_back(self) -> list[str]:
-        """Let what is taken back be in the queue again, as if the GPU process had dropped it; return it."""
+        """Put the images that are taken back into the queue again, as if the GPU process had dropped them; return them."""
         taken = sorted(image_id for group in self.groups if group.taken_back for image_id in group.images)
         self.groups.leave(taken)
         for image_id in reversed(taken):
@@ -131,7 +131,7 @@ def test_more_slots_are_opened_when_they_are_worth_it() -> None:
     assert gpu.fill() == ["1"]
     assert gpu.groups.open_slots == 1
     add(gpu.queue, "2", "3", "4")
-    # One slot is open, and four images would make use of four.
+    # One slot is open, and four images would fill four.
     assert gpu.fill() == ["2"]
     assert gpu.groups.following is not None
     assert gpu.groups.following.batch_size == 3
@@ -145,7 +145,7 @@ def test_a_burst_on_an_idle_gpu_begins_again_together() -> None:
     add(gpu.queue, "2")
     assert gpu.fill() == []
     add(gpu.queue, "3", "4")
-    # Until the process has dropped the first image, nothing opens.
+    # Nothing opens until the process has dropped the first image.
     assert gpu.fill() == []
     assert gpu.give_back() == ["1"]
     assert gpu.fill() == ["1", "2", "3", "4"]
@@ -165,7 +165,7 @@ def test_a_burst_grows_the_following_group_as_long_as_that_has_not_begun() -> No
     gpu.groups.leave(["1"])
     assert gpu.fill() == ["3"]
     assert gpu.groups.open_slots == 2
-    # It runs now, so its steps would be lost.
+    # The group runs now, so its steps would be lost.
     add(gpu.queue, "4")
     assert gpu.fill() == ["4"]
     assert [group.batch_size for group in gpu.groups] == [2, 1]

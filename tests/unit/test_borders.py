@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.server import ROOT
 
-#: What `server` may import of `pipelines`: all of it is free of torch.
+#: The parts of `pipelines` that `server` may import: all of them are free of torch.
 SHARED = {
     "pipelines",
     "pipelines.aspect_ratios",
@@ -15,6 +15,7 @@ SHARED = {
     "pipelines.checks",
     "pipelines.checks.card",
     "pipelines.checks.files",
+    "pipelines.checks.fit",
     "pipelines.checks.single_file",
     "pipelines.checks.steering",
     "pipelines.colors",

@@ -1,4 +1,4 @@
-"""What steps come to in the metrics."""
+"""The figures that steps give the metrics."""
 
 from prometheus_client import REGISTRY
 

@@ -1,4 +1,4 @@
-"""Cards that contradict their pipeline or ask what it does not have, and folders that cannot be used: told without torch."""
+"""Cards that contradict their pipeline or ask for more than it has, and folders that cannot be used: found without torch."""
 
 import json
 import os

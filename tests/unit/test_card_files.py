@@ -1,4 +1,4 @@
-"""What can be said of a card's files without reading weights: folders, checkpoints in one file, packages they need."""
+"""The checks of a card's files without reading weights: folders, checkpoints in one file, packages they need."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What boxes must have in common with the server, and which boxes there are."""
+"""The things that boxes must have in common with the server, and which boxes there are."""
 
 from pathlib import Path
 
@@ -98,5 +98,5 @@ def test_boxes_are_the_nodes_that_are_alive_and_lend_something() -> None:
     unnamed = {**node(""), "NodeManagerAddress": "10.0.0.7", "Resources": {"CPU": 4.0}}
     nodes = [node("head"), node("two", GPU=2.0, CPU=8.0), node("gone", alive=False, GPU=1.0), unnamed]
     assert boxes_of(nodes, "id-head") == [Box("id-two", "two", 2, 8), Box("id-", "10.0.0.7", 0, 4)]
-    # Without its own node the server can order nothing of the others.
+    # Without its own node the server can order nothing from the others.
     assert boxes_of(nodes, "id-gone") is None

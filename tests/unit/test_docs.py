@@ -24,7 +24,7 @@ PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.m
 
 
 def rows(page: str) -> list[list[str]]:
-    """The cells of every table row that begins with a code, without the backquotes of the first cell."""
+    """Return the cells of every table row that begins with a code, without the backquotes of the first cell."""
     lines = (DOCS / "reference" / page).read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     return [[first.strip("`"), *rest] for first, *rest in cells]
@@ -69,7 +69,7 @@ def test_every_metric_with_its_kind() -> None:
 
 
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command, by its usage: `backlot clients add NAME`."""
+    """Yield every command with its usage: `backlot clients add NAME`."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")

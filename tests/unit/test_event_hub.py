@@ -1,4 +1,4 @@
-"""Who is woken by news of a job."""
+"""The waiters that news of a job wakes."""
 
 from server.event_hub import EventHub
 from tests.support.ledger import new_job

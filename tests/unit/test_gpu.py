@@ -1,4 +1,4 @@
-"""One GPU and its process: the states, and what the process is told."""
+"""One GPU and its process: the states, and the orders to the process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ CARD = ModelCard.from_flat(name="a", licence="made for tests", tiers=("0.5K",), 
 
 
 class Told:
-    """Keeps what a GPU tells the scheduler."""
+    """Everything that a GPU tells the scheduler."""
 
     def __init__(self) -> None:
         self.reports: list[protocol.Report] = []
@@ -73,11 +73,11 @@ def test_a_model_that_no_image_needs_is_unloaded_after_its_time() -> None:
         gpu.generate(slots, item("1"), isolated=False)
         fake.process.report(protocol.Loaded("a", "r", 1.0))
         await asyncio.sleep(0.1)
-        # An image is in its slots.
+        # An image is in the model's slots.
         assert unloads(fake) == 0
         fake.process.report(protocol.LeftSlot("1"))
         await until(lambda: unloads(fake) == 1)
-        # It is asked for once, until the process says that the model is gone.
+        # The GPU asks for an unload once, until the process says that the model is gone.
         fake.process.report(protocol.Evicted("a"))
         fake.process.report(protocol.Loaded("a", "r", 1.0))
         await until(lambda: unloads(fake) == 2)
@@ -113,7 +113,7 @@ def test_a_model_that_is_no_longer_enabled_leaves_memory_once_it_is_idle() -> No
         fake.process.report(protocol.Loaded("a", "r", 1.0))
         gpu.take_up({})
         await asyncio.sleep(0.1)
-        # An image that was sent before is in its slots.
+        # An image that was sent before is in the model's slots.
         assert unloads(fake) == 0
         fake.process.report(protocol.LeftSlot("1"))
         await until(lambda: unloads(fake) == 1)

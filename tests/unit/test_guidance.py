@@ -26,7 +26,7 @@ TRUE = {"guidance_argument": "true_cfg_scale"}
         ("ZImagePipeline", 0.0, {}, False),
         ("ZImagePipeline", 1.0, {}, True),
         ("Krea2Pipeline", 0.5, {}, True),
-        # The pipeline of a hub id that is not on this box.
+        # A hub id that is not on this box has no known pipeline.
         (None, 5.0, {}, True),
         (None, 1.0, {}, False),
     ],

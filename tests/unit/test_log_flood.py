@@ -1,4 +1,4 @@
-"""A bound on what a flood may leave behind."""
+"""A bound on the events of a flood that are kept."""
 
 from server.api.log_flood import Sampler
 

@@ -1,4 +1,4 @@
-"""What a closed vocabulary understands: meaning before spelling, and *unknown* before a guess."""
+"""The meaning that a closed vocabulary finds: meaning before spelling, and *unknown* before a guess."""
 
 import pytest
 
@@ -12,17 +12,17 @@ from pipelines.studio_tiny.meaning import NOT_MISSPELT, is_slip
         ("marble", "marble"), ("Polished Carrara", "marble"), ("an old oak table", "wood"), ("infinity cove", "sweep"),
         ("seaside at dawn", "beach"), ("pedestal", "podium"), ("silk drapes", "fabric"),
         ("morning light through blinds", "window"), ("concrète", "concrete"),
-        # Inflections.
+        # The words may be inflected.
         ("tables of cedar", "wood"), ("draped fabrics", "fabric"), ("MARBLED", "marble"), ("a studio-sweep", "sweep"),
-        # More words weigh more; else the first that is named, but a vague one last.
+        # The more words name a scene the more it weighs; of equal ones the first wins, but a vague one comes last.
         ("wooden floor in window light", "window"), ("marble counter, wooden wall", "marble"),
         ("marble studio", "marble"), ("a plain concrete backdrop", "concrete"), ("studio", "sweep"),
         ("light grey concrete", "concrete"),
-        # What is not wanted is not asked for.
+        # A word after a negation does not count.
         ("no wood, marble", "marble"), ("beach without any marble", "beach"), ("not too plain", None),
-        # Slips in longer words.
+        # Longer words may be misspelt.
         ("marbel", "marble"), ("wndow light", "window"), ("concrette", "concrete"), ("pedistal", "podium"),
-        # Spelling alone means nothing.
+        # Words that only look like a word of the vocabulary mean nothing.
         ("a red sports car on the moon", None), ("moon", None), ("car", None), ("store", None), ("sheep", None),
         ("planet", None), ("stars", None), ("xyzzy", None), ("砂浜", None), ("", None),
     ],
@@ -55,7 +55,7 @@ def test_every_synonym_means_its_word() -> None:
         for word, synonyms in table.items():
             for synonym in synonyms:
                 owners.setdefault(synonym, set()).add(word)
-        # A synonym of two words means one of them.
+        # A synonym that two words share means one of them.
         for synonym, words in owners.items():
             assert meant(synonym) in words, synonym
             assert synonym not in NOT_MISSPELT

@@ -1,4 +1,4 @@
-"""Model cards: what each group of fields decides."""
+"""Model cards: the decisions of each group of fields."""
 
 from collections import Counter
 from typing import Any
@@ -76,7 +76,7 @@ def test_a_change_reaches_all_that_its_group_decides(group: str, field: str) -> 
     assert (card.in_memory != CARD.in_memory) == (group in ("weights", "residence"))
     in_settings = group in ("weights", "sampling") and field not in IN_RECIPE
     assert (settings_digest(card) != settings_digest(CARD)) == in_settings
-    # A second pass has steps of its own, of another size.
+    # A second pass has steps of its own, of another size, which cost something else.
     in_cost = (group in ("weights", "residence", "execution") and field not in IN_REVISION) or field == "upscale"
     assert (cost_digest(card) != cost_digest(CARD)) == in_cost
 

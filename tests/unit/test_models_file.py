@@ -1,4 +1,4 @@
-"""models.toml: what is good loads, what is bad is told whole, and the shipped file is as it should be."""
+"""models.toml: good cards load, every fault of bad ones is told, and the shipped file is as it should be."""
 
 import os
 import re
@@ -204,7 +204,7 @@ def test_a_folder_of_another_user(tmp_path: Path) -> None:
     folder = bare_folder(tmp_path / "open" / "m")
     path = tmp_path / "open" / "models.toml"
     path.write_text(card_of("m"))
-    # For another user than this one: those above the folder are open, it is not.
+    # Another user than this one reads the file: the folders above are open, the model's folder is not.
     for above in (tmp_path, *tmp_path.parents):
         if Path(tempfile.gettempdir()) in above.parents:
             above.chmod(0o755)
@@ -240,7 +240,7 @@ def test_a_card_changes_with_the_files_of_its_folder(tmp_path: Path) -> None:
 
 
 def two_models(path: Path) -> Path:
-    """Write a file with the models `a` and `b`, each of a folder beside it."""
+    """Write a file with the models `a` and `b`, each with a folder beside it."""
     return models_file(path / "models.toml", {name: bare_folder(path / name) for name in ("a", "b")})
 
 
@@ -270,7 +270,7 @@ def test_a_model_that_becomes_unusable_stays_as_it_was(tmp_path: Path) -> None:
     )
     after = load_models(path).keeping(before)
     assert {name: card.sampling.steps for name, card in after.models.items()} == {"a": 5, "b": 3, "c": 4}
-    # There is no former c.
+    # There was no `c` before.
     assert list(after.unusable) == ["c"]
 
 

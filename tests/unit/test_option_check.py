@@ -1,4 +1,4 @@
-"""Options of a card that make a model fit: what cannot act on a model is told without torch."""
+"""Options of a card that make a model fit: one that cannot act on a model is refused without torch."""
 
 import json
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""What is done when memory runs out: every case."""
+"""The remedy for memory that runs out: every case."""
 
 import pytest
 

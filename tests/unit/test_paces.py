@@ -1,4 +1,4 @@
-"""How long images take."""
+"""The time that images take."""
 
 from server.scheduler.paces import Paces
 

@@ -8,17 +8,17 @@ from server.scheduler.placement import WORTH, Served, is_worth_a_load, left_to_o
 @pytest.mark.parametrize(
     ("gpus", "backlog_s", "load_s", "is_empty", "worth"),
     [
-        # Nobody has it: it must be loaded somewhere.
+        # No GPU has the model, so one must load it.
         (0, None, None, False, True),
         (0, 0.0, 10.0, False, True),
-        # One GPU has it: the backlog must be worth the load.
+        # One GPU has the model: the backlog must be worth the load.
         (1, 10.0 * WORTH - 0.1, 10.0, True, False),
         (1, 10.0 * WORTH, 10.0, False, True),
         (1, 1.0, 0.0, False, True),
         # The more GPUs share the backlog, the less one more is worth.
         (3, 3 * 10.0 * WORTH - 0.1, 10.0, False, False),
         (3, 3 * 10.0 * WORTH, 10.0, False, True),
-        # It is being loaded for the first time, or no step was measured yet.
+        # The model is being loaded for the first time, or no step was measured yet.
         (1, None, 10.0, False, False),
         (1, 1000.0, None, False, False),
         (1, None, 10.0, True, True),

@@ -14,7 +14,7 @@ class Clock:
 
 
 def shown(setting: PreviewSetting, steps: int, step_s: float, images: int = 1, preview_s: float = 0.0) -> list[int]:
-    """The steps after which an image is shown, among others that run at its pace."""
+    """Return the steps after which an image is shown, among others that run at its pace."""
     clock = Clock()
     times = PreviewTimes(setting, clock)
     result = []
@@ -36,7 +36,7 @@ def shown(setting: PreviewSetting, steps: int, step_s: float, images: int = 1, p
         (1, 4, 0.01, [1, 2, 3]),
         (3, 10, 0.01, [3, 6, 9]),
         (30, 10, 9.0, []),
-        # Not after the first step of which the time is known, and then twice a second at most.
+        # There is no preview after the first step, and then at most two a second.
         ("auto", 5, 9.0, [2, 3, 4]),
         ("auto", 16, 0.125, [5, 9, 13]),
         ("auto", 100, 0.001, []),

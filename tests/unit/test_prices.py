@@ -1,4 +1,4 @@
-"""What a job costs."""
+"""The prices of jobs."""
 
 from fractions import Fraction
 from math import floor

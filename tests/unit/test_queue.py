@@ -18,7 +18,7 @@ def waiting(
 
 
 def gpu_with(*models: str) -> Affinity:
-    """A GPU that holds these models and has taken nothing."""
+    """Return the affinity of a GPU that holds these models and has taken nothing."""
     return Affinity(loaded=dict.fromkeys(models, "revision"))
 
 
@@ -117,7 +117,7 @@ def test_the_model_in_memory_is_kept_only_for_a_while() -> None:
 
 
 def test_a_long_backlog_does_not_swap_at_every_image() -> None:
-    """All have waited longer than any patience; still the GPU serves each model for a while, not for one image."""
+    """Check a backlog that waited longer than any patience: the GPU serves each model for a while, not for one image."""
     queue, gpu = Queue(model_patience_s=10), Affinity()
     for index in range(50):
         queue.add(waiting(f"a{index}", at=0))
@@ -133,7 +133,7 @@ def test_a_long_backlog_does_not_swap_at_every_image() -> None:
 
 
 def test_models_in_memory_that_alternate_put_off_no_third() -> None:
-    """Two clients keep the GPU busy with a model each; the third's must be loaded first."""
+    """Let two clients keep the GPU busy with a model each; the third client's must be loaded first."""
     queue, gpu = Queue(model_patience_s=30, size_patience_s=5), gpu_with("a", "b")
     queue.add(waiting("c", client=3, at=0, batch_key=key("c")))
     open_key = key("a")
@@ -146,7 +146,7 @@ def test_models_in_memory_that_alternate_put_off_no_third() -> None:
         queue.take(image, now, gpu)
         if image.image_id == "c":
             served.append(now)
-        # Slots of one of them close every few seconds.
+        # The slots of one of them close every few seconds.
         open_key = key("ab"[now // 4 % 2])
     assert len(served) == 1
     assert 30 <= served[0] <= 36
@@ -164,7 +164,7 @@ def test_other_slots_of_a_model_in_memory_open_sooner() -> None:
 
 
 def test_each_gpu_has_its_own_patience() -> None:
-    """Two GPUs with a model each take from one queue: neither swaps for what the other one serves."""
+    """Let two GPUs with a model each take from one queue: neither swaps for a model that the other one serves."""
     queue = Queue(model_patience_s=30)
     first, second = gpu_with("a"), gpu_with("b")
     for index in range(4):
@@ -172,7 +172,7 @@ def test_each_gpu_has_its_own_patience() -> None:
         queue.add(waiting(f"b{index}", client=1, at=100, batch_key=key("b")))
     taken = [(next_one(queue, first, now), next_one(queue, second, now)) for now in range(100, 104)]
     assert taken == [(f"a{index}", f"b{index}") for index in range(4)]
-    # Past its patience the second GPU swaps for what is more due; the first one has swapped nothing yet.
+    # After its patience the second GPU swaps for the model that is more due; the first one has swapped nothing yet.
     queue.add(waiting("a", client=1, at=100, batch_key=key("a")))
     queue.add(waiting("b", client=1, at=100, batch_key=key("b")))
     assert next_one(queue, second, 131) == "a"
@@ -185,7 +185,7 @@ def test_a_model_that_another_gpu_serves_is_left_to_it_for_as_long_as_that_holds
     assert queue.next(1000, gpu, elsewhere={"a"}) is None
     queue.add(waiting("b", client=2, at=1000, batch_key=key("b")))
     queue.add(waiting("c", client=3, at=1000, batch_key=key("c")))
-    # An image that is left to another GPU does not make slots close, however long it has waited.
+    # An image that is left to another GPU makes no slots close, however long it has waited.
     assert queue.next_for(key("b"), 1001, gpu, elsewhere={"a"}) is not None
     assert next_one(queue, gpu, 1001) == "a"
     left = queue.next(1001, gpu, elsewhere={"b"})
@@ -219,7 +219,7 @@ arrivals = st.lists(
 def test_every_image_runs_exactly_once_and_none_waits_for_ever(
     images: list[tuple[int, str, int, int]], room: int, gpus: int, data: st.DataObject
 ) -> None:
-    """However many GPUs take from the queue, each of them passes over a more due image for its patience at most."""
+    """Check that each of several GPUs passes over a more due image for its patience at most."""
     queue = Queue(model_patience_s=3, size_patience_s=2)
     for index, (client, model, width, priority) in enumerate(images):
         queue.add(waiting(str(index), client, 0.0, key(model, width), priority=priority))
@@ -306,7 +306,7 @@ def test_images_that_are_given_back_together_go_next_in_their_old_order(
 
 @given(arrivals)
 def test_position_is_the_place_in_line(images: list[tuple[int, str, int, int]]) -> None:
-    """With one key and one image at a time, the position told is the number of images that then go before."""
+    """Check that, with one batch key and one image at a time, the position is the number of images that then go before."""
     queue, gpu = Queue(), Affinity()
     for index, (client, _, _, priority) in enumerate(images):
         queue.add(waiting(str(index), client, priority=priority))

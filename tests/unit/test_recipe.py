@@ -1,4 +1,4 @@
-"""The recipe: what files of earlier versions say, and what is left out."""
+"""Recipes in files of earlier versions, and the fields that a recipe leaves out."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pipelines.colors import PaletteMode
 from pipelines.output.png import write_png
 from pipelines.recipe import NoRecipe, Recipe, read_recipe
 
-#: As the first version wrote it.
+#: A recipe as the first version wrote it.
 FIRST = Recipe(
     model="m",
     revision="r",

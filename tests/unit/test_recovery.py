@@ -1,4 +1,4 @@
-"""The table of what becomes of an image whose run came to nothing."""
+"""The table of what becomes of an image whose run failed."""
 
 import itertools
 
@@ -12,19 +12,19 @@ BY_ITSELF = (Happened.IMAGE_FAULT, Happened.MACHINE_FAULT)
 PROCESS_ENDED = (Happened.CRASHED, Happened.KILLED)
 
 RETRY = FailureMode.RETRY
-#: Each row: what happened, what counts of the image (else the defaults of Case), and what becomes of it.
+#: Each row: what happened, the facts of the image that differ from Case's defaults, and what becomes of it.
 ROWS = [
-    # An image that is of no use gets another seed, if its spec asks for retries.
+    # An image that nobody can use gets another seed, if its spec asks for retries.
     (Happened.IMAGE_FAULT, {}, Decision.FAIL),
     (Happened.IMAGE_FAULT, {"mode": FailureMode.DELIVER}, Decision.FAIL),
     (Happened.IMAGE_FAULT, {"mode": RETRY}, Decision.RETRY_NEXT_SEED),
     (Happened.IMAGE_FAULT, {"mode": RETRY, "attempts_left": False}, Decision.FAIL),
-    # What the machine broke runs again as it was.
+    # An image that the machine broke runs again as it was.
     (Happened.MACHINE_FAULT, {}, Decision.FAIL),
     (Happened.MACHINE_FAULT, {"mode": FailureMode.DELIVER}, Decision.FAIL),
     (Happened.MACHINE_FAULT, {"mode": RETRY}, Decision.RETRY_SAME_SEED),
     (Happened.MACHINE_FAULT, {"mode": RETRY, "attempts_left": False}, Decision.FAIL),
-    # Of a batch that failed, any image may be to blame: each answers for itself, alone.
+    # Any image of a failed batch may be to blame: each runs isolated, and so answers for itself.
     (Happened.BATCH_FAILED, {"shared": True}, Decision.ISOLATE),
     (Happened.REFUSED, {}, Decision.REQUEUE),
     (Happened.REFUSED, {"attempts_left": False}, Decision.REQUEUE),
@@ -43,7 +43,7 @@ ROWS = [
     *((happened, {"crashes": 4, "shared": True}, Decision.ISOLATE) for happened in PROCESS_ENDED),
     *((happened, {"crashes": 1, "mode": RETRY}, Decision.RETRY_SAME_SEED) for happened in PROCESS_ENDED),
     *((happened, {"crashes": 1, "mode": RETRY, "attempts_left": False}, Decision.FAIL) for happened in PROCESS_ENDED),
-    # A bystander runs again, uncounted, but not for ever.
+    # A bystander runs again with no attempt counted, but not for ever.
     *((happened, {"suspect": False, "crashes": 1}, Decision.REQUEUE) for happened in PROCESS_ENDED),
     *((happened, {"suspect": False, "crashes": 4, "shared": True}, Decision.REQUEUE) for happened in PROCESS_ENDED),
     *(
@@ -68,7 +68,7 @@ ROWS = [
     (Happened.SERVER_RESTARTED, {}, Decision.RETRY_SAME_SEED),
     (Happened.SERVER_RESTARTED, {"mode": FailureMode.DELIVER}, Decision.RETRY_SAME_SEED),
     (Happened.SERVER_RESTARTED, {"attempts_left": False}, Decision.FAIL),
-    # Whatever happens to an image whose job was cancelled, or failed by another image, that job ends as was decided.
+    # The job of a withdrawn image was cancelled, or failed by another image, and ends as was decided.
     *((happened, {"withdrawn": True, "mode": RETRY, "shared": True}, Decision.END) for happened in Happened),
     *((happened, {"withdrawn": True, "suspect": False}, Decision.END) for happened in Happened),
 ]

@@ -1,4 +1,4 @@
-"""Settings that cannot be meant are refused, with the name, the value and the way out."""
+"""Senseless settings are refused, with the name, the value and the way out."""
 
 import pytest
 

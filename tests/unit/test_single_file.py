@@ -1,4 +1,4 @@
-"""What people share in one file that is no model which a card can run."""
+"""Files that people share as models, but that no card can run."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ UNET = "model.diffusion_model.input_blocks.0.0.weight"
         ("is quantized with scales", ["transformer_blocks.0.qkv.qweight", "transformer_blocks.0.qkv.wscales"]),
         ("is quantized with scales", ["blocks.0.weight", "blocks.0.weight.quant_state.bitsandbytes__nf4"]),
         ("is a refiner of SDXL", [UNET, "conditioner.embedders.0.model.text_projection"]),
-        # Whole models, with their text encoders and their VAEs, and denoisers alone.
+        # Whole models, with their text encoders and their VAEs, and denoisers alone, are not refused.
         (None, [UNET, "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"]),
         (None, [UNET, "first_stage_model.decoder.conv_in.weight", "first_stage_model.encoder.conv_in.weight"]),
         (None, [UNET, "conditioner.embedders.1.model.positional_embedding"]),

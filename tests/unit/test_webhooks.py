@@ -65,7 +65,7 @@ def of(*clients: int, first: int = 0) -> list[DueDelivery]:
     return [delivery(number, client_id) for number, client_id in enumerate(clients, first)]
 
 
-#: Due, in flight (numbered from 1000), silent clients, and the clients of what is admitted, in order.
+#: Clients of due deliveries, of those in flight (numbered from 1000), silent ones, and of those admitted, in order.
 CASES: dict[str, tuple[list[int], list[int], set[int], list[int]]] = {
     "nothing is due": ([], [1], set(), []),
     "one client gets its bound": ([1] * 9, [], set(), [1] * 4),
@@ -177,7 +177,7 @@ def test_addresses_that_are_refused(url: str, told: str) -> None:
 
 
 def test_a_clock_that_is_set_back_is_noticed() -> None:
-    #: Wall clock and steady clock at each look.
+    #: The wall clock and the steady clock at each look.
     looks = [(1000.0, 0.0), (1001.0, 1.0), (402.0, 2.0), (403.0, 3.0), (9000.0, 4.0), (9001.0, 5.0)]
     walls, steadies = iter([wall for wall, _ in looks]), iter([steady for _, steady in looks])
     watch = ClockWatch(lambda: next(walls), lambda: next(steadies))

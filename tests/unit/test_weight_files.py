@@ -1,4 +1,4 @@
-"""Which files count as a model's, and how a change of them is seen."""
+"""The files that count as a model's, and how a change of them is noticed."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_a_stamp_changes_with_every_kind_of_change(tmp_path: Path) -> None:
     assert stamp_of(folder) == stamps[0]
     before = weights.stat()
     with weights.open("r+b") as file:
-        # Written in place, with the same size; and its time put back, as rsync does.
+        # The file is written in place, with the same size, and its time is put back, as rsync does.
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -41,7 +41,7 @@ def test_image_i_has_the_seed_plus_i() -> None:
     found = models()
     spec = IMAGE_GENERATION.check({"prompt": "p", "n": 4, "seed": 2**53 - 2}, found)
     plan = IMAGE_GENERATION.resolve(spec, found)
-    # The range of seeds is a ring.
+    # After the largest seed comes 0.
     assert [generation.seed for generation in plan.generations] == [2**53 - 2, 2**53 - 1, 0, 1]
 
 
@@ -51,7 +51,7 @@ def test_a_tier_above_the_models_own_is_made_in_two_passes() -> None:
     for tier in ("0.5K", "1K", "2K"):
         spec = IMAGE_GENERATION.check({"prompt": "p", "resolution": tier, "aspect_ratio": "16:9"}, found)
         [made[tier]] = IMAGE_GENERATION.resolve(spec, found).generations
-    # Exactly two and four times the size that the model makes.
+    # The sizes are exactly two and four times the size that the model makes.
     assert [(made[tier].width, made[tier].height) for tier in made] == [(672, 384), (1344, 768), (2688, 1536)]
     assert [made[tier].second for tier in made] == [None, SecondPass(2, 0.2, 4), SecondPass(4, 0.2, 4)]
     assert made["1K"].steps == 20

@@ -1,4 +1,4 @@
-"""What the server answers. Fields that a newer server adds are passed over; those that an older one lacks are None."""
+"""The server's answers. Fields that a newer server adds are ignored; those that an older one lacks have their defaults."""
 
 from enum import Enum
 from typing import Any
@@ -43,11 +43,11 @@ class Estimate(msgspec.Struct, frozen=True):
     """What a spec would cost, and when its pictures could be there."""
 
     credits_cost: int
-    #: Before it.
+    #: The balance before the charge.
     balance: int
     #: Images that go before its first one; 0 is next.
     queue_position: int
-    #: A guess from the last pictures.
+    #: A guess from the times of earlier pictures.
     estimated_seconds: float
     understood: Understood | None = None
 
@@ -61,7 +61,7 @@ class Artifact(msgspec.Struct, frozen=True):
     label: str
     #: Seed, model, revision, size, steps, guidance, prompt, timings: all it takes to make the same bytes again.
     meta: dict[str, Any] = {}
-    #: That of its catalogue entry too; a preview has none, but a name.
+    #: Also the id of its catalogue entry. A preview has an id but no entry.
     public_id: str | None = None
 
 
@@ -74,7 +74,7 @@ class JobEvent(msgspec.Struct, frozen=True):
     #: An ISO 8601 time in UTC.
     created_at: str
     artifacts: list[Artifact] = []
-    #: `step` and `steps` while denoising; `reason` and `refunded` of a failure.
+    #: `step` and `steps` while denoising; `reason` and `refunded` after a failure.
     extra: dict[str, Any] = {}
     #: Whom it is for: clients see only those that are `public`.
     visibility: str = "public"
@@ -111,7 +111,7 @@ class Job(msgspec.Struct, frozen=True):
     latest_event: JobEvent | None
     #: Images that go before this job's next one, 0 is next; None if none of its images waits.
     queue_position: int | None = None
-    #: The server's guess, until that next one is there; None if none waits, and from a server that does not tell.
+    #: The server's guess of the seconds until that image is there; None if none waits, or if the server does not say.
     estimated_seconds: float | None = None
     #: 0–1.
     progress: float | None = None
@@ -218,7 +218,7 @@ class ImagePrice(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """What an operation costs: a picture `credits_cost` × its model's factor × its tier's, rounded with halves up."""
+    """An operation. A picture costs `credits_cost` × its model's factor × its tier's, rounded with halves up."""
 
     name: str
     op_class: str
@@ -226,7 +226,7 @@ class Operation(msgspec.Struct, frozen=True):
     enabled: bool
     model_factors: dict[str, float] = {}
     tier_factors: dict[str, float] = {}
-    #: What a picture of each model and tier comes to.
+    #: What a picture of each model and tier costs.
     prices: list[ImagePrice] = []
 
 
@@ -259,15 +259,15 @@ class Model(msgspec.Struct, frozen=True):
     tiers: list[str]
     steps: int
     licence: str
-    #: Whether it is in memory now; another one is loaded when a job asks for it.
+    #: Whether it is in memory now; if not, it is loaded when a job asks for it.
     loaded: bool
     default: bool = False
     default_tier: str | None = None
-    #: It follows `negative_prompt`; a spec for another model is refused if it has one.
+    #: Whether it follows `negative_prompt`; if not, a spec that has one is refused.
     negative_prompt: bool = True
-    #: None if any words do.
+    #: None if it takes any words.
     vocabulary: Vocabulary | None = None
-    #: Those that `loras` of a spec may name.
+    #: The LoRAs that a spec may name.
     loras: list[ModelLora] = []
 
 

@@ -1,4 +1,4 @@
-"""`AsyncClient`: what `Client` is, for asyncio. A test holds the two to the same methods and parameters."""
+"""`AsyncClient`: the `Client` for asyncio. A test holds the two to the same methods and parameters."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Every method does what the one of the same name does in `Client`, and is awaited; `follow` is an async iterator.
+    """Its methods do the same as those of `Client`, and are awaited; `follow` is an async iterator.
 
     It belongs to one event loop. Files are written in the loop's own thread, piece by piece as they arrive.
     """

@@ -1,4 +1,4 @@
-"""What a request carries so that the server knows who sends it."""
+"""Authorises requests by the client's key, and signs them if it has a signing secret."""
 
 import base64
 import hmac

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds beyond a wait that the server was asked for, until its answer is given up.
+#: If the server was asked to wait, give its answer up this many seconds after the end of that wait.
 GRACE_S = 15.0
 
 
@@ -61,7 +61,7 @@ def retry(job_id: str, idempotency_key: str | None, max_credits: int | None) -> 
 
 
 def _charged(idempotency_key: str | None, max_credits: int | None) -> dict[str, str]:
-    """Return the headers of a request that costs credits, which no repetition may take twice."""
+    """Return the headers of a request that costs credits, so that a repetition charges nothing more."""
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
     return headers if max_credits is None else {**headers, "Max-Credits": str(max_credits)}
 
@@ -82,12 +82,14 @@ def job(job_id: str) -> Call[Job]:
 
 
 class JobFilter(TypedDict, total=False):
-    """Which jobs to list; what is left out does not matter."""
+    """Which jobs to list. A field left out leaves out no job."""
 
     job_type: Sequence[str]
     status: JobStatus | None
     #: Exclusive, with a time zone.
     created_after: datetime | None
+    #: Fields that the jobs' metadata has, with texts, numbers or truth values.
+    metadata: Mapping[str, str | int | float | bool]
 
 
 def jobs(limit: int, offset: int, **only: "Unpack[JobFilter]") -> Call[JobPage]:
@@ -106,9 +108,11 @@ def _jobs_page(
     job_type: Sequence[str] = (),
     status: JobStatus | None = None,
     created_after: datetime | None = None,
+    metadata: Mapping[str, str | int | float | bool] = MappingProxyType({}),
 ) -> dict[str, Any]:
     return {
         "job_type": list(job_type),
+        "metadata": _pairs(metadata),
         "status": status and status.value,
         "created_after": _moment(created_after),
         "limit": limit,
@@ -126,16 +130,16 @@ def cancel(job_id: str) -> Call[Job]:
 
 
 class CatalogFilter(TypedDict, total=False):
-    """Which entries of the catalogue to list; what is left out does not matter."""
+    """Which entries of the catalogue to list. A field left out leaves out no entry."""
 
     #: `active` or `archived`.
     status: str | None
     #: Only favourites, or only others.
     favourite: bool | None
-    #: Words that are all in the name, the scene, the mood or the prompt.
+    #: Words that must all be in the name, the scene, the mood or the prompt.
     query: str | None
     model: str | None
-    #: Fields that the pictures' metadata has, with texts, numbers or truth values.
+    #: Fields that a picture's metadata must have with these values.
     metadata: Mapping[str, str | int | float | bool]
     #: Both are exclusive and have a time zone.
     created_after: datetime | None
@@ -176,10 +180,7 @@ def _catalog_page(
     created_before: datetime | None = None,
 ) -> dict[str, Any]:
     return {
-        "metadata": [
-            f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-            for key, value in metadata.items()
-        ],
+        "metadata": _pairs(metadata),
         "status": status,
         "favourite": None if favourite is None else str(favourite).lower(),
         "q": query,
@@ -211,6 +212,14 @@ def operations() -> Call[Operations]:
 
 def models() -> Call[Models]:
     return Call(answer=Models, path="/v1/models")
+
+
+def _pairs(metadata: Mapping[str, str | int | float | bool]) -> list[str]:
+    """Return a filter of metadata as the server takes it."""
+    return [
+        f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for key, value in metadata.items()
+    ]
 
 
 def _moment(time: datetime | None) -> str | None:

@@ -47,7 +47,7 @@ USER_AGENT = f"backlot-client/{version('backlot-client')} python-httpx/{httpx.__
 
 
 def configured(url: str | None, key: str | None, signing_secret: str | None) -> tuple[str, KeyAuth]:
-    """Return the address to use, and what to send there. Raises NotConfigured."""
+    """Return the address to use, and the authorisation to send there. Raises NotConfigured."""
     url = url or os.environ.get("BACKLOT_URL") or DEFAULT_URL
     key = key or os.environ.get("BACKLOT_KEY")
     signing_secret = signing_secret or os.environ.get("BACKLOT_SIGNING_SECRET") or None
@@ -91,22 +91,22 @@ class Client:
     ) -> Accepted:
         """Take the spec's price and make its job.
 
-        The same idempotency key and spec within 24 hours give the first answer again and charge once. Without one, each
-        call has its own. Raises Invalid, InsufficientBalance, Conflict if the key was used with another spec or the price is
-        above `max_credits`.
+        The same idempotency key and spec within 24 hours give the first answer again and charge once. Without a key given,
+        each call has its own. Raises Invalid, InsufficientBalance, Conflict if the key was used with another spec or the
+        price is above `max_credits`.
         """
         return self._call(calls.submit(spec, idempotency_key, max_credits))
 
     def submit_body(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
-        """Do as `submit` does, with the path and the JSON of a spec. A kept body is the same in every byte, sent again."""
+        """Submit the JSON of a spec, as `submit` does: a body that was kept can be sent again byte for byte."""
         return self._call(calls.submit_body(path, body, idempotency_key))
 
     def estimate(self, spec: GenerationSpec) -> Estimate:
-        """Check the spec and say what it would cost; make and take nothing. Raises what `submit` does."""
+        """Check the spec and return what it would cost; make no job, take no credits. Raises what `submit` does."""
         return self._call(calls.estimate(spec))
 
     def job(self, job_id: str) -> Job:
-        """Raises NotFound if this client has no such job."""
+        """Return a job. Raises NotFound if this client does not have it."""
         return self._call(calls.job(job_id))
 
     def jobs(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[JobFilter]") -> JobPage:
@@ -114,7 +114,7 @@ class Client:
         return self._call(calls.jobs(limit, offset, **only))
 
     def whole_jobs(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[JobFilter]") -> WholeJobPage:
-        """Return the same page, each job as `job` gives it."""
+        """Return the page that `jobs` does, with each job as `job` gives it."""
         return self._call(calls.whole_jobs(limit, offset, **only))
 
     def events(self, job_id: str, *, since: int = 0, wait_s: float = 0) -> EventPage:
@@ -124,7 +124,7 @@ class Client:
     def follow(self, job_id: str, *, since: int = 0, timeout_s: float | None = None) -> Iterator[JobEvent]:
         """Give each event after number `since` once and in order, as it happens, up to the job's last.
 
-        Broken connections and restarts of the server are borne. Raises WaitTimeout after `timeout_s`.
+        Goes on after broken connections and restarts of the server. Raises WaitTimeout after `timeout_s`.
         """
         flow = Following(self._retries, job_id, since, timeout_s).events()
         with closing(flow), _Exchange(self._http, self._auth) as exchange:
@@ -154,7 +154,8 @@ class Client:
     def download(self, image: Artifact | CatalogEntry | str, path: str | os.PathLike[str]) -> Path:
         """Write an image, or the one that a link leads to, to `path`. The file appears there whole or not at all.
 
-        Raises Forbidden if the link has expired: read the job or the entry again for a new one. NotFound if it was deleted.
+        Raises Forbidden if the link has expired (read the job or the entry again for a new one), NotFound if the image was
+        deleted.
         """
         return self._run(flows.download(self._retries, image, Path(path)))
 
@@ -163,7 +164,7 @@ class Client:
         return self._run(flows.cancel(self._retries, job_id))
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None, max_credits: int | None = None) -> Accepted:
-        """Make a new job of the spec of one that failed, at the price of now.
+        """Make a new job of the spec of one that failed, at the present price.
 
         Raises Conflict if the job has not failed or the price is above `max_credits`, NotFound, InsufficientBalance.
         """
@@ -176,7 +177,7 @@ class Client:
         return self._call(calls.backgrounds(limit, offset, **only))
 
     def background(self, public_id: str) -> CatalogEntry:
-        """Raises NotFound if this client's catalogue has no such entry."""
+        """Return a background. Raises NotFound if this client's catalogue does not have it."""
         return self._call(calls.background(public_id))
 
     def images(self, *, limit: int = 50, offset: int = 0, **only: "Unpack[CatalogFilter]") -> list[CatalogEntry]:
@@ -184,7 +185,7 @@ class Client:
         return self._call(calls.images(limit, offset, **only))
 
     def image(self, public_id: str) -> CatalogEntry:
-        """Raises NotFound if this client's catalogue has no such picture."""
+        """Return a picture of the catalogue. Raises NotFound if this client's catalogue does not have it."""
         return self._call(calls.image(public_id))
 
     def credits(self) -> Credits:
@@ -195,7 +196,7 @@ class Client:
         return self._call(calls.transactions(kind, limit, offset))
 
     def operations(self) -> list[Operation]:
-        """Return what the server can be asked for, with prices."""
+        """Return the operations that the server offers, with their prices."""
         return self._call(calls.operations()).operations
 
     def models(self) -> list[Model]:

@@ -1,7 +1,7 @@
 """Every error of this package. Each has a `code` to compare with, a `message` to show, and a `request_id` to ask about.
 
     BacklotError
-    ├── NotConfigured            no key, or an address that is none
+    ├── NotConfigured            no key, or no address of a server
     ├── Unreachable              no answer came within the time that retries may take
     ├── UnexpectedAnswer         an answer that is not the API's, such as a proxy's page
     ├── IncompleteDownload       a picture arrived with another size than announced

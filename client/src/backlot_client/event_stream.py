@@ -1,4 +1,4 @@
-"""Server-sent events out of bytes, as the HTML standard's section 9.2.6 says. No I/O."""
+"""Decodes server-sent events, by section 9.2.6 of the HTML standard. No I/O."""
 
 import re
 
@@ -15,7 +15,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class EventStreamDecoder:
-    """Takes a stream's bytes in any pieces and gives whole messages. What a cut leaves unfinished is never given."""
+    """Takes a stream's bytes in any pieces and gives whole messages. A message that a cut left unfinished is never given."""
 
     def __init__(self) -> None:
         self._rest = b""

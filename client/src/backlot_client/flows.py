@@ -1,4 +1,4 @@
-"""What takes more than one request: a call with its retries, a cancellation, a download."""
+"""Flows that may take more than one request: a call with its retries, a cancellation, a download."""
 
 import random
 from pathlib import Path
@@ -57,7 +57,7 @@ def answered(retries: Retries, send: Send) -> Flow[httpx.Response]:
 
 
 def once(send: Send) -> Flow[httpx.Response]:
-    """Send one time. Return a 2xx; raises ApiError, Unreachable, UnexpectedAnswer."""
+    """Send once and return the response, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
     try:
         response: httpx.Response = yield send
     except httpx.RequestError as fault:
@@ -68,7 +68,7 @@ def once(send: Send) -> Flow[httpx.Response]:
 
 
 def read() -> Flow[bytes]:
-    """Read on in a stream. Return some bytes, or none at its end; raises Unreachable."""
+    """Read on in a stream, and return some bytes, or none at its end. Raises Unreachable."""
     try:
         piece: bytes = yield Read()
     except httpx.RequestError as fault:
@@ -77,7 +77,7 @@ def read() -> Flow[bytes]:
 
 
 def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Stopwatch) -> float:
-    """Return the seconds until the next try after this error. Raises it if it does not pass, or not in the time left."""
+    """Return the seconds until the next try after this error. Raises the error if it does not pass or no time is left."""
     if not error.passes:
         raise error
     seconds = retries.pause(tries, watch.elapsed_s(), error.retry_after_s, random.random())  # noqa: S311
@@ -92,7 +92,7 @@ def unreachable(fault: httpx.RequestError) -> Unreachable:
 
 
 def cancel(retries: Retries, job_id: str) -> Flow[Job]:
-    """Return the job as it is after its cancellation. A job that was cancelled before is no error."""
+    """Cancel a job and return it. A job that was cancelled before is no error."""
     try:
         return (yield from call(retries, calls.cancel(job_id)))
     except Conflict:
@@ -105,7 +105,7 @@ def cancel(retries: Retries, job_id: str) -> Flow[Job]:
 def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path) -> Flow[Path]:
     """Write the image to `path` and return it; the file appears there whole or not at all.
 
-    A finished picture is a copy that names its job, unless `image` is a link.
+    Unless `image` is a link, the file of a finished picture is a copy that names its job.
     Raises IncompleteDownload, ApiError (Forbidden if the link has expired), Unreachable, OSError.
     """
     link = image if isinstance(image, str) else image.image_url

@@ -1,4 +1,4 @@
-"""Following a job: its events in order, each once, whatever happens to the connection."""
+"""Follows a job: gives its events in order, each once, whatever happens to the connection."""
 
 import httpx
 import msgspec
@@ -18,7 +18,7 @@ SILENCE_S = 45.0
 BARREN_STREAMS = 2
 #: Seconds that a poll waits for news.
 POLL_S = 25.0
-#: Seconds before a deadline from which on events are polled, since a poll can be told when to end.
+#: Within this many seconds of a deadline events are polled, since a poll can be told when to end.
 LAST_STRETCH_S = 20.0
 
 
@@ -106,7 +106,7 @@ class Following:
             yield event
 
     def _look_for_the_end(self) -> ItemFlow[JobEvent]:
-        """Nothing came: find out if the job's last event was seen before, else wait a moment."""
+        """Find out if the job's last event was seen before, since no new one came; if it was not, wait a moment."""
         job = yield from call(self._retries, calls.job(self._job_id))
         self._has_ended = job.has_ended and (job.latest_event is None or job.latest_event.seq <= self._seen)
         if not self._has_ended:

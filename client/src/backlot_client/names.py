@@ -12,10 +12,10 @@ from backlot_client.answers import Artifact
 from backlot_client.spec import BackgroundSpec
 
 _SUFFIX = ".png"
-#: Bytes in UTF-8: of what one field brings, and of a file's or a folder's name without its suffix.
+#: The most bytes in UTF-8 of a field's value, and of a file's or a folder's name without its suffix.
 _MOST_OF_VALUE = 80
 _MOST_OF_NAME = 180
-#: Bytes that file systems take.
+#: The most bytes that file systems take in a name.
 _LONGEST_NAME = 255
 _NOT_MADE_YET = Artifact(image_url=None, kind="", role="final", label="name", meta={"seed": 0})
 
@@ -25,16 +25,16 @@ class TemplateError(Exception):
 
 
 def check_template(template: str, spec: BackgroundSpec, **more: int) -> None:
-    """Raises TemplateError if the template will not name this spec's picture."""
+    """Raise TemplateError if the template will not name this spec's picture."""
     file_name(template, spec, _NOT_MADE_YET, "job", **more)
 
 
 def file_name(template: str, spec: BackgroundSpec, image: Artifact, job_id: str, **more: int) -> str:
     """Return a relative path in POSIX form that ends in `.png`. Raises TemplateError.
 
-    The template may use the spec's text and number fields, `seed`, `display_name` and `job_id` as they became, the fields
-    of the metadata, and `more`. What they bring is reduced to letters, digits, dots and hyphens, so that only the template
-    itself can name folders; and it is cut, as are names that are too long even so.
+    The template may use the spec's text and number fields, the image's `seed`, `display_name` and `job_id`, the fields of
+    the metadata, and `more`. Their texts are reduced to letters, digits, `_`, dots and hyphens, so that only the template
+    itself can name folders. Texts and names that are too long are cut.
     """
     fields = {
         **spec.metadata,
@@ -67,7 +67,7 @@ def fits(name: str) -> bool:
 
 
 def unused(name: str, is_used: Callable[[str], bool]) -> str:
-    """Return the name, or with the first number from 2 that makes it one not used."""
+    """Return the name, if need be with the first number from 2 that makes it unused."""
     path = PurePosixPath(name)
     candidate, number = name, 1
     while is_used(candidate):
@@ -77,7 +77,7 @@ def unused(name: str, is_used: Callable[[str], bool]) -> str:
 
 
 class _Formatter(string.Formatter):
-    """Names only, no attributes or indices; text is made safe for a file name."""
+    """Fills in names only, no attributes or indices, and makes their texts safe for a file name."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
         value = kwargs[field_name]
@@ -89,5 +89,5 @@ def _safe(text: str) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """Return the beginning of a text that has at most so many bytes; no character is cut in two."""
+    """Return the longest beginning of a text that has at most `most` bytes; no character is cut in two."""
     return text.encode()[:most].decode(errors="ignore")

@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class PartialFile:
-    """Collects bytes beside the target and takes its place in one move. Without `keep` it goes without a trace.
+    """Collects bytes in a file beside the target. `keep` moves it into the target's place; without `keep` it is removed.
 
     A process that is killed leaves its part behind; `discard_parts` removes it.
     """
@@ -50,6 +50,6 @@ def discard_parts(target: Path) -> None:
 
 
 def _prefix(target: Path) -> str:
-    """Return how the names of a file's parts begin; its own name, which may be as long as names can be, is not in them."""
+    """Return how the names of a file's parts begin. A digest stands for its name, which may be as long as names can be."""
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()
     return f".backlot-{digest[:16]}."

@@ -1,4 +1,4 @@
-"""What a client asks for: the bodies of `POST /v1/background-generator` and `POST /v1/image-generation`."""
+"""Specs: the bodies of `POST /v1/background-generator` and `POST /v1/image-generation`."""
 
 from typing import Any, ClassVar, Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An adapter from the server's models file, with the strength it is applied at (-2 to 2)."""
+    """A LoRA of the server's models file, with the weight at which it acts (-2 to 2)."""
 
     name: str
     weight: float = 1.0
@@ -28,7 +28,7 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     image_model: str | None = None
     #: A tier such as `1K`, which is about 1024 × 1024 pixels; the model's default if None.
     resolution: str | None = None
-    #: Such as `16:9`; square if None.
+    #: A ratio such as `16:9`; square if None.
     aspect_ratio: str | None = None
     #: 0 to 2^53 - 1; the server draws one and reports it if None.
     seed: int | None = None
@@ -36,14 +36,14 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     eval_enabled: bool | None = None
     #: What becomes of an image that nobody could use: `fail` refunds, `retry` tries other seeds, `deliver` keeps it.
     on_technical_failure: Literal["fail", "retry", "deliver"] | None = None
-    #: A label kept with the job; it may add words to the prompt.
+    #: A brand, kept with the job; it may add words to the prompt, and LoRAs.
     pilot_brand: str | None = None
     #: What the picture must not show. At most 2,000 characters.
     negative_prompt: str | None = None
     #: At most 4.
     loras: list[Lora] = []
-    #: How the colours reach the picture: by words of the `prompt` alone; or besides they `steer` it while it is made; or
-    #: besides by a `match` of the finished picture.
+    #: How the colours reach the picture: `prompt`, by words of the prompt alone; `steer`, it is also guided towards them
+    #: while it is made; `match`, the finished picture's colours are also moved onto them.
     palette: Literal["prompt", "steer", "match"] | None = None
 
 
@@ -61,11 +61,11 @@ class BackgroundSpec(GenerationSpec, frozen=True):
 
 
 class ImageSpec(GenerationSpec, frozen=True):
-    """One to eight pictures of a prompt, in one job that succeeds or fails as a whole. Each is paid."""
+    """One to eight pictures of a prompt, in one job that succeeds or fails as a whole. Each of them is charged."""
 
     path = "/v1/image-generation"
 
     #: 1–4,000 characters.
     prompt: str
-    #: Picture *i* has the seed plus *i*.
+    #: How many pictures. Picture *i*, from 0, has the seed plus *i*.
     n: int = 1

@@ -1,4 +1,4 @@
-"""How logic and I/O are kept apart: a *flow* is a generator that yields the steps it needs done and gets their results.
+"""Keeps logic and I/O apart: a *flow* is a generator that yields the steps it needs done and gets their results.
 
 All of this client's logic is written once, as flows. `Client` and `AsyncClient` do the steps, each in its own way, and
 nothing else. A step that meets a network fault has `httpx.RequestError` raised in the flow, at its `yield`.
@@ -12,9 +12,9 @@ import msgspec
 
 T = TypeVar("T")
 
-#: Seconds to connect and to send. What a request may take to be answered differs by request.
+#: Seconds after which an attempt to connect is given up.
 CONNECT_S = 5.0
-#: Seconds without a byte after which an ordinary answer is given up.
+#: Seconds without a byte after which a request that is being sent, or an ordinary answer, is given up.
 ANSWER_S = 30.0
 
 
@@ -27,7 +27,7 @@ class Send(msgspec.Struct, frozen=True):
     params: Mapping[str, Any] = {}
     headers: Mapping[str, str] = {}
     content: bytes | None = None
-    #: Seconds without a byte.
+    #: Seconds without a byte after which the answer is given up.
     read_timeout_s: float = ANSWER_S
     stream: bool = False
     #: Whether to send the client's key, which is kept out of here so that no traceback shows it.
@@ -35,7 +35,7 @@ class Send(msgspec.Struct, frozen=True):
 
     def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         timeout = httpx.Timeout(CONNECT_S, read=self.read_timeout_s, write=ANSWER_S, pool=None)
-        # No parameters are None: httpx takes an empty mapping as the order to remove those that the URL has.
+        # None if there are no parameters: for an empty mapping httpx would remove those that the URL has.
         params = {name: value for name, value in self.params.items() if value is not None} or None
         return http.build_request(
             self.method, self.url, params=params, headers=self.headers, content=self.content, timeout=timeout
@@ -72,7 +72,7 @@ def resume(flow: Generator[T, Any, Any], result: Any = None) -> T | Ended:
 
 
 def resume_with_fault(flow: Generator[T, Any, Any], fault: httpx.RequestError) -> T | Ended:
-    """Raise the fault of its last step in a flow. Return what it yields next."""
+    """Raise in a flow the fault that its last step met. Return what it yields next."""
     try:
         return flow.throw(fault)
     except StopIteration as end:

@@ -4,10 +4,10 @@ import time
 
 
 class Stopwatch:
-    """Counts seconds from its making by the clock that shows more of them.
+    """Counts the seconds since it was made, by the clock that shows more of them.
 
-    The monotonic clock may stand still while a laptop is suspended. An idempotency key does not: a call may not be
-    repeated with it after a night's sleep.
+    The monotonic clock may stand still while a laptop is suspended. An idempotency key expires all the same, so a call
+    may not be repeated with it after a night's sleep.
     """
 
     def __init__(self) -> None:

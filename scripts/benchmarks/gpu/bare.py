@@ -1,4 +1,4 @@
-"""Bare diffusers over one folder, as a script without a server would run it: `python -m benchmarks.gpu.bare`.
+"""Runs bare diffusers over one folder, as a script without a server would: `python -m benchmarks.gpu.bare`.
 
 Reads one JSON order a line and answers each with one JSON line. The first order loads the folder.
 """
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.worker.device_memory import forget_peak, peak_bytes
 
-#: Side of the square matrices that the device's peak is measured with.
+#: Side of the square matrices by whose product the device's peak is measured.
 _SIDE = {"cuda": 8192, "cpu": 512}
 _PROMPT = "marble warm"
 
@@ -30,7 +30,7 @@ class Bare:
         self._denoiser = getattr(self._pipeline, "transformer", None) or self._pipeline.unet
 
     def tune(self, compiled: bool, channels_last: bool) -> dict[str, Any]:
-        """Make it as fast as diffusers can: compiled blocks, and channels last if it has convolutions."""
+        """Make the denoiser as fast as diffusers can: by compiled blocks, and by channels last if it has convolutions."""
         if channels_last:
             self._denoiser.to(memory_format=torch.channels_last)
         if compiled:
@@ -38,7 +38,7 @@ class Bare:
         return {}
 
     def run(self, call: dict[str, Any], side: int, batch: int, images: int) -> dict[str, Any]:
-        """Make so many images, in batches, files included."""
+        """Make `images` images in batches, with their files."""
         ends: list[float] = []
 
         def note(_: Any, __: int, ___: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -60,7 +60,7 @@ class Bare:
         """Return the floating-point operations of one image's denoiser calls."""
         with FlopCounterMode(display=False) as counter:
             self._pipeline(**self._arguments({**call, "num_inference_steps": 1}, side, 1, 0))
-        # Names of modules are those of their classes and attributes, from the top.
+        # The counter names the whole pipeline's modules by their classes, and their parts by attributes below that.
         counts = counter.get_flop_counts()
         counted = sum(counts.get(type(self._denoiser).__name__, {}).values())
         return {"operations": counted * call["num_inference_steps"]}

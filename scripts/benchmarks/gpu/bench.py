@@ -36,7 +36,7 @@ class Measured(msgspec.Struct, frozen=True):
     """One row of the table."""
 
     images_per_s: float
-    #: Of an image that nobody else is beside.
+    #: Seconds of an image that has no other beside it.
     seconds: float
     #: Seconds from arrival to the whole PNG, under Poisson load.
     p95: float
@@ -65,7 +65,7 @@ _began = time.perf_counter()
 
 
 def tell(*words: str) -> None:
-    """Say on stderr what is done, with the seconds since the start."""
+    """Print on stderr what is done, with the seconds since the start."""
     print(f"[{time.perf_counter() - _began:5.0f} s]", *words, file=sys.stderr, flush=True)
 
 
@@ -76,7 +76,7 @@ def measure(shape: Shape, options: Options, folder: Path) -> None:
     arguments = [sys.executable, "-m", "benchmarks.gpu.weights", shape.name, made_on, str(weights)]
     subprocess.run(arguments, cwd=ROOT / "scripts", check=True)
     tell(f"{shape.title}: the weights are written")
-    #: The part of the device's peak that an image a second would take, by size.
+    #: By tier, the part of the device's peak that one image a second takes.
     shares: dict[str, float] = {}
 
     def show(tier: str, by: str, row: Measured) -> None:
@@ -114,7 +114,7 @@ def tuning(shape: Shape, options: Options) -> dict[str, bool]:
 
 
 def call(shape: Shape) -> dict[str, Any]:
-    """Return what a bare call is given besides prompt, size and seeds."""
+    """Return the arguments of a bare call besides prompt, size and seeds."""
     guidance = {shape.card.get("guidance_argument", "guidance_scale"): shape.guidance}
     negative = {"negative_prompt": shape.card["negative_prompt"]} if "negative_prompt" in shape.card else {}
     return {"num_inference_steps": shape.steps, **guidance, **negative}
@@ -122,7 +122,7 @@ def call(shape: Shape) -> dict[str, Any]:
 
 @contextmanager
 def bare(weights: Path, options: Options) -> Iterator[Any]:
-    """Run a bare loop in a process of its own; yield what asks it."""
+    """Run a bare loop in a process of its own, and yield the function that asks it."""
     process = AskedProcess("benchmarks.gpu.bare")
     try:
         process.ask(what="load", folder=str(weights), device=options.device, dtype=options.dtype)
@@ -132,12 +132,12 @@ def bare(weights: Path, options: Options) -> Iterator[Any]:
 
 
 def of_bare(ask: Any, shape: Shape, side: int, options: Options) -> Measured:
-    """Measure a bare loop at its best batch; its latency is that of a queue that it works off one by one."""
+    """Measure a bare loop at its best batch size. Its latency is that of requests taken one by one."""
     best: dict[str, Any] = {}
     alone = 0.0
     for batch in sorted({1, *options.batches}):
         asked = partial(ask, what="run", call=call(shape), side=side, batch=batch)
-        # What is compiled or chosen at the first call is not counted.
+        # The first call compiles and chooses kernels, so it is not counted.
         asked(images=batch)
         images = math.ceil(options.images / batch) * batch
         found = asked(images=images)
@@ -166,7 +166,7 @@ def percentile(taken: Sequence[float]) -> float:
 
 
 def between(ends: Sequence[float]) -> float:
-    """Return the mean seconds between batches: what two steps are further apart than steps are, where they are."""
+    """Return the mean seconds between batches: by how much a gap between steps is longer than a step, if any is."""
     intervals = [after - before for before, after in pairwise(sorted(ends))]
     step = statistics.median(intervals) if intervals else 0.0
     gaps = [interval - step for interval in intervals if interval > 1.5 * step]
@@ -202,8 +202,8 @@ def backlot(shape: Shape, weights: Path, data: Path, way: str, options: Options)
 
 
 def of_backlot(server: Server, tier: str, options: Options) -> Measured:
-    """Measure a server: first so many images that every batch size is known, then what counts."""
-    # Noise is often a flat picture, which is delivered all the same.
+    """Measure a server, after enough images that the cost of every batch size is known."""
+    # Random weights often give a flat picture, which is to be delivered all the same.
     spec: dict[str, Any] = {"resolution": tier, "on_technical_failure": "deliver"}
 
     def together(images: int, first: int) -> list[str]:
@@ -242,7 +242,7 @@ def _step_ends(server: Server, job_id: str) -> list[float]:
 
 
 def _joined(ends: Sequence[float]) -> list[float]:
-    """Return one end for each call: images that took it together are told a moment apart."""
+    """Return one end for each denoiser call: the steps of images that took it together are told a moment apart."""
     joined: list[float] = []
     for end in sorted(ends):
         if not joined or end - joined[-1] > 0.005:
@@ -251,7 +251,7 @@ def _joined(ends: Sequence[float]) -> list[float]:
 
 
 def _peak(server: Server, side: int) -> int | None:
-    """Return the most memory that a step of this size took, of the batch sizes that were measured."""
+    """Return the most bytes that a step of this image size took, at any batch size that was measured."""
     [model] = json.loads(server.backlot("models", "list", "--json").stdout)
     found = [cost["peak_bytes"] for cost in model["measured"] if cost["width"] == side and cost["peak_bytes"]]
     return max(found, default=None)

@@ -1,4 +1,4 @@
-"""What `./scripts/bench gpu` is told to measure."""
+"""The options of `./scripts/bench gpu`."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from benchmarks.gpu.shapes import SHAPES
 
 SIDES = {"1K": 1024, "0.5K": 512}
 WAYS = ("eager", "tuned")
-#: With `--tiny` the code is tried, and nothing of interest is measured: with all its steps one image may take a CPU a minute.
+#: `--tiny` only tries the code, so it does little: with all its steps one image may take a CPU a minute.
 _TINY = {"sizes": ("0.5K",), "batches": (1, 2), "images": 2, "requests": 2, "steps": 2}
 
 
@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def read_options(description: str) -> Options:
-    """Return what the command line says; end with a line about what it says wrong."""
+    """Return the options of the command line. If one is wrong, print that and exit."""
     parser = argparse.ArgumentParser(prog="./scripts/bench gpu", description=description)
     parser.add_argument("--models", type=_among(SHAPES), default=tuple(SHAPES), help="of " + ", ".join(SHAPES))
     parser.add_argument("--sizes", type=_among(SIDES), default=tuple(SIDES), help="of " + ", ".join(SIDES))
@@ -52,7 +52,7 @@ def read_options(description: str) -> Options:
 
 
 def _among(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
-    """Return what reads names between commas, each of which must be known."""
+    """Return a function that reads names between commas, each of which must be known."""
 
     def read(text: str) -> tuple[str, ...]:
         names = tuple(text.split(","))

@@ -12,7 +12,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     steps: int
     guidance: float
-    #: What its card says besides.
+    #: Further fields of its card.
     card: dict[str, Any] = {}
     #: Its denoiser has convolutions, which are faster with channels last.
     convolves: bool = False

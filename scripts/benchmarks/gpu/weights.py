@@ -1,6 +1,6 @@
-"""Pipelines with random weights, as large as the real ones: what they compute takes as long, and nothing is downloaded.
+"""Pipelines with random weights, as large as the real ones: they compute as long, and nothing is downloaded.
 
-Denoisers, VAEs and CLIP have the configurations of the real models. Larger text encoders have their width and two layers:
+Denoisers, VAEs and CLIP have the configurations of the real models. Larger text encoders have the real width but two layers:
 they run once an image, and their weights would only fill the disk.
 """
 
@@ -98,7 +98,7 @@ def _flux(denoiser: Any) -> Any:
 
 
 def _z_image(denoiser: Any) -> Any:
-    # A fresh one leaves these as the memory was.
+    # A fresh denoiser leaves these parameters uninitialised.
     torch.nn.init.normal_(denoiser.x_pad_token)
     torch.nn.init.normal_(denoiser.cap_pad_token)
     return ZImagePipeline(
@@ -147,7 +147,7 @@ def _qwen_image(denoiser: Any) -> Any:
 
 
 class Makers(msgspec.Struct, frozen=True):
-    """What makes one model."""
+    """The functions that make one model."""
 
     #: Makes the denoiser alone, on the device and in the dtype that are torch's defaults.
     denoiser: Callable[[], Any]
@@ -157,7 +157,7 @@ class Makers(msgspec.Struct, frozen=True):
     tiny: Callable[[], Any]
 
 
-#: By the names of shapes.py.
+#: By the models' names in shapes.py.
 MAKERS = {
     "sdxl": Makers(_sdxl_denoiser, _sdxl, tiny.sdxl_pipeline),
     "flux1": Makers(lambda: FluxTransformer2DModel(guidance_embeds=True), _flux, tiny.flux_pipeline),
@@ -215,7 +215,7 @@ def _flux_vae() -> AutoencoderKL:
 
 
 def main() -> None:
-    """Write a pipeline's folder, in a process of its own, which gives the device's memory back."""
+    """Write a pipeline's folder. It runs in a process of its own, whose end frees the device's memory."""
     name, device, folder = sys.argv[1:]
     pipeline = MAKERS[name].tiny() if device == "tiny" else made(MAKERS[name], device)
     pipeline.save_pretrained(folder, safe_serialization=True)

@@ -30,9 +30,9 @@ from pipelines.output.png import Pixels
 from pipelines.studio_tiny.vocabulary import SCENES
 from tests.support.server import ROOT
 
-#: One spec of so many is also rendered at full size, to compare edges.
+#: One in this many specs is also rendered at full size, to compare edges.
 SHARP = 6
-#: The first spec of each scene is made with so many seeds, to see what a seed changes.
+#: The first spec of each scene is made with this many seeds, to see what a seed changes.
 SEEDS = 4
 
 
@@ -42,7 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     work: Path = ROOT / "build" / "quality"
     steps: int = STEPS
     guidance: float = GUIDANCE
-    #: Of the judge, unless the work folder has one; layouts are compared with those of so many sets.
+    #: How many sets the judge learns from if the work folder has no judge. Layouts are compared with those of the same sets.
     sets: int = SETS
     #: The seed with which the weights were trained, whose sets those are.
     seed: int = 0
@@ -85,7 +85,7 @@ Row = tuple[str, str, str]
 
 
 def _digest(options: Options) -> str:
-    """Return what stands for the weights and the settings that images are made with."""
+    """Return a digest of the weights and settings that images are made with."""
     digest = hashlib.sha256(f"{options.steps} {options.guidance}".encode())
     for path in sorted(options.weights.rglob("*.safetensors")):
         digest.update(path.read_bytes())
@@ -93,7 +93,7 @@ def _digest(options: Options) -> str:
 
 
 def _generated(options: Options, folder: Path, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
-    """Return the images. A process of its own makes them, so that its peak of memory is that of generating."""
+    """Return the images and their cost. A process of its own makes them, so that its peak of memory is that of generating."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         cost = pool.submit(generate, options.weights, folder, specs, options.steps, options.guidance).result()
     return [read(path) for path in paths(folder, specs)], cost

@@ -10,16 +10,16 @@ from pipelines.output.png import Pixels
 
 Floats = NDArray[np.floating[Any]]
 
-#: Side of the layouts by which compositions are compared.
+#: Side in pixels of the layouts by which compositions are compared.
 _LAYOUT = 16
-#: An edge that is a step reaches its whole height within a pixel; its height is that over so many.
+#: The height of an edge is its climb over this many pixels. A sharp edge climbs all of it within one.
 _EDGE = 6
-#: The part of the places that are looked at for edges, and the least height, 0–1, of an edge.
+#: The part of all places that count as edges, those of the greatest height, and the least height of an edge, 0–1.
 _STRONGEST, _LEAST = 0.01, 0.08
 
 
 def frechet(one: Floats, other: Floats) -> float:
-    """Return the Fréchet distance of two sets of features (n, width), as of normal distributions (Heusel et al. 2017)."""
+    """Return the Fréchet distance of two sets of features (n, width), taken for normal distributions (Heusel et al. 2017)."""
     means = one.mean(0), other.mean(0)
     spreads = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
     roots = np.sqrt(np.linalg.eigvals(spreads[0] @ spreads[1]).real.clip(0))

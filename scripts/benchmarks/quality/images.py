@@ -14,16 +14,16 @@ from benchmarks.quality.renders import keep
 from benchmarks.quality.specs import Spec
 from pipelines.studio_tiny.vocabulary import prompt
 
-#: An image is made with so many steps and this guidance.
+#: The steps and the guidance with which an image is made.
 STEPS, GUIDANCE = 12, 3.0
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What images cost; kept beside them."""
+    """What images cost. It is kept beside them."""
 
-    #: Of each square image.
+    #: The seconds of each square image.
     seconds: list[float]
-    #: Of the process, at its peak.
+    #: The memory of the process at its peak.
     mebibytes: float
 
 

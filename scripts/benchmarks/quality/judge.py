@@ -17,7 +17,7 @@ from benchmarks.quality.specs import Spec
 from pipelines.output.png import Pixels
 from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES
 
-#: Sets that it learns from unless there is a kept judge, and the steps of its lessons.
+#: If no judge is kept, a new one learns from this many sets, in this many steps of this many pictures.
 SETS, LESSONS, BATCH = 520, 2500, 256
 #: The file of the judge that is kept in a work folder.
 KEPT = "judge.pt"
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def trained(work: Path, cores: int, sets: int = SETS, lessons: int = LESSONS) -> Judge:
-    """Return the judge that is kept in `work`, or let one learn from renders of the training's first sets."""
+    """Return the judge that is kept in `work`; if there is none, let one learn from renders of the training's first sets."""
     path = work / KEPT
     if not path.exists():
         learnt(taught(work / "taught", sets, cores), path, cores, BATCH, lessons, math.inf)
@@ -78,7 +78,7 @@ def pictures_of(shards: list[Path], threads: int) -> Pixels:
 
 
 def verdict(judge: Judge, pictures: Pixels, specs: list[Spec]) -> Verdict:
-    """Judge pictures (n, SIDE, SIDE, 3). Of their specs the judge is told the colours, not the scene or the mood."""
+    """Judge pictures (n, SIDE, SIDE, 3). The judge is told the colours of their specs, but not the scenes and moods."""
     colors = torch.full((len(specs), COLORS, 3), -1.0)
     for row, spec in zip(colors, specs, strict=True):
         for place, color in zip(row, spec.colors, strict=False):

@@ -19,12 +19,12 @@ from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress
 from pipelines.studio_tiny.training.pictures import read_shard
 from pipelines.studio_tiny.vocabulary import COLORS, LEVELS, MOODS, SCENES
 
-#: Part of the sets that are kept from the judge, to measure it.
+#: The part of the sets that the judge does not learn from, so that it can be measured.
 HELD_OUT = 0.15
 _LR, _SMOOTHING = 2e-3, 0.05
 #: A lesson shows at least this part of a picture's side.
 _CROP = 0.85
-#: Worn pictures are as if they had been this wide at least, of 1, and have noise of up to this deviation.
+#: Worn pictures are shrunk to this part of their width at least and enlarged again, and get noise of up to this deviation.
 _WORN_SIDE, _WORN_NOISE = 0.45, 0.012
 _TOGETHER = 256
 
@@ -61,7 +61,7 @@ def read(shards: Sequence[Path], threads: int) -> Lessons:
 
 
 def teach(judge: Judge, lessons: Lessons, batch: int, steps: int, minutes: float) -> None:
-    """Teach for so many steps, or minutes if those end first."""
+    """Teach the judge for this many steps or minutes, whichever end first."""
     target = device()
     judge.to(target, memory_format=torch.channels_last).train()
     lessons = lessons.to(target)
@@ -99,7 +99,7 @@ def seen(judge: Judge, pictures: Tensor, colors: Tensor) -> tuple[Tensor, Tensor
 
 
 def report(judge: Judge, lessons: Lessons) -> list[str]:
-    """Return lines on how often the judge is right, on each mood, and on which moods it takes for which."""
+    """Return lines on how often the judge is right, in all and for each mood, and on what it mistakes for what."""
     _, scene, mood = seen(judge, lessons.pictures, lessons.colors)
     wanted = lessons.wanted.cpu()
     named = [(list(MOODS)[one], list(MOODS)[other]) for one, other in zip(wanted[:, 1], mood.argmax(1), strict=True)]
@@ -142,8 +142,8 @@ def _varied(pictures: Tensor, step: int, sight: torch.Generator) -> Tensor:
     """Return a part of each picture, every second one mirrored or behind a grey patch, and the first half worn.
 
     Worn pictures are blurred and noisy, so that a scene is not told by its grain. Colours and light stay: they are the
-    mood. `sight` draws on the pictures' device, and the width of this step's worn ones is drawn here, so that no step
-    waits for the GPU.
+    mood. `sight` draws on the pictures' device, but the width of this step's worn pictures is drawn on the CPU, so that no
+    step waits for the GPU.
     """
     count, target = len(pictures), pictures.device
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
-#: Numbers that describe a picture; the Fréchet distance compares these.
+#: How many numbers describe a picture. The Fréchet distance compares these.
 FEATURES = 64
 #: Channels of the first layer, at half of the picture's side.
 _FIRST = 24
@@ -14,19 +14,19 @@ _FIRST = 24
 _STAGES = (48, 1), (96, 2), (160, 2)
 #: Light that is added before a logarithm, so that the noise of black stays small.
 _BLACK = 0.02
-#: How much light tells a colour from another, and hue; light less, because of shadows.
+#: How much a difference of light, and one of hue, tells colours apart. Light tells less, because of shadows.
 _SHADOW, _HUE = 0.5, 6.0
 
 
 class Judge(nn.Module):  # type: ignore[misc]
-    """Pictures and their requested colours to features (n, 64) and to the scores of scenes and moods.
+    """Turns pictures and their requested colours into features (n, 64) and scores of scenes and moods.
 
     Pictures are (n, 3, height, width), 0–1; colours (n, 5, 3), 0–1, below 0 if fewer were requested.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # Batch norms, because the light of a whole picture tells its mood, and norms of one picture would take it away.
+        # Norm over the batch: the light of a whole picture tells its mood, and a norm over one picture would remove that.
         self.first = nn.Sequential(nn.Conv2d(12, _FIRST, 3, 2, 1, bias=False), nn.BatchNorm2d(_FIRST), nn.SiLU())
         blocks, inward = [], _FIRST
         for outward, count in _STAGES:
@@ -47,7 +47,7 @@ class Judge(nn.Module):  # type: ignore[misc]
 
 
 class _Block(nn.Module):  # type: ignore[misc]
-    """Two convolutions, added to what came in (He et al. 2016)."""
+    """Two convolutions whose result is added to their input (He et al. 2016)."""
 
     def __init__(self, inward: int, outward: int, stride: int) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class _Block(nn.Module):  # type: ignore[misc]
 def _sight(pictures: Tensor, colors: Tensor) -> Tensor:
     """Return what the first layer sees of each pixel: (n, 12, height, width).
 
-    Its colour, its light and hue as logarithms, how near it is to the hue of a requested colour, by how much its light and
-    hue differ from that colour's, its height in the picture and its distance from the middle, squared. A lamp multiplies a
-    paint's colour, so the differences of logarithms are the lamps' and not the paints'; and a mood dyes only what has no
-    requested colour.
+    That is its colour; its light and hue as logarithms; how near it is to the nearest requested colour; by how much its
+    light and hue differ from that colour's; its height in the picture, and its distance from the middle, squared. A lamp
+    multiplies a paint's colour, so differences of logarithms show the lamps and not the paints. A mood dyes only surfaces
+    that have no requested colour.
     """
     light = _opponent(pictures, 1)
     asked = _opponent(colors.clamp(min=0), 2)

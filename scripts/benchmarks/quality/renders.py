@@ -14,9 +14,9 @@ from benchmarks.quality.specs import Spec
 from pipelines.output.png import Pixels
 from pipelines.studio_tiny.training.pictures import render, write_shard
 
-#: Pictures are judged at this side.
+#: Side in pixels at which pictures are judged.
 SIDE = 128
-#: The part of the full size at which sets of the training are rendered.
+#: Sets of the training are rendered at 1/this of the full size.
 _TAUGHT_SHRINK = 4
 
 
@@ -28,7 +28,7 @@ def held_out(folder: Path, specs: list[Spec], shrink: int, cores: int) -> list[P
 
 
 def taught(folder: Path, sets: int, cores: int, seed: int = 0) -> list[Path]:
-    """Return the shards of the first `sets` sets of a training's seed, small; they are made unless they are there."""
+    """Return shards of small renders of the first `sets` sets of a training's seed. Missing ones are made."""
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(folder, number, seed, _TAUGHT_SHRINK) for number in range(sets)]
     return list(_made(write_shard, tasks, cores, "renders to learn from"))

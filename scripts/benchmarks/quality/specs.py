@@ -10,7 +10,7 @@ from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: No training may draw its sets from this seed.
 SEED = 1
-#: A spec asks for one to so many colours, in turn.
+#: Specs ask for 1, 2, … up to this many colours, in turn.
 COLORS = 3
 
 
@@ -18,10 +18,10 @@ class Spec(msgspec.Struct, frozen=True):
     scene: str
     mood: str
     colors: tuple[Rgb, ...]
-    #: Of the full size, in pixels.
+    #: The full size, in pixels.
     width: int
     height: int
-    #: Of the image, and of the render of the same spec.
+    #: The seed of the image, and of the render of the same spec.
     seed: int
 
 

@@ -28,7 +28,7 @@ ROUTES = [
     disk.read_disk,
 ]
 
-#: The routes that decode their bodies themselves, and as what.
+#: The structs of the bodies that routes decode themselves.
 BODIES: dict[str, type[msgspec.Struct]] = {
     "/v1/admin/clients": clients.NewClient,
     "/v1/admin/clients/{name}/grants": clients.Grant,

@@ -26,7 +26,7 @@ async def change(
 ) -> T:
     """Run `work` with these arguments, and write the request's row with the status of its answer.
 
-    Both or neither, and durable when this returns.
+    Both happen, or neither does; they are on disk when this returns.
     Raises ResourceNotFound or Conflict if the ledger does not allow it.
     """
     record = record_of(request.scope)

@@ -31,7 +31,7 @@ class NewClient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str
     #: Its first credits.
     credits: Annotated[int, Meta(ge=0, le=MOST_CREDITS)] = 0
-    #: Make an `sk_test_` key.
+    #: Whether to make an `sk_test_` key.
     test: bool = False
 
 
@@ -76,7 +76,7 @@ def _name_problems(values: dict[str, Any]) -> list[Problem]:
 async def grant_credits(
     request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
 ) -> Totals:
-    """Return the client's balance after the grant. No more is taken back than it has."""
+    """Return the client's balance after the grant. To take back more than it has is a 409."""
     grant = await read_body(request, Grant)
     if grant.credits == 0:
         raise Invalid([Problem(("body", "credits"), "value_error", "Give at least 1 credit, or take at least 1 back")])

@@ -14,7 +14,7 @@ from server.scheduler.scheduler import Scheduler
 class ModelInMemory(msgspec.Struct, frozen=True):
     name: str
     revision: str
-    #: What its weights take of the device's memory.
+    #: Bytes of the device's memory that its weights take.
     bytes: int
 
 
@@ -26,7 +26,7 @@ class DeviceView(msgspec.Struct, frozen=True):
     state: GpuState
     #: Why its last process ended; null once another one is up.
     reason: str | None
-    #: Of its GPU process; null while there is none.
+    #: The id of its GPU process; null while there is none.
     pid: int | None
     models: list[ModelInMemory]
     #: The model that is being loaded; null if none is.
@@ -35,13 +35,13 @@ class DeviceView(msgspec.Struct, frozen=True):
     batch: BatchKey | None
     slots: int
     images_in_slots: int
-    #: Sent to its process and not ended, those in slots included.
+    #: Images sent to its process that have not ended, those in slots included.
     images_in_flight: int
     #: Crashes of its process since the last image was generated.
     crashes: int
-    #: Since the server started.
+    #: Images generated since the server started.
     images_generated: int
-    #: Null until its process is up. Of a GPU, what all programs use; of a CPU, what its process uses.
+    #: Null until its process is up. For a GPU it is what all programs use, for a CPU what its process uses.
     memory_used_bytes: int | None
     memory_total_bytes: int | None
 

@@ -20,7 +20,7 @@ class Folder(msgspec.Struct, frozen=True):
 
 class Disk(msgspec.Struct, frozen=True):
     data_folder: str
-    #: Of the disk with the data folder.
+    #: The size of the disk with the data folder.
     total_bytes: int
     free_bytes: int
     images: Folder
@@ -31,7 +31,7 @@ class Disk(msgspec.Struct, frozen=True):
 
 @get("/admin/disk", responses=errors(), summary="See what the disk holds", tags=["admin"])
 async def read_disk(settings: NamedDependency[Settings]) -> Disk:
-    # Thousands of files are looked at.
+    # This runs in a thread, since it looks at thousands of files.
     return await asyncio.to_thread(_read, settings)
 
 
@@ -44,7 +44,7 @@ def _read(settings: Settings) -> Disk:
 
 
 def _sum(folder: Path) -> Folder:
-    """Count the files below a folder. One that is deleted meanwhile counts no more."""
+    """Count the files below a folder and their bytes, without those that are deleted meanwhile."""
     files = size = 0
     for path, _, names in os.walk(folder):
         for name in names:

@@ -29,7 +29,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     client: str
     #: What it is for.
     label: Annotated[str, Meta(max_length=200)] = ""
-    #: When it stops to be good; null is never.
+    #: When it expires; null is never.
     expires_at: datetime | None = None
     capabilities: Annotated[tuple[Capability, ...], Meta(min_length=1, max_length=3)] = CLIENT
     #: Each step doubles the client's share of the GPU for jobs sent with this key.
@@ -72,7 +72,7 @@ async def add_key(request: Request[Caller, Any, Any], database: NamedDependency[
 
 
 def _expiry_problems(values: dict[str, Any]) -> list[Problem]:
-    """Return what is wrong with a key's end: it may not be over already."""
+    """Return a problem if a key would have expired already."""
     expires_at: datetime | None = values.get("expires_at")
     if expires_at is None or as_text(expires_at) > now():
         return []

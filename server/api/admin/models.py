@@ -39,7 +39,7 @@ class ModelStanding(msgspec.Struct, frozen=True):
     tiers: list[str]
     #: The devices that have it in memory.
     devices: list[str]
-    #: What its weights take of a device's memory; null if it is in none.
+    #: Bytes of a device's memory that its weights take; null if it is in none.
     bytes: int | None
     #: Why it could not be loaded; null if nothing is wrong.
     error: str | None
@@ -64,7 +64,7 @@ async def list_model_states(models: NamedDependency[Models], scheduler: NamedDep
 async def load_model(
     name: FromPath[str], models: NamedDependency[Models], scheduler: NamedDependency[Scheduler]
 ) -> ModelStanding:
-    """Have a model in the memory of every device that is up; one that runs images only prefetches it, until a job asks."""
+    """Load a model on every device that is up. One that runs images only prefetches it, until a job asks for it."""
     _known(name, models)
     if name not in models.enabled:
         raise Conflict(f"{name} is switched off in models.toml; enable it there first")

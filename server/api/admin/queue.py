@@ -1,4 +1,4 @@
-"""`/v1/admin/queue` and `/v1/admin/jobs`: what waits and runs, of all clients, and what the operator does about it."""
+"""`/v1/admin/queue` and `/v1/admin/jobs`: all clients' waiting and running jobs, and what the operator does about them."""
 
 from typing import Any
 
@@ -39,15 +39,15 @@ class QueuedJob(msgspec.Struct, frozen=True):
     progress: float
     #: Images that go before its next one, 0 is next; null if none of its images waits.
     queue_position: int | None
-    #: The operator moved it before all others.
+    #: Whether the operator moved it before all others.
     front: bool
-    #: It was cancelled, or one of its images failed, and it ends when no GPU process has an image of it.
+    #: Whether it was cancelled, or one of its images failed, and it ends once no GPU process has an image of it.
     ending: bool
 
 
 class QueuePage(msgspec.Struct, frozen=True):
     state: QueueState
-    #: Those that run first, then in the order in which they are served.
+    #: First those that run, then those that wait, in the order in which they are served.
     jobs: list[QueuedJob]
     limit: int
     offset: int
@@ -85,7 +85,7 @@ async def read_queue(
 async def pause_queue(
     request: Request[Caller, Any, Any], scheduler: NamedDependency[Scheduler], database: NamedDependency[Database]
 ) -> QueueState:
-    """Take jobs, and send none to a GPU, until the queue is resumed; what runs goes on. It outlives a restart."""
+    """Take jobs, and send none to a GPU, until the queue is resumed; running images go on. A pause outlives a restart."""
     scheduler.control.pause(await change(request, database, 200, queue_orders.pause))
     return _state(scheduler)
 
@@ -129,7 +129,7 @@ async def move_job_to_front(
     scheduler: NamedDependency[Scheduler],
     database: NamedDependency[Database],
 ) -> JobReport:
-    """Let a waiting job go before all others, whatever models are loaded; those moved there before come after it."""
+    """Let a waiting job go before all others, whatever models are loaded; jobs moved there earlier come after it."""
     report = await report_of(database, public_id)
     if scheduler.position(public_id) is None:
         raise Conflict(f"Nothing of job {public_id} waits, so it cannot be moved; its status is {report.status}")

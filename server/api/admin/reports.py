@@ -50,7 +50,7 @@ async def sum_up_usage(
     since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
     until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")] = None,
 ) -> UsageSums:
-    """Sum up the jobs that were accepted in this time, apart for each client, day or model."""
+    """Sum up the jobs that were accepted in this time, separately for each client, day or model."""
     words = [word.strip() for word in by.split(",") if word.strip()]
     unknown = [word for word in words if word not in set(UsageBy)]
     if unknown:

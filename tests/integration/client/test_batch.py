@@ -1,4 +1,4 @@
-"""`backlot-client batch`: every row one picture and one charge, whatever is killed when."""
+"""`backlot-client batch` makes one picture and one charge of each row, whatever is killed and when."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ HEADER = "scene_type,mood,dominant_colors,seed,image_model,metadata.shot"
 
 @pytest.fixture
 def server(tiny_server: Server) -> Server:
-    """The tiny server with a new client, whose jobs and credits are this test's alone."""
+    """Return the tiny server with a new client, whose jobs and credits are this test's alone."""
     tiny_server.client = tiny_server.new_client(f"batch-{time.monotonic_ns()}")
     tiny_server.key = tiny_server.client.headers["Authorization"].removeprefix("Bearer ")
     return tiny_server
@@ -49,7 +49,7 @@ def command(server: Server, *arguments: str, key: str = "") -> subprocess.Popen[
 
 
 def run_batch(server: Server, table: Path, folder: Path, *options: str, key: str = "") -> tuple[int, dict[str, Any]]:
-    """The exit status and the JSON of one run."""
+    """Return the exit status and the JSON of one run."""
     process = command(server, "batch", str(table), "-o", str(folder), "--json", *options, key=key)
     output, errors = process.communicate(timeout=600)
     assert output, errors
@@ -96,7 +96,7 @@ def test_rows_become_pictures_and_a_second_run_does_nothing(server: Server, tmp_
     assert [seed_of(tmp_path / "out" / name) for name in names] == [1, 2, 2]
     assert server.credits()["balance"] == 1000 - 15
 
-    # The bad rows are mended, the others moved, and a file lost: what was paid is not paid again.
+    # The bad rows are mended, the others moved, and a file is lost: nothing is paid twice.
     (tmp_path / "out" / names[0]).unlink()
     rows = ["sand,bright,,4,,s030", *rows[:3], "sand,bright,gold,5,,"]
     write_rows(table, rows)
@@ -119,7 +119,7 @@ def test_json_lines_and_names_by_a_template(server: Server, tmp_path: Path) -> N
     assert sorted(result["files"] for result in answer["results"]) == [["s-1/marble-2.png"], ["s-1/marble.png"]]
 
 
-#: Of two and of three bytes a character, and as long as a spec takes.
+#: Rows with characters of two and of three bytes, as long as a spec allows.
 LONG_ROWS = [f"{'я' * 200},{'背' * 200},,{seed},," for seed in (1, 2)]
 
 
@@ -131,7 +131,7 @@ def test_words_of_any_length_and_alphabet_name_a_file(server: Server, tmp_path: 
 
 
 def test_a_name_of_an_earlier_version_that_no_disk_takes_becomes_another(server: Server, tmp_path: Path) -> None:
-    """Its row is paid, and stood in the way of all others; a row that is done keeps its name."""
+    """Check that a paid row whose name no disk takes gets another name, and that a finished row keeps its name."""
     table = write_rows(tmp_path / "batch.csv", [*LONG_ROWS, "marble,warm,,3,,"])
     run_batch(server, table, tmp_path / "out")
     earlier = "a/0001-" + "я" * 80 + "-" + "背" * 80 + ".png"
@@ -178,7 +178,7 @@ def test_another_clients_key_is_told_and_pays_nothing(server: Server, tmp_path: 
 
 
 def test_a_picture_that_is_gone_from_the_server(server: Server, tmp_path: Path) -> None:
-    """It is paid, so it is told and not asked for again."""
+    """Check that the lost picture is told and not paid for again."""
     table = write_rows(tmp_path / "batch.csv", ["marble,warm,,1,,", "marble,warm,,2,,"])
     _, answer = run_batch(server, table, tmp_path / "out")
     (tmp_path / "out" / "0001-marble-warm.png").unlink()
@@ -213,7 +213,7 @@ class Silent:
 
 
 def run_here(url: str, key: str, table: Path, folder: Path, later_s: float = 0) -> tuple[Batch, list[Result]]:
-    """One run without retries, at a time to come."""
+    """Run a batch once, without retries, this many seconds from now."""
 
     async def go() -> tuple[Batch, list[Result]]:
         async with AsyncClient(url, key, retries=Retries(total_s=0)) as client:
@@ -235,8 +235,8 @@ def run_here(url: str, key: str, table: Path, folder: Path, later_s: float = 0) 
 
 @pytest.mark.parametrize("hours", [1, 25])
 def test_an_answer_lost_for_a_day_is_not_paid_twice(server: Server, tmp_path: Path, hours: float) -> None:
-    """Three of five submissions are made and their answers lost; two never arrive. After a day the server has forgotten
-    their keys."""
+    """Check this with five submissions whose answers are lost, and two that never arrive. After a day the server has
+    forgotten their keys."""
     table = write_rows(tmp_path / "batch.csv", [f"marble,warm,,{seed},," for seed in range(5)])
     with cutting_proxy(server.url, cuts=[0] * 8) as proxy:
         batch, results = run_here(proxy.url, server.key, table, tmp_path / "out")
@@ -252,7 +252,7 @@ def test_an_answer_lost_for_a_day_is_not_paid_twice(server: Server, tmp_path: Pa
     with cutting_proxy(server.url) as proxy:
         batch, results = run_here(proxy.url, server.key, table, tmp_path / "out", later_s=hours * 3600)
     pages = [line for line in b"".join(proxy.requests).split(b"\r\n") if line.startswith(b"GET /v1/jobs?")]
-    # One has all jobs, whole; the other, since two rows have none, is the end.
+    # The first page has all five jobs, with their results; two rows have no job, so the client asks for one page more.
     assert [b"expand=result" in page for page in pages] == ([True, True] if hours > 24 else [])
     assert batch.obstacle is None
     assert [result.state for result in results] == [State.DONE] * 7
@@ -261,7 +261,7 @@ def test_an_answer_lost_for_a_day_is_not_paid_twice(server: Server, tmp_path: Pa
 
 
 def test_a_key_used_late_is_looked_for_as_late(server: Server, tmp_path: Path) -> None:
-    """The first try, 21 hours ago, never arrived; the second, now, made the job and its answer was lost."""
+    """Check this with a first try, 21 hours ago, that never arrives, and one now that makes the job and loses its answer."""
     table = write_rows(tmp_path / "batch.csv", ["marble,warm,,1,,"])
     run_here("http://127.0.0.1:1", server.key, table, tmp_path / "out", later_s=-21 * 3600)
     with cutting_proxy(server.url, cuts=[0]) as proxy:
@@ -274,7 +274,7 @@ def test_a_key_used_late_is_looked_for_as_late(server: Server, tmp_path: Path) -
 
 
 def test_a_refusal_after_a_lost_answer_is_not_taken_for_nothing_paid(server: Server, tmp_path: Path) -> None:
-    """The job is made, its answer lost, and the next try refused, since the key was revoked, say."""
+    """Check this with a job whose answer is lost, and a next try that is refused, as with a revoked key."""
     table = write_rows(tmp_path / "batch.csv", ["marble,warm,,1,,"])
     with cutting_proxy(server.url, cuts=[0]) as proxy:
         run_here(proxy.url, server.key, table, tmp_path / "out")
@@ -308,7 +308,7 @@ def torment(server: Server, folder: Path, rows: int, client_kills: int, server_k
 
     status, answer = run_batch(server, table, out)
     if "failed" in states(answer):
-        # A job that three kills cut short was given up. Its row is paid back, and another job in the next run.
+        # The server gave up a job that three kills cut short, and paid it back. The next run makes another.
         status, answer = run_batch(server, table, out)
     assert (status, states(answer)) == (0, ["done"] * rows)
     assert [seed_of(out / f"{number + 1:04}-marble-warm.png") for number in range(rows)] == list(range(rows))

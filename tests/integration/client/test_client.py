@@ -51,7 +51,7 @@ KINDS = ["sync", "async"]
 def slow_server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """A server whose jobs take a second or more, one at a time, and of which three may wait."""
+    """Start a server whose jobs take a second or more, one at a time, and which lets three wait."""
     models = models_file(
         tmp_path_factory.mktemp("toml") / "models.toml", {"good": tiny_folders["good"]}, steps=80, max_batch=1
     )
@@ -66,7 +66,7 @@ def client(tiny_server: Server) -> Client:
 def follow(
     kind: str, url: str, key: str, job_id: str, since: int = 0, timeout_s: float | None = None
 ) -> list[JobEvent]:
-    """All events, by the one client or the other."""
+    """Return all events, followed with the synchronous or the asynchronous client."""
     if kind == "sync":
         with Client(url, key, retries=QUICK) as client:
             return list(client.follow(job_id, since=since, timeout_s=timeout_s))
@@ -205,7 +205,7 @@ def test_a_repeated_submission_is_one_job(client: Client) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_that_is_lost_is_not_paid_again(tiny_server: Server, kind: str) -> None:
-    """The server makes the job; the network breaks before the answer, or within it, five times."""
+    """Break the network five times, before the answer or within it, once the server has made the job."""
     before = tiny_server.credits()["spent"]
     with cutting_proxy(tiny_server.url, cuts=[0, 0, 17, 120, 0]) as proxy:
         if kind == "sync":
@@ -291,7 +291,7 @@ def test_a_wait_has_an_end(slow_server: Server, kind: str) -> None:
 
 
 def test_a_full_queue_is_waited_for(slow_server: Server) -> None:
-    """Five jobs, one running and three waiting at most: the fifth is refused until the server's Retry-After is over."""
+    """Submit jobs until one is refused, with one running and three waiting; then submit again, as long as Retry-After says."""
     with Client(slow_server.url, slow_server.key, retries=Retries(total_s=0)) as client:
         accepted = []
         with pytest.raises(Unavailable) as caught:
@@ -321,7 +321,7 @@ def test_cancelling(slow_server: Server) -> None:
 
 
 def test_a_cancel_is_repeated_while_the_server_is_busy(light_server: Server) -> None:
-    """Another program locks the database until the first answer is there; what was promised is done by the next one."""
+    """Lock the database until the first answer is there; the next request does what that answer promised."""
     before = light_server.credits()["balance"]
     job_id = light_server.submit(scene_type="endless")
     wait_for(lambda: light_server.job(job_id)["status"] == "IN_PROGRESS")
@@ -335,7 +335,7 @@ def test_a_cancel_is_repeated_while_the_server_is_busy(light_server: Server) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_promised_cancel_is_asked_for_until_it_is_done(client: Client, kind: str) -> None:
-    """A server that answers 503 to each repetition, and 200 once the refund is written."""
+    """Ask a server that answers 503 to each repetition, and 200 once the refund is written."""
     done = client.job(finished_job(client))
     busy = {"error": {"code": "BUSY", "message": "The job is cancelled, but its refund follows", "request_id": "01ID"}}
     script = [(503, msgspec.json.encode(busy))] * 3 + [(200, msgspec.json.encode(done))]
@@ -397,7 +397,7 @@ def test_a_bad_link_is_told_and_leaves_no_file(client: Client, tmp_path: Path) -
 def test_a_restart_of_the_server_is_borne(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The server is killed while a job runs; its events go on, each once, when it is back."""
+    """Kill the server while a job runs; its events go on, each once, when the server is back."""
     models = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, steps=150, max_batch=1)
     server = start_server(models)
     port = server.url.rpartition(":")[2]

@@ -160,7 +160,7 @@ def test_small_commands(tiny_server: Server) -> None:
 def slow_server(
     start_server: StartServer, tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """A server with jobs of hundreds of steps, one at a time."""
+    """Start a server whose jobs have hundreds of steps and run one at a time."""
     models = models_file(
         tmp_path_factory.mktemp("toml") / "models.toml", {"good": tiny_folders["good"]}, steps=500, max_batch=1
     )
@@ -181,7 +181,7 @@ def test_interrupted_generations_are_cancelled_and_refunded(slow_server: Server,
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     cancelled = [line for line in errors.splitlines() if line.endswith(": cancelled, its credits are back")]
-    # The first ones may have been finished by then.
+    # The first jobs may have been finished by then.
     assert cancelled
     wait_for(lambda: slow_server.credits()["balance"] == balance - 5 * (images - len(cancelled)))
     assert len(list(tmp_path.glob("*.png"))) == images - len(cancelled)
@@ -266,7 +266,7 @@ def test_text_from_outside_does_not_steer_the_terminal(tiny_server: Server, tmp_
 
 
 def on_a_terminal(server: Server, *arguments: str) -> str:
-    """What a terminal of a hundred columns gets."""
+    """Return what the command writes to a terminal of a hundred columns."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "backlot_client", *arguments],

@@ -55,7 +55,7 @@ def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_one_batch_at_a_time(tmp_path: Path) -> None:
-    """The lock ends with the process that has it, also if it is killed."""
+    """Check that the lock ends with the process that has it, also if it is killed."""
     other = subprocess.Popen(
         [sys.executable, "-c", OPEN_AND_WAIT, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""The client's side of prices, retries and signatures; what the catalogue is asked for."""
+"""The client's side of prices, retries, signatures and requests to the catalogue."""
 
 import asyncio
 import json
@@ -77,6 +77,9 @@ def test_the_catalogue_is_filtered(client: Client) -> None:
     [found] = client.backgrounds(metadata={"shot": "s010", "take": 2, "hero": True})
     assert found.spec.metadata == tagged.metadata
     assert client.backgrounds(metadata={"shot": "s010", "take": 3}) == []
+    [job] = client.jobs(metadata={"shot": "s010", "take": 2, "hero": True}).jobs
+    assert job.public_id == found.generation_job_public_id
+    assert client.whole_jobs(metadata={"shot": "s010", "hero": False}).jobs == []
     assert client.backgrounds(query="green", favourite=True) == client.images(created_after=soon) == []
 
 
@@ -162,6 +165,8 @@ def test_the_command_finds_what_it_tagged(light_server: Server, tmp_path: Path) 
     assert entry["generation_job_public_id"] == made["job_id"]
     assert entry["spec"]["metadata"] == {"shot": "s020", "by": "a=b"}
     assert json.loads(run(light_server, "catalog", "--metadata", "shot=s021", "--json").stdout) == []
+    [job] = json.loads(run(light_server, "jobs", "--metadata", "shot=s020", "--json").stdout)
+    assert job["public_id"] == made["job_id"]
 
 
 def test_the_command_names_loras(light_server: Server) -> None:
@@ -197,7 +202,7 @@ def test_the_command_goes_on_after_a_refusal_and_repeated_pays_nothing(light_ser
     assert [not_failed["error"]["code"], not_there["error"]["code"]] == ["JOB_NOT_RETRYABLE", "NOT_FOUND"]
     assert light_server.credits()["spent"] == before + 10
 
-    # To try once more is to retry the new job, which failed as well.
+    # To retry the first job once more is to retry the new one, which failed as well.
     with pytest.raises(JobFailed):
         client.wait(made["job_id"])
     once_more = run(light_server, "retry", made["job_id"])

@@ -1,4 +1,4 @@
-"""A server offers its client: installed from /client/ without any package index, it works."""
+"""The client that a server offers at /client/ works once it is installed, without any package index."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
 """Tiny but genuine diffusers pipelines with random weights, each a folder that the server loads like any other.
 
-The broken ones really produce what they are named for: their weights do it, not a patch of the code.
+The broken ones really produce the images that they are named for: their weights do it, not a patch of the code.
 """
 
 from collections.abc import Callable

@@ -87,7 +87,7 @@ def flux2_pipeline() -> Any:
         "num_attention_heads": 2,
         "num_key_value_heads": 2,
         "head_dim": 8,
-        # The prompt is read off its 10th, 20th and 30th layer.
+        # The prompt is read from its 10th, 20th and 30th layer.
         "num_hidden_layers": 31,
         "pad_token_id": 0,
         "bos_token_id": 1,
@@ -119,7 +119,7 @@ def flux2_klein_pipeline() -> Any:
     return Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=flux2_vae(),
-        # The prompt is read off its 9th, 18th and 27th layer.
+        # The prompt is read from its 9th, 18th and 27th layer.
         text_encoder=Qwen3ForCausalLM(qwen3_config(layers=28)).eval(),
         tokenizer=tokenizer(chat=True),
         transformer=_flux2_transformer(guidance_embeds=False),

@@ -126,7 +126,7 @@ def pixart_sigma_pipeline() -> Any:
         text_encoder=T5EncoderModel(t5_config()).eval(),
         tokenizer=tokenizer(300),
         transformer=PixArtTransformer2DModel(
-            # 32 stands for 256 pixels, the smallest size that it has shapes for.
+            # 32 stands for 256 pixels, the smallest size for which it has shapes.
             sample_size=32,
             patch_size=2,
             in_channels=4,
@@ -178,7 +178,7 @@ def hidream_pipeline() -> Any:
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
-        # It is asked for its attention weights, which only this way of computing them gives.
+        # The pipeline asks it for its attention weights, which only this way of computing them gives.
         attn_implementation="eager",
     )
     first, second = (CLIPTextModelWithProjection(clip_config(POSITIONS, projection_dim=16)) for _ in range(2))
@@ -213,7 +213,7 @@ def hidream_pipeline() -> Any:
 
 
 def aura_flow_pipeline() -> Any:
-    """Return an AuraFlowPipeline, which stands for all those that Backlot has no knowledge of."""
+    """Return an AuraFlowPipeline, which stands for all those that Backlot does not know."""
     torch.manual_seed(16)
     return AuraFlowPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
@@ -251,7 +251,7 @@ def ernie_image_pipeline() -> Any:
     )
     for parameter in transformer.parameters():
         if not parameter.any():
-            # A fresh one ends with layers of zeros.
+            # A fresh transformer ends with layers of zeros.
             torch.nn.init.normal_(parameter, std=0.5)
     writer = Ministral3Config(
         vocab_size=16,
@@ -276,7 +276,7 @@ def ernie_image_pipeline() -> Any:
 def ideogram4_pipeline() -> Any:
     """Return an Ideogram4Pipeline: two transformers, and guidance that is a number for each step if nothing is said."""
     torch.manual_seed(18)
-    # The prompt is read off 13 of its layers.
+    # The prompt is read from 13 of its layers.
     text = qwen_vl_config(Qwen3VLConfig)
     text.text_config.num_hidden_layers = 36
     text.text_config.layer_types = ["full_attention"] * 36

@@ -45,7 +45,7 @@ def z_image_pipeline() -> Any:
         cap_feat_dim=16,
         axes_dims=[4, 6, 6],
     )
-    # A fresh one leaves these as the memory was.
+    # A fresh transformer leaves these as the memory was.
     torch.nn.init.normal_(transformer.x_pad_token)
     torch.nn.init.normal_(transformer.cap_pad_token)
     return ZImagePipeline(
@@ -78,7 +78,7 @@ def qwen_image_pipeline() -> Any:
 
 
 def qwen_image21_pipeline() -> Any:
-    """Return a QwenImage21Pipeline: a processor of texts and pictures, and a picture's fourth channel says how opaque it is."""
+    """Return a QwenImage21Pipeline: a processor of texts and pictures, and pictures whose fourth channel is their opacity."""
     torch.manual_seed(9)
     return QwenImage21Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
@@ -153,7 +153,7 @@ def kandinsky5_pipeline() -> Any:
     )
     for parameter in transformer.parameters():
         if not parameter.any():
-            # A fresh one begins with gates that let nothing of the prompt through.
+            # A fresh transformer begins with gates that let nothing of the prompt through.
             torch.nn.init.normal_(parameter, std=0.5)
     return Kandinsky5T2IPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),

@@ -1,4 +1,4 @@
-"""What tiny pipelines read prompts with: one tokenizer of ten words, and the configurations of the text encoders."""
+"""The text encoders of tiny pipelines: one tokenizer of ten words, and their configurations."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from transformers import (
 from pipelines.worker.text_processors import KINDS
 
 WORDS = ("<pad>", "<s>", "</s>", "<unk>", "marble", "wood", "warm", "cool", "red", "navy")
-#: Positions of a text encoder that pads every prompt to one length; the real ones have as many or more.
+#: The positions of a text encoder that pads every prompt to one length; the real ones have as many or more.
 POSITIONS = 128
 
 
 def tokenizer(longest: int = 16, *, chat: bool = False) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of words that reads at most `longest` tokens, and chats if `chat`: each message holds a text."""
+    """Return a tokenizer of words that reads at most `longest` tokens; with `chat`, chats whose messages hold a text."""
     words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
@@ -69,7 +69,7 @@ def gemma_config() -> Gemma2Config:
 
 
 def qwen_vl_config(kind: Any) -> Any:
-    """Return the configuration of a language model that can see, of a class of Qwen's."""
+    """Return the configuration of one of Qwen's language models that can see, of this class."""
     text = {
         **qwen3_config(layers=2).to_dict(),
         "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]},

@@ -18,7 +18,7 @@ from tests.support.tiny.text import clip_config, tokenizer
 
 
 def autoencoder(levels: int = 5, latent_channels: int = 4) -> AutoencoderKL:
-    """Return a VAE that makes 2^(levels - 1) pixels of a latent."""
+    """Return a VAE that makes 2^(levels - 1) pixels of a latent, in each direction."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,

@@ -1,4 +1,4 @@
-"""What the client reads and sends is what the server writes and takes: the same fields, of the same types."""
+"""The client reads and sends what the server writes and takes: the same fields, of the same types."""
 
 from collections.abc import Iterator
 from inspect import isclass
@@ -12,7 +12,7 @@ from server.api import billing, models, views
 from server.ledger import credits, jobs
 from server.workflows import background, image, intake
 
-#: What each call is answered, here and there. What these consist of is compared with them.
+#: The answer of each call, in the client and in the server. The structs that they contain are compared too.
 ANSWERS: list[tuple[type, tuple[type, ...]]] = [
     (answers.Accepted, (jobs.Accepted,)),
     (answers.Estimate, (intake.Estimate,)),
@@ -31,19 +31,19 @@ SPECS: list[tuple[type, tuple[type, ...]]] = [
     (spec.BackgroundSpec, (background.BackgroundSpec,)),
     (spec.ImageSpec, (image.ImageSpec,)),
 ]
-#: What is there for OpenAI's clients alone.
+#: Fields for OpenAI's clients alone.
 LEFT_OUT = {"Models.data", "Models.object"}
 
 
 class Plain(msgspec.Struct, frozen=True):
     """A type without its bounds."""
 
-    #: `str`, of enums too, a list's `list of …`, a struct's `struct`.
+    #: `str`, also of an enum; a list's `list of …`; a struct's `struct`.
     word: str
     may_be_null: bool = False
-    #: The only texts that it takes, if those are few.
+    #: The only texts that the type takes, if those are few.
     choices: frozenset[str] | None = None
-    #: The struct that it is, or that it is a list of.
+    #: The struct that the type is, or is a list of.
     struct: inspect.StructType | None = None
 
 

@@ -1,4 +1,4 @@
-"""What the client imports: it is a distribution of its own, and small."""
+"""The packages that the client imports: it is a distribution of its own, and small."""
 
 import ast
 import sys
@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The name of every package beyond the standard library that a file imports when it runs."""
+    """Yield the name of every package beyond the standard library that a file imports when it runs."""
     statements = ast.parse(path.read_text()).body
     run = [node for node in statements if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
     for node in ast.walk(ast.Module(run, [])):

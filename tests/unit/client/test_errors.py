@@ -1,4 +1,4 @@
-"""What a refusal becomes."""
+"""The errors that refusals become."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime

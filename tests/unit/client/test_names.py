@@ -53,7 +53,7 @@ def test_what_a_table_brings_stays_within_one_name(text: str) -> None:
     assert not name.startswith(".")
 
 
-#: Sixty-seven and sixty-nine characters, of two bytes each, which fill a name together.
+#: Texts of 67 and 69 characters, of two bytes each, which fill a name together.
 CYRILLIC = BackgroundSpec(
     scene_type="Мраморная столешница у окна с мягким утренним светом и тенью листвы",
     mood="тёплое спокойное настроение позднего летнего вечера в загородном доме",
@@ -73,7 +73,7 @@ CYRILLIC = BackgroundSpec(
     ids=["words", "a folder", "no end", "the template", "digits"],
 )
 def test_a_file_of_any_name_can_be_written(tmp_path: Path, template: str) -> None:
-    """The name that the check lets pass is one that the disk takes, with a number too and while the file is a part."""
+    """Check that the disk takes any name that the check lets pass, with a number too and while the file is a part."""
     check_template(template, CYRILLIC, row=1)
     name = file_name(template, CYRILLIC, IMAGE, "01ID", row=1)
     for path in (tmp_path / name, tmp_path / unused(name, lambda found: found == name)):
@@ -92,7 +92,7 @@ def test_long_words_leave_room_for_the_seed() -> None:
 
 
 def test_a_name_as_long_as_the_disk_takes_is_one_that_fits(tmp_path: Path) -> None:
-    """A path of the caller's own may be as long; its part is no longer."""
+    """Check that a path of the caller's own may be as long, and that its part is no longer."""
     name = f"{'я' * 125}x.png"
     assert len(name.encode()) == 255
     target = tmp_path / name

@@ -1,4 +1,4 @@
-"""What a batch does next for a row."""
+"""The next step of a batch for a row."""
 
 import pytest
 from backlot_client.batch.journal import Record, State

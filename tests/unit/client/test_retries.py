@@ -1,4 +1,4 @@
-"""When a call is repeated."""
+"""The calls that are repeated, and when."""
 
 import pytest
 from backlot_client import Retries

@@ -1,4 +1,4 @@
-"""Batch files: what each becomes, and what is said of those that cannot be used."""
+"""Batch files: the rows of good ones, and the messages about bad ones."""
 
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
 
 
 def test_a_row_is_known_by_what_it_asks_for(tmp_path: Path) -> None:
-    """Rows may be moved and added between two runs; equal rows are two pictures."""
+    """Check rows that are moved and added between two runs; equal rows are two pictures."""
     header = "scene_type,mood\n"
     marble, other_marble, wood = (
         row.identity for row in rows_of(tmp_path, f"{header}marble,warm\nmarble,warm\nwood,cool\n")

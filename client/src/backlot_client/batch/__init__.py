@@ -1,4 +1,4 @@
-"""Many specs from a file: each row one job and its picture, paid once however often the batch is stopped.
+"""Makes a picture for each row of a file. Each row is one job, paid once however often the batch is stopped.
 
-A batch is such a file with its folder here. On the server the word means the images that run together on a GPU.
+Here a batch is such a file with its folder. On the server the word means the images that run together on a GPU.
 """

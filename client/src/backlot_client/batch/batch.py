@@ -1,4 +1,4 @@
-"""Running a batch: rows are submitted a few at a time, followed, fetched, and noted in the journal before each step."""
+"""Runs a batch: submits, follows and fetches a few rows at a time, and notes each in the journal before each step."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ _PAGE = 200
 
 
 class Watcher(Protocol):
-    """Is told how a batch goes on."""
+    """Hears how a batch goes on."""
 
     def started(self, row: Row) -> None: ...
     def happened(self, row: Row, event: JobEvent) -> None: ...
@@ -78,18 +78,18 @@ class Batch:
         self._watcher = watcher
         self._at_once = at_once
         self._clock = clock
-        #: Why no more rows are begun, if something is in the way of all of them.
+        #: Why no more rows are begun; None if more are.
         self.obstacle: BacklotError | OSError | None = None
 
     async def run(self) -> list[Result]:
-        """Do what is left to do, as far as it can be done, and say how each row stands. Look at `obstacle` afterwards."""
+        """Do what is left to do, and return how each row stands. `obstacle` then says what stopped it, if anything did."""
         self._forget_long_names()
         try:
             await self._find_lost_jobs([row for row in self._rows if self._next(row) is Next.LOOK_FOR_JOB])
         except BacklotError as error:
             self.obstacle = error
         left = [row for row in self._rows if self._next(row) is not Next.NOTHING]
-        # What is paid is fetched first, also if there are no credits for more.
+        # Rows that are paid come first, so that their pictures are fetched even if there are no credits for more.
         queue = deque(sorted(left, key=lambda row: self._next(row) is Next.SUBMIT))
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(min(self._at_once, len(queue)))]
         try:
@@ -101,7 +101,7 @@ class Batch:
         return [self._result(row) for row in self._rows]
 
     def _forget_long_names(self) -> None:
-        """Let a picture have another name if its own is one that no disk takes: earlier versions chose such names."""
+        """Let a picture have another name if its own is too long for any disk: earlier versions chose such names."""
         for record in list(self._journal.records.values()):
             if not all(map(fits, record.files)):
                 self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, files=[], sizes=[]))
@@ -185,7 +185,7 @@ class Batch:
         try:
             sizes = [await self._download(job, index, name) for index, name in enumerate(record.files)]
         except NotFound:
-            # It is paid; whether it is worth paying again is not for this run to say.
+            # The row is paid. Whether to pay again is for the user to decide.
             message = f"the server no longer has the picture of job {job.public_id}"
             self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, message=message))
         else:
@@ -202,14 +202,14 @@ class Batch:
         return names
 
     async def _download(self, job: Job, index: int, name: str) -> int:
-        """Return the bytes of the file."""
+        """Download an image, and return the bytes of its file."""
         path = self._folder / name
         discard_parts(path)
         image: Artifact = job.images[index]
         try:
             await self._client.download(image, path)
         except Forbidden:
-            # The link was read long ago, perhaps before the machine slept.
+            # The link has expired, perhaps while the machine slept. The job has a new one.
             image = (await self._client.job(job.public_id)).images[index]
             await self._client.download(image, path)
         return path.stat().st_size

@@ -15,7 +15,7 @@ NAME = ".backlot-batch.db"
 
 
 class State(str, Enum):
-    #: About to be submitted, or submitted and not known how that ended.
+    #: About to be submitted, or submitted without a known answer.
     SENDING = "sending"
     #: A job was made and paid.
     ACCEPTED = "accepted"
@@ -28,11 +28,11 @@ class State(str, Enum):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One row's way so far."""
+    """How far one row is."""
 
     identity: str
     state: State
-    #: Counts the row's jobs; another one is asked for after a failure. The file keeps the name that earlier versions wrote.
+    #: Counts the row's jobs, since a failed one is followed by another. The file keeps the name that earlier versions wrote.
     job_number: int = msgspec.field(name="attempt")
     idempotency_key: str
     #: The JSON that is submitted, kept since it must not differ when it is sent again.
@@ -52,7 +52,10 @@ class InUse(Exception):
 
 
 class Journal:
-    """Raises InUse if another process has the folder's journal open, sqlite3.Error if the file is damaged."""
+    """The journal of one folder.
+
+    Raises InUse if another process has it open, sqlite3.Error if the file is damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

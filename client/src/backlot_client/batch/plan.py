@@ -1,4 +1,4 @@
-"""What to do next for a row. Pure, so that never paying twice can be read off one table.
+"""Decides what to do next for a row. Pure: one table shows that nothing is paid twice.
 
 | state | what is known | next |
 |---|---|---|
@@ -10,7 +10,7 @@
 | done, a file missing | paid | fetch it again |
 | failed | paid back, or never a job | submit as another job |
 
-A refusal does not prove that nothing was paid: the try before it may have made the job, and its answer been lost.
+A refusal does not prove that nothing was paid: an earlier try may have made the job, and its answer may have been lost.
 """
 
 from enum import Enum
@@ -30,7 +30,7 @@ class Next(Enum):
 
 
 def next_for(record: Record | None, files_are_there: bool, now: float) -> Next:
-    """`now` is Unix time."""
+    """Return what to do next for a row. `now` is Unix time."""
     if record is None or record.state is State.FAILED:
         return Next.SUBMIT
     if record.state in (State.SENDING, State.REFUSED):

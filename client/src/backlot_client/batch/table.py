@@ -23,7 +23,7 @@ class Row(msgspec.Struct, frozen=True):
     #: From 1, without blank lines and the header.
     number: int
     spec: BackgroundSpec
-    #: The same for the same spec, wherever it stands in the file. Equal rows are told apart by their order.
+    #: The same for the same spec at any place in the file. Equal rows are told apart by their order.
     identity: str
 
 
@@ -37,7 +37,7 @@ class TableError(Exception):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Raises TableError, OSError."""
+    """Return the rows of a file. Raises TableError, OSError."""
     readers = {".csv": _csv_specs, ".jsonl": _json_specs, ".ndjson": _json_specs}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -96,7 +96,7 @@ def _csv_specs(text: str) -> Iterator[BackgroundSpec | str]:
 
 
 def _delimiter(text: str) -> str:
-    """Return what separates the header's names: a spreadsheet writes semicolons in some countries."""
+    """Return the character that separates the header's names: spreadsheets write semicolons in some countries."""
     header = text.partition("\n")[0]
     return max(",;\t", key=header.count)
 

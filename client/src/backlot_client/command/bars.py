@@ -34,7 +34,7 @@ class Bars:
             TextColumn("{task.fields[stage]}", markup=False),
             TimeElapsedColumn(),
             console=console,
-            # A redirected stdout is a script's: it must not get what belongs on the terminal, nor lose what is its own.
+            # If stdout is redirected, lines printed to it must go there, and not by way of the bars to the terminal.
             redirect_stdout=sys.stdout.isatty(),
             refresh_per_second=4,
             disable=not console.is_terminal,

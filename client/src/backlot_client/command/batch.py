@@ -27,17 +27,17 @@ class Summary(msgspec.Struct, frozen=True):
     done: int
     failed: int
     refused: int
-    #: Not begun, or begun and to be gone on with.
+    #: Not begun, or begun and not finished.
     left: int
-    #: What was in the way of all rows, if something was.
+    #: Why no more rows were begun; None if nothing stopped the batch.
     stopped_by: str | None
     results: list[Result]
 
 
 def batch(arguments: Namespace) -> int:
-    """Return the exit status: 0 if every row's picture is there."""
+    """Make a picture for each row, and return the exit status: 0 if every row's picture is there."""
     rows = read_rows(arguments.file)
-    # A wrong address or key is told at once; later faults, such as a restart of the server, are borne.
+    # This call fails soon if the address or the key is wrong. Later calls are tried for longer, as over a restart.
     with Client(arguments.url, arguments.key, retries=Retries(total_s=5)) as client:
         client.credits()
     with closing(Journal(arguments.output)) as journal, Bars() as bars:

@@ -22,12 +22,12 @@ ANSWER_S = 5.0
 
 
 class Picture(msgspec.Struct, kw_only=True):
-    """How one of the pictures stands."""
+    """How far one of the pictures is."""
 
     title: str
     spec: BackgroundSpec
     accepted: Accepted | None = None
-    #: It was submitted, and the interruption did not wait longer for the answer.
+    #: It was submitted, but its answer did not come within ANSWER_S of an interruption.
     unanswered: bool = False
     job: Job | None = None
     files: list[str] = []
@@ -39,7 +39,7 @@ class Picture(msgspec.Struct, kw_only=True):
 
 
 class _Names:
-    """Gives each picture a file of its own, which neither is there nor was given before."""
+    """Gives each picture a path that no file has and that was not given before."""
 
     def __init__(self, folder: Path, template: str) -> None:
         self._folder = folder
@@ -67,14 +67,14 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def generate(arguments: Namespace) -> int:
-    """Return the exit status: 0 if every picture is there."""
+    """Make the pictures, and return the exit status: 0 if every picture is there."""
     specs = _specs(arguments)
     check_template(arguments.file_name, specs[0])
     pictures = [
         Picture(title=f"{spec.scene_type}, {spec.mood}" + (f" #{number}" if len(specs) > 1 else ""), spec=spec)
         for number, spec in enumerate(specs, 1)
     ]
-    # A wrong address or key is told at once; later faults are borne.
+    # This client's calls fail soon if the address or the key is wrong. Later calls are tried for longer.
     with Client(arguments.url, arguments.key, retries=Retries(total_s=5)) as client:
         if arguments.dry_run:
             return _estimate(client, specs, as_json=arguments.json)
@@ -171,7 +171,7 @@ async def _submit(client: AsyncClient, picture: Picture, most_credits: int | Non
 
 
 def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
-    """Cancel what nobody waits for any more."""
+    """Cancel the jobs of the pictures that are on their way."""
     for picture in pictures:
         if picture.unanswered:
             print_remark(

@@ -37,7 +37,7 @@ def main() -> None:
         sys.stdout.flush()
     except (BacklotError, TableError, TemplateError, InUse, sqlite3.Error, OSError) as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever read the output, such as `head`, has enough. Python would flush again at its end.
+            # The reader of the output, such as `head`, is gone. Python flushes again at exit, so that must go nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         _tell(error, as_json=arguments.json)
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _command(commands, "jobs", reads.list_jobs, "list jobs, newest first")
     command.add_argument("--status", choices=[status.value for status in JobStatus])
+    _add_metadata(command, "whose metadata has this")
     command.add_argument("--limit", type=_whole(1, 200), default=50, metavar="N")
     command = _command(commands, "cancel", reads.cancel_jobs, "end jobs and get their credits back")
     command.add_argument("job_ids", nargs="+", metavar="JOB")
@@ -172,7 +173,7 @@ def _add_output(command: argparse.ArgumentParser, names: str, *, required: bool)
 
 def _command(group: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = group.add_parser(name, help=help_, description=help_)
-    # Left out here, they are as the main parser has them.
+    # An option that is left out after the command's name stays as the main parser has it.
     _add_common(command, url=argparse.SUPPRESS, key=argparse.SUPPRESS, json=argparse.SUPPRESS)
     command.set_defaults(run=run, refuse=command.error)
     return command

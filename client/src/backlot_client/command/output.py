@@ -11,7 +11,7 @@ from backlot_client.errors import BacklotError
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What went wrong, as JSON has it."""
+    """An error as the JSON output has it."""
 
     code: str
     message: str
@@ -33,7 +33,7 @@ def print_line(text: str) -> None:
 
 
 def print_remark(text: str) -> None:
-    """Print beside the results, which a script may read: on standard error."""
+    """Print on standard error, since a script may read the results on standard output."""
     print(printable(text), file=sys.stderr, flush=True)
 
 

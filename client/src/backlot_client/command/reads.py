@@ -21,7 +21,7 @@ def _client(arguments: Namespace) -> Client:
 def list_jobs(arguments: Namespace) -> int:
     status = JobStatus(arguments.status) if arguments.status else None
     with _client(arguments) as client:
-        found = client.jobs(status=status, limit=arguments.limit).jobs
+        found = client.jobs(status=status, metadata=dict(arguments.metadata), limit=arguments.limit).jobs
     if arguments.json:
         print_json(found)
     else:
@@ -38,7 +38,7 @@ def cancel_jobs(arguments: Namespace) -> int:
 
 def retry_jobs(arguments: Namespace) -> int:
     def retry(client: Client, job_id: str) -> Accepted:
-        # A command that is run again, since one of its jobs was refused, makes no second job of the others.
+        # If the command is run again because one job was refused, this key prevents second jobs of the others.
         key = f"retry-{quote(job_id, safe='')}"
         return client.retry(job_id, idempotency_key=key, max_credits=arguments.max_credits)
 
@@ -51,7 +51,7 @@ def retry_jobs(arguments: Namespace) -> int:
 def _for_each_job(arguments: Namespace, act: Callable[[Client, str], T], line: Callable[[T], str]) -> int:
     """Act on each job and print each answer as it comes; a refusal of one stops no other. Return the exit status.
 
-    As JSON there is one element for each job, in their order, and it is all printed at the end.
+    JSON is printed at the end, as one list with an element for each job, in their order.
     """
     answers: list[T | dict[str, Failure]] = []
     status = 0

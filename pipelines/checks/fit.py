@@ -1,0 +1,111 @@
+"""Whether a checkpoint in one file is of the kind that the configuration beside it is for, as far as its header shows.
+
+A file of another family would be found out only when it is loaded. One whose denoiser has more layers than the configuration
+says would even make images, and not its own: diffusers leaves out such layers, and only warns.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.diffusers_classes import DENOISERS, parameters
+from pipelines.model_card import ModelCard
+from pipelines.model_index import ModelIndex, read_table
+from pipelines.weight_files import BadWeights, TensorHeader, read_tensors
+
+_TEXT_IN = re.compile(r"(^|\.)(txt_in|context_embedder)\.weight$")
+_CAPTION_IN = re.compile(r"(^|\.)(cap_embedder|caption_embedder)\.1\.weight$")
+_CROSS_ATTENTION = re.compile(r"\.attn2\.to_k\.weight$")
+#: By the denoiser's class: the layer that reads the prompt, which every file of the class has, and what the configuration
+#: calls how many numbers it reads of a token.
+_PROMPT_LAYERS = {
+    "ChromaTransformer2DModel": (_TEXT_IN, "joint_attention_dim"),
+    "Flux2Transformer2DModel": (_TEXT_IN, "joint_attention_dim"),
+    "FluxTransformer2DModel": (_TEXT_IN, "joint_attention_dim"),
+    "Lumina2Transformer2DModel": (_CAPTION_IN, "cap_feat_dim"),
+    "QwenImageTransformer2DModel": (_TEXT_IN, "joint_attention_dim"),
+    "SD3Transformer2DModel": (_TEXT_IN, "joint_attention_dim"),
+    "UNet2DConditionModel": (_CROSS_ATTENTION, "cross_attention_dim"),
+    "ZImageTransformer2DModel": (_CAPTION_IN, "cap_feat_dim"),
+}
+#: Layers that tell the denoisers apart which read prompts alike: what they are of, and the classes that have them.
+_OWN_LAYERS = (
+    (
+        re.compile(r"(^|\.)(double_blocks|single_transformer_blocks)\.0\."),
+        "FLUX or Chroma",
+        ("ChromaTransformer2DModel", "Flux2Transformer2DModel", "FluxTransformer2DModel"),
+    ),
+    (re.compile(r"(^|\.)distilled_guidance_layer\."), "Chroma", ("ChromaTransformer2DModel",)),
+    (re.compile(r"(^|\.)joint_blocks\.0\."), "Stable Diffusion 3", ("SD3Transformer2DModel",)),
+)
+#: The layer by which a distilled denoiser is told its guidance; its class's configuration says whether there is one.
+_GUIDANCE_IN = re.compile(r"(^|\.)guidance_(in|embedder)\.")
+_TOLD_GUIDANCE = ("FluxTransformer2DModel", "Flux2Transformer2DModel")
+_WAY_OUT = "name a model of the file's kind as folder or hub beside it (backlot models add takes --config)"
+
+
+def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterator[str]:
+    """Yield why a card's file is not of the kind of the folder beside it, or would be read as something else.
+
+    Raises OSError or ValueError if the folder cannot be examined.
+    """
+    try:
+        tensors = read_tensors(Path(card.weights.file or ""))
+    except (BadWeights, OSError):
+        # What is wrong with the file by itself is told where it is looked at.
+        return
+    if not tensors:
+        # Pickles have no header.
+        return
+    key = f"file = {card.weights.file!r}"
+    yield from (f"{key}: {problem}; {_WAY_OUT}" for problem in _misfits(tensors, folder, index))
+    options = options_of(tensors, folder, card.weights.scheduler or index.scheduler)
+    if lacking := {name: value for name, value in options.items() if name not in card.weights.scheduler_options}:
+        told = ", ".join(f"{name} = {json.dumps(value)}" for name, value in lacking.items())
+        yield f"{key}: it says that its denoiser predicts v, and its scheduler does not; add {told} to scheduler_options"
+
+
+def options_of(tensors: Mapping[str, TensorHeader], folder: Path, scheduler: str | None) -> dict[str, Any]:
+    """Return what scheduler_options must say for a file of these keys, beside what its folder's configuration says.
+
+    Checkpoints of SDXL that predict v say so by keys that have no weights. Raises OSError or ValueError if the folder cannot
+    be examined.
+    """
+    config = folder / "scheduler" / "scheduler_config.json"
+    own = read_table(config) if config.is_file() else {}
+    taken = parameters("schedulers", scheduler or "", "__init__") or ()
+    wanted: dict[str, Any] = {}
+    if "v_pred" in tensors:
+        wanted["prediction_type"] = "v_prediction"
+        if "ztsnr" in tensors:
+            wanted["rescale_betas_zero_snr"] = True
+    return {name: value for name, value in wanted.items() if name in taken and own.get(name) != value}
+
+
+def _misfits(tensors: Mapping[str, TensorHeader], folder: Path, index: ModelIndex) -> Iterator[str]:
+    """Yield what tells the denoiser of a file from the one that a folder configures."""
+    name = next((name for name in DENOISERS if name in index.components), None)
+    if name is None or not (config_file := folder / name / "config.json").is_file():
+        return
+    kind, config = index.components[name][1], read_table(config_file)
+    if kind not in _PROMPT_LAYERS:
+        return
+    for layer, family, kinds in _OWN_LAYERS:
+        if kind not in kinds and any(map(layer.search, tensors)):
+            yield f"it holds a denoiser of {family}, and the configuration beside it is that of a {kind}"
+            return
+    layer, key = _PROMPT_LAYERS[kind]
+    widths = {tensor.shape[-1] for name, tensor in tensors.items() if tensor.shape and layer.search(name)}
+    if isinstance(config.get(key), int) and config[key] not in widths:
+        read = f"reads {min(widths)}" if widths else "has no layer that does"
+        yield f"the {kind} beside it reads {config[key]} numbers of each token of a prompt, and the one in it {read}"
+        return
+    told, wanted = any(map(_GUIDANCE_IN.search, tensors)), config.get("guidance_embeds")
+    if kind in _TOLD_GUIDANCE and isinstance(wanted, bool) and told is not wanted:
+        yield (
+            "its denoiser is told its guidance, and the configuration beside it is of one that is not"
+            if told
+            else "its denoiser is not told its guidance, and the configuration beside it is of one that is"
+        )
