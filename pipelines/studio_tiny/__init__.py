@@ -1,5 +1,5 @@
-"""The embedded default model: its vocabulary and its weights, and how both were made.
+"""studio-tiny, the model that comes with Backlot: its vocabulary, its weights, and the code that made the weights.
 
-Only `vocabulary` and `meaning` are imported when the server runs; `weights/` is a diffusers folder, loaded like any other.
-`render/` makes the pictures it learns from and `training/` fits it; both need the `train` extra.
+A running server imports only `vocabulary` and `meaning`; `weights/` is a diffusers folder, loaded like any other. `render/`
+makes the pictures that the model learns from, and `training/` fits it; both need the `train` extra.
 """

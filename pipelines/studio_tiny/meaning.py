@@ -1,7 +1,7 @@
 """Which word of a closed vocabulary a free text means.
 
-Meaning goes before spelling: a text means a word if it has one of the word's synonyms in it, in any inflection. Only if it
-has none is one slip in a longer word forgiven. Everything else is unknown, and that is said rather than guessed.
+Meaning goes before spelling: a text means a word if it contains one of the word's synonyms, in any inflection. Only if it
+contains none, one slip in a longer word is forgiven. Any other text is unknown, and is not guessed.
 """
 
 import re
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import snowballstemmer
 
-#: Letters a word needs before a slip in it is forgiven: shorter ones are a slip away from too many other words.
+#: The fewest letters of a word in which a slip is forgiven: shorter words are a slip away from too many others.
 SHORTEST_MISSPELT = 5
-#: Letters it needs before another letter in the place of one is a slip: "store" is not "stone".
+#: The fewest letters of a word in which a replaced letter is a slip: "store" is not "stone".
 SHORTEST_REPLACED = 7
-#: Common words that are one slip away from a synonym, and mean something else.
+#: Common words that are one slip away from a synonym, but mean something else.
 NOT_MISSPELT = frozenset({
     "aches", "archers", "bards", "beading", "bending", "bidding", "binds", "bleach", "boars", "breach", "brunches",
     "budding", "caret", "certain", "checker", "chopper", "class", "clement", "clods", "coats", "collate", "college",
@@ -28,7 +28,7 @@ NOT_MISSPELT = frozenset({
     "tigers", "tilde", "tilted", "timbre", "timer", "timers", "tired", "tires", "titled", "titles", "toiled",
     "topical", "vantage", "waiter", "waives", "waster", "wavers", "weaver", "widow",
 })  # fmt: skip
-#: The word after one of these is not what is asked for, nor the one after that if the word between only weighs it.
+#: The word after one of these is not wanted, even if a word of _WEIGHTS comes between.
 _NEGATIONS = frozenset({"no", "not", "without", "never", "non"})
 _WEIGHTS = frozenset({"a", "an", "any", "the", "too", "very", "so", "overly"})
 
@@ -37,15 +37,15 @@ class _Synonym(msgspec.Struct, frozen=True):
     word: str
     parts: tuple[str, ...]
     stems: tuple[str, ...]
-    #: Counts only if the text says nothing else.
+    #: Whether it counts only if the text means no other word.
     vague: bool
 
 
 class ClosedVocabulary:
-    """The words a model knows, each with its synonyms, and the one that is used if a text means none of them."""
+    """The words that a model knows, each with its synonyms, and the default for a text that means none of them."""
 
     def __init__(self, known: Mapping[str, Sequence[str]], default: str) -> None:
-        """Take `known`, a word's synonyms by the word.
+        """Take the synonyms of each word, by the word.
 
         A synonym of the default that is a single word is vague: a "studio" is a sweep, but a "marble studio" is marble.
         """
@@ -60,8 +60,8 @@ class ClosedVocabulary:
     def meant(self, text: str) -> str | None:
         """Return the word that the text means; None if it means none of them.
 
-        The synonym of most words counts; of those as long as each other, one in just this form before an inflected one, and
-        then the first in the text.
+        The synonym with the most words counts. Of equally long ones an exact form goes before an inflected one, and then the
+        first in the text.
         """
         wanted = _without_negated(_words(text))
         found = list(self._by_meaning(wanted))
@@ -70,7 +70,7 @@ class ClosedVocabulary:
         return next(self._by_spelling(wanted), None)
 
     def _by_meaning(self, wanted: tuple[str, ...]) -> Iterator[tuple[int, bool, int, str]]:
-        """Yield each synonym in the text: its weight in words, whether it has just this form, its place negated, its word."""
+        """Yield each synonym in the text: its length in words (0 if vague), whether its form is exact, −place, its word."""
         stems = _stems(wanted)
         for synonym in self._synonyms:
             length = len(synonym.parts)
@@ -88,7 +88,7 @@ class ClosedVocabulary:
 
 
 def is_slip(written: str, meant: str) -> bool:
-    """Return whether one letter is left out, added, replaced or swapped with the next. The first letter is always right."""
+    """Return whether one letter is left out, added, replaced or swapped with the next one. The first letter must be right."""
     if written[:1] != meant[:1] or min(len(written), len(meant)) < SHORTEST_MISSPELT:
         return False
     same = next(
@@ -119,7 +119,7 @@ def _without_negated(words: tuple[str, ...]) -> tuple[str, ...]:
         elif not negated:
             kept.append(word)
         elif word not in _WEIGHTS:
-            # A gap, so that its neighbours are not read as one phrase.
+            # This gap keeps the word's neighbours from being read as one phrase.
             kept.append("")
             negated = False
     return tuple(kept)

@@ -1,7 +1,7 @@
 """The closed vocabulary of studio-tiny: 26 scenes, 13 moods, and up to five colours as quantised channels.
 
 A prompt has words at fixed places: scene, mood, then red, green and blue of five colours, the largest first; `none` fills
-the place of a colour that was not asked for. Each word of a colour says its place, so that even a bag of words is
+the place of a colour that was not requested. Each word of a colour names its place, so that even a bag of words is
 unambiguous.
 """
 
@@ -12,9 +12,9 @@ import msgspec
 
 from pipelines.studio_tiny.meaning import ClosedVocabulary
 
-#: Levels a colour channel is quantised to.
+#: How many levels a colour channel is quantised to.
 LEVELS = 64
-#: Colours that the model reads; further ones of a spec are left out.
+#: How many colours the model reads; further ones of a spec are left out.
 COLORS = 5
 
 SCENES: dict[str, tuple[str, ...]] = {
@@ -121,14 +121,14 @@ MOODS: dict[str, tuple[str, ...]] = {
 SCENE_VOCABULARY = ClosedVocabulary(SCENES, default="sweep")
 MOOD_VOCABULARY = ClosedVocabulary(MOODS, default="neutral")
 PLACES = tuple(f"{channel}{place}" for place in range(1, COLORS + 1) for channel in "rgb")
-#: Words of a prompt.
+#: How many words a prompt has.
 LENGTH = 2 + len(PLACES)
 
 
 class Phrase(msgspec.Struct, frozen=True):
     """A spec as the model reads it."""
 
-    #: The words that were meant; None if the text means none, and the vocabulary's default is in the prompt.
+    #: The word that the spec means; None if it means none, and the prompt has the vocabulary's default.
     scene: str | None
     mood: str | None
     colors_used: int
@@ -136,14 +136,14 @@ class Phrase(msgspec.Struct, frozen=True):
 
 
 def phrase(scene_type: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> Phrase:
-    """Return the words of the vocabulary that are meant, and the first five of `colors` (channels 0–255)."""
+    """Return the phrase of a spec: the words of the vocabulary that it means, and the first five `colors` (0–255)."""
     scene_word, mood_word = scene_meant(scene_type), mood_meant(mood)
     text = prompt(scene_word or SCENE_VOCABULARY.default, mood_word or MOOD_VOCABULARY.default, colors)
     return Phrase(scene_word, mood_word, len(colors[:COLORS]), text)
 
 
 def prompt(scene: str, mood: str, colors: Sequence[tuple[int, int, int]]) -> str:
-    """Return the prompt of words of the vocabulary."""
+    """Return the prompt for a scene and a mood of the vocabulary, and colours (channels 0–255)."""
     levels = [channel * LEVELS // 256 for color in colors[:COLORS] for channel in color]
     named = [f"{place}-{levels[i] if i < len(levels) else 'none'}" for i, place in enumerate(PLACES)]
     return " ".join([scene, mood, *named])
@@ -160,6 +160,6 @@ def mood_meant(text: str) -> str | None:
 
 
 def words() -> list[str]:
-    """Return every word a prompt can have, in a fixed order."""
+    """Return every word that a prompt can have, in a fixed order."""
     levels = [*(str(level) for level in range(LEVELS)), "none"]
     return [*SCENES, *MOODS, *(f"{place}-{level}" for place in PLACES for level in levels)]

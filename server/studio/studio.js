@@ -1,4 +1,4 @@
-/** The studio page: opens with a key, from its address or of an earlier visit. */
+/** The studio page. It opens with a key from its address or from an earlier visit. */
 
 import { App } from "./parts/app.js";
 import "./parts/landing.js";

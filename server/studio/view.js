@@ -1,4 +1,4 @@
-/** The view library: what the pages import of it, with templates that say what they are made of. */
+/** The parts of the view library that the pages use, and the tag of their templates. */
 
 import htm from "./vendor/htm.js";
 import { h } from "./vendor/preact.js";

@@ -1,8 +1,8 @@
-/** What the server's codes mean to somebody who makes pictures. */
+/** Explains the server's codes to people who make pictures. */
 
 import { ApiError } from "./api/http.js";
 
-/** What to suggest for a model that takes any scene and mood. */
+/** Suggestions for a model that takes any scene and mood. */
 export const SCENES = [
   "studio sweep", "marble", "wood", "fabric", "concrete", "bokeh", "beach", "window light", "podium",
 ];
@@ -20,7 +20,7 @@ export function ratioOf(ratio) {
 }
 
 /**
- * `1 picture`, `2 pictures`.
+ * Return a count with its noun: `1 picture`, `2 pictures`.
  * @param {number} count
  * @param {string} noun
  */
@@ -102,9 +102,9 @@ const REASONS = {
   image_not_written: "The picture could not be finished or saved. The operator finds out why in the server's log.",
 };
 
-/** They last until the settings, or the operator's files, are others. */
+/** Reasons that last until the settings or the operator's files are changed. */
 const LASTING = ["out_of_memory", "lora_unusable"];
-/** The same seed gives such a picture again. */
+/** Reasons that the same seed brings again. */
 const OF_THE_SEED = ["black_image", "blank_image", "flat_image", "nan_latents", "nan_image"];
 
 /**
@@ -129,7 +129,7 @@ export function explainFailure({ extra, message }) {
 /**
  * Say what a job is doing.
  * @param {import("./api/types.js").JobEvent} event
- * @param {number} image  which of the job's pictures it does that with, from 1; 0 if it has only one
+ * @param {number} image  which of the job's pictures the event is of, from 1; 0 if the job has only one
  */
 export function explainStage({ stage, message, extra }, image) {
   const which = image ? `Picture ${image}: ` : "";
@@ -171,7 +171,7 @@ export function roughly(seconds) {
 /** Characters that turn the direction of writing. */
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 
-/** What somebody wrote may turn the writing's direction: only its own, between these two characters. @param {string} text */
+/** Return a text so that it cannot turn the direction of the writing around it. @param {string} text */
 export const isolated = (text) => (BIDI.test(text) ? `\u2068${text}\u2069` : text);
 
 /**
@@ -184,7 +184,7 @@ export function nameOf({ display_name, mood, scene_type, prompt, metadata }) {
 }
 
 /**
- * Tell the pictures of one order apart.
+ * Return a picture's name, with its number if several were ordered together.
  * @param {string} name
  * @param {import("./api/types.js").Variation | undefined} variation
  */

@@ -60,7 +60,7 @@ def test_the_idlest_of_those_that_have_the_model_takes_the_image(tmp_path: Path)
 
 
 def test_a_backlog_that_is_worth_a_load_is_shared(tmp_path: Path) -> None:
-    """A load takes 10 s and an image 3 s: from seven waiting images on, the second GPU loads the model too."""
+    """Check this with a load of 10 s and images of 3 s: with seven of them waiting, the second GPU loads the model too."""
 
     async def scene(box: Box) -> None:
         first, second = (gpu.process for gpu in box.gpus)

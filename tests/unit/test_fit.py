@@ -61,7 +61,7 @@ def told(tmp_path: Path, kind: str, config: dict[str, Any], shapes: Shapes, **ca
             {"layers.0.qkv.weight": (2, 2)},
             "has no layer that does",
         ),
-        # It is told by the weights alone.
+        # Several widths in the config are not compared with the weights.
         ("UNet2DConditionModel", {"cross_attention_dim": [768, 1024]}, {UNET: (2, 768)}, ""),
         ("FluxTransformer2DModel", {"joint_attention_dim": 4096, "guidance_embeds": True}, DEV, ""),
         ("FluxTransformer2DModel", {"joint_attention_dim": 4096, "guidance_embeds": False}, SCHNELL, ""),
@@ -106,5 +106,5 @@ def test_a_checkpoint_that_predicts_v_needs_a_scheduler_that_does(tmp_path: Path
     tensors = read_tensors(tmp_path / "1" / "toon.safetensors")
     folder = folder_of(tmp_path / "3", "UNet2DConditionModel", config, {"prediction_type": "v_prediction"})
     assert options_of(tensors, folder, "EulerDiscreteScheduler") == {"rescale_betas_zero_snr": True}
-    # It has no such option.
+    # This scheduler has no such option.
     assert options_of(tensors, folder, "PNDMScheduler") == {}

@@ -1,4 +1,4 @@
-"""Lights out of focus, drawn as layers: discs of the lens's opening, over a ground that is dim."""
+"""Lights out of focus, drawn as layers: discs of the lens's opening over a dim ground."""
 
 import math
 
@@ -9,7 +9,7 @@ from pipelines.studio_tiny.render.layers import Layers
 from pipelines.studio_tiny.render.noise import Field
 from pipelines.studio_tiny.render.sets import Pigment
 
-#: The word for this scene.
+#: The name of this scene.
 BOKEH = "bokeh"
 GROUND = ("#1d2233", "#2a2430", "#14201f", "#33281f", "#241a26", "#3a3440")
 LIGHTS = ("#f4c27a", "#ffdca8", "#e8935a", "#f2e6d0", "#d86f5c", "#8fb6d9", "#f0a8b8")
@@ -34,7 +34,7 @@ def lights(width: int, height: int, colors: int, seed: int) -> tuple[Layers, lis
     blades = int(rng.choice([0, 0, 0, 8]))
     turn = rng.uniform(0, math.pi)
     rim = rng.uniform(0.0, 0.35)
-    # So many that each kind of light takes its share of the picture, and more where the scene is dense.
+    # Each kind of light takes about this share of the picture. If several colours are wanted, none may take too little.
     wanted = rng.uniform(0.13, 0.2) if colors > 1 else rng.uniform(0.05, 0.2)
     band = (rng.uniform(0.3, 0.7), rng.uniform(0.12, 0.6))
     for kind in range(1, len(pigments)):
@@ -74,7 +74,7 @@ def lights(width: int, height: int, colors: int, seed: int) -> tuple[Layers, lis
 
 
 def _disc(x: Field, y: Field, radius: float, blades: int, turn: float, place: tuple[float, float]) -> Field:
-    """Return the opening of a lens, 0–1: round or with straight blades, cut by the barrel toward the picture's corners."""
+    """Return how much of each place is in the lens's opening, 0–1: round or bladed, cut by the barrel near corners."""
     distance = np.hypot(x, y)
     if blades:
         sector = 2 * math.pi / blades
@@ -87,6 +87,6 @@ def _disc(x: Field, y: Field, radius: float, blades: int, turn: float, place: tu
 
 
 def _edge(x: Field, y: Field, radius: float) -> Field:
-    """Return 0 in the middle of a disc, 1 at its rim."""
+    """Return 0 in the middle of a disc, rising to 1 at its rim."""
     part: Field = (np.hypot(x, y) / radius).clip(0, 1) ** 6
     return part

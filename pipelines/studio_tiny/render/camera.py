@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 class Camera(msgspec.Struct, frozen=True, kw_only=True):
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
-    #: Of the shorter side of the picture, in degrees.
+    #: The angle of the picture's shorter side, in degrees.
     field_of_view: float
     aspect: float
-    #: Radius of the lens; 0 is a pinhole, all sharp.
+    #: The radius of the lens; 0 is a pinhole, which shows everything sharp.
     aperture: float = 0.0
-    #: Distance in focus; 0 is the target's.
+    #: The distance in focus; 0 takes the target's.
     focus: float = 0.0
     roll: float = 0.0
 
     def table(self) -> NDArray[np.float64]:
-        """Return eye, right, up and forward, half the frame at distance 1, aperture and focus, as the tracer reads them."""
+        """Return eye, right, up, forward, half the frame at distance 1, aperture and focus, as the tracer reads them."""
         eye, target = np.array(self.eye), np.array(self.target)
         forward = target - eye
         distance = float(np.linalg.norm(forward))

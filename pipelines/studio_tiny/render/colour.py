@@ -1,4 +1,4 @@
-"""Colour arithmetic: sRGB, linear light, OKLab (Ottosson 2020), and the curve that keeps highlights from clipping."""
+"""Conversions between sRGB, linear light and OKLab (Ottosson 2020), and the curve that keeps highlights from clipping."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Colors = NDArray[Any]
-#: Below this, linear light is shown as it is; above, it bends toward 1.
+#: Linear light below this is shown as it is. Light above it is bent toward 1.
 KNEE = 0.72
 
 _TO_LMS = np.array(
@@ -42,7 +42,7 @@ def to_oklab(linear: Colors) -> Colors:
 
 
 def from_oklab(lab: Colors) -> Colors:
-    """Return linear light, not below 0."""
+    """Return the linear light of OKLab values, not below 0."""
     return np.maximum(((lab @ np.linalg.inv(_TO_LAB).T) ** 3) @ np.linalg.inv(_TO_LMS).T, 0)
 
 
@@ -52,12 +52,12 @@ def hex_linear(text: str) -> Colors:
 
 
 def shoulder(linear: Colors) -> Colors:
-    """Bend what is brighter than KNEE toward 1."""
+    """Return linear light with values above KNEE bent toward 1."""
     room = 1 - KNEE
     return np.where(linear < KNEE, linear, 1 - room * np.exp(-(np.maximum(linear, KNEE) - KNEE) / room))
 
 
 def unbend(shown: Colors) -> Colors:
-    """Return what `shoulder` bends to the given values."""
+    """Return the linear light that `shoulder` bends to these values."""
     room = 1 - KNEE
     return np.where(shown < KNEE, shown, KNEE - room * np.log((1 - shown.clip(KNEE, 0.9985)) / room))

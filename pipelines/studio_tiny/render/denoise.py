@@ -1,4 +1,4 @@
-"""Take the noise out of light."""
+"""The removal of noise from layers of light."""
 
 import math
 from typing import Any
@@ -11,9 +11,9 @@ from pipelines.studio_tiny.render.layers import LAMPS
 
 @njit(cache=True, fastmath=True)
 def without_noise(direct: Any, gloss: Any, bounce: Any, cover: Any, features: Any) -> Any:
-    """Take the noise out of the light, not out of the textures: à-trous with edges at normals, depth and solids.
+    """Return the layers without noise in the light, but with their textures: à-trous with edges at normals, depth and solids.
 
-    Dammertz et al. 2010. The light of a pixel is the sum of its layers over the pigments; its change is shared out by cover.
+    See Dammertz et al. 2010. A pixel's light is the sum of its layers over the pigments; its change is divided by cover.
     """
     height, width, pigments, _ = direct.shape
     channels = LAMPS - 1 + LAMPS + pigments
@@ -47,7 +47,7 @@ def without_noise(direct: Any, gloss: Any, bounce: Any, cover: Any, features: An
                         gap += d * d * 0.3
                         d = features[y, x, 4] - features[yy, xx, 4]
                         gap += d * d * 40
-                        # Shadows of a hard lamp keep their edge.
+                        # The shadows of a hard lamp must keep their edges.
                         d = (source[y, x, 1] - source[yy, xx, 1]) * (1 + level)
                         gap += d * d * 8
                         d = (source[y, x, 0] - source[yy, xx, 0]) * (1 + level)

@@ -1,7 +1,7 @@
-"""Develop layers of light into a picture: choose every pigment's colour, mix the lamps, and let the mood do the rest.
+"""The development of layers of light into a picture: the colours of pigments are chosen, lamps mixed, and the mood applied.
 
-Requested colours are the law. The region that takes one is exposed so that its evenly lit part, as it is displayed after
-fog, bloom, vignette and the film's curve, is exactly that colour; its shading falls off around it.
+A requested colour is met exactly: the region that takes it is exposed so that its evenly lit part, after fog, bloom, vignette
+and the film's curve, has that colour. Its shading falls off around it.
 """
 
 from collections.abc import Sequence
@@ -18,38 +18,38 @@ from pipelines.studio_tiny.render.moods import MOODS, Mood
 from pipelines.studio_tiny.render.sets import Pigment
 
 Rgb = tuple[int, int, int]
-#: The least part of the picture that a requested colour is to take.
+#: The least part of the picture that a requested colour should take.
 SHARE = 0.08
-#: Half the width of "the same light", as a factor.
+#: Light counts as even if its natural logarithm differs by at most this from the middle.
 _EVEN = 0.07
 _SOLVE_SIDE = 128
 _ROUNDS = 5
 
 
 class NoRoom(Exception):
-    """The set has fewer regions that are large enough than colours were asked for."""
+    """The set has too few large regions for the requested colours."""
 
 
 class _Mix(msgspec.Struct, frozen=True):
-    """What the layers become once a mood has set the lamps; the colours are still open."""
+    """The layers once a mood has set the lamps. The colours are not chosen yet."""
 
-    #: (height, width, pigments, 3): light from each pigment, were it white; tones are already darkened.
+    #: The light from each pigment if it were white (height, width, pigments, 3). Tones are darkened already.
     light: NDArray[Any]
-    #: (height, width, 3): what the lamps' reflections add.
+    #: The light that reflections of the lamps add (height, width, 3).
     gloss: NDArray[Any]
     bounce: NDArray[Any]
     cover: NDArray[Any]
-    #: (height, width): what the air leaves.
+    #: The part of the light that the air lets through (height, width).
     clear: NDArray[Any]
     vignette: NDArray[Any]
-    #: (height, width): the part of each pixel that has a requested colour.
+    #: The part of each pixel that has a requested colour (height, width).
     asked: NDArray[Any]
-    #: (height, width, 3): what the air adds. Over a requested colour it is that colour, so mist cannot wash it out.
+    #: The colour of the air (height, width, 3). Over a requested colour it is that colour, so mist cannot wash it out.
     air: NDArray[Any]
 
 
 def own_regions(layers: Layers, pigments: Sequence[Pigment]) -> list[tuple[int, float]]:
-    """Return the pigments with a colour of their own and the part of the picture each takes with its tones, largest first."""
+    """Return the pigments with their own colour, and the part of the picture each takes with its tones, largest first."""
     area = layers.cover.mean((0, 1))
     parts = {index: 0.0 for index, pigment in enumerate(pigments) if pigment.of < 0}
     for index, pigment in enumerate(pigments):
@@ -65,7 +65,7 @@ def room(layers: Layers, pigments: Sequence[Pigment]) -> int:
 def develop(
     layers: Layers, pigments: Sequence[Pigment], mood_name: str, colors: Sequence[Rgb], seed: int
 ) -> NDArray[np.uint8]:
-    """Return the picture (height, width, 3). The first color takes the largest region, the second the next, and so on.
+    """Return the picture (height, width, 3). The first colour takes the largest region, the second the next, and so on.
 
     Raises NoRoom.
     """
@@ -100,7 +100,7 @@ def _head(pigments: Sequence[Pigment], index: int) -> int:
 
 
 def _natural(pigments: Sequence[Pigment], mood: Mood, asked: dict[int, Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Return a linear colour for every pigment (n, 3); unrequested ones go with the requested and with the mood."""
+    """Return a linear colour for every pigment (n, 3). Those that were not requested suit the requested ones and the mood."""
     albedo = np.zeros((len(pigments), 3))
     theme = np.mean([colour.to_oklab(color) for color in asked.values()], axis=0) if asked else None
     for index, pigment in enumerate(pigments):
@@ -109,7 +109,7 @@ def _natural(pigments: Sequence[Pigment], mood: Mood, asked: dict[int, Any], rng
         lab = colour.to_oklab(colour.hex_linear(str(rng.choice(pigment.natural)) if pigment.natural else "#d8d4ce"))
         lab = lab + rng.normal(0, [0.025, 0.006, 0.006])
         if theme is not None:
-            # Lean on the hue that was asked for, as a stylist would choose the rest.
+            # Other colours lean toward the requested hue, as a stylist would choose them.
             part = rng.uniform(0.15, 0.55)
             lab[1:] = lab[1:] * (1 - part) + theme[1:] * part * rng.uniform(0.3, 0.9)
             if rng.random() < 0.3:
@@ -154,7 +154,7 @@ class _Mark(msgspec.Struct, frozen=True):
 
     usual: float
     contrast: float
-    #: (height, width) of the draft: the part of the region under its usual light.
+    #: Whether each pixel of the draft (height, width) is a part of the region under its usual light.
     pixels: NDArray[Any]
 
 
@@ -166,7 +166,7 @@ def _mix(
     marks: dict[int, _Mark],
     asked: dict[int, Any],
 ) -> _Mix:
-    """Set the lamps; with `marks`, also bend every region's light around its usual one."""
+    """Return the layers with the lamps set by the mood, and the light of regions with `marks` bent around their usual one."""
     soft, sun = mood.soft * jitter[0], mood.sun * jitter[1]
     strengths = np.array([soft, sun, mood.dome * jitter[2], mood.accent * jitter[3], 1.0])
     if layers.gobo:
@@ -175,7 +175,7 @@ def _mix(
         strengths[2] *= 0.75
     lamps = np.array([mood.key, mood.key, mood.fill, mood.side, (1, 1, 1)]) * strengths[:, None]
     light = layers.direct.astype(np.float32) @ lamps.astype(np.float32)
-    # Light that bounced twice and more comes evenly from everywhere.
+    # Light that has bounced at least twice comes evenly from everywhere.
     light += layers.cover[..., None] * (0.06 * strengths[2] + 0.02) * np.array(mood.fill, np.float32)
     tones = np.array([pigment.tone for pigment in pigments], np.float32)
     light *= tones[:, None]
@@ -211,14 +211,17 @@ def _mix(
 
 
 def _brightness(light: NDArray[Any], cover: NDArray[Any], members: list[int]) -> NDArray[Any]:
-    """Return the light of a region alone (height, width), as brightness."""
+    """Return the brightness of a region's light (height, width)."""
     total = light[:, :, members].sum(2) @ colour.LUMA.astype(np.float32)
     parts: NDArray[Any] = total / np.maximum(cover[:, :, members].sum(2), 1e-3)
     return parts
 
 
 def _even_part(mix: _Mix, pigments: Sequence[Pigment], head: int, asked: bool, mood: Mood) -> _Mark | None:
-    """Find the light that most of a region is under; flatten a requested one until enough of it is."""
+    """Return the mark of the light under which most of a region is; None if the region is too small.
+
+    A requested region is flattened until enough of it is under that light.
+    """
     members = [index for index in range(len(pigments)) if _head(pigments, index) == head]
     inside = mix.cover[:, :, members].sum(2) > 0.85
     count = int(inside.sum())
@@ -234,7 +237,7 @@ def _even_part(mix: _Mix, pigments: Sequence[Pigment], head: int, asked: bool, m
     while True:
         half = _EVEN / contrast
         ends = np.searchsorted(logs, logs + 2 * half)
-        # Of two lights with as many pixels the brighter one is the colour that people see.
+        # If two lights have equally many pixels, people see the colour under the brighter one.
         sizes = (ends - np.arange(len(logs))) * np.exp(0.25 * (logs - logs[-1]))
         best = int(np.argmax(sizes))
         held = int(ends[best]) - best
@@ -243,7 +246,7 @@ def _even_part(mix: _Mix, pigments: Sequence[Pigment], head: int, asked: bool, m
         contrast *= 0.82
     middle = float(logs[best : ends[best]].mean())
     if not asked:
-        # Nobody measures these; their bright sides are to keep their shape.
+        # Nobody measures the other regions, but their bright sides should keep their shape.
         middle = max(middle, float(np.quantile(logs, 0.85)))
     pixels = inside & (np.abs(np.log(brightness) - middle) <= half * 1.02)
     return _Mark(float(np.exp(middle)), contrast, pixels)
@@ -266,7 +269,7 @@ def _expose(mix: _Mix, pigments: Sequence[Pigment], mood: Mood, albedo: NDArray[
         part = (mood.bloom * (1 - 0.75 * mix.asked))[..., None]
         picture = picture * (1 - part) + (0.6 * near + 0.4 * wide) * part
     picture *= mix.vignette[..., None]
-    # Old film shows no black; over a requested colour it fades toward that colour.
+    # Old film shows no black. Over a requested colour it fades toward that colour.
     faded = np.where(mix.asked[..., None] > 0.5, mix.air, 1.0)
     shown: NDArray[Any] = colour.shoulder(picture * (1 - mood.fade) + faded * mood.fade)
     return shown
@@ -280,7 +283,7 @@ def _solve(
     albedo: NDArray[Any],
     asked: dict[int, Any],
 ) -> NDArray[Any]:
-    """Adjust the albedos of requested regions until their evenly lit parts are displayed in the requested colours."""
+    """Return the albedos, adjusted so that the evenly lit parts of requested regions are shown in the requested colours."""
     for _ in range(_ROUNDS if asked else 0):
         shown = _expose(mix, pigments, mood, albedo)
         for head, color in asked.items():

@@ -1,4 +1,4 @@
-"""The solids that sets are built of; `rays` finds where a ray meets them.
+"""The solids of which sets are built; `rays` finds the points at which a ray meets them.
 
 The unit is about a metre: x runs right, y up, z toward the camera; the floor is y = 0. A solid is a kind and a row of
 numbers.
@@ -20,12 +20,12 @@ Vector = Sequence[float]
 class Solid(msgspec.Struct, frozen=True):
     kind: int
     row: tuple[float, ...]
-    #: Index into the set's materials.
+    #: The index of its material in the set.
     material: int
 
 
 def rect(material: int, centre: Vector, across: Vector, along: Vector, half: tuple[float, float]) -> Solid:
-    """Return a rectangle; `across` and `along` are its unit axes, seen from both sides."""
+    """Return a rectangle that is seen from both sides; `across` and `along` are its unit axes."""
     return Solid(RECT, (*centre, *across, *along, *half), material)
 
 
@@ -67,7 +67,7 @@ def opening(
 def arch(
     material: int, centre: float, z: float, thickness: float, outer: tuple[float, float], inner: tuple[float, float]
 ) -> Solid:
-    """Return a standing arch; `outer` and `inner` are half its width and the height at which its round part begins."""
+    """Return a standing arch; `outer` and `inner` are each half a width, and the height at which the round part begins."""
     return Solid(ARCH, (centre, z, thickness, *outer, *inner), material)
 
 
@@ -84,7 +84,7 @@ def relief(
 
 
 def table(solids: Sequence[Solid]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return kinds (n,), rows (n, ROW) and materials (n,) as the tracer reads them."""
+    """Return kinds (n,), rows (n, ROW) and materials (n,) of solids as the tracer reads them."""
     rows = np.zeros((len(solids), ROW))
     for index, solid in enumerate(solids):
         rows[index, : len(solid.row)] = solid.row

@@ -1,4 +1,4 @@
-"""Layers of light, and their files."""
+"""The layers of light of a traced set."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ LAMPS = 5
 
 
 class Layers(msgspec.Struct, frozen=True):
-    """What a traced set sends to the camera, linear; lamps are in the order above."""
+    """The linear light that a traced set sends to the camera. Lamps are in the order above."""
 
-    #: (height, width, pigments, lamps): the light from each pigment under each lamp, were the pigment white.
+    #: The light from each pigment under each lamp if the pigment were white (height, width, pigments, lamps).
     direct: NDArray[Any]
-    #: (height, width, lamps): reflections of the lamps themselves.
+    #: Reflections of the lamps themselves (height, width, lamps).
     gloss: NDArray[Any]
-    #: (height, width, pigments): light that arrives by way of each pigment, under the soft box and the dome.
+    #: Light that bounced off each pigment before, under the soft box and the dome (height, width, pigments).
     bounce: NDArray[Any]
-    #: (height, width, pigments): the part of each pixel that is of each pigment.
+    #: The part of each pixel that each pigment takes (height, width, pigments).
     cover: NDArray[Any]
-    #: (height, width): distance from the camera; 40 and more is the sky.
+    #: The distance from the camera (height, width); 40 and more is the sky.
     depth: NDArray[Any]
-    #: The sun shines through a gobo, so no mood may turn it off.
+    #: Whether the sun shines through a gobo, so that no mood may turn it off.
     gobo: bool = False

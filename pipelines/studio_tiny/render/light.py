@@ -15,25 +15,25 @@ _FINE = 2
 
 
 class Rig(msgspec.Struct, frozen=True, kw_only=True):
-    """The lamps of a set; each gives an irradiance of 1 at the target, facing it."""
+    """The lamps of a set. Each gives an irradiance of 1 on a surface at the target that faces it."""
 
     target: tuple[float, float, float]
-    #: Azimuth (0: from behind the camera, positive: from the right) and height of the soft box and the sun, in degrees.
+    #: Azimuth (0 from behind the camera, positive from the right) and elevation of the soft box and the sun, in degrees.
     azimuth: float
     elevation: float
     distance: float = 4.0
     #: Half the side of the soft box.
     softness: float = 1.0
-    #: Half the angle the sun's disc takes, in degrees: sharp to blurred shadows.
+    #: Half the angle of the sun's disc, in degrees. A larger disc blurs shadows.
     sun_blur: float = 1.0
     accent_azimuth: float = 120.0
     accent_elevation: float = 25.0
     accent_softness: float = 0.5
-    #: Half the side of the gobo's picture, in metres; 0: no gobo.
+    #: Half the side of the gobo's picture, in metres; 0 is no gobo.
     gobo_size: float = 0.0
     gobo_distance: float = 2.5
     gobo_shift: tuple[float, float] = (0.0, 0.0)
-    #: What passes beside the gobo's picture.
+    #: The part of the light that passes beside the gobo's picture, 0–1.
     gobo_outside: float = 0.0
 
     def table(self) -> NDArray[np.float64]:
@@ -70,18 +70,18 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _axes(azimuth: float, elevation: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return the direction toward a lamp, and two axes square to it."""
+    """Return the direction toward a lamp, and two axes at right angles to it."""
     a, e = math.radians(azimuth), math.radians(elevation)
     toward = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
     across = np.array([math.cos(a), 0.0, -math.sin(a)])
     return toward, across, np.cross(toward, across)
 
 
-# ── gobos: pictures (GOBO, GOBO, 1) of what passes, 0–1 ───────────────────────────────────────────────────────────────
+# ── gobos: pictures (GOBO, GOBO, 1) of the light that passes, 0–1 ─────────────────────────────────────────────────────
 
 
 def window(rng: Rng) -> NDArray[Any]:
-    """Panes between bars, one or two casements, sometimes arched."""
+    """Return the gobo of a window: panes between bars, in one to three casements, sometimes arched."""
     image, draw = _canvas(0)
     casements = int(rng.choice([1, 2, 2, 3]))
     columns, rows = int(rng.integers(1, 3)), int(rng.integers(2, 5))
@@ -107,7 +107,7 @@ def window(rng: Rng) -> NDArray[Any]:
 
 
 def blinds(rng: Rng) -> NDArray[Any]:
-    """Slats, with their cords."""
+    """Return the gobo of blinds: slats with their cords."""
     image, draw = _canvas(0)
     slats = int(rng.integers(10, 22))
     pitch = 1.0 / slats
@@ -120,7 +120,7 @@ def blinds(rng: Rng) -> NDArray[Any]:
 
 
 def leaves(rng: Rng) -> NDArray[Any]:
-    """Shadows of branches: palm, olive, monstera or birch leaves; light passes elsewhere."""
+    """Return the gobo of branches with palm, olive or broad leaves. Light passes between them."""
     image, draw = _canvas(255)
     kind = str(rng.choice(["palm", "olive", "broad"]))
     for _ in range(int(rng.integers(3, 6))):
@@ -132,7 +132,7 @@ def leaves(rng: Rng) -> NDArray[Any]:
 
 
 def foreground(rng: Rng, width: int, height: int) -> NDArray[Any]:
-    """Return how much leaves close to the lens hide, (height, width), 0–1: far out of focus, at the edge of the frame."""
+    """Return how much leaves close to the lens hide (height, width; 0–1): far out of focus, at the edge of the frame."""
     side = max(width, height)
     image = Image.new("L", (side, side), 0)
     draw = ImageDraw.Draw(image)
@@ -148,7 +148,7 @@ def foreground(rng: Rng, width: int, height: int) -> NDArray[Any]:
 def branch(
     rng: Rng, draw: Any, kind: str, start: tuple[float, float], angle: float, length: float, fill: Any, side: int
 ) -> None:
-    """Draw a branch with its leaves; places are 0–1 of a picture of `side` pixels."""
+    """Draw a branch with its leaves. Places and lengths are parts, 0–1, of a picture of `side` pixels."""
     x, y = start
     pieces = 30
     bend = rng.normal(0, 0.7) / pieces

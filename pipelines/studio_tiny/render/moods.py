@@ -1,4 +1,4 @@
-"""The moods: a mix of lamps, how hard light falls off, what the air does, what becomes of colours nobody asked for."""
+"""The moods: each mixes the lamps, sets contrast, air and film, and changes the colours that were not requested."""
 
 import msgspec
 
@@ -7,33 +7,33 @@ _WHITE: Rgb = (1.0, 1.0, 1.0)
 
 
 class Mood(msgspec.Struct, frozen=True, kw_only=True):
-    #: Strengths of the lamps.
+    #: The strengths of the lamps.
     soft: float = 1.0
     sun: float = 0.0
     dome: float = 0.45
     accent: float = 0.12
-    #: Their colours, linear.
+    #: The lamps' linear colours: of the soft box and the sun, of the dome, and of the accent.
     key: Rgb = _WHITE
     fill: Rgb = _WHITE
     side: Rgb = _WHITE
-    #: Exponent on the light around a region's usual light: above 1 harder, below 1 flatter.
+    #: The exponent of light relative to a region's usual light: above 1 harder, below 1 flatter.
     contrast: float = 1.0
-    #: Brightness of the whole.
+    #: The factor of the whole picture's light.
     exposure: float = 1.0
-    #: Unrequested colours in OKLab: lightness × and +, chroma ×, and a pull of (a, b).
+    #: How colours that were not requested change in OKLab: lightness × `light` + `lift`, chroma × `chroma`, (a, b) + `pull`.
     light: float = 1.0
     lift: float = 0.0
     chroma: float = 1.0
     pull: tuple[float, float] = (0.0, 0.0)
-    #: Part of the light that the air takes by 3 m, and the air's own colour.
+    #: The part of the light that 3 m of air take, and the air's own colour.
     fog: float = 0.0
     air: Rgb = _WHITE
-    #: Part of the light that spreads around what is bright.
+    #: The part of the light that spreads around bright places.
     bloom: float = 0.04
     vignette: float = 0.08
-    #: Deviation of the film's grain, of 1.
+    #: The deviation of the film's grain, as a part of white.
     grain: float = 0.003
-    #: The least the film shows.
+    #: The least light that the film shows.
     fade: float = 0.0
 
 

@@ -12,14 +12,14 @@ SIDE = 768
 
 
 def grid(side: int = SIDE) -> tuple[Field, Field]:
-    """Return x and y, 0–1, each (side, side)."""
+    """Return x and y of each place, 0–1, each (side, side)."""
     line = (np.arange(side, dtype=np.float32) + 0.5) / side
     x, y = np.meshgrid(line, line)
     return x, y
 
 
 def smooth(rng: np.random.Generator, across: float, down: float | None = None, side: int = SIDE) -> Field:
-    """Return smooth noise of about unit deviation with so many cells a side."""
+    """Return smooth noise of about unit deviation, with this many cells across and down."""
     down = across if down is None else down
     rows, columns = max(2, round(down)) + 3, max(2, round(across)) + 3
     coarse = rng.standard_normal((rows, columns)).astype(np.float32)
@@ -48,7 +48,7 @@ def fractal(
 
 
 def step(value: Field, low: float, high: float) -> Field:
-    """Return 0 below `low`, 1 above `high`, smooth between."""
+    """Return 0 for values below `low`, 1 for values above `high`, and a smooth step in between."""
     part = ((value - low) / (high - low)).clip(0, 1)
     return part * part * (3 - 2 * part)
 
@@ -60,7 +60,7 @@ def unit(value: Field) -> Field:
 
 
 def cells(points: Field, side: int = SIDE) -> tuple[Field, Field, Field]:
-    """Return each place's nearest point, and its distances to the nearest and the second (units of the side)."""
+    """Return each place's nearest point, and its distances to the nearest and the second nearest, in units of the side."""
     x, y = grid(side)
     distances, owners = cKDTree(points).query(np.stack([x.ravel(), y.ravel()], 1), k=2)
     shape = (side, side)

@@ -1,6 +1,6 @@
-"""Where a ray meets the solids of a set.
+"""The points at which a ray meets the solids of a set.
 
-Every function returns (distance, normal x, y, z, texture u, v), the distance FAR for a miss, unless it says otherwise.
+Unless it says otherwise, every function returns (distance, normal x, y, z, texture u, v); the distance of a miss is FAR.
 """
 
 import math
@@ -16,7 +16,7 @@ _NEAR = 1e-4
 
 @njit(cache=True, fastmath=True)
 def nearest(kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) -> Any:
-    """Return the index of the first solid on the ray (-1: none), then what `meet` says of it."""
+    """Return the index of the first solid on the ray (-1 if there is none), and then what `meet` returns for it."""
     best, found = FAR, -1
     nx = ny = nz = u = v = 0.0
     for index in range(len(kinds)):
@@ -31,7 +31,7 @@ def nearest(kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: A
 def blocked(
     kinds: Any, rows: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any, reach: Any
 ) -> Any:
-    """Return whether anything stands on the ray nearer than `reach`."""
+    """Return whether the ray meets a solid nearer than `reach`."""
     for index in range(len(kinds)):
         if meet(kinds[index], rows[index], fields, ox, oy, oz, dx, dy, dz, reach)[0] < reach:
             return True
@@ -122,7 +122,7 @@ def _box(row: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) -> Any:
         mz = 1.0 if hz > 0 else -1.0
     u, v = _flat(mx, my, mz, hx, hy, hz)
     bevel = row[8]
-    # Near an edge the normal leans over it, as on a rounded one.
+    # Near an edge the normal leans over it, as on a rounded edge.
     kx = max(0.0, (abs(hx) - row[3] + bevel) / bevel) if axis != 0 else 0.0
     ky = max(0.0, (abs(hy) - row[4] + bevel) / bevel) if axis != 1 else 0.0
     kz = max(0.0, (abs(hz) - row[5] + bevel) / bevel) if axis != 2 else 0.0
@@ -336,7 +336,7 @@ def _disc(row: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, dz: Any) -> Any
 
 @njit(cache=True, fastmath=True)
 def _height(field: Any, u: Any, v: Any) -> Any:
-    """Return the height at u, v (0–1), between the samples."""
+    """Return the height of a field at u, v (0–1), interpolated between its samples."""
     side = field.shape[0] - 1
     x, y = min(max(u, 0.0), 0.99999) * side, min(max(v, 0.0), 0.99999) * side
     i, j = int(x), int(y)
@@ -377,7 +377,7 @@ def _relief(row: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, 
     step = (end - start) / steps
     before = c + start * dc - _height(field, a + start * da, b + start * db)
     if before < 0:
-        # The ray begins under the surface: it left it a moment ago, or stands on it.
+        # The ray begins just under the surface, because it begins on it.
         before = 1e-6
     for index in range(1, steps + 1):
         t = start + index * step

@@ -1,4 +1,4 @@
-"""Numbers without a pattern: the first two of Sobol's dimensions, scrambled for each pixel and purpose."""
+"""Evenly spread random numbers: the first two of Sobol's dimensions, scrambled for each pixel and purpose."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def pair(index: Any, purpose: Any, pixel: Any, samples: Any) -> Any:
 
 @njit(cache=True, fastmath=True)
 def around(nx: Any, ny: Any, nz: Any) -> Any:
-    """Return two axes square to a unit vector (Duff et al. 2017)."""
+    """Return two axes at right angles to a unit vector (Duff et al. 2017)."""
     sign = 1.0 if nz >= 0 else -1.0
     a = -1.0 / (sign + nz)
     b = nx * ny * a

@@ -1,4 +1,4 @@
-"""A set as it is built: solids, materials, pigments, lamps and a camera, before any light is traced or colour chosen."""
+"""The set: solids, materials, pigments, lamps and a camera, before light is traced or colours are chosen."""
 
 import math
 from typing import Any
@@ -15,32 +15,33 @@ from pipelines.studio_tiny.render.noise import SIDE
 
 
 class Pigment(msgspec.Struct, frozen=True):
-    """Something that has a colour. Tones of another pigment (grain, joints, hollows) follow its colour."""
+    """A part of a set with one colour. A tone (grain, joints, hollows) follows the colour of another pigment."""
 
     name: str
-    #: What it may look like if nobody asks for a colour, as hex.
+    #: Colours that it may have if none is requested, as #rrggbb.
     natural: tuple[str, ...] = ()
-    #: The pigment this one is a tone of; -1: it has a colour of its own, and may be given a requested one.
+    #: The pigment of which this one is a tone; -1 if it has a colour of its own, which may be a requested one.
     of: int = -1
-    #: Linear factor to the colour of `of`.
+    #: The factor of the linear colour of `of`.
     tone: float = 1.0
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    #: Pigment 0 is the ground, the others lie where the texture says.
+    #: The first pigment is the ground; the texture places the others.
     pigments: tuple[int, ...]
+    #: The index of its texture in the set; -1 if it has none.
     texture: int = -1
     #: Metres that the texture covers.
     size: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
     turn: float = 0.0
     bump: float = 0.0
-    #: Reflectance straight on; 0: matt.
+    #: The reflectance seen straight on; 0 is matt.
     specular: float = 0.0
     roughness: float = 0.3
-    #: Light it gives of itself, in units of its colour.
+    #: The light that it gives off, in units of its colour.
     glow: float = 0.0
-    #: 1: a metal, lit by what surrounds it.
+    #: 1 is a metal, which shows its surroundings.
     metal: float = 0.0
 
 
@@ -57,9 +58,9 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
     textures: list[NDArray[Any]]
     fields: list[NDArray[Any]]
     gobo: NDArray[Any] | None
-    #: (SIDE, SIDE, pigments): what the sky is of, or None indoors.
+    #: The part of each pigment in each place of the sky (SIDE, SIDE, pigments); None indoors.
     sky: NDArray[Any] | None
-    #: (height, width), 0–1: what leaves close to the lens hide; the last pigment is theirs.
+    #: How much of each pixel leaves close to the lens hide (height, width; 0–1). The last pigment is theirs.
     leaves: NDArray[Any] | None
 
     def solid_table(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -101,11 +102,11 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Builder:
-    """Collects the parts of a set; the scenes call it."""
+    """The parts of a set while a scene builds it."""
 
     def __init__(self, scene: str, width: int, height: int, colors: int, seed: int) -> None:
         self.scene, self.width, self.height, self.seed = scene, width, height, seed
-        #: How many colours of its own the set is to have, at least.
+        #: The least number of pigments with a colour of their own.
         self.colors = colors
         self.rng = np.random.default_rng(seed)
         self.aspect = width / height
@@ -134,7 +135,7 @@ class Builder:
         return len(self.pigments) - 1
 
     def tone(self, of: int, factor: float) -> int:
-        """Return a pigment that follows `of`, `factor` as light."""
+        """Return a pigment that follows the colour of `of`, times `factor`."""
         self.pigments.append(Pigment(f"{self.pigments[of].name} tone", (), of, factor))
         return len(self.pigments) - 1
 
@@ -156,7 +157,7 @@ class Builder:
         self.solids.extend(solids)
 
     def hang_leaves(self) -> None:
-        """Let leaves reach into the frame close to the lens; the last thing a scene does."""
+        """Let leaves reach into the frame close to the lens. Call this last, since the last pigment must be theirs."""
         self.pigment("leaves", "#5f7a4f", "#4a6741", "#7d8f5e", "#3f5a48")
         self.leaves = foreground(self.rng, self.width, self.height)
 

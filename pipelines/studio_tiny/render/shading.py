@@ -1,4 +1,4 @@
-"""What a ray meets: the pigments and bumps of a surface, and the light that reaches it from each lamp."""
+"""The shading of a point: the pigments and bumps of its surface, and the light that reaches it from each lamp."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ from numba import njit
 
 from pipelines.studio_tiny.render.rays import FAR, blocked
 
-#: Pigments of a material.
+#: How many pigments a material has at most.
 TONES = 5
 
 
@@ -29,7 +29,7 @@ def surface(material: Any, textures: Any, u: Any, v: Any, tones: Any, scratch: A
         tones[k] = scratch[k - 1]
         left -= scratch[k - 1]
     tones[0] = max(0.0, left)
-    # Beyond an edge the picture is mirrored, and so are its slopes.
+    # Beyond an edge the texture is mirrored, and so are its slopes.
     du = scratch[4] * (1.0 if a >= 0 else -1.0)
     dv = scratch[5] * (1.0 if b >= 0 else -1.0)
     if int(abs(a)) % 2 == 1:
@@ -91,7 +91,7 @@ def sun_light(
         return 0.0
     light = lamp[10]
     if lamp[11] > 0.5:
-        # The gobo stands at some distance toward the sun, so the disc's edge blurs it.
+        # The gobo stands at some distance toward the sun, so the width of the sun's disc blurs it.
         gap = lamp[12] - (px * lamp[0] + py * lamp[1] + pz * lamp[2])
         qx, qy, qz = px + gap * lx, py + gap * ly, pz + gap * lz
         across = (qx * ux + qy * uy + qz * uz - lamp[14]) / lamp[13]
@@ -108,7 +108,7 @@ def sun_light(
 
 @njit(cache=True, fastmath=True)
 def room_seen(lamp: Any, px: Any, py: Any, pz: Any, dx: Any, dy: Any, dz: Any) -> Any:
-    """Return what a metal sees of the room in a direction: dark walls, a pale ceiling, the wide glow of the soft box."""
+    """Return the light of the room that a metal mirrors from a direction: dark walls, a pale ceiling, a wide soft box."""
     lx, ly, lz = lamp[0] - px, lamp[1] - py, lamp[2] - pz
     norm = 1.0 / math.sqrt(lx * lx + ly * ly + lz * lz)
     toward = max(0.0, (lx * dx + ly * dy + lz * dz) * norm)
@@ -117,7 +117,7 @@ def room_seen(lamp: Any, px: Any, py: Any, pz: Any, dx: Any, dy: Any, dz: Any) -
 
 @njit(cache=True, fastmath=True)
 def sky_at(sky: Any, dx: Any, dy: Any, dz: Any, out: Any) -> None:
-    """Read the sky's pigments in a direction: a picture of 100° by 50° ahead, mirrored beyond."""
+    """Fill `out` with the sky's pigments in a direction. The picture is 100° by 50° ahead, and mirrored beyond."""
     across = math.atan2(dx, -dz) / 1.745 + 0.5
     up = math.asin(min(1.0, max(-1.0, dy))) / 0.8727
     lookup(sky, across, 1 - min(0.999, max(0.001, up)), out)
@@ -125,7 +125,7 @@ def sky_at(sky: Any, dx: Any, dy: Any, dz: Any, out: Any) -> None:
 
 @njit(cache=True, fastmath=True)
 def lookup(picture: Any, u: Any, v: Any, out: Any) -> None:
-    """Read a picture (side, side, channels) at u, v, mirrored beyond its edges, between its pixels."""
+    """Fill `out` with a picture (side, side, channels) at u, v: interpolated, and mirrored beyond its edges."""
     side = picture.shape[0]
     x, y = abs(u) * side, abs(v) * side
     i, j = int(x), int(y)

@@ -1,7 +1,8 @@
-"""Textures: where the pigments of a material lie, and how its surface leans.
+"""Textures: the places of a material's pigments, and the slopes of its surface.
 
-A texture is (SIDE, SIDE, 6): the weights of pigments 1–4 of its material (pigment 0 has what is left), then the slopes of its
-bumps across and along, where 1 is about the steepest. Places are 0–1 on both axes.
+A texture is (SIDE, SIDE, 6): the weights of pigments 1–4 of its material (pigment 0 has the rest), then the slopes of its
+bumps across and along; 1 is about the steepest. Places are 0–1 on both axes. The numbers in docstrings below are those of
+pigments.
 """
 
 import math
@@ -24,13 +25,13 @@ def _texture(height: Field | None, *weights: Field) -> Field:
         down, across = np.gradient(height.astype(np.float32))
         steep = float(np.percentile(np.hypot(across, down), 99.5)) or 1.0
         texture[..., 4] = (across / steep).clip(-1.5, 1.5)
-        # Rows run down, the second axis of a surface runs up.
+        # Rows run down, but the second axis of a surface runs up.
         texture[..., 5] = (down / steep).clip(-1.5, 1.5)
     return texture
 
 
 def marble(rng: Rng) -> Field:
-    """Mist (1), bold branching veins (2), hair veins (3)."""
+    """Return the texture of marble: mist (1), bold branching veins (2), hair veins (3)."""
     x, y = grid()
     angle = rng.uniform(0, math.pi)
     along = x * math.cos(angle) + y * math.sin(angle)
@@ -54,14 +55,14 @@ def marble(rng: Rng) -> Field:
 
 
 def wood(rng: Rng, boards: int, colors: int) -> Field:
-    """Boards along the first axis: grain (1), gaps (2); boards of a second and third paint (3, 4) for more `colors`."""
+    """Return the texture of boards along the first axis: grain (1), gaps (2), boards of up to two more paints (3, 4)."""
     x, y = grid()
     place = y * boards + rng.random()
     board = np.floor(place).astype(int)
     inside = place - board
     count = int(board.max()) + 1
     shift = rng.uniform(0, 50, count)[board].astype(np.float32)
-    # Long grain: the rings of a trunk cut along it; the cut wanders, and near a knot the rings bend around it.
+    # Long grain shows the rings of a trunk that is cut along them. The cut wanders, and rings bend around knots.
     bend = smooth(rng, 2.5, boards * 1.0) * 0.35 + smooth(rng, 6, boards * 2.0) * 0.10
     centre = rng.uniform(-0.3, 1.3, count)[board].astype(np.float32)
     rings = np.abs(inside - centre + 0.25 * bend)
@@ -76,7 +77,7 @@ def wood(rng: Rng, boards: int, colors: int) -> Field:
     pores = step(smooth(rng, 26, 380), 1.1, 1.9)
     tone = rng.uniform(0, 0.4, count)[board].astype(np.float32)
     grain = (0.10 + 0.45 * ring + 0.13 * fibre + 0.4 * pores + tone * 0.5 + 0.06 * bend).clip(0, 0.9)
-    # End joints, offset from board to board.
+    # The ends of boards are offset from board to board.
     joint = (x + rng.random(count)[board]) % 1
     edge = np.minimum(
         np.minimum(inside, 1 - inside) / boards, np.minimum(joint, 1 - joint) if rng.random() < 0.5 else 1.0
@@ -93,7 +94,7 @@ def wood(rng: Rng, boards: int, colors: int) -> Field:
 
 
 def end_grain(rng: Rng, colors: int) -> Field:
-    """Blocks cut across: rings (1), gaps (2), blocks of a second and third tone (3, 4)."""
+    """Return the texture of blocks of end grain: rings (1), gaps (2), blocks of a second and third colour (3, 4)."""
     x, y = grid()
     count = int(rng.integers(4, 7))
     gx, gy = np.floor(x * count).astype(int), np.floor(y * count).astype(int)
@@ -115,7 +116,7 @@ def end_grain(rng: Rng, colors: int) -> Field:
 
 
 def terrazzo(rng: Rng, colors: int, coarse: float) -> Field:
-    """Chips of up to four pigments in a ground; `coarse` is the size of the largest, of the side."""
+    """Return the texture of chips of up to four pigments in a ground; `coarse` is the largest one's part of the side."""
     texture = np.zeros((SIDE, SIDE, 4), np.float32)
     for size, chance in ((coarse, 0.62), (coarse * 0.45, 0.45), (coarse * 0.2, 0.35)):
         count = int(1.0 / (size * size))
@@ -133,7 +134,7 @@ def terrazzo(rng: Rng, colors: int, coarse: float) -> Field:
 
 
 def concrete(rng: Rng, panels: bool) -> Field:
-    """Cast concrete: clouds (1), pores (2), and formwork joints with their holes if it is in `panels`."""
+    """Return the texture of cast concrete: clouds (1), pores (2), and with `panels` also joints of formwork and holes (2)."""
     x, y = grid()
     mottle = fractal(rng, 2.5, octaves=7, gain=0.62)
     pours = smooth(rng, 1.5, 7) * 0.4
@@ -153,7 +154,7 @@ def concrete(rng: Rng, panels: bool) -> Field:
 
 
 def plaster(rng: Rng) -> Field:
-    """Trowelled lime plaster: wash (1)."""
+    """Return the texture of trowelled lime plaster: wash (1)."""
     height = np.zeros((SIDE, SIDE), np.float32)
     for cells_across in (3.0, 4.5, 7.0, 10.0):
         # A coat ends in a soft edge on one side, and thins out on the other.
@@ -166,7 +167,7 @@ def plaster(rng: Rng) -> Field:
 
 
 def weave(rng: Rng, colors: int, threads: int, checked: bool) -> Field:
-    """Woven cloth: hollows (1), stripes or checks of further yarns (2, 3, 4)."""
+    """Return the texture of woven cloth: hollows (1), stripes or checks of further yarns (2, 3, 4)."""
     x, y = grid()
     wobble_x, wobble_y = 0.0016 * smooth(rng, 14, 60), 0.0016 * smooth(rng, 60, 14)
     u, v = (x + wobble_x) * threads, (y + wobble_y) * threads
@@ -194,13 +195,13 @@ def _bands(rng: Rng, colors: int, count: int, place: Field) -> Field:
 
 
 def brushed(rng: Rng) -> Field:
-    """Brushed metal: fine scratches along the first axis (1)."""
+    """Return the texture of brushed metal: fine scratches along the first axis (1)."""
     scratch = smooth(rng, 3, 700) * 0.5 + smooth(rng, 9, 500) * 0.4 + smooth(rng, 1.5, 260) * 0.3
     return _texture(scratch, (0.22 + 0.14 * scratch).clip(0, 0.6))
 
 
 def tiles(rng: Rng, colors: int, across: int, down: int, offset: float, rough: float) -> Field:
-    """Tiles or bricks in rows: joints (1), tiles of further colours (2, 3, 4); `offset` shifts every second row."""
+    """Return the texture of rows of tiles or bricks: joints (1), further colours (2, 3, 4); `offset` shifts odd rows."""
     x, y = grid()
     ragged = rough * 0.0011
     x, y = x + ragged * fractal(rng, 30, octaves=3), y + ragged * fractal(rng, 30, octaves=3)
@@ -228,7 +229,7 @@ def tiles(rng: Rng, colors: int, across: int, down: int, offset: float, rough: f
 
 
 def sand(rng: Rng, ripples: float) -> Field:
-    """Sand: hollows (1) and dark grains (2), with wind ripples along the second axis."""
+    """Return the texture of sand: hollows (1) and dark grains (2), with wind ripples along the second axis."""
     x, y = grid()
     warp = 0.25 * smooth(rng, 3, 3) + 0.10 * smooth(rng, 9, 6)
     phase = (y * ripples + warp * 1.6 + 0.3 * x) % 1
@@ -240,7 +241,7 @@ def sand(rng: Rng, ripples: float) -> Field:
 
 
 def water(rng: Rng, scale: float) -> Field:
-    """Rippled water: the bright net that ripples draw on the ground (1), shallows (2)."""
+    """Return the texture of rippled water: the bright net that ripples draw on the ground (1), shallows (2)."""
     ripples = smooth(rng, scale) + 0.6 * smooth(rng, scale * 2.1) + 0.3 * smooth(rng, scale * 4.3)
     x, y = grid()
     x, y = x + 0.020 * smooth(rng, scale * 1.5), y + 0.020 * smooth(rng, scale * 1.5)
@@ -259,12 +260,12 @@ def water(rng: Rng, scale: float) -> Field:
 
 
 def flutes(count: int, deep: float) -> Field:
-    """Upright half-round ribs: their hollows (1)."""
+    """Return the texture of upright half-round ribs: their hollows (1)."""
     x, _ = grid()
     phase = np.abs((x * count) % 1 - 0.5) * 2
     return _texture(np.sqrt((1 - phase**2).clip(0.0, 1)), deep * step(phase, 0.7, 1.0))
 
 
 def paper(rng: Rng) -> Field:
-    """Paper with a little tooth."""
+    """Return the texture of paper with a little tooth."""
     return _texture(smooth(rng, 200) + 0.5 * smooth(rng, 420))

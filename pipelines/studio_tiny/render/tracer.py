@@ -1,8 +1,8 @@
-"""Trace a set into layers of light: what each pigment would send to the camera under each lamp, were it white.
+"""The tracer, which turns a set into layers of light: what each pigment would send to the camera under each lamp if white.
 
 Light is linear, so a picture is a sum over pigments and lamps of (albedo × lamp colour × layer), and colours and lamps can
-be chosen after the tracing. Lamps: a soft box, a sun or spot that may shine through a gobo, the dome of the room, an accent
-from the side, and what glows by itself. Light that bounces once keeps the pigment it comes from.
+be chosen after the tracing. The lamps are a soft box, a sun or spot that may shine through a gobo, the dome of the room, an
+accent from the side, and surfaces that glow. Light that bounces once keeps the pigment that it comes from.
 """
 
 import math
@@ -21,7 +21,7 @@ from pipelines.studio_tiny.render.shading import TONES, box_light, bumped, room_
 
 
 class _World(NamedTuple):
-    """A set as arrays, as the kernels read it."""
+    """A set as the arrays that the kernels read."""
 
     camera: NDArray[Any]
     kinds: NDArray[Any]
@@ -37,9 +37,9 @@ class _World(NamedTuple):
 
 
 class _Bench(NamedTuple):
-    """Small arrays that the kernels write on, made once."""
+    """Small arrays that are made once, and that the kernels write to."""
 
-    #: Weights of the pigments of the surface that is seen, and of another that light comes from.
+    #: Weights of the pigments of the surface that is seen, and of another from which light comes.
     tones: NDArray[Any]
     other: NDArray[Any]
     texel: NDArray[Any]
@@ -54,12 +54,12 @@ class _Pixel(NamedTuple):
     gloss: NDArray[Any]
     bounce: NDArray[Any]
     cover: NDArray[Any]
-    #: Mean normal (3), depth, and number of the solid.
+    #: The mean normal (3), depth, and number of the solid.
     features: NDArray[Any]
 
 
 def trace(built: Set, samples: int = 16) -> Layers:
-    """Return the layers of a set; `samples` a pixel, a power of two. About 5 s of one core at 512 × 512 and 16 samples."""
+    """Return the layers of a set, from `samples` rays a pixel, a power of two. 512 × 512 × 16 take about 5 s of one core."""
     kinds, rows, owners = built.solid_table()
     world = _World(
         camera=built.camera.table(),
@@ -85,7 +85,7 @@ def trace(built: Set, samples: int = 16) -> Layers:
 
 
 def _hide(leaves: Any, direct: Any, gloss: Any, bounce: Any, cover: Any) -> None:
-    """Put leaves that are far out of focus before everything; the last pigment is theirs."""
+    """Put leaves, which are far out of focus, before everything. The last pigment is theirs."""
     left = 1 - leaves
     direct *= left[..., None, None]
     for layer in (gloss, bounce, cover):
@@ -115,7 +115,7 @@ def _trace(world: Any, width: Any, height: Any, samples: Any, seed: Any, pigment
 def _sample(
     world: Any, bench: Any, pixel: Any, width: Any, height: Any, x: Any, y: Any, key: Any, sample: Any, samples: Any
 ) -> None:
-    """Add one ray's part to a pixel."""
+    """Add one ray's light to a pixel."""
     share = 1.0 / samples
     a, b = pair(sample, 0, key, samples)
     c, d = pair(sample, 1, key, samples)
@@ -140,7 +140,7 @@ def _sample(
             pixel.direct[int(material[10 + k]), GLOW] += bench.tones[k] * material[9] * share
     if material[9] > 0:
         return
-    # Far away the bumps are finer than a pixel and even out.
+    # Far away bumps are finer than a pixel, so they even out.
     fade = 1.0 / (1.0 + (distance / 9.0) ** 2)
     mx, my, mz = bumped(nx, ny, nz, du * fade, dv * fade)
     if mx * dx + my * dy + mz * dz > -0.02:
@@ -183,7 +183,7 @@ def _sample(
 
 @njit(cache=True, fastmath=True)
 def _eye_ray(camera: Any, across: Any, up: Any, a: Any, b: Any) -> Any:
-    """Return a ray from point a, b (0–1) of the lens, through the point in focus of a place in the frame (-1 … 1)."""
+    """Return the ray from point a, b (0–1) of the lens, through the point in focus at a place in the frame (−1 … 1)."""
     sx, sy = across * camera[12], up * camera[13]
     dx = camera[9] + sx * camera[3] + sy * camera[6]
     dy = camera[10] + sx * camera[4] + sy * camera[7]
@@ -203,7 +203,7 @@ def _bounced(
     world: Any, bench: Any, pixel: Any, px: Any, py: Any, pz: Any, nx: Any, ny: Any, nz: Any,
     key: Any, sample: Any, samples: Any,
 ) -> Any:  # fmt: skip
-    """Look in a direction, as likely as its light counts; add what a surface there sends on, or return the dome's light."""
+    """Look in a random direction, likelier if its light counts more; add a surface's light, or return the dome's."""
     a, b = pair(sample, 5, key, samples)
     radius, angle = math.sqrt(a), 6.2831853 * b
     tx, ty, tz, bx, by, bz = around(nx, ny, nz)
@@ -229,14 +229,14 @@ def _reflected(
     world: Any, bench: Any, pixel: Any, metal: Any, roughness: Any, fresnel: Any, px: Any, py: Any, pz: Any,
     nx: Any, ny: Any, nz: Any, dx: Any, dy: Any, dz: Any, key: Any, sample: Any, samples: Any,
 ) -> Any:  # fmt: skip
-    """Add what a gloss shows of set, sky and room. Return how bright it is to a metal, which colours it itself."""
+    """Add the reflections of set, sky and room on a glossy surface. For a metal return their brightness instead."""
     a, b = pair(sample, 7, key, samples)
     bend = 2 * (dx * nx + dy * ny + dz * nz)
     rx, ry, rz = dx - bend * nx, dy - bend * ny, dz - bend * nz
     spread = roughness * math.sqrt(a / max(1e-6, 1.02 - a)) * 0.6
     tx, ty, tz, bx, by, bz = around(rx, ry, rz)
     p, q = spread * math.cos(6.2831853 * b), spread * math.sin(6.2831853 * b)
-    # Brushed metal smears what it shows along one axis.
+    # Brushed metal smears its reflections along one axis.
     rx, ry, rz = rx + p * tx + q * bx, ry + (p * ty + q * by) * (1.0 + 4.0 * metal), rz + p * tz + q * bz
     norm = 1.0 / math.sqrt(rx * rx + ry * ry + rz * rz)
     rx, ry, rz = rx * norm, ry * norm, rz * norm
@@ -274,7 +274,7 @@ def _highlights(
     lamps: Any, pixel: Any, roughness: Any, weight: Any, from_soft: Any, from_sun: Any, from_accent: Any,
     px: Any, py: Any, pz: Any, nx: Any, ny: Any, nz: Any, dx: Any, dy: Any, dz: Any,
 ) -> None:  # fmt: skip
-    """Add the soft highlight of each lamp that reaches the point; finding the lamps by chance would be noisy."""
+    """Add the soft highlight of each lamp that reaches the point. Rays that meet a lamp only by chance would be noisy."""
     tight = 2.0 / max(0.0025, (roughness * 0.8) ** 2)
     strength = weight * min(4.0, tight * 0.05)
     for number in range(3):

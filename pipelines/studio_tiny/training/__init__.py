@@ -1,1 +1,1 @@
-"""Train studio-tiny from nothing: pictures made on the fly, an autoencoder, then the denoiser with its text."""
+"""The training of studio-tiny from nothing: pictures made on the fly, an autoencoder, then denoiser and text encoder."""

@@ -22,30 +22,33 @@ from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: Steps of an image after each round of distillation.
 FEWER = (16, 8)
-#: How much quarter-size pictures are enlarged, and how many are made of a set: its layout counts, not its moods.
+#: How many times quarter-size pictures are enlarged.
 ENLARGED = 4
+#: How many of them are made of one set: few, since they teach its layout and not its moods.
 LAYOUT_PICTURES = 12
-#: Times at which enlarged and full-size pictures are learnt from; 0 is the clean picture, 1 noise alone. Above LAYOUT the
-#: noise hides that enlarged ones have no detail. Full-size ones cost ten times as much to render, and so few layouts would be
-#: learnt by heart if they were seen above DETAIL. Between the two both are seen, so that one leads to the other.
+#: Enlarged pictures teach at times above LAYOUT, and full-size ones at times below DETAIL; 0 is the clean picture, 1 noise
+#: alone. Above LAYOUT the noise hides that enlarged pictures have no detail. Full-size ones cost ten times as much to render,
+#: so there are few layouts among them, which the model would learn by heart above DETAIL. Between the two it sees both kinds,
+#: so that one leads to the other.
 LAYOUT, DETAIL = 0.6, 0.75
-#: Steps on layouts for each step on full-size pictures, which mend what is there already.
+#: Steps on layouts for each step on full-size pictures, which only add details to what the model knows already.
 LAYOUT_TURNS = 2
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything: some twenty hours of one core, or a quarter of an hour of a large GPU and its cores."""
+    """The sizes of all stages, which take twenty hours of one core, or a quarter of an hour of a large GPU and its cores."""
 
     work: Path
     out: Path
-    #: A folder that this command wrote: its autoencoder is kept, and the denoiser goes on from its weights.
+    #: A folder that this command wrote. Its autoencoder is kept, and the denoiser goes on from its weights.
     begin_with: Path | None = None
     #: Another seed renders other sets.
     seed: int = 0
-    #: Processes that render, and threads of torch.
+    #: How many processes render, and how many threads torch has.
     cores: int = 1
-    #: Sets of half-size pictures before the autoencoder is fitted, and in all.
+    #: Sets of half-size pictures that are rendered before the autoencoder is fitted.
     first_sets: int = 120
+    #: Sets of half-size pictures in all.
     coarse_sets: int = 1600
     #: Sets of quarter-size pictures: many layouts for little time. None of them is one of the other sets.
     layout_sets: int = 2000
@@ -55,20 +58,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     autoencoder_steps: int = 8000
     autoencoder_batch: int = 8
     autoencoder_minutes: float = math.inf
-    #: On half-size pictures, where a sample costs a quarter; the composition is learnt here. No steps leave the stage out.
+    #: Steps on half-size pictures, which cost a quarter and teach the composition. 0 leaves the stage out.
     coarse_steps: int = 12_000
     coarse_batch: int = 128
     coarse_minutes: float = math.inf
-    #: On full-size pictures and on layouts.
+    #: Steps on full-size pictures and on layouts.
     fine_steps: int = 15_000
     fine_batch: int = 48
     fine_minutes: float = math.inf
     lr: float = 1e-3
-    #: Of each of the rounds that make the steps of an image fewer. No steps leave the rounds out.
+    #: Steps of each round of distillation. 0 leaves the rounds out.
     few_steps: int = 1000
     few_batch: int = 32
     few_minutes: float = math.inf
-    #: Taken into the weights by the first of these rounds.
+    #: The guidance that the first of these rounds takes into the weights.
     guidance: float = 3.0
 
 
@@ -116,7 +119,7 @@ def train(plan: Plan) -> None:
         vae, model = _begun(plan, coarse)
 
         def save(text: Any, unet: Any) -> None:
-            # Copies, because half precision is for the folder alone.
+            # These are copies because only the folder has half precision.
             pipeline = parts.pipeline(*(copy.deepcopy(part).cpu() for part in (vae, text, unet)))
             pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
 
@@ -130,7 +133,7 @@ def train(plan: Plan) -> None:
         if plan.coarse_steps:
             stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes)
             model = fit(stage, denoiser.Lesson(*pictures(2, coarse), denoiser.from_noise()))
-        # Sets that are not begun when their stage is over would only hold others up.
+        # Sets that are not begun when their stage is over would only delay other sets.
         _cancel(coarse)
         full_size = pictures(1, fine)
         lessons = [denoiser.Lesson(*full_size, denoiser.from_noise(most=DETAIL if layouts else 1))]
@@ -143,7 +146,7 @@ def train(plan: Plan) -> None:
         if not plan.few_steps:
             return
         for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
-            # A student learns its teacher's answers at all times, so it matters little which pictures are made noisy.
+            # A student learns its teacher's answers at all times, so it matters little which pictures get noise.
             loss = distillation.halving(model, steps, guidance)
             stage = denoiser.Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes)
             model = fit(stage, denoiser.Lesson(*full_size, loss))
@@ -155,7 +158,7 @@ def _cancel(ordered: list[Future[Path]]) -> None:
 
 
 def _begun(plan: Plan, coarse: list[Future[Path]]) -> tuple[Any, Any]:
-    """Return the autoencoder, fitted, and what the first stage of the denoiser begins with."""
+    """Return the fitted autoencoder, and the model with which the first stage of the denoiser begins."""
     if plan.begin_with is not None:
         begun = StableDiffusionPipeline.from_pretrained(plan.begin_with, dtype=torch.float32)
         return begun.vae.to(device()), denoiser.joined(begun.text_encoder, begun.unet)

@@ -1,4 +1,4 @@
-"""Fit the autoencoder: first its core on half-size pictures, which is quick, then all of it."""
+"""The fit of the autoencoder: first its core on half-size pictures, which is quick, then all of it."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +27,10 @@ class Stage(msgspec.Struct, frozen=True):
     name: str
     steps: int
     batch: int
-    #: Pictures are made smaller by this factor first.
+    #: Pictures are first made smaller by this factor.
     shrink: int
     lr: float
-    #: It ends after so many minutes if it has not come to its last step.
+    #: The stage ends after this many minutes if it has not come to its last step.
     minutes: float
 
 
@@ -53,7 +53,7 @@ def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
     torch.manual_seed(seed + start)
     rng = np.random.default_rng((seed, 1, start))
     progress = Progress(stage.steps, stage.minutes, seconds)
-    #: Of the loss, and of the squared error of pixels.
+    #: The mean loss, and the mean squared error of pixels.
     shown = Running((2,), 0.05, target)
 
     def learn(pixels: Tensor) -> None:
@@ -62,7 +62,7 @@ def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
             latents = vae.encode(pixels).latents
         latents = norm(latents.float())
         with autocast(target):
-            # A little noise makes the latent space smooth, which the denoiser's errors will need.
+            # A little noise makes the latent space smooth, so that the denoiser's errors do little harm.
             decoded = vae.decode(latents + 0.07 * torch.randn_like(latents)).sample
         loss = _picture_loss(decoded.float(), pixels)
         learner.step(loss)
@@ -86,7 +86,7 @@ def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
 
 
 def _picture_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
-    """L1 at three scales, for colours, and L1 of the gradients, for edges and grain; pixels are -1 … 1."""
+    """Return L1 at three scales, for colours, plus L1 of the gradients, for edges and grain; pixels are −1 … 1."""
     error = decoded - pixels
     loss = error.abs().mean()
     for scale in (4, 16):
@@ -97,9 +97,9 @@ def _picture_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
 
 
 class Standard(torch.nn.Module):
-    """Centres and scales latents by running statistics, so that the decoder learns on those it will be given.
+    """A layer that centres and scales latents by running statistics, so that the decoder learns on the latents it will get.
 
-    Not a batch norm: the statistics of one batch would take its absolute colours away.
+    It is not a batch norm, since the statistics of one batch would take away its absolute colours.
     """
 
     def __init__(self, channels: int) -> None:
@@ -130,7 +130,7 @@ def _fold(vae: Any, norm: Standard) -> None:
 
 
 class _Crops:
-    """Random crops of random pictures, all of which are in the device's memory from the first batch on."""
+    """Random crops of random pictures. From the first batch on all pictures are in the device's memory."""
 
     def __init__(self, shards: list[Path]) -> None:
         self._shards = shards
@@ -142,7 +142,7 @@ class _Crops:
             return [torch.from_numpy(pixels).to(device()) for pixels in read]
 
     def batch(self, count: int, rng: np.random.Generator) -> Tensor:
-        """Return (count, 3, CROP, CROP), 0 … 255."""
+        """Return `count` random crops (count, 3, CROP, CROP; 0–255)."""
         crops: list[Tensor] = []
         while len(crops) < count:
             pictures = self._sets[int(rng.integers(len(self._sets)))]

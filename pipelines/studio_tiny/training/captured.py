@@ -1,4 +1,4 @@
-"""Steps of the training as the GPU replays them."""
+"""Captured functions: steps of the training that the GPU replays."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,16 +8,16 @@ import msgspec
 import torch
 from torch import Tensor
 
-#: Calls for a set of shapes before it is captured: libraries choose their kernels, and optimizers make their state.
+#: Calls with a set of shapes before it is captured. In them libraries choose their kernels, and optimizers make their state.
 WARM = 2
 
 
 class Captured:
-    """A function of tensors on one device, without a result, which is called over and over.
+    """A function of tensors on one device that is called over and over, and returns nothing.
 
     On CUDA its kernels are recorded once for each set of shapes and replayed, as a CUDA graph: these networks are so small
-    that launching their kernels one by one takes longer than running them. The function may change tensors that outlive
-    it, in place, and must not wait for the GPU. Elsewhere it is simply called.
+    that launching their kernels one by one takes longer than running them. The function may change lasting tensors in place,
+    and must not wait for the GPU. On a CPU it is simply called.
     """
 
     def __init__(self, function: Callable[..., None], target: torch.device) -> None:
@@ -25,7 +25,7 @@ class Captured:
         self._stream = torch.cuda.Stream() if target.type == "cuda" else None
         self._calls: Counter[tuple[torch.Size, ...]] = Counter()
         self._captures: dict[tuple[torch.Size, ...], _Capture] = {}
-        # Nothing that a capture makes is read after its replay, so all may use the same memory.
+        # Nobody reads a capture's tensors after its replay, so all captures may use the same memory.
         self._memory = torch.cuda.graph_pool_handle() if target.type == "cuda" else None
 
     def __call__(self, *given: Tensor) -> None:
@@ -35,7 +35,7 @@ class Captured:
         shapes = tuple(tensor.shape for tensor in given)
         self._calls[shapes] += 1
         if self._calls[shapes] <= WARM:
-            # A capture runs beside the default stream; so must the calls that make it ready.
+            # A capture runs in another stream than the default one, and so must the calls that prepare it.
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 self._function(*given)
@@ -51,7 +51,7 @@ class Captured:
 
 class _Capture(msgspec.Struct, frozen=True):
     graph: torch.cuda.CUDAGraph
-    #: What the graph reads: the values of a call are copied here.
+    #: The tensors that the graph reads. The values of each call are copied into them.
     given: tuple[Tensor, ...]
 
 

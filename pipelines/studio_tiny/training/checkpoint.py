@@ -1,4 +1,4 @@
-"""One file that a stage of the training goes on from."""
+"""The checkpoint: one file from which a stage of the training goes on."""
 
 import time
 from pathlib import Path
@@ -10,14 +10,14 @@ EVERY_S = 180.0
 
 
 class Checkpoint:
-    """Named modules and optimizers, written whole every few minutes, with the steps and the seconds they took."""
+    """Named modules and optimizers, written together every few minutes, with the steps done and their seconds."""
 
     def __init__(self, path: Path, **parts: Any) -> None:
         self._path, self._parts = path, parts
         self._written = time.monotonic()
 
     def restore(self) -> tuple[int, float]:
-        """Load what was written and return the steps done and their seconds; zeros if nothing was."""
+        """Load the file, and return the steps done and their seconds; zeros if there is no file."""
         if not self._path.exists():
             return 0, 0.0
         stored = torch.load(self._path, map_location="cpu")
@@ -29,7 +29,7 @@ class Checkpoint:
         return stored["steps"], stored.get("seconds", 0.0)
 
     def maybe(self, steps: int, seconds: float) -> bool:
-        """Write if the last time was long ago; return whether it was."""
+        """Write the file if the last write was long ago; return whether it was."""
         if time.monotonic() - self._written < EVERY_S:
             return False
         self.now(steps, seconds)
@@ -44,7 +44,7 @@ class Checkpoint:
 
 
 def _go_on(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
-    """Load an optimizer's state; its options stay those of this run, and its rate the tensor that others hold too."""
+    """Load an optimizer's state, but keep this run's options, and the tensor of its rate, which others hold too."""
     rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict({**stored, "param_groups": optimizer.state_dict()["param_groups"]})
     for group, rate in zip(optimizer.param_groups, rates, strict=True):

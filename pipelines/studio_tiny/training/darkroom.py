@@ -1,4 +1,4 @@
-"""Pictures that are rendered beside the training, in the order in which they were ordered."""
+"""The darkroom, which renders pictures beside the training, in the order in which they were ordered."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tqdm import tqdm
 from pipelines.studio_tiny.training.latents import Encoded, Pictures, Pool
 from pipelines.studio_tiny.training.pictures import PICTURES, write_shard
 
-#: Sets that wait, read, for their turn to be encoded; enlarged ones take ten megabytes each.
+#: How many sets are read before they are encoded. Enlarged ones take ten megabytes each.
 _AHEAD = 8
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """So many sets from number `first` on, at 1/`shrink` of the full size's sides; those in the folder are not made again."""
+    """An order of `count` sets from number `first` on, at 1/`shrink` of the full size's sides, unless the folder has them."""
 
     folder: Path
     count: int
     shrink: int
     first: int = 0
-    #: Of each set.
+    #: How many pictures are made of each set.
     pictures: int = PICTURES
 
 
 class Darkroom:
-    """Processes that render. They are nicer than the training, which would wait for them otherwise."""
+    """Processes that render. They have a lower priority than the training, which would wait for them otherwise."""
 
     def __init__(self, workers: int, seed: int) -> None:
-        # A process that is forked once CUDA is up may crash.
+        # Processes that are forked after CUDA has started may crash.
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=os.nice, initargs=(5,))
         self._seed = seed
 
@@ -47,7 +47,7 @@ class Darkroom:
         self._pool.shutdown(cancel_futures=True)
 
     def order(self, *orders: Order) -> list[list[Future[Path]]]:
-        """Order sets, and return those of each order; all orders are made together, and end at about the same time."""
+        """Order sets, and return the sets of each order. All orders are made together, and end at about the same time."""
         for order in orders:
             order.folder.mkdir(parents=True, exist_ok=True)
         ordered: list[list[Future[Path]]] = [[] for _ in orders]
@@ -62,13 +62,13 @@ class Darkroom:
 
 
 def first(ordered: list[Future[Path]], count: int, name: str) -> list[Path]:
-    """Wait for the first `count` sets."""
+    """Wait for the first `count` sets, and return their files."""
     waited = tqdm(ordered[:count], desc=name, unit="set", mininterval=20)
     return [future.result() for future in waited]
 
 
 class Arrivals:
-    """Sets on their way into a pool of latents: rendered, then read in a thread, then encoded by who calls `take`."""
+    """Sets that come into a pool of latents: they are rendered, then read in a thread, then encoded by `take`."""
 
     def __init__(self, pool: Pool, ordered: list[Future[Path]], reading: ThreadPoolExecutor) -> None:
         self._pool, self._reading = pool, reading
@@ -76,7 +76,7 @@ class Arrivals:
         self._read: deque[Future[Pictures | Encoded]] = deque()
 
     def take(self) -> None:
-        """Take in what has arrived; if the pool is empty, wait until something has."""
+        """Add the sets that have arrived to the pool; if the pool is empty, wait for one."""
         if not self._pool.pictures:
             self._pool.add(self._pool.read(self._rendered.popleft().result()))
         while True:

@@ -1,4 +1,4 @@
-"""Fit the denoiser and the text encoder together."""
+"""The fit of the denoiser and the text encoder, which learn together."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.latents import Pool, tokenize
 from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running
 
-#: Part of the prompts that are left out, for guidance (Ho and Salimans 2022).
+#: The part of the prompts that is left empty, for guidance (Ho and Salimans 2022).
 _BLANK = 0.1
-#: Steps with more signal than this to their noise count less (Hang et al. 2023).
+#: Steps with a larger ratio of signal to noise than this count less (Hang et al. 2023).
 _SIGNAL = 5.0
 
 
@@ -32,13 +32,13 @@ Loss = Callable[[Any, Tensor, Tensor], Tensor]
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """Pictures, and what a step learns from a batch of them."""
+    """Pictures, and the loss by which a step learns from a batch of them."""
 
     pool: Pool
-    #: Adds to the pool what has arrived.
+    #: Adds the sets that have arrived to the pool.
     take: Callable[[], None]
     loss: Loss
-    #: Steps before the next lesson has its turn.
+    #: Steps before the next lesson's turn.
     turns: int = 1
 
 
@@ -47,7 +47,7 @@ class Stage(msgspec.Struct, frozen=True):
     steps: int
     batch: int
     lr: float
-    #: It ends after so many minutes if it has not come to its last step.
+    #: The stage ends after this many minutes if it has not come to its last step.
     minutes: float
 
 
@@ -61,7 +61,7 @@ def fit(
     """
     target = device()
     torch.manual_seed(seed)
-    # On a processor convolutions are a fifth faster with the channels last.
+    # On a CPU convolutions are a fifth faster with the channels last.
     memory_format = torch.channels_last if target.type == "cpu" else torch.preserve_format
     average = copy.deepcopy(begun).to(target, memory_format=memory_format).requires_grad_(False)
     model = copy.deepcopy(average).requires_grad_(True).train()
@@ -74,12 +74,12 @@ def fit(
     progress = Progress(stage.steps, stage.minutes, seconds)
     if progress.at(start) >= 1:
         return average
-    # This may wait for the first pictures, which is not learning.
+    # This may wait for the first pictures, and that time should not count.
     for lesson in lessons:
         lesson.take()
     progress.begin()
     shown = Running((), 0.01, target)
-    #: How far the average goes to the model at a step.
+    #: By what part the average moves to the model at a step.
     nearer = torch.ones((), device=target)
 
     def learn(loss_of: Loss, clean: Tensor, tokens: Tensor) -> None:
@@ -123,16 +123,16 @@ def joined(text: Any, unet: Any) -> Any:
 
 
 def from_noise(least: float = 0, most: float = 1) -> Loss:
-    """Return the loss that teaches a model from nothing: velocity (Salimans and Ho 2022) with the weights of min-SNR.
+    """Return the loss that teaches a model from nothing: of velocity (Salimans and Ho 2022), with the weights of min-SNR.
 
-    Its times are from `least` to `most`; 0 is the clean picture and 1 noise alone.
+    Its times are from `least` to `most`: 0 is the clean picture, and 1 noise alone.
     """
     signal = parts.scheduler().alphas_cumprod.to(device())
     nothing = tokenize(parts.tokenizer(), [""])[0].to(device())
 
     def loss(model: Any, clean: Tensor, tokens: Tensor) -> Tensor:
         noise = torch.randn_like(clean)
-        # One time from each of as many equal stretches: less noise in the gradient than from times drawn freely.
+        # Each picture's time is from a stretch of its own, which gives less noise in the gradient than free times.
         places = torch.arange(len(clean), device=clean.device)
         stretch = (places + torch.rand(len(clean), device=clean.device)) / len(clean)
         times = ((least + stretch * (most - least)) * len(signal)).long().clamp_max(len(signal) - 1)
@@ -149,7 +149,7 @@ def from_noise(least: float = 0, most: float = 1) -> Loss:
 
 
 def predict(model: Any, noisy: Tensor, times: Tensor, tokens: Tensor) -> Tensor:
-    """Return the velocity that a model predicts of noisy latents at its times (batch,)."""
+    """Return the velocity that a model predicts for noisy latents at these times (batch,)."""
     # On these short sequences plain attention saves a seventh of a step's time on a CPU.
     with autocast(noisy.device), sdpa_kernel(SDPBackend.MATH):
         velocity: Tensor = model["unet"](noisy, times, model["text"](tokens)[0]).sample

@@ -1,4 +1,4 @@
-"""Where to compute, and in what."""
+"""The device and the precision of the training."""
 
 from typing import Any
 

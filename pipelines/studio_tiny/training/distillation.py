@@ -1,7 +1,8 @@
-"""Teach a model to reach in one step what its teacher reaches in two, first with guidance taken in (Meng et al. 2023).
+"""Distillation: a model learns to reach in one step what its teacher reaches in two.
 
-Progressive distillation (Salimans and Ho 2022) along DDIM's path: the student's velocity at a time is the one that leads to
-where two guided steps of the teacher end. A second round halves the steps again; its teacher needs no guidance any more.
+This is progressive distillation (Salimans and Ho 2022) along DDIM's path: the student's velocity at a time is the one that
+leads to the end of two steps of the teacher. In the first round these are guided, so that the student takes in the guidance
+(Meng et al. 2023). A second round halves the steps again; its teacher needs no guidance any more.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from pipelines.studio_tiny.training.latents import tokenize
 
 
 def halving(teacher: Any, steps: int, guidance: float) -> Loss:
-    """Return the loss of a student of `steps` steps; the teacher makes twice as many, with `guidance` if it is not 1."""
+    """Return the loss of a student of `steps` steps, whose teacher makes twice as many, guided unless `guidance` is 1."""
     path = Trajectory(steps)
     nothing = tokenize(parts.tokenizer(), [""])[0].to(device())
 
@@ -44,21 +45,21 @@ def halving(teacher: Any, steps: int, guidance: float) -> Loss:
 class Trajectory:
     """The times of a teacher that makes twice `steps` steps, as the scheduler spaces them, and their angles.
 
-    At an angle a latent is cos(angle) × clean + sin(angle) × noise; it is π/2 at the start and 0 at the end.
+    Latents at an angle are cos(angle) × clean + sin(angle) × noise. The angle is π/2 at the start and 0 at the end.
     """
 
     def __init__(self, steps: int) -> None:
         scheduler = parts.scheduler()
         scheduler.set_timesteps(2 * steps)
-        #: (2 × steps,)
+        #: Of the shape (2 × steps,).
         self.times = scheduler.timesteps.to(device())
         signal = torch.cat([scheduler.alphas_cumprod[scheduler.timesteps], torch.ones(1)])
-        #: (2 × steps + 1,)
+        #: Of the shape (2 × steps + 1,).
         self.angles = torch.arccos(signal.sqrt().clamp(0, 1)).to(device())
 
 
 def advance(noisy: Tensor, velocity: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Return where a step of DDIM leads from one angle (batch,) to another."""
+    """Return the latents to which a step of DDIM leads, from one angle (batch,) to another."""
     turn = (start - end)[:, None, None, None]
     return turn.cos() * noisy - turn.sin() * velocity
 

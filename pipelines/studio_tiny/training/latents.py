@@ -14,14 +14,14 @@ from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.pictures import read_shard
 
-#: The smallest part of a side that stays of a picture which is enlarged.
+#: The smallest part of a picture's side that is kept when the picture is enlarged.
 _LEAST_PART = 0.78
-#: Pictures that are encoded at once.
+#: How many pictures are encoded at once.
 _TOGETHER = 8
 
 
 class _Group:
-    """Latents of one size and their tokens; what was added last is joined to the rest when a batch is drawn."""
+    """Latents of one size and their tokens. Added ones are joined to the others when the next batch is drawn."""
 
     def __init__(self) -> None:
         self.values: list[Tensor] = []
@@ -42,7 +42,7 @@ class _Group:
 class Pictures(msgspec.Struct, frozen=True):
     """The pictures of a shard that is not encoded yet."""
 
-    #: The file that their latents go to.
+    #: The file for their latents.
     path: Path
     pixels: NDArray[np.uint8]
     prompts: list[str]
@@ -54,10 +54,10 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 class Pool:
-    """All latents so far, kept in the device's memory by size; it may grow while it is drawn from.
+    """All latents so far, by size, in the device's memory. Latents may be added between two batches.
 
-    If `enlarged` is not 1, each picture gives a part of itself, drawn by `seed`, and made that many times as high and as wide
-    as the whole, so that the pictures of one set are not laid out alike.
+    If `enlarged` is not 1, a part of each picture, drawn by `seed`, is made that many times as high and wide as the whole
+    picture, so that the pictures of one set have different layouts.
     """
 
     def __init__(self, folder: Path, vae: Any, enlarged: int = 1, seed: int = 0) -> None:
@@ -68,7 +68,7 @@ class Pool:
         self.pictures = 0
 
     def read(self, shard: Path) -> Pictures | Encoded:
-        """Read a shard's latents if they are on disk, or else its pictures; this may run in any thread."""
+        """Read a shard's latents if they are on disk, or else its pictures. This may run in any thread."""
         stored = self._folder / f"{shard.stem}.pt"
         if stored.exists():
             return Encoded(**torch.load(stored))
@@ -80,7 +80,7 @@ class Pool:
         return Pictures(stored, pixels, found.prompts)
 
     def add(self, found: Pictures | Encoded) -> None:
-        """Take a shard in; encode it and keep its latents on disk unless that was done."""
+        """Add a shard; encode it and keep its latents on disk, unless that was done."""
         if isinstance(found, Pictures):
             found = self._encoded(found)
         values, tokens = found.values.to(device()), found.tokens.to(device())
@@ -109,7 +109,7 @@ class Pool:
 
 
 def enlarge(pixels: NDArray[np.uint8], times: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a part of a picture (height, width, 3), `times` as high and as wide as the whole, without new detail."""
+    """Return a part of a picture (height, width, 3), enlarged to `times` times the height and width of the whole picture."""
     height, width = pixels.shape[:2]
     part = rng.uniform(_LEAST_PART, 1)
     left, top = rng.uniform(0, 1 - part, 2) * (width, height)
@@ -119,7 +119,7 @@ def enlarge(pixels: NDArray[np.uint8], times: int, rng: np.random.Generator) -> 
 
 
 def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
-    """Return (prompts, words) token ids, as the pipeline makes them."""
+    """Return the token ids (prompts, words) of prompts, as the pipeline makes them."""
     tokens: Tensor = tokenizer(
         prompts, padding="max_length", max_length=parts.PROMPT_LENGTH, truncation=True, return_tensors="pt"
     ).input_ids

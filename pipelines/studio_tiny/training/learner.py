@@ -1,4 +1,4 @@
-"""What every stage of the training does after its loss: follow the gradient, at a pace."""
+"""The learner, by which every stage of the training follows the gradient of its loss, at a pace."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class Learner:
 
 
 class Progress:
-    """How far a stage is: by steps, or by minutes if those end first. `before` are the seconds of earlier runs."""
+    """How far a stage has come: by steps, or by minutes if these end first. `before` is the seconds of earlier runs."""
 
     def __init__(self, steps: int, minutes: float, before: float) -> None:
         self._steps, self._seconds, self._before = steps, minutes * 60, before
@@ -67,7 +67,7 @@ class Progress:
         return time.monotonic() - self._began
 
     def at(self, step: int) -> float:
-        """Return 0 at the start and 1 or more at the end."""
+        """Return how far the stage is at a step: 0 at its start, and 1 or more at its end."""
         return max(step / self._steps, self.seconds / self._seconds)
 
 
@@ -85,5 +85,5 @@ class Running:
 
 
 def pace(progress: float, step: int, warm: int, cool: float) -> float:
-    """Return the part of the learning rate: up over `warm` steps, level, down to 2 % over the last part `cool`."""
+    """Return the part of the full rate: it rises over `warm` steps, stays, and falls to 2 % over the last part `cool`."""
     return min(1.0, (step + 1) / warm, max(0.02, (1 - progress) / cool))

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum, made orthogonal, for the weights of hidden layers; AdamW for all else.
+"""Muon (Jordan et al. 2024): an optimizer for the weights of hidden layers, which makes their momentum orthogonal.
 
 The update is scaled to AdamW's usual size (Liu et al. 2025), so that both share one learning rate.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps weights of two and more dimensions; the first is what goes out, the others together what comes in.
+    """The optimizer of weights of two and more dimensions: the first is that of outputs, the others are those of inputs.
 
     Weights of one shape are stepped together. The learning rate may be a tensor.
     """
@@ -37,7 +37,7 @@ class Muon(torch.optim.Optimizer):
                     weight.sub_(update.view_as(weight) * rate)
 
     def _update(self, weight: Tensor, gradient: Any, momentum: float) -> Tensor:
-        """Return where the weight's gradients lead on the whole, as a matrix."""
+        """Return the weight's gradient with its momentum, as a matrix."""
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
@@ -47,9 +47,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
-    """Return nearly the nearest matrices with orthonormal rows or columns, by five Newton–Schulz steps in bfloat16.
+    """Return about the nearest matrices with orthonormal rows or columns, by five Newton–Schulz steps in bfloat16.
 
-    Shape (count, rows, columns).
+    Their shape is (count, rows, columns).
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).bfloat16()

@@ -1,8 +1,8 @@
-"""The parts of studio-tiny, as diffusers and transformers know them, with fresh weights.
+"""The components of studio-tiny, as diffusers and transformers know them, with fresh weights.
 
-The autoencoder makes a 512 × 512 picture a 32 × 32 grid of 24 channels. The denoiser is thin where that grid is fine and
-wide where it is coarse. It hears the text twice: pooled into the time embedding, which scales and shifts every block (FiLM,
-Perez et al. 2018), and by cross-attention at the lower levels.
+The autoencoder turns a 512 × 512 picture into a 32 × 32 grid of 24 channels. The denoiser is narrow at the levels with a fine
+grid and wide at the coarse ones. It gets the text twice: pooled into the time embedding, which scales and shifts every block
+(FiLM, Perez et al. 2018), and by cross-attention at the lower levels.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from pipelines.studio_tiny.vocabulary import LENGTH, LEVELS, MOODS, PLACES, SCEN
 LATENT_CHANNELS = 24
 TEXT_WIDTH = 192
 _WIDTH = 32
-#: After an enlargement by repetition this kernel makes it bilinear.
+#: The kernel that makes an enlargement by repetition bilinear.
 _SMOOTH = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
-#: Start, the words, end.
+#: Tokens of a prompt: start, the words, end.
 PROMPT_LENGTH = LENGTH + 2
 _PAD, _START, _END, _UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 
@@ -32,8 +32,8 @@ def core_autoencoder() -> Any:
 def autoencoder(core: Any | None = None) -> Any:
     """Return the autoencoder of full-size pictures, with one level more than its core: each 16 × 16 pixels become one place.
 
-    No block at full size: it would take as long as all else together, and the level below draws edges as well.
-    A core that was trained hands down its weights. Learning all levels at once took ten times as long and ended worse.
+    It has no block at full size, which would take as long as all else together; the level below draws edges as well. A
+    trained core gives its weights. To learn all levels at once took ten times as long and ended worse.
     """
     vae = _autoencoder(encoder_blocks=(0, 0, 1, 2, 3), decoder_blocks=(4, 4, 4, 2, 0))
     if core is None:
@@ -53,7 +53,7 @@ def autoencoder(core: Any | None = None) -> Any:
 
 
 def _autoencoder(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...]) -> Any:
-    """Without normalisation layers, which would have to learn absolute colours first."""
+    """Return an autoencoder without normalisation layers, which would have to learn absolute colours first."""
     torch.manual_seed(0)
     vae = AutoencoderTiny(
         encoder_block_out_channels=(_WIDTH,) * len(encoder_blocks),
@@ -62,7 +62,7 @@ def _autoencoder(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...
         num_decoder_blocks=decoder_blocks,
         latent_channels=LATENT_CHANNELS,
         upsampling_scaling_factor=2,
-        # The latents are centred and scaled by the encoder's own last layer.
+        # The encoder's own last layer centres and scales the latents.
         scaling_factor=1.0,
     )
     _keep_colors(vae)
@@ -70,9 +70,9 @@ def _autoencoder(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...
 
 
 def _keep_colors(vae: Any) -> None:
-    """Start as an average over squares and a bilinear enlargement: three channels carry the colour, training adds the rest.
+    """Let an autoencoder begin as a mean over squares and a bilinear enlargement, with the colour in three channels.
 
-    Without it the latents lose their colour early; with nearest enlargement the squares stay visible for very long.
+    Otherwise the latents lose their colour early; with enlargement by repetition the squares stay visible for very long.
     """
     identity = torch.eye(3)
     for part, coming, going in ((vae.encoder, (1.0, 0.0), (4.0, -2.0)), (vae.decoder, (0.25, 0.5), (1.0, 0.0))):
@@ -82,7 +82,7 @@ def _keep_colors(vae: Any) -> None:
                 torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
         for layer in layers:
             if type(layer).__name__ == "AutoencoderTinyBlock":
-                # Residual branches begin faint, so that the blocks begin as the identity.
+                # Residual branches begin weak, so that the blocks begin nearly as the identity.
                 layer.conv[-1].weight.data *= 0.1
                 layer.conv[-1].weight.data[:3] = 0
                 layer.conv[-1].bias.data.zero_()
@@ -102,7 +102,7 @@ def _keep_colors(vae: Any) -> None:
 
 
 def tokenizer() -> Any:
-    """Return a tokenizer with one token per word; the vocabulary is closed."""
+    """Return the tokenizer, with one token for each word of the closed vocabulary."""
     listed = [_PAD, _START, _END, _UNKNOWN, *words()]
     inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(listed)}, unk_token=_UNKNOWN))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -120,7 +120,7 @@ def tokenizer() -> Any:
 
 
 def text_encoder() -> Any:
-    """Return the text encoder; one layer is enough for words at fixed places."""
+    """Return the text encoder. One layer is enough for words at fixed places."""
     encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=4 + len(words()),
@@ -139,7 +139,7 @@ def text_encoder() -> Any:
 
 
 def _order_levels(encoder: Any) -> None:
-    """Start the words of a colour channel as smooth functions of its level, so that near colours are near from the start."""
+    """Let the words of a colour channel begin as smooth functions of its level, so that near colours are near at once."""
     table = encoder.get_input_embeddings().weight.data
     generator = torch.Generator().manual_seed(0)
     level = torch.linspace(-1, 1, LEVELS)
@@ -152,7 +152,7 @@ def _order_levels(encoder: Any) -> None:
 
 
 def denoiser() -> Any:
-    """Return the UNet: latents (batch, 24, height / 16, width / 16) and text (batch, 19, 192) to the latents' velocity."""
+    """Return the UNet: from latents (batch, 24, height / 16, width / 16) and text (batch, 19, 192) it predicts velocity."""
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=LATENT_CHANNELS,
@@ -173,7 +173,7 @@ def denoiser() -> Any:
 
 
 def scheduler() -> Any:
-    """Return DDIM with a zero terminal SNR, so that very bright and very dark pictures are within reach (Lin et al. 2024)."""
+    """Return DDIM with a zero terminal SNR, which makes very bright and very dark pictures possible (Lin et al. 2024)."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -188,7 +188,7 @@ def scheduler() -> Any:
 
 
 def pipeline(vae: Any, text: Any, unet: Any) -> Any:
-    """Return the parts as a stock StableDiffusionPipeline."""
+    """Return the components as a stock StableDiffusionPipeline."""
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,

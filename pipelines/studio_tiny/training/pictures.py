@@ -1,4 +1,4 @@
-"""The training pictures: sets traced once, each developed in many moods and colours, kept as shards on disk."""
+"""The training pictures: each set is traced once, developed in many moods and colours, and kept as a shard on disk."""
 
 import colorsys
 import io
@@ -19,10 +19,10 @@ from pipelines.studio_tiny.render.sets import Pigment
 from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES, prompt
 
 Rgb = tuple[int, int, int]
-#: Pictures developed from one set, unless another number is asked for.
+#: How many pictures are developed from a set by default.
 PICTURES = 24
 SAMPLES = 16
-#: Part of the sets that are square.
+#: The part of the sets that is square.
 SQUARE = 0.5
 #: Sides are multiples of this at the full size.
 MULTIPLE = 64
@@ -32,7 +32,7 @@ class Shard(msgspec.Struct, frozen=True):
     """The pictures of one set."""
 
     prompts: list[str]
-    #: JPEGs at a quality that keeps colours, all of one size.
+    #: JPEG files of one size, at a quality that keeps colours.
     files: list[bytes]
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
@@ -45,7 +45,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 def write_shard(folder: Path, number: int, seed: int, shrink: int, pictures: int = PICTURES) -> Path:
-    """Trace set `number` and develop pictures of it at 1/`shrink` of 512² pixels' sides, unless they are there already.
+    """Trace set `number`, and write pictures of about (512 / `shrink`)² pixels of it, unless they are there; return the file.
 
     A number stands for one set, whatever its size.
     """
@@ -53,7 +53,7 @@ def write_shard(folder: Path, number: int, seed: int, shrink: int, pictures: int
     if path.exists():
         return path
     rng = np.random.default_rng((seed, number))
-    # Every scene comes round equally often.
+    # Every scene comes equally often.
     scene = list(SCENES)[number % len(SCENES)]
     ratio = "1:1" if rng.random() < SQUARE else str(rng.choice([ratio for ratio in RATIOS if ratio != "1:1"]))
     width, height = (side // shrink for side in size_of("0.5K", ratio, MULTIPLE))
@@ -81,7 +81,7 @@ def write_shard(folder: Path, number: int, seed: int, shrink: int, pictures: int
 def photograph(
     scene: str, width: int, height: int, colors: int, seed: int, samples: int
 ) -> tuple[Layers, list[Pigment]]:
-    """Return the layers of a scene's set with room for `colors` colours if it can have them, and its pigments."""
+    """Return the layers and the pigments of a scene's set, with room for `colors` colours if the scene allows it."""
     if scene == bokeh.BOKEH:
         return bokeh.lights(width, height, colors, seed)
     built = scenes.build(scene, width, height, colors, seed)
@@ -89,7 +89,7 @@ def photograph(
 
 
 def render(scene: str, mood: str, colors: Sequence[Rgb], width: int, height: int, seed: int) -> NDArray[np.uint8]:
-    """Return one picture (height, width, 3); of sets with too little room for the colours it takes the next seed's."""
+    """Return one picture (height, width, 3). If a set has too little room for the colours, another seed's set is used."""
     while True:
         layers, pigments = photograph(scene, width, height, max(1, len(colors)), seed, SAMPLES)
         if room(layers, pigments) >= len(colors):
@@ -102,7 +102,7 @@ def read_shard(path: Path) -> Shard:
 
 
 def random_color(rng: np.random.Generator) -> Rgb:
-    """Return any colour: strong ones, pastels, darks and greys alike."""
+    """Return a random colour. Strong ones, pastels, dark ones and greys all occur."""
     if rng.random() < 0.3:
         red, green, blue = (int(channel) for channel in rng.integers(0, 256, 3))
         return red, green, blue

@@ -1,4 +1,4 @@
-"""The contact sheet: every scene in several moods and colours, rendered, or made by the trained pipeline."""
+"""The contact sheet: every scene in several moods and colours, rendered or made by the trained pipeline."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from pipelines.studio_tiny.training.pictures import render
 from pipelines.studio_tiny.vocabulary import prompt
 
 Rgb = tuple[int, int, int]
-#: Makes one picture of a scene, a mood, colours, a side in pixels and a seed.
+#: A function that makes one picture of a scene, a mood, colours, a side in pixels and a seed.
 Maker = Callable[[str, str, list[Rgb], int, int], NDArray[np.uint8]]
 
-#: The colours that are asked for with each mood; none leaves them to the mood.
+#: The colours requested with each mood; none leaves the colours to the mood.
 PALETTES: dict[str, tuple[str, ...]] = {
     "neutral": (),
     "bright": ("#7fa88b", "#f5efe0", "#3b4a3f"),
@@ -48,7 +48,7 @@ def rendered(scene: str, mood: str, colors: list[Rgb], side: int, seed: int) -> 
 
 
 def generated(weights: Path, steps: int, guidance: float) -> Maker:
-    """Return what makes pictures with the pipeline of a folder."""
+    """Return a function that makes pictures with the pipeline of a folder."""
     pipeline: Any = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
 
@@ -67,7 +67,7 @@ def generated(weights: Path, steps: int, guidance: float) -> Maker:
 
 
 def draw_sheet(make: Maker, scenes: Sequence[str], moods: Sequence[str], target: Path, side: int) -> None:
-    """Draw every scene in every mood, in its colours; pictures of `side` pixels, shrunk. The place of a cell is its seed."""
+    """Draw every scene in every mood, in its colours, from pictures of `side` pixels. A cell's place gives its seed."""
     across = min(ACROSS, len(scenes))
     lines = -(-len(scenes) // across)
     sheet = Image.new("RGB", (CELL * across, (CELL + LABEL) * lines * len(moods)), "white")

@@ -1,4 +1,4 @@
-/** The server's API as functions. They throw ApiError for an error that the server tells, and Unreachable if nobody answers. */
+/** The server's API as functions. They throw ApiError for an error of the server, and Unreachable if it does not answer. */
 
 import { ApiError, GivenUp, ask, isUnknown, jsonOf, keyInUse, ofThisHost, read, send, withQuery, write, writeFor } from "./http.js";
 
@@ -13,9 +13,9 @@ import { ApiError, GivenUp, ask, isUnknown, jsonOf, keyInUse, ofThisHost, read, 
  *   status?: "active" | "archived", created_after?: string | null, created_before?: string | null}} EntryQuery
  */
 
-/** Milliseconds before each further try of a submission of which nobody knows what became of it. */
+/** Milliseconds before each further try of a submission whose outcome is not known. */
 const TRIES_AFTER_MS = [1000, 3000];
-/** Jobs that one request reads at most. */
+/** The most jobs that one request reads. */
 export const MOST_JOBS = 200;
 
 const encode = encodeURIComponent;
@@ -25,7 +25,7 @@ const encode = encodeURIComponent;
 /** @returns {Promise<import("./types.js").Readiness>} */
 export async function readiness() {
   const response = await send("/readyz");
-  // With 503 the server says why it is not ready; what else comes is of a proxy, or says that nobody could look.
+  // With 503 the server says why it is not ready. Any other answer is an error of the server or of a proxy.
   const told = await jsonOf(response);
   if (typeof told?.ready !== "boolean") throw new ApiError(response.status, told, response.headers.get("Retry-After"));
   return told;
@@ -55,7 +55,7 @@ export const transactions = (limit) => read(withQuery("/v1/transactions", { limi
 // ── generating ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Ask what a request would cost, when it would be there and how it is understood. Nothing is made or taken.
+ * Ask what a request would cost, when its picture would be there and how it is understood. Nothing is made or taken.
  * @param {Workflow} workflow
  * @param {Request} spec
  * @returns {Promise<import("./types.js").Estimate>}
@@ -87,7 +87,7 @@ export const estimateRetry = (id) => write("POST", `/v1/jobs/${encode(id)}/retry
 export const retry = (id, idempotencyKey, most) => order(`/v1/jobs/${encode(id)}/retry`, undefined, idempotencyKey, most);
 
 /**
- * Send an order. If nobody knows what became of it, it is sent again; because of its idempotency key it is paid for once.
+ * Send an order, and send it again if its outcome is not known. Because of its idempotency key it is paid for once.
  * @param {string} path
  * @param {Request | undefined} spec
  * @param {string} idempotencyKey
@@ -206,6 +206,6 @@ export async function picture({ kind, public_id }) {
 
 /**
  * @param {Kind} kind
- * @returns {(told: Entry) => Entry}  what the server tells of an entry, with its kind
+ * @returns {(told: Entry) => Entry}  adds the kind to an entry as the server tells it
  */
 const ofKind = (kind) => (told) => ({ ...told, kind });

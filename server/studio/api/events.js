@@ -1,16 +1,16 @@
-/** What happens to all of the client's jobs, as it happens. */
+/** Follows the events of all of the client's jobs, as they happen. */
 
 import { ApiError, ask, read } from "./http.js";
 
 /** @typedef {import("./types.js").ClientEvent} ClientEvent */
 
-/** More than twice the server's heartbeat: a stream that is quiet for so long is broken, or a proxy holds it back. */
+/** More than twice the server's heartbeat: a stream that is quiet for this long is broken, or a proxy holds it back. */
 const SILENCE_MS = 35_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 /** Seconds that a request waits for news if streams do not get through. */
 const WAIT_S = 25;
-/** Milliseconds before streams are tried again: it may have been no proxy, but a network that was away. */
+/** Milliseconds before streams are tried again: not a proxy, but a network that was away, may have held them back. */
 const WITHOUT_STREAMS_MS = 1_800_000;
 
 /** Until when (milliseconds since 1970) requests wait for news instead of streams. */
@@ -23,9 +23,9 @@ let withoutStreamsUntil = 0;
 export const latestCursor = async () => (await read("/v1/events?since=latest")).latest_cursor;
 
 /**
- * Hand over every event after a cursor, for as long as the signal is not aborted. What fails is done again.
+ * Hand over every event after a cursor, until the signal is aborted. Requests that fail are repeated.
  * Throws ApiError if the server refuses the key.
- * @param {() => Promise<number>} begin  reads how everything stands, and returns the cursor from which on to follow
+ * @param {() => Promise<number>} begin  reads the jobs, and returns the cursor after which to follow
  * @param {(events: ClientEvent[]) => void} onEvents
  * @param {AbortSignal} signal
  */

@@ -23,14 +23,14 @@ export class ApiError extends Error {
   }
 }
 
-/** Nobody answers at the server's address, or the answer broke off. */
+/** The server does not answer, or its answer broke off. */
 export class Unreachable extends Error {
   constructor() {
     super("The server does not answer. Is it running, and is this device on its network?");
   }
 }
 
-/** The key was given up before the answer came, which nobody is to see under another one. */
+/** The key was given up before the answer came, so the answer must not be shown under another key. */
 export class GivenUp extends Error {
   constructor() {
     super("The key was given up before the answer came.");
@@ -38,7 +38,7 @@ export class GivenUp extends Error {
 }
 
 /**
- * Return whether nobody knows what became of a request: it was not answered, or by a proxy, or by a server that broke. The
+ * Return whether it is not known what became of a request: nobody answered it, or a proxy or a failing server did. The
  * server's own 503 says that it was not taken.
  * @param {unknown} error
  */
@@ -66,8 +66,8 @@ export const keyInUse = () => key;
 
 /**
  * Send a request and return the answer, whatever its status. Throws Unreachable.
- * @param {string} address  a path of the API, which is relative to the page, since a proxy may serve all of this under a path
- *   of its own; or a whole URL
+ * @param {string} address  a whole URL, or a path of the API; that is taken relative to the page, since a proxy may serve the
+ *   page and the API under a path of its own
  * @param {RequestInit} [init]
  * @param {string} [withKey]
  */
@@ -84,10 +84,10 @@ export async function send(address, init = {}, withKey = key) {
 }
 
 /**
- * Send a request and return an answer that is good. A request beyond the rate limit was not looked at, so it is sent again
- * when the server says. Throws ApiError, Unreachable and GivenUp.
+ * Send a request and return its answer, a good one. The server did not look at a request beyond the rate limit, so it is sent
+ * again when the server says. Throws ApiError, Unreachable and GivenUp.
  * @param {string} address
- * @param {RequestInit} [init]  with `keepalive` it holds under its key even if that is given up
+ * @param {RequestInit} [init]  with `keepalive` the answer counts even if the key is given up meanwhile
  */
 export async function ask(address, init = {}) {
   const mine = key;
@@ -103,7 +103,7 @@ export async function ask(address, init = {}) {
 }
 
 /**
- * Return what a response says. Throws Unreachable if it breaks off, or if somebody else than the server has answered.
+ * Return the JSON of a response. Throws Unreachable if it breaks off, or if it is no JSON and so not the server's.
  * @param {Response} response
  * @returns {Promise<any>}
  */
@@ -150,7 +150,7 @@ async function pause(seconds, signal) {
   pausedUntil.value = until;
   await new Promise((resolve) => {
     setTimeout(() => {
-      // A browser may be early by the clock, so the clock is not asked: only whether somebody has to wait for longer.
+      // A timer may be early by the clock, so do not ask the clock. Another request may have to wait for longer.
       if (pausedUntil.value === until) pausedUntil.value = 0;
       resolve(undefined);
     }, until - Date.now());
@@ -173,7 +173,7 @@ export function withQuery(path, values) {
 }
 
 /**
- * Return a signed link at this page's host: the link's own is the server's name for itself, and may not be reachable from here.
+ * Return a signed link at this page's host: its own is the server's name for itself, which may not be reachable from here.
  * @param {string} url
  */
 export function ofThisHost(url) {

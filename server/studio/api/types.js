@@ -32,7 +32,7 @@
  * @typedef {Omit<import("../openapi.js").JobView, "request" | "result" | "latest_event">
  *   & {request: Request, result: Artifact[], latest_event: JobEvent | null}} Job
  *
- * Which of the pictures of one order this is; the page writes it into the metadata of what it asks for.
+ * Which of the pictures of one order this is; the page writes it into the metadata of its requests.
  * @typedef {{order: string, number: number, of: number}} Variation
  *
  * @typedef {"backgrounds" | "images"} Kind  a part of the catalogue

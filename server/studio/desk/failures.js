@@ -1,4 +1,4 @@
-/** The jobs that failed last, each with what the logs say of it. */
+/** The jobs that failed last, each with its lines of the logs. */
 
 import { html } from "../view.js";
 import { failures } from "./state.js";

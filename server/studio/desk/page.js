@@ -1,4 +1,4 @@
-/** The frame of the desk: where a key is asked for, the bar, the views. */
+/** The frame of the desk: the form that asks for a key, the bar, the views. */
 
 import { html, signal, useEffect, useRef } from "../view.js";
 import { Clients } from "./clients.js";

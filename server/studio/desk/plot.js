@@ -12,7 +12,7 @@ const ABOVE = 8;
 
 /**
  * @param {{days: string[], names: string[], value: (day: string, index: number) => number, label: string}} props
- *   `names` are what is stacked, and `value` takes the index of one
+ *   `names` are those of the stacked parts, and `value` takes the index of one
  */
 export function Bars({ days, names, value, label }) {
   const totals = days.map((day) => names.reduce((sum, _, index) => sum + value(day, index), 0));

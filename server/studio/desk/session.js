@@ -44,7 +44,7 @@ export async function enter(wanted) {
   phase.value = "open";
 }
 
-/** Forget the key, and go back to where one is asked for. */
+/** Forget the key, and ask for one again. */
 export function leave() {
   keep(KEPT, null);
   askAgain("");

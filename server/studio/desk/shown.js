@@ -1,4 +1,4 @@
-/** A secret that is shown this once. */
+/** A secret that is shown only once. */
 
 import { html, useState } from "../view.js";
 

@@ -1,4 +1,4 @@
-/** What the desk shows: read again and again while it is looked at, and after everything that is done here. */
+/** What the desk shows. It is read again and again while the page is visible, and after each order of the operator. */
 
 import { ApiError, GivenUp, ask, isUnknown, read, withQuery, write } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
@@ -64,23 +64,23 @@ async function readSlow() {
   });
 }
 
-/** The days that usage is shown of, oldest first. */
+/** The days whose usage is shown, oldest first. */
 export const days = () =>
   Array.from({ length: DAYS }, (_, index) =>
     new Date(Date.now() - (DAYS - 1 - index) * 86_400_000).toISOString().slice(0, 10),
   );
 
-/** Reads what moves. @type {Reader} */
+/** Reads what changes all the time. @type {Reader} */
 const quick = { read: readQuick, everyMs: 2_000, problem: signal("") };
 /** Reads what changes now and then. @type {Reader} */
 const slow = { read: readSlow, everyMs: 15_000, problem: signal("") };
-/** Why the last thing that was done was refused; empty if it was not. */
+/** Why the operator's last order was refused; empty if it was not. */
 const refusal = signal("");
 /** What is wrong; empty if nothing is. */
 export const trouble = computed(() => refusal.value || quick.problem.value || slow.problem.value);
 
 /**
- * Run a reader now and again until the page is left; what goes wrong is told, and soon tried again.
+ * Run a reader again and again, sooner after it failed; return how to stop.
  * @param {Reader} reader
  */
 function keepReading(reader) {
@@ -117,7 +117,8 @@ async function run({ read, problem }) {
 }
 
 /**
- * Do something. Return the answer; undefined if it was refused, which is told. What came of it is read meanwhile.
+ * Send an order of the operator. Return the answer; undefined if it was refused, which `trouble` tells. What the desk shows is
+ * read meanwhile.
  * @param {string} path  below /v1/admin/
  * @param {unknown} [body]
  * @returns {Promise<any>}
@@ -141,7 +142,7 @@ async function carryOut(work) {
     refusal.value = isUnknown(error) ? `${sentence(told)} Whether this was done is not known: look before you do it again.` : told;
     return undefined;
   } finally {
-    // The answer does not wait for this: a new key is shown this once, whatever else can be read.
+    // The answer does not wait for these reads: it may have a new key, which is to be shown even if they fail.
     void run(quick);
     void run(slow);
   }

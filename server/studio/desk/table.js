@@ -1,4 +1,4 @@
-/** A table with a heading, which says so if it is empty. */
+/** A table with a heading; a text stands in its place if it has no rows. */
 
 import { html } from "../view.js";
 

@@ -15,7 +15,7 @@ const MEASURES = [
   ["jobs", "Jobs"],
   ["failed", "Failures"],
 ];
-/** Clients with a colour of their own; the others share one. */
+/** How many clients have a colour of their own; the others share one. */
 const TOLD_APART = 6;
 
 export function Usage() {

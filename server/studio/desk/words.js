@@ -15,7 +15,7 @@ export const number = (value) => value.toLocaleString();
 export const percent = (value) => `${Math.round(value * 100)} %`;
 
 /**
- * Return a moment in this browser's time; of today only its time.
+ * Return a moment in this browser's time: its time if it is today, else its day.
  * @param {string} text
  */
 export function moment(text) {

@@ -4,7 +4,7 @@
 
 const context = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
 
-/** Names for colours that were picked, with their place; few enough that each says something. */
+/** Everyday names, also for colours that were picked. They are few, so that each says something. */
 const NAMED = Object.entries({
   black: "#000000", charcoal: "#36454f", grey: "#808080", silver: "#c0c0c0", white: "#ffffff", ivory: "#fffff0",
   cream: "#f4e9d8", beige: "#d9c4a3", sand: "#c2b280", tan: "#b08d57", brown: "#6b4423", chocolate: "#3b2417",
@@ -38,7 +38,7 @@ function hexOf(text) {
   context.fillStyle = "#010203";
   context.fillStyle = text;
   const found = context.fillStyle;
-  // A keyword such as `currentcolor` leaves what was there.
+  // A keyword such as `currentcolor` leaves the colour that was there.
   return found.startsWith("#") && (found !== "#010203" || text.startsWith("#") || text.startsWith("rgb")) ? found : null;
 }
 
@@ -78,7 +78,7 @@ function channels(hex) {
 }
 
 /**
- * Return the colours in a text that lists several, such as a palette that was pasted; null if one of them is none.
+ * Return the colours in a text that lists several, such as a palette that was pasted; null if a part of it is no colour.
  * @param {string} text
  */
 export function colorsIn(text) {

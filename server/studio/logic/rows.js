@@ -7,7 +7,7 @@
  *   the list's width, the wished height of a row, the space between pictures, and the height of the text below each
  */
 
-/** Pictures wider or narrower than this (width ÷ height) are shown as if they were of it. */
+/** Pictures wider or narrower than this (width ÷ height) are shown as if they had this ratio. */
 const WIDEST = 2.6;
 const NARROWEST = 0.5;
 
@@ -36,7 +36,7 @@ export function rowsOf(ratios, { width, target, gap, caption }) {
   ratios.forEach((ratio, index) => {
     const without = (width - gap * (index - first - 1)) / sum;
     const height = (width - gap * (index - first)) / (sum + shownRatio(ratio));
-    // Rather a row that is somewhat too high than one whose pictures have no room for their text.
+    // A row that is somewhat too high is better than one whose pictures have no room for their text.
     if (height < target && index > first && without / target < target / height) close(index, without);
     sum += shownRatio(ratio);
     const itsHeight = (width - gap * (index - first)) / sum;
@@ -47,7 +47,7 @@ export function rowsOf(ratios, { width, target, gap, caption }) {
 }
 
 /**
- * Return the height of the list if all of `total` pictures were there, judging by the rows that are.
+ * Return the height that the list would have with all of `total` pictures, guessed from the rows that are there.
  * @param {readonly Row[]} rows
  * @param {number} loaded
  * @param {number} total
@@ -61,7 +61,7 @@ export function wholeHeight(rows, loaded, total, { target, gap, caption }) {
 }
 
 /**
- * Return the rows that touch a part of the list, by halving.
+ * Return the rows that touch a part of the list, found by binary search.
  * @param {readonly Row[]} rows
  * @param {number} from
  * @param {number} to

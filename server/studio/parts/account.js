@@ -61,7 +61,7 @@ const Summary = ({ today, month }) => html`
 /** @param {import("../api/types.js").TransactionPage["items"][number]} props */
 function Item({ label, credits_delta, status, created_at }) {
   const sum = status === "REFUNDED" ? "given back" : `${credits_delta > 0 ? "+" : ""}${credits_delta}`;
-  // The name says more than the operation before it.
+  // Show the name alone: it says more than the operation before it.
   const name = label.includes(": ") ? label.slice(label.indexOf(": ") + 2) : label;
   return html`
     <li>

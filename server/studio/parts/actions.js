@@ -1,4 +1,4 @@
-/** What can be done with one picture. What takes it off the list goes on to the next one. */
+/** The actions on one picture. Those that take it off the list go on to the next one. */
 
 import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
@@ -71,10 +71,10 @@ function largerTier(name, tier) {
   return tiers.find((offered) => parseFloat(offered) > now) ?? null;
 }
 
-/** Ask for one more like this, with another seed, for the price that the button says. @param {{entry: Entry, job: Job | null}} props */
+/** Offer one more like this, with another seed, for the price that the button shows. @param {{entry: Entry, job: Job | null}} props */
 function Vary({ entry, job }) {
   const workflow = entry.kind === "images" ? "image-generation" : "background-generator";
-  // The same one each time: an order of which nobody knows what became of it is known by it.
+  // Keep one object: an order whose outcome is not known is found again by it.
   const request = useMemo(
     () => job && { ...job.request, seed: null, metadata: {}, ...(entry.kind === "images" && { n: 1 }) },
     [job],

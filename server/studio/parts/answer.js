@@ -1,10 +1,10 @@
-/** Asking the server for what a part shows. */
+/** Asks the server for what a part of the page shows. */
 
 import { useEffect } from "../view.js";
 
 /**
  * Ask now and whenever an input changes. An answer or an error that comes after a later question is dropped, so that it
- * cannot replace what is newer.
+ * cannot replace a newer one.
  * @template T
  * @param {() => Promise<T>} ask
  * @param {(answer: T) => void} take

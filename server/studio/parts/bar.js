@@ -10,7 +10,7 @@ import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
 import { THEMES, chooseTheme, theme } from "./theme.js";
 
-/** Milliseconds without a key before the catalogue is searched. */
+/** Milliseconds after the last keystroke before the catalogue is searched. */
 const SETTLED_MS = 250;
 
 export function Bar() {
@@ -31,7 +31,7 @@ export function Bar() {
   `;
 }
 
-/** Go to the pictures; the address behind the `#` is the page's own. @param {Event} event */
+/** Go to the pictures without the address: the page keeps its own state behind the `#`. @param {Event} event */
 function skip(event) {
   event.preventDefault();
   document.getElementById("pictures")?.focus();

@@ -1,4 +1,4 @@
-/** The catalogue: its filters or what to do with the selection, and the pictures. */
+/** The catalogue: its filters, or the actions on the selection, and the pictures. */
 
 import { NO_FILTERS, filter, filters } from "../state/address.js";
 import { entries, isRead, problem, readAgain, total } from "../state/catalogue.js";
@@ -12,7 +12,7 @@ import { Filters, isFiltered } from "./filters.js";
 import { Grid } from "./grid.js";
 import { SelectionBar } from "./selection_bar.js";
 
-/** What a newcomer may start from. @type {import("../api/types.js").Request[]} */
+/** Requests that a newcomer may start from. @type {import("../api/types.js").Request[]} */
 const IDEAS = [
   { scene_type: "marble", mood: "warm", dominant_colors: ["#f1e6d2", "#c9a66b"], aspect_ratio: "4:3" },
   { scene_type: "podium", mood: "soft", dominant_colors: ["#d9c2bd", "#f3ebe7"], aspect_ratio: "4:5" },
@@ -78,7 +78,7 @@ function Idea({ idea }) {
   `;
 }
 
-/** Say what was looked for: the search's words, if there are any, and whether there is more to it. */
+/** Say what was looked for: the search's words, if there are any, and whether filters are set. */
 function sought() {
   const { q } = filters.value;
   const isMore = isFiltered({ ...filters.value, q: "", archived: false });

@@ -1,15 +1,15 @@
-/** What closes when somebody presses beside it. */
+/** Closes an open part of the page when the user presses beside it. */
 
 import { useLayoutEffect } from "../view.js";
 
 /**
- * Close what is open when somebody presses beside it.
- * @param {() => HTMLElement | null | undefined} find  returns what it is, with what opened it
+ * Close an open element when the user presses beside it.
+ * @param {() => HTMLElement | null | undefined} find  returns an element that holds it and the button that opened it
  * @param {boolean} isOpen
  * @param {() => void} close
  */
 export function useCloseOutside(find, isOpen, close) {
-  // As soon as it is there: a press may come before the next picture of the screen.
+  // Listen as soon as it is open: a press may come before the browser has drawn it.
   useLayoutEffect(() => {
     if (!isOpen) return undefined;
     const box = find();

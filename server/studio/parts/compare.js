@@ -24,7 +24,7 @@ const WAYS = [
   ["over", "One over the other"],
 ];
 
-/** It stays as it is until the page is left. @type {import("../vendor/signals.js").Signal<Way>} */
+/** The chosen way, which stays until the page is left. @type {import("../vendor/signals.js").Signal<Way>} */
 const way = signal("beside");
 
 export function Compare() {

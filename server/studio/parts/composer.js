@@ -22,7 +22,7 @@ const isOpen = signal(false);
 
 export const isSheetOpen = computed(() => isNarrow.value && isOpen.value);
 
-/** Bring the form into sight; beside the pictures with its first field under the cursor. */
+/** Bring the form into sight. If it is beside the pictures, put the cursor into its first field. */
 export function openComposer() {
   isOpen.value = true;
   if (isNarrow.value) return;
@@ -52,21 +52,21 @@ function Sheet() {
 /** @param {{onSent?: () => void, onClose?: () => void}} props */
 function Form({ onSent = () => {}, onClose }) {
   const form = useRef(/** @type {HTMLFormElement | null} */ (null));
-  // Problems that go while somebody writes take nobody elsewhere.
+  // Only a refusal moves the focus, and not a problem that goes while the user writes.
   const isRefused = useRef(false);
   useEffect(() => {
     const first = form.current?.querySelector("[aria-invalid=true]");
     if (!isRefused.current || !(first instanceof HTMLElement)) return;
     isRefused.current = false;
     first.focus({ preventScroll: true });
-    // With its label above, and what is wrong below.
+    // Bring its label and its problem into sight as well.
     first.closest(".field")?.scrollIntoView({ block: "center" });
   }, [problems.value]);
   /** @param {SubmitEvent} event */
   const onSubmit = async (event) => {
     event.preventDefault();
     if (!isEnabled.value) return;
-    // The operator may have given some since.
+    // The operator may have granted credits since.
     if (isShort.value) return refreshSoon();
     clearAll();
     isRefused.current = false;

@@ -12,7 +12,7 @@ import { Measured } from "./measured.js";
  */
 
 /**
- * Return what made this picture, of all that its job made.
+ * Return the artifact of a picture among those of its job.
  * @param {Entry} entry
  * @param {Job} job
  */

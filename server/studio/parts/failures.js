@@ -1,4 +1,4 @@
-/** The jobs that failed in the last day, with the reason and what was given back, until somebody has read them. */
+/** The jobs that failed in the last day, with the reason and the credits given back, until the user dismisses them. */
 
 import * as calls from "../api/calls.js";
 import { fill } from "../state/draft.js";
@@ -14,7 +14,7 @@ import { useOffer } from "./offer.js";
 
 /** @typedef {import("../state/failures.js").Failure} Failure */
 
-/** So many are shown at first. */
+/** How many are shown at first. */
 const FEW = 2;
 
 export function Failures() {

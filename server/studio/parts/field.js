@@ -1,4 +1,4 @@
-/** A labelled field of the form, with its hint and what is wrong with it. */
+/** A labelled field of the form, with its hint and its problem. */
 
 import { clear, problems } from "../state/problems.js";
 import { html } from "../view.js";
@@ -38,7 +38,7 @@ const Below = ({ name, hint }) => html`
 `;
 
 /**
- * Return what ties a control to its field.
+ * Return the properties that tie a control to its field.
  * @param {FieldName} name
  */
 export const control = (name) => ({

@@ -1,4 +1,4 @@
-/** What of the catalogue is shown. */
+/** The filters of the catalogue. */
 
 import { colorOf } from "../logic/colors.js";
 import { NO_FILTERS, filter, filters } from "../state/address.js";

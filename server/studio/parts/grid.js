@@ -1,4 +1,4 @@
-/** The pictures of the catalogue in rows, of which only those in sight are there. */
+/** The pictures of the catalogue in rows. Only those in sight and near it are in the page. */
 
 import { rowOf, rowsBetween, rowsOf, shownRatio, wholeHeight } from "../logic/rows.js";
 import { entries, readMore, total } from "../state/catalogue.js";
@@ -13,14 +13,14 @@ import { useWindow } from "./window.js";
  * @typedef {import("../api/types.js").Entry} Entry
  */
 
-/** Two lines: the name, and what tells a picture apart. */
+/** Pixels of the two lines below a picture: its name, and the mark that tells it apart. */
 const CAPTION = 44;
-/** Windows above and below the one in sight whose pictures are there too. */
+/** How many windows above and below the one in sight have their pictures in the page too. */
 const BEYOND = 0.75;
-/** Windows below the one in sight that are read ahead. */
+/** How many windows below the one in sight are read ahead. */
 const AHEAD = 2;
 
-/** Times the usual height of a row. */
+/** The height of a row as a multiple of the usual one. */
 const TIMES = { small: 0.65, medium: 1, large: 1.6 };
 
 /**
@@ -100,7 +100,7 @@ function tilesOf(row, shown, room, active) {
     const from = left;
     left += width + room.gap;
     const index = row.first + place;
-    // One value each: a tile of which nothing has changed is not made anew at each scrolling.
+    // Pass plain values, so that a tile whose values have not changed is not rendered anew at each scrolling.
     return html`<${Tile}
       key=${entry.public_id}
       entry=${entry}
@@ -180,7 +180,7 @@ function focus(list, index) {
 }
 
 /**
- * Keep what somebody looks at in its place when pictures come or go above it.
+ * Keep the pictures in sight in their place when others come or go above them.
  * @param {readonly Row[]} rows
  * @param {readonly Entry[]} shown
  * @param {{current: HTMLElement | null}} list

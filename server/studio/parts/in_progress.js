@@ -1,4 +1,4 @@
-/** What is being made, as one row that never pushes the catalogue further down. */
+/** The pictures that are being made, in one row that never pushes the catalogue further down. */
 
 import { cancel, left, tasks } from "../state/jobs.js";
 import { couldNotLoad, modelOf } from "../state/session.js";
@@ -10,7 +10,7 @@ import { Several } from "./several.js";
 
 /** @typedef {import("../state/jobs.js").Task} Task */
 
-/** Tiles at most: beyond them only the number is told. */
+/** The most tiles. Of further jobs only the number is told. */
 const MOST_SHOWN = 100;
 
 export function InProgress() {
@@ -77,7 +77,7 @@ function Making({ task }) {
 function statusText({ request, standing }) {
   const { state, told, position, seconds } = standing.value;
   const model = modelOf(request);
-  // Nobody knows when that will be.
+  // Nobody knows when it can be loaded, so no time is told.
   if (state === "waiting" && couldNotLoad(model)) return `Waits for ${model}, which could not be loaded yet`;
   if (state === "waiting" && position !== null) return placeText(position, seconds);
   return told || "Waiting for its turn";

@@ -1,9 +1,9 @@
-/** Where the keyboard goes on once what was pressed is gone: at the head of the open dialog, else at the pictures. */
+/** Moves the focus once the pressed element is gone: to the head of the open dialog, else to the pictures. */
 
 addEventListener("click", ({ target }) => void (target instanceof Node && goOnFrom(target)));
 
 /**
- * Go on from what was pressed, if it is gone and nobody has gone elsewhere.
+ * Move the focus on if the pressed element is gone and nothing else has the focus.
  * @param {Node} pressed
  */
 export function goOnFrom(pressed) {

@@ -1,4 +1,4 @@
-/** Shape, model, resolution, seed and how many. */
+/** The fields for shape, model, resolution, seed and how many pictures. */
 
 import { MOST_PICTURES, change, chosenModel, chosenTier, draft, seed } from "../state/draft.js";
 import { models } from "../state/session.js";
@@ -6,7 +6,7 @@ import { html } from "../view.js";
 import { RATIOS, plural, ratioOf } from "../words.js";
 import { Field, FieldSet, control, text } from "./field.js";
 
-/** Pixels of the longer side of a shape's sign. */
+/** Pixels of the longer side of the sign that shows a shape. */
 const SIGN = 20;
 
 export function Looks() {

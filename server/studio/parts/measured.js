@@ -2,7 +2,7 @@
 
 import { html } from "../view.js";
 
-/** How different two colours look (ΔE), and what to say of it up to there. @type {[number, string][]} */
+/** Bounds of ΔE, which says how different two colours look, and what to say below each. @type {[number, string][]} */
 const VERDICTS = [
   [2, "a match"],
   [10, "close"],

@@ -1,4 +1,4 @@
-/** What few need: the name, the brand, prompts beside the scene, and what to do about flaws. */
+/** Options that few need: the name, the brand, prompts beside the scene, and what to do about flaws. */
 
 import { change, draft, isNegativeFollowed } from "../state/draft.js";
 import { problems } from "../state/problems.js";

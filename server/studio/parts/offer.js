@@ -1,4 +1,4 @@
-/** What a button offers to order: it says the price first, and orders for no more than that. */
+/** Offers of buttons that order: a button shows the price first, and orders for no more than that. */
 
 import { ApiError } from "../api/http.js";
 import { NotSent } from "../state/order.js";
@@ -8,8 +8,8 @@ import { useState } from "../view.js";
 import { useAnswer } from "./answer.js";
 
 /**
- * Ask what an order costs, and return that, and how to send it. `send` is given the price that was shown; `order` says whether
- * it was taken, and tells why if it was not.
+ * Ask what an order costs; return the price and how to order. `send` is given the price that was shown. `order` returns
+ * whether the order was taken, and tells the user why if it was not.
  * @param {() => Promise<import("../api/types.js").Estimate | null>} ask
  * @param {(shown: number) => Promise<void>} send
  * @returns {{cost: number | null, isSending: boolean, order: () => Promise<boolean>}}  `cost` is null if it cannot be ordered
@@ -29,7 +29,7 @@ export function useOffer(ask, send) {
       setCost(null);
       setShort(error instanceof ApiError && error.code === "INSUFFICIENT_BALANCE");
     },
-    // An offer that there were too few credits for, or that nobody could be asked about, may hold later.
+    // Ask again after a refusal, once the server can be reached, and once the balance changes if there were too few credits.
     [refusals, silence.value, isShort && credits.value?.balance],
   );
   const order = async () => {

@@ -10,7 +10,7 @@ import { html, useEffect, useState } from "../view.js";
 /** Pixels of the longer side of a thumbnail, and of a large one. */
 const SIDE = 384;
 const LARGE_SIDE = 768;
-/** Milliseconds until a picture is asked for again that did not come. */
+/** Milliseconds until a picture that did not come is asked for again. */
 const AGAIN_MS = 10_000;
 
 const GONE = "The picture is no longer on the server";
@@ -37,7 +37,7 @@ export function Picture({ entry, size, across = 0, alt = "", lazy = false, style
   const onError = async () => {
     try {
       const renewed = await calls.entry(kind, public_id);
-      // A link that is new and does not work either says why.
+      // If the new link does not work either, its error says why.
       if (tries > 0) await calls.look(linkOf(renewed));
       // The new link comes first: the old one would fail again.
       replace(renewed);
@@ -66,7 +66,7 @@ export function Picture({ entry, size, across = 0, alt = "", lazy = false, style
 }
 
 /**
- * Name a picture's thumbnails with their widths, of which the browser takes the one that its screen has the dots for.
+ * Return a picture's thumbnails with their widths, so that the browser takes the one that fits its screen.
  * @param {Entry} entry
  */
 function thumbnailsOf({ thumbnail_url, width, height }) {

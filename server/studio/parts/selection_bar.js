@@ -1,4 +1,4 @@
-/** What can be done with the selected pictures. */
+/** The actions on the selected pictures. */
 
 import * as calls from "../api/calls.js";
 import { filters, openComparison } from "../state/address.js";
@@ -46,7 +46,7 @@ export function SelectionBar() {
 }
 
 /**
- * Put pictures in the order in which they were asked for: files of one name are numbered in it.
+ * Return pictures in the order in which they were ordered: in a zip, files of one name are numbered in it.
  * @param {readonly import("../api/types.js").Entry[]} chosen
  */
 const asOrdered = (chosen) =>

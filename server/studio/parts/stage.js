@@ -1,4 +1,4 @@
-/** Where a picture stands: whole and never larger than it is, or at a size that was chosen. */
+/** The place of a picture: whole and never larger than it is, or at a size that was chosen. */
 
 import { html, signal, useRef } from "../view.js";
 import { labelOf } from "./tile.js";
@@ -14,7 +14,7 @@ const ZOOMS = [
   ["fill", "Fill", "Whole, and as large as there is room"],
 ];
 
-/** It stays as it is from one picture to the next. @type {import("../vendor/signals.js").Signal<Zoom>} */
+/** The chosen size, which stays from one picture to the next. @type {import("../vendor/signals.js").Signal<Zoom>} */
 export const zoom = signal("fit");
 
 /** @param {{entry: import("../api/types.js").Entry}} props */

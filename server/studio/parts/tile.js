@@ -10,7 +10,7 @@ import { Picture } from "./picture.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
 
-/** Pixels that a character of a caption takes at most; of a mark in small writing, on average. */
+/** The most pixels that a character of a caption takes, and the mean pixels of one of a mark in small type. */
 const CHARACTER = 9;
 const SMALL_CHARACTER = 7.2;
 
@@ -24,7 +24,7 @@ export function markOf(entry) {
 }
 
 /**
- * Return the mark in as few characters as there is room for: never less than what tells the entry apart.
+ * Return the mark, without the word "seed" if there is no room for it.
  * @param {Entry} entry
  * @param {number} width  pixels
  */

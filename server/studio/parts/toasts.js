@@ -7,7 +7,7 @@ import { Icon } from "./icon.js";
 /** Milliseconds in which a screen reader notices a text that was added. */
 const NOTICED_MS = 1000;
 
-/** The last news that were there long enough to be noticed. */
+/** The id of the last news that was there long enough to be noticed. */
 let noticed = 0;
 
 /** Behind an open dialog nothing can be reached, so a dialog that is open shows the messages itself. */

@@ -1,4 +1,4 @@
-/** One picture, large, with all that is known of it and what can be done with it. Its address can be sent to others. */
+/** One picture, large, with all that is known of it and the actions on it. Its address can be sent to others. */
 
 import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
@@ -35,8 +35,8 @@ function Dialog({ id }) {
   shown.current = id;
   useEffect(() => {
     dialog.current?.showModal();
-    // Else the first radio button has it, and takes the arrow keys for itself. At the dialog as a whole, a screen reader would
-    // read all of it.
+    // Else the first radio button has the focus, and takes the arrow keys for itself. If the dialog as a whole had it, a screen
+    // reader would read all of it.
     head.current?.focus();
     return () => focusTile(shown.current);
   }, []);
@@ -73,7 +73,7 @@ function Dialog({ id }) {
 }
 
 /**
- * Come back to where a picture stands in the catalogue, if it is in sight there and nothing else was gone to.
+ * Focus a picture's tile in the catalogue, if it is in the page and nothing else has the focus.
  * @param {string} id
  */
 function focusTile(id) {
@@ -122,7 +122,7 @@ function preload(id) {
 }
 
 /**
- * Go to a neighbour: as far as the catalogue goes, whether it was read before or not.
+ * Go to a neighbour, reading on in the catalogue if need be.
  * @param {string} id
  * @param {1 | -1} by
  */

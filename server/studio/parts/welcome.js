@@ -1,4 +1,4 @@
-/** Where a key is asked for. */
+/** The form that asks for a key. */
 
 import { enter, isForDesk, key, keyIn, keyProblem, phase } from "../state/session.js";
 import { html, useRef, useEffect } from "../view.js";

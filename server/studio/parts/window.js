@@ -1,8 +1,8 @@
-/** Which part of a list is in the browser's window. */
+/** Finds out which part of a list is in the browser's window. */
 
 import { useEffect, useLayoutEffect, useState } from "../view.js";
 
-/** Pixels that are scrolled before what is in sight is worked out anew. */
+/** Work out anew what is in sight each time this many pixels were scrolled. */
 const STEP = 192;
 
 /** @typedef {{width: number, from: number, to: number}} Part  `from` and `to` count from the list's upper edge */
@@ -30,7 +30,7 @@ export function useWindow(list) {
       });
     };
     const watch = new ResizeObserver(soon);
-    // What is above the list moves it when it grows.
+    // Elements above the list move it when they grow.
     watch.observe(document.body);
     if (list.current) watch.observe(list.current);
     addEventListener("scroll", soon, { passive: true });

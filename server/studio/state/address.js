@@ -1,7 +1,7 @@
 /**
  * The page's address: which picture is open, which two are compared, and what the catalogue shows. Back goes back in it.
  *
- * All of it is behind the `#`, which stays in the browser: nobody's searches are in a log of the server or of a proxy.
+ * All of it is behind the `#`, which stays in the browser, so that no log of the server or of a proxy has anybody's searches.
  */
 
 import { computed, signal } from "../view.js";
@@ -62,7 +62,7 @@ function written({ picture, compare, filters: { favourite, archived, ...texts } 
 
 /**
  * @param {Partial<Address>} part
- * @param {"push" | "replace"} how  whether Back comes back to where we are
+ * @param {"push" | "replace"} how  whether Back returns to the present address
  */
 function move(part, how) {
   address.value = { ...address.value, ...part };
@@ -71,7 +71,7 @@ function move(part, how) {
 }
 
 /**
- * Open a picture; from another one, in its place.
+ * Open a picture, in place of another one if one is open.
  * @param {string} id
  */
 export const openPicture = (id) => move({ picture: id, compare: [] }, address.value.picture ? "replace" : "push");

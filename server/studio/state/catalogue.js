@@ -1,4 +1,4 @@
-/** The catalogue as it is shown: entries of all kinds in one list, newest first, read as far as somebody looks. */
+/** The catalogue as it is shown: entries of all kinds in one list, newest first, read as far as the user scrolls. */
 
 import * as calls from "../api/calls.js";
 import { GivenUp } from "../api/http.js";
@@ -19,7 +19,7 @@ import { announce } from "./toasts.js";
 export const entries = signal([]);
 /** How many there are, those that were not read yet included. */
 export const total = signal(0);
-/** Whether an answer of the server to these filters is there. */
+/** Whether entries were read since the page was opened with this key. */
 export const isRead = signal(false);
 export const problem = signal("");
 /** Ids of entries that came while the page was open, and were not opened since. @type {import("../vendor/signals.js").Signal<ReadonlySet<string>>} */
@@ -31,7 +31,7 @@ let sources = [];
 let known = new Set();
 /** Ids of entries that are being deleted or moved: the server may still list them. @type {Set<string>} */
 const leaving = new Set();
-/** Everything that reads runs one after the other, so that nothing is shown twice. @type {Promise<void>} */
+/** The last read. Reads run one after the other, so that nothing is shown twice. @type {Promise<void>} */
 let lastRead = Promise.resolve();
 
 const query = computed(() => {
@@ -85,7 +85,7 @@ function reload(wanted) {
 /** Read the catalogue anew, for the same filters. */
 export const readAgain = () => reload(query.value);
 
-/** Read further down. */
+/** Read the next entries below those that are shown. */
 export function readMore() {
   const mine = sources;
   return inTurn(async () => {
@@ -95,7 +95,7 @@ export function readMore() {
   });
 }
 
-/** Read what has come since, to the top of the list. */
+/** Read the entries that have come since, and show them at the top of the list. */
 export function readNewest() {
   const mine = sources;
   return inTurn(async () => {
@@ -170,7 +170,7 @@ export function replace(changed) {
 }
 
 /**
- * Take entries off the list that are leaving the catalogue, or what is shown of it.
+ * Take entries off the list that leave the catalogue, or the part of it that is shown.
  * @param {readonly Entry[]} gone
  * @returns {Place}  what `putBack` asks for
  */
@@ -229,7 +229,7 @@ export function see(id) {
 }
 
 /**
- * Return an entry by its id, of whatever kind. Throws ApiError.
+ * Return an entry of any kind by its id. Throws ApiError.
  * @param {string} id
  */
 export async function find(id) {

@@ -15,7 +15,7 @@ import { keep, kept } from "./storage.js";
  * @typedef {{way: "scene" | "prompt", scene: string, mood: string, template: string, prompt: string, negative: string,
  *   colors: Color[], palette: Palette, ratio: string, model: string, tier: string, seed: string, count: number,
  *   name: string, brand: string, onFailure: OnFailure, measure: boolean}} Draft
- *   `template` is a prompt in place of the model's own, for a scene and a mood; what is empty is left to the server
+ *   `template` is a prompt in place of the model's own, for a scene and a mood; the server decides on what is empty
  */
 
 export const MOST_COLORS = 8;
@@ -45,7 +45,7 @@ export function clear() {
 export const chosenModel = computed(
   () => models.value.find((model) => model.name === draft.value.model) ?? defaultModel.value,
 );
-/** Whether it follows what it should not show; so as long as no model is known. */
+/** Whether the chosen model follows a negative prompt; true if no model is known. */
 export const isNegativeFollowed = computed(() => chosenModel.value?.negative_prompt ?? true);
 export const chosenTier = computed(() => {
   const model = chosenModel.value;
@@ -62,7 +62,7 @@ export const seed = computed(() => {
 });
 
 /**
- * Return what to ask the server for, one request for each picture.
+ * Return the draft as requests, one for each picture.
  * @returns {Request[]}
  */
 export function requests() {
@@ -76,7 +76,7 @@ export function requests() {
 }
 
 /**
- * Return what to ask the server for, without a seed.
+ * Return the draft as one request, without a seed.
  * @returns {Request}
  */
 export function request() {

@@ -1,4 +1,4 @@
-/** What the draft would cost, when it would be there and how it is understood, as the server says in a dry run. */
+/** What the draft would cost, when its picture would be there and how it is understood, as the server says in a dry run. */
 
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
@@ -10,14 +10,14 @@ import { credits, meet, operations, phase, readCreditsSoon, readOffers } from ".
 
 /** Milliseconds without a change of the draft before the server is asked. */
 const SETTLED_MS = 350;
-/** The price and the wait change with what others do. */
+/** Milliseconds until the server is asked again: the price and the wait change with what others do. */
 const OLD_AFTER_MS = 20_000;
-/** Stand in for what is not written yet: neither changes the price. */
+/** These stand in for words that are not written yet, which do not change the price. */
 const ANY = { scene_type: "studio sweep", mood: "neutral", prompt: "a backdrop" };
 
 /** The latest answer, which may be for the draft of a moment ago. @type {import("../vendor/signals.js").Signal<Estimate | null>} */
 export const estimate = signal(null);
-/** What the latest answer was an answer to. */
+/** The question that the latest answer answers. */
 const answered = signal("");
 
 const operation = computed(() => operations.value.find((offered) => offered.name === workflow.value));
@@ -28,11 +28,11 @@ const listed = computed(() => {
   return operation.value?.prices.find((price) => price.model === model && price.resolution === tier);
 });
 
-/** The time of the next question; 0 if none is to come. */
+/** The timer of the next question; 0 if none is to come. */
 let timer = 0;
 let latest = 0;
 
-/** What the answer depends on: neither the seed nor how many change the price of one. */
+/** What the answer depends on. The seed and the number of pictures do not change the price of one. */
 const question = computed(() => JSON.stringify([workflow.value, request()]));
 /** The answer to the draft as it is; null until the server has given it. */
 const current = computed(() => (answered.value === question.value ? estimate.value : null));
@@ -72,11 +72,11 @@ async function refresh() {
     const found = await calls.estimate(workflow.value, { ...standIns(), ...filled });
     if (mine === latest) take(isComplete ? found : { ...found, understood: null }, asked);
   } catch (error) {
-    // What is wrong with a draft is said when it is sent; until then somebody may be in the middle of a word.
+    // A draft's problems are told when it is sent; until then the user may be in the middle of a word.
     if (mine === latest && error instanceof ApiError) estimate.value = null;
     if (error instanceof ApiError && error.code === "INSUFFICIENT_BALANCE") readCreditsSoon();
   }
-  // If the draft or a job has changed meanwhile, the next question is to come already, and sooner.
+  // If the draft or a job has changed meanwhile, the next question is already due, and sooner.
   if (mine === latest && !timer && phase.value === "open" && !document.hidden) askIn(OLD_AFTER_MS);
 }
 
@@ -89,7 +89,7 @@ function take(found, asked) {
     estimate.value = found;
     answered.value = asked;
   });
-  // Somebody else has spent, or the operator has given.
+  // Somebody else has spent credits, or the operator has granted some.
   if (found.balance !== credits.value?.balance) readCreditsSoon();
   // The operator has changed the prices since they were read.
   if (listed.value && found.credits_cost !== listed.value.credits_cost) readOffers().catch(meet);

@@ -1,4 +1,4 @@
-/** The jobs that failed in the last day, until somebody has read of them. */
+/** The jobs that failed in the last day, until the user dismisses them. */
 
 import { computed, signal } from "../view.js";
 import { explainFailure, nameOf, plural } from "../words.js";
@@ -37,7 +37,7 @@ export function keepFailures(ended) {
 }
 
 /**
- * Keep a job's failure, and tell of it; only tell of it if somebody has cancelled the job.
+ * Keep a job's failure, and tell of it. If the job was cancelled, only tell of it.
  * @param {string} id
  * @param {Request} request
  * @param {JobEvent} event  the job's last
@@ -64,7 +64,7 @@ const failureOf = (id, request, event) => ({
   at: event.created_at,
 });
 
-/** What was cancelled and not told of yet. @type {{texts: string[], refunded: number}} */
+/** The cancelled jobs that were not told of yet. @type {{texts: string[], refunded: number}} */
 let cancelled = { texts: [], refunded: 0 };
 
 /**

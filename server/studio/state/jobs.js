@@ -1,4 +1,4 @@
-/** The jobs that wait and run, oldest first, wherever they come from. */
+/** The jobs that wait and run, oldest first, also those that this page did not make. */
 
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
@@ -17,7 +17,7 @@ import { announce, tellError } from "./toasts.js";
  */
 
 const DAY_MS = 86_400_000;
-/** Of this many waiting jobs the places are read again and again. */
+/** For how many waiting jobs the places in the queue are read again and again. */
 const PLACES_READ = 50;
 
 /** @type {import("../vendor/signals.js").Signal<Task[]>} */
@@ -25,7 +25,7 @@ export const tasks = signal([]);
 /** How many have not ended. */
 export const left = computed(() => tasks.value.filter((task) => task.standing.value.state !== "done").length);
 
-/** Read what is under way and what failed, from the server alone. */
+/** Read from the server which jobs are under way and which failed. */
 export async function load() {
   const since = new Date(Date.now() - DAY_MS).toISOString();
   const [running, waiting, ended] = await Promise.all([
@@ -33,7 +33,7 @@ export async function load() {
     calls.jobs({ status: "NOT_STARTED", limit: calls.MOST_JOBS }),
     calls.jobs({ status: "FAILURE", created_after: since, limit: MOST_FAILURES }),
   ]);
-  // Only all events together say where each of several pictures stands.
+  // Only all events of a job together say how far each of its pictures has come.
   const pasts = await Promise.all(running.map(({ public_id, request: { n = 1 } }) => (n > 1 ? calls.events(public_id) : [])));
   batch(() => {
     tasks.value = inOrder([...running.map((job, index) => taskOf(job, pasts[index])), ...waiting.map((job) => taskOf(job))]);
@@ -92,7 +92,7 @@ export function take(job) {
   const task = taskWith(job.public_id);
   if (task) return update(task, job);
   if (job.status === "FAILURE") {
-    // Whoever cancelled a job that is not followed here knows of it; one that was followed is told of by its event.
+    // A cancelled job is not told of: the user who cancelled it knows, and if it was followed here, its event has told of it.
     if (job.latest_event && !isCancelled(job.latest_event)) addFailure(job.public_id, job.request, job.latest_event);
     return;
   }
@@ -157,7 +157,7 @@ const isDone = (task) => task.standing.value.state === "done";
 
 export const isAnyDone = () => tasks.value.some(isDone);
 
-/** Take off the jobs whose pictures are in the catalogue by now. */
+/** Drop the jobs whose pictures are in the catalogue by now. */
 export function dropDone() {
   tasks.value = tasks.value.filter((task) => !isDone(task));
 }
@@ -176,7 +176,7 @@ export async function cancel(task) {
   }
 }
 
-/** Read the places in the queue of those that wait. Throws ApiError and Unreachable. */
+/** Read the places of waiting jobs in the queue. Throws ApiError and Unreachable. */
 export async function readPlaces() {
   const waiting = tasks.value.filter((task) => task.standing.value.state === "waiting").slice(0, PLACES_READ);
   if (waiting.length === 0) return;

@@ -1,4 +1,4 @@
-/** What keeps the page true while it is open: the events of all of the client's jobs. */
+/** Keeps the page up to date while it is open, by the events of all of the client's jobs. */
 
 import * as calls from "../api/calls.js";
 import { follow, latestCursor } from "../api/events.js";
@@ -16,7 +16,7 @@ const PLACES_MS = 2500;
 
 /** @type {AbortController | null} */
 let following = null;
-/** Ids of jobs that somebody else made. @type {Set<string>} */
+/** Ids of jobs that events told of and that are not followed yet. @type {Set<string>} */
 const strangers = new Set();
 let strangersTimer = 0;
 let newestTimer = 0;
@@ -39,7 +39,7 @@ async function start() {
   }
 }
 
-/** Read how everything stands; return the cursor from which on it is followed. */
+/** Read how the jobs stand, and return a cursor from before that, after which to follow events. */
 async function begin() {
   const cursor = await latestCursor();
   await jobs.load();
@@ -73,7 +73,7 @@ function hearOne(event) {
   if (event.event_type === "succeeded") newestTimer ||= setTimeout(() => void showNewest(), GATHER_MS);
 }
 
-/** Read the jobs that events told of and nobody here has made. */
+/** Read the jobs that events told of and that are not followed yet. */
 async function meetStrangers() {
   strangersTimer = 0;
   const ids = [...strangers].slice(0, calls.MOST_JOBS);
@@ -87,7 +87,7 @@ async function meetStrangers() {
   }
 }
 
-/** Show finished pictures in the catalogue, and then take their jobs off the list: no picture stands twice. */
+/** Show finished pictures in the catalogue, and then drop their jobs, so that each picture is shown once. */
 async function showNewest() {
   newestTimer = 0;
   await readNewest();
@@ -105,7 +105,7 @@ function watchPlaces(signal) {
   }, PLACES_MS);
 }
 
-/** Somebody comes back to the page: prices, models and the balance may be others. */
+/** When the user comes back to the page, prices, models and the balance may have changed. */
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && phase.value === "open") readOffers().catch(meet);
 });

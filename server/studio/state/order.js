@@ -14,11 +14,11 @@ import { announce } from "./toasts.js";
  * @typedef {import("../api/types.js").Request} Request
  * @typedef {(spec: Request, key: string, price: number) => Promise<import("../api/types.js").Accepted>} Send
  * @typedef {{send: Send, price: number, requests: {spec: Request, key: string}[]}} Order
- *   `price` is the most that each may cost: the server refuses what has become dearer. By its idempotency `key` a request that
- *   is sent again is paid for once
+ *   `price` is the most that each may cost: the server refuses a request that has become dearer. Because of its idempotency
+ *   `key` a request that is sent again is paid for once
  */
 
-/** Is thrown if an order is not sent, with what to do about it. */
+/** An order was not sent; the message says what to do about it. */
 export class NotSent extends Error {
   /**
    * @param {string} message
@@ -33,7 +33,7 @@ export class NotSent extends Error {
 const UNKNOWN =
   "Whether it was taken is not known. Press again to find out: as long as you change nothing, nothing is paid for twice.";
 
-/** Is thrown if nobody knows what became of an order. */
+/** It is not known what became of an order. */
 export class Unsettled extends Error {
   /**
    * @param {string} before  what is known of it
@@ -41,14 +41,14 @@ export class Unsettled extends Error {
    */
   constructor(before, why) {
     super(`${before}${sentence(why)} ${UNKNOWN}`);
-    /** What stays to be said when the server answers again. */
+    /** The message once the server answers again. */
     this.later = before + UNKNOWN;
   }
 }
 
 /**
- * Orders of which nobody knows what became of them, by what they were made from: the draft as it stood, a request, or a
- * failure. Sent again, they keep their keys.
+ * Orders whose outcome is not known, by the object that they were made from: the draft as it stood, a request, or a failure.
+ * Sent again, they keep their keys.
  * @type {WeakMap<object, Order>}
  */
 const unsettled = new WeakMap();

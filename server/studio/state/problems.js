@@ -1,4 +1,4 @@
-/** What is wrong with what is written in the form, by field. */
+/** The problems of the form, by field. */
 
 import { ApiError, GivenUp, Unreachable } from "../api/http.js";
 import { computed, effect, signal } from "../view.js";
@@ -24,8 +24,8 @@ const FIELDS = [
 export const problems = signal({});
 
 /**
- * Whether there are too few credits for the draft. An order that is on its way, or broke off, is paid for in part; and what is
- * told of an order already is not told twice.
+ * Whether there are too few credits for the draft. It does not say so while an order is being sent or after it broke off, since
+ * part of that is paid already, nor while the form has another problem to tell.
  */
 export const isShort = computed(
   () => !sending.value && !problems.value.form && total.value > (credits.value?.balance ?? 0),
@@ -51,7 +51,7 @@ export function show(field, message) {
   problems.value = { ...problems.value, [field]: there ? `${there} ${message}` : message };
 }
 
-/** What is shown because the server did not answer, and what is true instead when it does. @type {null | {now: string, later: string}} */
+/** The message shown because the server did not answer, and the one for when it answers. @type {null | {now: string, later: string}} */
 let away = null;
 
 effect(() => {

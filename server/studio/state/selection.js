@@ -1,4 +1,4 @@
-/** The pictures that are selected in the catalogue, and what can be done with all of them. */
+/** The pictures that are selected in the catalogue, and the actions on pictures. */
 
 import * as calls from "../api/calls.js";
 import { computed, effect, signal } from "../view.js";
@@ -9,7 +9,7 @@ import { announce, tell, tellError } from "./toasts.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
 
-/** Pictures in one archive at most. */
+/** The most pictures in one zip file. */
 export const MOST_ARCHIVED = 500;
 
 /** @type {import("../vendor/signals.js").Signal<ReadonlySet<string>>} */
@@ -18,11 +18,11 @@ export const selectedEntries = computed(() => entries.value.filter((entry) => se
 /** Whether a press on a picture selects it instead of opening it. */
 const isAsked = signal(false);
 export const isSelecting = computed(() => isAsked.value || selected.value.size > 0);
-/** Where the next range begins. */
+/** The id of the picture at which the next range begins. */
 let anchor = "";
 
 /**
- * Select an entry, or take it out of the selection; with `range` all from the one before it on.
+ * Select an entry, or take it out of the selection; with `range`, select all from the one toggled before to this one.
  * @param {string} id
  * @param {boolean} range
  */
@@ -58,7 +58,7 @@ function select(ids) {
   announce(`${plural(ids.size, "picture")} selected`);
 }
 
-/** Begin to select: where no pointer hovers, pictures show no box to tick before. */
+/** Begin to select: until then, pictures show no box to tick if no pointer can hover over them. */
 export function startSelecting() {
   isAsked.value = true;
 }
@@ -121,7 +121,7 @@ export async function favour(changed, favourite) {
 }
 
 /**
- * Make an entry a favourite or no longer, by a key: no button tells that it is pressed.
+ * Make an entry a favourite or no longer, by a key, and announce it: no button was pressed whose state would tell.
  * @param {Entry} entry
  */
 export function favourByKey(entry) {
@@ -130,7 +130,7 @@ export function favourByKey(entry) {
 }
 
 /**
- * Do something with every entry; return those with which that did not work, and say so.
+ * Do something with every entry. Return the entries for which that failed, and tell the user.
  * @param {readonly Entry[]} list
  * @param {string} done
  * @param {(entry: Entry) => Promise<unknown>} work

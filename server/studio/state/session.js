@@ -106,7 +106,7 @@ export async function enter(wanted) {
 }
 
 /**
- * Go back to where a key is asked for.
+ * Forget the key, and ask for one again.
  * @param {string} [why]
  */
 export function leave(why = "") {
@@ -148,7 +148,7 @@ export function readCreditsSoon() {
 }
 
 /**
- * Meet an error outside of what somebody has just done: leave if the key was revoked, else wait for better times.
+ * Take an error of a request that the page made by itself: leave if the server refuses the key, else say that it is silent.
  * @param {unknown} error
  */
 export function meet(error) {
@@ -180,6 +180,6 @@ export function readReadinessSoon() {
 }
 
 effect(() => {
-  // While nobody answers it is read often as it is.
+  // While the server does not answer, its readiness is read often anyway.
   if (unanswered.value && !silence.peek()) readReadinessSoon();
 });

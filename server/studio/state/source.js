@@ -41,8 +41,8 @@ export class Source {
   }
 
   /**
-   * Read what is newer than all that was read.
-   * @param {ReadonlySet<string>} known  the ids of what was taken
+   * Read the entries that are newer than all that were read.
+   * @param {ReadonlySet<string>} known  the ids of those that were taken
    * @returns {Promise<Entry[]>}  newest first
    */
   async newest(known) {

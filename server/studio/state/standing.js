@@ -1,4 +1,4 @@
-/** How far a job has come, and each of its pictures if it makes several: what its events say, put together. */
+/** Puts together from a job's events how far it has come, and how far each of its pictures has if it makes several. */
 
 import { explainStage } from "../words.js";
 
@@ -12,7 +12,7 @@ import { explainStage } from "../words.js";
  *   `pictures` has one for each if there are several
  */
 
-/** How much of a picture's time its steps take. */
+/** The share of a picture's progress that its steps make up, and its progress after them. */
 const STEPS_SHARE = 0.95;
 const AFTER_STEPS = 0.97;
 
@@ -29,7 +29,7 @@ export function newStanding({ n = 1 }) {
 }
 
 /**
- * Return where a job stands after a stage event.
+ * Return how far a job has come after a stage event.
  * @param {Standing} before
  * @param {JobEvent} event
  * @returns {Standing}

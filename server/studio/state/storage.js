@@ -1,4 +1,4 @@
-/** What this browser keeps between visits. Storage may be switched off; things then last as long as the page. */
+/** Keeps things in this browser between visits. If its storage is switched off, they last as long as the page. */
 
 const PREFIX = "backlot-";
 

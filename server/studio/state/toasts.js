@@ -1,4 +1,4 @@
-/** Short messages at the edge of the page, some of which can be taken back. */
+/** Short messages at the edge of the page. What some of them tell can be undone. */
 
 import { GivenUp } from "../api/http.js";
 import { signal } from "../view.js";
@@ -9,7 +9,7 @@ import { explain } from "../words.js";
 /** @typedef {{id: number, text: string}} News */
 
 const SHOWN_MS = 8000;
-/** Milliseconds for which a text stays where a screen reader finds it. */
+/** Milliseconds for which a text stays in the page for screen readers. */
 const NEWS_MS = 5000;
 
 /** @type {import("../vendor/signals.js").Signal<Toast[]>} */
@@ -25,7 +25,7 @@ let last = 0;
  * Show a message for some seconds.
  * @param {string} text
  * @param {{wrong?: boolean, undo?: (() => void) | null, done?: () => void}} [options]
- *   `done` is called when the message goes without having been taken back
+ *   `done` is called when the message goes and was not undone
  */
 export function tell(text, { wrong = false, undo = null, done = () => {} } = {}) {
   const id = ++last;
@@ -36,7 +36,7 @@ export function tell(text, { wrong = false, undo = null, done = () => {} } = {})
 }
 
 /**
- * Say what went wrong with what somebody has just done; nothing if they have given up their key since.
+ * Tell the error of the user's last action; nothing if the key was given up since.
  * @param {unknown} error
  * @param {string} [before]  what did not work
  */
@@ -52,13 +52,13 @@ export function announce(text) {
 }
 
 /**
- * Keep a message while somebody is at it.
+ * Keep a message while the pointer or the focus is on it.
  * @param {number} id
  */
 export const hold = (id) => clearTimeout(running.get(id)?.timer);
 
 /**
- * Let a message that was held go after its time.
+ * Let a message that was held go after its usual time.
  * @param {number} id
  */
 export function release(id) {
@@ -68,7 +68,7 @@ export function release(id) {
   held.timer = setTimeout(() => finish(id), SHOWN_MS);
 }
 
-/** Take back the last thing that can be; return whether there is one. */
+/** Undo the last thing that can be undone; return whether there is one. */
 export function undoLast() {
   const undo = toasts.value.filter((toast) => toast.undo).at(-1)?.undo;
   if (!undo) return false;
@@ -77,7 +77,7 @@ export function undoLast() {
 }
 
 /**
- * Take a message away: what it offered to take back holds now.
+ * Remove a message: what it offered to undo can be undone no longer.
  * @param {number} id
  */
 export function finish(id) {
@@ -93,7 +93,7 @@ function close(id) {
   toasts.value = toasts.value.filter((toast) => toast.id !== id);
 }
 
-/** Let everything that could still be taken back hold: the page is being left, or its key given up. */
+/** Remove all messages, so that nothing can be undone any more: the page is being left, or its key given up. */
 export function finishAll() {
   [...running.keys()].forEach(finish);
 }

@@ -1,6 +1,6 @@
-"""The scenes: each builds a set around an empty middle where a product may stand.
+"""The scenes: each builds a set around an empty middle, in which a product may stand.
 
-A scene reads `builder.colors` and builds at least so many regions with a colour of their own, each large enough to be seen.
+A scene builds at least `builder.colors` regions with a colour of their own, each large enough to be seen.
 """
 
 from collections.abc import Callable
@@ -36,12 +36,12 @@ SCENES: dict[str, Callable[[Builder], None]] = {
     "foliage": daylight.foliage,
 }
 
-#: Where leaves may reach into the frame.
+#: Scenes in which leaves may reach into the frame.
 _LEAFY = ("podium", "arch", "niche", "plaster", "window", "shelf", "sand", "water", "steps")
 
 
 def build(scene: str, width: int, height: int, colors: int, seed: int) -> Set:
-    """Return a set of the scene with at least `colors` (1–5) regions of their own colour; the same seed, the same set."""
+    """Return a set of the scene with at least `colors` (1–5) regions of their own colour. Equal seeds give equal sets."""
     builder = Builder(scene, width, height, colors, seed)
     SCENES[scene](builder)
     if scene == "foliage" or (scene in _LEAFY and builder.chance(0.15)):

@@ -1,4 +1,4 @@
-"""Scenes of cloth: draped, hanging, lying flat."""
+"""Scenes of cloth that is draped, hangs or lies flat."""
 
 import math
 
@@ -11,7 +11,7 @@ from pipelines.studio_tiny.render.sets import Builder
 
 
 def _folds(b: Builder, side: int = 384) -> Field:
-    """Return the heights of a cloth let fall: long ridges that meet, fade and cross."""
+    """Return the heights of a fallen cloth: long ridges that meet, fade and cross."""
     rng = b.rng
     x, y = noise.grid(side)
     total = np.zeros((side, side), np.float32)
@@ -50,10 +50,10 @@ def _cloth(b: Builder, bands: int) -> int:
 
 
 def fabric(b: Builder) -> None:
-    """Draped cloth from above; silk or linen."""
+    """Build draped cloth, silk or linen, seen from above."""
     cloth = _cloth(b, min(4, b.colors))
     field = b.field(_folds(b))
-    # Stripes of several colours need light that shows them.
+    # If the cloth has stripes of several colours, high folds would hide some of them in shadow.
     height = b.uniform(0.45, 0.75) * (1.0 if b.colors < 3 else 0.6)
     b.add(geometry.relief(cloth, (0, 0, 0), (1, 0, 0), (0, 0, -1), (1.3, 1.3), height, field))
     if b.colors >= 5:
@@ -63,7 +63,7 @@ def fabric(b: Builder) -> None:
 
 
 def curtain(b: Builder) -> None:
-    """A curtain that hangs to the floor in upright folds."""
+    """Build a curtain that hangs to the floor in upright folds."""
     side = 384
     x, _ = noise.grid(side)
     warp = 0.35 * smooth(b.rng, 2, 1, side=side) + 0.06 * smooth(b.rng, 5, 2, side=side)
@@ -97,7 +97,7 @@ def curtain(b: Builder) -> None:
 
 
 def linen(b: Builder) -> None:
-    """Coarse woven cloth lying flat: plain, striped or checked."""
+    """Build coarse woven cloth that lies flat: plain, striped or checked."""
     bands = min(4, b.colors) if b.colors > 1 else b.pick(1, 1, 2)
     colors = [b.pigment("yarn", *LINEN) for _ in range(bands)]
     texture = textures.weave(b.rng, bands, b.pick(64, 84, 110), checked=bands > 1 and b.chance(0.4))

@@ -1,4 +1,4 @@
-"""Scenes made by shadows: of a window, of leaves."""
+"""Scenes made by shadows, of a window or of leaves."""
 
 import math
 
@@ -8,7 +8,7 @@ from pipelines.studio_tiny.render.sets import Builder
 
 
 def window(b: Builder) -> None:
-    """A room's corner with the light of a window or of blinds on it."""
+    """Build a wall and a floor with the light of a window or of blinds on them."""
     upper = b.pigment("wall", *PAINT, *DEEP)
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.3) else -1
     b.add(geometry.wall(b.material(upper, b.tone(upper, 0.85), texture=texture, size=2.5, bump=0.08), -0.9))
@@ -55,7 +55,7 @@ def window(b: Builder) -> None:
 
 
 def foliage(b: Builder) -> None:
-    """Shadows of leaves on a wall and its floor."""
+    """Build the shadows of leaves on a wall and its floor."""
     backdrop(b, 0.9, PAINT, two=b.colors >= 2)
     for number in range(3, b.colors + 1):
         paint = b.material(b.pigment("stand", *PAINT, *DEEP))

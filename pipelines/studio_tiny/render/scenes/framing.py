@@ -1,4 +1,4 @@
-"""What scenes share: paints, cameras, lamps, a backdrop."""
+"""The paints, cameras, lamps and backdrop that scenes share."""
 
 import math
 
@@ -39,10 +39,10 @@ def front(
     view: float,
     blur: float = 0.0,
 ) -> None:
-    """Look at the target from the front; `height` is the range of the eye above it, `blur` the lens's radius."""
+    """Set a camera that looks at the target from the front, from a height above it in this range; `blur` is its aperture."""
     azimuth = math.radians(b.rng.normal(0, 7))
     rise = b.uniform(*height)
-    # Wide and tall frames step back a little, so that the middle keeps its size.
+    # In wide and tall frames the camera steps back a little, so that the middle keeps its size.
     distance *= 1 + 0.12 * abs(math.log(b.aspect))
     eye = (
         target[0] + math.sin(azimuth) * distance + b.uniform(-0.1, 0.1),
@@ -53,7 +53,7 @@ def front(
 
 
 def above(b: Builder, side: float, tilt: float = 0.0, blur: float = 0.0) -> None:
-    """Look down on a flat lay, `side` metres along the frame's shorter side; `tilt` is degrees from straight down."""
+    """Set a camera that looks down, on `side` metres along the frame's shorter side, `tilt` degrees from straight down."""
     distance = b.uniform(2.2, 3.2)
     view = math.degrees(2 * math.atan(side / 2 / distance))
     lean = math.radians(tilt)
@@ -62,7 +62,7 @@ def above(b: Builder, side: float, tilt: float = 0.0, blur: float = 0.0) -> None
 
 
 def backdrop(b: Builder, depth: float, natural: tuple[str, ...], two: bool) -> tuple[int, int]:
-    """Add floor and wall, one paper sweep or, if `two`, of two colours; return their pigments."""
+    """Add a paper sweep or, if `two`, a wall and a floor of two colours; return their pigments."""
     first = b.pigment("backdrop", *natural)
     if two:
         second = b.pigment("floor", *natural)

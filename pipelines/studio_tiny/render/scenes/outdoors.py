@@ -10,7 +10,7 @@ from pipelines.studio_tiny.render.sets import Builder
 
 
 def water(b: Builder) -> None:
-    """Clear rippled water with the net of light on its ground, around a stone or a stand."""
+    """Build clear rippled water with a net of light on its ground, perhaps with stones and a stand."""
     shallow = b.pigment("water", "#8fd0d6", "#6db9c9", "#a9d8d2", "#4f9fb8")
     net = b.tone(shallow, 2.2)
     texture = b.texture(textures.water(b.rng, b.uniform(5, 9)))
@@ -48,7 +48,7 @@ def water(b: Builder) -> None:
 
 
 def sand(b: Builder) -> None:
-    """Wind-rippled sand with stones or an arch."""
+    """Build wind-rippled sand with stones or an arch."""
     base = b.pigment("sand", "#e2cba6", "#d9bd94", "#ead9bd", "#cfae86", "#e8d3c0")
     texture = b.texture(textures.sand(b.rng, b.pick(0.0, 9.0, 14.0, 18.0)))
     skin = b.material(
@@ -86,7 +86,7 @@ def _heavens(b: Builder, cloudy: float) -> None:
     """Paint a sky: zenith (pigment 0), horizon (1), clouds (2) and their undersides (3)."""
     _, y = noise.grid()
     up = 1 - y
-    # Each of the two keeps a band to itself, or neither would be seen as a colour.
+    # Zenith and horizon each get a band of their own, or neither would be seen as a colour.
     turn = b.uniform(0.2, 0.45)
     low = 1 - step(up, turn, turn + b.uniform(0.12, 0.3))
     shape = fractal(b.rng, 3.5, 9, octaves=7, gain=0.58) + 0.35 * fractal(b.rng, 2, 4, octaves=2)
@@ -98,7 +98,7 @@ def _heavens(b: Builder, cloudy: float) -> None:
 
 
 def beach(b: Builder) -> None:
-    """Sand, sea and sky."""
+    """Build sand, sea and sky."""
     zenith = b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fb8d8")
     b.tone(zenith, 1.45)
     b.tone(b.pigment("cloud", *WHITE), 0.72)
@@ -116,7 +116,7 @@ def beach(b: Builder) -> None:
     _, y = noise.grid(384)
     curve = 0.06 * smooth(b.rng, 2.5, 2.5, side=384) + 0.02 * smooth(b.rng, 7, 7, side=384)
     shore = b.field(unit((y * -1.0 + 1.0) * 0.9 + curve * step(y, 0.1, 0.5)))
-    # The beach is a wedge that rises out of the water toward the camera; foam is a flatter one that begins farther out.
+    # The beach is a wedge that rises out of the water toward the camera. The foam is a flatter one that begins farther out.
     b.add(geometry.relief(beach, (0, -0.30, 0.1), (1, 0, 0), (0, 0, -1), (8, 3.4), 0.5, shore))
     lace = b.field(b.fields[shore] + 0.012 * fractal(b.rng, 24, octaves=3, side=384) * step(1 - y, 0.3, 0.4))
     b.add(geometry.relief(foam, (0, -0.060 + b.uniform(0.002, 0.004), 0.1), (1, 0, 0), (0, 0, -1), (8, 3.4), 0.1, lace))
@@ -143,7 +143,7 @@ def beach(b: Builder) -> None:
 
 
 def sky(b: Builder) -> None:
-    """Clouds, with nothing below or with a still floor that mirrors them."""
+    """Build clouds, with nothing below or with a still floor that mirrors them."""
     b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fa8d8", "#e8b4a0")
     b.pigment("horizon", "#f0d8c0", "#e8e4dc", "#f4c8a8", "#dce8f0")
     b.tone(b.pigment("cloud", *WHITE, "#f8e4d8"), 0.72)

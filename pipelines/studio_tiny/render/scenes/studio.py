@@ -6,7 +6,7 @@ from pipelines.studio_tiny.render.sets import Builder
 
 
 def sweep(b: Builder) -> None:
-    """Seamless paper; further colours are sheets that hang before it or lie on it."""
+    """Build seamless paper. Further colours are sheets that hang before it or lie on it."""
     paper = b.pigment("paper", *PAINT, *DEEP)
     depth = b.uniform(1.2, 2.2)
     b.add(geometry.sweep(b.material(paper), depth, b.uniform(0.35, 1.0)))
@@ -31,7 +31,7 @@ def sweep(b: Builder) -> None:
 
 
 def podium(b: Builder) -> None:
-    """One to four stands on paper, with a disc behind them now and then."""
+    """Build one to four stands on paper, sometimes with a disc behind them."""
     depth = b.uniform(1.0, 1.8)
     backdrop(b, depth, PAINT, two=b.colors >= 3 or b.chance(0.3))
     stands = max(1, b.colors - 2) if b.colors >= 3 else max(1, b.colors - 1) + int(b.chance(0.35))
@@ -70,7 +70,7 @@ def podium(b: Builder) -> None:
 
 
 def steps(b: Builder) -> None:
-    """Stairs against a wall."""
+    """Build stairs against a wall."""
     depth = 1.5
     backdrop(b, depth, PAINT, two=b.colors >= 3)
     own = max(1, b.colors - (2 if b.colors >= 3 else 1))
@@ -95,7 +95,7 @@ def steps(b: Builder) -> None:
 
 
 def arch(b: Builder) -> None:
-    """Standing arches, open or solid, with a plinth before them."""
+    """Build standing arches, open or solid, perhaps with a plinth before them."""
     depth = b.uniform(1.3, 1.8)
     backdrop(b, depth, PAINT, two=b.colors >= 4 or b.chance(0.3))
     own = max(1, b.colors - (2 if b.colors >= 4 else 1))
@@ -128,7 +128,7 @@ def arch(b: Builder) -> None:
 
 
 def niche(b: Builder) -> None:
-    """A niche in a wall, arched or round, with its own back."""
+    """Build a niche in a wall, arched or round, with its own back."""
     half, sill, spring = b.uniform(0.42, 0.6), b.uniform(0.0, 0.35), b.uniform(0.6, 0.95)
     thick = b.uniform(0.25, 0.5)
     face = b.pigment("wall", *PAINT, *DEEP)
@@ -155,7 +155,7 @@ def niche(b: Builder) -> None:
 
 
 def shelf(b: Builder) -> None:
-    """A shelf on a wall, perhaps with a painted lower half."""
+    """Build a shelf on a wall, perhaps with a painted lower half."""
     upper = b.pigment("wall", *PAINT, *DEEP)
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.4) else -1
     b.add(geometry.wall(b.material(upper, b.tone(upper, 0.85), texture=texture, size=2.5, bump=0.1), 0))
@@ -189,7 +189,7 @@ def shelf(b: Builder) -> None:
 
 
 def paper(b: Builder) -> None:
-    """Cut paper in layers: discs and arches that cast soft shadows on each other."""
+    """Build layers of cut paper: discs and arches that cast soft shadows on each other."""
     b.add(geometry.wall(b.material(b.pigment("sheet", *PAINT)), -0.5))
     layers = max(b.colors - 1, int(b.rng.integers(2, 5)))
     style = b.pick("arches", "discs", "hills")
@@ -214,7 +214,7 @@ def paper(b: Builder) -> None:
 
 
 def mirror(b: Builder) -> None:
-    """A dark or light mirror floor before a wall with a glowing panel."""
+    """Build a dark or light mirror floor before a wall with a glowing panel."""
     back = b.pigment("wall", *DEEP, *PAINT)
     b.add(geometry.wall(b.material(back), -1.4))
     ground = b.pigment("floor", *DEEP) if b.colors >= 2 else back

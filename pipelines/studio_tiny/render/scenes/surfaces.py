@@ -8,7 +8,7 @@ from pipelines.studio_tiny.render.sets import Builder
 
 
 def _slab(b: Builder, material: int, thick: float) -> None:
-    """Put a tabletop of the material before a wall that is out of focus; further colours stand behind."""
+    """Add a tabletop of the material before a wall that is out of focus, and a camera in front of it."""
     edge = b.uniform(0.25, 0.5)
     b.add(geometry.box(material, (0, -thick, -0.6), (8, thick, 2 * edge + 1.6), 0.0, 0.012))
     back = -0.6 - edge - 0.8 - b.uniform(0.4, 1.2)
@@ -18,7 +18,7 @@ def _slab(b: Builder, material: int, thick: float) -> None:
 
 
 def _props(b: Builder, count: int) -> None:
-    """Stand `count` simple things of their own colour at the back of a table, to both sides."""
+    """Add `count` simple solids, each of its own colour, at the back of a table, to both sides."""
     for number in range(count):
         paint = b.material(b.pigment("prop", *DEEP), specular=b.pick(0.0, 0.03))
         side = 1 if number % 2 else -1
@@ -30,7 +30,7 @@ def _props(b: Builder, count: int) -> None:
 
 
 def _flat_or_table(b: Builder, material: int, own: int, flat_side: tuple[float, float]) -> None:
-    """Show the material from above, or as a tabletop; the tabletop is for more colours than the `own` of the material."""
+    """Show the material from above or as a tabletop; always as a tabletop if more than its `own` colours are wanted."""
     if b.colors > own or b.chance(0.45):
         _slab(b, material, b.uniform(0.05, 0.12))
         _props(b, max(0, b.colors - own - 1))
@@ -42,7 +42,7 @@ def _flat_or_table(b: Builder, material: int, own: int, flat_side: tuple[float, 
 
 
 def marble(b: Builder) -> None:
-    """Polished veined stone, seen from above or as a tabletop."""
+    """Build polished veined stone, seen from above or as a tabletop."""
     base = b.pigment("marble", "#efedea", "#e6e3df", "#dcd8d2", "#3a3d40", "#2f4a42", "#d9c2b0")
     vein = b.pigment("vein", "#8d8f93", "#6f6a66", "#b08d57", "#a89a8c")
     gold = b.tone(vein, 1.2)
@@ -54,7 +54,7 @@ def marble(b: Builder) -> None:
 
 
 def wood(b: Builder) -> None:
-    """Boards with grain, from above or as a table; painted ones take further colours."""
+    """Build boards with grain, seen from above or as a table. Painted ones take further colours."""
     colors = min(3, b.colors) if b.chance(0.5) or b.colors > 3 else 1
     grounds = [b.pigment("wood", *OAK)]
     grounds += [b.pigment("painted board", *OAK, *DEEP) for _ in range(colors - 1)]
@@ -70,7 +70,7 @@ def wood(b: Builder) -> None:
 
 
 def terrazzo(b: Builder) -> None:
-    """Stone chips in cement, from above or as a tabletop."""
+    """Build stone chips in cement, seen from above or as a tabletop."""
     colors = max(1, min(4, b.colors - 1)) if b.colors > 1 else b.pick(2, 3)
     base = b.pigment("cement", "#e8e4dd", "#d9d6d0", "#f0ece6", "#c8c4be", "#2f3236")
     chips = [b.pigment("chip", "#b46a4f", "#5f6f6a", "#c9a66b", "#8a8f94", "#d8b4a0", "#3f4a52") for _ in range(colors)]
@@ -89,7 +89,7 @@ def terrazzo(b: Builder) -> None:
 
 
 def concrete(b: Builder) -> None:
-    """Cast concrete: a wall of panels, a floor, a bench."""
+    """Build a wall of panels of cast concrete, a floor, and perhaps a bench."""
     base = b.pigment("concrete", *STONE, "#8f8e8c", "#9b9894")
     texture = b.texture(textures.concrete(b.rng, panels=True))
     skin = b.material(base, b.tone(base, 0.68), b.tone(base, 0.22), texture=texture, size=b.uniform(2.2, 3.2), bump=0.3)
@@ -124,7 +124,7 @@ def concrete(b: Builder) -> None:
 
 
 def plaster(b: Builder) -> None:
-    """A trowelled wall and a ledge."""
+    """Build a trowelled wall and a ledge."""
     base = b.pigment("plaster", *PAINT, "#d9b79a", "#c98f6f", "#b9a48c")
     texture = b.texture(textures.plaster(b.rng))
     skin = b.material(base, b.tone(base, 0.74), texture=texture, size=b.uniform(1.8, 2.6), bump=b.uniform(0.25, 0.5))
@@ -155,7 +155,7 @@ def _vase(b: Builder, x: float) -> None:
 
 
 def tiles(b: Builder) -> None:
-    """Glazed tiles behind a counter."""
+    """Build glazed tiles, perhaps behind a counter."""
     colors = min(3, b.colors) if b.chance(0.5) or b.colors >= 4 else 1
     glaze = [b.pigment("tile", "#f0eee8", "#dfe6e2", "#c8d8d4", "#8fb0a8", "#e8cfc0", *DEEP) for _ in range(colors)]
     grout = b.pigment("grout", *WHITE, *STONE)
@@ -178,7 +178,7 @@ def tiles(b: Builder) -> None:
 
 
 def brick(b: Builder) -> None:
-    """A brick wall, raw or painted, and a floor."""
+    """Build a brick wall, raw or painted, and a floor."""
     colors = min(2, b.colors)
     bricks = [b.pigment("brick", "#a8583f", "#b86a50", "#94503c", "#e8e4de", "#d8cfc4") for _ in range(colors)]
     grout = b.tone(bricks[0], 1.25) if b.chance(0.5) else b.pigment("mortar", *STONE)
@@ -219,7 +219,7 @@ def brick(b: Builder) -> None:
 
 
 def metal(b: Builder) -> None:
-    """Brushed metal: a sheet behind and a top, with a turned stand."""
+    """Build brushed metal: a floor and a sheet behind it, with a stand, a block or a disc."""
     base = b.pigment("metal", "#b9bcc0", "#a3a7ac", "#c4c7ca", "#b08d6b", "#8d9298")
     texture = b.texture(textures.brushed(b.rng))
     skin = b.material(
@@ -251,7 +251,7 @@ def metal(b: Builder) -> None:
 
 
 def _metal_thing(b: Builder, material: int) -> None:
-    """Stand something of the metal in the middle: a turned stand, a block, an upright disc."""
+    """Add a turned stand, a block or an upright disc of the metal in the middle."""
     shape = b.pick("stand", "block", "disc")
     if shape == "stand":
         b.add(geometry.cylinder(material, (0, 0, -0.2), b.uniform(0.34, 0.44), b.uniform(0.10, 0.4), 0.02))
