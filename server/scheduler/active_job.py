@@ -44,7 +44,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     isolated: bool = False
     #: When the slot group began that the server takes it back from; None if it is not taken back, or the group had not begun.
     taken_back: float | None = None
-    #: What it has lost because it was taken back, in seconds.
+    #: Seconds that it has lost because it was taken back.
     lost_s: float = 0.0
     #: Crashes of GPU processes that it was present at.
     crashes: int = 0

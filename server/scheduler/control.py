@@ -1,4 +1,4 @@
-"""What the operator orders of the queue. Each order is in the ledger first, so it holds over restarts of the server."""
+"""The operator's orders to the queue. Each order is in the ledger first, so it holds over restarts of the server."""
 
 import asyncio
 import logging

@@ -62,7 +62,7 @@ class Waiting(msgspec.Struct, frozen=True):
     priority: int = 0
     #: The operator moved it before all others.
     front: bool = False
-    #: What it has lost because it was taken back from slots, in seconds.
+    #: Seconds that it has lost because it was taken back from slots.
     lost_s: float = 0.0
 
 

@@ -46,7 +46,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Why nothing could be generated now; None if a GPU that is up has a model in memory, or can load one.
     reason: str | None
-    #: What the next job has to wait for if there is no such reason; None if there is nothing.
+    #: The load that the next job waits for; None if a model is in memory.
     note: str | None
     #: What the ablest GPU process does.
     state: GpuState

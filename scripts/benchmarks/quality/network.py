@@ -47,7 +47,7 @@ class Judge(nn.Module):  # type: ignore[misc]
 
 
 class _Block(nn.Module):  # type: ignore[misc]
-    """Two convolutions, added to what came in (He et al. 2016)."""
+    """Two convolutions whose result is added to their input (He et al. 2016)."""
 
     def __init__(self, inward: int, outward: int, stride: int) -> None:
         super().__init__()

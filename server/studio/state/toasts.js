@@ -9,7 +9,7 @@ import { explain } from "../words.js";
 /** @typedef {{id: number, text: string}} News */
 
 const SHOWN_MS = 8000;
-/** Milliseconds for which a text stays where a screen reader finds it. */
+/** Milliseconds for which a text stays in the page for screen readers. */
 const NEWS_MS = 5000;
 
 /** @type {import("../vendor/signals.js").Signal<Toast[]>} */
