@@ -32,7 +32,7 @@ class BatchCost(msgspec.Struct, frozen=True):
 
     key: CostKey
     batch_size: int
-    #: As in protocol.Measured. A cost of another revision says nothing about the model as it is now.
+    #: The same as in protocol.Measured. A cost of another revision says nothing about the model as it is now.
     cost_revision: str
     seconds_per_step: float | None
     peak_bytes: int | None

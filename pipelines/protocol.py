@@ -109,7 +109,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     loras: tuple[Lora, ...] = ()
     #: None if the pipeline makes images of this size itself; otherwise `steps` are those of the first pass.
     second: SecondPass | None = None
-    #: As in Load.
+    #: The same as in Load.
     image_bytes: int | None = None
 
 
