@@ -82,7 +82,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vae_tiling: bool = False
     #: Which kernels compute the denoiser's attention; None lets torch choose.
     attention: Attention | None = None
-    #: Lay out the weights of a UNet with the channels last, as convolutions on a GPU like it.
+    #: Lay out the weights of a UNet with the channels last, which suits convolutions.
     channels_last: bool = False
     #: Compile the denoiser's repeated blocks, once for each size, batch size, length of prompt and LoRA at each strength.
     compile: bool = False
@@ -285,7 +285,7 @@ FlatCard = msgspec.defstruct(
     forbid_unknown_fields=True,
 )
 
-#: Fields of Weights that a recipe leaves to the revision, which is a digest of the files' bytes.
+#: Fields of Weights that a recipe leaves to the revision, which follows the bytes of the files themselves.
 IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}

@@ -56,8 +56,8 @@ class Findings:
         self.encodes_together: dict[Hashable, bool] = {}
         #: The traces of the denoiser; None if its calls are not traced.
         self.traced = traced
-        #: Whether calls never run at a smaller size. Offloading hooks whole layers, and compiling joins them, so layers
-        #: cannot be padded one by one.
+        #: Whether all calls run at the full size. Offloading hooks whole layers, and compiling joins them, so layers cannot
+        #: be padded one by one.
         self.only_full = only_full
 
     def seconds(self, kind: CallKind) -> float | None:

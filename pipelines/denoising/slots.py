@@ -41,7 +41,7 @@ class _Slot:
         self.item, self.coroutine = item, coroutine
         self.started = self.last_step = time.perf_counter()
         self.finite = True
-        #: Those after its last denoiser call.
+        #: Its latents after its last denoiser call.
         self.latents: torch.Tensor | None = None
         #: The calls that the coroutine waits for; None before it begins.
         self.waiting: list[_Waiting] | None = None

@@ -18,6 +18,8 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+#: Seconds that Ray may take to say which boxes there are before that is told: if its head is gone, it waits for that.
+SILENT_S = 5.0
 
 
 class Membership:
@@ -36,7 +38,7 @@ class Membership:
         is_told = False
         while True:
             try:
-                await self._change(pool, await asyncio.to_thread(self._look))
+                await self._change(pool, await self._boxes(pool, cluster))
             except Exception as error:
                 pool.problem = f"{cluster} cannot be followed: {error}"
                 if not is_told:
@@ -47,6 +49,17 @@ class Membership:
             else:
                 pool.problem, is_told = None, False
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _boxes(self, pool: Pool, cluster: str) -> list[Box]:
+        """Return the boxes that are in the cluster now, and tell if Ray takes long to say it. Raises what Ray raises."""
+        looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+        await asyncio.wait([looking], timeout=SILENT_S)
+        if not looking.done() and pool.problem is None:
+            pool.problem = f"{cluster} does not answer any more: if Ray has ended on this box, start it again"
+            log.error(
+                "%s; without it Ray ends this server after a minute, and jobs go on after the next start", pool.problem
+            )
+        return await looking
 
     def _look(self) -> list[Box]:
         """Return the boxes that are in the cluster now, and join it first if need be. Raises what Ray raises."""

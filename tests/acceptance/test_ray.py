@@ -1,5 +1,6 @@
 """A real Ray cluster of raylets on this machine: boxes that are gone, boxes that join, a server that is killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -114,3 +115,36 @@ def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Serv
     assert server.process.returncode != -signal.SIGABRT
     assert time.monotonic() - began < 20
     server.start(wait_ready=False)
+
+
+@pytest.mark.slow
+def test_without_the_head_of_the_cluster_the_server_answers_and_its_own_device_goes_on(
+    tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, steps=STEPS, reproducible="true")
+    with RayCluster() as cluster:
+        cluster.add("one")
+        server = Server(
+            tmp_path / "data",
+            toml,
+            BACKLOT_RAY=cluster.address,
+            BACKLOT_DEVICES="cpu",
+            # Ray ends a server that has had no head for so long.
+            RAY_gcs_rpc_server_reconnect_timeout_s="600",
+        )
+        server.start(wait_ready=False)
+        try:
+            wait_for(lambda: set(models(server)) == {"cpu", "one/cpu"} and all(models(server).values()))
+            admin = server.client_of(server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip())
+            pids = {device["name"]: device["pid"] for device in admin.get("/v1/admin/devices").json()["devices"]}
+            job_ids = [server.submit(seed=5) for _ in range(4)]
+            wait_for(lambda: in_flight(server, "one") > 0)
+            cluster.kill_head()
+            os.kill(pids["one/cpu"], signal.SIGKILL)
+            all_succeed_with_the_same_pixels(server, job_ids)
+            log = server.data / "logs" / "server.log"
+            wait_for(
+                lambda: "does not answer any more: if Ray has ended on this box, start it again" in log.read_text()
+            )
+        finally:
+            server.stop(signal.SIGKILL)

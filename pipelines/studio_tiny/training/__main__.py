@@ -58,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     autoencoder_steps: int = 8000
     autoencoder_batch: int = 8
     autoencoder_minutes: float = math.inf
-    #: Steps on half-size pictures, which cost a quarter and teach the composition. 0 leaves the stage out.
+    #: Steps on half-size pictures, which cost a quarter of full-size ones and teach the composition. 0 leaves the stage out.
     coarse_steps: int = 12_000
     coarse_batch: int = 128
     coarse_minutes: float = math.inf
