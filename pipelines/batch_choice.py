@@ -14,7 +14,7 @@ import msgspec
 WORTH = 1.03
 #: Let images begin again only if all that run and wait are then done in at most this part of the time.
 SOONER = 0.85
-#: Let an image begin again only until this part of its own time is lost by it, all its beginnings together.
+#: Let an image begin again only if it has lost less than this part of its own time then, over all its beginnings.
 MOST_LOST = 0.2
 
 
@@ -32,7 +32,7 @@ class BatchCost(msgspec.Struct, frozen=True):
 
     key: CostKey
     batch_size: int
-    #: As in protocol.Measured. A cost measured at another one says nothing about the model as it is now.
+    #: The same as in protocol.Measured. A cost of another revision says nothing about the model as it is now.
     cost_revision: str
     seconds_per_step: float | None
     peak_bytes: int | None

@@ -13,19 +13,15 @@ from pipelines.checks.card import problems_of
 from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
 from pipelines.model_index import read_model_index, read_table
+from pipelines.parts_of_file import component_of
 from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header, read_index
 
 #: Bytes of a number in memory, by the card's dtype.
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 #: Types of numbers, by safetensors' names, that loading turns into the card's dtype; all others stay as they are.
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-#: The beginnings of keys in a checkpoint of a whole model, and the component they belong to; the denoiser has all others.
-_IN_ONE_FILE = (
-    (r"first_stage_model\.|vae\.", "vae"),
-    (r"conditioner\.embedders\.1\.|text_encoders\.clip_g\.", "text_encoder_2"),
-    (r"text_encoders\.t5xxl\.", "text_encoder_3"),
-    (r"cond_stage_model\.|conditioner\.|text_encoders\.", "text_encoder"),
-)
+#: The components that a checkpoint in one file may hold, if its pipeline is not known.
+_ANY_COMPONENTS = (DENOISERS[-1], "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 #: Patterns of layers whose weights diffusers never casts to float8; a model's class may name further ones.
 _NEVER_CAST = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")
 #: Options that make a model take less of a device's memory, as group of the card, key and value, in the order of advice.
@@ -207,11 +203,11 @@ def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]
 
 def _tensors_of_file(file: Path, folder: Path | None) -> Iterator[tuple[str, _Tensor]]:
     """Yield each tensor of a checkpoint in one file with the component that it belongs to."""
-    denoiser = next((name for name in DENOISERS if folder is not None and (folder / name).is_dir()), DENOISERS[-1])
+    components = _ANY_COMPONENTS if folder is None else tuple(read_model_index(folder).components)
     tensors = _tensors_of_gguf(file) if file.suffix == ".gguf" else _tensors_of(file, quantized=False)
     for tensor in tensors:
-        component = next((name for start, name in _IN_ONE_FILE if re.match(start, tensor.key)), denoiser)
-        yield component, tensor
+        if (component := component_of(tensor.key, components)) is not None:
+            yield component, tensor
 
 
 def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:

@@ -52,7 +52,7 @@ class Item(msgspec.Struct, frozen=True):
     negative_prompt: str
     #: The absolute path of the PNG to write. The GPU process makes missing folders.
     path: str
-    #: The requested colours, and how they reach the image besides by its prompt.
+    #: The requested colours, and how they reach the image beside its prompt.
     colors: tuple[Rgb, ...] = ()
     palette: PaletteMode = PaletteMode.PROMPT
     #: Measure the image's quality and report it.
@@ -69,7 +69,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
-    """Read this model into memory; while images are in flight, only prefetch it."""
+    """Read this model into memory; while images are in slots or wait for one, only prefetch it."""
 
     card: ModelCard
     #: Bytes of this device's memory that an image was measured to take beside the model's weights; None if unmeasured.
@@ -109,7 +109,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     loras: tuple[Lora, ...] = ()
     #: None if the pipeline makes images of this size itself; otherwise `steps` are those of the first pass.
     second: SecondPass | None = None
-    #: As in Load.
+    #: The same as in Load.
     image_bytes: int | None = None
 
 

@@ -158,7 +158,7 @@ def check_file(path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, TensorHeader]:
-    """Return each tensor of a checkpoint in one file by its key; none of a pickle, which has no header.
+    """Return each tensor of a checkpoint in one file by its key; none if it is pickled, since it then has no header.
 
     Raises BadWeights and OSError.
     """

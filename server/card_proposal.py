@@ -15,7 +15,7 @@ import msgspec
 from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.checks.fit import options_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
-from pipelines.diffusers_classes import call_defaults, parameters
+from pipelines.diffusers_classes import DENOISERS, call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
@@ -148,9 +148,10 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
 def _variant_and_dtype(folder: Path, *, pickle: bool) -> tuple[str | None, str | None]:
     """Return the variant of a folder without plain files, and the dtype of most bytes in its denoiser's first file.
 
-    Pickles do not tell their dtype.
+    A folder beside a checkpoint in one file may lack the denoiser; its text encoder has the dtype then. Pickles do not tell
+    their dtype.
     """
-    for name in ("transformer", "unet"):
+    for name in (*DENOISERS, "text_encoder"):
         component = folder / name
         if not component.is_dir():
             continue

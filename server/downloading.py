@@ -32,7 +32,7 @@ async def download(
     weights = card.weights
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "pipelines.hub", weights.hub or "", weights.revision or "", weights.variant or ""),
+        *("-m", "pipelines.hub", weights.hub or "", weights.revision or "", weights.variant or "", weights.file or ""),
         *(["pickle"] if weights.pickle else []),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -29,4 +29,7 @@ def file_problem(path: Path) -> str | None:
         return f"{path} cannot be read as a safetensors file: {error}"
     if not any("lora" in name.lower() or ".lokr_" in name for name in names):
         return f"{path} is not a LoRA: its weights are {', '.join(names[:3]) or 'none'}; a whole model is a card of its own"
+    if any(name.endswith(".dora_scale") for name in names):
+        # diffusers would leave them out and only warn.
+        return f"{path} is a DoRA, and diffusers does not read its dora_scale weights; use a LoRA without them"
     return None

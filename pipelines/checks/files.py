@@ -1,12 +1,13 @@
 """Checks of the files of a model's folder against its model_index.json."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pipelines.checks.packages import lack_of
 from pipelines.diffusers_classes import DENOISERS, optional_components
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_table
+from pipelines.parts_of_file import held_components
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
 #: Beginnings of the names of components that must have weights.
@@ -49,6 +50,7 @@ def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Itera
     """
     variants = set()
     absent = absent_components(folder, index)
+    held = _held(card, index)
     for name, (library, kind) in index.components.items():
         component = folder / name
         if not component.is_dir():
@@ -58,8 +60,7 @@ def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Itera
             yield f"{name}: its folder is empty; copy the whole model"
         elif name.startswith("tokenizer") and not any(_is_vocabulary(path) for path in component.iterdir()):
             yield f"{name}: its folder has no vocabulary, such as tokenizer.json or vocab.json; copy the whole model"
-        elif card.weights.file is not None:
-            # Its weights may be in the file.
+        elif name in held:
             continue
         elif (component / "config.json").is_file() and any(_may_hold_weights(path) for path in component.iterdir()):
             try:
@@ -71,6 +72,22 @@ def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Itera
         yield from _problems_of_packages(component, library, kind)
     if card.weights.variant is not None and variants and card.weights.variant not in variants:
         yield f"variant = {card.weights.variant!r}: no file of the folder is of this variant; remove the key"
+
+
+def _held(card: ModelCard, index: ModelIndex) -> Collection[str]:
+    """Return the components that a card's checkpoint in one file holds, or may hold.
+
+    What is wrong with the file itself is told elsewhere.
+    """
+    if card.weights.file is None:
+        return ()
+    file = Path(card.weights.file)
+    if file.name.endswith(PICKLES):
+        return index.components
+    try:
+        return held_components(file, index.components)
+    except (BadWeights, OSError):
+        return index.components
 
 
 def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Whether a checkpoint in one file is of the kind that the configuration beside it is for, as far as its header shows.
+"""Checks of a card's `file`, by its header, against the configuration of the folder that the card names beside it.
 
-A file of another family would be found out only when it is loaded. One whose denoiser has more layers than the configuration
-says would even make images, and not its own: diffusers leaves out such layers, and only warns.
+Without them a file of another family would be refused only when it is loaded. A file whose denoiser has more layers than the
+configuration would even make images, and wrong ones: diffusers leaves out the further layers, and only warns.
 """
 
 import json
@@ -18,8 +18,8 @@ from pipelines.weight_files import BadWeights, TensorHeader, read_tensors
 _TEXT_IN = re.compile(r"(^|\.)(txt_in|context_embedder)\.weight$")
 _CAPTION_IN = re.compile(r"(^|\.)(cap_embedder|caption_embedder)\.1\.weight$")
 _CROSS_ATTENTION = re.compile(r"\.attn2\.to_k\.weight$")
-#: By the denoiser's class: the layer that reads the prompt, which every file of the class has, and what the configuration
-#: calls how many numbers it reads of a token.
+#: By class of denoiser, the layer that reads the prompt, which every file of the class has, and the configuration's key for
+#: how many numbers of a token it reads.
 _PROMPT_LAYERS = {
     "ChromaTransformer2DModel": (_TEXT_IN, "joint_attention_dim"),
     "Flux2Transformer2DModel": (_TEXT_IN, "joint_attention_dim"),
@@ -30,7 +30,7 @@ _PROMPT_LAYERS = {
     "UNet2DConditionModel": (_CROSS_ATTENTION, "cross_attention_dim"),
     "ZImageTransformer2DModel": (_CAPTION_IN, "cap_feat_dim"),
 }
-#: Layers that tell the denoisers apart which read prompts alike: what they are of, and the classes that have them.
+#: Layers that tell apart denoisers that read prompts alike, each with its family, and the classes that have it.
 _OWN_LAYERS = (
     (
         re.compile(r"(^|\.)(double_blocks|single_transformer_blocks)\.0\."),
@@ -40,24 +40,24 @@ _OWN_LAYERS = (
     (re.compile(r"(^|\.)distilled_guidance_layer\."), "Chroma", ("ChromaTransformer2DModel",)),
     (re.compile(r"(^|\.)joint_blocks\.0\."), "Stable Diffusion 3", ("SD3Transformer2DModel",)),
 )
-#: The layer by which a distilled denoiser is told its guidance; its class's configuration says whether there is one.
+#: The layer that reads the guidance of a distilled denoiser. The configurations of these classes say whether there is one.
 _GUIDANCE_IN = re.compile(r"(^|\.)guidance_(in|embedder)\.")
 _TOLD_GUIDANCE = ("FluxTransformer2DModel", "Flux2Transformer2DModel")
 _WAY_OUT = "name a model of the file's kind as folder or hub beside it (backlot models add takes --config)"
 
 
 def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterator[str]:
-    """Yield why a card's file is not of the kind of the folder beside it, or would be read as something else.
+    """Yield why a card's file does not fit the folder beside it, or which options its scheduler needs.
 
     Raises OSError or ValueError if the folder cannot be examined.
     """
     try:
         tensors = read_tensors(Path(card.weights.file or ""))
     except (BadWeights, OSError):
-        # What is wrong with the file by itself is told where it is looked at.
+        # checks.single_file and weight_files tell what is wrong with the file by itself.
         return
     if not tensors:
-        # Pickles have no header.
+        # Pickled files have no header.
         return
     key = f"file = {card.weights.file!r}"
     yield from (f"{key}: {problem}; {_WAY_OUT}" for problem in _misfits(tensors, folder, index))
@@ -68,10 +68,10 @@ def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterato
 
 
 def options_of(tensors: Mapping[str, TensorHeader], folder: Path, scheduler: str | None) -> dict[str, Any]:
-    """Return what scheduler_options must say for a file of these keys, beside what its folder's configuration says.
+    """Return the scheduler_options that a file with these keys needs and its folder's configuration does not have.
 
-    Checkpoints of SDXL that predict v say so by keys that have no weights. Raises OSError or ValueError if the folder cannot
-    be examined.
+    Checkpoints of SDXL that predict v say so by keys without weights. Raises OSError or ValueError if the folder cannot be
+    examined.
     """
     config = folder / "scheduler" / "scheduler_config.json"
     own = read_table(config) if config.is_file() else {}
@@ -85,7 +85,7 @@ def options_of(tensors: Mapping[str, TensorHeader], folder: Path, scheduler: str
 
 
 def _misfits(tensors: Mapping[str, TensorHeader], folder: Path, index: ModelIndex) -> Iterator[str]:
-    """Yield what tells the denoiser of a file from the one that a folder configures."""
+    """Yield how the denoiser of a file differs from the one that a folder configures."""
     name = next((name for name in DENOISERS if name in index.components), None)
     if name is None or not (config_file := folder / name / "config.json").is_file():
         return

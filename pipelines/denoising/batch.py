@@ -14,7 +14,7 @@ class Stepped(msgspec.Struct, frozen=True):
 
     item: Item
     step: int
-    #: Returns a guess of its last latents, with a batch dimension of 1; None if nothing is known of them.
+    #: A function that returns a guess of its last latents, with a batch dimension of 1; None if nothing is known of them.
     forecast: Callable[[], torch.Tensor | None]
 
 

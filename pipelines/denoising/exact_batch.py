@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Layers = tuple[torch.nn.Module, ...]
 
-#: A function of a multiple of this many numbers leaves none over: these are two of the widest vectors, of 2-byte numbers.
+#: A function of a multiple of this many numbers leaves none over: two of the widest registers, of 64 bytes, hold no more.
 _WHOLE_VECTORS = 128
 
 #: The part of the output of all layers that padded layers may make up; above it a smaller batch saves too little.
@@ -82,7 +82,7 @@ def layers_to_pad(denoiser: torch.nn.Module, call: Callable[[], Any], full: int,
 
 @contextmanager
 def padded(layers: Sequence[torch.nn.Module], few: int, full: int) -> Iterator[None]:
-    """Inside the block, run these layers with `full` rows although the denoiser is called with `few`.
+    """Run these layers with `full` rows inside the block, although the denoiser is called with `few`.
 
     A layer raises ValueError if none of its arguments has `few` rows.
     """

@@ -23,7 +23,7 @@ _RIDGE = 1e-3
 class Paint(msgspec.Struct, frozen=True):
     """Both maps, as matrices: the first for cells within a picture, the second for its rim, which a VAE encodes otherwise."""
 
-    #: Of the shapes (2, features + 1, 3) and (2, 4, features). The last row of each matrix is the constant.
+    #: Their shapes are (2, features + 1, 3) and (2, 4, features). The last row of each matrix is the constant.
     to_colors: torch.Tensor
     to_cells: torch.Tensor
 

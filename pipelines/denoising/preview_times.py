@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-#: A number is that of the steps from one preview to the next.
+#: A number says how many steps there are from one preview to the next.
 PreviewSetting = Literal["auto", "off"] | int
 
 #: The fewest seconds between two previews of one image.

@@ -20,7 +20,7 @@ from pipelines.denoising.tensor_tree import same, tensors, with_tensors
 
 log = logging.getLogger(__name__)
 
-# torch warns of each shape that becomes a constant in a trace. Here shapes should.
+# torch warns of each shape that becomes a constant in a trace, which is meant here.
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
 #: A function that takes the arguments and keywords of a denoiser call, and returns its result.
@@ -30,7 +30,7 @@ Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 class TracedCall:
     """The operations of a denoiser call. Call it with arguments of the same signature.
 
-    It uses the denoiser's weights, also if others are written into them, but not if their tensors are replaced.
+    It follows numbers that are written into the denoiser's weights, but not new tensors in their place.
     """
 
     def __init__(

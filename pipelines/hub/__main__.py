@@ -1,4 +1,6 @@
-"""The download process: `python -m pipelines.hub HUB REVISION VARIANT [pickle]`; an empty revision or variant is none.
+"""The download process: `python -m pipelines.hub HUB REVISION VARIANT FILE [pickle]`; what is empty is none.
+
+FILE is the card's checkpoint in one file: what it holds is not downloaded.
 
 It writes the messages of messages.py to its standard output, and ends when the model is on this box or the download fails. If
 nobody reads its output any more, it ends at its next message.
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 from pipelines.hub.download import Damaged, Download, plan
 from pipelines.hub.messages import Downloaded, Logged, Message, Progress, Refused, encode
@@ -46,12 +49,13 @@ class Lines(logging.Handler):
 def main() -> None:
     end_with_parent()
     hub, revision, variant = sys.argv[1], sys.argv[2] or None, sys.argv[3] or None
+    file = Path(sys.argv[4]) if sys.argv[4] else None
     # Let generation have the CPU first.
     os.nice(10)
     lines = Lines()
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     try:
-        download = plan(hub, revision, variant, pickle="pickle" in sys.argv[4:])
+        download = plan(hub, revision, variant, file, pickle="pickle" in sys.argv[5:])
         threading.Thread(target=_tell_progress, args=(download, lines), name="progress", daemon=True).start()
         folder = download.run()
     except (NotNeeded, BadWeights, Damaged) as error:

@@ -22,6 +22,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from pipelines.hub.wanted import NotNeeded, wanted_files
 from pipelines.model_index import read_model_index
+from pipelines.parts_of_file import held_components
 from pipelines.weight_files import read_index
 
 log = logging.getLogger(__name__)
@@ -145,10 +146,11 @@ def _receive(url: str, file: BinaryIO, size: int) -> None:
             time.sleep(_PAUSE_S)
 
 
-def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool) -> Download:
-    """Return the download of a model's needed files; `pickle` is the card's.
+def plan(hub: str, revision: str | None, variant: str | None, file: Path | None, *, pickle: bool) -> Download:
+    """Return the download of a model's needed files; `pickle` and `file`, a checkpoint in one file, are the card's.
 
-    Raises what huggingface_hub raises, NotNeeded and BadWeights.
+    Weights that the file holds are not needed. Raises what huggingface_hub raises, NotNeeded, BadWeights, and OSError if the
+    file cannot be read.
     """
     info = HfApi().model_info(hub, revision=revision, files_metadata=True, timeout=_ANSWER_S)
     commit = str(info.sha)
@@ -161,7 +163,8 @@ def plan(hub: str, revision: str | None, variant: str | None, *, pickle: bool) -
     if "model_index.json" not in known:
         raise NotNeeded("it is no diffusers model: it has no model_index.json")
     index = read_model_index(Path(hf_hub_download(hub, "model_index.json", revision=commit)).parent)
-    wanted = wanted_files(known, index.components, variant, pickle=pickle)
+    held = () if file is None else held_components(file, index.components)
+    wanted = wanted_files(known, index.components, variant, pickle=pickle, held=held)
     names = [*wanted.files, *_shards(hub, commit, wanted.indices)]
     lacking = [name for name in names if name not in known]
     if lacking:

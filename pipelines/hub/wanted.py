@@ -23,16 +23,25 @@ class Wanted(msgspec.Struct, frozen=True):
     indices: tuple[str, ...]
 
 
-def wanted_files(names: Collection[str], components: Collection[str], variant: str | None, *, pickle: bool) -> Wanted:
+def wanted_files(
+    names: Collection[str],
+    components: Collection[str],
+    variant: str | None,
+    *,
+    pickle: bool,
+    held: Collection[str] = (),
+) -> Wanted:
     """Return which of a hub's files these components need; `names` are paths with slashes, and `pickle` is the card's.
 
-    Raises NotNeeded.
+    The weights of the `held` ones are in a file on this box. Raises NotNeeded.
     """
     files, indices = ["model_index.json"], []
     for component in components:
         own = {name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")}
         found = find_weights(own, variant, pickle=pickle)
-        if found is None and any(file.endswith((".bin", ".safetensors", ".ckpt")) for file in own):
+        if component in held:
+            found = None
+        elif found is None and any(file.endswith((".bin", ".safetensors", ".ckpt")) for file in own):
             raise NotNeeded(why_no_weights(component, own, variant))
         files += [f"{component}/{file}" for file in sorted(own) if _is_beside(file, found)]
         if found is not None:

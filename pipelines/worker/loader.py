@@ -1,4 +1,4 @@
-"""The loader: builds a diffusers pipeline in host memory from a model card."""
+"""The loader, which builds a diffusers pipeline in host memory from a model card."""
 
 import hashlib
 import logging

@@ -22,7 +22,7 @@ _COMPONENT_S = 30.0
 
 
 class Prefetch:
-    """A model on its way from disk to host memory."""
+    """A model that is read from disk into host memory."""
 
     def __init__(
         self, card: ModelCard, device: torch.device, *, room: int, image_bytes: int | None, traced: bool

@@ -1,7 +1,7 @@
 """Measures how near images come to requested colours with `palette = "prompt"`, `"steer"` and `"match"`.
 
-The shipped model and a tiny SDXL pipeline make images of its scenes and moods, with one to three random colours each. Their
-prompts do not name the colours, but in a second run of the shipped model they do.
+The shipped model and a tiny SDXL pipeline make images of studio-tiny's scenes and moods, with one to three random colours
+each. Their prompts do not name the colours, but in a second run of the shipped model they do.
 """
 
 import random

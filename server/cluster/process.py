@@ -35,14 +35,12 @@ class RayProcess:
     pid = 0
 
     def __init__(self, box: str, placement: Mapping[str, Any], memory_gib: float) -> None:
-        """Have Ray place an actor, with these options. Raises OSError if Ray cannot, or this process is in no cluster now."""
-        if not ray.is_initialized():
-            raise OSError("the server is in no Ray cluster")
+        """Take the options by which Ray places the actor on this box. It is placed once this is followed."""
         self._box = box
-        try:
-            self._actor = ray.remote(RemoteGpu).options(**placement).remote(memory_gib)
-        except RayError as error:
-            raise OSError(f"Ray places no actor on {box}: {error}") from error
+        self._placement = placement
+        self._memory_gib = memory_gib
+        #: None until it is placed.
+        self._actor: Any = None
         #: The orders that were not sent yet, and None after the last.
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         #: The items that were ordered and whose images have not ended, with their paths on this box.
@@ -63,7 +61,6 @@ class RayProcess:
         try:
             threading.Thread(target=self._receive, args=(post,), name="reports", daemon=True).start()
         except RuntimeError as error:
-            self.kill()
             raise OSError(f"the GPU process on {self._box} cannot be followed: {error}") from error
 
     def send(self, order: Order) -> None:
@@ -71,8 +68,13 @@ class RayProcess:
         self._orders.put(order)
 
     def kill(self) -> None:
+        """See Process. A thread tells Ray, which answers no call while the head is gone."""
         self._was_killed = True
-        if not ray.is_initialized():
+        threading.Thread(target=self._end_actor, name="kill", daemon=True).start()
+
+    def _end_actor(self) -> None:
+        self._was_killed = True
+        if self._actor is None or not ray.is_initialized():
             return
         try:
             ray.kill(self._actor, no_restart=True)
@@ -89,7 +91,7 @@ class RayProcess:
     def _receive(self, post: Callable[[Report | int], None]) -> None:
         status = UNKNOWN
         try:
-            if self._agrees(post):
+            if self._place(post) and self._agrees(post):
                 threading.Thread(target=self._send_all, args=(post,), name="orders", daemon=True).start()
                 status = self._pass_on(post)
         except Exception as error:
@@ -100,10 +102,25 @@ class RayProcess:
                 # An actor reports the end of its GPU process. If the actor itself ends, Ray or the box ended it.
                 log.warning("The actor on %s is gone: %s", self._box, error)
                 post(protocol.DeviceLost(f"Ray lost its actor on {self._box}"))
-        self.kill()
+        self._end_actor()
         self._orders.put(None)
         self._ended.set()
         post(status)
+
+    def _place(self, post: Callable[[Report | int], None]) -> bool:
+        """Have Ray place the actor; return whether it does, and post why not.
+
+        This is no work for the event loop: Ray answers no call while the head is gone.
+        """
+        if not ray.is_initialized():
+            post(protocol.CannotStart("the server is in no Ray cluster"))
+            return False
+        try:
+            self._actor = ray.remote(RemoteGpu).options(**self._placement).remote(self._memory_gib)
+        except RayError as error:
+            post(protocol.CannotStart(f"Ray places no actor on {self._box}: {error}"))
+            return False
+        return not self._was_killed
 
     def _agrees(self, post: Callable[[Report | int], None]) -> bool:
         """Wait until the actor is placed; return whether its box may work for this server, and post why not."""

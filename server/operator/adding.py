@@ -132,9 +132,7 @@ def _files_of(name: str, place: dict[str, str], *, pickle: bool) -> tuple[Path, 
         return Path(place["folder"]), None
     weights = Weights(hub=place["hub"])
     # Only the card's place counts; the rest of it is not known yet.
-    card = ModelCard.from_flat(
-        name=name, hub=place["hub"], pickle=pickle, licence="-", tiers=("1K",), steps=1, guidance=0.0
-    )
+    card = ModelCard.from_flat(name=name, **place, pickle=pickle, licence="-", tiers=("1K",), steps=1, guidance=0.0)
     if told := list(problems_of(card, None)):
         raise CommandError("; ".join(told))
     folder = Path(fetch_alone(card).folder)

@@ -161,16 +161,16 @@ class Feeder:
         return self._loads.held | left | refused | self._left_after_failure(gpu)
 
     def can_load_elsewhere(self, model: str) -> bool:
-        """Return whether a device that is up may run the model, and has not failed to load it lately."""
-        return any(gpu.is_up and model not in gpu.cannot_load and model not in gpu.refused for gpu in self._gpus)
+        """Return whether a device that is up, or soon will be, may run the model, and has not failed to load it lately."""
+        return any(gpu.is_expected and model not in gpu.cannot_load and model not in gpu.refused for gpu in self._gpus)
 
     def _left_after_failure(self, gpu: Gpu) -> set[str]:
         """Return the models that this GPU could not load, and another one may."""
         return {model for model in gpu.cannot_load if self.can_load_elsewhere(model)}
 
     def is_refused_everywhere(self, model: str) -> bool:
-        """Return whether no device that is up may run the model."""
-        return all(model in gpu.refused for gpu in self._gpus if gpu.is_up)
+        """Return whether no device that is up, or soon will be, may run the model."""
+        return all(model in gpu.refused for gpu in self._gpus if gpu.is_expected)
 
     def _served(self, model: str) -> Served:
         serving = [gpu for gpu in self._gpus if gpu.is_up and gpu.serves(model)]

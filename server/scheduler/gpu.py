@@ -92,6 +92,11 @@ class Gpu:
         return self.state in UP
 
     @property
+    def is_expected(self) -> bool:
+        """Whether it takes orders, or should soon: its process is being started, and has not ended time and again."""
+        return self.is_up or (self.state is not GpuState.STOPPED and self.crashes < self._bounds.crashes)
+
+    @property
     def pid(self) -> int | None:
         """The process's id; None if there is no process."""
         return None if self._process is None else self._process.pid

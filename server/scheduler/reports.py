@@ -80,7 +80,7 @@ class Reports:
         self._feeder.advance()
 
     def _refused(self, report: protocol.Refused) -> None:
-        """Let images run on another device, or fail if every device that is up refuses their model."""
+        """Let images run on another device, or fail if every device that is up, or soon will be, refuses their model."""
         happened = Happened.REFUSED
         if self._feeder.is_refused_everywhere(report.model):
             self._loads.errors[report.model] = report.message
@@ -88,7 +88,7 @@ class Reports:
         self._jobs.lost(report.image_ids, happened, FailureReason.MODEL_LOAD_FAILED, report.message)
 
     def _load_failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
-        """Let images run on another device, or wait for the next try if no device that is up could load their model."""
+        """Let images run on another device, or wait for the next try if no device could load their model soon."""
         if self._feeder.can_load_elsewhere(model):
             self._jobs.lost(image_ids, Happened.LOAD_FAILED, reason, message)
         else:

@@ -1,5 +1,6 @@
 """A real Ray cluster of raylets on this machine: boxes that are gone, boxes that join, a server that is killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from PIL import Image
 
 from tests.support.files import models_file
 from tests.support.ray_cluster import RayCluster
-from tests.support.server import ROOT, Server, wait_for
+from tests.support.server import ROOT, Server, free_port, wait_for
+from tests.support.weights import bare_folder
 
 #: An image takes some tenths of a second, so that a box can go in the middle of a batch.
 STEPS = 40
@@ -114,3 +116,46 @@ def test_boxes_come_and_go_and_nothing_is_lost(cluster: RayCluster, server: Serv
     assert server.process.returncode != -signal.SIGABRT
     assert time.monotonic() - began < 20
     server.start(wait_ready=False)
+
+
+@pytest.mark.slow
+def test_without_the_head_of_the_cluster_the_server_answers_and_its_own_device_goes_on(
+    tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, steps=STEPS, reproducible="true")
+    with RayCluster() as cluster:
+        cluster.add("one")
+        server = Server(
+            tmp_path / "data",
+            toml,
+            BACKLOT_RAY=cluster.address,
+            BACKLOT_DEVICES="cpu",
+            # Ray ends a server that has had no head for so long.
+            RAY_gcs_rpc_server_reconnect_timeout_s="600",
+        )
+        server.start(wait_ready=False)
+        try:
+            wait_for(lambda: set(models(server)) == {"cpu", "one/cpu"} and all(models(server).values()))
+            admin = server.client_of(server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip())
+            pids = {device["name"]: device["pid"] for device in admin.get("/v1/admin/devices").json()["devices"]}
+            job_ids = [server.submit(seed=5) for _ in range(4)]
+            wait_for(lambda: in_flight(server, "one") > 0)
+            cluster.kill_head()
+            os.kill(pids["one/cpu"], signal.SIGKILL)
+            all_succeed_with_the_same_pixels(server, job_ids)
+            log = server.data / "logs" / "server.log"
+            wait_for(
+                lambda: "does not answer any more: if Ray has ended on this box, start it again" in log.read_text()
+            )
+        finally:
+            server.stop(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_server_that_waits_for_ray_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    toml = models_file(tmp_path / "models.toml", {"a": bare_folder(tmp_path / "a")})
+    server = Server(tmp_path / "data", toml, BACKLOT_RAY=f"127.0.0.1:{free_port()}")
+    server.start(wait_ready=False)
+    wait_for(lambda: "has not answered yet" in str(server.client.get("/readyz").json()["reason"]))
+    server.stop()
+    assert server.process.returncode == 0

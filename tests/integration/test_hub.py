@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pipelines.protocol import MOST_TOLD
 from tests.support.hub import COMMIT, Hub, serving
@@ -99,6 +101,24 @@ def test_what_the_loader_needs_arrives_and_nothing_else(box: Box, hub: Hub) -> N
     sent = len(hub.sent)
     assert box.fetch().returncode == 0
     assert len(hub.sent) == sent
+
+
+def test_weights_that_the_card_s_file_holds_are_not_downloaded(box: Box, hub: Hub) -> None:
+    layer = "transformer_blocks.0.attn2.to_k.weight"
+    save_file({layer: np.zeros((2, 768), np.float16)}, box.folder / "toon.safetensors")
+    box.write("org/model", 'file = "toon.safetensors"')
+    done = box.fetch()
+    assert done.returncode == 0, done.stderr
+    folder = Path(json.loads(done.stdout)["folder"])
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"unet/config.json", "text_encoder/model.safetensors"} <= names
+    assert UNET not in names
+    listed = box.start("models", "check", "--json").communicate(timeout=60)[0]
+    assert json.loads(listed)["ok"], listed
+    # The same files are not enough for the model without the file.
+    box.write("org/model")
+    assert box.fetch().returncode == 0
+    assert (folder / UNET).is_file()
 
 
 def test_a_download_that_was_killed_goes_on_where_it_was(box: Box, hub: Hub) -> None:

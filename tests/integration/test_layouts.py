@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 import torchao.quantization
-from diffusers import BitsAndBytesConfig, FluxTransformer2DModel, TorchAoConfig
+from diffusers import BitsAndBytesConfig, FluxTransformer2DModel, TorchAoConfig, UNet2DConditionModel
 from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from sdnq import SDNQConfig
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from pipelines.denoising.call import CallSettings, call_arguments
 from pipelines.model_card import ModelCard
@@ -136,6 +137,23 @@ def test_a_whole_model_in_one_file_with_the_configuration_of_a_folder(folder: Pa
     assert same_weights(model, plain)
     assert torch.equal(image_of(model), image_of(plain))
     assert model.revision != plain.revision
+
+
+def test_sdxl_in_one_file_with_the_configuration_of_a_folder(tmp_path: Path) -> None:
+    pipeline = tiny.sdxl_pipeline()
+    # Its encoders are told apart by their widths, which are not equal in SDXL.
+    wider = {**pipeline.text_encoder_2.config.to_dict(), "hidden_size": 24, "projection_dim": 24}
+    pipeline.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(**wider)).eval()
+    reads = {"cross_attention_dim": 16 + 24, "projection_class_embeddings_input_dim": 24 + 6 * 8}
+    pipeline.unet = UNet2DConditionModel.from_config({**pipeline.unet.config, **reads})
+    pipeline.save_pretrained(tmp_path / "sdxl")
+    plain = loaded(folder=str(tmp_path / "sdxl"))
+    save_as_one_file(plain.pipeline, tmp_path / "toon.safetensors")
+    for weights in (tmp_path / "sdxl").rglob("*.safetensors"):
+        weights.unlink()
+    model = loaded(folder=str(tmp_path / "sdxl"), file=str(tmp_path / "toon.safetensors"))
+    assert same_weights(model, plain, (*PARTS, "text_encoder_2"))
+    assert torch.equal(image_of(model), image_of(plain))
 
 
 @pytest.mark.skipif(

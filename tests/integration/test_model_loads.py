@@ -10,6 +10,7 @@ from pipelines import protocol
 from pipelines.failure_reason import FailureReason
 from server.jobs import JobStatus
 from tests.support.box import QUICK, Box, play, until
+from tests.support.fake_process import FakeGpu
 
 BOUNDS = msgspec.structs.replace(QUICK, load_pauses_s=(0.1, 0.2))
 
@@ -110,6 +111,47 @@ def test_a_gpu_that_cannot_load_a_model_leaves_it_to_one_that_can(tmp_path: Path
         good.process.generate(f"{job_id}-0")
         assert await box.ends(job_id) is JobStatus.SUCCESS
         assert box.scheduler.loads.errors == {}
+
+    play(Box(tmp_path, gpus=2, bounds=BOUNDS), scene)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_model_that_one_gpu_cannot_load_waits_for_the_one_that_comes_back(tmp_path: Path, comes_back: bool) -> None:
+    async def lost(large: FakeGpu) -> None:
+        before = len(large.processes)
+        large.process.exit()
+        await until(lambda: len(large.processes) > before)
+
+    async def scene(box: Box) -> None:
+        small, large = box.gpus
+        small.process.report(protocol.Loaded("a", "revision", 0.1))
+        large.process.report(protocol.Loaded("b", "revision", 0.1))
+        job_id = await box.submit(image_model="b", on_technical_failure="retry")
+        assert large.process.unanswered == [f"{job_id}-0"]
+        await lost(large)
+
+        async def small_fails() -> None:
+            """Fail whatever the small one is asked for, until the job has ended."""
+            while not box.status(job_id).ended:
+                if images := tuple(small.process.unanswered):
+                    small.process.report(
+                        protocol.LoadFailed("b", FailureReason.OUT_OF_MEMORY, "b is too large", images)
+                    )
+                await asyncio.sleep(0.005)
+
+        failing = asyncio.create_task(small_fails())
+        # Longer than the pauses of all tries.
+        await asyncio.sleep(0.5)
+        assert len(small.process.ids) == 1, "it was tried again, though the large one is on its way"
+        if comes_back:
+            large.process.start()
+            large.process.generate(f"{job_id}-0")
+            assert await box.ends(job_id) is JobStatus.SUCCESS
+        else:
+            for _ in range(BOUNDS.crashes - 1):
+                await lost(large)
+            await box.fails(job_id, "out_of_memory")
+        await failing
 
     play(Box(tmp_path, gpus=2, bounds=BOUNDS), scene)
 

@@ -253,6 +253,24 @@ def test_a_model_that_one_device_refuses_runs_on_another(tmp_path: Path) -> None
     play(Box(tmp_path, gpus=2), scene)
 
 
+def test_a_model_that_one_device_refuses_waits_for_another_that_comes_back(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        first, second = box.gpus
+        has(first.process, "b")
+        before = len(second.processes)
+        second.process.exit()
+        await until(lambda: len(second.processes) > before)
+        job_id = await box.submit()
+        (image_id,) = first.process.ids
+        first.process.report(protocol.Refused("a", "on studio-2, unet/x of a is not what this server has", (image_id,)))
+        second.process.start()
+        assert second.process.unanswered == [image_id]
+        second.process.generate(image_id)
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
 def test_a_model_that_every_device_refuses_fails(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         for _ in range(2):

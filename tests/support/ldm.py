@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5 as people share it: one file, with the keys of the program that it was first made with.
+"""Stable Diffusion 1.5 and SDXL as people share them: one file, with the keys of the program that they were first made with.
 
 diffusers reads these keys; this module writes them, for pipelines without attention in their decoder.
 """
@@ -26,11 +26,24 @@ _UNET_ENDS = {
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
+_OPEN_CLIP = {
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "embeddings.token_embedding": "token_embedding",
+    "final_layer_norm": "ln_final",
+    "encoder.layers": "transformer.resblocks",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
 }
 
 
 def save_as_one_file(pipeline: Any, file: Path) -> None:
-    """Write a StableDiffusionPipeline's weights to one safetensors file."""
+    """Write the weights of a StableDiffusionPipeline, or of a StableDiffusionXLPipeline, to one safetensors file."""
     layers = pipeline.unet.config.layers_per_block
     weights: Weights = {}
     for key, tensor in pipeline.unet.state_dict().items():
@@ -38,9 +51,29 @@ def save_as_one_file(pipeline: Any, file: Path) -> None:
     levels = len(pipeline.vae.config.block_out_channels)
     for key, tensor in pipeline.vae.state_dict().items():
         weights[f"first_stage_model.{_vae_key(key, levels)}"] = tensor
+    is_xl = hasattr(pipeline, "text_encoder_2")
+    clip = "conditioner.embedders.0.transformer" if is_xl else "cond_stage_model.transformer"
     for key, tensor in pipeline.text_encoder.state_dict().items():
-        weights[f"cond_stage_model.transformer.text_model.{key.removeprefix('text_model.')}"] = tensor
+        weights[f"{clip}.text_model.{key.removeprefix('text_model.')}"] = tensor
+    if is_xl:
+        for key, tensor in _open_clip(pipeline.text_encoder_2.state_dict()).items():
+            weights[f"conditioner.embedders.1.model.{key}"] = tensor
     save_file({key: tensor.clone().contiguous() for key, tensor in weights.items()}, file, {"format": "pt"})
+
+
+def _open_clip(weights: Weights) -> Weights:
+    """Return the weights of a CLIPTextModelWithProjection with the keys of OpenCLIP."""
+    found: Weights = {"text_projection": weights["text_projection.weight"].T}
+    for key, tensor in weights.items():
+        inner = key.removeprefix("text_model.")
+        for name, other in _OPEN_CLIP.items():
+            inner = inner.replace(name, other)
+        if ".self_attn.q_proj." in inner:
+            parts = [weights[key.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            found[inner.replace("self_attn.q_proj.", "attn.in_proj_")] = torch.cat(parts)
+        elif ".self_attn." not in inner and inner != "text_projection.weight":
+            found[inner] = tensor
+    return found
 
 
 def _unet_key(key: str, layers: int) -> str:

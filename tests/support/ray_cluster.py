@@ -42,6 +42,12 @@ class RayCluster:
         os.kill(raylet.process.pid, signal.SIGKILL)
         self._cluster.remove_node(self._boxes.pop(name), allow_graceful=False)
 
+    def kill_head(self) -> None:
+        """Let Ray be gone from the box that the server runs on: its control plane, its raylet and all else."""
+        for processes in self._cluster.head_node.all_processes.values():
+            for each in processes:
+                os.kill(each.process.pid, signal.SIGKILL)
+
     def __enter__(self) -> Self:
         return self
 

@@ -40,6 +40,16 @@ def test_a_file_is_stamped_with_its_folder(tmp_path: Path) -> None:
     assert placed(tmp_path, folder="sd", file="a b.safetensors")[0].weights.stamp != before
 
 
+def test_what_a_file_does_not_hold_must_be_in_its_folder(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "sd")
+    (folder / "text_encoder" / "model.safetensors").unlink()
+    for key, told in (("cond_stage_model.weight", ""), ("model_ema.weight", "text_encoder: its folder has no weights")):
+        save_file({key: np.zeros(10, np.float32), "unet.weight": np.zeros(10, np.float32)}, tmp_path / "a.safetensors")
+        assert placed(tmp_path, folder="sd", file="a.safetensors")[1].startswith(told)
+    (tmp_path / "a.ckpt").write_bytes(b"-")
+    assert placed(tmp_path, folder="sd", file="a.ckpt", pickle=True)[1] == ""
+
+
 def test_a_download_says_what_files_that_were_here_would(tmp_path: Path) -> None:
     folder = bare_folder(tmp_path / "commit", scheduler="PNDMScheduler")
     card = with_download(placed(tmp_path, hub="a/b")[0], folder)

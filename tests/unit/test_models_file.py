@@ -6,7 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pipelines.aspect_ratios import RATIOS, TIERS, size_of
 from pipelines.colors import color_name, parse_color
@@ -300,3 +302,15 @@ def test_the_shipped_file_explains_every_option_of_a_card_once() -> None:
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
     options = FlatCard.__struct_encode_fields__
     assert [name for name in options if re.search(rf"\b{name}\b", comments) is None] == []
+
+
+def test_a_lora_with_scales_that_would_be_left_out_is_refused(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_k"
+    weights = {f"{layer}.lora_down.weight": np.zeros((2, 8), np.float16)}
+    for name, extra in (("lora", {}), ("dora", {f"{layer}.dora_scale": np.zeros((1, 8), np.float16)})):
+        save_file({**weights, **extra}, tmp_path / f"{name}.safetensors")
+        path.write_text(f'{path.read_text()}[loras.{name}]\nfile = "{name}.safetensors"\nmodels = ["b"]\n')
+    ((name, problems),) = load_models(path).unusable_loras.items()
+    assert name == "dora"
+    assert "is a DoRA" in "".join(problems)

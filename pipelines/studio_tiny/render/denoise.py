@@ -13,7 +13,7 @@ from pipelines.studio_tiny.render.layers import LAMPS
 def without_noise(direct: Any, gloss: Any, bounce: Any, cover: Any, features: Any) -> Any:
     """Return the layers without noise in the light, but with their textures: à-trous with edges at normals, depth and solids.
 
-    See Dammertz et al. 2010. A pixel's light is the sum of its layers over the pigments; its change is divided by cover.
+    See Dammertz et al. 2010. A pixel's light is the sum of its layers over the pigments; they share its change by cover.
     """
     height, width, pigments, _ = direct.shape
     channels = LAMPS - 1 + LAMPS + pigments

@@ -51,10 +51,10 @@ class Trajectory:
     def __init__(self, steps: int) -> None:
         scheduler = parts.scheduler()
         scheduler.set_timesteps(2 * steps)
-        #: Of the shape (2 × steps,).
+        #: Its shape is (2 × steps,).
         self.times = scheduler.timesteps.to(device())
         signal = torch.cat([scheduler.alphas_cumprod[scheduler.timesteps], torch.ones(1)])
-        #: Of the shape (2 × steps + 1,).
+        #: Its shape is (2 × steps + 1,).
         self.angles = torch.arccos(signal.sqrt().clamp(0, 1)).to(device())
 
 

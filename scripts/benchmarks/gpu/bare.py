@@ -60,7 +60,7 @@ class Bare:
         """Return the floating-point operations of one image's denoiser calls."""
         with FlopCounterMode(display=False) as counter:
             self._pipeline(**self._arguments({**call, "num_inference_steps": 1}, side, 1, 0))
-        # The counter names the whole pipeline's modules by their classes, and their parts by attributes below that.
+        # The counter names the module at the top by its class, and those below it by their attributes.
         counts = counter.get_flop_counts()
         counted = sum(counts.get(type(self._denoiser).__name__, {}).values())
         return {"operations": counted * call["num_inference_steps"]}
