@@ -12,8 +12,9 @@ import torch
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.worker import components
-from pipelines.worker.loader import CannotLoad, NoDevice, choose_device
+from pipelines.worker.loader import CannotLoad, NoDevice, choose_device, load
 from pipelines.worker.model_cache import ModelCache
+from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.turns import computing
 from server.models_file import load_models
 from tests.support.files import models_file
@@ -136,18 +137,16 @@ def test_no_image_is_computed_under_another_models_default_dtype(card: ModelCard
 def test_loras_are_read_while_another_model_is_built(card: ModelCard, tmp_path: Path) -> None:
     file = str(save_lora(unet_pipeline, tmp_path / "oak.safetensors"))
     register_parameter = torch.nn.Module.register_parameter
-    cache = ModelCache(torch.device("cpu"), None, lambda _: None)
-    model, number = cache.load(card), 0
-    for steps_offset in (1, 0, 1, 0):
-        other = with_weights(card, scheduler_options={"steps_offset": steps_offset})
-        cache.prefetch(other)
+    model, number = load(card, traced=False), 0
+    for _ in range(6):
+        other = Prefetch(card, torch.device("cpu"), room=2**40, image_bytes=None, traced=False)
         while any(thread.name == "prefetch-good" for thread in threading.enumerate()):
             with computing():
                 # By another name it is read anew.
                 model.with_loras([Lora(f"oak-{number}", file, 1.0)])
             number += 1
-        assert not any(weights.is_meta for weights in model.pipeline.unet.parameters())
-        cache.load(other)
+        for made in (model, other.result()):
+            assert not any(weights.is_meta for weights in made.pipeline.unet.parameters())
     assert number > 0
     assert torch.nn.Module.register_parameter is register_parameter
 
