@@ -42,6 +42,10 @@ Attention = Literal[
 Quantization = Literal["int8", "float8"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+#: How much of noisy latents is noise: 1 is noise alone, 0.5 as much noise as picture, 0 the picture. For flow models it is
+#: the sigma, for others sigma / (1 + sigma).
+Noise = Annotated[float, Meta(ge=0, le=1)]
+Interval = tuple[Noise, Noise]
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,6 +107,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     steps: Annotated[int, Meta(ge=1, le=1000)]
     guidance: Annotated[float, Meta(ge=0, le=100)]
+    #: Guide only while the noise is within these bounds.
+    guidance_interval: Interval | None = None
     #: The pipeline's name for guidance; Qwen-Image calls it "true_cfg_scale".
     guidance_argument: str = "guidance_scale"
     #: Further arguments of the pipeline's call, such as max_sequence_length.
@@ -283,6 +289,8 @@ FlatCard = msgspec.defstruct(
 IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
+#: Fields of Sampling that change what a step costs: how many are guided, and how many there are of which size.
+_IN_COST = ("guidance_interval", "upscale")
 #: Fields that were in the digests of Backlot's first version; they are always digested, so that old recipes stay true.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 
@@ -306,10 +314,8 @@ def settings_digest(card: ModelCard) -> str:
 def cost_digest(card: ModelCard) -> str:
     """Return 8 hex digits over the fields that a step's cost depends on, besides the revision."""
     costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
-    if card.sampling.upscale is not None:
-        # It decides how many steps an image of its tiers takes, and at what sizes.
-        costs["upscale"] = msgspec.to_builtins(card.sampling.upscale)
-    return _digest(costs)
+    sampling = _set_fields(card.sampling, without=frozenset())
+    return _digest(costs | {name: sampling[name] for name in _IN_COST if name in sampling})
 
 
 def _set_fields(*groups: msgspec.Struct, without: frozenset[str]) -> dict[str, Any]:

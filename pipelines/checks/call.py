@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.denoising.families import guides_in_one_call
 from pipelines.diffusers_classes import class_names, parameters, told_scheduler
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
 from pipelines.model_card import ModelCard
 from pipelines.nearest_name import did_you_mean
+from pipelines.upscale import UPSCALING_SCHEDULERS
 
 #: Arguments that Backlot passes to every call.
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
@@ -134,6 +136,27 @@ def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) ->
         yield f"guidance = {sampling.guidance:g}: the model's configuration says that it heeds none; write guidance = 1.0"
     if GUIDANCE in sampling.arguments:
         yield f"arguments.{GUIDANCE}: the model's configuration says that it heeds none; remove it"
+
+
+def problems_of_interval(card: ModelCard, pipeline: str | None, scheduler: str | None) -> Iterator[str]:
+    """Yield why a card's guidance_interval would not act."""
+    if card.sampling.guidance_interval is None:
+        return
+    least, most = card.sampling.guidance_interval
+    key = f"guidance_interval = [{least:g}, {most:g}]"
+    if least >= most:
+        yield f"{key}: the first bound must be below the second one"
+    if card.sampling.guidance <= 1:
+        yield f"{key}: there is no guidance if guidance is {card.sampling.guidance:g}; remove the key"
+    if pipeline is not None and not guides_in_one_call(pipeline):
+        yield f"{key}: {pipeline} does not guide in one call with the prompt's; remove the key"
+    elif not card.takes_slots:
+        yield f"{key}: it acts only in slots, and offload = 'model', cache or slots = false prevent these; remove one of them"
+    if scheduler is not None and scheduler not in UPSCALING_SCHEDULERS:
+        yield (
+            f"{key}: {scheduler} does not tell how much noise is left; others do:"
+            f" {', '.join(sorted(UPSCALING_SCHEDULERS))}"
+        )
 
 
 def _problems_of_scheduler(pipeline: str, scheduler: str | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.checks.call import problems_of_call, problems_of_guidance, problems_of_kind
+from pipelines.checks.call import problems_of_call, problems_of_guidance, problems_of_interval, problems_of_kind
 from pipelines.checks.files import problems_of_files
 from pipelines.checks.fit import problems_of_fit
 from pipelines.checks.options import problems_of_options
@@ -62,6 +62,7 @@ def problems_of(card: ModelCard, folder: Path | None) -> Iterator[str]:
         if folder is not None and {"shift", "use_dynamic_shifting"} <= set(options):
             yield from _problems_of_shift(card, folder)
     yield from problems_of_call(card, pipeline, scheduler)
+    yield from problems_of_interval(card, pipeline, scheduler)
     if folder is not None:
         yield from problems_of_guidance(card, folder, pipeline)
     yield from problems_of_options(card, folder, index)

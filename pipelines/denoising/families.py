@@ -33,11 +33,16 @@ class Family(msgspec.Struct, frozen=True):
     #: Whether its calls can be traced: it draws no random numbers, no branch depends on numbers in a tensor, and it does not
     #: change its arguments.
     traceable: bool = True
+    #: The pipelines guide in one call, of whose rows the first half is about the negative prompt. Others ask twice, ask about
+    #: the prompt first, or give guidance as an input.
+    guides_in_one_call: bool = False
 
 
 FAMILIES = {
-    "UNet2DConditionModel": Family("unet", ("StableDiffusionPipeline", "StableDiffusionXLPipeline"), sample="sample"),
-    "SD3Transformer2DModel": Family("transformer", ("StableDiffusion3Pipeline",)),
+    "UNet2DConditionModel": Family(
+        "unet", ("StableDiffusionPipeline", "StableDiffusionXLPipeline"), sample="sample", guides_in_one_call=True
+    ),
+    "SD3Transformer2DModel": Family("transformer", ("StableDiffusion3Pipeline",), guides_in_one_call=True),
     "FluxTransformer2DModel": Family("transformer", ("FluxPipeline",), shared=("img_ids", "txt_ids")),
     "Flux2Transformer2DModel": Family(
         "transformer", ("Flux2Pipeline", "Flux2KleinPipeline"), shared=("img_ids", "txt_ids")
@@ -53,8 +58,8 @@ FAMILIES = {
         shared=("visual_rope_pos", "text_rope_pos", "scale_factor"),
         traceable=False,
     ),
-    "SanaTransformer2DModel": Family("transformer", ("SanaPipeline",)),
-    "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",)),
+    "SanaTransformer2DModel": Family("transformer", ("SanaPipeline",), guides_in_one_call=True),
+    "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",), guides_in_one_call=True),
 }
 
 #: Pipelines in whose whole batches neighbours would visibly change an image. The first two pad prompts to the length of the
@@ -65,6 +70,11 @@ SHOW_NEIGHBOURS = frozenset({"Kandinsky5T2IPipeline", "QwenImage21Pipeline", "Gl
 def has_slots(pipeline: str | None) -> bool:
     """Return whether slots can run the pipeline of this name."""
     return any(pipeline in family.pipelines for family in FAMILIES.values())
+
+
+def guides_in_one_call(pipeline: str) -> bool:
+    """Return whether the pipeline of this name asks its denoiser about both prompts at once, the negative one first."""
+    return any(pipeline in family.pipelines for family in FAMILIES.values() if family.guides_in_one_call)
 
 
 def runs_in_slots(card: ModelCard, pipeline: str | None) -> bool:

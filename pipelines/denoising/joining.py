@@ -77,8 +77,8 @@ class JointDenoiser:
         self.denoiser = denoiser
         self.batch_size = batch_size
         self._family, self._findings = family, findings
-        #: Seconds of a call of the full batch; None until TIMED of them were timed.
-        self.seconds_per_call: float | None = None
+        #: Seconds of a call of the full batch by its rows for each image, once TIMED of these calls were timed.
+        self.seconds_per_call: dict[int, float] = {}
         #: Whether the last call also ran at a smaller size for comparison, so that its time says nothing.
         self.compared = False
         #: Kinds that were timed since this slot group opened. Each is timed again then: the device's speed may have changed.
@@ -140,8 +140,9 @@ class JointDenoiser:
             self._timed.add(kind)
             result, took = self.clocked(lambda: call(*given))
             self._findings.note_seconds(kind, took)
-            if kind.size == self.batch_size and self.seconds_per_call is None:
-                self.seconds_per_call = self._findings.seconds(kind)
+            least = self._findings.seconds(kind)
+            if kind.size == self.batch_size and least is not None:
+                self.seconds_per_call.setdefault(rows, least)
             return result
         traced = self._findings.traced
         if traced is None or not self._family.traceable or not traced.pays(seconds):

@@ -11,6 +11,7 @@ At a fixed batch size an image depends neither on its neighbours nor on when the
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
@@ -24,9 +25,11 @@ from pipelines.denoising.coroutine import pause
 from pipelines.denoising.encoding import EncoderCall, JointEncoders, TextEncoder
 from pipelines.denoising.families import TEXT_ENCODERS, Family
 from pipelines.denoising.forecast import forecast
-from pipelines.denoising.joining import TIMED, DenoiserCall, JointDenoiser
+from pipelines.denoising.guidance_interval import PartlyGuided
+from pipelines.denoising.joining import DenoiserCall
 from pipelines.denoising.second_pass import enlarge
 from pipelines.denoising.tensor_tree import signature
+from pipelines.denoising.timed_calls import CallCounts, TimedCalls
 from pipelines.protocol import Item
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.torch_errors import is_fatal, is_out_of_memory
@@ -43,6 +46,8 @@ class _Slot:
         self.latents: torch.Tensor | None = None
         #: The calls that the coroutine waits for; None before it begins.
         self.waiting: list[_Waiting] | None = None
+        #: Its denoiser calls so far.
+        self.counts: CallCounts = Counter()
         #: Whether its second pass has begun, in which it waits for one call for each of its tiles.
         self.enlarging = False
 
@@ -66,15 +71,12 @@ class Slots:
         self._model, self._family, self._settings, self._batch_size = model, family, settings, batch_size
         self._watch = watch
         self._slots: list[_Slot] = []
-        denoiser = getattr(model.pipeline, family.attribute)
-        self._denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
-        #: The same denoiser for the calls of second passes, which have another size and so another cost.
-        self._second_denoiser = JointDenoiser(denoiser, family, batch_size, model.findings)
+        self._denoiser = getattr(model.pipeline, family.attribute)
+        self._interval = model.card.sampling.guidance_interval
+        self._calls = TimedCalls(
+            self._denoiser, family, batch_size, model.findings, settings, partly_guided=self._interval is not None
+        )
         self._encoders = JointEncoders(batch_size, model.findings)
-        #: How many tiles the second pass of an image has.
-        self._tiles = 1
-        #: Seconds of the first TIMED steps of a full batch. A step has several calls if the prompts cannot be joined.
-        self._full_steps: list[float] = []
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -89,19 +91,7 @@ class Slots:
 
     @property
     def seconds_per_step(self) -> float | None:
-        """Return the seconds of a step of a full batch; of a padded call if the slots were never all taken.
-
-        If there is a second pass, this is the mean over the steps of both passes; each tile costs a call.
-        """
-        first = min(self._full_steps) if len(self._full_steps) == TIMED else self._denoiser.seconds_per_call
-        second = self._settings.second
-        if second is None:
-            return first
-        tile = self._second_denoiser.seconds_per_call
-        if first is None or tile is None:
-            return None
-        total = first * self._settings.steps + tile * self._tiles * second.steps
-        return total / self._settings.all_steps
+        return self._calls.seconds_per_step
 
     def enter(self, item: Item) -> None:
         self._slots.append(_Slot(item, greenlet(self._generate)))
@@ -133,22 +123,11 @@ class Slots:
                     self._hand_out(group, self._encoders.encode([waiting.call for _, waiting in group]))
                     # This frees the hidden states, which are large, before the next group has as many.
                     group.clear()
-            timed = self.free == 0 and len(self._full_steps) < TIMED
-            compared = False
-            seconds = 0.0
+            self._calls.begin_step(is_full=self.free == 0)
             for enlarging, group in self._joinable(DenoiserCall):
-                denoiser = self._second_denoiser if enlarging else self._denoiser
-                run = partial(denoiser.run, [waiting.call for _, waiting in group])
-                if timed and not enlarging:
-                    results, took = self._denoiser.clocked(run)
-                    compared = compared or self._denoiser.compared
-                    # If some calls were left out, the step takes more joint calls.
-                    seconds += took * len(group) / len(results)
-                else:
-                    results = run()
-                self._hand_out(group, results)
-        if timed and seconds and not compared:
-            self._full_steps.append(seconds)
+                calls = [waiting.call for _, waiting in group]
+                self._hand_out(group, self._calls.run(calls, in_second_pass=enlarging))
+            self._calls.end_step()
 
     def _joinable(self, kind: type[Any]) -> list[tuple[bool, list[tuple[_Slot, _Waiting]]]]:
         """Return the waiting calls of a class in groups that can be joined, each with at most as many as there are slots.
@@ -185,11 +164,15 @@ class Slots:
             return
         if slot.coroutine.dead:
             self._slots.remove(slot)
+            self._calls.counts = slot.counts
             self._watch(paused)
         else:
             if slot.enlarging:
-                self._tiles = len(paused)
+                self._calls.tiles = len(paused)
             slot.waiting = [_Waiting(call) for call in (paused if slot.enlarging else [paused])]
+            for waiting in slot.waiting:
+                if isinstance(waiting.call, DenoiserCall):
+                    slot.counts[slot.enlarging, waiting.call.rows] += 1
 
     def _generate(self, slot: _Slot) -> Denoised:
         """Generate one image in its coroutine: run the stock call, and the second pass if there is one."""
@@ -232,8 +215,11 @@ class Slots:
         pipeline = copy.copy(self._model.pipeline)
         # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
         own = vars(pipeline)
-        own[self._family.attribute] = _Paused(self._denoiser.denoiser, self._family)
         own["scheduler"] = copy.deepcopy(pipeline.scheduler)
+        denoiser: Any = _Paused(self._denoiser, self._family)
+        if self._interval is not None:
+            denoiser = PartlyGuided(denoiser, self._family, self._interval, own["scheduler"])
+        own[self._family.attribute] = denoiser
         for name in TEXT_ENCODERS:
             if own.get(name) is not None:
                 own[name] = TextEncoder(name, own[name], encode)

@@ -75,6 +75,17 @@ def part(result: Any, start: int, rows: int) -> Any:
     return result
 
 
+def second_half(value: Any, rows: int) -> Any:
+    """Return a tree with only the second half of its tensors of `rows` rows, an even number; all else stays."""
+    if isinstance(value, torch.Tensor):
+        return value[rows // 2 :] if value.ndim and len(value) == rows else value
+    if isinstance(value, dict):
+        return {name: second_half(inner, rows) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(second_half(inner, rows) for inner in value)
+    return value
+
+
 def tensors(value: Any) -> Iterator[torch.Tensor]:
     """Yield all tensors of a tree; those of a dict in the order of its names, as in a signature."""
     if isinstance(value, torch.Tensor):

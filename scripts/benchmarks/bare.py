@@ -14,6 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL.Image import Image
 
+from pipelines.denoising.guidance_interval import partly_guided
 from pipelines.studio_tiny.vocabulary import phrase
 from server.models_file import load_models
 
@@ -33,6 +34,10 @@ def images_of(pipeline: Any, seeds: list[int]) -> list[Image]:
     """Return an image for each seed, all from one stock call."""
     card = load_models(ROOT / "models.toml").default
     prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
+    interval = card.sampling.guidance_interval
+    if interval is not None:
+        # The same calls of the denoiser as the server's.
+        pipeline = partly_guided(pipeline, interval, len(seeds))
     made: list[Image] = pipeline(
         [prompt] * len(seeds),
         width=512,

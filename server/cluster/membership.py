@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 #: Seconds that Ray may take to say which boxes there are before that is told: if its head is gone, it waits for that.
 SILENT_S = 5.0
+
+T = TypeVar("T")
 
 
 class Membership:
@@ -52,14 +56,18 @@ class Membership:
 
     async def _boxes(self, pool: Pool, cluster: str) -> list[Box]:
         """Return the boxes that are in the cluster now, and tell if Ray takes long to say it. Raises what Ray raises."""
-        looking = asyncio.ensure_future(asyncio.to_thread(self._look))
-        await asyncio.wait([looking], timeout=SILENT_S)
-        if not looking.done() and pool.problem is None:
-            pool.problem = f"{cluster} does not answer any more: if Ray has ended on this box, start it again"
-            log.error(
-                "%s; without it Ray ends this server after a minute, and jobs go on after the next start", pool.problem
-            )
-        return await looking
+        looking = _in_daemon_thread(self._look)
+        try:
+            await asyncio.wait([looking], timeout=SILENT_S)
+            if not looking.done() and pool.problem is None:
+                pool.problem = f"{cluster} does not answer any more: if Ray has ended on this box, start it again"
+                log.error(
+                    "%s; without it Ray ends this server after a minute, and jobs go on after the next start",
+                    pool.problem,
+                )
+            return await looking
+        finally:
+            looking.cancel()
 
     def _look(self) -> list[Box]:
         """Return the boxes that are in the cluster now, and join it first if need be. Raises what Ray raises."""
@@ -100,3 +108,21 @@ class Membership:
             start=partial(RayProcess, label, placement, self._settings.memory_gib),
             log=f"Ray's log of its actor on {label}",
         )
+
+
+def _in_daemon_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run `work` in a thread that does not hold up the end of the server: Ray waits minutes for a head that is gone."""
+    done: Future[T] = Future()
+    # From here on a cancel reaches only who waits for it.
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  told to the one who waits
+            done.set_exception(error)
+        else:
+            done.set_result(result)
+
+    threading.Thread(target=run, name="boxes", daemon=True).start()
+    return asyncio.wrap_future(done)

@@ -418,6 +418,26 @@ def m009_working_memory(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m010_webhook_secrets(db: sqlite_utils.Database) -> None:
+    _run(
+        db,
+        """
+        -- The secrets that were replaced: for a day each, deliveries are signed with them too.
+        CREATE TABLE replaced_secrets (
+            id INTEGER PRIMARY KEY,
+            client_id INTEGER NOT NULL REFERENCES webhooks(client_id) ON DELETE CASCADE,
+            secret TEXT NOT NULL,
+            replaced_at TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX replaced_secrets_by_client ON replaced_secrets (client_id, replaced_at);
+        INSERT INTO replaced_secrets (client_id, secret, replaced_at)
+            SELECT client_id, previous_secret, set_at FROM webhooks WHERE previous_secret IS NOT NULL;
+        ALTER TABLE webhooks DROP COLUMN previous_secret;
+        """,
+    )
+
+
 def _run(db: sqlite_utils.Database, script: str) -> None:
     """Run a script statement by statement: `executescript` would commit the transaction that the migration runs in."""
     statement = ""

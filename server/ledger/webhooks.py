@@ -87,11 +87,20 @@ class NoSuchDelivery(Exception):
 
 def put(connection: sqlite3.Connection, client_id: int, url: str, events: list[WebhookEvent], secret: str) -> None:
     """Give the client this webhook in place of one that it has; pending deliveries go to the new address."""
+    moment = now()
+    connection.execute(
+        "DELETE FROM replaced_secrets WHERE client_id = ? AND replaced_at <= ?", (client_id, ago(SECRET_OVERLAP))
+    )
+    connection.execute(
+        "INSERT INTO replaced_secrets (client_id, secret, replaced_at)"
+        " SELECT client_id, secret, ? FROM webhooks WHERE client_id = ?",
+        (moment, client_id),
+    )
     connection.execute(
         "INSERT INTO webhooks (client_id, url, events, secret, set_at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (client_id) DO UPDATE SET url = excluded.url, events = excluded.events, set_at = excluded.set_at,"
-        " previous_secret = webhooks.secret, secret = excluded.secret",
-        (client_id, url, msgspec.json.encode(events).decode(), secret, now()),
+        " secret = excluded.secret",
+        (client_id, url, msgspec.json.encode(events).decode(), secret, moment),
     )
 
 
@@ -145,9 +154,11 @@ def due(connection: sqlite3.Connection, limit: int) -> list[DueDelivery]:
     moment, overlap = now(), ago(SECRET_OVERLAP)
     found = []
     for webhook in connection.execute("SELECT * FROM webhooks").fetchall():
-        secrets = [webhook["secret"]]
-        if webhook["previous_secret"] is not None and webhook["set_at"] > overlap:
-            secrets.append(webhook["previous_secret"])
+        replaced = connection.execute(
+            "SELECT secret FROM replaced_secrets WHERE client_id = ? AND replaced_at > ? ORDER BY id DESC",
+            (webhook["client_id"], overlap),
+        )
+        secrets = (webhook["secret"], *(row["secret"] for row in replaced))
         rows = connection.execute(
             "SELECT webhook_deliveries.*, jobs.public_id AS job"
             " FROM webhook_deliveries JOIN jobs ON jobs.id = webhook_deliveries.job_id"
@@ -164,7 +175,7 @@ def due(connection: sqlite3.Connection, limit: int) -> list[DueDelivery]:
                 occurred_at=row["created_at"],
                 tries=row["tries"],
                 url=webhook["url"],
-                secrets=tuple(secrets),
+                secrets=secrets,
             )
             for row in rows
         ]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from tests.support.files import models_file
 from tests.support.ray_cluster import RayCluster
-from tests.support.server import ROOT, Server, wait_for
+from tests.support.server import ROOT, Server, free_port, wait_for
+from tests.support.weights import bare_folder
 
 #: An image takes some tenths of a second, so that a box can go in the middle of a batch.
 STEPS = 40
@@ -148,3 +149,13 @@ def test_without_the_head_of_the_cluster_the_server_answers_and_its_own_device_g
             )
         finally:
             server.stop(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_server_that_waits_for_ray_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    toml = models_file(tmp_path / "models.toml", {"a": bare_folder(tmp_path / "a")})
+    server = Server(tmp_path / "data", toml, BACKLOT_RAY=f"127.0.0.1:{free_port()}")
+    server.start(wait_ready=False)
+    wait_for(lambda: "has not answered yet" in str(server.client.get("/readyz").json()["reason"]))
+    server.stop()
+    assert server.process.returncode == 0

@@ -6,11 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlite_utils
 
-from server.clock import ago, later
+from server.clock import ago, later, now
 from server.ledger import clients, jobs, webhooks
 from server.ledger.catalog import Result
 from server.ledger.connection import connect, migrate, transaction
+from server.ledger.migrations import migrations
 from server.ledger.webhooks import DeliveryState, NoSuchDelivery, NoWebhook, WebhookEvent
 from tests.support.ledger import accepted_job, ended_job
 
@@ -119,13 +121,41 @@ def test_resending_what_cannot_be_sent(connection: sqlite3.Connection, client_id
         webhooks.resend(connection, due.webhook_id)
 
 
-def test_an_old_secret_signs_for_a_day(connection: sqlite3.Connection, client_id: int) -> None:
-    for secret in ("whsec_a", "whsec_b"):
+def test_each_old_secret_signs_for_a_day(connection: sqlite3.Connection, client_id: int) -> None:
+    def put(secret: str) -> None:
         webhooks.put(connection, client_id, "http://a/", BOTH, secret)
+
+    def secrets() -> tuple[str, ...]:
+        return webhooks.due(connection, 1)[0].secrets
+
+    put("whsec_a")
     ended_job(connection, client_id)
-    assert webhooks.due(connection, 1)[0].secrets == ("whsec_b", "whsec_a")
-    connection.execute("UPDATE webhooks SET set_at = ?", (ago(timedelta(hours=25)),))
-    assert webhooks.due(connection, 1)[0].secrets == ("whsec_b",)
+    put("whsec_b")
+    assert secrets() == ("whsec_b", "whsec_a")
+    put("whsec_c")
+    assert secrets() == ("whsec_c", "whsec_b", "whsec_a")
+    connection.execute(
+        "UPDATE replaced_secrets SET replaced_at = ? WHERE secret = 'whsec_a'", (ago(timedelta(hours=25)),)
+    )
+    assert secrets() == ("whsec_c", "whsec_b")
+    assert webhooks.remove(connection, client_id)
+    put("whsec_d")
+    assert connection.execute("SELECT count(*) FROM replaced_secrets").fetchone()[0] == 0
+
+
+def test_a_secret_that_an_older_version_replaced_still_signs(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "older.db")
+    migrations.apply(sqlite_utils.Database(connection), stop_before="m010_webhook_secrets")
+    client = clients.add(connection, "studio", test=False)
+    connection.execute(
+        "INSERT INTO webhooks (client_id, url, events, secret, previous_secret, set_at)"
+        " VALUES (?, 'http://a/', ?, 'b', 'a', ?)",
+        (client, '["job.failed", "job.succeeded"]', now()),
+    )
+    migrations.apply(sqlite_utils.Database(connection))
+    ended_job(connection, client)
+    assert webhooks.due(connection, 1)[0].secrets == ("b", "a")
+    connection.close()
 
 
 def test_what_has_ended_is_forgotten_in_time_and_what_is_pending_is_not(

@@ -180,6 +180,33 @@ def test_two_are_compared(page: Page, studio: ServerWithoutGpu, key: str) -> Non
     expect(dialog).to_have_count(0)
 
 
+@pytest.mark.parametrize("way", ["Side by side", "One over the other"])
+def test_two_of_long_names_are_compared_in_a_low_window(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient, way: str
+) -> None:
+    made = new_client(f"comparer, {way}")
+    with studio.client_of(made) as client:
+        for seed in (1, 2):
+            studio.finished(studio.submit(client, display_name="W" * 200, seed=seed), client)
+    # What a window of 1280 by 800 shows at 200 %.
+    page.set_viewport_size({"width": 640, "height": 400})
+    enter(page, studio, made)
+    for box in page.get_by_role("checkbox", name="Select").all():
+        box.evaluate("box => box.click()")
+    page.get_by_role("button", name="Compare").click()
+    dialog = page.get_by_role("dialog", name="Compare")
+    dialog.get_by_role("radio", name=way).check()
+    for image in dialog.locator("img").all():
+        # In one place, half of one is below the other.
+        expect(image).to_be_in_viewport(ratio=0.49)
+        assert image.evaluate("image => image.clientHeight") >= 100
+    # What tells them apart is never cut.
+    for seed in (1, 2):
+        expect(dialog.locator("figcaption").get_by_text(f"seed {seed}", exact=True)).to_be_in_viewport(ratio=1)
+    for star in dialog.get_by_role("button", name="Favourite").all():
+        expect(star).to_be_in_viewport(ratio=1)
+
+
 def test_pictures_in_three_sizes(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     enter(page, studio, key)
     heights = []

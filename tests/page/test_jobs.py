@@ -185,6 +185,23 @@ def test_a_failure_says_why_and_what_was_given_back_also_after_a_reload(
     expect(row).to_have_count(0)
 
 
+def test_the_reason_of_a_failure_has_the_width_that_the_buttons_leave(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    key = new_client("terse")
+    with studio.client_of(key) as client:
+        studio.finished(studio.submit(client, prompt="broken", display_name="Vase"), client)
+    enter(page, studio, key)
+    row = page.locator(".failures li")
+    expect(row.get_by_role("button", name="Try again")).to_be_visible()
+    reason, time = row.locator(".why").bounding_box(), row.locator("time").bounding_box()
+    whole = row.bounding_box()
+    assert reason and time and whole
+    assert reason["x"] - whole["x"] < 30
+    assert time["x"] - (reason["x"] + reason["width"]) < 30
+
+
 def test_long_names_do_not_widen_the_page(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
     key = new_client("wordy")
     with studio.client_of(key) as client:

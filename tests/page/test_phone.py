@@ -110,6 +110,18 @@ def test_pictures_are_selected_compared_and_deleted(page: Page, studio: ServerWi
     comparison = page.get_by_role("dialog", name="Compare")
     expect(comparison.locator("img")).to_have_count(2)
     fits(page)
+    for image in comparison.locator("img").all():
+        expect(image).to_be_in_viewport(ratio=0.99)
+    for name in ("Slab", "Window"):
+        in_reach(comparison.get_by_role("button", name=f"Favourite {name}"))
+        expect(comparison.get_by_text(name, exact=True)).to_be_in_viewport(ratio=1)
+    # By keyboard too, the button beside the title comes before the choices below it.
+    page.keyboard.press("Tab")
+    expect(comparison.get_by_role("button", name="Close")).to_be_focused()
+    comparison.get_by_role("radio", name="One over the other").check(force=True)
+    fits(page)
+    for name in ("Slab", "Window"):
+        expect(comparison.get_by_text(name, exact=True)).to_be_in_viewport(ratio=1)
     comparison.get_by_role("button", name="Close").tap()
     toolbar.get_by_role("button", name="Delete").tap()
     undo = page.locator(".toast").get_by_role("button", name="Undo")
@@ -145,6 +157,14 @@ def test_menus_open_and_close_by_touch_and_by_keyboard(
     page.keyboard.press("Escape")
     expect(panel).to_have_count(0)
     expect(opener).to_be_focused()
+
+
+def test_the_menu_lists_no_keys(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    page.get_by_role("button", name="Menu").tap()
+    expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+    expect(page.get_by_role("heading", name="Keys")).to_be_hidden()
+    expect(page.get_by_text("take back a deletion")).to_be_hidden()
 
 
 @pytest.mark.parametrize("width", [WIDTH, 1400])

@@ -256,6 +256,17 @@ def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewCli
     expect(page.locator(".bar").get_by_role("button", name="credits")).to_be_focused()
 
 
+def test_all_of_the_menu_is_in_reach_in_a_low_window(page: Page, studio: ServerWithoutGpu) -> None:
+    # What a window of 1280 by 800 shows at 200 %.
+    page.set_viewport_size({"width": 640, "height": 400})
+    enter(page, studio, studio.key)
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("heading", name="Keys")).to_be_attached()
+    forget = page.get_by_role("button", name="Forget key")
+    forget.scroll_into_view_if_needed()
+    expect(forget).to_be_in_viewport(ratio=1)
+
+
 def test_light_and_dark(page: Page, studio: ServerWithoutGpu) -> None:
     enter(page, studio, studio.key)
     ground = "getComputedStyle(document.body).backgroundColor"

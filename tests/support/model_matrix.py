@@ -344,7 +344,8 @@ those above; AuraFlow stands for them here. How neighbours change their images i
 `max_batch = 1`. LongCat-Image and DreamLite tell of no steps, and are refused.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
-denoiser. If a model follows no negative prompt, a spec that has one is refused with a 422.
+denoiser. If a model follows no negative prompt, a spec that has one is refused with a 422. A card of Stable Diffusion 1.5, SDXL,
+Stable Diffusion 3.5, Sana or PixArt-Σ may say at which noise guidance acts, `guidance_interval`, and saves half of all other steps.
 
 Images of all rows can be enlarged by a second pass, and steered to colours. A card or a spec that asks it of another pipeline is
 refused.

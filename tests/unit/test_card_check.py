@@ -50,6 +50,11 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"guidance_argument": "guidance_scal"}, "did you mean 'guidance_scale'?"),
         ({"guidance_argument": "height"}, "that is not guidance"),
         ({"upscale": Upscale(tiers=("2K",)), "scheduler": "PNDMScheduler"}, "upscale: PNDMScheduler cannot begin in the middle"),
+        ({"guidance_interval": (0.9, 0.2)}, "guidance_interval = [0.9, 0.2]: the first bound must be below the second one"),
+        ({"guidance_interval": (0.2, 0.9), "guidance": 1.0}, "there is no guidance if guidance is 1; remove the key"),
+        ({"guidance_interval": (0.2, 0.9), "slots": False}, "it acts only in slots"),
+        ({"guidance_interval": (0.2, 0.9), "offload": "model"}, "it acts only in slots"),
+        ({"guidance_interval": (0.2, 0.9), "scheduler": "PNDMScheduler"}, "PNDMScheduler does not tell how much noise is left"),
         ({"variant": "fp16"}, "no file of the folder is of this variant"),
     ],
 )  # fmt: skip
@@ -296,3 +301,10 @@ def test_guidance_that_the_model_does_not_heed_is_refused(
     found = problems(folder, **card)
     assert told in found
     assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize("pipeline", ["FluxPipeline", "ZImagePipeline", "Lumina2Pipeline", "HiDreamImagePipeline"])
+def test_an_interval_of_guidance_needs_a_pipeline_that_guides_in_one_call(pipeline: str) -> None:
+    card = {"hub": "a/b", "pipeline": pipeline, "guidance_interval": (0.2, 0.9)}
+    assert f"guidance_interval = [0.2, 0.9]: {pipeline} does not guide in one call" in problems(None, **card)
+    assert "guidance_interval" not in problems(None, **{**card, "pipeline": "StableDiffusionXLPipeline"})

@@ -87,7 +87,7 @@ def develop(
     draft = _mix(draft_layers, pigments, mood, jitter, marks, asked)
     albedo = _solve(draft, pigments, mood, marks, albedo, asked)
     full = _mix(layers, pigments, mood, jitter, marks, asked)
-    shown = colour.to_srgb(_expose(full, pigments, mood, albedo))
+    shown = colour.to_srgb(_expose(full, mood, albedo))
     shown = shown + rng.standard_normal(shown.shape[:2])[..., None] * mood.grain
     return (shown.clip(0, 1) * 255).round().astype(np.uint8)
 
@@ -252,7 +252,7 @@ def _even_part(mix: _Mix, pigments: Sequence[Pigment], head: int, asked: bool, m
     return _Mark(float(np.exp(middle)), contrast, pixels)
 
 
-def _expose(mix: _Mix, pigments: Sequence[Pigment], mood: Mood, albedo: NDArray[Any]) -> NDArray[Any]:
+def _expose(mix: _Mix, mood: Mood, albedo: NDArray[Any]) -> NDArray[Any]:
     """Return the displayed picture in linear light (height, width, 3)."""
     colors = albedo.astype(np.float32)
     picture = np.einsum("hwpc,pc->hwc", mix.light, colors, optimize=True)
@@ -285,7 +285,7 @@ def _solve(
 ) -> NDArray[Any]:
     """Return the albedos, adjusted so that the evenly lit parts of requested regions are shown in the requested colours."""
     for _ in range(_ROUNDS if asked else 0):
-        shown = _expose(mix, pigments, mood, albedo)
+        shown = _expose(mix, mood, albedo)
         for head, color in asked.items():
             seen = colour.unbend(shown[marks[head].pixels].mean(0))
             wanted = colour.unbend(np.maximum(color, 2e-4))

@@ -375,10 +375,6 @@ def _relief(row: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, 
     span = (abs(da) + abs(db)) * (end - start) * (field.shape[0] - 1)
     steps = min(160, max(6, int(span / 1.5)))
     step = (end - start) / steps
-    before = c + start * dc - _height(field, a + start * da, b + start * db)
-    if before < 0:
-        # The ray begins just under the surface, because it begins on it.
-        before = 1e-6
     for index in range(1, steps + 1):
         t = start + index * step
         above = c + t * dc - _height(field, a + t * da, b + t * db)
@@ -398,5 +394,4 @@ def _relief(row: Any, fields: Any, ox: Any, oy: Any, oz: Any, dx: Any, dy: Any, 
             mx, my, mz = nx - su * ux - sv * vx, ny - su * uy - sv * vy, nz - su * uz - sv * vz
             norm = 1.0 / math.sqrt(mx * mx + my * my + mz * mz)
             return t, mx * norm, my * norm, mz * norm, (u - 0.5) * wide, (v - 0.5) * deep
-        before = above
     return FAR, 0.0, 0.0, 0.0, 0.0, 0.0

@@ -248,8 +248,7 @@ def water(rng: Rng, scale: float) -> Field:
     net = np.zeros_like(x)
     for count in (scale * scale * 2.0, scale * scale * 4.5):
         points = rng.random((int(count), 2)) * 1.2 - 0.1
-        tree_owner, first, second = cells(points)
-        del tree_owner
+        _, first, second = cells(points)
         line = np.exp(-(((second - first) * scale / 0.10) ** 1.0))
         shift = np.roll(line, (int(rng.integers(-9, 9)), int(rng.integers(-9, 9))), (0, 1))
         net = np.maximum(net, 0.5 * (line + shift))

@@ -85,16 +85,14 @@ def main() -> None:
         "--sheet", type=Path, metavar="FILE", help="only draw a sheet of what the weights in --out make"
     )
     parser.add_argument("--render-sheet", type=Path, metavar="FILE", help="only draw a sheet of renders")
-    parser.add_argument(
-        "--sheet-steps", type=int, default=12, metavar="12", help="steps of its images; --guidance is theirs too"
-    )
+    parser.add_argument("--sheet-steps", type=int, default=12, metavar="12", help="steps of its images")
     arguments = vars(parser.parse_args())
     sheet, render_sheet, steps = (arguments.pop(name) for name in ("sheet", "render_sheet", "sheet_steps"))
     plan = Plan(**arguments)
     if render_sheet is not None:
         draw_sheet(rendered, tuple(SCENES), FEW_MOODS, render_sheet, side=288)
     elif sheet is not None:
-        draw_sheet(generated(plan.out, steps, plan.guidance), tuple(SCENES), tuple(MOODS), sheet, side=512)
+        draw_sheet(generated(plan.out, steps), tuple(SCENES), tuple(MOODS), sheet, side=512)
     else:
         train(plan)
 

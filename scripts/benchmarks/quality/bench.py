@@ -19,15 +19,17 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.quality import figures
-from benchmarks.quality.images import GUIDANCE, STEPS, Cost, generate, paths
+from benchmarks.quality.images import Cost, generate, paths
 from benchmarks.quality.judge import LESSONS, SETS, pictures_of, trained, verdict
 from benchmarks.quality.network import Judge
 from benchmarks.quality.renders import held_out, read, small, taught
 from benchmarks.quality.specs import Spec, draw, reseeded
+from pipelines.model_card import Sampling
 from pipelines.output.measurement import evaluate
 from pipelines.output.palette import match
 from pipelines.output.png import Pixels
 from pipelines.studio_tiny.vocabulary import SCENES
+from server.models_file import load_models
 from tests.support.server import ROOT
 
 #: One in this many specs is also rendered at full size, to compare edges.
@@ -40,8 +42,9 @@ class Options(msgspec.Struct, frozen=True):
     images: int = 500
     weights: Path = ROOT / "pipelines" / "studio_tiny" / "weights"
     work: Path = ROOT / "build" / "quality"
-    steps: int = STEPS
-    guidance: float = GUIDANCE
+    #: Other than those of the card of studio-tiny in models.toml; 0 leaves the card's.
+    steps: int = 0
+    guidance: float = 0.0
     #: How many sets the judge learns from if the work folder has no judge. Layouts are compared with those of the same sets.
     sets: int = SETS
     #: The seed with which the weights were trained, whose sets those are.
@@ -75,7 +78,9 @@ def main() -> None:
         _seeds(varied, varied_renders),
         *_cost(cost),
     ]
-    print(f"{options.weights}: {len(specs)} images, {options.steps} steps, guidance {options.guidance:g}")
+    sampling = _sampling(options)
+    within = "" if sampling.guidance_interval is None else f" while the noise is in {sampling.guidance_interval}"
+    print(f"{options.weights}: {len(specs)} images, {sampling.steps} steps, guidance {sampling.guidance:g}{within}")
     print(f"  {'':62} {'images':>8} {'renders':>8}")
     for label, made, rendered in rows:
         print(f"  {label:62} {made:>8} {rendered:>8}")
@@ -84,9 +89,17 @@ def main() -> None:
 Row = tuple[str, str, str]
 
 
+def _sampling(options: Options) -> Sampling:
+    """Return how images are made: as the card says, except for what the options say."""
+    sampling = load_models(ROOT / "models.toml").enabled["studio-tiny"].sampling
+    return msgspec.structs.replace(
+        sampling, steps=options.steps or sampling.steps, guidance=options.guidance or sampling.guidance
+    )
+
+
 def _digest(options: Options) -> str:
     """Return a digest of the weights and settings that images are made with."""
-    digest = hashlib.sha256(f"{options.steps} {options.guidance}".encode())
+    digest = hashlib.sha256(repr(_sampling(options)).encode())
     for path in sorted(options.weights.rglob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -95,7 +108,7 @@ def _digest(options: Options) -> str:
 def _generated(options: Options, folder: Path, specs: list[Spec]) -> tuple[list[Pixels], Cost]:
     """Return the images and their cost. A process of its own makes them, so that its peak of memory is that of generating."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        cost = pool.submit(generate, options.weights, folder, specs, options.steps, options.guidance).result()
+        cost = pool.submit(generate, options.weights, folder, specs, _sampling(options)).result()
     return [read(path) for path in paths(folder, specs)], cost
 
 

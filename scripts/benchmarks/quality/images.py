@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from benchmarks.quality.renders import keep
 from benchmarks.quality.specs import Spec
+from pipelines.denoising.guidance_interval import partly_guided
+from pipelines.model_card import Sampling
 from pipelines.studio_tiny.vocabulary import prompt
-
-#: The steps and the guidance with which an image is made.
-STEPS, GUIDANCE = 12, 3.0
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -27,7 +26,7 @@ class Cost(msgspec.Struct, frozen=True):
     mebibytes: float
 
 
-def generate(weights: Path, folder: Path, specs: list[Spec], steps: int, guidance: float) -> Cost:
+def generate(weights: Path, folder: Path, specs: list[Spec], sampling: Sampling) -> Cost:
     """Make the images that are not there yet, one at a time, with all of torch's threads."""
     kept = folder / "cost.json"
     cost = msgspec.json.decode(kept.read_bytes(), type=Cost) if kept.exists() else Cost([], 0.0)
@@ -39,12 +38,12 @@ def generate(weights: Path, folder: Path, specs: list[Spec], steps: int, guidanc
     pipeline.set_progress_bar_config(disable=True)
     for path, spec in tqdm(missing, desc="images", mininterval=10):
         started = time.perf_counter()
-        images = pipeline(
+        images = _for_a_call(pipeline, sampling)(
             prompt(spec.scene, spec.mood, spec.colors),
             width=spec.width,
             height=spec.height,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
             generator=torch.Generator("cpu").manual_seed(spec.seed),
             output_type="np",
         ).images
@@ -55,6 +54,11 @@ def generate(weights: Path, folder: Path, specs: list[Spec], steps: int, guidanc
         cost = Cost(cost.seconds, max(cost.mebibytes, peak))
         kept.write_bytes(msgspec.json.encode(cost))
     return cost
+
+
+def _for_a_call(pipeline: Any, sampling: Sampling) -> Any:
+    interval = sampling.guidance_interval
+    return pipeline if interval is None else partly_guided(pipeline, interval, images=1)
 
 
 def paths(folder: Path, specs: list[Spec]) -> list[Path]:

@@ -32,10 +32,10 @@ export function Table({ caption, columns, rows, empty, numbers = [] }) {
 
 /**
  * A button that asks once more before it acts; `on` says on what, for those who do not see the row.
- * @param {{label: string, on: string, sure: string, act: () => unknown, title?: string}} props
+ * @param {{label: string, on: string, sure: string, act: () => unknown}} props
  */
-export const Careful = ({ label, on, sure, act, title }) => html`
-  <button type="button" class="small" title=${title} aria-label=${`${label} ${on}`} onClick=${() => confirm(sure) && act()}>
+export const Careful = ({ label, on, sure, act }) => html`
+  <button type="button" class="small" aria-label=${`${label} ${on}`} onClick=${() => confirm(sure) && act()}>
     ${label}
   </button>
 `;

@@ -165,8 +165,10 @@ const MenuPanel = () => html`
         )}
       </div>
     </fieldset>
-    <h2>Keys</h2>
-    <dl class="keys">${KEYS.map(([key, does]) => html`<dt><kbd>${key}</kbd></dt><dd>${does}</dd>`)}</dl>
+    <section class="keys">
+      <h2>Keys</h2>
+      <dl>${KEYS.map(([key, does]) => html`<dt><kbd>${key}</kbd></dt><dd>${does}</dd>`)}</dl>
+    </section>
     <nav class="links" aria-label="Server">
       <a href="schema">API</a><a href="readyz">Readiness</a><a href="metrics">Metrics</a>
     </nav>

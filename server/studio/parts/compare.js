@@ -11,7 +11,7 @@ import { Icon } from "./icon.js";
 import { Overlay } from "./overlay.js";
 import { Picture } from "./picture.js";
 import { Zooms, sizeOf, zoom } from "./stage.js";
-import { labelOf } from "./tile.js";
+import { Label, labelOf } from "./tile.js";
 import { Toasts } from "./toasts.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
@@ -99,8 +99,14 @@ function Pair({ one, other }) {
               <${Picture} entry=${entry} size="whole" alt=${labelOf(entry)} style=${sizeOf(entry)} />
             </div>
             <figcaption>
-              <button type="button" class="quiet name" title="Open" onClick=${() => openPicture(entry.public_id)}>
-                ${labelOf(entry)}
+              <button
+                type="button"
+                class="quiet name"
+                aria-label=${labelOf(entry)}
+                title="Open"
+                onClick=${() => openPicture(entry.public_id)}
+              >
+                <${Label} entry=${entry} />
               </button>
               <button
                 type="button"

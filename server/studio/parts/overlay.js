@@ -2,7 +2,7 @@
 
 import { html, useRef } from "../view.js";
 import { Picture } from "./picture.js";
-import { labelOf } from "./tile.js";
+import { Label, labelOf } from "./tile.js";
 
 /** @typedef {import("../api/types.js").Entry} Entry */
 
@@ -18,9 +18,9 @@ export function Overlay({ one, other }) {
         <${Picture} entry=${other} size="whole" alt=${labelOf(other)} />
       </div>
       <figcaption>
-        <span class="name">${labelOf(one)}</span>
+        <span class="name"><${Label} entry=${one} /></span>
         <input type="range" min="0" max="100" defaultValue="50" aria-label="Edge between the two pictures" onInput=${onInput} />
-        <span class="name">${labelOf(other)}</span>
+        <span class="name"><${Label} entry=${other} /></span>
       </figcaption>
     </figure>
   `;

@@ -36,6 +36,9 @@ function shortMarkOf(entry, width) {
 /** @param {Entry} entry */
 export const labelOf = (entry) => `${isolated(entry.spec.display_name)}, ${markOf(entry)}`;
 
+/** Show the name and, below it, the mark, which is never cut. @param {{entry: Entry}} props */
+export const Label = ({ entry }) => html`<bdi>${entry.spec.display_name}</bdi><small>${markOf(entry)}</small>`;
+
 /**
  * The sizes are the picture's; the text is below it.
  * @param {{entry: Entry, left: number, top: number, width: number, height: number, index: number, count: number,

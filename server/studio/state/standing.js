@@ -12,9 +12,9 @@ import { explainStage } from "../words.js";
  *   `pictures` has one for each if there are several
  */
 
-/** The share of a picture's progress that its steps make up, and its progress after them. */
-const STEPS_SHARE = 0.95;
-const AFTER_STEPS = 0.97;
+/** The share of a picture's progress that its steps make up, and its progress after them: as the server counts it. */
+const STEPS_SHARE = 0.9;
+const AFTER_STEPS = 0.95;
 
 /** @type {Progress} */
 const NOTHING = { told: "", progress: 0, preview: "" };
