@@ -1,4 +1,4 @@
-"""What a new client may be called. Its name is a part of addresses: `/v1/admin/clients/NAME/grants`."""
+"""What a new client may be called. Its name is a part of addresses, `/v1/admin/clients/NAME/grants`, and stands for keys."""
 
 import unicodedata
 
@@ -16,6 +16,8 @@ def name_problem(name: str) -> str | None:
         return f"{name!r} has characters that cannot be shown; leave them out"
     if "/" in name:
         return f"{name!r} has a '/', which no address of the admin API can carry; write {name.replace('/', '-')!r}"
+    if name.startswith("sk_"):
+        return f"{name!r} begins like a key, and `backlot keys revoke` would take it for one; choose another name"
     # Browsers take them out of an address.
     if name in (".", ".."):
         return f"{name!r} is no name in an address; add a letter"

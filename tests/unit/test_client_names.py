@@ -16,6 +16,7 @@ def test_a_good_name(name: str) -> None:
         ("", "needs at least one character"),
         (" \t", "needs at least one character"),
         ("lighting/night", "write 'lighting-night'"),
+        ("sk_live_studio", "begins like a key"),
         (".", "no name in an address"),
         ("..", "no name in an address"),
         ("two\nlines", "cannot be shown"),
