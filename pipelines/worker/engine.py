@@ -17,7 +17,6 @@ from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Cancel, Generate, Load, Pin, Report, Stage, Unload
 from pipelines.worker import cpu_tuning, device_memory
-from pipelines.worker.default_dtype import computing
 from pipelines.worker.determinism import be_deterministic
 from pipelines.worker.fingerprint import fingerprint
 from pipelines.worker.library_logs import about, keep_library_logs
@@ -29,6 +28,7 @@ from pipelines.worker.out_of_memory import Remedy, remedy
 from pipelines.worker.recipes import Machine
 from pipelines.worker.slot_group import GroupKey, SlotGroup
 from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory, still_convolves
+from pipelines.worker.turns import computing
 
 log = logging.getLogger(__name__)
 

@@ -76,7 +76,10 @@ class Loras:
             found = self._pipeline.lora_state_dict(lora.file, use_safetensors=True)
             wanted: dict[str, Any] = found[0] if isinstance(found, tuple) else found
             with widened(self._pipeline):
-                self._pipeline.load_lora_weights(lora.file, adapter_name=name, use_safetensors=True)
+                # Otherwise peft would replace a method of torch.nn.Module meanwhile, also for a thread that builds a model.
+                self._pipeline.load_lora_weights(
+                    lora.file, adapter_name=name, use_safetensors=True, low_cpu_mem_usage=False
+                )
         except Exception as error:
             self._forget(name)
             if is_out_of_memory(error):

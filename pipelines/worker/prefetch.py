@@ -10,9 +10,9 @@ import torch
 from pipelines.memory_estimate import why_too_large
 from pipelines.model_card import ModelCard
 from pipelines.weight_files import BadWeights
-from pipelines.worker.default_dtype import building
 from pipelines.worker.loader import UNREADABLE, CannotLoad, LoadedModel, TooLarge, folder_of, load
 from pipelines.worker.torch_errors import forget_frames
+from pipelines.worker.turns import building
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.output.image_writer import ImageWriter, Picture
 from pipelines.worker.cost_meter import CostMeter
-from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.recipes import Machine, recipe_of
 from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory
+from pipelines.worker.turns import computing
 
 log = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ class RayProcess:
         threading.Thread(target=self._end_actor, name="kill", daemon=True).start()
 
     def _end_actor(self) -> None:
-        self._was_killed = True
+        """Have Ray end the actor, if it was placed."""
         if self._actor is None or not ray.is_initialized():
             return
         try:

@@ -61,7 +61,15 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
     name = name or _free_name(called, listed)
     if name in listed:
         raise CommandError(f"{path} has a model {name!r} already; choose another with --name")
-    folder, licence = _files_of(name, place, pickle=pickle)
+    is_guessed = "file" in place and configuration is None
+    try:
+        folder, licence = _files_of(name, place, pickle=pickle)
+    except CommandError as error:
+        if not is_guessed:
+            raise
+        raise CommandError(
+            f"{error}; a model of its kind on this box will do too: name its folder with --config"
+        ) from error
     if not (folder / "model_index.json").is_file():
         raise CommandError(
             f"{folder} is no diffusers model ({what_is_there(folder)}); name a folder that has a model_index.json, or a"
@@ -78,7 +86,8 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
     if told:
         raise CommandError(f"{source} cannot be used: {'; '.join(told)}")
     _write(path, document, name, card)
-    return Added(name, card, proposal.assumed)
+    guess = [f"hub: the file's keys are those of {place['hub']}"] if is_guessed else []
+    return Added(name, card, [*guess, *proposal.assumed])
 
 
 def _document(path: Path) -> Any:

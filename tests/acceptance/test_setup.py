@@ -1,10 +1,11 @@
-"""`./scripts/setup` in a checkout that was copied or moved."""
+"""`./scripts/setup` in a checkout that was copied or moved, and twice at once."""
 
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,19 +55,24 @@ def where(checkout: Path) -> str:
     return subprocess.run([checkout / ".venv/bin/where"], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def new_checkout(folder: Path) -> Path:
+    """Make a checkout of a project that depends on nothing."""
+    (folder / "scripts").mkdir(parents=True)
+    (folder / "client").mkdir()
+    shutil.copy(ROOT / "scripts" / "setup", folder / "scripts" / "setup")
+    (folder / "pyproject.toml").write_text(_PROJECT)
+    (folder / "backend.py").write_text(_BACKEND)
+    for name in ("client/pyproject.toml", "constraints.txt"):
+        (folder / name).write_text("")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [shutil.copytree, shutil.move])
 def test_a_checkout_that_was_copied_or_moved_sets_itself_up_again(
     how: Callable[[str, str], object], tmp_path: Path
 ) -> None:
-    first, second = tmp_path / "first checkout", tmp_path / "second checkout"
-    (first / "scripts").mkdir(parents=True)
-    (first / "client").mkdir()
-    shutil.copy(ROOT / "scripts" / "setup", first / "scripts" / "setup")
-    (first / "pyproject.toml").write_text(_PROJECT)
-    (first / "backend.py").write_text(_BACKEND)
-    for name in ("client/pyproject.toml", "constraints.txt"):
-        (first / name).write_text("")
+    first, second = new_checkout(tmp_path / "first checkout"), tmp_path / "second checkout"
     assert "Making .venv" in set_up(first)
     assert where(first) == f"{first}/.venv"
     assert set_up(first) == "", "there was nothing to do"
@@ -75,3 +81,12 @@ def test_a_checkout_that_was_copied_or_moved_sets_itself_up_again(
     assert f"copied or moved from {first}" in set_up(second)
     assert where(second) == f"{second}/.venv"
     assert set_up(second) == ""
+
+
+@pytest.mark.slow
+def test_two_that_set_up_at_once_install_once(tmp_path: Path) -> None:
+    checkout = new_checkout(tmp_path / "checkout")
+    with ThreadPoolExecutor(2) as threads:
+        said = [*threads.map(set_up, [checkout, checkout])]
+    assert "".join(said).count("Installing") == 1, said
+    assert where(checkout) == f"{checkout}/.venv"

@@ -121,6 +121,19 @@ def test_weights_that_the_card_s_file_holds_are_not_downloaded(box: Box, hub: Hu
     assert (folder / UNET).is_file()
 
 
+def test_a_checkpoint_is_added_with_the_configuration_that_its_keys_stand_for(box: Box, hub: Hub) -> None:
+    hub.models = {"stable-diffusion-v1-5/stable-diffusion-v1-5": hub.models["org/model"]}
+    clip = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
+    keys = (clip, "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
+    save_file({key: np.zeros((2, 768), np.float16) for key in keys}, box.folder / "toon.safetensors")
+    out, err = box.start("models", "add", str(box.folder / "toon.safetensors"), "--json").communicate(timeout=60)
+    assert out, err
+    assumed = json.loads(out)["assumed"]
+    assert assumed[0] == "hub: the file's keys are those of stable-diffusion-v1-5/stable-diffusion-v1-5"
+    # The file holds all of the weights.
+    assert hub.sent == []
+
+
 def test_a_download_that_was_killed_goes_on_where_it_was(box: Box, hub: Hub) -> None:
     # The whole download would take minutes.
     hub.bytes_per_s = 2_000

@@ -9,13 +9,16 @@ import msgspec
 import pytest
 import torch
 
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.worker import components
-from pipelines.worker.default_dtype import computing
 from pipelines.worker.loader import CannotLoad, NoDevice, choose_device, load
 from pipelines.worker.model_cache import ModelCache
+from pipelines.worker.prefetch import Prefetch
+from pipelines.worker.turns import computing
 from server.models_file import load_models
 from tests.support.files import models_file
+from tests.support.tiny import save_lora, unet_pipeline
 
 
 @pytest.fixture
@@ -128,6 +131,23 @@ def test_no_image_is_computed_under_another_models_default_dtype(card: ModelCard
         cache.load(with_weights(card, dtype="float16"))
     assert seen == {torch.float32}
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_loras_are_read_while_another_model_is_built(card: ModelCard, tmp_path: Path) -> None:
+    file = str(save_lora(unet_pipeline, tmp_path / "oak.safetensors"))
+    register_parameter = torch.nn.Module.register_parameter
+    model, number = load(card, traced=False), 0
+    for _ in range(6):
+        other = Prefetch(card, torch.device("cpu"), room=2**40, image_bytes=None, traced=False)
+        while any(thread.name == "prefetch-good" for thread in threading.enumerate()):
+            with computing():
+                # By another name it is read anew.
+                model.with_loras([Lora(f"oak-{number}", file, 1.0)])
+            number += 1
+        for made in (model, other.result()):
+            assert not any(weights.is_meta for weights in made.pipeline.unet.parameters())
+    assert number > 0
+    assert torch.nn.Module.register_parameter is register_parameter
 
 
 def test_a_prefetched_model_is_idle_on_a_cpu_and_is_not_prefetched_again(card: ModelCard) -> None:

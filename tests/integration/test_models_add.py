@@ -173,6 +173,19 @@ def test_what_is_no_model_changes_nothing(toml: Path, tmp_path: Path, source: st
     assert list(toml.parent.glob("*.trial")) == []
 
 
+def test_a_checkpoint_whose_configuration_cannot_be_fetched_says_that_a_folder_would_do(
+    toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    keys = ("conditioner.embedders.1.model.positional_embedding", f"model.diffusion_model.{CROSS_ATTENTION}")
+    save_file({key: torch.zeros(8, 2048) for key in keys}, tmp_path / "toon.safetensors")
+    with pytest.raises(
+        CommandError, match=r"stable-diffusion-xl-base-1\.0 is not whole.*name its folder with --config"
+    ):
+        add_model(toml, str(tmp_path / "toon.safetensors"), None, None)
+
+
 def test_a_folder_with_faults_changes_nothing(toml: Path, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     before = toml.read_text()
     folder = shutil.copytree(tiny_folders["good"], tmp_path / "damaged")

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.server import ServerWithoutGpu
-from tests.support.studio_page import NewClient, describe, enter, generate
+from tests.support.studio_page import NewClient, describe, enter, generate, paused_queue
 
 
 def test_variations_are_told_apart_and_one_is_cancelled(
@@ -82,6 +82,22 @@ def test_a_running_job_says_how_far_it_is_and_a_waiting_one_its_place(
             for job_id in ids:
                 client.post(f"/v1/jobs/{job_id}/cancel")
     expect(page.locator(".making")).to_have_count(0)
+
+
+def test_all_of_many_jobs_are_counted_and_cancelled(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("orderer of many", 5000)
+    with paused_queue(studio), studio.client_of(key) as client:
+        for _ in range(210):
+            studio.submit(client)
+        enter(page, studio, key)
+        expect(page).to_have_title("(210) Backlot")
+        expect(page.locator(".beyond")).to_have_text("and 110 more")
+        page.get_by_role("button", name="Cancel all").click()
+        expect(page.locator(".making")).to_have_count(0)
+        expect(page.locator(".bar .balance")).to_have_text("5,000")
+        assert client.get("/v1/jobs", params={"status": "NOT_STARTED"}).json()["total"] == 0
 
 
 def test_what_a_script_makes_appears_by_itself_and_stands_once(
@@ -191,9 +207,11 @@ def test_the_reason_of_a_failure_has_the_width_that_the_buttons_leave(
     page.set_viewport_size({"width": 1280, "height": 800})
     key = new_client("terse")
     with studio.client_of(key) as client:
-        studio.finished(studio.submit(client, prompt="broken", display_name="Vase"), client)
+        for name in ("Mug", "Jug", "Pot", "Vase"):
+            studio.finished(studio.submit(client, prompt="broken", display_name=name), client)
     enter(page, studio, key)
-    row = page.locator(".failures li")
+    expect(page.locator(".failures .hint")).to_have_text("and 2 more")
+    row = page.locator(".failures li").first
     expect(row.get_by_role("button", name="Try again")).to_be_visible()
     reason, time = row.locator(".why").bounding_box(), row.locator("time").bounding_box()
     whole = row.bounding_box()

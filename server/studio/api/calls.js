@@ -119,10 +119,25 @@ export function randomId() {
 
 /**
  * Return whole jobs, newest first.
- * @param {{status?: string, ids?: readonly string[], created_after?: string, limit?: number}} only
+ * @param {{status?: string, ids?: readonly string[], created_after?: string, limit?: number, offset?: number}} only
  * @returns {Promise<Job[]>}
  */
 export const jobs = async (only) => (await read(withQuery("/v1/jobs", { expand: "result", ...only }))).jobs;
+
+/**
+ * Return all whole jobs of a status, newest first, though more may be under way than one request reads.
+ * @param {string} status
+ * @returns {Promise<Job[]>}
+ */
+export async function allJobs(status) {
+  /** @type {Map<string, Job>} A job that came in between moves others on to the next page. */
+  const found = new Map();
+  for (let offset = 0; ; offset += MOST_JOBS) {
+    const page = await jobs({ status, limit: MOST_JOBS, offset });
+    page.forEach((job) => found.set(job.public_id, job));
+    if (page.length < MOST_JOBS) return [...found.values()];
+  }
+}
 
 /**
  * @param {string} id

@@ -35,7 +35,7 @@ export function Failures() {
       <ul>
         ${shown.map((failure) => html`<${Row} key=${failure.id} failure=${failure} />`)}
       </ul>
-      ${!isWhole && all.length > FEW && html`<p class="hint">and ${plural(all.length - FEW, "more")}</p>`}
+      ${!isWhole && all.length > FEW && html`<p class="hint">and ${all.length - FEW} more</p>`}
     </section>
   `;
 }

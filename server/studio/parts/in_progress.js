@@ -3,7 +3,7 @@
 import { cancel, left, tasks } from "../state/jobs.js";
 import { couldNotLoad, modelOf } from "../state/session.js";
 import { html, useEffect } from "../view.js";
-import { isVariation, nameOf, numberText, plural, ratioOf, roughly } from "../words.js";
+import { isVariation, nameOf, numberText, ratioOf, roughly } from "../words.js";
 import { Icon } from "./icon.js";
 import { Preview } from "./preview.js";
 import { Several } from "./several.js";
@@ -28,7 +28,7 @@ export function InProgress() {
       </div>
       <ul class="strip" tabindex="0" aria-labelledby="in-progress-title">
         ${tasks.value.slice(0, MOST_SHOWN).map((task) => html`<${Making} key=${task.id} task=${task} />`)}
-        ${beyond > 0 && html`<li class="beyond">and ${plural(beyond, "more")}</li>`}
+        ${beyond > 0 && html`<li class="beyond">and ${beyond.toLocaleString()} more</li>`}
       </ul>
     </section>
   `;

@@ -29,8 +29,8 @@ export const left = computed(() => tasks.value.filter((task) => task.standing.va
 export async function load() {
   const since = new Date(Date.now() - DAY_MS).toISOString();
   const [running, waiting, ended] = await Promise.all([
-    calls.jobs({ status: "IN_PROGRESS", limit: calls.MOST_JOBS }),
-    calls.jobs({ status: "NOT_STARTED", limit: calls.MOST_JOBS }),
+    calls.allJobs("IN_PROGRESS"),
+    calls.allJobs("NOT_STARTED"),
     calls.jobs({ status: "FAILURE", created_after: since, limit: MOST_FAILURES }),
   ]);
   // Only all events of a job together say how far each of its pictures has come.
