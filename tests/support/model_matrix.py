@@ -345,7 +345,7 @@ those above; AuraFlow stands for them here. How neighbours change their images i
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. If a model follows no negative prompt, a spec that has one is refused with a 422. A card of Stable Diffusion 1.5, SDXL,
-Stable Diffusion 3.5, Sana or PixArt-Σ may say at which noise guidance acts, `guidance_interval`, and saves half of all other steps.
+Stable Diffusion 3.5, Sana or PixArt-Σ may say at which noise guidance acts, `guidance_interval`, which halves the rows of all other steps.
 
 Images of all rows can be enlarged by a second pass, and steered to colours. A card or a spec that asks it of another pipeline is
 refused.

@@ -76,7 +76,7 @@ def test_a_change_reaches_all_that_its_group_decides(group: str, field: str) -> 
     assert (card.in_memory != CARD.in_memory) == (group in ("weights", "residence"))
     in_settings = group in ("weights", "sampling") and field not in IN_RECIPE
     assert (settings_digest(card) != settings_digest(CARD)) == in_settings
-    # A second pass has steps of its own, of another size, and a step that is not guided costs half.
+    # A second pass has steps of its own, of another size, and a step that is not guided has half the rows.
     in_cost = (group in ("weights", "residence", "execution") and field not in IN_REVISION) or field in (
         "guidance_interval",
         "upscale",
