@@ -18,7 +18,6 @@ from pipelines.worker.prefetch import Prefetch
 from pipelines.worker.turns import computing
 from server.models_file import load_models
 from tests.support.files import models_file
-from tests.support.server import wait_for
 from tests.support.tiny import save_lora, unet_pipeline
 
 
@@ -167,22 +166,29 @@ def test_a_prefetched_model_is_idle_on_a_cpu_and_is_not_prefetched_again(card: M
     cache.load(msgspec.structs.replace(card, name="third"))
 
 
-def test_a_prefetch_that_is_evicted_reads_no_further(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+class NoLongerWanted(threading.Event):
+    """Is set from the second look at it on."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 1
+
+
+def test_a_model_that_is_no_longer_wanted_is_read_no_further(card: ModelCard) -> None:
+    unwanted = NoLongerWanted()
+    with pytest.raises(components.Unwanted):
+        load(card, traced=False, unwanted=unwanted)
+    assert unwanted.looks == 2
+
+
+def test_a_prefetch_that_is_evicted_has_ended(card: ModelCard) -> None:
     cache = ModelCache(torch.device("cpu"), None, lambda _: None)
     cache.load(card)
-    load_component = components.load_component
-    read: list[str] = []
-
-    def read_until_unwanted(kind: Any, folder: Path, of: ModelCard) -> torch.nn.Module:
-        read.append(folder.name)
-        wait_for(lambda: cache.idle_beside(card) == [])
-        return load_component(kind, folder, of)
-
-    monkeypatch.setattr(components, "load_component", read_until_unwanted)
     cache.prefetch(msgspec.structs.replace(card, name="next"))
-    wait_for(lambda: len(read) == 1)
-    cache.evict(cache.idle_beside(card))
-    assert len(read) == 1
+    cache.evict(["next"])
+    assert cache.idle_beside(card) == []
     assert not [thread for thread in threading.enumerate() if thread.name == "prefetch-next"]
 
 
