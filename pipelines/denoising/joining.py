@@ -85,16 +85,18 @@ class JointDenoiser:
         self._timed: set[CallKind] = set()
         self._places_checked = False
 
-    def run(self, calls: Sequence[DenoiserCall]) -> list[Any]:
+    def run(self, calls: Sequence[DenoiserCall], *, time_full: bool = False) -> list[Any]:
         """Run the denoiser once for the first of these calls, at least one; return the result of each call that took part.
 
-        All calls have the same signature. Raises what the denoiser raises.
+        All calls have the same signature. If `time_full`, even one call runs at the full size until that is timed. Raises
+        what the denoiser raises.
         """
         self.compared = False
         rows = calls[0].rows
         exact: dict[int, Layers] = {self.batch_size: ()}
         # The server chooses batch sizes by the times of full batches, so those are measured first, unless that costs much.
-        full_is_timed = self._seconds(self.batch_size, calls) is not None or len(calls) <= self.batch_size // 2
+        costs_much = len(calls) <= self.batch_size // 2 and not time_full
+        full_is_timed = self._seconds(self.batch_size, calls) is not None or costs_much
         for size in _sizes_below(self.batch_size) if full_is_timed and not self._findings.only_full else ():
             kind = self._kind(size, calls)
             if kind not in self._findings.padding:

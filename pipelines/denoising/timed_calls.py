@@ -40,6 +40,7 @@ class TimedCalls:
         self._full_steps: list[float] = []
         #: Seconds of the present step; None if it is not timed.
         self._seconds: float | None = None
+        self._is_full = False
 
     @property
     def seconds_per_step(self) -> float | None:
@@ -62,6 +63,7 @@ class TimedCalls:
 
     def begin_step(self, *, is_full: bool) -> None:
         """Begin a step; all slots are taken if `is_full`."""
+        self._is_full = is_full
         is_timed = is_full and len(self._full_steps) < TIMED and not self._partly_guided
         self._seconds = 0.0 if is_timed else None
 
@@ -72,7 +74,8 @@ class TimedCalls:
         """
         denoiser = self._denoiser_of(in_second_pass)
         if self._seconds is None or in_second_pass:
-            return denoiser.run(calls)
+            # Images that entered one by one may never be guided together, so no call would ever be of the full batch.
+            return denoiser.run(calls, time_full=self._partly_guided and self._is_full)
         results: list[Any]
         results, took = denoiser.clocked(partial(denoiser.run, calls))
         # If some were left out, the step takes more such calls.

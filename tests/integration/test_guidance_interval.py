@@ -1,5 +1,7 @@
 """Guidance only within an interval of noise: which steps are guided, and what the others become."""
 
+from itertools import count
+
 import msgspec
 import pytest
 import torch
@@ -8,6 +10,7 @@ from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
 from pipelines.denoising.call import CallSettings
 from pipelines.denoising.families import guides_in_one_call
 from pipelines.denoising.guidance_interval import partly_guided
+from pipelines.denoising.joining import Findings
 from pipelines.denoising.slots import Slots
 from pipelines.model_card import Interval
 from pipelines.protocol import Item
@@ -30,9 +33,9 @@ def model_with(row: Row, interval: Interval | None) -> LoadedModel:
 
 
 class Run:
-    """Images of a model in two slots. Each image but the first enters a step after the one before it."""
+    """Images of a model in two slots. Images enter at steps that are multiples of `every`."""
 
-    def __init__(self, model: LoadedModel, *items: Item, settings: CallSettings = SETTINGS) -> None:
+    def __init__(self, model: LoadedModel, *items: Item, settings: CallSettings = SETTINGS, every: int = 1) -> None:
         self.images: dict[str, torch.Tensor] = {}
         #: The rows of each denoiser call.
         self.rows: list[int] = []
@@ -40,8 +43,10 @@ class Run:
         self.slots = Slots(model, known, settings, 2, self._watch)
         denoiser = getattr(model.pipeline, known.attribute)
         hook = denoiser.register_forward_hook(lambda _, given, result: self.rows.append(len(result[0])))
-        while waiting or len(self.slots):
-            if waiting and self.slots.free:
+        for step in count():
+            if not waiting and not len(self.slots):
+                break
+            if waiting and self.slots.free and step % every == 0:
                 self.slots.enter(waiting.pop(0))
             self.slots.tick()
         hook.remove()
@@ -122,4 +127,12 @@ def test_a_second_pass_is_guided_by_its_own_noise() -> None:
 
 def test_the_cost_of_a_step_is_known_once_an_image_is_done() -> None:
     run = Run(model_with(GUIDED[0], SOME), *(item(number) for number in range(6)))
+    assert run.slots.seconds_per_step is not None
+
+
+def test_the_cost_is_known_although_images_are_never_guided_together() -> None:
+    # The third to the sixth of twelve steps are guided, so each of two images is guided while the other one is not.
+    settings = msgspec.structs.replace(SETTINGS, steps=12)
+    model = msgspec.structs.replace(model_with(GUIDED[0], (0.7, 0.95)), findings=Findings(None))
+    run = Run(model, *(item(number) for number in range(6)), settings=settings, every=6)
     assert run.slots.seconds_per_step is not None
