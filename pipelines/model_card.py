@@ -84,7 +84,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attention: Attention | None = None
     #: Lay out the weights of a UNet with the channels last, which suits convolutions.
     channels_last: bool = False
-    #: Compile the denoiser's repeated blocks, once for each size, batch size, length of prompt and LoRA at each strength; with guidance and without, if that has an interval.
+    #: Compile the denoiser's repeated blocks, once for each size, batch size, length of prompt and LoRA at each strength.
+    #: If guidance has an interval, they are compiled once with guidance and once without.
     compile: bool = False
     #: Leave out work at some steps. Images then run as whole batches.
     cache: StepCache | None = None

@@ -99,13 +99,7 @@ function Pair({ one, other }) {
               <${Picture} entry=${entry} size="whole" alt=${labelOf(entry)} style=${sizeOf(entry)} />
             </div>
             <figcaption>
-              <button
-                type="button"
-                class="quiet name"
-                aria-label=${labelOf(entry)}
-                title="Open"
-                onClick=${() => openPicture(entry.public_id)}
-              >
+              <button type="button" class="quiet name" title="Open" onClick=${() => openPicture(entry.public_id)}>
                 <${Label} entry=${entry} />
               </button>
               <button
