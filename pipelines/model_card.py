@@ -6,7 +6,7 @@ image, other costs of a step. A new field only has to be put into the right grou
     a change in       loads the model again    is told in recipes    makes costs be measured again
     Weights           yes                      yes                   yes
     Residence         yes                      no                    yes
-    Sampling          no                       yes                   no
+    Sampling          no                       yes                   only by guidance_interval and upscale
     Execution         no                       no                    yes
     Limits, Wording   no                       no                    no
 
@@ -85,6 +85,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Lay out the weights of a UNet with the channels last, which suits convolutions.
     channels_last: bool = False
     #: Compile the denoiser's repeated blocks, once for each size, batch size, length of prompt and LoRA at each strength.
+    #: If guidance has an interval, they are compiled once with guidance and once without.
     compile: bool = False
     #: Leave out work at some steps. Images then run as whole batches.
     cache: StepCache | None = None

@@ -146,6 +146,8 @@ def problems_of_interval(card: ModelCard, pipeline: str | None, scheduler: str |
     key = f"guidance_interval = [{least:g}, {most:g}]"
     if least >= most:
         yield f"{key}: the first bound must be below the second one"
+    if (least, most) == (0, 1):
+        yield f"{key}: the noise is always within these bounds; remove the key"
     if card.sampling.guidance <= 1:
         yield f"{key}: there is no guidance if guidance is {card.sampling.guidance:g}; remove the key"
     if pipeline is not None and not guides_in_one_call(pipeline):

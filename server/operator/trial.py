@@ -138,9 +138,10 @@ class _Answers:
 
     def _tell_of_size(self, batch_size: int) -> None:
         size = self._measured.get(batch_size)
-        if size is None:
-            return
         images = "1 image" if batch_size == 1 else f"{batch_size} images"
+        if size is None:
+            self._tell(f"{images} at once: the time of a step is not known, since too few of the steps were alike")
+            return
         if size.seconds_per_step is None:
             self._tell(f"{images} at once: does not fit into memory")
             return

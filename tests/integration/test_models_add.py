@@ -241,6 +241,23 @@ def test_a_trial_tells_what_it_knows_while_it_goes_on(tiny_folders: dict[str, Pa
     assert [line.partition(" at once: ")[0] for line in sizes] == ["1 image", "2 images"]
 
 
+def test_a_trial_says_if_it_cannot_tell_the_time_of_a_step(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    # One step of eight is guided.
+    toml = models_file(
+        tmp_path / "models.toml", {"good": tiny_folders["good"]}, max_batch=1, steps=8, guidance_interval=[0.7, 0.8]
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "server.operator.command", "models", "check", "--run", "good"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "BACKLOT_MODELS": str(toml), "BACKLOT_DATA": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last == "1 image at once: the time of a step is not known, since too few of the steps were alike"
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
