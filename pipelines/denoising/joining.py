@@ -95,9 +95,9 @@ class JointDenoiser:
         rows = calls[0].rows
         exact: dict[int, Layers] = {self.batch_size: ()}
         # The server chooses batch sizes by the times of full batches, so those are measured first, unless that costs much.
-        costs_much = len(calls) <= self.batch_size // 2 and not time_full
-        full_is_timed = self._seconds(self.batch_size, calls) is not None or costs_much
-        for size in _sizes_below(self.batch_size) if full_is_timed and not self._findings.only_full else ():
+        costs_much = len(calls) <= self.batch_size // 2
+        may_be_smaller = self._seconds(self.batch_size, calls) is not None or (costs_much and not time_full)
+        for size in _sizes_below(self.batch_size) if may_be_smaller and not self._findings.only_full else ():
             kind = self._kind(size, calls)
             if kind not in self._findings.padding:
                 if len(calls) <= size:
