@@ -56,8 +56,13 @@ class PartlyGuided:
         return least <= noise / (picture + noise) <= most
 
 
-def partly_guided(pipeline: Any, interval: Interval, images: int) -> Any:
-    """Return a copy of a pipeline for one call of so many images, whose family guides in one call."""
+def partly_guided(pipeline: Any, interval: Interval | None, images: int) -> Any:
+    """Return a copy of a pipeline for one call of so many images; the pipeline itself if it has no interval.
+
+    Raises ValueError if its family does not guide in one call.
+    """
+    if interval is None:
+        return pipeline
     family = family_of(pipeline)
     if family is None or not family.guides_in_one_call:
         raise ValueError(f"{type(pipeline).__name__} does not guide in one call")

@@ -34,11 +34,9 @@ def images_of(pipeline: Any, seeds: list[int]) -> list[Image]:
     """Return an image for each seed, all from one stock call."""
     card = load_models(ROOT / "models.toml").default
     prompt = phrase("marble", "warm", [(255, 255, 240), (218, 165, 32)]).prompt
-    interval = card.sampling.guidance_interval
-    if interval is not None:
-        # The same calls of the denoiser as the server's.
-        pipeline = partly_guided(pipeline, interval, len(seeds))
-    made: list[Image] = pipeline(
+    # The same calls of the denoiser as the server's.
+    guided = partly_guided(pipeline, card.sampling.guidance_interval, len(seeds))
+    made: list[Image] = guided(
         [prompt] * len(seeds),
         width=512,
         height=512,

@@ -38,7 +38,7 @@ def generate(weights: Path, folder: Path, specs: list[Spec], sampling: Sampling)
     pipeline.set_progress_bar_config(disable=True)
     for path, spec in tqdm(missing, desc="images", mininterval=10):
         started = time.perf_counter()
-        images = _for_a_call(pipeline, sampling)(
+        images = partly_guided(pipeline, sampling.guidance_interval, images=1)(
             prompt(spec.scene, spec.mood, spec.colors),
             width=spec.width,
             height=spec.height,
@@ -54,11 +54,6 @@ def generate(weights: Path, folder: Path, specs: list[Spec], sampling: Sampling)
         cost = Cost(cost.seconds, max(cost.mebibytes, peak))
         kept.write_bytes(msgspec.json.encode(cost))
     return cost
-
-
-def _for_a_call(pipeline: Any, sampling: Sampling) -> Any:
-    interval = sampling.guidance_interval
-    return pipeline if interval is None else partly_guided(pipeline, interval, images=1)
 
 
 def paths(folder: Path, specs: list[Spec]) -> list[Path]:
