@@ -1,15 +1,16 @@
 """The embedded model: its vocabulary, and the shipped folder as a stock diffusers pipeline."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
 from pipelines.output.defects import defect_of
+from pipelines.studio_tiny.training import sheet
 from pipelines.studio_tiny.vocabulary import phrase, words
+from server.models_file import load_models
+from tests.support.server import ROOT
 
-WEIGHTS = Path(__file__).parent.parent.parent / "pipelines" / "studio_tiny" / "weights"
+WEIGHTS = ROOT / "pipelines" / "studio_tiny" / "weights"
 
 
 def test_a_prompt_has_seventeen_known_words() -> None:
@@ -46,3 +47,12 @@ def test_the_folder_is_a_stock_pipeline_that_hears_the_colour() -> None:
     red, blue = pixels.reshape(2, -1, 3).mean(axis=1)
     assert red[0] > red[2]
     assert blue[2] > blue[0]
+
+
+def test_the_sheet_is_drawn_as_the_card_says() -> None:
+    sampling = load_models(ROOT / "models.toml").enabled["studio-tiny"].sampling
+    assert (
+        sampling.steps,
+        sampling.guidance,
+        sampling.guidance_interval,
+    ) == (sheet.STEPS, sheet.GUIDANCE, sheet.GUIDANCE_INTERVAL)

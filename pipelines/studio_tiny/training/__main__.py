@@ -17,7 +17,7 @@ from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, 
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, Order, first
 from pipelines.studio_tiny.training.device import device
 from pipelines.studio_tiny.training.latents import Pool
-from pipelines.studio_tiny.training.sheet import FEW_MOODS, draw_sheet, generated, rendered
+from pipelines.studio_tiny.training.sheet import FEW_MOODS, STEPS, draw_sheet, generated, rendered
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
 #: Steps of an image after each round of distillation.
@@ -85,7 +85,7 @@ def main() -> None:
         "--sheet", type=Path, metavar="FILE", help="only draw a sheet of what the weights in --out make"
     )
     parser.add_argument("--render-sheet", type=Path, metavar="FILE", help="only draw a sheet of renders")
-    parser.add_argument("--sheet-steps", type=int, default=12, metavar="12", help="steps of its images")
+    parser.add_argument("--sheet-steps", type=int, default=STEPS, metavar=str(STEPS), help="steps of its images")
     arguments = vars(parser.parse_args())
     sheet, render_sheet, steps = (arguments.pop(name) for name in ("sheet", "render_sheet", "sheet_steps"))
     plan = Plan(**arguments)

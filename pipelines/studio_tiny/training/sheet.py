@@ -37,7 +37,7 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "vintage": ("#b5a17c", "#6b7a5a"),
 }
 #: As on the card in models.toml.
-GUIDANCE, GUIDANCE_INTERVAL = 5.0, (0.65, 0.97)
+STEPS, GUIDANCE, GUIDANCE_INTERVAL = 12, 5.0, (0.65, 0.97)
 #: The moods of a sheet of renders, which take longer.
 FEW_MOODS = ("neutral", "warm", "soft", "dramatic", "bright")
 ACROSS = 13
