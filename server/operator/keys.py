@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from server.clock import as_text
-from server.keys import new_key
+from server.keys import digest_of, new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Capability, KeyTerms
 from server.operator.arguments import Moment, Name, Text, Whole
@@ -74,7 +74,7 @@ def revoke(which: str, as_json: bool) -> None:
     with writing(read_settings()) as connection:
         revoked = 1
         if which.startswith("sk_"):
-            clients.revoke_key(connection, which)
+            clients.revoke_key(connection, which, digest_of(which))
         else:
             revoked = clients.revoke_keys_of(connection, which)
     show({"revoked": revoked}, f"{revoked} key{'s'[: revoked > 1]} revoked", as_json=as_json)
