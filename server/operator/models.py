@@ -24,7 +24,7 @@ from server.validation import unknown
 
 @click.group()
 def models() -> None:
-    """The models of models.toml."""
+    """List, check, add, download and reload the models of models.toml."""
 
 
 @models.command("list")
