@@ -1,4 +1,4 @@
-"""What a new client may be called. Its name is a part of addresses, `/v1/admin/clients/NAME/grants`, and stands for keys."""
+"""Checks the name of a new client: it becomes a part of addresses, `/v1/admin/clients/NAME/grants`, and stands for keys."""
 
 import unicodedata
 

@@ -42,7 +42,7 @@ class GroupKey(msgspec.Struct, frozen=True):
     settings: CallSettings
     batch_size: int
     loras: tuple[Lora, ...] = ()
-    #: What families.keeps_negatives_apart returns for the order, as in the server's BatchKey.
+    #: The result of families.keeps_negatives_apart for the order, as in the server's BatchKey.
     negative: bool = False
 
 

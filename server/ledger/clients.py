@@ -13,14 +13,14 @@ HINT = 14
 
 
 class Capability(StrEnum):
-    """What a key may do."""
+    """A permission that a key may have."""
 
     CREATE = "jobs:create"
     READ = "jobs:read"
     ADMIN = "admin"
 
 
-#: What a key may do unless the operator says otherwise.
+#: The capabilities of a key unless the operator says otherwise.
 CLIENT = (Capability.CREATE, Capability.READ)
 
 
@@ -113,13 +113,13 @@ def set_disabled(connection: sqlite3.Connection, client_id: int, *, disabled: bo
 
 
 class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key may do, for how long, and what it is for."""
+    """The terms of a key: what it may do, for how long, and what it is for."""
 
     capabilities: tuple[Capability, ...] = CLIENT
     #: −4 to 4; each step doubles the client's share of the GPU.
     priority: int = 0
     label: str = ""
-    #: As the wire writes times; None is never.
+    #: A time as the wire writes it; None is never.
     expires_at: str | None = None
 
 

@@ -17,7 +17,7 @@ from server.settings import read_settings
 
 @click.group()
 def keys() -> None:
-    """API keys."""
+    """Make, list and revoke API keys."""
 
 
 @keys.command()
