@@ -79,7 +79,9 @@ def _expiry_problems(values: dict[str, Any]) -> list[Problem]:
     return [Problem(("expires_at",), "value_error", "It is over already; give a time to come, or null for never")]
 
 
-@delete("/admin/keys/{key:str}", status_code=204, responses=errors(404, 409, 503), summary="Revoke a key", tags=["admin"])
+@delete(
+    "/admin/keys/{key:str}", status_code=204, responses=errors(404, 409, 503), summary="Revoke a key", tags=["admin"]
+)
 async def revoke_key(
     request: Request[Caller, Any, Any], key: FromPath[str], database: NamedDependency[Database]
 ) -> None:
