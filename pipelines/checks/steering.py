@@ -1,4 +1,4 @@
-"""Which models can be steered towards colours, by their pipelines and schedulers."""
+"""The models that can be steered towards colours, by their pipelines and schedulers."""
 
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 

@@ -17,7 +17,7 @@ from server.settings import read_settings
 
 @click.group()
 def clients() -> None:
-    """Clients and their credits."""
+    """Add, list and change clients, and grant them credits."""
 
 
 @clients.command()

@@ -26,7 +26,7 @@ _JOB_ID = re.compile(r"[0-9A-Z]{26}")
 
 @click.group()
 def jobs() -> None:
-    """Jobs of all clients."""
+    """List, show and cancel jobs of any client."""
 
 
 @jobs.command("list")

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from server.clock import as_text
-from server.keys import new_key
+from server.keys import digest_of, new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Capability, KeyTerms
 from server.operator.arguments import client_name, text, when, whole
@@ -17,7 +17,7 @@ from server.settings import read_settings
 
 @click.group()
 def keys() -> None:
-    """API keys."""
+    """Make, list and revoke API keys."""
 
 
 @keys.command()
@@ -75,7 +75,7 @@ def revoke(which: str, as_json: bool) -> None:
     with writing(read_settings()) as connection:
         revoked = 1
         if which.startswith("sk_"):
-            clients.revoke_key(connection, which)
+            clients.revoke_key(connection, which, digest_of(which))
         else:
             revoked = clients.revoke_keys_of(connection, which)
     show({"revoked": revoked}, f"{revoked} key{'s'[: revoked > 1]} revoked", as_json=as_json)
