@@ -7,6 +7,7 @@ import msgspec
 
 from server.clock import Time, now
 from server.jobs import EventType
+from server.ledger.rows import read
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -124,13 +125,4 @@ def latest(connection: sqlite3.Connection, job_id: int) -> EventRow | None:
 
 
 def _row(row: sqlite3.Row) -> EventRow:
-    return EventRow(
-        row["cursor"],
-        row["seq"],
-        EventType(row["event_type"]),
-        row["stage"],
-        row["message"],
-        bool(row["with_artifacts"]),
-        msgspec.json.decode(row["extra"]),
-        row["created_at"],
-    )
+    return read(row, EventRow, "extra")
