@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, patch
+from litestar import Request, Response, Router, delete, get, patch
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -65,14 +65,13 @@ Before = Annotated[datetime | None, QueryParameter(description="Exclusive")]
 
 
 @get(
-    "/catalog/backgrounds",
+    "/backgrounds",
     responses={
         **errors(422),
         200: ResponseSpec(list[BackgroundEntry], generate_examples=False, description="A page of them"),
     },
     response_headers=[_TOTAL_HEADER],
     summary="List backgrounds",
-    tags=["catalog"],
 )
 async def list_backgrounds(
     request: Request[Caller, Any, Any],
@@ -111,14 +110,13 @@ async def list_backgrounds(
 
 
 @get(
-    "/catalog/images",
+    "/images",
     responses={
         **errors(422),
         200: ResponseSpec(list[ImageEntry], generate_examples=False, description="A page of them"),
     },
     response_headers=[_TOTAL_HEADER],
     summary="List images",
-    tags=["catalog"],
 )
 async def list_images(
     request: Request[Caller, Any, Any],
@@ -152,7 +150,7 @@ async def list_images(
     return Response([views.image(row, linker) for row in rows], headers={TOTAL: str(total)})
 
 
-@get("/catalog/backgrounds/{public_id:str}", responses=errors(404), summary="Read a background", tags=["catalog"])
+@get("/backgrounds/{public_id:str}", responses=errors(404), summary="Read a background")
 async def read_background(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -162,7 +160,7 @@ async def read_background(
     return views.background(await _entry(request.user, EntryType.BACKGROUND, public_id, database), linker)
 
 
-@get("/catalog/images/{public_id:str}", responses=errors(404), summary="Read an image's entry", tags=["catalog"])
+@get("/images/{public_id:str}", responses=errors(404), summary="Read an image's entry")
 async def read_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -173,10 +171,9 @@ async def read_image(
 
 
 @patch(
-    "/catalog/backgrounds/{public_id:str}",
+    "/backgrounds/{public_id:str}",
     responses=errors(404, 413, 422, 503),
     summary="Rename, archive or favour a background",
-    tags=["catalog"],
 )
 async def change_background(
     request: Request[Caller, Any, Any],
@@ -187,12 +184,7 @@ async def change_background(
     return views.background(await _change(request, EntryType.BACKGROUND, public_id, database), linker)
 
 
-@patch(
-    "/catalog/images/{public_id:str}",
-    responses=errors(404, 413, 422, 503),
-    summary="Rename, archive or favour an image",
-    tags=["catalog"],
-)
+@patch("/images/{public_id:str}", responses=errors(404, 413, 422, 503), summary="Rename, archive or favour an image")
 async def change_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -202,12 +194,7 @@ async def change_image(
     return views.image(await _change(request, EntryType.IMAGE, public_id, database), linker)
 
 
-@delete(
-    "/catalog/backgrounds/{public_id:str}",
-    responses=errors(404, 503),
-    summary="Remove a background and its file",
-    tags=["catalog"],
-)
+@delete("/backgrounds/{public_id:str}", responses=errors(404, 503), summary="Remove a background and its file")
 async def delete_background(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -219,12 +206,7 @@ async def delete_background(
     await _delete(request.user, EntryType.BACKGROUND, public_id, database, settings, thumbnails)
 
 
-@delete(
-    "/catalog/images/{public_id:str}",
-    responses=errors(404, 503),
-    summary="Remove an image and its file",
-    tags=["catalog"],
-)
+@delete("/images/{public_id:str}", responses=errors(404, 503), summary="Remove an image and its file")
 async def delete_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -299,13 +281,17 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else as_text(moment)
 
 
-ROUTES = [
-    list_backgrounds,
-    read_background,
-    list_images,
-    read_image,
-    change_background,
-    change_image,
-    delete_background,
-    delete_image,
-]
+ROUTER = Router(
+    "/catalog",
+    tags=["catalog"],
+    route_handlers=[
+        list_backgrounds,
+        read_background,
+        list_images,
+        read_image,
+        change_background,
+        change_image,
+        delete_background,
+        delete_image,
+    ],
+)
