@@ -7,7 +7,6 @@ import msgspec
 from litestar import Request, Response, Router, delete, get, patch
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
@@ -17,7 +16,7 @@ from server.api import views
 from server.api.bodies import decode_body
 from server.api.jobs import Limit, Offset
 from server.api.metadata import Metadata, metadata_pairs
-from server.api.openapi import errors
+from server.api.openapi import answer, errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
 from server.clock import as_text
 from server.errors import Invalid, ResourceNotFound
@@ -66,10 +65,7 @@ Before = Annotated[datetime | None, QueryParameter(description="Exclusive")]
 
 @get(
     "/backgrounds",
-    responses={
-        **errors(422),
-        200: ResponseSpec(list[BackgroundEntry], generate_examples=False, description="A page of them"),
-    },
+    responses={**errors(422), 200: answer(list[BackgroundEntry], "A page of them")},
     response_headers=[_TOTAL_HEADER],
     summary="List backgrounds",
 )
@@ -105,16 +101,13 @@ async def list_backgrounds(
         words=(q or "").split(),
         metadata=metadata_pairs(metadata),
     )
-    rows, total = await _page(request.user, EntryType.BACKGROUND, only, limit, offset, database)
+    rows, total = await database.read(catalog.page, request.user.client_id, EntryType.BACKGROUND, only, limit, offset)
     return Response([views.background(row, linker) for row in rows], headers={TOTAL: str(total)})
 
 
 @get(
     "/images",
-    responses={
-        **errors(422),
-        200: ResponseSpec(list[ImageEntry], generate_examples=False, description="A page of them"),
-    },
+    responses={**errors(422), 200: answer(list[ImageEntry], "A page of them")},
     response_headers=[_TOTAL_HEADER],
     summary="List images",
 )
@@ -146,7 +139,7 @@ async def list_images(
         words=(q or "").split(),
         metadata=metadata_pairs(metadata),
     )
-    rows, total = await _page(request.user, EntryType.IMAGE, only, limit, offset, database)
+    rows, total = await database.read(catalog.page, request.user.client_id, EntryType.IMAGE, only, limit, offset)
     return Response([views.image(row, linker) for row in rows], headers={TOTAL: str(total)})
 
 
@@ -224,12 +217,6 @@ def _color(written: str | None) -> Rgb | None:
         return None if written is None else parse_color(written)
     except ValueError as error:
         raise Invalid([Problem(("query", "color"), "value_error", str(error))]) from None
-
-
-async def _page(
-    caller: Caller, entry_type: EntryType, only: Filter, limit: int, offset: int, database: Database
-) -> tuple[list[EntryRow], int]:
-    return await database.read(catalog.page, caller.client_id, entry_type, only, limit, offset)
 
 
 async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database: Database) -> EntryRow:

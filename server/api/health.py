@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 from litestar import Response, Router, get
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import metrics, nvml
+from server.api.openapi import answer
 from server.disk_room import DiskRoom
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
@@ -64,7 +64,7 @@ async def read_health() -> Health:
 @get(
     "/readyz",
     summary="Can a model serve?",
-    responses={503: ResponseSpec(Readiness, generate_examples=False, description="Not yet, or no longer; says why")},
+    responses={503: answer(Readiness, "Not yet, or no longer; says why")},
 )
 async def read_readiness(
     models_file: NamedDependency[ModelsFile],

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
@@ -14,7 +13,7 @@ from server.api.cancelling import cancel
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.job_reader import JobReader
 from server.api.metadata import Metadata, metadata_pairs
-from server.api.openapi import errors
+from server.api.openapi import answer, errors
 from server.api.views import EventPage, JobPage, JobView, WholeJobPage
 from server.clock import as_text
 from server.errors import JobNotFound
@@ -29,12 +28,7 @@ Offset = Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="How many
 
 
 @get(
-    responses={
-        **errors(422),
-        200: ResponseSpec(
-            JobPage, generate_examples=False, description="With expand=result, each as GET /v1/jobs/… has it"
-        ),
-    },
+    responses={**errors(422), 200: answer(JobPage, "With expand=result, each as GET /v1/jobs/… has it")},
     summary="List jobs, newest first",
 )
 async def list_jobs(
@@ -82,10 +76,7 @@ async def read_job(
 
 @get(
     "/{public_id:str}/events",
-    responses={
-        **errors(404, 422),
-        200: event_page(EventPage),
-    },
+    responses={**errors(404, 422), 200: event_page(EventPage)},
     summary="Follow a job",
 )
 async def read_events(
