@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -122,12 +122,9 @@ def call(shape: Shape) -> dict[str, Any]:
 @contextmanager
 def bare(weights: Path, options: Options) -> Iterator[Any]:
     """Run a bare loop in a process of its own, and yield the function that asks it."""
-    process = AskedProcess("benchmarks.gpu.bare")
-    try:
+    with closing(AskedProcess("benchmarks.gpu.bare")) as process:
         process.ask(what="load", folder=str(weights), device=options.device, dtype=options.dtype)
         yield process.ask
-    finally:
-        process.close()
 
 
 def of_bare(ask: Any, shape: Shape, side: int, options: Options) -> Measured:
