@@ -1,4 +1,4 @@
-"""How the pipelines of diffusers read guidance and negative prompts; without torch.
+"""Knows how the pipelines of diffusers read guidance and negative prompts; without torch.
 
 Most of them guide by a second call of the denoiser, with the negative prompt, if guidance is above 1. Some are distilled:
 guidance is an input of their one call, and they ignore a negative prompt.
@@ -12,7 +12,7 @@ from pipelines.model_index import read_table
 
 #: The guidance above which a pipeline makes a second call, if that is not 1.
 _GUIDE_ABOVE = {"Krea2Pipeline": 0.0, "ZImagePipeline": 0.0, "ZImageOmniPipeline": 0.0}
-#: What most pipelines call their own guidance.
+#: The argument for guidance of most pipelines.
 GUIDANCE = "guidance_scale"
 #: The argument that guides by a second call in pipelines whose own guidance is distilled.
 SECOND_GUIDANCE = "true_cfg_scale"

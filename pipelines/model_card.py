@@ -97,14 +97,17 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the weights are while they do nothing. It changes bits only through an image's neighbours in whole batches."""
+    """The fields that say where the weights are while they do nothing.
+
+    They change bits only through an image's neighbours in whole batches.
+    """
 
     #: Keep the weights in host memory, and bring to the device what computes: a whole component, or one layer after another.
     offload: Literal["model", "group"] | None = None
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the pipeline is called, and how its images are finished."""
+    """The fields that say how the pipeline is called, and how its images are finished."""
 
     steps: Annotated[int, Meta(ge=1, le=1000)]
     guidance: Annotated[float, Meta(ge=0, le=100)]
@@ -123,7 +126,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the device runs the pipeline. It changes bits only through an image's neighbours in whole batches."""
+    """The fields that say how the device runs the pipeline.
+
+    They change bits only through an image's neighbours in whole batches.
+    """
 
     #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
     slots: bool = True
@@ -132,7 +138,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What may be asked of the model, how many images of it share a batch, and how long it may take."""
+    """The bounds of what may be asked of the model, how many images of it share a batch, and how long it may take."""
 
     #: The tiers that the model makes itself.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
@@ -168,7 +174,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Wording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a spec becomes a prompt."""
+    """The fields that say how a spec becomes a prompt."""
 
     #: A template with the fields {scene}, {mood} and {colors}.
     prompt: str = "{scene}, {mood}, {colors}"

@@ -12,13 +12,13 @@ from typing import Annotated
 
 import msgspec
 
-#: What diffusers and transformers call a component's weights.
+#: The names that diffusers and transformers give to files with weights.
 _STEMS = ("diffusion_pytorch_model", "model")
-#: What they call pickled weights.
+#: The names that they give to files with pickled weights.
 _PICKLED_STEMS = ("diffusion_pytorch_model", "pytorch_model")
 #: Endings of the names of files with pickled weights.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-#: What messages say of pickled weights that a card does not allow.
+#: The advice of messages about pickled weights that a card does not allow.
 PICKLES_RUN_CODE = (
     "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker (backlot models add"
     " takes --pickle)"
@@ -41,7 +41,7 @@ class TensorHeader(msgspec.Struct, frozen=True):
     #: A name of safetensors, such as `F32`, `BF16` or `F8_E4M3`; in a GGUF file one of GGUF's, such as `Q4_K`.
     dtype: str
     shape: tuple[_Count, ...]
-    #: Where its bytes begin and end, counted from the end of the header; the end is not included.
+    #: The places at which its bytes begin and end, counted from the end of the header; the end is not included.
     data_offsets: tuple[_Count, _Count]
 
 

@@ -1,4 +1,4 @@
-"""Which models can be steered towards colours, or guided in an interval of noise, by their pipelines and schedulers."""
+"""The models that can be steered to colours, or guided in an interval of noise, by their pipelines and schedulers."""
 
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 

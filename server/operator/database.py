@@ -18,7 +18,7 @@ from server.settings import Settings, read_settings
 
 @click.group("db")
 def database() -> None:
-    """The database."""
+    """Back up and restore the database."""
 
 
 @database.command()

@@ -24,7 +24,7 @@ from server.validation import unknown
 
 @click.group()
 def models() -> None:
-    """The models of models.toml."""
+    """List, check, add, download and reload the models of models.toml."""
 
 
 @models.command("list")
@@ -181,7 +181,7 @@ def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
 
 
 class _Memory(msgspec.Struct, frozen=True):
-    """How much of a device's memory a model takes."""
+    """The memory of devices that a model takes."""
 
     #: Bytes of each component, the largest first, estimated from the headers of its files.
     weight_bytes: dict[str, int]

@@ -1,8 +1,8 @@
-"""Which images share slots: when a slot group opens, what enters it, when it closes, and when it is taken back. Pure.
+"""Decides which images share slots: when a slot group opens, what enters it, when it closes, and when it is taken back. Pure.
 
 A GPU has at most two slot groups: the current one, and the following one, which opens when the current one is empty. One
-image is sent ahead of the open slots, so that a slot that frees is filled at once, and the first image of the following
-group is sent early, so that its model can be read meanwhile.
+image is sent ahead of the open slots, so that a slot that frees is filled at once. The first image of the following group
+is sent early, so that its model can be read meanwhile.
 
 A group opens with the number of slots that is best for the images that wait at that moment. If more come soon after, as in a
 burst, the group's images may be taken back into the queue, so that a larger group opens with all of them. Images of the

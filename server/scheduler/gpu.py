@@ -42,7 +42,7 @@ class Gpu:
         #: The device's name; AUTO until its process has chosen one.
         self.name = device.name
         self.state = GpuState.STOPPED
-        #: What the process said of its device; None until it is up.
+        #: The process's report on its device; None until it is up.
         self.device: protocol.Started | None = None
         self.memory: protocol.MemoryUsed | None = None
         #: Why the last process ended; None once another one is up.

@@ -1,4 +1,4 @@
-"""Which waiting image goes to a GPU next. Pure: no I/O, no clock of its own, no randomness, and no state of a GPU.
+"""Chooses the waiting image that goes to a GPU next. Pure: no I/O, no clock of its own, no randomness, and no state of a GPU.
 
 Weighted fair queueing between flows (start-time fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996). A flow is the images of
 one client and priority; each step of priority doubles its share. Every image advances its flow's virtual time by one over
@@ -67,7 +67,10 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Affinity(msgspec.Struct):
-    """What one GPU has at hand. Each GPU owns one; the queue reads it to choose for that GPU, and notes what the GPU took."""
+    """The models and the batch key that one GPU has at hand.
+
+    Each GPU owns one Affinity. The queue reads it to choose for that GPU, and notes in it what the GPU took.
+    """
 
     #: The models in its memory, and their revisions.
     loaded: dict[str, str] = msgspec.field(default_factory=dict)

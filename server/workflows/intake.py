@@ -45,7 +45,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a request would cost, and when its images could be there. The wait is a guess from the last images."""
+    """The price of a request, and the time until its images could be there. The wait is a guess from the last images."""
 
     credits_cost: int
     balance: int

@@ -1,4 +1,4 @@
-"""Which LoRAs an image gets: the card's, the brand's and the request's."""
+"""Chooses the LoRAs that an image gets: the card's, the brand's and the request's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What clients send that they should not: every request has an answer in the envelope or a quiet close."""
+"""Requests that no client should send: each has an answer in the envelope or a quiet close."""
 
 import http.client
 import json

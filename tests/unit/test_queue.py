@@ -1,4 +1,4 @@
-"""Which image goes next: decisions that need no clock, no disk and no GPU."""
+"""The choice of the next image: decisions that need no clock, no disk and no GPU."""
 
 import pytest
 from hypothesis import given

@@ -82,7 +82,7 @@ def job(job_id: str) -> Call[Job]:
 
 
 class JobFilter(TypedDict, total=False):
-    """Which jobs to list. A field left out leaves out no job."""
+    """Selects the jobs to list. A field left out leaves out no job."""
 
     job_type: Sequence[str]
     status: JobStatus | None
@@ -130,7 +130,7 @@ def cancel(job_id: str) -> Call[Job]:
 
 
 class CatalogFilter(TypedDict, total=False):
-    """Which entries of the catalogue to list. A field left out leaves out no entry."""
+    """Selects the entries of the catalogue to list. A field left out leaves out no entry."""
 
     #: `active` or `archived`.
     status: str | None
@@ -147,7 +147,7 @@ class CatalogFilter(TypedDict, total=False):
 
 
 class BackgroundFilter(CatalogFilter, total=False):
-    """Which backgrounds to list."""
+    """Selects the backgrounds to list."""
 
     scene_type: str | None
 

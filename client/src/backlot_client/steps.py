@@ -51,7 +51,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What a flow returned."""
+    """The result of a flow that has ended."""
 
     value: Any
 
