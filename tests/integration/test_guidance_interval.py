@@ -86,9 +86,7 @@ def test_guidance_acts_inside_the_interval_alone(row: Row) -> None:
 @pytest.mark.parametrize("scheduler", [PNDMScheduler, HeunDiscreteScheduler, KDPM2DiscreteScheduler])
 def test_schedulers_that_call_more_often_than_they_step_are_guided_too(scheduler: Any) -> None:
     row = GUIDED[0]
-    guided, all_of_them, some = (
-        Run(model_with(row, interval, scheduler), item(0)) for interval in (None, ALL, SOME)
-    )
+    guided, all_of_them, some = (Run(model_with(row, interval, scheduler), item(0)) for interval in (None, ALL, SOME))
     assert torch.equal(all_of_them.images["image-0"], guided.images["image-0"])
     assert not torch.equal(some.images["image-0"], guided.images["image-0"])
     assert len(some.rows) == len(guided.rows) > STEPS
