@@ -66,6 +66,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: str | None = None
     #: The scheduler class that the files name, if they are here. The server sets it; models.toml has no key for it.
     own_scheduler: str | None = None
+    #: Whether the files say that the denoiser takes guidance as an input. The server sets it; models.toml has no key for it.
+    takes_guidance: bool = False
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -271,7 +273,7 @@ _GROUPS = [
 ]
 
 #: Fields that are no keys of a card's table: the name, which heads the table, and those that only the server sets.
-_NO_KEYS = frozenset({"name", "stamp", "own_scheduler"})
+_NO_KEYS = frozenset({"name", "stamp", "own_scheduler", "takes_guidance"})
 #: A card as models.toml writes it, against which a table is checked. Its defaults are never read; each group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
@@ -293,7 +295,9 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that a recipe leaves to the revision, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
+IN_REVISION = frozenset(
+    {"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "takes_guidance", "revision"}
+)
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
 #: Fields of Sampling that change what a step costs: its calls and their tokens, how many steps are guided, and their sizes.
