@@ -55,7 +55,10 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"guidance_interval": (0.2, 0.9), "guidance": 1.0}, "there is no guidance if guidance is 1; remove the key"),
         ({"guidance_interval": (0.2, 0.9), "slots": False}, "it acts only in slots"),
         ({"guidance_interval": (0.2, 0.9), "offload": "model"}, "it acts only in slots"),
-        ({"guidance_interval": (0.2, 0.9), "scheduler": "PNDMScheduler"}, "PNDMScheduler does not tell how much noise is left"),
+        (
+            {"guidance_interval": (0.2, 0.9), "scheduler": "EDMEulerScheduler"},
+            "guidance_interval = [0.2, 0.9]: Backlot does not know how much noise EDMEulerScheduler leaves at each step",
+        ),
         ({"variant": "fp16"}, "no file of the folder is of this variant"),
     ],
 )  # fmt: skip
@@ -88,6 +91,7 @@ def test_a_scheduler_that_cannot_work_is_refused(pipeline: str, scheduler: str, 
         {"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"use_karras_sigmas": True}},
         {"arguments": {"guidance_rescale": 0.5, "clip_skip": 1, "eta": 1.0}},
         {"negative_prompt": "clutter"},
+        {"scheduler": "PNDMScheduler", "guidance_interval": (0.2, 0.9), "palette": PaletteMode.STEER},
     ],
 )
 def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str, Any]) -> None:
