@@ -1,5 +1,6 @@
 """`/v1/admin/usage`, `/requests` and `/failures`: what clients used, what they asked, and what went wrong."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -86,5 +87,5 @@ async def list_failures(
 ) -> FailureList:
     """List the jobs that failed last, each with what the logs say of it. A cancelled job is no failure."""
     failed = await database.read(job_reports.failures, limit)
-    logs = await lines_about(settings.logs, failed)
+    logs = await asyncio.to_thread(lines_about, settings.logs, failed)
     return FailureList([Failure(job, lines) for job, lines in zip(failed, logs, strict=True)])
