@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import IO
 
 from server.ledger.connection import migrate
+from server.operator_error import OperatorError
 from server.settings import Settings
 
 #: The file in the data folder that a running server holds open and locked.
 LOCK = "server.lock"
 
 
-class Unusable(Exception):
+class Unusable(OperatorError):
     """A file or folder cannot be used. The message names it, and says why and what to do."""
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(OperatorError):
     """Another server has this data folder."""
 
 

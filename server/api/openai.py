@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
@@ -19,6 +18,7 @@ from pipelines.model_card import ModelCard
 from server.api.bodies import read_body
 from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
+from server.api.openapi import answer
 from server.api.request_log import record_of
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
 from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
@@ -120,13 +120,8 @@ _STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
     summary="Generate images as OpenAI's clients ask for them",
     tags=["workflows"],
     responses={
-        200: ResponseSpec(Images, generate_examples=False, description="The images, all of them"),
-        **{
-            status: ResponseSpec(
-                OpenAIError, generate_examples=False, description="As on other routes, in OpenAI's shape"
-            )
-            for status in _STATUSES
-        },
+        200: answer(Images, "The images, all of them"),
+        **dict.fromkeys(_STATUSES, answer(OpenAIError, "As on other routes, in OpenAI's shape")),
     },
 )
 async def create_images(

@@ -9,6 +9,7 @@ from ulid import ULID
 
 from server.clock import Time, ago, now
 from server.ledger.rows import read
+from server.operator_error import OperatorError
 
 #: How long a secret that was replaced still signs, so that its receiver can change over without missing anything.
 SECRET_OVERLAP = timedelta(hours=24)
@@ -73,12 +74,12 @@ class DeliveryReport(msgspec.Struct, frozen=True):
     next_try_at: Time | None
 
 
-class NoWebhook(Exception):
+class NoWebhook(OperatorError):
     def __init__(self, client: str) -> None:
         super().__init__(f"{client} has no webhook; `backlot webhooks set {client} URL` makes one")
 
 
-class NoSuchDelivery(Exception):
+class NoSuchDelivery(OperatorError):
     def __init__(self, webhook_id: str) -> None:
         super().__init__(f"there is no webhook delivery {webhook_id!r}; `backlot webhooks deliveries` shows them")
 

@@ -44,7 +44,7 @@ class FailureList(msgspec.Struct, frozen=True):
     failures: list[Failure]
 
 
-@get("/admin/usage", responses=errors(422), summary="Sum up usage", tags=["admin"])
+@get("/usage", responses=errors(422), summary="Sum up usage")
 async def sum_up_usage(
     database: NamedDependency[Database],
     by: Annotated[str, QueryParameter(description="Any of client, day and model, between commas")] = "client,day",
@@ -64,7 +64,7 @@ async def sum_up_usage(
     return UsageSums([kind for kind in UsageBy if kind in apart], rows)
 
 
-@get("/admin/requests", responses=errors(422), summary="Read the request log", tags=["admin"])
+@get("/requests", responses=errors(422), summary="Read the request log")
 async def list_requests(
     database: NamedDependency[Database],
     client: Annotated[str | None, QueryParameter(description="Only this client's, by name")] = None,
@@ -79,7 +79,7 @@ async def list_requests(
     return RequestPage(rows, limit, offset)
 
 
-@get("/admin/failures", responses=errors(422), summary="Read recent failures", tags=["admin"])
+@get("/failures", responses=errors(422), summary="Read recent failures")
 async def list_failures(
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
