@@ -11,6 +11,7 @@ import msgspec
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import problems_of_files
 from pipelines.checks.single_file import why_no_checkpoint
+from pipelines.guidance import takes_guidance
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.model_index import read_model_index, read_table
@@ -83,9 +84,15 @@ def _with_stamp_of_file(card: ModelCard) -> ModelCard:
 
 
 def _told_by(folder: Path, card: ModelCard, stamp: str) -> ModelCard:
-    """Return the card with the stamp of its files and the classes that they name. Raises OSError or ValueError."""
+    """Return the card with the stamp of its files and what they say of its model. Raises OSError or ValueError."""
     index = read_model_index(folder)
-    here = msgspec.structs.replace(card.weights, stamp=stamp, pipeline=index.pipeline, own_scheduler=index.scheduler)
+    here = msgspec.structs.replace(
+        card.weights,
+        stamp=stamp,
+        pipeline=index.pipeline,
+        own_scheduler=index.scheduler,
+        takes_guidance=takes_guidance(folder),
+    )
     return msgspec.structs.replace(card, weights=here)
 
 

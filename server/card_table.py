@@ -31,7 +31,7 @@ def read_card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard 
     if "name" in raw:
         problems.append(f"{table} name: a model's name is its table's; remove the key")
         return None
-    for key in ("stamp", "own_scheduler"):
+    for key in ("stamp", "own_scheduler", "takes_guidance"):
         if key in raw:
             problems.append(f"{table} {key}: the server works it out; remove the key")
             return None
