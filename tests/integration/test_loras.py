@@ -233,7 +233,7 @@ def test_words_of_a_lora_are_in_the_prompt(server: Server) -> None:
     ("loras", "said"),
     [
         ([{"name": "grian"}], "good has no LoRA 'grian'; it takes grain, haze, foreign, torn"),
-        ([{"name": "grain"}, {"name": "grain"}], "grain is named twice"),
+        ([{"name": "grain"}, {"name": "grain"}], "grain is named twice; name it once"),
         ([{"name": "grain", "weight": 3}], "2"),
         ([{"name": "grain", "wieght": 1}], "wieght"),
         ([{"name": "torn"}], "cannot be used"),
