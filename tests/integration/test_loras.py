@@ -133,7 +133,6 @@ def kohya_named(tensors: dict[str, torch.Tensor], blocks: dict[str, str]) -> dic
 
 def test_an_sdxl_lora_acts_alike_with_any_names_of_its_blocks(tmp_path: Path) -> None:
     """Check the names of Stability's code and those of diffusers, and a file that has both, of which one half is unused."""
-    own = {"down_blocks_1_attentions_0": "down_blocks_1_attentions_0"}
     other = {
         "down_blocks_1_attentions_0": "input_blocks_3_1",
         "mid_block_attentions_0": "middle_block_1",
