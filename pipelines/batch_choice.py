@@ -1,8 +1,9 @@
 """The choice of the batch size that makes the most of the device, from measured costs and not from a constant. Pure.
 
-The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again in
-a larger one (`BatchCosts.should_begin_again`); the GPU process chooses how many of the images in slots a denoiser call takes
-(`call_size_for`). The first and the last compare images a second; the second compares the time until all images are done.
+The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again
+in a larger one (`BatchCosts.should_begin_again`). The GPU process chooses how many of the images in slots a denoiser call
+takes (`call_size_for`). The first and the last compare images a second; the second compares the time until all images are
+done.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ MOST_LOST = 0.2
 
 
 class CostKey(msgspec.Struct, frozen=True):
-    """What the cost of a denoising step depends on, besides the batch size."""
+    """Everything that the cost of a denoising step depends on, besides the batch size."""
 
     model: str
     device: str

@@ -11,7 +11,7 @@ Rgb = tuple[int, int, int]
 
 
 class PaletteMode(StrEnum):
-    """How requested colours reach an image."""
+    """The ways in which requested colours reach an image."""
 
     #: The prompt names them, and the model follows it as far as it can.
     PROMPT = "prompt"

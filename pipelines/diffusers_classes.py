@@ -1,4 +1,4 @@
-"""What the classes of the installed diffusers take, read from its source, so that a card can be checked without torch."""
+"""Reads from the source of the installed diffusers what its classes take, so that a card can be checked without torch."""
 
 import ast
 import importlib.util

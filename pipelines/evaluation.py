@@ -38,5 +38,5 @@ class Evaluation(msgspec.Struct, frozen=True):
     #: The parts of the pixels at the lowest and at the highest luma, 0–1.
     clipped_black: float
     clipped_white: float
-    #: What makes the image unusable; null if nothing does.
+    #: The defect that makes the image unusable; null if it has none.
     defect: FailureReason | None = msgspec.field(name="finding")

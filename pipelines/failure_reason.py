@@ -47,7 +47,7 @@ class FailureReason(StrEnum):
 
 
 class Fault(StrEnum):
-    """What a failure is put down to, which decides the seed of a retry."""
+    """The cause to which a failure is put down; it decides the seed of a retry."""
 
     #: The image itself: the next seed may give a good one.
     IMAGE = "image"

@@ -1,4 +1,4 @@
-"""How the server and the GPU processes write their logs.
+"""The format of the logs of the server and the GPU processes.
 
 Much of what is logged comes from outside: paths, names, user agents, models. Control characters are escaped everywhere, so
 that nothing in a log moves a cursor, rings a bell or passes for a line of its own.

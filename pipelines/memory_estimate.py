@@ -1,4 +1,4 @@
-"""How much memory a model will take for its weights, by the headers of their files, and for an image; without torch."""
+"""Estimates the memory that a model takes, for weights by the headers of their files, and for an image; without torch."""
 
 import json
 import math

@@ -6,7 +6,7 @@ image, other costs of a step. A new field only has to be put into the right grou
     a change in       loads the model again    is told in recipes    makes costs be measured again
     Weights           yes                      yes                   yes
     Residence         yes                      no                    yes
-    Sampling          no                       yes                   only by guidance_interval and upscale
+    Sampling          no                       yes                   by _IN_COST, or if guidance ends
     Execution         no                       no                    yes
     Limits, Wording   no                       no                    no
 
@@ -66,6 +66,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: str | None = None
     #: The scheduler class that the files name, if they are here. The server sets it; models.toml has no key for it.
     own_scheduler: str | None = None
+    #: Whether the files say that the denoiser takes guidance as an input. The server sets it; models.toml has no key for it.
+    takes_guidance: bool = False
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -97,14 +99,17 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Residence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the weights are while they do nothing. It changes bits only through an image's neighbours in whole batches."""
+    """The fields that say where the weights are while they do nothing.
+
+    They change bits only through an image's neighbours in whole batches.
+    """
 
     #: Keep the weights in host memory, and bring to the device what computes: a whole component, or one layer after another.
     offload: Literal["model", "group"] | None = None
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the pipeline is called, and how its images are finished."""
+    """The fields that say how the pipeline is called, and how its images are finished."""
 
     steps: Annotated[int, Meta(ge=1, le=1000)]
     guidance: Annotated[float, Meta(ge=0, le=100)]
@@ -123,7 +128,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the device runs the pipeline. It changes bits only through an image's neighbours in whole batches."""
+    """The fields that say how the device runs the pipeline.
+
+    They change bits only through an image's neighbours in whole batches.
+    """
 
     #: Let images enter and leave at any denoising step; if false, a batch is one pipeline call from its start to its end.
     slots: bool = True
@@ -132,7 +140,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What may be asked of the model, how many images of it share a batch, and how long it may take."""
+    """The bounds of what may be asked of the model, how many images of it share a batch, and how long it may take."""
 
     #: The tiers that the model makes itself.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]
@@ -168,7 +176,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Wording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a spec becomes a prompt."""
+    """The fields that say how a spec becomes a prompt."""
 
     #: A template with the fields {scene}, {mood} and {colors}.
     prompt: str = "{scene}, {mood}, {colors}"
@@ -265,7 +273,7 @@ _GROUPS = [
 ]
 
 #: Fields that are no keys of a card's table: the name, which heads the table, and those that only the server sets.
-_NO_KEYS = frozenset({"name", "stamp", "own_scheduler"})
+_NO_KEYS = frozenset({"name", "stamp", "own_scheduler", "takes_guidance"})
 #: A card as models.toml writes it, against which a table is checked. Its defaults are never read; each group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
@@ -287,11 +295,13 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that a recipe leaves to the revision, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
+IN_REVISION = frozenset(
+    {"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "takes_guidance", "revision"}
+)
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
-#: Fields of Sampling that change what a step costs: how many are guided, and how many there are of which size.
-_IN_COST = ("guidance_interval", "upscale")
+#: Fields of Sampling that change what a step costs: its calls and their tokens, how many steps are guided, and their sizes.
+_IN_COST = ("arguments", "guidance_argument", "guidance_interval", "upscale")
 #: Fields that were in the digests of Backlot's first version; they are always digested, so that old recipes stay true.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 
@@ -316,7 +326,11 @@ def cost_digest(card: ModelCard) -> str:
     """Return 8 hex digits over the fields that a step's cost depends on, besides the revision."""
     costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
     sampling = _set_fields(card.sampling, without=frozenset())
-    return _digest(costs | {name: sampling[name] for name in _IN_COST if name in sampling})
+    told = {name: sampling[name] for name in _IN_COST if name in sampling}
+    if card.sampling.guidance <= 1:
+        # Without guidance, which ends at 1 or at 0, a pipeline makes half the calls. Above 1 all guidance costs the same.
+        told["guidance"] = card.sampling.guidance
+    return _digest(costs | told)
 
 
 def _set_fields(*groups: msgspec.Struct, without: frozenset[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 
 
 class ModelIndex(msgspec.Struct, frozen=True):
-    """What a model_index.json says."""
+    """The content of a model_index.json."""
 
     #: The pipeline's class; None if the folder brings a class of its own.
     pipeline: str | None

@@ -22,7 +22,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     #: The job's public id.
     job: str
     display_name: str
-    #: From a background's spec, as the client wrote it, like the mood.
+    #: Scene and mood of a background's spec, as the client wrote them.
     scene_type: str | None = None
     mood: str | None = None
 

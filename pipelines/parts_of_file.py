@@ -1,4 +1,4 @@
-"""Which components of a pipeline are in a checkpoint in one file, as its keys tell; without torch."""
+"""The components of a pipeline that a checkpoint in one file holds, as its keys tell; without torch."""
 
 import re
 from collections.abc import Collection
@@ -27,7 +27,7 @@ def component_of(key: str, components: Collection[str]) -> str | None:
 def held_components(file: Path, components: Collection[str]) -> frozenset[str]:
     """Return those of a pipeline's components that are read from a checkpoint in one file. Its denoiser always is.
 
-    Of a pickle, which has no header, nothing else is known. Raises BadWeights and OSError.
+    Nothing else is known of a pickle, which has no header. Raises BadWeights and OSError.
     """
     named = {component_of(key, components) for key in read_tensors(file)}
     return frozenset(name for name in components if name in named or name in DENOISERS)

@@ -27,7 +27,7 @@ from pipelines.upscale import SecondPass
 
 
 class Stage(StrEnum):
-    """How far an image has come; the `stage` of a job's events."""
+    """The stage that an image has reached; the `stage` of a job's events."""
 
     #: Its model is being read into memory.
     LOADING = "loading"
@@ -169,7 +169,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class MemoryUsed(msgspec.Struct, frozen=True, tag=True):
-    """How much of the device's memory is in use, reported after a start, a load or an unload, and whenever slots open."""
+    """The amount of the device's memory in use, reported after a start, a load or an unload, and whenever slots open."""
 
     total_bytes: int
     #: On a GPU, what all programs use; on a CPU, what the GPU process uses.
@@ -255,7 +255,7 @@ class Generated(msgspec.Struct, frozen=True, tag=True):
 
     image_id: str
     recipe: Recipe
-    #: What makes the image unusable. The GPU process delivers one with a defect only if its order says so.
+    #: The defect that makes the image unusable. The GPU process delivers one with a defect only if its order says so.
     defect: FailureReason | None
     evaluation: Evaluation | None
     #: Seconds by name: denoising_s, decoding_s, finishing_s.

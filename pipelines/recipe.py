@@ -37,7 +37,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     guidance: float
     scheduler: str
     dtype: str
-    #: What model_card.settings_digest returns, a digest of all other fields of the model card that change bytes.
+    #: The result of model_card.settings_digest, a digest of all other fields of the model card that change bytes.
     settings: str
     #: Files and `meta` call it batch_shape.
     batch_size: Annotated[int, Meta(ge=1, le=64)] = msgspec.field(name="batch_shape")

@@ -1,8 +1,8 @@
 """Images of tiers above their model's own, made by a second pass over the enlarged picture.
 
-The first pass makes the picture at one of the model's own sizes. It is enlarged, noise is added to it as a card's `strength`
-says, and the same pipeline takes the noise away again, with the details that belong to the larger size (Meng et al. 2022,
-SDEdit, arXiv:2108.01073).
+The first pass makes the picture at one of the model's own sizes. It is enlarged, and noise is added to it as a card's
+`strength` says. Then the same pipeline takes the noise away again, and adds the details that belong to the larger size
+(Meng et al. 2022, SDEdit, arXiv:2108.01073).
 """
 
 from typing import Annotated
@@ -56,7 +56,7 @@ UPSCALING_SCHEDULERS = frozenset(
 
 
 class Upscale(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a card says of the second pass."""
+    """The settings of a second pass, as a card gives them."""
 
     #: Tiers above the model's own, two or four times its largest.
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1)]

@@ -6,19 +6,20 @@ This module reads only file names, sizes and headers, and needs no torch.
 import hashlib
 import json
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-#: What diffusers and transformers call a component's weights.
+#: The names that diffusers and transformers give to files with weights.
 _STEMS = ("diffusion_pytorch_model", "model")
-#: What they call pickled weights.
+#: The names that they give to files with pickled weights.
 _PICKLED_STEMS = ("diffusion_pytorch_model", "pytorch_model")
 #: Endings of the names of files with pickled weights.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-#: What messages say of pickled weights that a card does not allow.
+#: The advice of messages about pickled weights that a card does not allow.
 PICKLES_RUN_CODE = (
     "pickles can run code: convert it to safetensors, or write pickle = true if you trust its maker (backlot models add"
     " takes --pickle)"
@@ -41,7 +42,7 @@ class TensorHeader(msgspec.Struct, frozen=True):
     #: A name of safetensors, such as `F32`, `BF16` or `F8_E4M3`; in a GGUF file one of GGUF's, such as `Q4_K`.
     dtype: str
     shape: tuple[_Count, ...]
-    #: Where its bytes begin and end, counted from the end of the header; the end is not included.
+    #: The places at which its bytes begin and end, counted from the end of the header; the end is not included.
     data_offsets: tuple[_Count, _Count]
 
 
@@ -157,13 +158,14 @@ def check_file(path: Path) -> None:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
 
 
-def read_tensors(path: Path) -> dict[str, TensorHeader]:
+def read_tensors(path: Path) -> Mapping[str, TensorHeader]:
     """Return each tensor of a checkpoint in one file by its key; none if it is pickled, since it then has no header.
 
     Raises BadWeights and OSError.
     """
-    readers = {".safetensors": read_header, ".gguf": read_gguf}
-    return readers[path.suffix](path) if path.suffix in readers else {}
+    if path.suffix == ".gguf":
+        return read_gguf(path)
+    return read_header(path) if path.suffix == ".safetensors" else {}
 
 
 def read_header(path: Path) -> dict[str, TensorHeader]:
@@ -182,8 +184,15 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
         raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
 
 
-def read_gguf(path: Path) -> dict[str, TensorHeader]:
+def read_gguf(path: Path) -> Mapping[str, TensorHeader]:
     """Return each tensor of a GGUF file by its key. Raises BadWeights and OSError."""
+    status = path.stat()
+    return _read_gguf(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_gguf(path: Path, size: int, mtime_ns: int) -> Mapping[str, TensorHeader]:
+    """Read a GGUF file, which takes long. Size and time are there for the cache: a file that changed is read again."""
     # gguf is imported here: it imports NumPy, which most models do not need to be checked.
     from gguf.gguf_reader import GGUFReader
 

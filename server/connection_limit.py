@@ -1,4 +1,4 @@
-"""How many connections may be open at once: as many as leave files for the rest of the server."""
+"""Limits the connections that are open at once: as many as leave files for the rest of the server."""
 
 import resource
 

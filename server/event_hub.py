@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from server.jobs import Job
 
-#: What a request waits for: a job, by its public id, or all jobs of a client, by the client's id.
+#: The subject that a request waits for: a job, by its public id, or all jobs of a client, by the client's id.
 Topic = str | int
 
 

@@ -41,7 +41,7 @@ class EventType(StrEnum):
 
 
 class FailureMode(StrEnum):
-    """What a spec wants done about an image nobody could use, or a run that broke."""
+    """The spec's wish for an image that nobody could use, or a run that broke."""
 
     #: End as FAILURE and give the credits back.
     FAIL = "fail"
@@ -52,7 +52,7 @@ class FailureMode(StrEnum):
 
 
 class Understood(msgspec.Struct, frozen=True):
-    """What a model with a closed vocabulary made of a spec's free text."""
+    """A spec's free text as a model with a closed vocabulary understood it."""
 
     #: Words of the vocabulary; null if the text means none of them, and the vocabulary's default is used.
     scene: str | None
@@ -62,7 +62,7 @@ class Understood(msgspec.Struct, frozen=True):
 
 
 class ClientClass(StrEnum):
-    """How metrics tell jobs apart by their clients: there are few classes, and many clients."""
+    """The label by which metrics tell jobs apart by their clients: there are few classes, and many clients."""
 
     #: A job of an `sk_test_` key.
     TEST = "test"
@@ -96,7 +96,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request was resolved to when it was accepted; models.toml may change afterwards.
+    """The result of resolving a request when it was accepted; models.toml may change afterwards.
 
     A job succeeds if all of its generations do.
     """

@@ -1,4 +1,4 @@
-"""What the logs say of a job that failed."""
+"""Finds what the logs say of a job that failed."""
 
 import asyncio
 import re

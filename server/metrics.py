@@ -1,4 +1,4 @@
-"""What the operator watches, in Prometheus' text format at GET /metrics."""
+"""The metrics that the operator watches, in Prometheus' text format at GET /metrics."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -29,7 +29,7 @@ MOST_IN_BRAND = 200
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one image of an operation costs, and the defaults of specs that leave a field out."""
+    """The price of one image of an operation, and the defaults of specs that leave a field out."""
 
     credits_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
     #: Factors of the price for some models and tiers; 1 for all others.

@@ -36,7 +36,7 @@ class ModelsFile:
         self.current: Models = load_models(path)
         #: When the present models were taken up, in seconds since 1970.
         self.taken_up_at = int(time.time())
-        #: What is wrong with the file as it is now; None if all of it is in use.
+        #: The fault of the file as it is now; None if all of it is in use.
         self.error: str | None = _told(self.current)
 
     async def watch(self, changed: Callable[[], None]) -> None:

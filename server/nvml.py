@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of the GPUs of this box, if it is there: `pip install backlot[nvidia]`."""
+"""Asks NVIDIA's management library about the GPUs of this box, if it is there: `pip install backlot[nvidia]`."""
 
 import logging
 from contextlib import suppress

@@ -146,7 +146,7 @@ def _read(field: msgspec.structs.FieldInfo, text: str) -> Any:
             raise ValueError("nothing expands the ~ here; write the whole path, from the /")
         return Path(text)
     if field.name == "host":
-        # As in a URL: `[::1]` is `::1`.
+        # Brackets are for URLs: `[::1]` is `::1`.
         return text.removeprefix("[").removesuffix("]")
     value = msgspec.convert(text, field.type, strict=False)
     if isinstance(value, float) and not math.isfinite(value):

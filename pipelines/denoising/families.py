@@ -1,8 +1,9 @@
 """The denoisers that slots can run: one row each, with the pipelines that were tried. All others run as whole batches.
 
-Before you add a row, read two things in the denoiser's code and test them: images are along the first dimension of everything
-it takes and returns, and it does the same operations in every call of one signature. Before you add a pipeline to a row, read
-its code too: it may change its denoiser while it runs, or give its text encoder's outputs another layout.
+Before you add a row, read two things in the denoiser's code and test them. Images must be along the first dimension of
+everything it takes and returns, and it must do the same operations in every call of one signature. Before you add a
+pipeline to a row, read its code too: it may change its denoiser while it runs, or give its text encoder's outputs another
+layout.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 class Family(msgspec.Struct, frozen=True):
-    """How one class of denoiser is called."""
+    """A class of denoiser, and how it is called."""
 
     #: The attribute of the pipeline that holds the denoiser.
     attribute: str

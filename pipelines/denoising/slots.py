@@ -1,10 +1,10 @@
 """Slots: a batch of fixed size in which each image is at a denoising step of its own.
 
 Each slot runs the stock pipeline call for one image as a coroutine (a greenlet). When the pipeline calls its denoiser, the
-coroutine pauses. Once all slots have paused, their calls are joined, the denoiser runs once, and each coroutine goes on with
-its own part of the result. So schedulers, guidance, prompt encoding and decoding are diffusers' own code for every family,
-each slot has a scheduler and a timestep of its own, and a new image enters at the next step after a slot became free. Calls
-of text encoders are joined in the same way (see `encoding`).
+coroutine pauses. Once all slots have paused, their calls are joined, the denoiser runs once, and each coroutine goes on
+with its own part of the result. So schedulers, guidance, prompt encoding and decoding are diffusers' own code for every
+family. Each slot has a scheduler and a timestep of its own, and a new image enters at the next step after a slot became
+free. Calls of text encoders are joined in the same way (see `encoding`).
 
 At a fixed batch size an image depends neither on its neighbours nor on when they entered (see `joining`).
 """

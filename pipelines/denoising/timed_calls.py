@@ -34,7 +34,7 @@ class TimedCalls:
         self._second = JointDenoiser(denoiser, family, batch_size, findings)
         #: How many tiles the second pass of an image has.
         self.tiles = 1
-        #: What the last image took that was done; empty if none is done.
+        #: The calls of the image that was done last; empty if none is done.
         self.counts: CallCounts = Counter()
         #: Seconds of the first TIMED steps of a full batch. A step has several calls if the prompts cannot be joined.
         self._full_steps: list[float] = []

@@ -1,4 +1,4 @@
-"""Which files of a hub's model are needed: those that the loader reads, and not the same weights in other formats."""
+"""The needed files of a hub's model: those that the loader reads, and not the same weights in other formats."""
 
 from collections.abc import Collection
 

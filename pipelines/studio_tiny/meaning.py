@@ -1,4 +1,4 @@
-"""Which word of a closed vocabulary a free text means.
+"""Finds the word of a closed vocabulary that a free text means.
 
 Meaning goes before spelling: a text means a word if it contains one of the word's synonyms, in any inflection. Only if it
 contains none, one slip in a longer word is forgiven. Any other text is unknown, and is not guessed.

@@ -23,7 +23,7 @@ class CostMeter:
         self._has_decoded = False
         #: Whether something else took memory since, so that the peak does not say what the images took.
         self._memory_is_shared = False
-        #: What the server was last told: the seconds of a step, and the bytes that the images took.
+        #: The costs that the server was last told: the seconds of a step, and the bytes that the images took.
         self._told_seconds: float | None = None
         self._told_working: int | None = None
 

@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 
 class Remedy(Enum):
-    """What the engine does if memory runs out in a slot group."""
+    """The engine's remedy for memory that runs out in a slot group."""
 
     #: Evict the idle models, and run the same images again in as many slots.
     EVICT = auto()

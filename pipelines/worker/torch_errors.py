@@ -1,4 +1,4 @@
-"""What an error of torch means for the images and for the process."""
+"""The meaning of an error of torch for the images and for the process."""
 
 import itertools
 import traceback

@@ -1,4 +1,4 @@
-"""What a thread that builds a model changes for the whole process, while the denoiser works in another one.
+"""Turns between a thread that builds a model and the denoiser, since such a thread changes torch for the whole process.
 
 - diffusers and transformers set torch's default dtype to a model's own for the moments in which they build one of its
   components. A tensor that a running pipeline makes in such a moment would have another dtype, and its image other bits.
@@ -38,7 +38,7 @@ def building() -> Iterator[None]:
     with _one_builder:
         usual, set_default_dtype = torch.get_default_dtype(), torch.set_default_dtype
         init_on_device = big_modeling.init_on_device
-        #: What this thread has changed now. It has the turn as long as there is anything.
+        #: The things that this thread has changed now. It has the turn as long as there are any.
         changed: set[str] = set()
 
         def change(what: str) -> None:

@@ -48,7 +48,7 @@ WATCH = """
 
 
 class Scrolling(msgspec.Struct, frozen=True):
-    """What was measured while the catalogue was scrolled once."""
+    """The measurements of scrolling the catalogue once."""
 
     pixels: int
     #: Milliseconds from each frame to the next.

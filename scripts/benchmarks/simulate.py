@@ -1,6 +1,6 @@
 """Compares the scheduler's queue with first come, first served on simulated traces, and measures the cost of a decision.
 
-The simulated GPU has a fixed number of slots, an image stays in its slot for a fixed time, and a model that is not in
+The simulated GPU has a fixed number of slots, and an image stays in its slot for a fixed time. A model that is not in
 memory takes a fixed time to load, during which nothing runs. The queue is the product's own.
 """
 

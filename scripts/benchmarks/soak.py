@@ -1,8 +1,8 @@
-"""A server under steady load for an hour: whether its memory, descriptors, threads and database stay flat.
+"""Measures whether a server's memory, descriptors, threads and database stay flat under steady load for an hour.
 
-The rule: the first quarter of the time is not judged, since SQLite's caches fill then: 2 MiB of pages for the connection that
-writes, and 0.5 to 1.5 MiB for each that reads. Of each figure, the median of the second half of the time may be at most 2 %
-above the median of the second quarter; else it GROWS, and the status is 1.
+The rule: the first quarter of the time is not judged, since SQLite's caches fill then: 2 MiB of pages for the connection
+that writes, and 0.5 to 1.5 MiB for each that reads. The median of a figure in the second half of the time may be at most 2 %
+above that in the second quarter; else the figure GROWS, and the status is 1.
 
 Memory is what the process alone has written, in memory or swap. Pages of libraries are not counted: whether they are its own
 depends on what other programs have mapped. The plot is written to docs/soak.svg, or to docs/soak-tiny.svg.
@@ -32,7 +32,7 @@ SAMPLE_EVERY_S = 10.0
 #: The median of the second half may be at most this many times that of the second quarter.
 FLAT = 1.02
 
-#: What was measured, as minutes and value.
+#: The measurements, as minutes and value.
 Samples = Sequence[tuple[float, float]]
 
 

@@ -1,4 +1,4 @@
-"""Who calls: bearer keys, and the optional signature of the body."""
+"""Finds out who calls: bearer keys, and the optional signature of the body."""
 
 import hmac
 from typing import Any

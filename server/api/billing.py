@@ -23,7 +23,7 @@ from server.workflows.registry import WORKFLOWS
 
 
 class ImagePrice(msgspec.Struct, frozen=True):
-    """What one image of a model costs at a tier."""
+    """The price of one image of a model at a tier."""
 
     model: str
     resolution: str
@@ -31,7 +31,7 @@ class ImagePrice(msgspec.Struct, frozen=True):
 
 
 class OperationPrice(msgspec.Struct, frozen=True):
-    """What an operation costs: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up."""
+    """The price of an operation: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up."""
 
     name: str
     op_class: str

@@ -17,7 +17,7 @@ async def cancel(scheduler: Scheduler, database: Database, hub: EventHub, public
     """Cancel any client's job and return it. If it has not ended yet, the cancel outlives a kill of the server.
 
     Raises JobNotFound; JobNotCancellable if the job had ended before, or ends otherwise; and Busy if its refund cannot be
-    written now, or if it was already ending, by itself or by an earlier cancel, and has not ended yet.
+    written now, or if its end, begun earlier, is not there yet.
     """
 
     async def read() -> JobReport:

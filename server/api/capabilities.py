@@ -1,4 +1,4 @@
-"""Which capability each route of `/v1` asks of a key: one table. A route that is not in it answers nobody."""
+"""The capability that each route of `/v1` asks of a key: one table. A route that is not in it answers nobody."""
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send

@@ -38,11 +38,11 @@ class Readiness(msgspec.Struct, frozen=True):
     ready: bool
     #: Why it is not ready; null if it is.
     reason: str | None
-    #: What the next job has to wait for although the server is ready; null if there is nothing.
+    #: The reason why the next job has to wait although the server is ready; null if there is none.
     note: str | None
     #: The models in memory.
     models: list[str]
-    #: What the ablest GPU process does.
+    #: The state of the ablest GPU process.
     gpu_process: GpuState
     #: The first device that is up.
     device: str | None
@@ -51,7 +51,7 @@ class Readiness(msgspec.Struct, frozen=True):
     load_errors: dict[str, str]
     #: The models that are being downloaded.
     downloads: list[DownloadView]
-    #: What is wrong with models.toml as it is now; null if all of it is in use.
+    #: The fault of models.toml as it is now; null if all of it is in use.
     models_file_error: str | None
     queue: int
 

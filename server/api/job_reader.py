@@ -15,7 +15,7 @@ from server.scheduler.scheduler import Scheduler
 
 
 class JobReader(msgspec.Struct, frozen=True):
-    """What the routes of jobs need, in one object, because Litestar starts a task for each of several dependencies."""
+    """Gives the routes of jobs all that they need in one object: Litestar starts a task for each of several."""
 
     database: Database
     scheduler: Scheduler

@@ -9,7 +9,7 @@ from server.errors import LinkRefused
 
 
 class LinkKind(StrEnum):
-    """What a link leads to; the first part of its path."""
+    """The kind of file that a link leads to; the first part of its path."""
 
     IMAGE = "images"
     THUMBNAIL = "thumbnails"

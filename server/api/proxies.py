@@ -1,4 +1,4 @@
-"""Who really sends a request, and to which address, as a trusted proxy in front of the server says.
+"""Finds out who really sends a request, and to which address, as a trusted proxy in front of the server says.
 
 A proxy tells the client's address, scheme and host in `X-Forwarded-For`, `-Proto` and `-Host`. Anybody can send these
 headers, so they count only from the addresses of BACKLOT_TRUSTED_PROXIES. BACKLOT_PUBLIC_URL may have a path: a request

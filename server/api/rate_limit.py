@@ -1,4 +1,4 @@
-"""How many requests a key may make in a minute: submissions and reads are counted apart.
+"""Limits the requests of a key in a minute: submissions and reads are counted apart.
 
 Litestar's own limit counts by the wall clock, so a clock that is set back locks a key out for as long as it was set back.
 This one counts by the monotonic clock.

@@ -1,7 +1,7 @@
 """The request log: an ASGI layer outside Litestar that gives every request its ULID and every `/v1` request its row.
 
 If a request makes a job or an operator's change, the transaction of that writes its row. Other rows are written in the
-background, in order, and no answer waits for them. What the operator's desk looks at, every few seconds, has no row.
+background, in order, and no answer waits for them. The reads that the operator's desk makes every few seconds have no row.
 
 A flood may not write without bound: only so many rows wait for the disk, and only the first requests of each minute without
 a good key, or above the rate limit, have a row. On a full disk a request that changes nothing has none: the room is kept for
@@ -34,7 +34,7 @@ KEPT_A_MINUTE = 60
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """What is known of one request so far. It never holds a secret or a body."""
+    """The facts that are known of one request so far. It never holds a secret or a body."""
 
     request_id: str
     method: str

@@ -1,4 +1,4 @@
-"""What clients read, made from the ledger's rows. Links are signed when they are read, never stored."""
+"""The views that clients read, made from the ledger's rows. Links are signed when they are read, never stored."""
 
 from typing import Any
 
@@ -105,7 +105,7 @@ class ClientEventPage(msgspec.Struct, frozen=True):
 
 
 class WebhookMessage(msgspec.Struct, frozen=True):
-    """What a webhook tells: a job of the client has ended."""
+    """The message of a webhook: a job of the client has ended."""
 
     type: WebhookEvent
     #: When the job ended.
@@ -137,7 +137,7 @@ class ImageEntrySpec(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What entries of both parts of the catalogue have."""
+    """The fields that entries of both parts of the catalogue have."""
 
     public_id: str
     image_url: str

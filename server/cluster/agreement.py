@@ -1,4 +1,4 @@
-"""What a box must have in common with the server. Pure."""
+"""Decides whether a box has in common with the server what it must have. Pure."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -11,7 +11,7 @@ MAJOR_MINOR = ("torch", "diffusers")
 
 
 class About(msgspec.Struct, frozen=True):
-    """What a box says of itself."""
+    """A box's description of itself."""
 
     pid: int
     #: Versions by distribution; an empty one is not installed.

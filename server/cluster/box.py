@@ -18,7 +18,7 @@ from server.scheduler.process import GpuProcess
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What a box sends to the server: a report, or at last the exit status of the GPU process."""
+    """A message from a box to the server: a report, or at last the exit status of the GPU process."""
 
     report: bytes | None = None
     #: The file that a report tells of: the PNG of an image that was generated, or the WebP of a preview.

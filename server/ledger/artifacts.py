@@ -35,9 +35,9 @@ class ArtifactRow(msgspec.Struct, frozen=True):
 class ImageFile(msgspec.Struct, frozen=True):
     #: Relative to the images folder.
     path: str
-    #: What people call the image: its entry's name in the catalogue, or the name it was made under.
+    #: The image's name for people: its entry's name in the catalogue, or the name it was made under.
     display_name: str
-    #: What a saved copy says of its origin.
+    #: The origin that a saved copy tells.
     origin: Origin
 
 

@@ -1,4 +1,4 @@
-"""What denoiser calls cost on this box, kept between runs."""
+"""The measured costs of denoiser calls on this box, kept between runs."""
 
 import sqlite3
 from datetime import timedelta

@@ -37,17 +37,17 @@ class NewImage(msgspec.Struct, frozen=True, kw_only=True):
     #: All it takes to make the same bytes again, and what was measured.
     meta: dict[str, Any]
     entry_type: EntryType
-    #: What the entry shows of the spec.
+    #: The part of the spec that the entry shows.
     spec: dict[str, Any]
     #: It begins with the entry's name.
     description: str
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What to keep of a job that went well."""
+    """The lasting part of a job that went well."""
 
     images: list[NewImage]
-    #: What the job's last event says.
+    #: The message of the job's last event.
     message: str
 
 
@@ -63,7 +63,7 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     #: The meta of its artifact.
     meta: dict[str, Any]
-    #: Where its image is, relative to the images folder.
+    #: The path of its image, relative to the images folder.
     path: str
     #: Which of its job's images it is, from 1, and how many the job made. Those that were removed count.
     number: int
@@ -72,7 +72,7 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of a client's entries of one type to list; fields that are None or empty do not matter."""
+    """Selects the entries of one type to list for a client; fields that are None or empty do not matter."""
 
     scene_type: str | None = None
     mood: str | None = None

@@ -13,14 +13,14 @@ HINT = 14
 
 
 class Capability(StrEnum):
-    """What a key may do."""
+    """A permission that a key may have."""
 
     CREATE = "jobs:create"
     READ = "jobs:read"
     ADMIN = "admin"
 
 
-#: What a key may do unless the operator says otherwise.
+#: The capabilities of a key unless the operator says otherwise.
 CLIENT = (Capability.CREATE, Capability.READ)
 
 
@@ -55,6 +55,15 @@ class ClientExists(Exception):
 class NoSuchKey(Exception):
     def __init__(self, which: str) -> None:
         super().__init__(f"no key to revoke is known as {which!r}; `backlot keys list` shows them")
+
+
+class SeveralKeys(Exception):
+    """The first characters of a key are those of another one too."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__(
+            f"several keys begin with {hint!r}; give the whole key, or a client's name to revoke all of its keys"
+        )
 
 
 class KeyRefused(Exception):
@@ -104,13 +113,13 @@ def set_disabled(connection: sqlite3.Connection, client_id: int, *, disabled: bo
 
 
 class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key may do, for how long, and what it is for."""
+    """The terms of a key: what it may do, for how long, and what it is for."""
 
     capabilities: tuple[Capability, ...] = CLIENT
     #: −4 to 4; each step doubles the client's share of the GPU.
     priority: int = 0
     label: str = ""
-    #: As the wire writes times; None is never.
+    #: A time as the wire writes it; None is never.
     expires_at: str | None = None
 
 
@@ -169,16 +178,18 @@ def is_good(connection: sqlite3.Connection, key_id: int) -> bool:
     return found.fetchone() is not None
 
 
-def revoke_key(connection: sqlite3.Connection, key: str) -> None:
-    """Revoke a key. Raises NoSuchKey.
+def revoke_key(connection: sqlite3.Connection, key: str, digest: bytes) -> None:
+    """Revoke the key with this `digest`, or with `key` for its first characters. Raises NoSuchKey and SeveralKeys.
 
     A whole key does as well as its first characters, so that the operator can paste a leaked one.
     """
     revoked = connection.execute(
-        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND hint = ?", (now(), key[:HINT])
+        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND (hash = ? OR hint = ?)", (now(), digest, key)
     ).rowcount
     if not revoked:
-        raise NoSuchKey(key[:HINT])
+        raise NoSuchKey(key if len(key) <= HINT else f"{key[:HINT]}…")
+    if revoked > 1:
+        raise SeveralKeys(key)
 
 
 def revoke_keys_of(connection: sqlite3.Connection, name: str) -> int:

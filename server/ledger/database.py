@@ -55,7 +55,7 @@ class Database:
         self.reserve = Reserve(path.with_name("reserve"))
         #: Writes that were refused since the disk became full; 0 if it takes them.
         self._refused_by_disk = 0
-        #: What is wrong with the database's files; None if they are those that were opened.
+        #: The fault of the database's files; None if they are those that were opened.
         self.missing: str | None = None
         self._work: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_until_closed, name="ledger-writer", daemon=True)

@@ -54,7 +54,7 @@ class ClientEvents(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of a client's jobs to list; fields that are empty or None do not matter."""
+    """Selects the jobs to list for a client; fields that are empty or None do not matter."""
 
     ids: Sequence[str] = ()
     job_types: Sequence[str] = ()

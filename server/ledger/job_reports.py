@@ -80,7 +80,7 @@ class WholeJob(msgspec.Struct, frozen=True):
     job: JobReport
     #: The spec with its defaults filled in.
     request: dict[str, Any]
-    #: What it was resolved to.
+    #: The plan that it was resolved to.
     plan: dict[str, Any]
     events: list[events.EventRow]
 

@@ -1,4 +1,4 @@
-"""What the operator wants of the queue; it outlives restarts of the server."""
+"""The operator's orders to the queue, which outlive restarts of the server."""
 
 import sqlite3
 

@@ -1,4 +1,4 @@
-"""What clients and the operator ask of the whole ledger: sums, lists, logs."""
+"""Answers what clients and the operator ask of the whole ledger: sums, lists, logs."""
 
 import sqlite3
 

@@ -1,4 +1,4 @@
-"""What was used, summed up by client, day and model."""
+"""Usage, summed up by client, day and model."""
 
 import sqlite3
 from enum import StrEnum
@@ -9,7 +9,7 @@ from server.clock import Date
 
 
 class UsageBy(StrEnum):
-    """What usage is summed up by."""
+    """A property of jobs that usage is summed up by."""
 
     CLIENT = "client"
     DAY = "day"

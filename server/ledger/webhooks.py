@@ -158,7 +158,8 @@ def due(connection: sqlite3.Connection, limit: int) -> list[DueDelivery]:
             "SELECT secret FROM replaced_secrets WHERE client_id = ? AND replaced_at > ? ORDER BY id DESC",
             (webhook["client_id"], overlap),
         )
-        secrets = (webhook["secret"], *(row["secret"] for row in replaced))
+        # A secret that was set twice signs once.
+        secrets = tuple(dict.fromkeys([webhook["secret"], *(row["secret"] for row in replaced)]))
         rows = connection.execute(
             "SELECT webhook_deliveries.*, jobs.public_id AS job"
             " FROM webhook_deliveries JOIN jobs ON jobs.id = webhook_deliveries.job_id"

@@ -8,7 +8,7 @@ import click
 from pipelines.printable import printable_lines
 from server.data_folder import AlreadyRunning, Unusable
 from server.ledger.backup import DamagedCopy
-from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
+from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey, SeveralKeys
 from server.ledger.connection import DatabaseNewer
 from server.ledger.credits import TooMuchTaken
 from server.ledger.webhooks import NoSuchDelivery, NoWebhook
@@ -37,6 +37,7 @@ _TOLD = (
     Unusable,
     NoSuchClient,
     NoSuchKey,
+    SeveralKeys,
     TooMuchTaken,
     ClientExists,
     NoWebhook,

@@ -24,7 +24,7 @@ from server.validation import unknown
 
 @click.group()
 def models() -> None:
-    """The models of models.toml."""
+    """List, check, add, download and reload the models of models.toml."""
 
 
 @models.command("list")
@@ -107,7 +107,9 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("source", metavar="HUB_ID|FOLDER|FILE")
-@click.option("--name", metavar="NAME", help="What clients call it; else a name is made of where it is.")
+@click.option(
+    "--name", metavar="NAME", help="What clients call it; without this, its id, folder or file gives the name."
+)
 @click.option("--config", metavar="FOLDER|HUB_ID", help="A model of the same kind, for a checkpoint in one file.")
 @click.option(
     "--pickle", is_flag=True, help="Read pickled weights too, which can run code: only if you trust their maker."
@@ -181,7 +183,7 @@ def _measured(settings: Settings) -> dict[str, list[batch_costs.CostRow]]:
 
 
 class _Memory(msgspec.Struct, frozen=True):
-    """How much of a device's memory a model takes."""
+    """The memory of devices that a model takes."""
 
     #: Bytes of each component, the largest first, estimated from the headers of its files.
     weight_bytes: dict[str, int]

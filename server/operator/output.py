@@ -1,4 +1,4 @@
-"""What the commands print: JSON for scripts; tables and sentences for people."""
+"""The output of the commands: JSON for scripts; tables and sentences for people."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which data folders the servers on this box run on: a server holds the lock file of its folder open while it runs."""
+"""Finds the data folders that servers on this box run on: a server holds the lock file of its folder open while it runs."""
 
 from pathlib import Path
 

@@ -32,7 +32,7 @@ class SizeTried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """What one image takes, and where it is."""
+    """The cost of one image, and where it is."""
 
     name: str
     revision: str
@@ -86,7 +86,7 @@ def try_model(settings: Settings, models: Models, card: ModelCard, tell: Callabl
 
 
 class _Answers:
-    """What a GPU process reports of the images of a trial."""
+    """The reports of a GPU process about the images of a trial."""
 
     def __init__(
         self, card: ModelCard, size: Size, orders: list[protocol.Generate], tell: Callable[[str], None]

@@ -14,7 +14,7 @@ from server.scheduler.queue import BatchKey
 
 
 class ImageState(Enum):
-    """Where an image of a job is."""
+    """The state of an image of a job."""
 
     #: It neither waits nor runs.
     IDLE = auto()
@@ -33,9 +33,11 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     job: "ActiveJob"
     #: Its place among the images of its job, from 0.
     index: int
-    #: What to generate. A retry may change the seed.
+    #: The image to generate. A retry may change the seed.
     generation: Generation
     state: ImageState = ImageState.IDLE
+    #: The batch key with which it was sent last; None if it was not sent yet.
+    key: BatchKey | None = None
     #: When it began to wait for its present run, in seconds on the monotonic clock.
     arrived: float = 0.0
     #: Runs that count as attempts, the present one included.
@@ -79,7 +81,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Why a job fails."""
+    """The reason for which a job fails."""
 
     reason: FailureReason
     message: str

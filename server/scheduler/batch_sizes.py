@@ -1,4 +1,4 @@
-"""How many slots a GPU opens for a batch key, by the batch costs that are known of its device."""
+"""Decides how many slots a GPU opens for a batch key, by the batch costs that are known of its device."""
 
 from pipelines import protocol
 from pipelines.batch_choice import BatchCost, BatchCosts, CostKey, Running

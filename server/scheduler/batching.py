@@ -1,8 +1,8 @@
-"""Which images share slots: when a slot group opens, what enters it, when it closes, and when it is taken back. Pure.
+"""Decides which images share slots: when a slot group opens, what enters it, when it closes, and when it is taken back. Pure.
 
 A GPU has at most two slot groups: the current one, and the following one, which opens when the current one is empty. One
-image is sent ahead of the open slots, so that a slot that frees is filled at once, and the first image of the following
-group is sent early, so that its model can be read meanwhile.
+image is sent ahead of the open slots, so that a slot that frees is filled at once. The first image of the following group
+is sent early, so that its model can be read meanwhile.
 
 A group opens with the number of slots that is best for the images that wait at that moment. If more come soon after, as in a
 burst, the group's images may be taken back into the queue, so that a larger group opens with all of them. Images of the
@@ -151,11 +151,11 @@ def next_action(
     now: float,
     batch_size_for: BatchSizeFor,
     should_begin_again: ShouldBeginAgain,
-    elsewhere: Set[str] = frozenset(),
+    elsewhere: Set[BatchKey] = frozenset(),
 ) -> Open | Enter | Close | TakeBack | None:
     """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action.
 
-    `elsewhere` are the models that this GPU leaves in the queue.
+    `elsewhere` are the keys whose images this GPU leaves in the queue.
     """
     group = groups.last
     if queue.paused or (group is not None and group.taken_back):
@@ -173,7 +173,7 @@ def next_action(
     image = queue.next_for(group.key, now, gpu, elsewhere)
     if image is None or image.isolated:
         # The waiting images need other slots. If none waits for this GPU, the group stays open for images to come.
-        return Close(group) if any(key.model not in elsewhere for key in queue.waiting) else None
+        return Close(group) if any(key not in elsewhere for key in queue.waiting) else None
     best = batch_size_for(group.key, len(group.images) + queue.waiting_for(group.key))
     if best > group.batch_size:
         # More slots are worth opening, once these are empty.

@@ -13,7 +13,7 @@ from server.scheduler.watchdog import Verdict
 
 
 class Crash(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one crash."""
+    """The facts that are known of one crash."""
 
     #: CRASHED, KILLED or DEVICE_LOST.
     happened: Happened

@@ -22,10 +22,10 @@ def _none(_: int) -> list["Device"]:
 class Device(msgspec.Struct, frozen=True, kw_only=True):
     """A place where one GPU process at a time runs."""
 
-    #: As operators and model cards name it: `cuda:1`, `cpu`; AUTO if its first process chooses it.
+    #: Its name for operators and model cards: `cuda:1`, `cpu`; AUTO if its first process chooses it.
     name: str
     start: ProcessFactory
-    #: Where people find the log of its processes.
+    #: The place at which people find the log of its processes.
     log: str
     #: Returns the box's other devices from the number of GPUs that torch sees; none unless the settings ask for all GPUs.
     others: Callable[[int], Sequence["Device"]] = _none

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class GpuState(StrEnum):
-    """What a GPU process does, the ablest state first. `/readyz` shows these words."""
+    """The state of a GPU process, the ablest first. `/readyz` shows these words."""
 
     #: It generates images.
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""Which models may be loaded now: those that are on this box and have not just failed.
+"""Decides which models may be loaded now: those that are on this box and have not just failed.
 
 A model of a hub is downloaded while images wait for it, or if it is the default; other models serve meanwhile. A model that
 cannot be loaded or downloaded is tried again after a pause, not for each of its images. If several tries in a row fail, the
@@ -125,7 +125,7 @@ class ModelLoads:
         self.errors[model] = message
         most, pauses = self._bounds.load_tries, self._bounds.load_pauses_s
         waiting = self._jobs.waiting_for(model)
-        # Of several GPUs that try at the same time, the first one to fail counts.
+        # If several GPUs try at the same time, the first one to fail counts.
         if model not in self._pauses:
             self._failures[model] += 1
             tries = self._failures[model]

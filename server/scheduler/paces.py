@@ -1,4 +1,4 @@
-"""How long images take, so that waits can be guessed."""
+"""Remembers how long images take, so that waits can be guessed."""
 
 
 class Paces:

@@ -1,7 +1,7 @@
-"""Whether a GPU should load a model that another GPU serves already. Pure.
+"""Decides whether a GPU should load a model that another GPU serves already. Pure.
 
 A model that another GPU has in memory is left to that GPU, unless the images that wait for it would keep it busy for much
-longer than a load takes: then a second GPU is worth its load, and so on. So an image waits at most for a few loads.
+longer than a load takes. Then a second GPU is worth its load, and so on. So an image waits at most for a few loads.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ WORTH = 2.0
 
 
 class Served(msgspec.Struct, frozen=True):
-    """How one model is served at this moment."""
+    """The present standing of one model with the GPUs."""
 
     #: How many GPUs have it in memory or are loading it.
     gpus: int

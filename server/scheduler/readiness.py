@@ -1,4 +1,4 @@
-"""What the GPUs can do, alone and together, for `/readyz` and `/metrics`."""
+"""Tells what the GPUs can do, alone and together, for `/readyz` and `/metrics`."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,16 @@ from server.scheduler.pool import Pool, differ
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How one device is at one moment."""
+    """The state of one device at one moment."""
 
-    #: As settings and model cards name it: `cuda:1`.
+    #: Its name in settings and model cards: `cuda:1`.
     name: str
     state: GpuState
     #: Whether its process takes orders.
     is_up: bool
     #: Why its last process ended; null if its process is up, or none has ended.
     reason: str | None
-    #: What it is: `NVIDIA H100 80GB HBM3`, `2 threads`; null until its process is up.
+    #: Its hardware: `NVIDIA H100 80GB HBM3`, `2 threads`; null until its process is up.
     device_name: str | None
     #: The models in its memory.
     models: list[str]
@@ -34,7 +34,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     images_in_flight: int
     #: Images generated since the server started.
     images_generated: int
-    #: What all programs use of a GPU's memory, or what the process uses on a CPU; null until the process is up.
+    #: The memory that all programs use of a GPU, or that the process uses on a CPU; null until the process is up.
     memory_used_bytes: int | None
     memory_total_bytes: int | None
     #: Devices of the same device_name that compute different bits, so that a seed may give other bytes on them.
@@ -42,13 +42,13 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """How the GPUs are at one moment."""
+    """The state of the GPUs at one moment."""
 
     #: Why nothing could be generated now; None if a GPU that is up has a model in memory, or can load one.
     reason: str | None
     #: The load that the next job waits for; None if a model is in memory.
     note: str | None
-    #: What the ablest GPU process does.
+    #: The state of the ablest GPU process.
     state: GpuState
     #: The first device that is up; None if none is.
     device: protocol.Started | None

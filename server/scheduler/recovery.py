@@ -1,4 +1,4 @@
-"""What becomes of an image whose run came to nothing. Pure: one table of cases, tested row by row.
+"""Decides what becomes of an image whose run came to nothing. Pure: one table of cases, tested row by row.
 
 An image answers for a crash only if it may have caused it. If several images may have, each of them runs again isolated, as
 often as a crash leaves more than one suspect. A bystander runs again too. The runs that the crash cut short do not count as
@@ -13,10 +13,10 @@ from server.jobs import FailureMode
 
 
 class Happened(Enum):
-    """Why the run of an image came to nothing.
+    """The cause for which the run of an image came to nothing.
 
     Memory that runs out is not among these: the GPU process makes room, or opens fewer slots, and begins its images again
-    without being asked. One image that is too large by itself is a machine fault.
+    without being asked. One image that is too large by itself is refused if another device may run it, else a machine fault.
     """
 
     #: The finished image is of no use.
@@ -31,7 +31,7 @@ class Happened(Enum):
     KILLED = auto()
     #: The box of the GPU process is gone.
     DEVICE_LOST = auto()
-    #: The device may not run the model, and did not begin.
+    #: The device may not run the model, or has too little memory for the image, and another device may run it.
     REFUSED = auto()
     #: The model could not be loaded, and is tried again after a pause.
     LOAD_FAILED = auto()
@@ -44,7 +44,7 @@ class Happened(Enum):
 
 
 class Decision(Enum):
-    """What becomes of the image."""
+    """The decision about the image."""
 
     #: Its job fails and is refunded.
     FAIL = auto()
@@ -61,7 +61,7 @@ class Decision(Enum):
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to an image, and all else that the decision depends on."""
+    """Everything that the decision depends on: what happened to an image, and the state of its job."""
 
     happened: Happened
     #: Its job was cancelled, or failed by another of its images.

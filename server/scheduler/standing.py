@@ -1,4 +1,4 @@
-"""How far each job is that has not ended, for the operator."""
+"""Tells the operator how far each job is that has not ended."""
 
 import msgspec
 

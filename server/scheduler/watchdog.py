@@ -9,7 +9,7 @@ from pipelines.failure_reason import FailureReason
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Why a GPU process ended."""
+    """The watchdog's finding of why a GPU process ended."""
 
     reason: FailureReason
     message: str

@@ -78,7 +78,7 @@ export interface components {
         };
         /**
          * BackgroundSpec
-         * @description What a client asks for.
+         * @description The spec of a background.
          */
         BackgroundSpec: {
             /** @description One of 1:1, 5:4, 4:5, 4:3, 3:4, 3:2, 2:3, 16:9, 9:16, 21:9; null is 1:1 */
@@ -153,7 +153,7 @@ export interface components {
         };
         /**
          * Capability
-         * @description What a key may do.
+         * @description A permission that a key may have.
          * @enum {unknown}
          */
         Capability: "admin" | "jobs:create" | "jobs:read";
@@ -207,7 +207,7 @@ export interface components {
         };
         /**
          * DeviceStatus
-         * @description How one device is at one moment.
+         * @description The state of one device at one moment.
          */
         DeviceStatus: {
             device_name: string | null;
@@ -296,7 +296,7 @@ export interface components {
         };
         /**
          * Estimate
-         * @description What a request would cost, and when its images could be there. The wait is a guess from the last images.
+         * @description The price of a request, and the time until its images could be there. The wait is a guess from the last images.
          */
         Estimate: {
             balance: number;
@@ -327,7 +327,7 @@ export interface components {
         };
         /**
          * FailureMode
-         * @description What a spec wants done about an image nobody could use, or a run that broke.
+         * @description The spec's wish for an image that nobody could use, or a run that broke.
          * @enum {unknown}
          */
         FailureMode: "deliver" | "fail" | "retry";
@@ -338,7 +338,7 @@ export interface components {
         };
         /**
          * GpuState
-         * @description What a GPU process does, the ablest state first. `/readyz` shows these words.
+         * @description The state of a GPU process, the ablest first. `/readyz` shows these words.
          * @enum {unknown}
          */
         GpuState: "loading" | "ready" | "restarting" | "running" | "starting" | "stopped";
@@ -389,7 +389,7 @@ export interface components {
         };
         /**
          * ImagePrice
-         * @description What one image of a model costs at a tier.
+         * @description The price of one image of a model at a tier.
          */
         ImagePrice: {
             credits_cost: number;
@@ -432,7 +432,7 @@ export interface components {
         };
         /**
          * ImageSpec
-         * @description What a client asks for.
+         * @description The spec of one or more images of a prompt.
          */
         ImageSpec: {
             /** @description One of 1:1, 5:4, 4:5, 4:3, 3:4, 3:2, 2:3, 16:9, 9:16, 21:9; null is 1:1 */
@@ -731,7 +731,7 @@ export interface components {
         };
         /**
          * OperationPrice
-         * @description What an operation costs: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up.
+         * @description The price of an operation: for each image `credits_cost` × the model's factor × the tier's, rounded with halves up.
          */
         OperationPrice: {
             credits_cost: number;
@@ -752,7 +752,7 @@ export interface components {
         };
         /**
          * PaletteMode
-         * @description How requested colours reach an image.
+         * @description The ways in which requested colours reach an image.
          * @enum {unknown}
          */
         PaletteMode: "match" | "prompt" | "steer";
@@ -893,7 +893,7 @@ export interface components {
         TransactionStatus: "FAILED" | "PENDING" | "PURCHASED" | "REFUNDED" | "SUCCESS";
         /**
          * Understood
-         * @description What a model with a closed vocabulary made of a spec's free text.
+         * @description A spec's free text as a model with a closed vocabulary understood it.
          */
         Understood: {
             colors_used: number;
@@ -912,7 +912,7 @@ export interface components {
         };
         /**
          * UsageBy
-         * @description What usage is summed up by.
+         * @description A property of jobs that usage is summed up by.
          * @enum {unknown}
          */
         UsageBy: "client" | "day" | "model";
@@ -964,7 +964,7 @@ export interface components {
         WebhookEvent: "job.failed" | "job.succeeded";
         /**
          * WebhookMessage
-         * @description What a webhook tells: a job of the client has ended.
+         * @description The message of a webhook: a job of the client has ended.
          */
         WebhookMessage: {
             data: components["schemas"]["JobView"];

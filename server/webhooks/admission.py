@@ -1,4 +1,4 @@
-"""Which of the due deliveries are sent now, so that no receiver holds up another client's."""
+"""Chooses the due deliveries that are sent now, so that no receiver holds up another client's."""
 
 from collections import Counter
 from collections.abc import Sequence, Set

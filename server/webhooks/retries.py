@@ -1,4 +1,4 @@
-"""When a delivery that failed is tried again: ten tries over about a day, each wait 3.23 times the one before.
+"""Decides when a delivery that failed is tried again: ten tries over about a day, each wait 3.23 times the one before.
 
 With 5 s first, the nine waits are 5 s, 16 s, 52 s, 2.8 min, 9 min, 29 min, 1.6 h, 5.1 h and 16.5 h: 23.8 h in all.
 """

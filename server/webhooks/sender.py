@@ -45,11 +45,11 @@ LONGEST_PAUSE_S = 30.0
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of one try."""
+    """The outcome of one try."""
 
     #: The HTTP status; None if there was no answer.
     status: int | None
-    #: What was wrong; None if the receiver took the message.
+    #: The fault; None if the receiver took the message.
     error: str | None
 
 

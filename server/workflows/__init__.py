@@ -1,1 +1,1 @@
-"""What a client may ask for: one module per workflow."""
+"""The workflows that clients may ask for, one module each."""

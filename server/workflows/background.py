@@ -19,7 +19,7 @@ MAX_PROMPT = 2000
 
 
 class BackgroundSpec(GenerationSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client asks for."""
+    """The spec of a background."""
 
     trimmed = (*GenerationSpec.trimmed, "scene_type", "mood", "prompt")
 

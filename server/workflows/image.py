@@ -20,7 +20,7 @@ MAX_IMAGES = 8
 
 
 class ImageSpec(GenerationSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client asks for."""
+    """The spec of one or more images of a prompt."""
 
     trimmed = (*GenerationSpec.trimmed, "prompt")
 

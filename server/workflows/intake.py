@@ -45,7 +45,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a request would cost, and when its images could be there. The wait is a guess from the last images."""
+    """The price of a request, and the time until its images could be there. The wait is a guess from the last images."""
 
     credits_cost: int
     balance: int
@@ -124,7 +124,7 @@ class Intake:
         models = self._models.current
         operation = models.operations[workflow.job_type]
         if not operation.enabled:
-            raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
+            raise OperationDisabled(f"{workflow.job_type.operation} is switched off; ask the operator to switch it on")
         spec = workflow.check(submission.raw, models, problems)
         plan = workflow.resolve(spec, models)
         tier = tier_of(spec, models.enabled[plan.model])

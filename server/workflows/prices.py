@@ -1,4 +1,4 @@
-"""What a job costs: the rule of models.toml.
+"""Works out what a job costs.
 
 An image costs the operation's `credits_cost`, times the factor of its model, times the factor of its tier (1 if models.toml
 gives none), rounded to whole credits with halves up. A job costs that times its images. The factors count as they are

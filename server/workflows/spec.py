@@ -1,4 +1,4 @@
-"""What the specs of all workflows have in common: fields, bounds, and the checks that types cannot express."""
+"""The parts that the specs of all workflows have in common: fields, bounds, and the checks that types cannot express."""
 
 from typing import Annotated, Any, ClassVar
 

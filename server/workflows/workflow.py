@@ -51,7 +51,7 @@ class Workflow(msgspec.Struct, Generic[Spec], frozen=True, kw_only=True):
     artifact_kind: ArtifactKind
     entry_type: EntryType
     entry_fields: tuple[str, ...]
-    #: What the last event of a job that went well says.
+    #: The message of the last event of a job that went well.
     succeeded: str
 
     def check(self, raw: Any, models: Models, others: Sequence[Problem] = ()) -> Spec:

@@ -1,4 +1,4 @@
-"""What goes wrong: broken images, crashes, hangs, restarts. Credits come back, neighbours go on, nothing is lost."""
+"""Failures: broken images, crashes, hangs, restarts. Credits come back, neighbours go on, nothing is lost."""
 
 import os
 import signal

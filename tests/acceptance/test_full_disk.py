@@ -11,7 +11,7 @@ from tests.support.server import SPEC, ServerWithoutGpu, wait_for
 from tests.support.small_disk import fill, free, small_disk
 
 MIB = 1 << 20
-#: What BACKLOT_DISK_FREE_GIB is set to, in bytes.
+#: The value of BACKLOT_DISK_FREE_GIB, in bytes.
 LEAST = 32 * MIB
 
 

@@ -1,4 +1,4 @@
-"""What a fresh interpreter has imported: torch belongs to the GPU process alone."""
+"""The imports of a fresh interpreter: torch belongs to the GPU process alone."""
 
 import subprocess
 import sys

@@ -5,7 +5,7 @@ import pytest
 from pipelines.denoising.prompt_limit import FittedPrompt, fit_prompt
 from tests.support import tiny
 
-#: As many words as fit: the tiny encoder reads 16 tokens, of which two are its own marks.
+#: A prompt of as many words as fit: the tiny encoder reads 16 tokens, of which two are its own marks.
 FULL = " ".join(["marble"] * 14)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of jobs, on a ledger on disk, if GPU processes do what no real one can be made to do in time."""
+"""The fate of jobs, on a ledger on disk, if GPU processes do what no real one can be made to do in time."""
 
 import asyncio
 from collections.abc import Callable

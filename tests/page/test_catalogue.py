@@ -245,7 +245,7 @@ def test_two_of_long_names_are_compared_in_a_low_window(
     with studio.client_of(made) as client:
         for seed in (1, 2):
             studio.finished(studio.submit(client, display_name="W" * 200, seed=seed), client)
-    # What a window of 1280 by 800 shows at 200 %.
+    # The size of a window of 1280 by 800 at 200 %.
     page.set_viewport_size({"width": 640, "height": 400})
     enter(page, studio, made)
     for box in page.get_by_role("checkbox", name="Select").all():

@@ -257,7 +257,7 @@ def test_what_was_spent(page: Page, studio: ServerWithoutGpu, new_client: NewCli
 
 
 def test_all_of_the_menu_is_in_reach_in_a_low_window(page: Page, studio: ServerWithoutGpu) -> None:
-    # What a window of 1280 by 800 shows at 200 %.
+    # The size of a window of 1280 by 800 at 200 %.
     page.set_viewport_size({"width": 640, "height": 400})
     enter(page, studio, studio.key)
     page.get_by_role("button", name="Menu").click()

@@ -1,8 +1,8 @@
-"""What is promised of an image beside others, on every device.
+"""The promises about an image beside others, on every device.
 
-In slots an image has the same bits at one place of a batch of one size, whatever its neighbours are. Most devices give these
-bits at the other places too. Some do not, as the general kernels of Intel's library on a CPU that it does not know, which
-`MKL_CBWR=COMPATIBLE` shows: then the last bits of a few sums differ, and the server warns of it.
+In slots an image has the same bits at one place of a batch of one size, whatever its neighbours are. Most devices give
+these bits at the other places too. Some do not: the general kernels of Intel's library, for CPUs that it does not know,
+change the last bits of a few sums. `MKL_CBWR=COMPATIBLE` shows this, and the server warns of it.
 
 In a whole batch the pipeline itself brings images together: HiDream gives the tokens of all of them to its experts.
 """
@@ -12,7 +12,7 @@ import torch
 from pipelines.denoising.batch import Batch
 from pipelines.denoising.slots import Slots
 
-#: The largest difference between two places, for values of 0–1: far below half a step of 8 bits. The largest seen was 7e-6.
+#: The largest difference between two places, for values of 0–1: far below half a step of 8 bits.
 _LAST_BITS = 1e-4
 
 

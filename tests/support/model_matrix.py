@@ -15,7 +15,7 @@ Guidance = Literal["true", "distilled", "none"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What is promised of one family of models."""
+    """The promises about one family of models."""
 
     name: str
     #: Models of this family, as people ask for them.

@@ -1,4 +1,4 @@
-"""Which images may share a batch with an image of a job."""
+"""The images that may share a batch with an image of a job."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""When slot groups open, which images enter them, and when they close or are taken back."""
+"""Slot groups: when they open, which images enter them, and when they close or are taken back."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which part may import which, read from the source of every module."""
+"""The imports between parts, read from the source of every module."""
 
 import ast
 from collections.abc import Callable, Iterable, Iterator

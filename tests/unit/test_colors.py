@@ -1,4 +1,4 @@
-"""Which colours are of one family: a search for a colour finds them."""
+"""The colours of one family: a search for a colour finds them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which images are put down to the end of a GPU process."""
+"""The images that may have caused the end of a GPU process."""
 
 import signal
 

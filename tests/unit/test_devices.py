@@ -1,4 +1,4 @@
-"""Which devices the settings name, and what they are called."""
+"""The devices that the settings name, and their names."""
 
 from server.scheduler.devices import local_devices
 from server.settings import Settings

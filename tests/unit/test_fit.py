@@ -1,4 +1,4 @@
-"""Whether a checkpoint in one file is of the kind that the configuration beside it is for."""
+"""Checkpoints in one file, beside configurations that are for their kind and for others."""
 
 import json
 from pathlib import Path

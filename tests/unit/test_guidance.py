@@ -1,4 +1,4 @@
-"""Which models follow a negative prompt, by their pipelines and their cards."""
+"""The models that follow a negative prompt, by their pipelines and their cards."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which components of a pipeline the keys of a checkpoint in one file belong to."""
+"""The components of a pipeline that the keys of a checkpoint in one file belong to."""
 
 from pathlib import Path
 

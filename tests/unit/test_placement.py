@@ -1,4 +1,4 @@
-"""When one more GPU loads a model."""
+"""Placement: when one more GPU loads a model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How often an image on its way is shown."""
+"""The times at which an image on its way is shown."""
 
 import pytest
 

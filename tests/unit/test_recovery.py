@@ -104,8 +104,9 @@ def test_what_holds_for_every_case() -> None:
         decision = decide(case, MOST_CRASHES)
         assert (decision is Decision.END) == case.withdrawn
         if decision in (Decision.REQUEUE, Decision.ISOLATE):
-            # These do not count as attempts, so something else must bound them: the crashes of the image; the tries of its
-            # model, which devices that refuse it leave to the others; and a batch, which fails alone the next time.
+            # These do not count as attempts, so something else must bound them: the crashes of the image, the tries of its
+            # model, or that an image of a failed batch runs alone the next time. A device that refuses a model leaves it to
+            # others.
             unbounded = (Happened.BATCH_FAILED, Happened.LOAD_FAILED, Happened.REFUSED)
             assert case.crashes < MOST_CRASHES or case.happened in unbounded
         if decision is Decision.ISOLATE:

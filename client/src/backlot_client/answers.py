@@ -21,7 +21,7 @@ class EventType(str, Enum):
 
 
 class Understood(msgspec.Struct, frozen=True):
-    """What a model with a closed vocabulary made of a spec; a scene or mood of None was not understood."""
+    """A spec as a model with a closed vocabulary understood it; a scene or mood of None was not understood."""
 
     scene: str | None = None
     mood: str | None = None
@@ -40,7 +40,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """What a spec would cost, and when its pictures could be there."""
+    """The price of a spec, and the time until its pictures could be there."""
 
     credits_cost: int
     #: The balance before the charge.
@@ -61,7 +61,7 @@ class Artifact(msgspec.Struct, frozen=True):
     label: str
     #: Seed, model, revision, size, steps, guidance, prompt, timings: all it takes to make the same bytes again.
     meta: dict[str, Any] = {}
-    #: Also the id of its catalogue entry. A preview has an id but no entry.
+    #: It is also the id of its catalogue entry. A preview has an id but no entry.
     public_id: str | None = None
 
 
@@ -226,7 +226,7 @@ class Operation(msgspec.Struct, frozen=True):
     enabled: bool
     model_factors: dict[str, float] = {}
     tier_factors: dict[str, float] = {}
-    #: What a picture of each model and tier costs.
+    #: The price of a picture, by model and tier.
     prices: list[ImagePrice] = []
 
 

@@ -1,10 +1,10 @@
-"""When a call is repeated, and when it gives up. Pure: time and chance are passed in."""
+"""Decides when a call is repeated, and when it gives up. Pure: time and chance are passed in."""
 
 import msgspec
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a call goes on trying after faults that pass: a lost connection, 429, 502, 503, 504.
+    """The limits within which a call is repeated after faults that pass: a lost connection, 429, 502, 503, 504.
 
     Every call may be repeated: reads change nothing, a submission has an idempotency key, a job ends only once.
     """

@@ -38,7 +38,7 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     on_technical_failure: Literal["fail", "retry", "deliver"] | None = None
     #: A brand, kept with the job; it may add words to the prompt, and LoRAs.
     pilot_brand: str | None = None
-    #: What the picture must not show. At most 2,000 characters.
+    #: Things that the picture must not show. At most 2,000 characters.
     negative_prompt: str | None = None
     #: At most 4.
     loras: list[Lora] = []
@@ -52,9 +52,9 @@ class BackgroundSpec(GenerationSpec, frozen=True):
 
     path = "/v1/background-generator"
 
-    #: What is shown, in free words: `marble`, `window light`. 1–200 characters.
+    #: The scene, in free words: `marble`, `window light`. 1–200 characters.
     scene_type: str
-    #: How it feels, in free words: `warm`, `dramatic`. 1–200 characters.
+    #: The mood, in free words: `warm`, `dramatic`. 1–200 characters.
     mood: str
     #: Replaces the prompt that the server makes from scene, mood and colours. 1–2,000 characters.
     prompt: str | None = None

@@ -52,7 +52,7 @@ class Learner:
 
 
 class Progress:
-    """How far a stage has come: by steps, or by minutes if these end first. `before` is the seconds of earlier runs."""
+    """The progress of a stage: by steps, or by minutes if these end first. `before` is the seconds of earlier runs."""
 
     def __init__(self, steps: int, minutes: float, before: float) -> None:
         self._steps, self._seconds, self._before = steps, minutes * 60, before

@@ -36,7 +36,7 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "neon": ("#2b1055",),
     "vintage": ("#b5a17c", "#6b7a5a"),
 }
-#: As on the card in models.toml.
+#: The same as on the card in models.toml.
 STEPS, GUIDANCE, GUIDANCE_INTERVAL = 12, 5.0, (0.65, 0.97)
 #: The moods of a sheet of renders, which take longer.
 FEW_MOODS = ("neutral", "warm", "soft", "dramatic", "bright")

@@ -1,1 +1,1 @@
-"""How good the pictures of studio-tiny are, measured on held-out specs."""
+"""Measures how good the pictures of studio-tiny are, on held-out specs."""

@@ -1,8 +1,8 @@
-"""How good the model's images are on specs that no training has seen, beside renders of the same specs.
+"""Measures how good the model's images are on specs that no training has seen, beside renders of the same specs.
 
-What is made is kept in the work folder, so a run that was stopped goes on, and a second one is quick. A judge that learnt
-from renders names scene and mood; its own errors on held-out renders are in the table. It is the folder's judge.pt if there
-is one; `python3 -m benchmarks.quality.judge` makes one of a training's own pictures, on a GPU in a minute.
+Images and renders are kept in the work folder, so a run that was stopped goes on, and a second one is quick. A judge that
+learnt from renders names scene and mood; its own errors on held-out renders are in the table. It is the folder's judge.pt
+if there is one; `python3 -m benchmarks.quality.judge` makes one of a training's own pictures, on a GPU in a minute.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     images: int = 500
     weights: Path = ROOT / "pipelines" / "studio_tiny" / "weights"
     work: Path = ROOT / "build" / "quality"
-    #: Other than those of the card of studio-tiny in models.toml; 0 leaves the card's.
+    #: Steps and guidance in place of those of the card in models.toml; 0 leaves the card's.
     steps: int = 0
     guidance: float = 0.0
     #: How many sets the judge learns from if the work folder has no judge. Layouts are compared with those of the same sets.

@@ -18,7 +18,7 @@ from pipelines.studio_tiny.vocabulary import prompt
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What images cost. It is kept beside them."""
+    """The cost of images. It is kept beside them."""
 
     #: The seconds of each square image.
     seconds: list[float]

@@ -1,4 +1,4 @@
-"""What the judge learns from: small pictures of many sets with their scenes and moods, and how it learns."""
+"""The lessons of the judge: small pictures of many sets with their scenes and moods, and how it learns from them."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -68,10 +68,10 @@ class _Block(nn.Module):  # type: ignore[misc]
 def _sight(pictures: Tensor, colors: Tensor) -> Tensor:
     """Return what the first layer sees of each pixel: (n, 12, height, width).
 
-    That is its colour; its light and hue as logarithms; how near it is to the nearest requested colour; by how much its
-    light and hue differ from that colour's; its height in the picture, and its distance from the middle, squared. A lamp
-    multiplies a paint's colour, so differences of logarithms show the lamps and not the paints. A mood dyes only surfaces
-    that have no requested colour.
+    That is its colour, and its light and hue as logarithms; how near it is to the nearest requested colour, and by how much
+    its light and hue differ from that colour's. To these come its height in the picture, and its distance from the middle,
+    squared. A lamp multiplies a paint's colour, so differences of logarithms show the lamps and not the paints. A mood dyes
+    only surfaces that have no requested colour.
     """
     light = _opponent(pictures, 1)
     asked = _opponent(colors.clamp(min=0), 2)

@@ -45,7 +45,7 @@ class MadeClient(msgspec.Struct, frozen=True):
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Credits to give; to take back if negative.
     credits: Annotated[int, Meta(ge=-MOST_CREDITS, le=MOST_CREDITS)]
-    #: What the client's transactions call it.
+    #: Its name among the client's transactions.
     note: Annotated[str, Meta(max_length=200)] = ""
 
 

@@ -31,7 +31,7 @@ class DeviceView(msgspec.Struct, frozen=True):
     models: list[ModelInMemory]
     #: The model that is being loaded; null if none is.
     loading: str | None
-    #: What the images in slots have in common; null if no slots are open.
+    #: The properties that the images in slots have in common; null if no slots are open.
     batch: BatchKey | None
     slots: int
     images_in_slots: int

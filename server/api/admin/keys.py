@@ -13,7 +13,7 @@ from server.api.admin.change import change
 from server.api.bodies import read_body
 from server.api.openapi import errors
 from server.clock import Time, as_text, now
-from server.keys import new_key
+from server.keys import digest_of, new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Caller, Capability, KeyTerms
 from server.ledger.database import Database
@@ -79,9 +79,11 @@ def _expiry_problems(values: dict[str, Any]) -> list[Problem]:
     return [Problem(("expires_at",), "value_error", "It is over already; give a time to come, or null for never")]
 
 
-@delete("/admin/keys/{key:str}", status_code=204, responses=errors(404, 503), summary="Revoke a key", tags=["admin"])
+@delete(
+    "/admin/keys/{key:str}", status_code=204, responses=errors(404, 409, 503), summary="Revoke a key", tags=["admin"]
+)
 async def revoke_key(
     request: Request[Caller, Any, Any], key: FromPath[str], database: NamedDependency[Database]
 ) -> None:
-    """Revoke the key with these first characters."""
-    await change(request, database, 204, clients.revoke_key, key)
+    """Revoke the key with these first 14 characters, or a whole key."""
+    await change(request, database, 204, clients.revoke_key, key, digest_of(key))

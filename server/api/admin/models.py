@@ -33,7 +33,7 @@ class ModelStanding(msgspec.Struct, frozen=True):
     state: ModelState
     default: bool
     pinned: bool
-    #: Where its weights come from.
+    #: The source of its weights.
     source: str
     licence: str
     tiers: list[str]

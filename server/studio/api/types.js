@@ -1,5 +1,5 @@
 /**
- * What the server sends, as its OpenAPI document describes it (openapi.d.ts is made from that), with the fields that the
+ * The server's answers, as its OpenAPI document describes them (openapi.d.ts is made from that), with the fields that the
  * document leaves open.
  *
  * @typedef {import("../openapi.js").ErrorDetail} Detail

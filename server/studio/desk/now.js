@@ -1,4 +1,4 @@
-/** What happens at this moment: devices, the queue, models, the disk. */
+/** The view of the present moment: devices, the queue, models, the disk. */
 
 import { html } from "../view.js";
 import { devices, disk, models, order, queue } from "./state.js";

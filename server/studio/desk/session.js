@@ -1,4 +1,4 @@
-/** Which key the desk is open with. */
+/** The key that the desk is open with. */
 
 import { ApiError, GivenUp, read, useKey } from "../api/http.js";
 import { keep, kept } from "../state/storage.js";

@@ -1,4 +1,4 @@
-/** What the desk shows. It is read again and again while the page is visible, and after each order of the operator. */
+/** The data of the desk, read again and again while the page is visible, and after each order of the operator. */
 
 import { ApiError, GivenUp, ask, isUnknown, read, withQuery, write } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
@@ -76,7 +76,7 @@ const quick = { read: readQuick, everyMs: 2_000, problem: signal("") };
 const slow = { read: readSlow, everyMs: 15_000, problem: signal("") };
 /** Why the operator's last order was refused; empty if it was not. */
 const refusal = signal("");
-/** What is wrong; empty if nothing is. */
+/** The present problem; empty if there is none. */
 export const trouble = computed(() => refusal.value || quick.problem.value || slow.problem.value);
 
 /**

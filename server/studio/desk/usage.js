@@ -1,4 +1,4 @@
-/** What clients used, day by day. */
+/** The usage of clients, day by day. */
 
 import { html, useState } from "../view.js";
 import { days, usage } from "./state.js";

@@ -1,4 +1,4 @@
-/** What was spent: today, this month, and on what. */
+/** The credits that were spent: today, this month, and on what. */
 
 import * as calls from "../api/calls.js";
 import { credits } from "../state/session.js";

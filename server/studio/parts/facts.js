@@ -1,4 +1,4 @@
-/** What is known of a picture: what was asked, how it was understood and made, and what was measured. */
+/** The facts about a picture: what was asked, how it was understood and made, and what was measured. */
 
 import { colorOf } from "../logic/colors.js";
 import { html } from "../view.js";

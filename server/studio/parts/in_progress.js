@@ -10,7 +10,7 @@ import { Several } from "./several.js";
 
 /** @typedef {import("../state/jobs.js").Task} Task */
 
-/** The most tiles. Of further jobs only the number is told. */
+/** The most tiles. Further jobs are only counted. */
 const MOST_SHOWN = 100;
 
 export function InProgress() {

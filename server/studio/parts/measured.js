@@ -1,4 +1,4 @@
-/** What was measured in a picture: its main colours, and how near they come to those that were asked for. */
+/** The measurements of a picture: its main colours, and how near they come to those that were asked for. */
 
 import { html } from "../view.js";
 

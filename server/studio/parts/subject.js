@@ -1,4 +1,4 @@
-/** What the picture shows: a scene and a mood, or a prompt in own words; and what the model makes of it. */
+/** The fields for what the picture shows: a scene and a mood, or a prompt in own words; and what the model makes of it. */
 
 import { change, chosenModel, draft } from "../state/draft.js";
 import { understood } from "../state/estimate.js";

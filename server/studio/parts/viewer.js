@@ -36,7 +36,7 @@ function Dialog({ id }) {
   shown.current = id;
   useEffect(() => {
     dialog.current?.showModal();
-    // Else the first radio button has the focus, and takes the arrow keys for itself. If the dialog as a whole had it, a screen
+    // Otherwise the first radio button would take the focus and the arrow keys. If the dialog as a whole had the focus, a screen
     // reader would read all of it.
     head.current?.focus();
     return () => focusTile(shown.current);

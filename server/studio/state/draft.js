@@ -1,4 +1,4 @@
-/** What is written in the form. It is kept in this browser, so that a reload loses nothing. */
+/** The draft: what is written in the form. It is kept in this browser, so that a reload loses nothing. */
 
 import { randomId } from "../api/calls.js";
 import { colorOf } from "../logic/colors.js";

@@ -1,4 +1,4 @@
-/** What the draft would cost, when its picture would be there and how it is understood, as the server says in a dry run. */
+/** The estimate of the draft: its price, its wait and how it is understood, as the server says in a dry run. */
 
 import * as calls from "../api/calls.js";
 import { ApiError } from "../api/http.js";
@@ -22,7 +22,7 @@ const answered = signal("");
 
 const operation = computed(() => operations.value.find((offered) => offered.name === workflow.value));
 export const isEnabled = computed(() => operation.value?.enabled ?? false);
-/** What the list of prices says of the chosen model and tier; the estimate knows better. */
+/** The price of the chosen model and tier by the list of prices; the estimate knows better. */
 const listed = computed(() => {
   const [model, tier] = [chosenModel.value?.name, chosenTier.value];
   return operation.value?.prices.find((price) => price.model === model && price.resolution === tier);
@@ -32,7 +32,7 @@ const listed = computed(() => {
 let timer = 0;
 let latest = 0;
 
-/** What the answer depends on. The seed and the number of pictures do not change the price of one. */
+/** Everything that the answer depends on. The seed and the number of pictures do not change the price of one. */
 const question = computed(() => JSON.stringify([workflow.value, request()]));
 /** The answer to the draft as it is; null until the server has given it. */
 const current = computed(() => (answered.value === question.value ? estimate.value : null));

@@ -1,4 +1,4 @@
-/** Who uses the page, and what the server offers them: key, models, prices, credits, readiness. */
+/** The session: who uses the page, and what the server offers them: key, models, prices, credits, readiness. */
 
 import * as calls from "../api/calls.js";
 import { ApiError, GivenUp, unanswered, useKey } from "../api/http.js";

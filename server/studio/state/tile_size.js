@@ -1,4 +1,4 @@
-/** How large the pictures of the catalogue are shown; this browser keeps it. */
+/** The size at which the catalogue shows pictures; this browser keeps it. */
 
 import { signal } from "../view.js";
 import { keep, kept } from "./storage.js";

@@ -14,7 +14,7 @@ const NEWS_MS = 5000;
 
 /** @type {import("../vendor/signals.js").Signal<Toast[]>} */
 export const toasts = signal([]);
-/** What a screen reader is told and nobody sees, oldest first. @type {import("../vendor/signals.js").Signal<News[]>} */
+/** Texts that only a screen reader tells, oldest first. @type {import("../vendor/signals.js").Signal<News[]>} */
 export const news = signal([]);
 
 /** @type {Map<number, {timer: number, done: () => void}>} */

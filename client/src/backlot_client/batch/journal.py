@@ -1,4 +1,4 @@
-"""What a batch has done, kept in its output folder in one small SQLite file.
+"""The journal of a batch, kept in its output folder in one small SQLite file.
 
 Each change is on disk before the next step is taken. The file is locked while a batch runs, and the lock ends with the
 process, however that ends.
@@ -28,7 +28,7 @@ class State(str, Enum):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one row is."""
+    """The progress of one row."""
 
     identity: str
     state: State

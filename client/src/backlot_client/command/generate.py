@@ -22,7 +22,7 @@ ANSWER_S = 5.0
 
 
 class Picture(msgspec.Struct, kw_only=True):
-    """How far one of the pictures is."""
+    """The progress of one of the pictures."""
 
     title: str
     spec: BackgroundSpec

@@ -1,4 +1,4 @@
-"""What commands print: lines and tables for people, JSON for scripts."""
+"""The output of commands: lines and tables for people, JSON for scripts."""
 
 import sys
 from collections.abc import Sequence
