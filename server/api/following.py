@@ -14,6 +14,7 @@ from litestar.response import ServerSentEventMessage
 
 from server.api.openapi import answer
 from server.event_hub import EventHub, Topic
+from server.validation import DIGITS
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ GATHER_S = 0.05
 
 Wait = Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")]
 LastEventId = Annotated[
-    str | None, HeaderParameter(name="Last-Event-ID", pattern="^[0-9]{1,15}$", description="Resumes an event stream")
+    str | None, HeaderParameter(name="Last-Event-ID", pattern=DIGITS, description="Resumes an event stream")
 ]
 
 

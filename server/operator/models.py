@@ -107,7 +107,9 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("source", metavar="HUB_ID|FOLDER|FILE")
-@click.option("--name", metavar="NAME", help="What clients call it; else a name is made of where it is.")
+@click.option(
+    "--name", metavar="NAME", help="What clients call it; without this, its id, folder or file gives the name."
+)
 @click.option("--config", metavar="FOLDER|HUB_ID", help="A model of the same kind, for a checkpoint in one file.")
 @click.option(
     "--pickle", is_flag=True, help="Read pickled weights too, which can run code: only if you trust their maker."

@@ -37,7 +37,7 @@ def regenerate(settings: Settings, image: Path) -> Comparison:
     Raises CommandError, NoRecipe and ModelsFileError.
     """
     if not image.is_file():
-        raise CommandError(f"there is no file {image}")
+        raise CommandError(f"there is no file {image}; name a PNG that Backlot made")
     recipe = read_recipe(image)
     models = load_models(settings.models)
     card = models.models.get(recipe.model)
