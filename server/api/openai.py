@@ -18,6 +18,7 @@ from pipelines.model_card import ModelCard
 from server.api.bodies import read_body
 from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
+from server.api.links import LinkKind
 from server.api.openapi import answer
 from server.api.request_log import record_of
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
@@ -253,7 +254,7 @@ async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, se
     if artifact.removed:
         raise gone
     if wanted.response_format != "b64_json":
-        return ImageData(prompt, url=reader.linker.image(artifact.public_id))
+        return ImageData(prompt, url=reader.linker.url(LinkKind.IMAGE, artifact.public_id))
     file = await reader.database.read(artifacts.image_file, artifact.public_id)
     if file is None:
         raise gone
