@@ -110,9 +110,6 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     return Response(body, status_code=parts.status, headers=parts.headers, media_type="application/json")
 
 
-_STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
-
-
 @post(
     "/images/generations",
     status_code=200,
@@ -122,7 +119,10 @@ _STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
     tags=["workflows"],
     responses={
         200: answer(Images, "The images, all of them"),
-        **dict.fromkeys(_STATUSES, answer(OpenAIError, "As on other routes, in OpenAI's shape")),
+        **dict.fromkeys(
+            (401, 402, 403, 404, 409, 413, 422, 429, 500, 503),
+            answer(OpenAIError, "As on other routes, in OpenAI's shape"),
+        ),
     },
 )
 async def create_images(
