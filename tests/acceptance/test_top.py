@@ -78,6 +78,7 @@ def test_top_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
     port = server.url.rpartition(":")[2]
     server.environment |= {"BACKLOT_PORT": port, "BACKLOT_URL": server.url}
     server.environment["BACKLOT_KEY"] = server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip()
+    acts: list[tuple[str, Callable[[], object]]]
     acts = [("images waiting", server.stop), ("does not answer", server.start), ("images waiting", bool)]
     seen = 0
 
