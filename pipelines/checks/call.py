@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.checks.steering import noise_problem
 from pipelines.denoising.families import guides_in_one_call
 from pipelines.diffusers_classes import class_names, parameters, told_scheduler
-from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
+from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance, takes_guidance
 from pipelines.model_card import ModelCard
 from pipelines.nearest_name import did_you_mean
 
@@ -128,7 +128,13 @@ def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | Non
 
 
 def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) -> Iterator[str]:
-    """Yield which guidance of a card its model ignores. Raises OSError or ValueError if the folder cannot be examined."""
+    """Yield what a card says of guidance that its model ignores. Raises OSError or ValueError for a bad folder."""
+    if takes_guidance(folder):
+        why = "the model takes guidance as an input, and is never asked about a negative prompt; remove the key"
+        if card.sampling.guidance_interval is not None:
+            yield f"guidance_interval: {why}"
+        if card.wording.negative_prompt.strip():
+            yield f"negative_prompt: {why}"
     if not ignores_guidance(folder, pipeline):
         return
     sampling = card.sampling

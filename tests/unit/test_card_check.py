@@ -313,3 +313,21 @@ def test_an_interval_of_guidance_needs_a_pipeline_that_guides_in_one_call(pipeli
     card = {"hub": "a/b", "pipeline": pipeline, "guidance_interval": (0.2, 0.9)}
     assert f"guidance_interval = [0.2, 0.9]: {pipeline} does not guide in one call" in problems(None, **card)
     assert "guidance_interval" not in problems(None, **{**card, "pipeline": "StableDiffusionXLPipeline"})
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"guidance_interval": (0.2, 0.9)}, "guidance_interval: the model takes guidance as an input"),
+        ({"negative_prompt": "clutter"}, "negative_prompt: the model takes guidance as an input"),
+        ({"scheduler": "LCMScheduler"}, ""),
+    ],
+)
+def test_a_unet_that_takes_guidance_as_an_input_guides_in_no_other_way(
+    tmp_path: Path, card: dict[str, Any], told: str
+) -> None:
+    folder = bare_folder(tmp_path / "m")
+    (folder / "unet" / "config.json").write_text(json.dumps({"time_cond_proj_dim": 256}))
+    found = problems(folder, **card)
+    assert told in found
+    assert bool(found) == bool(told)
