@@ -20,7 +20,7 @@ SECOND_GUIDANCE = "true_cfg_scale"
 
 def follows_negative_prompts(card: ModelCard) -> bool:
     """Return whether a negative prompt changes the images of a card, as far as that is known without its weights."""
-    if card.wording.vocabulary is not None:
+    if card.wording.vocabulary is not None or card.weights.takes_guidance:
         return False
     pipeline, sampling = card.weights.pipeline, card.sampling
     taken = parameters("pipelines", pipeline, "__call__") if pipeline is not None else None
@@ -33,6 +33,15 @@ def follows_negative_prompts(card: ModelCard) -> bool:
         second = sampling.arguments.get(SECOND_GUIDANCE, 1.0)
         return (sampling.guidance if sampling.guidance_argument == SECOND_GUIDANCE else second) > 1
     return sampling.guidance > _GUIDE_ABOVE.get(pipeline or "", 1.0)
+
+
+def takes_guidance(folder: Path) -> bool:
+    """Return whether the UNet of a folder takes guidance as an input, and so is never asked about a negative prompt.
+
+    UNets that are distilled into latent consistency models do. Raises OSError or ValueError for a bad file.
+    """
+    config = folder / "unet" / "config.json"
+    return config.is_file() and read_table(config).get("time_cond_proj_dim") is not None
 
 
 def ignores_guidance(folder: Path, pipeline: str | None) -> bool:

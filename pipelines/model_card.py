@@ -6,7 +6,7 @@ image, other costs of a step. A new field only has to be put into the right grou
     a change in       loads the model again    is told in recipes    makes costs be measured again
     Weights           yes                      yes                   yes
     Residence         yes                      no                    yes
-    Sampling          no                       yes                   only by guidance_interval and upscale
+    Sampling          no                       yes                   by _IN_COST, or if guidance ends
     Execution         no                       no                    yes
     Limits, Wording   no                       no                    no
 
@@ -66,6 +66,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: str | None = None
     #: The scheduler class that the files name, if they are here. The server sets it; models.toml has no key for it.
     own_scheduler: str | None = None
+    #: Whether the files say that the denoiser takes guidance as an input. The server sets it; models.toml has no key for it.
+    takes_guidance: bool = False
     #: A branch, tag or commit of the hub id. A commit keeps seeds exact; `main` moves.
     revision: str | None = None
     #: Weight variant on the hub, such as "fp16".
@@ -271,7 +273,7 @@ _GROUPS = [
 ]
 
 #: Fields that are no keys of a card's table: the name, which heads the table, and those that only the server sets.
-_NO_KEYS = frozenset({"name", "stamp", "own_scheduler"})
+_NO_KEYS = frozenset({"name", "stamp", "own_scheduler", "takes_guidance"})
 #: A card as models.toml writes it, against which a table is checked. Its defaults are never read; each group has its own.
 FlatCard = msgspec.defstruct(
     "FlatCard",
@@ -293,11 +295,13 @@ FlatCard = msgspec.defstruct(
 )
 
 #: Fields of Weights that a recipe leaves to the revision, which follows the bytes of the files themselves.
-IN_REVISION = frozenset({"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "revision"})
+IN_REVISION = frozenset(
+    {"folder", "hub", "file", "pickle", "stamp", "pipeline", "own_scheduler", "takes_guidance", "revision"}
+)
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
-#: Fields of Sampling that change what a step costs: how many are guided, and how many there are of which size.
-_IN_COST = ("guidance_interval", "upscale")
+#: Fields of Sampling that change what a step costs: its calls and their tokens, how many steps are guided, and their sizes.
+_IN_COST = ("arguments", "guidance_argument", "guidance_interval", "upscale")
 #: Fields that were in the digests of Backlot's first version; they are always digested, so that old recipes stay true.
 _ALWAYS_TOLD = frozenset({"variant", "scheduler", "scheduler_options", "arguments", "guidance_argument"})
 
@@ -322,7 +326,11 @@ def cost_digest(card: ModelCard) -> str:
     """Return 8 hex digits over the fields that a step's cost depends on, besides the revision."""
     costs = _set_fields(card.weights, card.residence, card.execution, without=IN_REVISION)
     sampling = _set_fields(card.sampling, without=frozenset())
-    return _digest(costs | {name: sampling[name] for name in _IN_COST if name in sampling})
+    told = {name: sampling[name] for name in _IN_COST if name in sampling}
+    if card.sampling.guidance <= 1:
+        # Without guidance, which ends at 1 or at 0, a pipeline makes half the calls. Above 1 all guidance costs the same.
+        told["guidance"] = card.sampling.guidance
+    return _digest(costs | told)
 
 
 def _set_fields(*groups: msgspec.Struct, without: frozenset[str]) -> dict[str, Any]:

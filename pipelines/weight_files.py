@@ -6,7 +6,8 @@ This module reads only file names, sizes and headers, and needs no torch.
 import hashlib
 import json
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -157,13 +158,14 @@ def check_file(path: Path) -> None:
         raise BadWeights(f"{_place(path)} holds no weights; copy it again")
 
 
-def read_tensors(path: Path) -> dict[str, TensorHeader]:
+def read_tensors(path: Path) -> Mapping[str, TensorHeader]:
     """Return each tensor of a checkpoint in one file by its key; none if it is pickled, since it then has no header.
 
     Raises BadWeights and OSError.
     """
-    readers = {".safetensors": read_header, ".gguf": read_gguf}
-    return readers[path.suffix](path) if path.suffix in readers else {}
+    if path.suffix == ".gguf":
+        return read_gguf(path)
+    return read_header(path) if path.suffix == ".safetensors" else {}
 
 
 def read_header(path: Path) -> dict[str, TensorHeader]:
@@ -182,8 +184,15 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
         raise BadWeights(f"{_place(path)} has a damaged header; copy it again") from error
 
 
-def read_gguf(path: Path) -> dict[str, TensorHeader]:
+def read_gguf(path: Path) -> Mapping[str, TensorHeader]:
     """Return each tensor of a GGUF file by its key. Raises BadWeights and OSError."""
+    status = path.stat()
+    return _read_gguf(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_gguf(path: Path, size: int, mtime_ns: int) -> Mapping[str, TensorHeader]:
+    """Read a GGUF file, which takes long. Size and time are there for the cache: a file that changed is read again."""
     # gguf is imported here: it imports NumPy, which most models do not need to be checked.
     from gguf.gguf_reader import GGUFReader
 

@@ -11,11 +11,14 @@ import msgspec
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import problems_of_files
 from pipelines.checks.single_file import why_no_checkpoint
+from pipelines.guidance import takes_guidance
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.model_index import read_model_index, read_table
 from pipelines.weight_files import PICKLES, PICKLES_RUN_CODE, BadWeights, check_file, stamp_of
 
+#: Endings of the names of checkpoints in one file.
+CHECKPOINTS = (".safetensors", ".gguf", *PICKLES)
 _REMEDY = "correct the path or set enabled = false"
 
 
@@ -83,9 +86,15 @@ def _with_stamp_of_file(card: ModelCard) -> ModelCard:
 
 
 def _told_by(folder: Path, card: ModelCard, stamp: str) -> ModelCard:
-    """Return the card with the stamp of its files and the classes that they name. Raises OSError or ValueError."""
+    """Return the card with the stamp of its files and what they say of its model. Raises OSError or ValueError."""
     index = read_model_index(folder)
-    here = msgspec.structs.replace(card.weights, stamp=stamp, pipeline=index.pipeline, own_scheduler=index.scheduler)
+    here = msgspec.structs.replace(
+        card.weights,
+        stamp=stamp,
+        pipeline=index.pipeline,
+        own_scheduler=index.scheduler,
+        takes_guidance=takes_guidance(folder),
+    )
     return msgspec.structs.replace(card, weights=here)
 
 
@@ -124,8 +133,8 @@ def problem_of_file(file: Path, *, pickle: bool) -> str | None:
     """
     if file.suffix == ".sft":
         return ".sft is another name for .safetensors, so rename it"
-    if file.suffix not in (".safetensors", ".gguf", *PICKLES):
-        return "a checkpoint ends in .safetensors, .gguf, .ckpt or .pt; name another file"
+    if file.suffix not in CHECKPOINTS:
+        return f"a checkpoint ends in {', '.join(CHECKPOINTS)}; name another file"
     if file.name.endswith(PICKLES) and not pickle:
         return PICKLES_RUN_CODE
     file.stat()
@@ -168,7 +177,7 @@ def what_is_there(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     if any(name.startswith(("pytorch_lora_weights.", "adapter_model.")) for name in names):
         return "it is a LoRA, whose file belongs in a table [loras.NAME]"
-    single = next((name for name in names if name.endswith((".safetensors", ".gguf", ".ckpt"))), None)
+    single = next((name for name in names if name.endswith(CHECKPOINTS)), None)
     if single is None:
         return "it has no model_index.json"
     return f"it has no model_index.json; a checkpoint in one file, such as {single}, is named itself, not by its folder"

@@ -16,7 +16,7 @@ from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.checks.fit import options_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import DENOISERS, call_defaults, parameters
-from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
+from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance, takes_guidance
 from pipelines.model_index import read_model_index
 from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
@@ -107,7 +107,12 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
     if card.get("guidance_argument") == SECOND_GUIDANCE:
         # This guidance acts only if there is a negative prompt; a blank one will do.
         card |= {"negative_prompt": " "} if card["guidance"] > 1 else {}
-    elif "negative_prompt" in taken and SECOND_GUIDANCE not in taken and card["guidance"] > 1:
+    elif (
+        "negative_prompt" in taken
+        and SECOND_GUIDANCE not in taken
+        and card["guidance"] > 1
+        and not takes_guidance(folder)
+    ):
         card["negative_prompt"] = NEGATIVE_PROMPT
     card["max_batch"] = 1 if pipeline in SHOW_NEIGHBOURS and not has_slots(pipeline) else 4
     assumed.append("prompt, max_batch: the same for every model; edit them as you like")
@@ -117,6 +122,11 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
 def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> dict[str, Any]:
     """Return steps and guidance: those of a model of few steps if its name says so, else the pipeline's own."""
     index = _read(folder / "model_index.json")
+    if takes_guidance(folder):
+        assumed.append(
+            "steps, guidance, scheduler: its UNet takes guidance as an input, as latent consistency models do"
+        )
+        return {"steps": 4, "guidance": 8.0, "scheduler": "LCMScheduler"}
     for name, kind, settings in _FEW_STEPS:
         if kind in pipeline and re.search(rf"(^|[^a-z])({name})([^a-z]|$)", called.lower()):
             assumed.append(f"steps, guidance: {called!r} sounds like {name.replace('|', ' or ')}")

@@ -31,7 +31,7 @@ def read_card(name: str, raw: dict[str, Any], problems: list[str]) -> ModelCard 
     if "name" in raw:
         problems.append(f"{table} name: a model's name is its table's; remove the key")
         return None
-    for key in ("stamp", "own_scheduler"):
+    for key in ("stamp", "own_scheduler", "takes_guidance"):
         if key in raw:
             problems.append(f"{table} {key}: the server works it out; remove the key")
             return None
@@ -57,14 +57,14 @@ def _contradictions(card: ModelCard) -> Iterator[str]:
     if weights.folder is not None and weights.revision is not None:
         yield f" revision = {weights.revision!r}: a folder has no revisions; remove the key"
     if limits.default_tier is not None and limits.default_tier not in card.tiers:
-        yield f" default_tier = {limits.default_tier!r} is not among its tiers {list(card.tiers)}"
+        yield f" default_tier = {limits.default_tier!r} is not among its tiers {list(card.tiers)}; name one of them"
     if len(set(limits.tiers)) < len(limits.tiers):
         yield f" tiers = {list(limits.tiers)}: name each tier once"
     yield from _contradictions_of_upscale(card)
     if odd := [size for size in limits.batch_sizes if size & (size - 1)]:
-        yield f" batch_shapes: {odd} are not powers of two, at which alone a seed is exact"
+        yield f" batch_shapes: {odd} are not powers of two, at which alone a seed is exact; remove them"
     if any(size > limits.max_batch for size in limits.batch_sizes):
-        yield f" batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}"
+        yield f" batch_shapes = {list(limits.batch_sizes)} go above max_batch = {limits.max_batch}; raise it, or remove them"
     if limits.idle_unload_s is not None and card.pinned:
         yield f" idle_unload_s = {limits.idle_unload_s:g}: pinned keeps the model in memory; choose one of the two"
     if not _is_template(card.wording.prompt):

@@ -10,6 +10,8 @@ def name_problem(name: str) -> str | None:
     """Say what is wrong with a new client's name, and what to do; return None if it is good."""
     if not name.strip():
         return EMPTY
+    if name != name.strip():
+        return f"{name!r} has spaces around it, which nobody sees in a list; leave them out"
     if len(name) > MOST:
         return f"this name has {len(name)} characters; it may have {MOST}"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):

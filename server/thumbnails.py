@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 #: Pixels of the longest side at most. The large ones are for screens with more dots to the inch.
 LONGEST_SIDE = 384
 LONGEST_SIDE_LARGE = 768
-#: WebP's quality, 0–100; at 80 a small thumbnail has about 15 KB.
+#: WebP's quality, 0–100; at 80 a small thumbnail has some kilobytes.
 QUALITY = 80
 
 

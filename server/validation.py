@@ -18,6 +18,8 @@ from pipelines.nearest_name import did_you_mean
 
 #: Elements of a list or a dict, and unknown fields of an object, that are looked at one by one; more would only burn time.
 MOST_PROBLEMS = 100
+#: The pattern of a whole number in a header.
+DIGITS = "^[0-9]{1,15}$"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -148,9 +150,12 @@ def explained(message: str, sent: object, expected: Any) -> tuple[str, str]:
     if message.startswith("Invalid enum value"):
         # What was sent may be a list with the wrong value in it.
         wrong = message.removeprefix("Invalid enum value ").partition(" - at ")[0].strip("'")
-        return "enum", f"{wrong[:40]!r} is not one of {', '.join(map(str, choices(expected)))}"
+        allowed = [*(["a whole number"] if int in get_args(expected) else []), *map(str, choices(expected))]
+        return "enum", f"{wrong[:40]!r} is not one of {', '.join(allowed)}"
     if message.startswith("Invalid RFC3339"):
         return "value_error", not_a_time(str(sent))
+    if message.endswith(f" matching regex '{DIGITS}'"):
+        return "string_type", f"{str(sent)[:40]!r} is not a whole number of at most 15 digits"
     if " matching regex " in message:
         return "string_type", f"{str(sent)[:40]!r} does not fit {message.partition(' matching regex ')[2]}"
     kind = _kind(message)

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.checks.steering import noise_problem
 from pipelines.denoising.families import guides_in_one_call
 from pipelines.diffusers_classes import class_names, parameters, told_scheduler
-from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance
+from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance, takes_guidance
 from pipelines.model_card import ModelCard
 from pipelines.nearest_name import did_you_mean
-from pipelines.upscale import UPSCALING_SCHEDULERS
 
 #: Arguments that Backlot passes to every call.
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
@@ -128,7 +128,13 @@ def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | Non
 
 
 def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) -> Iterator[str]:
-    """Yield which guidance of a card its model ignores. Raises OSError or ValueError if the folder cannot be examined."""
+    """Yield what a card says of guidance that its model ignores. Raises OSError or ValueError for a bad folder."""
+    if takes_guidance(folder):
+        why = "the model takes guidance as an input, and is never asked about a negative prompt; remove the key"
+        if card.sampling.guidance_interval is not None:
+            yield f"guidance_interval: {why}"
+        if card.wording.negative_prompt.strip():
+            yield f"negative_prompt: {why}"
     if not ignores_guidance(folder, pipeline):
         return
     sampling = card.sampling
@@ -154,11 +160,8 @@ def problems_of_interval(card: ModelCard, pipeline: str | None, scheduler: str |
         yield f"{key}: {pipeline} does not guide in one call with the prompt's; remove the key"
     elif not card.takes_slots:
         yield f"{key}: it acts only in slots, and offload = 'model', cache or slots = false prevent these; remove one of them"
-    if scheduler is not None and scheduler not in UPSCALING_SCHEDULERS:
-        yield (
-            f"{key}: {scheduler} does not tell how much noise is left; others do:"
-            f" {', '.join(sorted(UPSCALING_SCHEDULERS))}"
-        )
+    if (problem := noise_problem(scheduler)) is not None:
+        yield f"{key}: {problem}"
 
 
 def _problems_of_scheduler(pipeline: str, scheduler: str | None) -> Iterator[str]:

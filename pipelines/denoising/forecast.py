@@ -36,10 +36,14 @@ def mix(scheduler: Any, call: int) -> tuple[float, float] | None:
     timesteps = scheduler.timesteps
     if call >= len(timesteps):
         return 1.0, 0.0
+    name = type(scheduler).__name__
     sigmas = getattr(scheduler, "sigmas", None)
-    if sigmas is not None and len(sigmas) == len(timesteps) + 1:
+    if sigmas is not None and (len(sigmas) == len(timesteps) + 1 or name.startswith("KDPM2")):
         sigma = float(sigmas[call])
-        if "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("use_flow_sigmas"):
+        if name.startswith("KDPM2") and call % 2:
+            # Every second call is between two sigmas. The ancestral scheduler keeps that level beside the first call's.
+            sigma = float(scheduler.sigmas_interpol[call - ("Ancestral" in name)])
+        if "FlowMatch" in name or scheduler.config.get("use_flow_sigmas"):
             return 1.0 - sigma, sigma
         # A scheduler that starts with noise above strength 1 adds it to the picture; the others keep the sum at strength 1.
         scale = 1.0 if float(scheduler.init_noise_sigma) > 1.0 else (1.0 + sigma**2) ** -0.5

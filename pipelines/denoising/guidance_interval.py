@@ -25,7 +25,7 @@ class PartlyGuided:
     def __init__(self, denoiser: Any, family: Family, interval: Interval, scheduler: Any, images: int = 1) -> None:
         """Take the denoiser, or what is called like it, the call's scheduler and the number of its images.
 
-        The scheduler must be one of UPSCALING_SCHEDULERS.
+        The scheduler must be one of STEERED_SCHEDULERS.
         """
         self._denoiser, self._family, self._interval = denoiser, family, interval
         self._scheduler, self._images = scheduler, images

@@ -4,8 +4,8 @@ The pipeline's own call begins late, from the enlarged picture and some noise. I
 overlapping tiles if the card asks for them. All tiles take a step together. Then their latents are mixed in the overlaps
 (Bar-Tal et al. 2023, MultiDiffusion, arXiv:2302.08113), so that neighbours grow into one picture and no edge is left.
 
-The picture is enlarged, and not its latents: more than half of enlarged latents would have to be made anew before edges are
-sharp again.
+The picture is enlarged, and not its latents, whose edges would need far more noise to be sharp again (see
+docs/decisions/second-pass.md).
 """
 
 import math

@@ -1,10 +1,10 @@
 """Traced calls: the operations of a denoiser call are recorded once, and then run by torch's interpreter without Python.
 
-In a call of a small model on a CPU a tenth to a fifth of the time is Python, which decides the same at each step. In all
+In a call of a small model on a CPU Python takes a noticeable part of the time, and decides the same at each step. In all
 calls of one signature the denoisers that slots can run do the same operations (see `families`). A trace keeps these
 operations and their order, and so the bits.
 
-`torch.jit.trace` keeps some 35 MB of each trace as long as the process lives, so only the graph that it makes is used.
+`torch.jit.trace` keeps memory of each trace as long as the process lives, so only the graph that it makes is used.
 """
 
 import logging
@@ -59,7 +59,8 @@ class TracedCalls:
 
     A kind is traced after `plain_calls` calls: by then Python has taken about as long as tracing takes. In `trials` further
     calls the trace runs beside the denoiser and must give the same bits before it stands in for it. At most `most` traces
-    are kept, some 20 MB each. Calls of more than `longest_s` seconds are not traced: Python takes next to nothing of them.
+    are kept, since each takes memory. Calls of more than `longest_s` seconds are not traced: Python takes next to nothing
+    of them.
     """
 
     def __init__(self, plain_calls: int = 64, trials: int = 4, most: int = 16, longest_s: float = 0.5) -> None:

@@ -1,7 +1,7 @@
 """The image writer: a thread beside the denoiser that checks, matches, measures and writes decoded images.
 
 Nothing here may import torch: on a CPU torch would keep a second team of OpenMP threads for this thread. OpenMP would then
-see more threads than cores and let them sleep at every barrier, and a denoising step would take 1.4 times as long.
+see more threads than cores and let them sleep at every barrier, which slows down every denoising step.
 """
 
 import logging

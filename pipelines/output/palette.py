@@ -34,8 +34,7 @@ _SIDE = 96
 _THERE = 1.0
 #: Dominant colours are found in this many samples of the small copy, each with every fifth pixel.
 _SAMPLES, _SAMPLED = 3, 5
-#: How often the colours are aimed at most. Most images have their colours after two or three aims; one that is all texture
-#: takes ten.
+#: How often the colours are aimed at most. Most images need few; one that is all texture needs many.
 _AIMS = 12
 #: How far an aim moves at once, in CIELAB units.
 _CORRECTION = 8.0

@@ -44,8 +44,8 @@ def main() -> None:
                 os._exit(0)
 
     try:
-        # Everything allocated so far is permanent: exclude it from garbage collection. Searching these 700,000 objects would
-        # take a sixth of the time to the first image, and 0.3 s of each later change of model or slot group.
+        # Everything allocated so far is permanent: exclude it from garbage collection. To search it would delay
+        # the first image, and each later change of model or slot group.
         gc.disable()
         from pipelines.worker.engine import Engine
 

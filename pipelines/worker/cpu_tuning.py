@@ -14,8 +14,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, until device_memory.forget_peak.
 
-    A decoder's arrays have tens of MiB. To get them anew from the system for every image, zeroed and in huge pages, took a
-    quarter of the decoder's time.
+    A decoder's arrays have tens of MiB. To get them anew from the system for every image, zeroed and in huge pages, slows
+    the decoder down.
     """
     for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
         ctypes.CDLL(None).mallopt(option, 2**30)
@@ -29,7 +29,7 @@ def yield_to_server() -> None:
 def tune_decoder(vae: Any) -> None:
     """Lay out a VAE for fast decoding, on every device, so that devices differ as little as possible."""
     if all(weights.ndim <= 4 for weights in vae.parameters()):
-        # Convolutions at full size take 0.7 of the time this way. Decoders of videos have no such layout.
+        # Convolutions at full size are faster this way. Decoders of videos have no such layout.
         vae.to(memory_format=torch.channels_last)
     if isinstance(vae, AutoencoderTiny):
         # This saves an array as large as the image at each ReLU.

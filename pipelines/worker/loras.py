@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from diffusers.loaders import StableDiffusionXLLoraLoaderMixin
+
 from pipelines.denoising.joining import Findings
 from pipelines.denoising.traced_calls import TracedCalls
 from pipelines.lora import AppliedLora, Lora
@@ -73,7 +75,10 @@ class Loras:
         if not hasattr(self._pipeline, "load_lora_weights"):
             raise LoraUnusable(f"{type(self._pipeline).__name__} takes no LoRA, so {lora.name} cannot be applied")
         try:
-            found = self._pipeline.lora_state_dict(lora.file, use_safetensors=True)
+            # SDXL is read with its configuration: of a file that names each block in two ways, one half is left out then.
+            is_sdxl = isinstance(self._pipeline, StableDiffusionXLLoraLoaderMixin)
+            config = {"unet_config": self._pipeline.unet.config} if is_sdxl else {}
+            found = self._pipeline.lora_state_dict(lora.file, use_safetensors=True, **config)
             wanted: dict[str, Any] = found[0] if isinstance(found, tuple) else found
             with widened(self._pipeline):
                 # Otherwise peft would replace a method of torch.nn.Module meanwhile, also for a thread that builds a model.

@@ -29,7 +29,7 @@ from pipelines.worker.turns import computing
 log = logging.getLogger(__name__)
 
 #: Seconds between two reports of steps. The server commits each report to disk and wakes the clients that follow the jobs,
-#: which on a CPU takes nearly a tenth of the time of a small model's step.
+#: which on a CPU takes time from a small model's steps.
 STEPS_REPORT_S = 0.25
 #: The numbers of the steps that images take together, over all slot groups.
 _calls = itertools.count(1)

@@ -25,7 +25,8 @@ APART_S = 0.003
 KEY = BatchKey("sdxl", 1024, 1024, STEPS, 5.0)
 CARD = ModelCard.from_flat(name="sdxl", licence="-", tiers=("1K",), steps=STEPS, guidance=5.0, max_batch=8)
 SIZES = CARD.limits.allowed_batch_sizes
-#: Seconds of a call by its slots: for one and four what an H200 took for SDXL at 1024², for two and eight on the same line.
+#: Seconds of a call by its slots: for one and four what an H200 took for SDXL (docs/decisions/slots.md), for two and eight
+#: on the same line.
 STEP_S = {size: 0.0933 + 0.0467 * size for size in SIZES}
 COST_KEY = CostKey("sdxl", "a GPU", KEY.width, KEY.height)
 COSTS = BatchCosts()

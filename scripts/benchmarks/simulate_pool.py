@@ -82,11 +82,12 @@ class Pool:
         heappush(gpu.busy, begin + IMAGE_S)
         return True
 
-    def _elsewhere(self, gpu: Gpu) -> frozenset[str]:
+    def _elsewhere(self, gpu: Gpu) -> frozenset[BatchKey]:
         if not self._placed:
             return frozenset()
         others = {key.model for key in self._queue.waiting} - gpu.affinity.loaded.keys()
-        return left_to_others({model: self._served(model) for model in others}, is_empty=not gpu.affinity.loaded)
+        left = left_to_others({model: self._served(model) for model in others}, is_empty=not gpu.affinity.loaded)
+        return frozenset(key for key in self._queue.waiting if key.model in left)
 
     def _served(self, model: str) -> Served:
         waiting = sum(images for key, images in self._queue.waiting.items() if key.model == model)

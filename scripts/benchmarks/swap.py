@@ -21,7 +21,7 @@ from tests.support.gpu_process import GpuProcess
 ROOT = Path(__file__).parent.parent.parent
 LARGE = ROOT / ".bench" / "sdxl-sized"
 ROUNDS = 3
-#: Images of the small model while the large one is prefetched; some 1.2 s each on 2 cores.
+#: Images of the small model while the large one is prefetched.
 BUSY_IMAGES = 24
 
 

@@ -12,7 +12,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEventMessage
 
+from server.api.openapi import answer
 from server.event_hub import EventHub, Topic
+from server.validation import DIGITS
 
 T = TypeVar("T")
 
@@ -24,15 +26,13 @@ GATHER_S = 0.05
 
 Wait = Annotated[float, QueryParameter(ge=0, le=30, description="Seconds to wait for something new")]
 LastEventId = Annotated[
-    str | None, HeaderParameter(name="Last-Event-ID", pattern="^[0-9]{1,15}$", description="Resumes an event stream")
+    str | None, HeaderParameter(name="Last-Event-ID", pattern=DIGITS, description="Resumes an event stream")
 ]
 
 
 def event_page(page: type[msgspec.Struct]) -> ResponseSpec:
     """Return the response that a route of events declares."""
-    return ResponseSpec(
-        page, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
-    )
+    return answer(page, "JSON, or text/event-stream if the client accepts it")
 
 
 class Told(msgspec.Struct, frozen=True):

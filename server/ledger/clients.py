@@ -7,6 +7,7 @@ import msgspec
 from ulid import ULID
 
 from server.clock import now
+from server.operator_error import OperatorError
 
 #: Characters of a key that are kept in the clear.
 HINT = 14
@@ -42,19 +43,28 @@ class Client(msgspec.Struct, frozen=True):
     test: bool
 
 
-class NoSuchClient(Exception):
+class NoSuchClient(OperatorError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no client {name!r}; `backlot clients list` shows them")
 
 
-class ClientExists(Exception):
+class ClientExists(OperatorError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is a client {name!r} already; choose another name, or grant it credits")
 
 
-class NoSuchKey(Exception):
+class NoSuchKey(OperatorError):
     def __init__(self, which: str) -> None:
         super().__init__(f"no key to revoke is known as {which!r}; `backlot keys list` shows them")
+
+
+class SeveralKeys(OperatorError):
+    """The first characters of a key are those of another one too."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__(
+            f"several keys begin with {hint!r}; give the whole key, or a client's name to revoke all of its keys"
+        )
 
 
 class KeyRefused(Exception):
@@ -169,16 +179,18 @@ def is_good(connection: sqlite3.Connection, key_id: int) -> bool:
     return found.fetchone() is not None
 
 
-def revoke_key(connection: sqlite3.Connection, key: str) -> None:
-    """Revoke a key. Raises NoSuchKey.
+def revoke_key(connection: sqlite3.Connection, key: str, digest: bytes) -> None:
+    """Revoke the key with this `digest`, or with `key` for its first characters. Raises NoSuchKey and SeveralKeys.
 
     A whole key does as well as its first characters, so that the operator can paste a leaked one.
     """
     revoked = connection.execute(
-        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND hint = ?", (now(), key[:HINT])
+        "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND (hash = ? OR hint = ?)", (now(), digest, key)
     ).rowcount
     if not revoked:
-        raise NoSuchKey(key[:HINT])
+        raise NoSuchKey(key if len(key) <= HINT else f"{key[:HINT]}…")
+    if revoked > 1:
+        raise SeveralKeys(key)
 
 
 def revoke_keys_of(connection: sqlite3.Connection, name: str) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 #: KiB of pages that a connection which only reads keeps. It drops them whenever something was written, and reads them again
-#: from the system's cache: sums over 62,000 jobs take no longer than with SQLite's own 2,000. A sort takes up to 1 MiB more.
+#: from the system's cache: SQLite's own 2,000 would make no sum faster (docs/decisions/memory.md).
 READER_CACHE_KIB = 512
 
 

@@ -5,14 +5,8 @@ import sqlite3
 import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
-migrations = Migrations("backlot")
-
-
-@migrations()
-def m001_ledger(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+SCRIPTS = {
+    "m001_ledger": """
         CREATE TABLE clients (
             id INTEGER PRIMARY KEY,
             public_id TEXT NOT NULL UNIQUE,
@@ -148,15 +142,8 @@ def m001_ledger(db: sqlite_utils.Database) -> None:
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX request_logs_by_time ON request_logs (created_at);
         CREATE INDEX request_logs_by_client ON request_logs (client_id, created_at);
-        """,
-    )
-
-
-@migrations()
-def m002_priorities_and_sizes(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m002_priorities_and_sizes": """
         -- Each step doubles the client's share of the GPU for jobs sent with this key.
         ALTER TABLE keys ADD COLUMN priority INTEGER NOT NULL DEFAULT 0 CHECK (priority BETWEEN -4 AND 4);
         ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
@@ -174,15 +161,8 @@ def m002_priorities_and_sizes(db: sqlite_utils.Database) -> None:
             measured_at TEXT NOT NULL,
             PRIMARY KEY (model, device, width, height, shape)
         ) STRICT, WITHOUT ROWID;
-        """,
-    )
-
-
-@migrations()
-def m003_plans_and_catalog(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m003_plans_and_catalog": """
         -- A job has several generations now; what it was resolved to is its plan.
         ALTER TABLE jobs RENAME COLUMN work TO plan;
         UPDATE jobs SET plan = json_object(
@@ -224,15 +204,8 @@ def m003_plans_and_catalog(db: sqlite_utils.Database) -> None:
             SELECT id, public_id, client_id, job_id, artifact_id, 'background', status, scene_type, spec, description,
                 created_at FROM backgrounds;
         DROP TABLE backgrounds;
-        """,
-    )
-
-
-@migrations()
-def m004_events_of_a_client(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m004_events_of_a_client": """
         -- Events are numbered across all jobs too, so that a client can follow all of its jobs at once.
         CREATE TABLE numbered_events (
             -- A number is never given twice, whatever is deleted.
@@ -258,15 +231,8 @@ def m004_events_of_a_client(db: sqlite_utils.Database) -> None:
         DROP TABLE events;
         ALTER TABLE numbered_events RENAME TO events;
         CREATE INDEX events_by_client ON events (client_id, cursor);
-        """,
-    )
-
-
-@migrations()
-def m005_webhooks(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m005_webhooks": """
         CREATE TABLE webhooks (
             client_id INTEGER PRIMARY KEY REFERENCES clients(id),
             url TEXT NOT NULL,
@@ -301,15 +267,8 @@ def m005_webhooks(db: sqlite_utils.Database) -> None:
         ) STRICT;
         CREATE INDEX webhook_deliveries_due ON webhook_deliveries (client_id, due_at) WHERE state = 'pending';
         CREATE INDEX webhook_deliveries_by_time ON webhook_deliveries (created_at);
-        """,
-    )
-
-
-@migrations()
-def m006_image_life(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m006_image_life": """
         ALTER TABLE catalog ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0 CHECK (favourite IN (0, 1));
         -- Since when it is archived; entries that were archived before this are counted from now.
         ALTER TABLE catalog ADD COLUMN archived_at TEXT;
@@ -328,28 +287,14 @@ def m006_image_life(db: sqlite_utils.Database) -> None:
             -- Relative to the images folder.
             path TEXT PRIMARY KEY
         ) STRICT, WITHOUT ROWID;
-        """,
-    )
-
-
-@migrations()
-def m007_what_keys_and_jobs_are_for(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m007_what_keys_and_jobs_are_for": """
         -- The path of the request that the key was used for; null if that was before this column.
         ALTER TABLE idempotency_keys ADD COLUMN path TEXT;
         -- 1 if the job is for one request that waits for it, and for nobody if that goes away.
         ALTER TABLE jobs ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0 CHECK (awaited IN (0, 1));
-        """,
-    )
-
-
-@migrations()
-def m008_operator(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m008_operator": """
         -- The keys of a client that is disabled are refused.
         ALTER TABLE clients ADD COLUMN disabled_at TEXT;
         -- What a key is for, in the operator's words; and when it stops to be good, null if never.
@@ -403,26 +348,12 @@ def m008_operator(db: sqlite_utils.Database) -> None:
         CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries BEGIN
             SELECT RAISE(ABORT, 'ledger entries are append-only');
         END;
-        """,
-    )
-
-
-@migrations()
-def m009_working_memory(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m009_working_memory": """
         -- What the images of a batch took beside the weights; null if it was not measured.
         ALTER TABLE sizes ADD COLUMN working_bytes INTEGER;
-        """,
-    )
-
-
-@migrations()
-def m010_webhook_secrets(db: sqlite_utils.Database) -> None:
-    _run(
-        db,
-        """
+    """,
+    "m010_webhook_secrets": """
         -- The secrets that were replaced: for a day each, deliveries are signed with them too.
         CREATE TABLE replaced_secrets (
             id INTEGER PRIMARY KEY,
@@ -434,15 +365,23 @@ def m010_webhook_secrets(db: sqlite_utils.Database) -> None:
         INSERT INTO replaced_secrets (client_id, secret, replaced_at)
             SELECT client_id, previous_secret, set_at FROM webhooks WHERE previous_secret IS NOT NULL;
         ALTER TABLE webhooks DROP COLUMN previous_secret;
-        """,
-    )
+    """,
+}
+
+migrations = Migrations("backlot")
 
 
-def _run(db: sqlite_utils.Database, script: str) -> None:
-    """Run a script statement by statement: `executescript` would commit the transaction that the migration runs in."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
+def _add(name: str, script: str) -> None:
+    @migrations(name=name)
+    def run(db: sqlite_utils.Database) -> None:
+        # Statement by statement: `executescript` would commit the transaction that the migration runs in.
+        statement = ""
+        for line in script.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                db.execute(statement)
+                statement = ""
+
+
+for _name, _script in SCRIPTS.items():
+    _add(_name, _script)

@@ -15,7 +15,7 @@ from pipelines.checks.card import problems_of
 from pipelines.hub.cache import cached_folder
 from pipelines.model_card import ModelCard, Weights
 from pipelines.weight_files import BadWeights, read_header
-from server.card_files import problem_of_file, what_is_there
+from server.card_files import CHECKPOINTS, problem_of_file, what_is_there
 from server.card_proposal import propose
 from server.models_file import ModelsFileError, load_models
 from server.operator.errors import CommandError
@@ -30,7 +30,6 @@ _CONFIGURATIONS = {
         "stable-diffusion-v1-5/stable-diffusion-v1-5"
     ),
 }
-_CHECKPOINTS = (".safetensors", ".gguf", ".ckpt", ".pt")
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -119,7 +118,7 @@ def _place_of(source: str, configuration: str | None, *, pickle: bool) -> tuple[
         as_folder = Path(beside).expanduser()
         place |= {"folder": str(as_folder.resolve())} if as_folder.is_dir() else {"hub": beside}
         return place, here.stem
-    if source.startswith(("/", ".", "~")) or source.endswith(_CHECKPOINTS) or "/" not in source:
+    if source.startswith(("/", ".", "~")) or source.endswith(CHECKPOINTS) or "/" not in source:
         raise CommandError(f"there is no {source}; name a folder, a file or a hub id such as org/name")
     hub = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", source).strip("/")
     return {"hub": hub}, hub.rpartition("/")[2]

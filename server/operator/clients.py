@@ -9,7 +9,7 @@ from server.keys import new_client
 from server.ledger import clients as client_ledger
 from server.ledger import credits, reports
 from server.ledger.credits import MOST_CREDITS
-from server.operator.arguments import Name, NewName, Text, Whole
+from server.operator.arguments import client_name, new_client_name, text, whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -21,8 +21,8 @@ def clients() -> None:
 
 
 @clients.command()
-@click.argument("name", type=NewName())
-@click.option("--credits", "credits_", type=Whole(0, MOST_CREDITS), default="0", help="Its first credits.")
+@click.argument("name", type=new_client_name)
+@click.option("--credits", "credits_", type=whole(0, MOST_CREDITS), metavar="N", default="0", help="Its first credits.")
 @click.option("--test", is_flag=True, help="Make an sk_test_ key.")
 @json_option
 def add(name: str, credits_: int, test: bool, as_json: bool) -> None:
@@ -42,9 +42,9 @@ def list_(as_json: bool) -> None:
 
 
 @clients.command(context_settings={"ignore_unknown_options": True})  # -5 is a number, no option
-@click.argument("name", type=Name())
-@click.argument("credits_", metavar="N", type=Whole(-MOST_CREDITS, MOST_CREDITS, zero=False))
-@click.option("--note", type=Text(), default="", help="What the client's transactions call it.")
+@click.argument("name", type=client_name)
+@click.argument("credits_", metavar="N", type=whole(-MOST_CREDITS, MOST_CREDITS, zero=False))
+@click.option("--note", type=text, default="", help="What the client's transactions call it.")
 @json_option
 def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
     """Give a client N credits; a negative N takes credits back, as many as it has at most."""
@@ -56,8 +56,8 @@ def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
 
 
 @clients.command()
-@click.argument("name", type=Name())
-@click.argument("new_name", type=NewName())
+@click.argument("name", type=client_name)
+@click.argument("new_name", type=new_client_name)
 @json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
     """Call a client by another name; its keys, jobs, pictures and credits stay."""
@@ -67,7 +67,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
 
 @clients.command()
-@click.argument("name", type=Name())
+@click.argument("name", type=client_name)
 @json_option
 def disable(name: str, as_json: bool) -> None:
     """Refuse all keys of a client until it is enabled; its jobs go on, and its credits stay."""
@@ -75,7 +75,7 @@ def disable(name: str, as_json: bool) -> None:
 
 
 @clients.command()
-@click.argument("name", type=Name())
+@click.argument("name", type=client_name)
 @json_option
 def enable(name: str, as_json: bool) -> None:
     """Take the keys of a client again."""
@@ -89,7 +89,7 @@ def _set_disabled(name: str, as_json: bool, *, disabled: bool) -> None:
 
 
 @clients.command()
-@click.argument("name", type=Name())
+@click.argument("name", type=client_name)
 @json_option
 def secret(name: str, as_json: bool) -> None:
     """Make a new signing secret for a client and print it."""

@@ -52,7 +52,7 @@ def restore(source: Path, as_json: bool) -> None:
     """
     settings = read_settings()
     if not source.is_file():
-        raise CommandError(f"there is no file {source}")
+        raise CommandError(f"there is no file {source}; name a copy that `backlot db backup` made")
     if settings.database.exists() and source.samefile(settings.database):
         raise CommandError(f"{source} is the database itself; name a copy that `backlot db backup` made")
     partial = settings.database.with_name(f"{settings.database.name}.partial")

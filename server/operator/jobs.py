@@ -13,7 +13,7 @@ from server.jobs import JobStatus
 from server.ledger import artifacts, clients, job_reports, queue_orders
 from server.ledger import jobs as ledger
 from server.ledger.job_reports import WholeJob
-from server.operator.arguments import Id, Name, Whole
+from server.operator.arguments import client_name, limit_option, ulid
 from server.operator.data_folder import reading, writing, writing_quietly
 from server.operator.errors import CommandError
 from server.operator.output import json_option, show, show_table
@@ -30,9 +30,9 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--client", metavar="NAME", type=Name(), help="Only this client's.")
+@click.option("--client", metavar="NAME", type=client_name, help="Only this client's.")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only those.")
-@click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
+@limit_option
 @json_option
 def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
@@ -59,7 +59,7 @@ def show_(job_or_image: str, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID", type=Id())
+@click.argument("job_id", metavar="ID", type=ulid)
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
     """Cancel a job and give its client the credits back; a running server ends it within seconds."""

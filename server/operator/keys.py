@@ -6,10 +6,10 @@ import click
 import msgspec
 
 from server.clock import as_text
-from server.keys import new_key
+from server.keys import digest_of, new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Capability, KeyTerms
-from server.operator.arguments import Moment, Name, Text, Whole
+from server.operator.arguments import client_name, text, when, whole
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
@@ -21,10 +21,11 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("name", metavar="CLIENT", type=Name())
+@click.argument("name", metavar="CLIENT", type=client_name)
 @click.option(
     "--priority",
-    type=Whole(-4, 4),
+    type=whole(-4, 4),
+    metavar="N",
     default="0",
     help="−4 to 4: each step doubles the client's share of the GPU; 0 is usual.",
 )
@@ -37,8 +38,8 @@ def keys() -> None:
     show_default=True,
     help="May be given more than once.",
 )
-@click.option("--label", type=Text(), default="", help="What it is for.")
-@click.option("--expires", type=Moment(), help="When it stops to be good: a date, a time, or 30d for 30 days.")
+@click.option("--label", type=text, default="", help="What it is for.")
+@click.option("--expires", type=when, help="When it stops to be good: a date, a time, or 30d for 30 days.")
 @json_option
 def add(
     name: str, priority: int, capabilities: tuple[str, ...], label: str, expires: datetime | None, as_json: bool
@@ -67,14 +68,14 @@ def list_(as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("which", metavar="KEY|CLIENT", type=Name())
+@click.argument("which", metavar="KEY|CLIENT", type=client_name)
 @json_option
 def revoke(which: str, as_json: bool) -> None:
     """Revoke a key, or all keys of a client."""
     with writing(read_settings()) as connection:
         revoked = 1
         if which.startswith("sk_"):
-            clients.revoke_key(connection, which)
+            clients.revoke_key(connection, which, digest_of(which))
         else:
             revoked = clients.revoke_keys_of(connection, which)
     show({"revoked": revoked}, f"{revoked} key{'s'[: revoked > 1]} revoked", as_json=as_json)

@@ -79,7 +79,7 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
             tell(f"{name}: {_in_memory(model)}", as_json=as_json)
         if load is not None:
             # Imported here: asyncio takes longer to import than a check without it takes to run.
-            from server.operator.loading import load_alone
+            from server.operator.gpu_process import load_alone
 
             loaded = load_alone(settings, _card(file, load))
             answer["loaded"] = {
@@ -107,7 +107,9 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("source", metavar="HUB_ID|FOLDER|FILE")
-@click.option("--name", metavar="NAME", help="What clients call it; else a name is made of where it is.")
+@click.option(
+    "--name", metavar="NAME", help="What clients call it; without this, its id, folder or file gives the name."
+)
 @click.option("--config", metavar="FOLDER|HUB_ID", help="A model of the same kind, for a checkpoint in one file.")
 @click.option(
     "--pickle", is_flag=True, help="Read pickled weights too, which can run code: only if you trust their maker."

@@ -4,16 +4,16 @@ import click
 import msgspec
 
 from server.ledger import clients, reports
-from server.operator.arguments import Name, Whole
+from server.operator.arguments import client_name, limit_option
 from server.operator.data_folder import reading
 from server.operator.output import json_option, show_table
 from server.settings import read_settings
 
 
 @click.command()
-@click.option("--client", metavar="NAME", type=Name(), help="Only this client's.")
+@click.option("--client", metavar="NAME", type=client_name, help="Only this client's.")
 @click.option("--failed", is_flag=True, help="Only those with status 400 and above, and those whose job failed.")
-@click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
+@limit_option
 @json_option
 def requests(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the request log, newest first."""

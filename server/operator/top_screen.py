@@ -14,21 +14,27 @@ _FRAME = 8
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STYLES = {"running": "green", "ready": "green", "loaded": "green", "loading": "yellow", "starting": "yellow"}
 _WRONG = {"restarting", "stopped", "failed"}
+#: Columns that give way on a narrow terminal, the widest first. The others stay whole: an id is of use only as a whole.
+_FLEXIBLE = {"device", "does", "model", "on", "problem", "client", "name"}
 
 
 def screen(look: dict[str, Any], height: int) -> RenderableType:
-    """Return what the server said, drawn for a terminal of `height` lines; jobs that do not fit are counted."""
-    room = max(3, height - _FRAME - len(look["devices"]) - len(look["models"]))
-    return Group(_headline(look), Text(), _devices(look), Text(), _models(look), Text(), _jobs(look["queue"], room))
+    """Return what the server said, drawn for a terminal of `height` lines; jobs that do not fit are counted.
+
+    Models that are switched off are left out: `backlot models list` has them, and here the jobs need the room.
+    """
+    models = [model for model in look["models"] if model["state"] != "disabled"]
+    room = max(3, height - _FRAME - len(look["devices"]) - len(models))
+    return Group(_headline(look), Text(), _devices(look), Text(), _models(models), Text(), _jobs(look["queue"], room))
 
 
 def _headline(look: dict[str, Any]) -> Text:
     state, disk = look["queue"]["state"], look["disk"]
-    line = Text()
+    line = Text(no_wrap=True, overflow="ellipsis")
     line.append("backlot ", "bold")
     line.append(
-        f"{look['url']}   {state['images_waiting']} images wait, {state['images_in_flight']} in work,"
-        f" {size(disk['free_bytes'])} of disk free"
+        f"{look['url']}   images waiting {state['images_waiting']}, in work {state['images_in_flight']},"
+        f" disk free {size(disk['free_bytes'])}"
     )
     if state["paused_at"] is not None:
         line.append("   PAUSED", "bold red")
@@ -54,9 +60,9 @@ def _devices(look: dict[str, Any]) -> Table:
     return table
 
 
-def _models(look: dict[str, Any]) -> Table:
+def _models(models: list[dict[str, Any]]) -> Table:
     table = _table("model", "state", "on", "memory", "problem")
-    for model in look["models"]:
+    for model in models:
         table.add_row(
             _text(model["name"]),
             _state(model["state"]),
@@ -81,7 +87,7 @@ def _jobs(queue: dict[str, Any], room: int) -> RenderableType:
             _text(job["client"]),
             _text(job["model"]),
             f"{row['images_generated']}/{job['images']}",
-            ProgressBar(total=1, completed=row["progress"], width=12),
+            ProgressBar(total=1, completed=row["progress"], width=8),
             _text(job["display_name"]),
         )
     left = queue["total"] - len(shown)
@@ -91,7 +97,7 @@ def _jobs(queue: dict[str, Any], room: int) -> RenderableType:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column(name, no_wrap=name not in _FLEXIBLE, overflow="ellipsis")
     return table
 
 
@@ -101,7 +107,7 @@ def _state(state: str) -> Text:
 
 def _text(text: str) -> Text:
     """Return text from elsewhere, which may neither move the cursor nor be read as markup."""
-    return Text(printable(text))
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def size(count: int) -> str:

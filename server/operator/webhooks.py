@@ -6,42 +6,31 @@ import msgspec
 from server.ledger import clients
 from server.ledger import webhooks as ledger
 from server.ledger.webhooks import NoWebhook, WebhookEvent
-from server.operator.arguments import Id, Name, Whole
+from server.operator.arguments import client_name, limit_option, ulid
 from server.operator.data_folder import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 from server.webhooks.signing import new_secret
 
 
-class Address(click.ParamType[str, str]):
-    """The URL of a receiver."""
+def address(value: str) -> str:
+    """Return the URL of a receiver."""
+    # Imported here: httpx takes longer to import than most commands take to run.
+    from server.webhooks.address import BadAddress, check
 
-    name = "URL"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        # Imported here: httpx takes longer to import than most commands take to run.
-        from server.webhooks.address import BadAddress, check
-
-        try:
-            check(value)
-        except BadAddress as error:
-            self.fail(str(error), param, ctx)
-        return value
+    try:
+        check(value)
+    except BadAddress as error:
+        raise click.BadParameter(str(error)) from None
+    return value
 
 
-class Events(click.ParamType[list[WebhookEvent], str]):
-    """Event types between commas."""
-
-    name = "events"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[WebhookEvent]:
-        events = []
-        for word in value.split(","):
-            try:
-                events.append(WebhookEvent(word.strip()))
-            except ValueError:
-                self.fail(f"{word.strip()!r} is no event; there are {', '.join(WebhookEvent)}", param, ctx)
-        return list(dict.fromkeys(events))
+def event_types(value: str) -> list[WebhookEvent]:
+    """Return the event types between commas."""
+    words = [word.strip() for word in value.split(",")]
+    if unknown := [word for word in words if word not in set(WebhookEvent)]:
+        raise click.BadParameter(f"{unknown[0]!r} is no event; there are {', '.join(WebhookEvent)}")
+    return list(map(WebhookEvent, dict.fromkeys(words)))
 
 
 @click.group()
@@ -50,10 +39,15 @@ def webhooks() -> None:
 
 
 @webhooks.command("set")
-@click.argument("name", metavar="CLIENT", type=Name())
-@click.argument("url", metavar="URL", type=Address())
+@click.argument("name", metavar="CLIENT", type=client_name)
+@click.argument("url", metavar="URL", type=address)
 @click.option(
-    "--events", type=Events(), default=",".join(WebhookEvent), show_default=True, help="What to tell, between commas."
+    "--events",
+    metavar="EVENTS",
+    type=event_types,
+    default=",".join(WebhookEvent),
+    show_default=True,
+    help="What to tell, between commas.",
 )
 @json_option
 def set_(name: str, url: str, events: list[WebhookEvent], as_json: bool) -> None:
@@ -75,9 +69,9 @@ def list_(as_json: bool) -> None:
 
 
 @webhooks.command()
-@click.option("--client", metavar="NAME", type=Name(), help="Only this client's.")
+@click.option("--client", metavar="NAME", type=client_name, help="Only this client's.")
 @click.option("--failed", is_flag=True, help="Only those given up, and those whose last try failed.")
-@click.option("--limit", type=Whole(1, 1_000_000), default="50", show_default=True, help="How many at most.")
+@limit_option
 @json_option
 def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the webhook deliveries, newest first."""
@@ -88,7 +82,7 @@ def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> N
 
 
 @webhooks.command()
-@click.argument("ids", metavar="ID...", type=Id(), nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", type=ulid, nargs=-1, required=True)
 @json_option
 def resend(ids: tuple[str, ...], as_json: bool) -> None:
     """Send deliveries again, with ten new tries; a running server begins within a second."""
@@ -99,7 +93,7 @@ def resend(ids: tuple[str, ...], as_json: bool) -> None:
 
 
 @webhooks.command()
-@click.argument("name", metavar="CLIENT", type=Name())
+@click.argument("name", metavar="CLIENT", type=client_name)
 @json_option
 def remove(name: str, as_json: bool) -> None:
     """Remove a client's webhook and give up what is pending."""

@@ -36,6 +36,8 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     #: The image to generate. A retry may change the seed.
     generation: Generation
     state: ImageState = ImageState.IDLE
+    #: The batch key with which it was sent last; None if it was not sent yet.
+    key: BatchKey | None = None
     #: When it began to wait for its present run, in seconds on the monotonic clock.
     arrived: float = 0.0
     #: Runs that count as attempts, the present one included.

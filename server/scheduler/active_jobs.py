@@ -114,6 +114,7 @@ class ActiveJobs:
         job = image.job
         before = job.attempts
         image.state = ImageState.IN_FLIGHT
+        image.key = waiting.key
         image.taken_back = None
         image.attempts += 1
         if not job.in_progress:

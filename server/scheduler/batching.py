@@ -151,11 +151,11 @@ def next_action(
     now: float,
     batch_size_for: BatchSizeFor,
     should_begin_again: ShouldBeginAgain,
-    elsewhere: Set[str] = frozenset(),
+    elsewhere: Set[BatchKey] = frozenset(),
 ) -> Open | Enter | Close | TakeBack | None:
     """Return what to do next for one GPU; None if nothing more can be sent now. Ask again after each action.
 
-    `elsewhere` are the models that this GPU leaves in the queue.
+    `elsewhere` are the keys whose images this GPU leaves in the queue.
     """
     group = groups.last
     if queue.paused or (group is not None and group.taken_back):
@@ -173,7 +173,7 @@ def next_action(
     image = queue.next_for(group.key, now, gpu, elsewhere)
     if image is None or image.isolated:
         # The waiting images need other slots. If none waits for this GPU, the group stays open for images to come.
-        return Close(group) if any(key.model not in elsewhere for key in queue.waiting) else None
+        return Close(group) if any(key not in elsewhere for key in queue.waiting) else None
     best = batch_size_for(group.key, len(group.images) + queue.waiting_for(group.key))
     if best > group.batch_size:
         # More slots are worth opening, once these are empty.

@@ -22,7 +22,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     restart_most_s: float = 60.0
     #: A model that a device may not run is tried there again after this time.
     refused_s: float = 60.0
-    #: A model that a device could not load, and another device may, is tried there again after this time.
+    #: A model that a device could not load, or a batch key for which it had too little memory, is tried there again after
+    #: this time if another device may run it.
     left_to_others_s: float = 600.0
     #: Images that may be in one GPU process at once, those being written included.
     in_flight: int = 256

@@ -63,7 +63,8 @@ class Feeder:
         if not any(key.model not in held for key in self._queue.waiting) and gpu.groups.current is None:
             own = [card for card in models.enabled.values() if card.pinned is not True and card.is_pinned_on(gpu.name)]
             for card in own or [models.default]:
-                if card.name not in held | self._loads.given_up | self._left_after_failure(gpu):
+                is_left = card.name in gpu.unable and self.can_run_elsewhere(card.name)
+                if card.name not in held | self._loads.given_up and not is_left:
                     self.load(gpu, card)
 
     def load(self, gpu: Gpu, card: ModelCard) -> None:
@@ -150,23 +151,42 @@ class Feeder:
     def _can_take(self, gpu: Gpu) -> bool:
         return gpu.is_up and may_act(gpu.groups) and len(gpu.in_flight) < self._most_in_flight
 
-    def _elsewhere(self, gpu: Gpu) -> frozenset[str]:
-        """Return the models that this GPU leaves in the queue: to others, or until they may be loaded."""
-        others = {key.model for key in self._queue.waiting if not gpu.serves(key.model)}
+    def _elsewhere(self, gpu: Gpu) -> frozenset[BatchKey]:
+        """Return the keys whose images this GPU leaves in the queue: to others, or until their model may be loaded."""
+        keys = self._queue.waiting.keys()
+        others = {key.model for key in keys if not gpu.serves(key.model)}
         left = left_to_others({model: self._served(model) for model in others}, is_empty=not gpu.loaded)
-        refused = {model for model in others & gpu.refused.keys() if not self.is_refused_everywhere(model)}
+        held = self._loads.held
         if gpu.groups.current is not None and gpu.groups.current.isolated:
             # Nothing is prefetched beside an image that has to show whether it ends the process.
-            left |= others
-        return self._loads.held | left | refused | self._left_after_failure(gpu)
+            held |= others
+        return frozenset(
+            key
+            for key in keys
+            if key.model in held or (key.model in left and self._is_served(key)) or self._passes_over(gpu, key)
+        )
 
-    def can_load_elsewhere(self, model: str) -> bool:
-        """Return whether a device that is up, or soon will be, may run the model, and has not failed to load it lately."""
-        return any(gpu.is_expected and model not in gpu.cannot_load and model not in gpu.refused for gpu in self._gpus)
+    def _is_served(self, key: BatchKey) -> bool:
+        """Return whether a GPU that serves the model of this key takes its images."""
+        return any(gpu.is_up and gpu.serves(key.model) and not self._passes_over(gpu, key) for gpu in self._gpus)
 
-    def _left_after_failure(self, gpu: Gpu) -> set[str]:
-        """Return the models that this GPU could not load, and another one may."""
-        return {model for model in gpu.cannot_load if self.can_load_elsewhere(model)}
+    def _passes_over(self, gpu: Gpu, key: BatchKey) -> bool:
+        """Return whether this GPU may not run the key's model, or was unable to run its images, and another may do it."""
+        if key.model in gpu.refused and not self.is_refused_everywhere(key.model):
+            return True
+        # Most GPUs are unable to run nothing, and a hash of each key takes time.
+        return (
+            bool(gpu.unable) and not gpu.unable.isdisjoint((key.model, key)) and self.can_run_elsewhere(key.model, key)
+        )
+
+    def can_run_elsewhere(self, model: str, key: BatchKey | None = None) -> bool:
+        """Return whether a device that is up, or soon will be, may run the model, and was not unable to lately.
+
+        With a key, whether that holds for images of this key.
+        """
+        return any(
+            gpu.is_expected and gpu.unable.isdisjoint((model, key)) and model not in gpu.refused for gpu in self._gpus
+        )
 
     def is_refused_everywhere(self, model: str) -> bool:
         """Return whether no device that is up, or soon will be, may run the model."""

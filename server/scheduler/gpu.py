@@ -21,7 +21,7 @@ from server.scheduler.devices import AUTO, Device
 from server.scheduler.gpu_state import TRANSITIONS, UP, GpuState
 from server.scheduler.idle_models import IdleModels
 from server.scheduler.process import Process
-from server.scheduler.queue import Affinity
+from server.scheduler.queue import Affinity, BatchKey
 from server.scheduler.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,9 @@ class Gpu:
         self.loading: str | None = None
         #: The process has loaded a model, so it can probably load the next job's as well.
         self.has_loaded = False
-        #: The models whose load on this device failed lately, in this process or an earlier one.
-        self.cannot_load: set[str] = set()
+        #: The models that this device could not load lately, and the batch keys of images for which it had too little memory,
+        #: in this process or an earlier one.
+        self.unable: set[str | BatchKey] = set()
         #: Crashes since the last image was generated.
         self.crashes = 0
         self._bounds = bounds
@@ -248,7 +249,7 @@ class Gpu:
                 log.info("Loaded %s on %s in %.1f s, revision %s", model, self.name, report.seconds, report.revision)
                 self._hold(model, report.revision)
                 self.has_loaded = True
-                self.cannot_load.discard(model)
+                self.unable.discard(model)
                 self.weight_bytes[model] = report.weight_bytes
                 metrics.model_load_seconds.labels(model).observe(report.seconds)
                 self.loading = None
@@ -256,7 +257,7 @@ class Gpu:
             case protocol.LoadFailed(model=model, image_ids=image_ids):
                 log.error("%s could not be loaded on %s: %s", model, self.name, report.message)
                 self.loading = None
-                self._leave_to_others(model)
+                self.leave_to_others(model)
                 self._leave(image_ids)
                 self._go_on()
             case protocol.Evicted(model=model):
@@ -336,10 +337,10 @@ class Gpu:
         message = f"{model} was not loaded after {seconds:g} s, so the GPU process was ended"
         self._watchdog.expect(seconds, FailureReason.LOAD_TIMEOUT, message, model)
 
-    def _leave_to_others(self, model: str) -> None:
-        """Note that a model could not be loaded here: for a while it is left to devices that may load it."""
-        self.cannot_load.add(model)
-        asyncio.get_running_loop().call_later(self._bounds.left_to_others_s, self.cannot_load.discard, model)
+    def leave_to_others(self, what: str | BatchKey) -> None:
+        """Note that this device could not load a model, or run images of a key: for a while others do, if they may."""
+        self.unable.add(what)
+        asyncio.get_running_loop().call_later(self._bounds.left_to_others_s, self.unable.discard, what)
 
     def _watch_idle_models(self) -> None:
         needed = {group.key.model for group in self.groups}
@@ -363,7 +364,7 @@ class Gpu:
             self.crashes += 1
         else:
             # The model's next try has a pause of its own, so the process's next start needs none.
-            self._leave_to_others(crash.loading)
+            self.leave_to_others(crash.loading)
         log.error(
             "The GPU process %d of %s is gone: %s; its log, %s, may say more",
             process.pid,

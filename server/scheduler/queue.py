@@ -212,26 +212,29 @@ class Queue:
             before += min(len(flow.tickets), ceil(ahead) + int(tie))
         return before
 
-    def next(self, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
+    def next(self, now: float, gpu: Affinity, elsewhere: Set[BatchKey] = frozenset()) -> Waiting | None:
         """Return the image that opens the next slots of this GPU, and leave it in the queue. A paused queue gives none.
 
-        Its model is not in `elsewhere`: those models this GPU leaves in the queue.
+        Its key is not in `elsewhere`: images of those keys this GPU leaves in the queue.
         """
         if self.paused:
             return None
-        due = self._most_due(lambda key: key.model not in elsewhere)
+        due = self._most_due(lambda key: key not in elsewhere)
         if due is None or not gpu.loaded or due.key.model in gpu.loaded or not self._may_wait(due, now, gpu):
             return due
-        return self._most_due(lambda key: key.model in gpu.loaded and key.model not in elsewhere) or due
+        return self._most_due(lambda key: key.model in gpu.loaded and key not in elsewhere) or due
 
-    def next_for(self, key: BatchKey, now: float, gpu: Affinity, elsewhere: Set[str] = frozenset()) -> Waiting | None:
+    def next_for(
+        self, key: BatchKey, now: float, gpu: Affinity, elsewhere: Set[BatchKey] = frozenset()
+    ) -> Waiting | None:
         """Return the image that may enter open slots of this key, and leave it in the queue.
 
-        Return None if no image of this key waits, if the slots must make way for another key, or if the queue is paused.
+        Return None if no image of this key waits or all are left elsewhere, if the slots must make way for another key, or if
+        the queue is paused.
         """
-        if self.paused or key not in self._by_key:
+        if self.paused or key not in self._by_key or key in elsewhere:
             return None
-        due = self._most_due(lambda other: other == key or other.model not in elsewhere)
+        due = self._most_due(lambda other: other not in elsewhere)
         if due is None or due.key == key or self._may_wait(due, now, gpu):
             return self._most_due(lambda other: other == key)
         return None

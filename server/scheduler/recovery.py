@@ -16,7 +16,7 @@ class Happened(Enum):
     """The cause for which the run of an image came to nothing.
 
     Memory that runs out is not among these: the GPU process makes room, or opens fewer slots, and begins its images again
-    without being asked. One image that is too large by itself is a machine fault.
+    without being asked. One image that is too large by itself is refused if another device may run it, else a machine fault.
     """
 
     #: The finished image is of no use.
@@ -31,7 +31,7 @@ class Happened(Enum):
     KILLED = auto()
     #: The box of the GPU process is gone.
     DEVICE_LOST = auto()
-    #: The device may not run the model, and did not begin.
+    #: The device may not run the model, or has too little memory for the image, and another device may run it.
     REFUSED = auto()
     #: The model could not be loaded, and is tried again after a pause.
     LOAD_FAILED = auto()

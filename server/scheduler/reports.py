@@ -67,7 +67,7 @@ class Reports:
                 metrics.image_seconds.labels(recipe.model).observe(seconds)
                 self._jobs.generated(report)
             case protocol.Failed():
-                self._jobs.failed(report)
+                self._failed(gpu, report)
             case protocol.BatchFailed(reason=reason, message=message, image_ids=image_ids):
                 self._jobs.lost(image_ids, Happened.BATCH_FAILED, reason, message)
             case protocol.Refused():
@@ -79,6 +79,17 @@ class Reports:
                 pass
         self._feeder.advance()
 
+    def _failed(self, gpu: Gpu, report: protocol.Failed) -> None:
+        """Let an image that is too large for this device run on another, if one may do that; or decide on it."""
+        (image,) = self._jobs.in_flight([report.image_id])
+        if report.reason is FailureReason.OUT_OF_MEMORY and image.key is not None:
+            gpu.leave_to_others(image.key)
+            if self._feeder.can_run_elsewhere(image.key.model, image.key):
+                message = f"{gpu.name} has too little memory for the image"
+                self._jobs.lost([report.image_id], Happened.REFUSED, report.reason, message)
+                return
+        self._jobs.failed(report)
+
     def _refused(self, report: protocol.Refused) -> None:
         """Let images run on another device, or fail if every device that is up, or soon will be, refuses their model."""
         happened = Happened.REFUSED
@@ -89,7 +100,7 @@ class Reports:
 
     def _load_failed(self, model: str, reason: FailureReason, message: str, image_ids: tuple[str, ...]) -> None:
         """Let images run on another device, or wait for the next try if no device could load their model soon."""
-        if self._feeder.can_load_elsewhere(model):
+        if self._feeder.can_run_elsewhere(model):
             self._jobs.lost(image_ids, Happened.LOAD_FAILED, reason, message)
         else:
             self._loads.failed(model, reason, message, image_ids)

@@ -164,7 +164,7 @@ class Scheduler:
         self.loads.models_changed()
         self._jobs.models_changed()
         for gpu in self.gpus:
-            gpu.cannot_load.clear()
+            gpu.unable.clear()
             gpu.refused.clear()
         self._try_models()
 

@@ -124,7 +124,7 @@ class Intake:
         models = self._models.current
         operation = models.operations[workflow.job_type]
         if not operation.enabled:
-            raise OperationDisabled(f"{workflow.job_type.operation} is switched off by the operator")
+            raise OperationDisabled(f"{workflow.job_type.operation} is switched off; ask the operator to switch it on")
         spec = workflow.check(submission.raw, models, problems)
         plan = workflow.resolve(spec, models)
         tier = tier_of(spec, models.enabled[plan.model])

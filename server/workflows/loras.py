@@ -50,7 +50,9 @@ def problems_of(asked: list[LoraChoice], card: ModelCard, brand: Brand, models: 
             message = f"{card.name} has no LoRA {choice.name[:100]!r}; {way_out}"
             problems.append(Problem(("loras", index, "name"), "enum", message))
         elif choice.name in names:
-            problems.append(Problem(("loras", index, "name"), "value_error", f"{choice.name} is named twice"))
+            problems.append(
+                Problem(("loras", index, "name"), "value_error", f"{choice.name} is named twice; name it once")
+            )
         names.add(choice.name)
     if not problems:
         weights = {choice.name: choice.weight for choice in asked}

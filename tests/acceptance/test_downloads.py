@@ -148,7 +148,7 @@ def test_an_edit_that_takes_a_model_away_waits_for_its_second_part(server: Serve
 
 
 def test_a_model_that_cannot_be_steered_says_so_once_it_is_here(tmp_path: Path) -> None:
-    folder = bare_folder(tmp_path / "served", scheduler="PNDMScheduler")
+    folder = bare_folder(tmp_path / "served", scheduler="EDMEulerScheduler")
     with serving({"org/model": folder}) as hub:
         server = ServerWithoutGpu(tmp_path, CARD, HF_ENDPOINT=hub.address, HF_HOME=str(tmp_path / "hf"))
         server.start()
@@ -157,6 +157,6 @@ def test_a_model_that_cannot_be_steered_says_so_once_it_is_here(tmp_path: Path) 
             spec = {**SPEC, "image_model": "m", "palette": "steer"}
             refused = server.client.post("/v1/background-generator", json=spec)
             assert refused.status_code == 422
-            assert "PNDMScheduler does not tell" in refused.json()["detail"][0]["msg"]
+            assert "how much noise EDMEulerScheduler leaves" in refused.json()["detail"][0]["msg"]
         finally:
             server.stop()

@@ -318,6 +318,7 @@ def test_unknown_query_parameters_are_a_422(light_server: Server, path: str) -> 
             "'20260101' is not a time; write it like 2026-11-25T09:00:00Z",
         ),
         ("/v1/usage", "until", "soon", "value_error", "'soon' is not a time; write it like 2026-11-25T09:00:00Z"),
+        ("/v1/events", "since", "now", "enum", "'now' is not one of a whole number, latest"),
     ],
 )
 def test_what_is_wrong_with_a_query_parameter_is_told_as_of_a_body(
@@ -326,6 +327,13 @@ def test_what_is_wrong_with_a_query_parameter_is_told_as_of_a_body(
     answer = light_server.client.get(path, params={name: value})
     assert answer.status_code == 422
     assert answer.json()["detail"] == [{"loc": ["query", name], "msg": told, "type": kind}]
+
+
+@pytest.mark.parametrize("sent", ["later", "-1", "", "1" * 16])
+def test_a_header_that_is_no_whole_number_is_told_so(light_server: Server, sent: str) -> None:
+    answer = light_server.client.get("/v1/events", headers={"Last-Event-ID": sent})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"] == f"{sent!r} is not a whole number of at most 15 digits"
 
 
 def test_an_unknown_query_parameter_names_the_nearest_and_charges_nothing(light_server: Server) -> None:

@@ -63,11 +63,22 @@ def plain(written: bytes) -> str:
 
 def test_top_is_live(light_server: ServerWithoutGpu, admin_key: str) -> None:
     job = light_server.submit(prompt="endless", display_name="slow \x1b[31m one")
-    shown = on_terminal(light_server, "--every", "0.3", until=lambda shown: shown.count("images wait") >= 3)
+    shown = on_terminal(light_server, "--every", "0.3", until=lambda shown: shown.count("images waiting") >= 3)
     light_server.client.post(f"/v1/jobs/{job}/cancel")
     assert job in shown
     assert r"slow \x1b[31m one" in shown
     assert "cpu a fake" in shown
+    light_server.finished(job)
+
+
+def test_a_job_keeps_its_whole_id_on_a_narrow_terminal(light_server: ServerWithoutGpu, admin_key: str) -> None:
+    job = light_server.submit(prompt="endless", display_name="A picture whose name is longer than any terminal is wide")
+    light_server.environment["COLUMNS"] = "80"
+    shown = light_server.backlot("top", "--once").stdout
+    del light_server.environment["COLUMNS"]
+    light_server.client.post(f"/v1/jobs/{job}/cancel")
+    assert re.search(rf"^runs +{job}  studio  \S+ +0/1 .* A p\S*", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 80
     light_server.finished(job)
 
 

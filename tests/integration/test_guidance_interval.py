@@ -1,10 +1,12 @@
 """Guidance only within an interval of noise: which steps are guided, and what the others become."""
 
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
 import torch
+from diffusers import HeunDiscreteScheduler, KDPM2DiscreteScheduler, PNDMScheduler
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
 from pipelines.denoising.call import CallSettings
@@ -26,8 +28,8 @@ ALL, SOME, NONE = (0.0, 1.0), (0.4, 0.9), (0.0, 1e-6)
 GUIDED = [row for row in ROWS if row.guidance == "true" and guides_in_one_call(row.pipeline)]
 
 
-def model_with(row: Row, interval: Interval | None) -> LoadedModel:
-    model = model_of_row(row)
+def model_with(row: Row, interval: Interval | None, scheduler: Any = None) -> LoadedModel:
+    model = model_of_row(row, scheduler)
     sampling = msgspec.structs.replace(model.card.sampling, guidance_interval=interval)
     return msgspec.structs.replace(model, card=msgspec.structs.replace(model.card, sampling=sampling))
 
@@ -79,6 +81,16 @@ def test_guidance_acts_inside_the_interval_alone(row: Row) -> None:
     # Both slots are filled, each with one row or two. The most noise, and the least, are outside.
     assert (some.rows[0], some.rows[-1], max(some.rows)) == (2, 2, 4)
     assert some.rows == sorted(some.rows[: some.rows.index(4)]) + sorted(some.rows[some.rows.index(4) :], reverse=True)
+
+
+@pytest.mark.parametrize("scheduler", [PNDMScheduler, HeunDiscreteScheduler, KDPM2DiscreteScheduler])
+def test_schedulers_that_call_more_often_than_they_step_are_guided_too(scheduler: Any) -> None:
+    row = GUIDED[0]
+    guided, all_of_them, some = (Run(model_with(row, interval, scheduler), item(0)) for interval in (None, ALL, SOME))
+    assert torch.equal(all_of_them.images["image-0"], guided.images["image-0"])
+    assert not torch.equal(some.images["image-0"], guided.images["image-0"])
+    assert len(some.rows) == len(guided.rows) > STEPS
+    assert (some.rows[0], some.rows[-1], max(some.rows)) == (2, 2, 4)
 
 
 @pytest.mark.parametrize("row", GUIDED, ids=lambda row: row.id)

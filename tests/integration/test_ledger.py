@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from pipelines.origin import Origin
 from server.jobs import EventType, FailureMode, Generation, Plan, Understood
+from server.keys import digest_of
 from server.ledger import artifacts, catalog, clients, credits, events, job_reads, jobs
 from server.ledger.artifacts import ImageFile
 from server.ledger.catalog import EntryType, Filter, Result
@@ -436,3 +437,29 @@ def test_entries_of_before_keep_their_balances_and_their_triggers(tmp_path: Path
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             old.execute(statement)
     old.close()
+
+
+def test_a_key_is_revoked_by_the_whole_of_it_or_by_first_characters_that_no_other_has(
+    connection: sqlite3.Connection,
+) -> None:
+    client_id = clients.add(connection, "studio", test=False)
+    hint = "sk_live_abcdef"
+    for end in ("1", "2"):
+        clients.add_key(connection, client_id, digest_of(hint + end), hint, clients.KeyTerms())
+
+    def revoke(key: str) -> None:
+        with transaction(connection):
+            clients.revoke_key(connection, key, digest_of(key))
+
+    with pytest.raises(clients.NoSuchKey, match="known as 'sk_live_abcdef…'"):
+        revoke(hint + "3")
+    with pytest.raises(clients.SeveralKeys, match="give the whole key"):
+        revoke(hint)
+    for end in ("1", "2"):
+        assert clients.caller(connection, digest_of(hint + end)).client_id == client_id
+    revoke(hint + "1")
+    with pytest.raises(clients.KeyRefused):
+        clients.caller(connection, digest_of(hint + "1"))
+    revoke(hint)
+    with pytest.raises(clients.KeyRefused):
+        clients.caller(connection, digest_of(hint + "2"))

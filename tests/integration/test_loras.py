@@ -118,6 +118,42 @@ def test_a_lora_of_another_model_is_refused_by_name_and_the_next_image_has_none(
     assert torch.equal(images(model.with_loras([]), [item(1)])[0], plain[0])
 
 
+def kohya_named(tensors: dict[str, torch.Tensor], blocks: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Return a UNet's LoRA with the names that kohya's trainer gives its weights, and these names for the blocks."""
+    named = {}
+    for key, tensor in tensors.items():
+        layer, _, half = key.removesuffix(".weight").rpartition(".")
+        layer = f"lora_{layer.replace('.', '_')}"
+        for own, other in blocks.items():
+            layer = layer.replace(own, other)
+        named[f"{layer}.{'lora_down' if half == 'lora_A' else 'lora_up'}.weight"] = tensor.clone()
+        named[f"{layer}.alpha"] = torch.tensor(2.0)
+    return named
+
+
+def test_an_sdxl_lora_acts_alike_with_any_names_of_its_blocks(tmp_path: Path) -> None:
+    """Check the names of Stability's code and those of diffusers, and a file that has both, of which one half is unused."""
+    other = {
+        "down_blocks_1_attentions_0": "input_blocks_3_1",
+        "mid_block_attentions_0": "middle_block_1",
+        "up_blocks_0_attentions_0": "output_blocks_0_1",
+        "up_blocks_0_attentions_1": "output_blocks_1_1",
+    }
+    file = tiny.save_lora(tiny.sdxl_pipeline, tmp_path / "peft.safetensors")
+    tensors = {key: tensor for key, tensor in load_file(file).items() if key.startswith("unet.")}
+    save_file(tensors, file)
+    save_file(kohya_named(tensors, {}), tmp_path / "own.safetensors")
+    save_file(kohya_named(tensors, other), tmp_path / "other.safetensors")
+    save_file(kohya_named(tensors, {}) | kohya_named(tensors, other), tmp_path / "both.safetensors")
+    model = model_of(tiny.sdxl_pipeline, {}, tmp_path / "model")
+    plain = images(model, [item(1)])[0]
+    expected = images(model.with_loras([Lora("peft", str(file), 1.0)]), [item(1)])[0]
+    assert not torch.equal(expected, plain)
+    for name in ("own", "other", "both"):
+        named = model.with_loras([Lora(name, str(tmp_path / f"{name}.safetensors"), 1.0)])
+        torch.testing.assert_close(images(named, [item(1)])[0], expected)
+
+
 def test_more_loras_than_are_kept_follow_one_another(tmp_path: Path) -> None:
     file = tiny.save_lora(tiny.unet_pipeline, tmp_path / "lora.safetensors")
     model = model_of(tiny.unet_pipeline, {}, tmp_path / "model")
@@ -196,7 +232,7 @@ def test_words_of_a_lora_are_in_the_prompt(server: Server) -> None:
     ("loras", "said"),
     [
         ([{"name": "grian"}], "good has no LoRA 'grian'; it takes grain, haze, foreign, torn"),
-        ([{"name": "grain"}, {"name": "grain"}], "grain is named twice"),
+        ([{"name": "grain"}, {"name": "grain"}], "grain is named twice; name it once"),
         ([{"name": "grain", "weight": 3}], "2"),
         ([{"name": "grain", "wieght": 1}], "wieght"),
         ([{"name": "torn"}], "cannot be used"),

@@ -53,6 +53,18 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     assert add_model(toml, str(folder), "twin", None).name == "twin"
 
 
+def test_a_unet_that_takes_guidance_as_an_input_becomes_a_card_of_few_steps(
+    toml: Path, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folders["good"], tmp_path / "lcm")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps({**config, "time_cond_proj_dim": 32}))
+    add_model(toml, str(folder), None, None)
+    card = load_models(toml).models["lcm"]
+    assert (card.sampling.steps, card.sampling.guidance, card.weights.scheduler) == (4, 8.0, "LCMScheduler")
+    assert card.wording.negative_prompt == ""
+
+
 def test_a_call_that_names_no_guidance_gets_a_card_with_one(toml: Path, tmp_path: Path) -> None:
     """Check Ideogram 4, which has a number for each step instead; without guidance it would not read the prompt."""
     save(ideogram4_pipeline(), tmp_path / "ideogram")

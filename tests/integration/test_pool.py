@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from pipelines import protocol
+from pipelines.failure_reason import FailureReason, Fault
 from server.event_hub import EventHub
 from server.jobs import JobStatus
 from server.scheduler.devices import AUTO, Device
@@ -283,3 +284,89 @@ def test_a_model_that_every_device_refuses_fails(tmp_path: Path) -> None:
             assert "unet/x" in box.last(job_id).message
 
     play(Box(tmp_path), scene)
+
+
+def test_a_model_that_its_only_device_refuses_once_loaded_runs_on_another(tmp_path: Path) -> None:
+    """Check this as with a LoRA whose file differs on the box that has the model in memory."""
+
+    async def scene(box: Box) -> None:
+        first, second = (gpu.process for gpu in box.gpus)
+        has(first, "a")
+        has(second, "b")
+        job_id = await box.submit()
+        (image_id,) = first.unanswered
+        first.report(protocol.Refused("a", "on studio-2, grain of a is not what this server has", (image_id,)))
+        assert len(first.ids) == 1, "it was asked again at once"
+        second.generate(image_id)
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+# ── images that are too large for a device ───────────────────────────────────────────────────────────────────────────
+
+
+def out_of_memory(process: FakeProcess, image_id: str) -> None:
+    process.report(protocol.Failed(image_id, FailureReason.OUT_OF_MEMORY, "Out of memory at 1 × 1", Fault.MACHINE))
+
+
+def test_an_image_that_is_too_large_for_one_device_runs_on_another(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        small, large = (gpu.process for gpu in box.gpus)
+        has(small, "a")
+        has(large, "b")
+        job_id = await box.submit(resolution="1K")
+        (image_id,) = small.unanswered
+        out_of_memory(small, image_id)
+        assert large.unanswered == [image_id]
+        large.generate(image_id)
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+        assert box.attempts(job_id) == 1
+        (told,) = box.extras(job_id, "retrying")
+        assert told["reason"] == "out_of_memory"
+        has(large, "a")
+        # Images of this size are left to the large device now, and smaller ones still run on both.
+        for _ in range(2):
+            await box.submit(resolution="1K")
+        await box.submit(resolution="0.5K")
+        assert [order.width for order in small.ordered] == [1024, 512]
+        assert [order.width for order in large.ordered] == [1024, 1024, 1024]
+
+    play(Box(tmp_path, gpus=2, tiers=["0.5K", "1K"]), scene)
+
+
+@pytest.mark.parametrize("mode", ["fail", "retry"])
+def test_an_image_that_is_too_large_for_every_device_fails(tmp_path: Path, mode: str) -> None:
+    async def scene(box: Box) -> None:
+        for gpu in box.gpus:
+            has(gpu.process, "a")
+        for tries in ({"fail": 2, "retry": 4}[mode], {"fail": 1, "retry": 3}[mode]):
+            before = sum(len(gpu.process.ids) for gpu in box.gpus)
+            job_id = await box.submit(on_technical_failure=mode)
+            while not box.status(job_id).ended:
+                for gpu in box.gpus:
+                    for image_id in gpu.process.unanswered:
+                        out_of_memory(gpu.process, image_id)
+                await asyncio.sleep(0.005)
+            await box.fails(job_id, "out_of_memory")
+            assert box.last(job_id).message == "Out of memory at 1 × 1"
+            assert sum(len(gpu.process.ids) for gpu in box.gpus) - before == tries
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
+def test_an_image_that_is_too_large_waits_for_a_device_that_comes_back(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        small, large = box.gpus
+        has(small.process, "a")
+        before = len(large.processes)
+        large.process.exit()
+        await until(lambda: len(large.processes) > before)
+        job_id = await box.submit()
+        out_of_memory(small.process, f"{job_id}-0")
+        assert small.process.unanswered == []
+        large.process.start()
+        large.process.generate(f"{job_id}-0")
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, gpus=2), scene)

@@ -34,6 +34,8 @@ class Fate:
             (2, self.fail),
             (1, self.fail_batch),
             (1, self.run_out_of_memory),
+            (1, self.be_too_large),
+            (1, self.refuse),
             (2, self.measure),
             (1, self.crash),
             (1, self.cancel),
@@ -87,6 +89,18 @@ class Fate:
             again = tuple(process.unanswered[:2])
             reason = FailureReason.OUT_OF_MEMORY
             process.report(protocol.Restarted(again, "a", 512, 512, 1, 2, False, reason, "Out of memory"))
+
+    async def be_too_large(self) -> None:
+        process = self.gpu().process
+        if process.unanswered:
+            image_id, reason = self.rng.choice(process.unanswered), FailureReason.OUT_OF_MEMORY
+            process.report(protocol.Failed(image_id, reason, "Out of memory", Fault.MACHINE))
+
+    async def refuse(self) -> None:
+        process = self.gpu().process
+        if process.unanswered:
+            order = next(order for order in reversed(process.ordered) if order.item.image_id == process.unanswered[-1])
+            process.report(protocol.Refused(order.card.name, "other weights", (order.item.image_id,)))
 
     async def measure(self) -> None:
         """Let a GPU load a model whose steps cost little more in more slots, so that running images are taken back."""

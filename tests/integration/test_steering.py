@@ -1,8 +1,10 @@
 """Colours that images are steered to, in every family that can be steered: they act, and an image stays itself."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import diffusers
 import msgspec
 import numpy as np
 import pytest
@@ -10,15 +12,12 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
-    LCMScheduler,
-    PNDMScheduler,
-    UniPCMultistepScheduler,
 )
 
-from pipelines.checks.steering import STEERED_PIPELINES
+from pipelines.checks.steering import STEERED_PIPELINES, STEERED_SCHEDULERS
 from pipelines.colors import PaletteMode, Rgb
 from pipelines.denoising.batch import Denoised, ImageFailed, Outcome
 from pipelines.denoising.call import CallSettings
@@ -107,22 +106,38 @@ def test_the_first_of_two_passes_is_steered() -> None:
     assert not torch.equal(steered, Run(model, PLAIN, second=second).images["plain"])
 
 
-@pytest.mark.parametrize(
-    "scheduler",
-    [
-        DDIMScheduler,
-        DPMSolverMultistepScheduler,
-        EulerAncestralDiscreteScheduler,
-        EulerDiscreteScheduler,
-        LCMScheduler,
-        UniPCMultistepScheduler,
-    ],
-)
-def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
-    model = model_of_row(row_of("sdxl_pipeline"), scheduler)
+@pytest.mark.parametrize("scheduler", sorted(STEERED_SCHEDULERS))
+def test_every_scheduler_is_exact_too(scheduler: str) -> None:
+    row = row_of("sd3_pipeline" if scheduler.startswith("FlowMatch") else "sdxl_pipeline")
+    model = model_of_row(row, getattr(diffusers, scheduler))
     alone = Run(model, STEERED).images["steered"]
     assert not torch.equal(alone, Run(model, PLAIN).images["plain"])
     assert torch.equal(Run(model, STEERED, PLAIN).images["steered"], alone)
+
+
+@pytest.mark.parametrize("name", sorted(STEERED_SCHEDULERS))
+def test_every_scheduler_makes_the_picture_that_its_answers_expect(name: str) -> None:
+    """Let a denoiser that knows the picture and its noise answer at every call of a schedule, each time for a moved picture."""
+    kind: Any = getattr(diffusers, name)
+    known = {"clip_sample": False, "skip_prk_steps": True, "beta_schedule": "scaled_linear"}
+    scheduler = kind(**{key: value for key, value in known.items() if key in inspect.signature(kind).parameters})
+    scheduler.set_timesteps(8)
+    numbers = torch.Generator().manual_seed(1)
+    picture, noise, change = (torch.randn(1, 4, 32, 32, generator=numbers) for _ in range(3))
+    a, b = mix(scheduler, 0) or (0.0, 0.0)
+    sample = a * picture + b * noise
+    drawn = {"generator": numbers} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    for call, timestep in enumerate(scheduler.timesteps):
+        a, b = mix(scheduler, call) or (0.0, 0.0)
+        if call:
+            left = (sample - a * (picture + change)) / b
+            assert float(left.std()) == pytest.approx(1.0, abs=0.1), f"there is other noise before call {call}"
+        if hasattr(scheduler, "scale_model_input"):
+            scheduler.scale_model_input(sample, timestep)
+        answer = (sample - a * picture) / b - (picture if name.startswith("FlowMatch") else 0)
+        _, slope = expected(scheduler, call, answer, sample)
+        sample = scheduler.step(answer + slope * change, timestep, sample, **drawn).prev_sample
+    torch.testing.assert_close(sample, picture + change, rtol=0, atol=0.2)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +196,9 @@ def test_the_picture_that_an_answer_expects_can_be_changed(scheduler: Any) -> No
 
 
 def test_an_image_that_cannot_be_steered_fails_and_says_why() -> None:
-    model = model_of_row(row_of("sdxl_pipeline"), PNDMScheduler)
-    with pytest.raises(ValueError, match="no image can be steered: PNDMScheduler does not tell how much noise is left"):
+    model = model_of_row(row_of("sdxl_pipeline"), EDMEulerScheduler)
+    told = "no image can be steered: Backlot does not know how much noise EDMEulerScheduler leaves at each step"
+    with pytest.raises(ValueError, match=told):
         Run(model, STEERED)
     strange = DDIMScheduler(prediction_type="score")
     strange.set_timesteps(4)

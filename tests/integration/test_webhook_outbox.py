@@ -131,6 +131,7 @@ def test_each_old_secret_signs_for_a_day(connection: sqlite3.Connection, client_
     put("whsec_a")
     ended_job(connection, client_id)
     put("whsec_b")
+    put("whsec_b")
     assert secrets() == ("whsec_b", "whsec_a")
     put("whsec_c")
     assert secrets() == ("whsec_c", "whsec_b", "whsec_a")

@@ -12,7 +12,7 @@ import torch
 from pipelines.denoising.batch import Batch
 from pipelines.denoising.slots import Slots
 
-#: The largest difference between two places, for values of 0–1: far below half a step of 8 bits. The largest seen was 7e-6.
+#: The largest difference between two places, for values of 0–1: far below half a step of 8 bits.
 _LAST_BITS = 1e-4
 
 

@@ -29,14 +29,13 @@ def request_row(request_id: str) -> RequestRow:
 
 def models_file(path: Path, folders: dict[str, Path], extra: str = "", **card: Any) -> Path:
     """Write a models.toml with a card for each folder; the first is the default. `extra` is put at its end."""
-    settings = {"steps": 3, "guidance": 2.0, "max_batch": 4, **card}
+    settings = {"tiers": ["0.5K"], "steps": 3, "guidance": 2.0, "max_batch": 4, **card}
     lines = [f'default_model = "{next(iter(folders))}"']
     for name, folder in folders.items():
         lines += [
             f"[models.{name}]",
             f'folder = "{folder}"',
             'licence = "made for tests"',
-            'tiers = ["0.5K"]',
             f"multiple_of = {MULTIPLE}",
             'prompt = "{scene} {mood} {colors}"',
             *(f"{key} = {value}" for key, value in settings.items()),

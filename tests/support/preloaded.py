@@ -2,9 +2,9 @@
 
 `python -m tests.support.preloaded worker|server SOCKET` listens on a Unix socket. A connection brings the arguments and the
 environment of a program, and a descriptor. It is answered with the process id, and at the end of the process with its exit
-status as `os.waitstatus_to_exitcode` gives it. The fork runs the program's own `main`: that of `python -m pipelines.worker`,
-which takes the descriptor for its pipe, or that of `python -m tests.support.preloaded_server`, which takes it for its output.
-A GPU process saves 5 s of CPU this way, and a server 1 s. Both compute with one thread.
+status as `os.waitstatus_to_exitcode` gives it. The fork runs the program's own `main`: that of
+`python -m pipelines.worker`, which takes the descriptor for its pipe, or that of `python -m tests.support.preloaded_server`,
+which takes it for its output. docs/decisions/tests.md says how much this saves. Both compute with one thread.
 """
 
 import os

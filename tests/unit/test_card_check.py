@@ -55,7 +55,10 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"guidance_interval": (0.2, 0.9), "guidance": 1.0}, "there is no guidance if guidance is 1; remove the key"),
         ({"guidance_interval": (0.2, 0.9), "slots": False}, "it acts only in slots"),
         ({"guidance_interval": (0.2, 0.9), "offload": "model"}, "it acts only in slots"),
-        ({"guidance_interval": (0.2, 0.9), "scheduler": "PNDMScheduler"}, "PNDMScheduler does not tell how much noise is left"),
+        (
+            {"guidance_interval": (0.2, 0.9), "scheduler": "EDMEulerScheduler"},
+            "guidance_interval = [0.2, 0.9]: Backlot does not know how much noise EDMEulerScheduler leaves at each step",
+        ),
         ({"variant": "fp16"}, "no file of the folder is of this variant"),
     ],
 )  # fmt: skip
@@ -88,6 +91,7 @@ def test_a_scheduler_that_cannot_work_is_refused(pipeline: str, scheduler: str, 
         {"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"use_karras_sigmas": True}},
         {"arguments": {"guidance_rescale": 0.5, "clip_skip": 1, "eta": 1.0}},
         {"negative_prompt": "clutter"},
+        {"scheduler": "PNDMScheduler", "guidance_interval": (0.2, 0.9), "palette": PaletteMode.STEER},
     ],
 )
 def test_what_the_pipeline_follows_is_not_refused(tmp_path: Path, card: dict[str, Any]) -> None:
@@ -309,3 +313,21 @@ def test_an_interval_of_guidance_needs_a_pipeline_that_guides_in_one_call(pipeli
     card = {"hub": "a/b", "pipeline": pipeline, "guidance_interval": (0.2, 0.9)}
     assert f"guidance_interval = [0.2, 0.9]: {pipeline} does not guide in one call" in problems(None, **card)
     assert "guidance_interval" not in problems(None, **{**card, "pipeline": "StableDiffusionXLPipeline"})
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"guidance_interval": (0.2, 0.9)}, "guidance_interval: the model takes guidance as an input"),
+        ({"negative_prompt": "clutter"}, "negative_prompt: the model takes guidance as an input"),
+        ({"scheduler": "LCMScheduler"}, ""),
+    ],
+)
+def test_a_unet_that_takes_guidance_as_an_input_guides_in_no_other_way(
+    tmp_path: Path, card: dict[str, Any], told: str
+) -> None:
+    folder = bare_folder(tmp_path / "m")
+    (folder / "unet" / "config.json").write_text(json.dumps({"time_cond_proj_dim": 256}))
+    found = problems(folder, **card)
+    assert told in found
+    assert bool(found) == bool(told)

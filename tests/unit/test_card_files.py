@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pipelines.guidance import follows_negative_prompts
 from pipelines.model_card import ModelCard
 from server.card_files import with_download, with_files
 from tests.support.weights import bare_folder
@@ -58,6 +59,13 @@ def test_a_download_says_what_files_that_were_here_would(tmp_path: Path) -> None
     save_file({"weight": np.zeros(10, np.float32)}, tmp_path / "a.safetensors")
     beside = with_download(placed(tmp_path, hub="a/b", file="a.safetensors")[0], folder)
     assert str(beside.weights.stamp).startswith("commit+")
+
+
+def test_a_model_that_takes_guidance_as_an_input_follows_no_negative_prompt(tmp_path: Path) -> None:
+    folder = bare_folder(tmp_path / "lcm")
+    assert follows_negative_prompts(placed(tmp_path, folder="lcm")[0])
+    (folder / "unet" / "config.json").write_text('{"time_cond_proj_dim": 256}')
+    assert not follows_negative_prompts(placed(tmp_path, folder="lcm")[0])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ def test_a_good_name(name: str) -> None:
     [
         ("", "needs at least one character"),
         (" \t", "needs at least one character"),
+        (" studio", "has spaces around it"),
+        ("studio\n", "has spaces around it"),
         ("lighting/night", "write 'lighting-night'"),
         ("sk_live_studio", "begins like a key"),
         (".", "no name in an address"),

@@ -66,7 +66,9 @@ def test_every_key_of_models_toml_is_in_exactly_one_group() -> None:
     own = [field for field in ModelCard.__struct_encode_fields__ if field not in GROUPS]
     keys = Counter([*own, *(key for group in GROUPS.values() for key in group.__struct_encode_fields__)])
     # A card is named by its table, and the server sets what the files say.
-    assert keys - Counter(["name", "stamp", "own_scheduler"]) == Counter(FlatCard.__struct_encode_fields__)
+    assert keys - Counter(["name", "stamp", "own_scheduler", "takes_guidance"]) == Counter(
+        FlatCard.__struct_encode_fields__
+    )
     assert set(keys.values()) == {1}
 
 
@@ -78,10 +80,22 @@ def test_a_change_reaches_all_that_its_group_decides(group: str, field: str) -> 
     assert (settings_digest(card) != settings_digest(CARD)) == in_settings
     # A second pass has steps of its own, of another size, and a step that is not guided has half the rows.
     in_cost = (group in ("weights", "residence", "execution") and field not in IN_REVISION) or field in (
+        "arguments",
+        "guidance",  # CARD has 1, at which there is none.
+        "guidance_argument",
         "guidance_interval",
         "upscale",
     )
     assert (cost_digest(card) != cost_digest(CARD)) == in_cost
+
+
+def test_costs_are_measured_again_if_a_card_stops_guiding() -> None:
+    five, six, one, zero = (
+        cost_digest(msgspec.structs.replace(CARD, sampling=msgspec.structs.replace(CARD.sampling, guidance=guidance)))
+        for guidance in (5.0, 6.0, 1.0, 0.0)
+    )
+    assert five == six
+    assert len({five, one, zero}) == 3
 
 
 def test_what_settings_leave_out_is_told_by_the_recipe_itself() -> None:

@@ -237,7 +237,7 @@ def test_a_card_changes_with_the_files_of_its_folder(tmp_path: Path) -> None:
     assert load_models(path) == before
     (folder / "unet" / "config.json").write_text("{ }")
     assert load_models(path).models["x"].weights != before.models["x"].weights
-    for key in ("stamp", "own_scheduler"):
+    for key in ("stamp", "own_scheduler", "takes_guidance"):
         assert f"{key}: the server works it out" in problems(path, card_of("m") + f'{key} = "x"')
 
 

@@ -182,13 +182,13 @@ def test_each_gpu_has_its_own_patience() -> None:
 def test_a_model_that_another_gpu_serves_is_left_to_it_for_as_long_as_that_holds() -> None:
     queue, gpu = Queue(model_patience_s=10, size_patience_s=5), gpu_with("b")
     queue.add(waiting("a", client=1, at=0))
-    assert queue.next(1000, gpu, elsewhere={"a"}) is None
+    assert queue.next(1000, gpu, elsewhere={key("a")}) is None
     queue.add(waiting("b", client=2, at=1000, batch_key=key("b")))
     queue.add(waiting("c", client=3, at=1000, batch_key=key("c")))
     # An image that is left to another GPU makes no slots close, however long it has waited.
-    assert queue.next_for(key("b"), 1001, gpu, elsewhere={"a"}) is not None
+    assert queue.next_for(key("b"), 1001, gpu, elsewhere={key("a")}) is not None
     assert next_one(queue, gpu, 1001) == "a"
-    left = queue.next(1001, gpu, elsewhere={"b"})
+    left = queue.next(1001, gpu, elsewhere={key("b")})
     assert left is not None
     assert left.image_id == "c"
 

@@ -104,10 +104,10 @@ def test_a_palette_that_there_is_not_is_refused() -> None:
     [
         ({"pipeline": "CogView4Pipeline"}, "CogView4Pipeline keeps its latents in a way"),
         (
-            {"scheduler": "PNDMScheduler"},
-            "PNDMScheduler does not tell how much noise is left; others do: DDIMScheduler",
+            {"scheduler": "EDMEulerScheduler"},
+            "how much noise EDMEulerScheduler leaves at each step; it does for DDIMScheduler",
         ),
-        ({"own_scheduler": "PNDMScheduler"}, "PNDMScheduler does not tell how much noise is left"),
+        ({"own_scheduler": "EDMEulerScheduler"}, "how much noise EDMEulerScheduler leaves"),
     ],
 )
 def test_a_model_that_cannot_be_steered_refuses_it(card: dict[str, Any], told: str) -> None:
@@ -117,7 +117,7 @@ def test_a_model_that_cannot_be_steered_refuses_it(card: dict[str, Any], told: s
     assert told in refused.value.problems[0].message
     BACKGROUND_GENERATOR.check({**SPEC, "palette": "steer"}, models(pipeline="FluxPipeline"))
     BACKGROUND_GENERATOR.check(
-        {**SPEC, "palette": "steer"}, models(scheduler="DDIMScheduler", own_scheduler="PNDMScheduler")
+        {**SPEC, "palette": "steer"}, models(scheduler="DDIMScheduler", own_scheduler="EDMEulerScheduler")
     )
     BACKGROUND_GENERATOR.check({**SPEC, "palette": "match"}, models(**card))
 

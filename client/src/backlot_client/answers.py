@@ -61,7 +61,7 @@ class Artifact(msgspec.Struct, frozen=True):
     label: str
     #: Seed, model, revision, size, steps, guidance, prompt, timings: all it takes to make the same bytes again.
     meta: dict[str, Any] = {}
-    #: Also the id of its catalogue entry. A preview has an id but no entry.
+    #: It is also the id of its catalogue entry. A preview has an id but no entry.
     public_id: str | None = None
 
 

@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, closing
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
@@ -34,7 +33,7 @@ from backlot_client.errors import JobFailed
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
-from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
+from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # in `typing` from Python 3.11 on
@@ -86,14 +85,14 @@ class AsyncClient:
     async def follow(self, job_id: str, *, since: int = 0, timeout_s: float | None = None) -> AsyncIterator[JobEvent]:
         flow = Following(self._retries, job_id, since, timeout_s).events()
         with closing(flow):
-            async with _Exchange(self._http, self._auth) as exchange:
-                step = resume(flow)
-                while not isinstance(step, Ended):
+            async with aclosing(_Exchange(self._http, self._auth)) as exchange:
+                result: Any = None
+                while not isinstance(step := resume(flow, result), Ended):
                     if isinstance(step, JobEvent):
                         yield step
-                        step = resume(flow)
+                        result = None
                     else:
-                        step = await exchange.do(flow, step)
+                        result = await exchange.do(step)
 
     async def wait(
         self, job_id: str, *, timeout_s: float | None = None, on_event: Callable[[JobEvent], object] | None = None
@@ -149,9 +148,7 @@ class AsyncClient:
     async def __aenter__(self) -> "AsyncClient":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def _call(self, call: Call[T]) -> T:
@@ -159,12 +156,12 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         with closing(flow):
-            async with _Exchange(self._http, self._auth) as exchange:
-                step = resume(flow)
-                while not isinstance(step, Ended):
-                    step = await exchange.do(flow, step)
-                result: T = step.value
-                return result
+            async with aclosing(_Exchange(self._http, self._auth)) as exchange:
+                result: Any = None
+                while not isinstance(step := resume(flow, result), Ended):
+                    result = await exchange.do(step)
+                value: T = step.value
+                return value
 
 
 class _Exchange:
@@ -176,50 +173,31 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
 
-    async def do(self, flow: Generator[T, Any, Any], step: Step) -> T | Ended:
-        """Do a step and return what the flow yields next."""
+    async def do(self, step: Step) -> httpx.Response | bytes | httpx.RequestError | None:
+        """Do a step and return its result, or the network fault that it met."""
         try:
-            result = await self._result(step)
+            match step:
+                case Pause():
+                    await asyncio.sleep(step.seconds)
+                    return None
+                case Read():
+                    return b"" if self._pieces is None else await anext(self._pieces, b"")
+                case Send():
+                    return await self._send(step)
         except httpx.RequestError as fault:
-            return resume_with_fault(flow, fault)
-        return resume(flow, result)
-
-    async def _result(self, step: Step) -> httpx.Response | bytes | None:
-        match step:
-            case Pause():
-                await asyncio.sleep(step.seconds)
-                return None
-            case Read():
-                return b"" if self._pieces is None else await _next(self._pieces)
-            case Send():
-                return await self._send(step)
+            return fault
 
     async def _send(self, step: Send) -> httpx.Response:
-        await self._release()
+        await self.aclose()
         auth = self._auth if step.with_key else None
-        response = await self._http.send(step.build(self._http), auth=auth, stream=True)
-        self._response = response
+        response = self._response = await self._http.send(step.build(self._http), auth=auth, stream=True)
         if step.stream and response.is_success:
             self._pieces = response.aiter_bytes()
         else:
             await response.aread()
         return response
 
-    async def _release(self) -> None:
+    async def aclose(self) -> None:
         if self._response is not None:
             await self._response.aclose()
         self._response, self._pieces = None, None
-
-    async def __aenter__(self) -> "_Exchange":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._release()
-
-
-async def _next(pieces: AsyncIterator[bytes]) -> bytes:
-    async for piece in pieces:
-        return piece
-    return b""

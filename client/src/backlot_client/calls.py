@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -46,12 +45,11 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 def submit(spec: GenerationSpec, idempotency_key: str | None, max_credits: int | None) -> Call[Accepted]:
+    return submit_body(spec.path, msgspec.json.encode(spec), idempotency_key, max_credits)
+
+
+def submit_body(path: str, body: bytes, idempotency_key: str | None, max_credits: int | None = None) -> Call[Accepted]:
     headers = {"Content-Type": "application/json", **_charged(idempotency_key, max_credits)}
-    return Call(answer=Accepted, method="POST", path=spec.path, body=msgspec.json.encode(spec), headers=headers)
-
-
-def submit_body(path: str, body: bytes, idempotency_key: str) -> Call[Accepted]:
-    headers = {"Content-Type": "application/json", **_charged(idempotency_key, None)}
     return Call(answer=Accepted, method="POST", path=path, body=body, headers=headers)
 
 
@@ -93,31 +91,12 @@ class JobFilter(TypedDict, total=False):
 
 
 def jobs(limit: int, offset: int, **only: "Unpack[JobFilter]") -> Call[JobPage]:
-    return Call(answer=JobPage, path="/v1/jobs", params=_jobs_page(limit, offset, **only))
+    return Call(answer=JobPage, path="/v1/jobs", params=_page(limit, offset, JobFilter.__optional_keys__, only))
 
 
 def whole_jobs(limit: int, offset: int, **only: "Unpack[JobFilter]") -> Call[WholeJobPage]:
-    params = {**_jobs_page(limit, offset, **only), "expand": "result"}
+    params = {**_page(limit, offset, JobFilter.__optional_keys__, only), "expand": "result"}
     return Call(answer=WholeJobPage, path="/v1/jobs", params=params)
-
-
-def _jobs_page(
-    limit: int,
-    offset: int,
-    *,
-    job_type: Sequence[str] = (),
-    status: JobStatus | None = None,
-    created_after: datetime | None = None,
-    metadata: Mapping[str, str | int | float | bool] = MappingProxyType({}),
-) -> dict[str, Any]:
-    return {
-        "job_type": list(job_type),
-        "metadata": _pairs(metadata),
-        "status": status and status.value,
-        "created_after": _moment(created_after),
-        "limit": limit,
-        "offset": offset,
-    }
 
 
 def events(job_id: str, since: int, wait_s: float) -> Call[EventPage]:
@@ -152,10 +131,8 @@ class BackgroundFilter(CatalogFilter, total=False):
     scene_type: str | None
 
 
-def backgrounds(
-    limit: int, offset: int, *, scene_type: str | None = None, **only: "Unpack[CatalogFilter]"
-) -> Call[list[CatalogEntry]]:
-    params = {"scene_type": scene_type, **_catalog_page(limit, offset, **only)}
+def backgrounds(limit: int, offset: int, **only: "Unpack[BackgroundFilter]") -> Call[list[CatalogEntry]]:
+    params = _page(limit, offset, BackgroundFilter.__optional_keys__, only)
     return Call(answer=list[CatalogEntry], path="/v1/catalog/backgrounds", params=params)
 
 
@@ -164,32 +141,8 @@ def background(public_id: str) -> Call[CatalogEntry]:
 
 
 def images(limit: int, offset: int, **only: "Unpack[CatalogFilter]") -> Call[list[CatalogEntry]]:
-    return Call(answer=list[CatalogEntry], path="/v1/catalog/images", params=_catalog_page(limit, offset, **only))
-
-
-def _catalog_page(
-    limit: int,
-    offset: int,
-    *,
-    status: str | None = None,
-    favourite: bool | None = None,
-    query: str | None = None,
-    model: str | None = None,
-    metadata: Mapping[str, str | int | float | bool] = MappingProxyType({}),
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
-) -> dict[str, Any]:
-    return {
-        "metadata": _pairs(metadata),
-        "status": status,
-        "favourite": None if favourite is None else str(favourite).lower(),
-        "q": query,
-        "model": model,
-        "created_after": _moment(created_after),
-        "created_before": _moment(created_before),
-        "limit": limit,
-        "offset": offset,
-    }
+    params = _page(limit, offset, CatalogFilter.__optional_keys__, only)
+    return Call(answer=list[CatalogEntry], path="/v1/catalog/images", params=params)
 
 
 def image(public_id: str) -> Call[CatalogEntry]:
@@ -214,13 +167,21 @@ def models() -> Call[Models]:
     return Call(answer=Models, path="/v1/models")
 
 
-def _pairs(metadata: Mapping[str, str | int | float | bool]) -> list[str]:
-    """Return a filter of metadata as the server takes it."""
-    return [
-        f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-        for key, value in metadata.items()
-    ]
+def _page(limit: int, offset: int, known: frozenset[str], only: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a page with these filters. Raises TypeError for a filter that is not known."""
+    if unknown := only.keys() - known:
+        raise TypeError(f"there is no filter {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    filters = {"q" if name == "query" else name: _written(value) for name, value in only.items()}
+    return {**filters, "limit": limit, "offset": offset}
 
 
-def _moment(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(timezone.utc).isoformat()
+def _written(value: Any) -> Any:
+    """Return a filter's value as the server takes it."""
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).isoformat()
+    if isinstance(value, Mapping):
+        return [
+            f"{key}={each if isinstance(each, str) else msgspec.json.encode(each).decode()}"
+            for key, each in value.items()
+        ]
+    return value.value if isinstance(value, JobStatus) else value

@@ -2,11 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -35,7 +34,7 @@ from backlot_client.errors import JobFailed, NotConfigured
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
-from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume, resume_with_fault
+from backlot_client.steps import Ended, Flow, Pause, Read, Send, Step, resume
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # in `typing` from Python 3.11 on
@@ -127,14 +126,14 @@ class Client:
         Goes on after broken connections and restarts of the server. Raises WaitTimeout after `timeout_s`.
         """
         flow = Following(self._retries, job_id, since, timeout_s).events()
-        with closing(flow), _Exchange(self._http, self._auth) as exchange:
-            step = resume(flow)
-            while not isinstance(step, Ended):
+        with closing(flow), closing(_Exchange(self._http, self._auth)) as exchange:
+            result: Any = None
+            while not isinstance(step := resume(flow, result), Ended):
                 if isinstance(step, JobEvent):
                     yield step
-                    step = resume(flow)
+                    result = None
                 else:
-                    step = exchange.do(flow, step)
+                    result = exchange.do(step)
 
     def wait(
         self, job_id: str, *, timeout_s: float | None = None, on_event: Callable[[JobEvent], object] | None = None
@@ -208,21 +207,19 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _call(self, call: Call[T]) -> T:
         return self._run(flows.call(self._retries, call))
 
     def _run(self, flow: Flow[T]) -> T:
-        with closing(flow), _Exchange(self._http, self._auth) as exchange:
-            step = resume(flow)
-            while not isinstance(step, Ended):
-                step = exchange.do(flow, step)
-            result: T = step.value
-            return result
+        with closing(flow), closing(_Exchange(self._http, self._auth)) as exchange:
+            result: Any = None
+            while not isinstance(step := resume(flow, result), Ended):
+                result = exchange.do(step)
+            value: T = step.value
+            return value
 
 
 class _Exchange:
@@ -234,44 +231,31 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
 
-    def do(self, flow: Generator[T, Any, Any], step: Step) -> T | Ended:
-        """Do a step and return what the flow yields next."""
+    def do(self, step: Step) -> httpx.Response | bytes | httpx.RequestError | None:
+        """Do a step and return its result, or the network fault that it met."""
         try:
-            result = self._result(step)
+            match step:
+                case Pause():
+                    time.sleep(step.seconds)
+                    return None
+                case Read():
+                    return next(self._pieces, b"")
+                case Send():
+                    return self._send(step)
         except httpx.RequestError as fault:
-            return resume_with_fault(flow, fault)
-        return resume(flow, result)
-
-    def _result(self, step: Step) -> httpx.Response | bytes | None:
-        match step:
-            case Pause():
-                time.sleep(step.seconds)
-                return None
-            case Read():
-                return next(self._pieces, b"")
-            case Send():
-                return self._send(step)
+            return fault
 
     def _send(self, step: Send) -> httpx.Response:
-        self._release()
+        self.close()
         auth = self._auth if step.with_key else None
-        response = self._http.send(step.build(self._http), auth=auth, stream=True)
-        self._response = response
+        response = self._response = self._http.send(step.build(self._http), auth=auth, stream=True)
         if step.stream and response.is_success:
             self._pieces = response.iter_bytes()
         else:
             response.read()
         return response
 
-    def _release(self) -> None:
+    def close(self) -> None:
         if self._response is not None:
             self._response.close()
         self._response, self._pieces = None, iter(())
-
-    def __enter__(self) -> "_Exchange":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._release()

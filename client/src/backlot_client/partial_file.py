@@ -4,7 +4,6 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from types import TracebackType
 
 
 class PartialFile:
@@ -34,9 +33,7 @@ class PartialFile:
     def __enter__(self) -> "PartialFile":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
 

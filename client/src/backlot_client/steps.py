@@ -64,16 +64,11 @@ ItemFlow = Generator[Step | T, Any, None]
 
 
 def resume(flow: Generator[T, Any, Any], result: Any = None) -> T | Ended:
-    """Go on with a flow, for the first time or with the result of its last step. Return what it yields next."""
-    try:
-        return flow.send(result)
-    except StopIteration as end:
-        return Ended(end.value)
+    """Go on with a flow, for the first time or with the result of its last step. Return what it yields next.
 
-
-def resume_with_fault(flow: Generator[T, Any, Any], fault: httpx.RequestError) -> T | Ended:
-    """Raise in a flow the fault that its last step met. Return what it yields next."""
+    A network fault that the step met is raised in the flow.
+    """
     try:
-        return flow.throw(fault)
+        return flow.throw(result) if isinstance(result, httpx.RequestError) else flow.send(result)
     except StopIteration as end:
         return Ended(end.value)

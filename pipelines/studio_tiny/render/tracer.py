@@ -59,7 +59,7 @@ class _Pixel(NamedTuple):
 
 
 def trace(built: Set, samples: int = 16) -> Layers:
-    """Return the layers of a set, from `samples` rays a pixel, a power of two. 512 × 512 × 16 take about 5 s of one core."""
+    """Return the layers of a set, from `samples` rays a pixel, a power of two."""
     kinds, rows, owners = built.solid_table()
     world = _World(
         camera=built.camera.table(),

@@ -36,7 +36,7 @@ LAYOUT_TURNS = 2
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The sizes of all stages, which take twenty hours of one core, or a quarter of an hour of a large GPU and its cores."""
+    """The sizes of all stages. The defaults are for a CPU; docs/howto/train-studio-tiny.md has those for a GPU."""
 
     work: Path
     out: Path

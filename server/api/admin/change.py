@@ -8,7 +8,7 @@ from litestar import Request
 from server.api.request_log import record_of
 from server.errors import Conflict, ResourceNotFound
 from server.ledger import request_log
-from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey
+from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey, SeveralKeys
 from server.ledger.credits import TooMuchTaken
 from server.ledger.database import Database, Work
 
@@ -42,7 +42,7 @@ async def change(
         result = await database.write(write)
     except (NoSuchClient, NoSuchKey) as error:
         raise ResourceNotFound(sentence(error)) from None
-    except (ClientExists, TooMuchTaken) as error:
+    except (ClientExists, SeveralKeys, TooMuchTaken) as error:
         raise Conflict(sentence(error)) from None
     record.written = True
     return result
