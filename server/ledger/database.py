@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from server.ledger.connection import connect, migrate
+from server.ledger.connection import connect
 from server.ledger.group_commit import Full, Locked, Outcome, Write, commit
 from server.ledger.opened_files import DatabaseMissing, OpenedFiles
 from server.ledger.reserve import Reserve
@@ -47,7 +47,7 @@ class Database:
     """The ledger's file, open. A caller has the result of its write once the transaction is on disk."""
 
     def __init__(self, path: Path) -> None:
-        migrate(path)
+        """Open a file that has the present schema."""
         self.path = path
         #: Since when another program has held the write lock, on the monotonic clock; None if none holds it.
         self.locked_since: float | None = None

@@ -5,9 +5,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
+from pipelines.printable import printable
 from server.operator.errors import CommandError
 from server.operator.top_screen import screen
 
@@ -65,7 +67,15 @@ def show_live(looker: Looker, every: float, *, once: bool) -> None:
         try:
             while True:
                 time.sleep(every)
-                live.update(screen(looker.look(), console.height), refresh=True)
+                live.update(_frame(looker, console.height), refresh=True)
         except KeyboardInterrupt:
             # Ctrl-C is how it ends.
             pass
+
+
+def _frame(looker: Looker, height: int) -> RenderableType:
+    """Return the next frame: what is wrong if the server does not answer, since one that is started again soon does."""
+    try:
+        return screen(looker.look(), height)
+    except CommandError as error:
+        return Text(printable(str(error)), "red")
