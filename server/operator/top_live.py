@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
+from pipelines.printable import printable
 from server.operator.errors import CommandError
 from server.operator.top_screen import screen
 
@@ -51,7 +53,15 @@ def show_live(look_now: Callable[[], dict[str, Any]], every: float, *, once: boo
         try:
             while True:
                 time.sleep(every)
-                live.update(screen(look_now(), console.height), refresh=True)
+                live.update(_frame(look_now, console.height), refresh=True)
         except KeyboardInterrupt:
             # Ctrl-C is how it ends.
             pass
+
+
+def _frame(look_now: Callable[[], dict[str, Any]], height: int) -> RenderableType:
+    """Return the next frame: what is wrong if the server does not answer, since one that is started again soon does."""
+    try:
+        return screen(look_now(), height)
+    except CommandError as error:
+        return Text(printable(str(error)), "red")
