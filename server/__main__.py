@@ -9,38 +9,24 @@ from importlib.util import find_spec
 import msgspec
 
 from pipelines.printable import printable_lines
-from server.data_folder import AlreadyRunning, Unusable, hold, prepare
-from server.keys import DamagedSecret
+from server.data_folder import hold, prepare
 from server.ledger.connection import DatabaseNewer
 from server.logs import log_to
-from server.models_file import ModelsFileError
 from server.models_watch import ModelsFile
+from server.operator_error import OperatorError
 from server.scheduler.devices import Device, local_devices, started_early
-from server.settings import Settings, SettingsError, read_settings
+from server.settings import Settings, read_settings
 
 #: Seconds without a sign of its client after which a connection ends. Accepted sockets inherit this from the listening one.
 GONE_AFTER_S = 60
 
 
-class CannotListen(Exception):
+class CannotListen(OperatorError):
     """The address is taken, or is not an address of this box."""
 
 
-class CannotStart(Exception):
+class CannotStart(OperatorError):
     """The operating system refuses a GPU process, or a package that a setting needs is not installed."""
-
-
-#: Errors whose message is all that an operator needs.
-_TOLD = (
-    SettingsError,
-    ModelsFileError,
-    AlreadyRunning,
-    Unusable,
-    DatabaseNewer,
-    CannotListen,
-    CannotStart,
-    DamagedSecret,
-)
 
 
 def main(devices: Callable[[Settings], Sequence[Device]] = local_devices) -> None:
@@ -56,7 +42,7 @@ def main(devices: Callable[[Settings], Sequence[Device]] = local_devices) -> Non
             port=settings.port if arguments.port is None else arguments.port,
         )
         serve(settings, devices(settings))
-    except _TOLD as error:
+    except (OperatorError, DatabaseNewer) as error:
         sys.exit(printable_lines(f"backlot: {error}"))
     except KeyboardInterrupt:
         # uvicorn has shut down in good order and raises the signal again.

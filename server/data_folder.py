@@ -6,22 +6,23 @@ import pwd
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from server.ledger.connection import migrate
+from server.operator_error import OperatorError
 from server.settings import Settings
 
 #: The file in the data folder that a running server holds open and locked.
 LOCK = "server.lock"
 
 
-class Unusable(Exception):
+class Unusable(OperatorError):
     """A file or folder cannot be used. The message names it, and says why and what to do."""
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(OperatorError):
     """Another server has this data folder."""
 
 
@@ -36,10 +37,8 @@ def prepare(settings: Settings) -> None:
 def hold(data: Path) -> IO[str]:
     """Lock a data folder for as long as the returned file is open. Raises AlreadyRunning and Unusable."""
     path = data / LOCK
-    try:
+    with _errors_explained(path):
         lock = path.open("a+")
-    except OSError as error:
-        raise Unusable(explained(path, error)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -101,6 +100,14 @@ def explained(path: Path, error: OSError) -> str:
     return f"{path} cannot be used: {error.strerror}; mend that, or set BACKLOT_DATA to another folder"
 
 
+@contextmanager
+def _errors_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unusable(explained(path, error)) from error
+
+
 def _owned(path: Path) -> tuple[str, int | None]:
     """Say who owns the path, and return that user's id. If it cannot be looked at, take the nearest folder above it."""
     for found in (path, *path.absolute().parents):
@@ -120,29 +127,18 @@ def _name(user: int) -> str:
 
 
 def _try_folder(folder: Path) -> None:
-    try:
+    with _errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise Unusable(explained(folder, error)) from error
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def try_to_read(file: Path) -> None:
     """Try to read a file that is there. Raises Unusable."""
-    try:
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise Unusable(explained(file, error)) from error
+    with _errors_explained(file):
+        file.open("rb").close()
 
 
 def _try_file(file: Path) -> None:
     """Try to read and write the file, if there is one. Raises Unusable."""
-    try:
-        with file.open("r+b"):
-            pass
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise Unusable(explained(file, error)) from error
+    with _errors_explained(file), suppress(FileNotFoundError):
+        file.open("r+b").close()

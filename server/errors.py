@@ -1,18 +1,4 @@
-"""Every error a client can meet, each with its HTTP status and stable code.
-
-ApiError
-├── BadRequest 400          ├── RequestTimeout 408         ├── HeadersTooLarge 431
-├── Unauthorized 401        ├── InsufficientBalance 402    ├── Forbidden 403
-├── BadSignature 401        ├── OperationDisabled 403      ├── LinkRefused 403
-├── JobNotFound 404         ├── ResourceNotFound 404
-├── IdempotencyConflict 409 ├── JobNotCancellable 409
-├── JobNotRetryable 409     ├── PriceTooHigh 409
-├── Conflict 409            ├── Invalid 422
-├── GenerationFailed 500    ├── QueueFull 503
-├── ServerStopping 503      ├── Busy 503
-├── TooManyConnections 503  ├── LedgerMissing 503
-└── DiskFull 503
-"""
+"""Every error a client can meet, each with its HTTP status and stable code."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from server.ledger import clients, credits
 from server.ledger.clients import KeyTerms
+from server.operator_error import OperatorError
 
 _SECRET_BYTES = 32
 _KEY = re.compile(r"sk_(?:live|test)_\w+")
 
 
-class DamagedSecret(Exception):
+class DamagedSecret(OperatorError):
     """The file of the server's secret cannot be used; the message says what to do."""
 
 

@@ -29,9 +29,10 @@ async def remove_all(folder: Path, database: Database) -> None:
 
     try:
         # List the files before asking the ledger, which then knows the artifacts of a job that ends meanwhile.
-        found = await asyncio.to_thread(_files_of_jobs, folder)
+        found = await asyncio.to_thread(lambda: [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)])
         files = await database.read(look, found)
-        await asyncio.to_thread(_unlink, files)
+        for file in files:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
     except OSError as error:
         log.warning("What killed processes may have left in %s is still there: %s", folder, error)
         return
@@ -39,14 +40,5 @@ async def remove_all(folder: Path, database: Database) -> None:
         log.info("Removed %d image files that a killed process had left behind", len(files))
 
 
-def _files_of_jobs(folder: Path) -> list[Path]:
-    return [file for file in folder.glob("*/*") if _NAME.fullmatch(file.name)]
-
-
 def _job_of(file: Path) -> str:
     return file.name[:26]
-
-
-def _unlink(files: list[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Finds what the logs say of a job that failed."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -37,12 +36,8 @@ class _Message(msgspec.Struct, frozen=True):
     text: str
 
 
-async def lines_about(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLine]]:
+def lines_about(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLine]]:
     """Return for each job the lines that name it, and the warnings and errors written while it ran; oldest first."""
-    return await asyncio.to_thread(_search, logs, jobs)
-
-
-def _search(logs: Path, jobs: Sequence[JobReport]) -> list[list[LogLine]]:
     messages = sorted(
         (message for file in (logs / "server.log", *logs.glob("gpu-process*.log")) for message in _messages(file)),
         key=lambda message: message.moment,

@@ -20,6 +20,7 @@ from server.card_files import absolute, with_files
 from server.card_table import read_card
 from server.jobs import FailureMode, JobType
 from server.lora_table import LoraTable, file_problem
+from server.operator_error import OperatorError
 from server.toml_tables import read_tables, shortened, told
 from server.validation import check, unknown
 
@@ -109,7 +110,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     loras: dict[str, dict[str, Any]] = {}
 
 
-class ModelsFileError(Exception):
+class ModelsFileError(OperatorError):
     """models.toml cannot be used; `problems` holds every reason."""
 
     def __init__(self, path: Path, problems: list[str], verdict: str = "cannot be used") -> None:

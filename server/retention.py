@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -57,7 +58,7 @@ class Retention:
         why = f"archived for more than {days:g} days"
         while True:
             removed, gone = await self._remove(
-                lambda connection: removals.remove_archived(connection, before, AT_ONCE), "age", why
+                partial(removals.remove_archived, before=before, limit=AT_ONCE), "age", why
             )
             if not removed or not gone:
                 return
@@ -75,7 +76,7 @@ class Retention:
             # This many make the missing room if all images are equally large.
             wanted = min(AT_ONCE, max(1, round((size - most) * len(paths) / size)))
             why = f"the images took {size / GIB:.2f} GiB, and BACKLOT_DISK_GIB is {self._settings.disk_gib:g}"
-            removed, gone = await self._remove(_oldest(wanted), "size", why)
+            removed, gone = await self._remove(partial(removals.remove_oldest, limit=wanted), "size", why)
             if not removed and not self._told:
                 log.warning("Nothing more may be removed, though %s: favourites stay", why)
                 self._told = True
@@ -93,10 +94,6 @@ class Retention:
         metrics.images_removed.labels(why).inc(len(removed))
         gone = await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
         return len(removed), gone
-
-
-def _oldest(limit: int) -> Callable[[Connection], list[Removed]]:
-    return lambda connection: removals.remove_oldest(connection, limit)
 
 
 def size_of(images: Path, paths: Iterable[str]) -> int:

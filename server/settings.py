@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from pipelines.nearest_name import did_you_mean
 from server.addresses import networks
+from server.operator_error import OperatorError
 
 _TAKES = {
     "device": "it takes auto, cpu, cuda, or cuda:1 for the second GPU",
@@ -30,7 +31,7 @@ _OF_THE_CLIENT = {"BACKLOT_URL", "BACKLOT_KEY", "BACKLOT_SIGNING_SECRET"}
 _DEVICE = "(?:cpu|cuda(?::[0-9]+)?)"
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """An environment variable has a value that cannot be used."""
 
 

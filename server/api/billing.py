@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, Router, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
@@ -55,7 +55,7 @@ class TransactionPage(msgspec.Struct, frozen=True):
     offset: int
 
 
-@get("/operations", responses=errors(), summary="List operations and prices", tags=["billing"])
+@get("/operations", responses=errors(), summary="List operations and prices")
 async def list_operations(models: NamedDependency[Models]) -> Operations:
     return Operations([_price(job_type, models) for job_type in JobType])
 
@@ -78,13 +78,13 @@ def _price(job_type: JobType, models: Models) -> OperationPrice:
     )
 
 
-@get("/credits", responses=errors(), summary="Read the balance", tags=["billing"])
+@get("/credits", responses=errors(), summary="Read the balance")
 async def read_credits(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> Totals:
     client_id = request.user.client_id
     return await database.read(credits.totals, client_id)
 
 
-@get("/transactions", responses=errors(422), summary="List transactions", tags=["billing"])
+@get("/transactions", responses=errors(422), summary="List transactions")
 async def list_transactions(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
@@ -98,7 +98,7 @@ async def list_transactions(
     return TransactionPage(items, total, limit, offset)
 
 
-@get("/usage", responses=errors(422), summary="Sum up usage", tags=["billing"])
+@get("/usage", responses=errors(422), summary="Sum up usage")
 async def read_usage(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
@@ -113,4 +113,4 @@ async def read_usage(
     return await database.read(reports.usage, client_id, start, end)
 
 
-ROUTES = [list_operations, read_credits, list_transactions, read_usage]
+ROUTER = Router("/", tags=["billing"], route_handlers=[list_operations, read_credits, list_transactions, read_usage])

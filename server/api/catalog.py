@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, patch
+from litestar import Request, Response, Router, delete, get, patch
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
@@ -17,7 +16,7 @@ from server.api import views
 from server.api.bodies import decode_body
 from server.api.jobs import Limit, Offset
 from server.api.metadata import Metadata, metadata_pairs
-from server.api.openapi import errors
+from server.api.openapi import answer, errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
 from server.clock import as_text
 from server.errors import Invalid, ResourceNotFound
@@ -65,14 +64,10 @@ Before = Annotated[datetime | None, QueryParameter(description="Exclusive")]
 
 
 @get(
-    "/catalog/backgrounds",
-    responses={
-        **errors(422),
-        200: ResponseSpec(list[BackgroundEntry], generate_examples=False, description="A page of them"),
-    },
+    "/backgrounds",
+    responses={**errors(422), 200: answer(list[BackgroundEntry], "A page of them")},
     response_headers=[_TOTAL_HEADER],
     summary="List backgrounds",
-    tags=["catalog"],
 )
 async def list_backgrounds(
     request: Request[Caller, Any, Any],
@@ -106,19 +101,15 @@ async def list_backgrounds(
         words=(q or "").split(),
         metadata=metadata_pairs(metadata),
     )
-    rows, total = await _page(request.user, EntryType.BACKGROUND, only, limit, offset, database)
+    rows, total = await database.read(catalog.page, request.user.client_id, EntryType.BACKGROUND, only, limit, offset)
     return Response([views.background(row, linker) for row in rows], headers={TOTAL: str(total)})
 
 
 @get(
-    "/catalog/images",
-    responses={
-        **errors(422),
-        200: ResponseSpec(list[ImageEntry], generate_examples=False, description="A page of them"),
-    },
+    "/images",
+    responses={**errors(422), 200: answer(list[ImageEntry], "A page of them")},
     response_headers=[_TOTAL_HEADER],
     summary="List images",
-    tags=["catalog"],
 )
 async def list_images(
     request: Request[Caller, Any, Any],
@@ -148,11 +139,11 @@ async def list_images(
         words=(q or "").split(),
         metadata=metadata_pairs(metadata),
     )
-    rows, total = await _page(request.user, EntryType.IMAGE, only, limit, offset, database)
+    rows, total = await database.read(catalog.page, request.user.client_id, EntryType.IMAGE, only, limit, offset)
     return Response([views.image(row, linker) for row in rows], headers={TOTAL: str(total)})
 
 
-@get("/catalog/backgrounds/{public_id:str}", responses=errors(404), summary="Read a background", tags=["catalog"])
+@get("/backgrounds/{public_id:str}", responses=errors(404), summary="Read a background")
 async def read_background(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -162,7 +153,7 @@ async def read_background(
     return views.background(await _entry(request.user, EntryType.BACKGROUND, public_id, database), linker)
 
 
-@get("/catalog/images/{public_id:str}", responses=errors(404), summary="Read an image's entry", tags=["catalog"])
+@get("/images/{public_id:str}", responses=errors(404), summary="Read an image's entry")
 async def read_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -173,10 +164,9 @@ async def read_image(
 
 
 @patch(
-    "/catalog/backgrounds/{public_id:str}",
+    "/backgrounds/{public_id:str}",
     responses=errors(404, 413, 422, 503),
     summary="Rename, archive or favour a background",
-    tags=["catalog"],
 )
 async def change_background(
     request: Request[Caller, Any, Any],
@@ -187,12 +177,7 @@ async def change_background(
     return views.background(await _change(request, EntryType.BACKGROUND, public_id, database), linker)
 
 
-@patch(
-    "/catalog/images/{public_id:str}",
-    responses=errors(404, 413, 422, 503),
-    summary="Rename, archive or favour an image",
-    tags=["catalog"],
-)
+@patch("/images/{public_id:str}", responses=errors(404, 413, 422, 503), summary="Rename, archive or favour an image")
 async def change_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -202,12 +187,7 @@ async def change_image(
     return views.image(await _change(request, EntryType.IMAGE, public_id, database), linker)
 
 
-@delete(
-    "/catalog/backgrounds/{public_id:str}",
-    responses=errors(404, 503),
-    summary="Remove a background and its file",
-    tags=["catalog"],
-)
+@delete("/backgrounds/{public_id:str}", responses=errors(404, 503), summary="Remove a background and its file")
 async def delete_background(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -219,12 +199,7 @@ async def delete_background(
     await _delete(request.user, EntryType.BACKGROUND, public_id, database, settings, thumbnails)
 
 
-@delete(
-    "/catalog/images/{public_id:str}",
-    responses=errors(404, 503),
-    summary="Remove an image and its file",
-    tags=["catalog"],
-)
+@delete("/images/{public_id:str}", responses=errors(404, 503), summary="Remove an image and its file")
 async def delete_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -242,12 +217,6 @@ def _color(written: str | None) -> Rgb | None:
         return None if written is None else parse_color(written)
     except ValueError as error:
         raise Invalid([Problem(("query", "color"), "value_error", str(error))]) from None
-
-
-async def _page(
-    caller: Caller, entry_type: EntryType, only: Filter, limit: int, offset: int, database: Database
-) -> tuple[list[EntryRow], int]:
-    return await database.read(catalog.page, caller.client_id, entry_type, only, limit, offset)
 
 
 async def _entry(caller: Caller, entry_type: EntryType, public_id: str, database: Database) -> EntryRow:
@@ -299,13 +268,17 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else as_text(moment)
 
 
-ROUTES = [
-    list_backgrounds,
-    read_background,
-    list_images,
-    read_image,
-    change_background,
-    change_image,
-    delete_background,
-    delete_image,
-]
+ROUTER = Router(
+    "/catalog",
+    tags=["catalog"],
+    route_handlers=[
+        list_backgrounds,
+        read_background,
+        list_images,
+        read_image,
+        change_background,
+        change_image,
+        delete_background,
+        delete_image,
+    ],
+)

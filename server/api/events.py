@@ -24,10 +24,7 @@ MOST_EVENTS = 1000
 
 @get(
     "/events",
-    responses={
-        **errors(422),
-        200: event_page(ClientEventPage),
-    },
+    responses={**errors(422), 200: event_page(ClientEventPage)},
     summary="Follow all jobs",
     tags=["jobs"],
 )

@@ -12,6 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEventMessage
 
+from server.api.openapi import answer
 from server.event_hub import EventHub, Topic
 from server.validation import DIGITS
 
@@ -31,9 +32,7 @@ LastEventId = Annotated[
 
 def event_page(page: type[msgspec.Struct]) -> ResponseSpec:
     """Return the response that a route of events declares."""
-    return ResponseSpec(
-        page, generate_examples=False, description="JSON, or text/event-stream if the client accepts it"
-    )
+    return answer(page, "JSON, or text/event-stream if the client accepts it")
 
 
 class Told(msgspec.Struct, frozen=True):

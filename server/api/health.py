@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Sequence
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, Router, get
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import metrics, nvml
+from server.api.openapi import answer
 from server.disk_room import DiskRoom
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
@@ -56,7 +56,7 @@ class Readiness(msgspec.Struct, frozen=True):
     queue: int
 
 
-@get("/healthz", summary="Does the process answer?", tags=["operator"])
+@get("/healthz", summary="Does the process answer?")
 async def read_health() -> Health:
     return Health("ok")
 
@@ -64,8 +64,7 @@ async def read_health() -> Health:
 @get(
     "/readyz",
     summary="Can a model serve?",
-    tags=["operator"],
-    responses={503: ResponseSpec(Readiness, generate_examples=False, description="Not yet, or no longer; says why")},
+    responses={503: answer(Readiness, "Not yet, or no longer; says why")},
 )
 async def read_readiness(
     models_file: NamedDependency[ModelsFile],
@@ -97,7 +96,7 @@ async def read_readiness(
     return Response(body, status_code=200 if reason is None else 503)
 
 
-@get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operator"])
+@get("/metrics", media_type="text/plain", summary="Prometheus metrics")
 async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDependency[Settings]) -> Response[bytes]:
     _note_devices(scheduler.readiness().devices)
     metrics.images_waiting.set(scheduler.backlog)
@@ -124,4 +123,4 @@ def _look_at_box(settings: Settings) -> int:
     return shutil.disk_usage(settings.data).free
 
 
-ROUTES = [read_health, read_readiness, read_metrics]
+ROUTER = Router("/", tags=["operator"], route_handlers=[read_health, read_readiness, read_metrics])

@@ -9,13 +9,13 @@ from litestar import Response, get
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers.base import BaseRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery
 from litestar.response import File
 
 from pipelines.origin import with_origin
 from server.api.links import LinkKind, Links
 from server.api.not_modified import NotModified
+from server.api.openapi import answer
 from server.errors import ErrorEnvelope, Invalid, ResourceNotFound, ValidationEnvelope
 from server.file_names import file_name
 from server.ledger import artifacts
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 _HEADERS = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
 _ERRORS = {
-    403: ResponseSpec(ErrorEnvelope, generate_examples=False, description="The link is not good, or no longer"),
-    404: ResponseSpec(ErrorEnvelope, generate_examples=False, description="There is no such image"),
-    422: ResponseSpec(ValidationEnvelope, generate_examples=False, description="A part of the link is missing"),
+    403: answer(ErrorEnvelope, "The link is not good, or no longer"),
+    404: answer(ErrorEnvelope, "There is no such image"),
+    422: answer(ValidationEnvelope, "A part of the link is missing"),
 }
 
 

@@ -3,9 +3,8 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
@@ -14,7 +13,7 @@ from server.api.cancelling import cancel
 from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
 from server.api.job_reader import JobReader
 from server.api.metadata import Metadata, metadata_pairs
-from server.api.openapi import errors
+from server.api.openapi import answer, errors
 from server.api.views import EventPage, JobPage, JobView, WholeJobPage
 from server.clock import as_text
 from server.errors import JobNotFound
@@ -29,15 +28,8 @@ Offset = Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="How many
 
 
 @get(
-    "/jobs",
-    responses={
-        **errors(422),
-        200: ResponseSpec(
-            JobPage, generate_examples=False, description="With expand=result, each as GET /v1/jobs/… has it"
-        ),
-    },
+    responses={**errors(422), 200: answer(JobPage, "With expand=result, each as GET /v1/jobs/… has it")},
     summary="List jobs, newest first",
-    tags=["jobs"],
 )
 async def list_jobs(
     request: Request[Caller, Any, Any],
@@ -71,7 +63,7 @@ async def list_jobs(
     return Response(WholeJobPage([reader.view(job) for job in whole], limit, offset, len(whole), total))
 
 
-@get("/jobs/{public_id:str}", responses=errors(404, 422), summary="Read a job", tags=["jobs"])
+@get("/{public_id:str}", responses=errors(404, 422), summary="Read a job")
 async def read_job(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
@@ -83,13 +75,9 @@ async def read_job(
 
 
 @get(
-    "/jobs/{public_id:str}/events",
-    responses={
-        **errors(404, 422),
-        200: event_page(EventPage),
-    },
+    "/{public_id:str}/events",
+    responses={**errors(404, 422), 200: event_page(EventPage)},
     summary="Follow a job",
-    tags=["jobs"],
 )
 async def read_events(
     request: Request[Caller, Any, Any],
@@ -125,11 +113,10 @@ async def read_events(
 
 
 @post(
-    "/jobs/{public_id:str}/cancel",
+    "/{public_id:str}/cancel",
     status_code=200,
     responses=errors(404, 409, 503),
     summary="Cancel a job and get its credits back",
-    tags=["jobs"],
 )
 async def cancel_job(
     request: Request[Caller, Any, Any],
@@ -143,4 +130,4 @@ async def cancel_job(
     return reader.view(await reader.detail(request.user, public_id))
 
 
-ROUTES = [list_jobs, read_job, read_events, cancel_job]
+ROUTER = Router("/jobs", tags=["jobs"], route_handlers=[list_jobs, read_job, read_events, cancel_job])

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
 from pipelines.aspect_ratios import RATIOS, ratio_of, side_of
@@ -19,6 +18,7 @@ from pipelines.model_card import ModelCard
 from server.api.bodies import read_body
 from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
+from server.api.openapi import answer
 from server.api.request_log import record_of
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
 from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
@@ -64,20 +64,9 @@ class ImagesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 #: Fields of OpenAI's that this server does not follow.
-_UNFOLLOWED = (
-    "background",
-    "input_fidelity",
-    "moderation",
-    "output_compression",
-    "output_format",
-    "partial_images",
-    "quality",
-    "stream",
-    "style",
-    "user",
-)
+_UNFOLLOWED = [field.name for field in msgspec.structs.fields(ImagesBody) if field.type is Any]
 #: Fields that have another name in the workflow's spec.
-_RENAMED = {"image_model": "model", "resolution": "size", "aspect_ratio": "size"}
+_RENAMED: dict[str | int, str] = {"image_model": "model", "resolution": "size", "aspect_ratio": "size"}
 
 
 class ImageData(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,17 +97,16 @@ class OpenAIError(msgspec.Struct, frozen=True):
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[OpenAIError]:
     """Return what OpenAI's clients expect of an exception; status, code and message are those of every other route."""
     parts = response_parts(request, error)
-    problems = [msgspec.structs.replace(problem, loc=tuple(map(_as_sent, problem.loc))) for problem in parts.problems]
+    problems = [
+        msgspec.structs.replace(problem, loc=tuple(_RENAMED.get(part, part) for part in problem.loc))
+        for problem in parts.problems
+    ]
     message = str(Invalid(problems)) if problems else parts.message
     param = next((str(problem.loc[1]) for problem in problems if len(problem.loc) > 1), None)
     kinds = {402: "insufficient_quota", 429: "rate_limit_error"}
     kind = kinds.get(parts.status, "server_error" if parts.status >= 500 else "invalid_request_error")
     body = OpenAIError(OpenAIErrorBody(message, kind, parts.code, param, parts.request_id))
     return Response(body, status_code=parts.status, headers=parts.headers, media_type="application/json")
-
-
-def _as_sent(part: str | int) -> str | int:
-    return _RENAMED.get(part, part) if isinstance(part, str) else part
 
 
 _STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
@@ -132,13 +120,8 @@ _STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
     summary="Generate images as OpenAI's clients ask for them",
     tags=["workflows"],
     responses={
-        200: ResponseSpec(Images, generate_examples=False, description="The images, all of them"),
-        **{
-            status: ResponseSpec(
-                OpenAIError, generate_examples=False, description="As on other routes, in OpenAI's shape"
-            )
-            for status in _STATUSES
-        },
+        200: answer(Images, "The images, all of them"),
+        **dict.fromkeys(_STATUSES, answer(OpenAIError, "As on other routes, in OpenAI's shape")),
     },
 )
 async def create_images(

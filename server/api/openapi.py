@@ -38,19 +38,21 @@ _DESCRIPTIONS = {
     404: "JOB_NOT_FOUND or RESOURCE_NOT_FOUND: unknown, or another client's",
     409: "IDEMPOTENCY_CONFLICT, PRICE_TOO_HIGH, JOB_NOT_CANCELLABLE, JOB_NOT_RETRYABLE, CONFLICT: nothing was changed",
     413: "PAYLOAD_TOO_LARGE: the body is above 1 MiB",
+    422: "VALIDATION_ERROR: every error found",
     429: "RATE_LIMITED: wait as long as Retry-After says",
     503: "QUEUE_FULL, BUSY or DISK_FULL: nothing was charged; wait as long as Retry-After says",
 }
 
 
+def answer(body: type[Any], description: str) -> ResponseSpec:
+    """Return what a route declares of an answer; examples would be made-up values."""
+    return ResponseSpec(body, generate_examples=False, description=description)
+
+
 def errors(*statuses: int) -> dict[int, ResponseSpec]:
     """Return the responses with these statuses, and with 401, 403 and 429, which every `/v1` route can give."""
     return {
-        status: ResponseSpec(
-            ValidationEnvelope if status == 422 else ErrorEnvelope,
-            generate_examples=False,
-            description="VALIDATION_ERROR: every error found" if status == 422 else _DESCRIPTIONS[status],
-        )
+        status: answer(ValidationEnvelope if status == 422 else ErrorEnvelope, _DESCRIPTIONS[status])
         for status in sorted({401, 403, 429, *statuses})
     }
 

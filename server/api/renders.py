@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from litestar import get
+from litestar import Router, get
 from litestar.params import FromPath
 
 from server.api.jobs import Limit, Offset
@@ -21,13 +21,13 @@ class RenderPage(msgspec.Struct, frozen=True):
     total: int
 
 
-@get("/renders", responses=errors(422), summary="List renders", tags=["catalog"])
+@get(responses=errors(422), summary="List renders")
 async def list_renders(limit: Limit = 50, offset: Offset = 0) -> RenderPage:
     """Return an empty page: renders come from the compose and edit classes, of which this server has none."""
     return RenderPage([], limit, offset, 0, 0)
 
 
-@get("/renders/{public_id:str}", responses=errors(404), summary="Read a render", tags=["catalog"])
+@get("/{public_id:str}", responses=errors(404), summary="Read a render")
 async def read_render(public_id: FromPath[str]) -> RenderPage:
     """Answer 404: a generator's image is in the catalogue."""
     raise ResourceNotFound(
@@ -35,4 +35,4 @@ async def read_render(public_id: FromPath[str]) -> RenderPage:
     )
 
 
-ROUTES = [list_renders, read_render]
+ROUTER = Router("/renders", tags=["catalog"], route_handlers=[list_renders, read_render])

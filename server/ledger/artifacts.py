@@ -8,6 +8,7 @@ import msgspec
 
 from pipelines.origin import Origin
 from server.clock import now
+from server.ledger.rows import read
 
 
 class ArtifactKind(StrEnum):
@@ -61,17 +62,10 @@ def add(
 
 def of_job(connection: sqlite3.Connection, job_id: int) -> list[ArtifactRow]:
     """Return a job's artifacts in the order they were kept."""
-    return [
-        ArtifactRow(
-            row["public_id"],
-            ArtifactKind(row["kind"]),
-            ArtifactRole(row["role"]),
-            row["label"],
-            msgspec.json.decode(row["meta"]),
-            row["removed_at"] is not None,
-        )
-        for row in connection.execute("SELECT * FROM artifacts WHERE job_id = ? ORDER BY id", (job_id,))
-    ]
+    rows = connection.execute(
+        "SELECT *, removed_at IS NOT NULL AS removed FROM artifacts WHERE job_id = ? ORDER BY id", (job_id,)
+    )
+    return [read(row, ArtifactRow, "meta") for row in rows]
 
 
 def job_of(connection: sqlite3.Connection, public_id: str) -> str | None:

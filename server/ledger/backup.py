@@ -5,9 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 from server.ledger.connection import migrate
+from server.operator_error import OperatorError
 
 
-class DamagedCopy(Exception):
+class DamagedCopy(OperatorError):
     def __init__(self, copy: Path, verdict: str) -> None:
         super().__init__(f"the copy {copy} is damaged: {verdict}")
 

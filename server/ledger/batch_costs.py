@@ -7,6 +7,7 @@ import msgspec
 
 from pipelines.batch_choice import BatchCost, CostKey
 from server.clock import ago, now
+from server.ledger.rows import read
 
 #: A batch size that did not fit, longer ago than this, is tried again at the next start.
 TRIED_AGAIN_AFTER = timedelta(days=1)
@@ -55,7 +56,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
 def all_(connection: sqlite3.Connection) -> list[CostRow]:
     """Return every cost, by model, device and size."""
     rows = connection.execute("SELECT * FROM sizes ORDER BY model, device, width, height, shape")
-    return [CostRow(**row) for row in map(dict, rows)]
+    return [read(row, CostRow) for row in rows]
 
 
 def known(connection: sqlite3.Connection) -> list[BatchCost]:
@@ -63,18 +64,9 @@ def known(connection: sqlite3.Connection) -> list[BatchCost]:
 
     A batch size that did not fit some time ago is left out and so is tried again: another program may have had the memory.
     """
-    return [
-        BatchCost(
-            CostKey(row["model"], row["device"], row["width"], row["height"]),
-            row["shape"],
-            row["revision"],
-            row["seconds_per_step"],
-            row["peak_bytes"],
-            row["working_bytes"],
-        )
-        for row in connection.execute(
-            "SELECT * FROM sizes WHERE seconds_per_step IS NOT NULL OR measured_at > ?"
-            " ORDER BY model, device, width, height, shape",
-            (ago(TRIED_AGAIN_AFTER),),
-        )
-    ]
+    rows = connection.execute(
+        "SELECT model, device, width, height, shape, revision, seconds_per_step, peak_bytes, working_bytes FROM sizes"
+        " WHERE seconds_per_step IS NOT NULL OR measured_at > ? ORDER BY model, device, width, height, shape",
+        (ago(TRIED_AGAIN_AFTER),),
+    )
+    return [BatchCost(CostKey(*row[:4]), *row[4:]) for row in rows]

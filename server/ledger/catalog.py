@@ -13,6 +13,7 @@ from server.clock import Time, now
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.metadata import has_metadata
+from server.ledger.rows import read
 
 
 class EntryType(StrEnum):
@@ -158,7 +159,7 @@ _FROM = (
 _MADE = "SELECT count(*) FROM artifacts AS made WHERE made.job_id = catalog.job_id"
 _ENTRIES = (
     "SELECT catalog.*, artifacts.meta, artifacts.path, jobs.public_id AS job,"
-    f" ({_MADE} AND made.id <= artifacts.id) AS number, ({_MADE}) AS of_job{_FROM}"
+    f" ({_MADE} AND made.id <= artifacts.id) AS number, ({_MADE}) AS of{_FROM}"
 )
 #: The texts that a search looks in: those that people wrote, or that were made from theirs.
 _TEXTS = (
@@ -237,20 +238,7 @@ def _has_color(colors: str | None, wanted: Rgb) -> bool:
 
 
 def _entry(row: sqlite3.Row) -> EntryRow:
-    return EntryRow(
-        public_id=row["public_id"],
-        entry_type=EntryType(row["entry_type"]),
-        job=row["job"],
-        status=EntryStatus(row["status"]),
-        favourite=bool(row["favourite"]),
-        spec=msgspec.json.decode(row["spec"]),
-        description=row["description"],
-        meta=msgspec.json.decode(row["meta"]),
-        path=row["path"],
-        number=row["number"],
-        of=row["of_job"],
-        created_at=row["created_at"],
-    )
+    return read(row, EntryRow, "spec", "meta")
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from ulid import ULID
 
 from server.clock import now
+from server.operator_error import OperatorError
 
 #: Characters of a key that are kept in the clear.
 HINT = 14
@@ -42,22 +43,22 @@ class Client(msgspec.Struct, frozen=True):
     test: bool
 
 
-class NoSuchClient(Exception):
+class NoSuchClient(OperatorError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no client {name!r}; `backlot clients list` shows them")
 
 
-class ClientExists(Exception):
+class ClientExists(OperatorError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is a client {name!r} already; choose another name, or grant it credits")
 
 
-class NoSuchKey(Exception):
+class NoSuchKey(OperatorError):
     def __init__(self, which: str) -> None:
         super().__init__(f"no key to revoke is known as {which!r}; `backlot keys list` shows them")
 
 
-class SeveralKeys(Exception):
+class SeveralKeys(OperatorError):
     """The first characters of a key are those of another one too."""
 
     def __init__(self, hint: str) -> None:

@@ -8,6 +8,7 @@ from ulid import ULID
 
 from server.clock import Time, now
 from server.jobs import JobStatus
+from server.operator_error import OperatorError
 
 #: Credits of one grant at most: far above any balance, and their sums stay within SQLite's 64 bits.
 MOST_CREDITS = 10**12
@@ -28,7 +29,7 @@ class Totals(msgspec.Struct, frozen=True):
     refunded: int
 
 
-class TooMuchTaken(Exception):
+class TooMuchTaken(OperatorError):
     """More credits were to be taken back than the client has."""
 
     def __init__(self, name: str, balance: int, amount: int) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from server.clock import Time, now
 from server.jobs import EventType
+from server.ledger.rows import read
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -36,23 +37,12 @@ def add(
     """Append an event of `moment`, or else of now. A late report changes nothing: a job that has ended takes no more."""
     row = connection.execute(
         "UPDATE jobs SET last_seq = last_seq + 1 WHERE public_id = ? AND (ended_at IS NULL OR ?)"
-        " RETURNING id, client_id, last_seq",
+        " RETURNING client_id, id, last_seq",
         (public_id, event_type in (EventType.SUCCEEDED, EventType.FAILED)),
     ).fetchone()
-    if row is None:
-        return
-    insert(
-        connection,
-        row["client_id"],
-        row["id"],
-        row["last_seq"],
-        event_type,
-        message,
-        stage,
-        extra,
-        with_artifacts,
-        moment,
-    )
+    if row is not None:
+        client_id, job_id, seq = row
+        insert(connection, client_id, job_id, seq, event_type, message, stage, extra, with_artifacts, moment)
 
 
 def insert(
@@ -124,13 +114,4 @@ def latest(connection: sqlite3.Connection, job_id: int) -> EventRow | None:
 
 
 def _row(row: sqlite3.Row) -> EventRow:
-    return EventRow(
-        row["cursor"],
-        row["seq"],
-        EventType(row["event_type"]),
-        row["stage"],
-        row["message"],
-        bool(row["with_artifacts"]),
-        msgspec.json.decode(row["extra"]),
-        row["created_at"],
-    )
+    return read(row, EventRow, "extra")

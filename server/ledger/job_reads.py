@@ -11,6 +11,7 @@ from server.jobs import JobStatus, JobType
 from server.ledger import artifacts, events
 from server.ledger.artifacts import ArtifactRow
 from server.ledger.metadata import has_metadata
+from server.ledger.rows import read
 
 
 class JobSummary(msgspec.Struct, frozen=True):
@@ -87,7 +88,7 @@ def page(
         (*values, limit, offset),
     )
     total = connection.execute(f"SELECT count(*) AS n FROM jobs WHERE {where}", values).fetchone()["n"]
-    return [_summary(row) for row in rows], int(total)
+    return [read(row, JobSummary) for row in rows], int(total)
 
 
 def page_of_details(
@@ -120,7 +121,7 @@ def detail(connection: sqlite3.Connection, client_id: int, public_id: str) -> Jo
     if row is None:
         return None
     return JobDetail(
-        _summary(row),
+        read(row, JobSummary),
         msgspec.json.decode(row["request"]),
         artifacts.of_job(connection, row["id"]),
         events.latest(connection, row["id"]),
@@ -142,7 +143,3 @@ def _row(connection: sqlite3.Connection, client_id: int, public_id: str) -> sqli
         "SELECT * FROM jobs WHERE public_id = ? AND client_id = ?", (public_id, client_id)
     ).fetchone()
     return row
-
-
-def _summary(row: sqlite3.Row) -> JobSummary:
-    return JobSummary(row["public_id"], JobType(row["job_type"]), JobStatus(row["status"]), row["created_at"])

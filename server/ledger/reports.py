@@ -6,6 +6,7 @@ import msgspec
 
 from server.clock import Date, Time
 from server.jobs import JobStatus
+from server.ledger.rows import read
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -72,7 +73,7 @@ def clients(connection: sqlite3.Connection) -> list[ClientReport]:
         " (SELECT count(*) FROM keys WHERE client_id = clients.id AND revoked_at IS NULL) AS keys,"
         " (SELECT count(*) FROM jobs WHERE client_id = clients.id) AS jobs FROM clients ORDER BY name"
     )
-    return [ClientReport(name, bool(test), *rest) for name, test, *rest in rows]
+    return [read(row, ClientReport) for row in rows]
 
 
 class KeyReport(msgspec.Struct, frozen=True):
@@ -142,9 +143,4 @@ def requests(
         " ORDER BY request_logs.created_at DESC LIMIT :limit OFFSET :offset",
         {"client": client, "only_failed": only_failed, "limit": limit, "offset": offset},
     )
-    return [
-        RequestReport(
-            **{**dict(row), "job_status": None if row["job_status"] is None else JobStatus(row["job_status"])}
-        )
-        for row in rows
-    ]
+    return [read(row, RequestReport) for row in rows]

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from server.clock import Date
+from server.ledger.rows import read
 
 
 class UsageBy(StrEnum):
@@ -61,4 +62,4 @@ def usage_by(connection: sqlite3.Connection, by: set[UsageBy], since: str, until
         " GROUP BY client, day, model ORDER BY day DESC, client, model",
         (since, until),
     )
-    return [UsageRow(**dict(row)) for row in rows]
+    return [read(row, UsageRow) for row in rows]

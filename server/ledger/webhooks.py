@@ -8,6 +8,8 @@ import msgspec
 from ulid import ULID
 
 from server.clock import Time, ago, now
+from server.ledger.rows import read
+from server.operator_error import OperatorError
 
 #: How long a secret that was replaced still signs, so that its receiver can change over without missing anything.
 SECRET_OVERLAP = timedelta(hours=24)
@@ -72,12 +74,12 @@ class DeliveryReport(msgspec.Struct, frozen=True):
     next_try_at: Time | None
 
 
-class NoWebhook(Exception):
+class NoWebhook(OperatorError):
     def __init__(self, client: str) -> None:
         super().__init__(f"{client} has no webhook; `backlot webhooks set {client} URL` makes one")
 
 
-class NoSuchDelivery(Exception):
+class NoSuchDelivery(OperatorError):
     def __init__(self, webhook_id: str) -> None:
         super().__init__(f"there is no webhook delivery {webhook_id!r}; `backlot webhooks deliveries` shows them")
 
@@ -118,20 +120,10 @@ def all_(connection: sqlite3.Connection) -> list[WebhookReport]:
     """Return every webhook, by its client's name."""
     count = "SELECT count(*) FROM webhook_deliveries WHERE client_id = clients.id AND state ="
     rows = connection.execute(
-        f"SELECT name, url, events, set_at, ({count} 'pending') AS pending, ({count} 'dead') AS dead"
+        f"SELECT name AS client, url, events, set_at, ({count} 'pending') AS pending, ({count} 'dead') AS dead"
         " FROM webhooks JOIN clients ON clients.id = client_id ORDER BY name"
     )
-    return [
-        WebhookReport(
-            row["name"],
-            row["url"],
-            msgspec.json.decode(row["events"], type=list[WebhookEvent]),
-            row["set_at"],
-            row["pending"],
-            row["dead"],
-        )
-        for row in rows
-    ]
+    return [read(row, WebhookReport, "events") for row in rows]
 
 
 # ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,25 +153,14 @@ def due(connection: sqlite3.Connection, limit: int) -> list[DueDelivery]:
         # A secret that was set twice signs once.
         secrets = tuple(dict.fromkeys([webhook["secret"], *(row["secret"] for row in replaced)]))
         rows = connection.execute(
-            "SELECT webhook_deliveries.*, jobs.public_id AS job"
+            "SELECT webhook_deliveries.id, webhook_deliveries.public_id AS webhook_id, webhook_deliveries.client_id, event,"
+            " jobs.public_id AS job_id, webhook_deliveries.created_at AS occurred_at, tries"
             " FROM webhook_deliveries JOIN jobs ON jobs.id = webhook_deliveries.job_id"
             " WHERE webhook_deliveries.client_id = ? AND state = 'pending' AND due_at <= ? ORDER BY due_at LIMIT ?",
             (webhook["client_id"], moment, limit),
         )
-        found += [
-            DueDelivery(
-                id=row["id"],
-                webhook_id=row["public_id"],
-                client_id=row["client_id"],
-                event=WebhookEvent(row["event"]),
-                job_id=row["job"],
-                occurred_at=row["created_at"],
-                tries=row["tries"],
-                url=webhook["url"],
-                secrets=secrets,
-            )
-            for row in rows
-        ]
+        receiver = {"url": webhook["url"], "secrets": secrets}
+        found += [msgspec.convert({**row, **receiver}, DueDelivery) for row in rows]
     return found
 
 
@@ -239,28 +220,15 @@ def deliveries(
 ) -> list[DeliveryReport]:
     """Return deliveries, newest first; failed are the dead ones and those whose last try failed."""
     rows = connection.execute(
-        "SELECT webhook_deliveries.*, clients.name, jobs.public_id AS job FROM webhook_deliveries"
+        "SELECT webhook_deliveries.public_id AS id, webhook_deliveries.created_at, clients.name AS client, event,"
+        " jobs.public_id AS job_id, state, tries, tried_at, webhook_deliveries.status, error, due_at AS next_try_at"
+        " FROM webhook_deliveries"
         " JOIN clients ON clients.id = webhook_deliveries.client_id JOIN jobs ON jobs.id = webhook_deliveries.job_id"
         " WHERE (:client IS NULL OR webhook_deliveries.client_id = :client) AND (NOT :only_failed OR error IS NOT NULL)"
         " ORDER BY webhook_deliveries.id DESC LIMIT :limit",
         {"client": client_id, "only_failed": only_failed, "limit": limit},
     )
-    return [
-        DeliveryReport(
-            row["public_id"],
-            row["created_at"],
-            row["name"],
-            WebhookEvent(row["event"]),
-            row["job"],
-            DeliveryState(row["state"]),
-            row["tries"],
-            row["tried_at"],
-            row["status"],
-            row["error"],
-            row["due_at"],
-        )
-        for row in rows
-    ]
+    return [read(row, DeliveryReport) for row in rows]
 
 
 # ── a clock that is set back ─────────────────────────────────────────────────────────────────────────────────────────

@@ -6,16 +6,9 @@ import sys
 import click
 
 from pipelines.printable import printable_lines
-from server.data_folder import AlreadyRunning, Unusable
-from server.ledger.backup import DamagedCopy
-from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey, SeveralKeys
 from server.ledger.connection import DatabaseNewer
-from server.ledger.credits import TooMuchTaken
-from server.ledger.webhooks import NoSuchDelivery, NoWebhook
-from server.models_file import ModelsFileError
 from server.operator.clients import clients
 from server.operator.database import database
-from server.operator.errors import CommandError
 from server.operator.init import init
 from server.operator.jobs import jobs
 from server.operator.keys import keys
@@ -24,26 +17,7 @@ from server.operator.replay import replay
 from server.operator.requests import requests
 from server.operator.top import top
 from server.operator.webhooks import webhooks
-from server.settings import SettingsError
-
-#: Errors whose message is all that the operator needs.
-_TOLD = (
-    CommandError,
-    AlreadyRunning,
-    DamagedCopy,
-    DatabaseNewer,
-    SettingsError,
-    ModelsFileError,
-    Unusable,
-    NoSuchClient,
-    NoSuchKey,
-    SeveralKeys,
-    TooMuchTaken,
-    ClientExists,
-    NoWebhook,
-    NoSuchDelivery,
-    sqlite3.Error,
-)
+from server.operator_error import OperatorError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,7 +34,7 @@ def main() -> None:
     """Run the command that the arguments name; exit with 2 for wrong arguments, with 1 if it cannot be done."""
     try:
         backlot(prog_name="backlot")
-    except _TOLD as error:
+    except (OperatorError, DatabaseNewer, sqlite3.Error) as error:
         sys.exit(f"backlot: {printable_lines(str(error))}")
 
 

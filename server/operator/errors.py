@@ -1,5 +1,7 @@
-"""The operator's own error."""
+"""The error of a command."""
+
+from server.operator_error import OperatorError
 
 
-class CommandError(Exception):
-    """The command cannot do what was asked; the message says why and what to do."""
+class CommandError(OperatorError):
+    """The command cannot do what was asked."""

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipelines.protocol import CannotStart, Order, Report
+from pipelines.model_card import ModelCard
+from pipelines.protocol import CannotStart, Load, Loaded, LoadFailed, Order, Report
 from server.data_folder import explained
 from server.operator.errors import CommandError
 from server.scheduler.process import GpuProcess
@@ -62,3 +63,14 @@ async def ask(settings: Settings, purpose: str, orders: Sequence[Order], answer:
     finally:
         process.kill()
         await asyncio.to_thread(process.wait, 10)
+
+
+def load_alone(settings: Settings, card: ModelCard) -> Loaded:
+    """Load a model to see whether it loads, and return the report. Raises CommandError if it cannot be loaded."""
+
+    def answer(report: Report) -> Loaded | None:
+        if isinstance(report, LoadFailed):
+            raise CommandError(report.message)
+        return report if isinstance(report, Loaded) else None
+
+    return asyncio.run(ask(settings, "check", [Load(card)], answer))

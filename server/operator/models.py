@@ -79,7 +79,7 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
             tell(f"{name}: {_in_memory(model)}", as_json=as_json)
         if load is not None:
             # Imported here: asyncio takes longer to import than a check without it takes to run.
-            from server.operator.loading import load_alone
+            from server.operator.gpu_process import load_alone
 
             loaded = load_alone(settings, _card(file, load))
             answer["loaded"] = {

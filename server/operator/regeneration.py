@@ -97,8 +97,10 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
     before, after = (np.asarray(Image.open(path), dtype=np.int16) for path in (image, again))
     different = np.abs(before - after)
     then, now = _flat(recipe), _flat(made)
+    # A saved copy has an origin, and a new image has not.
+    origin, png = read_origin(image), again.read_bytes()
     return Comparison(
-        identical=image.read_bytes() == _with_origin_of(image, again.read_bytes()),
+        identical=image.read_bytes() == (png if origin is None else with_origin(png, origin)),
         values_different=int((different > 0).sum()),
         values=different.size,
         largest_difference=int(different.max()),
@@ -108,12 +110,6 @@ def _compare(image: Path, recipe: Recipe, again: Path, made: Recipe) -> Comparis
             if then.get(name) != now.get(name)
         },
     )
-
-
-def _with_origin_of(image: Path, png: bytes) -> bytes:
-    """Return the PNG with the origin of an image: a saved copy has one, and a new image has not."""
-    origin = read_origin(image)
-    return png if origin is None else with_origin(png, origin)
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The lines of the logs that belong to a job that failed."""
 
-import asyncio
 from datetime import datetime
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def line(second: float, level: str, text: str) -> str:
 
 
 def about(logs: Path, *jobs: JobReport) -> list[list[str]]:
-    return [[each.text.split(" x: ")[-1] for each in lines] for lines in asyncio.run(lines_about(logs, jobs))]
+    return [[each.text.split(" x: ")[-1] for each in lines] for lines in lines_about(logs, jobs)]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     heard(page, "1 picture selected")
     named(page)
     page.get_by_role("button", name="Done").press("Enter")
+    expect(page.get_by_role("button", name="Select", exact=True)).to_be_focused()
+    page.get_by_role("button", name="Clear filters").press("Enter")
     expect(page.get_by_role("region", name="Catalogue")).to_be_focused()
 
 
@@ -159,11 +161,16 @@ def test_axe_finds_nothing_wrong_with_the_page(window: Page, studio: ServerWitho
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("dialog", name="Compare").locator("img")).to_have_count(2)
     assert violations(page) == []
+    page.get_by_role("radio", name="One over the other").check(force=True)
+    assert violations(page) == []
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(".toast")).to_be_visible()
     assert violations(page) == []
     page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.get_by_label("Search the catalogue").fill("no such thing")
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    assert violations(page) == []
 
 
 def test_axe_finds_nothing_wrong_with_the_desk(window: Page, studio: ServerWithoutGpu, busy_key: str) -> None:

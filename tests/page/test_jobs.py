@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, describe, enter, generate, paused_queue
 
@@ -38,6 +39,21 @@ def test_variations_are_told_apart_and_one_is_cancelled(
     expect(page.locator(".toast").last).to_contain_text("4 jobs cancelled. 20 credits given back.")
 
 
+def test_what_was_ordered_from_far_down_comes_into_sight(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("browser", 100)
+    add_pictures(studio.data, "browser", 100)
+    enter(page, studio, key)
+    expect(page.locator(".tile").first).to_be_visible()
+    page.evaluate("scrollTo({top: 2000, behavior: 'instant'})")
+    expect(page.locator("[data-index='0']")).not_to_be_in_viewport()
+    describe(page)
+    with paused_queue(studio):
+        generate(page)
+        expect(page.locator(".making")).to_be_in_viewport()
+
+
 def test_the_pictures_of_one_job_are_told_apart_by_number(
     page: Page, studio: ServerWithoutGpu, new_client: NewClient
 ) -> None:
@@ -58,8 +74,8 @@ def test_the_pictures_of_one_job_are_told_apart_by_number(
     assert sorted(tiles.locator("small").all_inner_texts()) == [f"{number} of 8" for number in range(1, 9)]
     expect(page.get_by_role("button", name="A slab, 3 of 8").and_(page.locator(".open"))).to_have_count(1)
     page.get_by_role("checkbox", name="Select A slab, 3 of 8").check(force=True)
-    page.get_by_role("button", name="Select what was ordered with it").click()
-    expect(page.locator(".selection strong")).to_have_text("8 pictures selected")
+    page.get_by_role("button", name="Select its order").click()
+    expect(page.get_by_role("heading", name="Catalogue 8 of 8 selected")).to_be_visible()
 
 
 def test_a_running_job_says_how_far_it_is_and_a_waiting_one_its_place(

@@ -77,11 +77,33 @@ def test_neighbours_by_button_and_by_key(page: Page, studio: ServerWithoutGpu, k
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_new_pictures_are_seen_one_after_the_other_from_the_viewer(
+    page: Page, studio: ServerWithoutGpu, key: str
+) -> None:
+    enter(page, studio, key)
+    open_picture(page, "Second")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Show the next")).to_have_count(0)
+    with studio.client_of(key) as client:
+        endless = studio.submit(client, display_name="Endless", prompt="endless")
+        expect(dialog.get_by_text("1 in progress")).to_be_visible()
+        client.post(f"/v1/jobs/{endless}/cancel")
+        for name in ("Fourth", "Fifth"):
+            studio.finished(studio.submit(client, display_name=name), client)
+    expect(dialog.get_by_text("in progress")).to_have_count(0)
+    dialog.get_by_role("button", name="Show the next of 2 new").click()
+    expect(page.get_by_role("dialog", name="Fourth")).to_be_visible()
+    dialog.get_by_role("button", name="Show the next of 1 new").click()
+    expect(page.get_by_role("dialog", name="Fifth")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Show the next")).to_have_count(0)
+    expect(dialog.locator(".heading")).to_be_focused()
+
+
 def test_use_as_it_was_and_vary(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     enter(page, studio, key)
     open_picture(page, "Second")
     page.get_by_role("button", name="Vary 5 credits").click()
-    expect(page.get_by_role("dialog").locator(".toast")).to_contain_text("One more is on its way")
+    expect(page.get_by_role("button", name="Show the next of 1 new")).to_be_visible()
     page.get_by_role("button", name="Use as it was").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.locator("#scene_type")).to_have_value("marble")

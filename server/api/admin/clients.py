@@ -49,12 +49,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     note: Annotated[str, Meta(max_length=200)] = ""
 
 
-@get("/admin/clients", responses=errors(), summary="List clients", tags=["admin"])
+@get("/clients", responses=errors(), summary="List clients")
 async def list_clients(database: NamedDependency[Database]) -> ClientList:
     return ClientList(await database.read(reports.clients))
 
 
-@post("/admin/clients", responses=errors(409, 413, 422, 503), summary="Add a client", tags=["admin"])
+@post("/clients", responses=errors(409, 413, 422, 503), summary="Add a client")
 async def add_client(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeClient:
     """Make a client and its first key."""
     new = await read_body(request, NewClient, _name_problems)
@@ -68,10 +68,9 @@ def _name_problems(values: dict[str, Any]) -> list[Problem]:
 
 
 @post(
-    "/admin/clients/{name:str}/grants",
+    "/clients/{name:str}/grants",
     responses=errors(404, 409, 413, 422, 503),
     summary="Give a client credits, or take some back",
-    tags=["admin"],
 )
 async def grant_credits(
     request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
@@ -89,13 +88,7 @@ async def grant_credits(
     return await change(request, database, 201, work)
 
 
-@post(
-    "/admin/clients/{name:str}/disable",
-    status_code=200,
-    responses=errors(404, 503),
-    summary="Disable a client",
-    tags=["admin"],
-)
+@post("/clients/{name:str}/disable", status_code=200, responses=errors(404, 503), summary="Disable a client")
 async def disable_client(
     request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
 ) -> ClientReport:
@@ -103,13 +96,7 @@ async def disable_client(
     return await _set_disabled(request, name, database, disabled=True)
 
 
-@post(
-    "/admin/clients/{name:str}/enable",
-    status_code=200,
-    responses=errors(404, 503),
-    summary="Enable a client",
-    tags=["admin"],
-)
+@post("/clients/{name:str}/enable", status_code=200, responses=errors(404, 503), summary="Enable a client")
 async def enable_client(
     request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
 ) -> ClientReport:

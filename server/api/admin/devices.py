@@ -50,7 +50,7 @@ class DeviceList(msgspec.Struct, frozen=True):
     devices: list[DeviceView]
 
 
-@get("/admin/devices", responses=errors(), summary="List devices", tags=["admin"])
+@get("/devices", responses=errors(), summary="List devices")
 async def list_devices(scheduler: NamedDependency[Scheduler]) -> DeviceList:
     return DeviceList([_view(gpu) for gpu in scheduler.gpus])
 

@@ -29,7 +29,7 @@ class Disk(msgspec.Struct, frozen=True):
     database_bytes: int
 
 
-@get("/admin/disk", responses=errors(), summary="See what the disk holds", tags=["admin"])
+@get("/disk", responses=errors(), summary="See what the disk holds")
 async def read_disk(settings: NamedDependency[Settings]) -> Disk:
     # This runs in a thread, since it looks at thousands of files.
     return await asyncio.to_thread(_read, settings)

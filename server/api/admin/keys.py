@@ -46,13 +46,13 @@ class MadeKey(msgspec.Struct, frozen=True):
     priority: int
 
 
-@get("/admin/keys", responses=errors(), summary="List keys", tags=["admin"])
+@get("/keys", responses=errors(), summary="List keys")
 async def list_keys(database: NamedDependency[Database]) -> KeyList:
     """List all keys, the revoked ones too, by their first characters."""
     return KeyList(await database.read(reports.keys))
 
 
-@post("/admin/keys", responses=errors(404, 413, 422, 503), summary="Make a key", tags=["admin"])
+@post("/keys", responses=errors(404, 413, 422, 503), summary="Make a key")
 async def add_key(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeKey:
     """Make another key for a client."""
     new = await read_body(request, NewKey, _expiry_problems)
@@ -79,9 +79,7 @@ def _expiry_problems(values: dict[str, Any]) -> list[Problem]:
     return [Problem(("expires_at",), "value_error", "It is over already; give a time to come, or null for never")]
 
 
-@delete(
-    "/admin/keys/{key:str}", status_code=204, responses=errors(404, 409, 503), summary="Revoke a key", tags=["admin"]
-)
+@delete("/keys/{key:str}", status_code=204, responses=errors(404, 409, 503), summary="Revoke a key")
 async def revoke_key(
     request: Request[Caller, Any, Any], key: FromPath[str], database: NamedDependency[Database]
 ) -> None:

@@ -49,18 +49,12 @@ class ModelStandings(msgspec.Struct, frozen=True):
     models: list[ModelStanding]
 
 
-@get("/admin/models", responses=errors(), summary="See which models are in memory", tags=["admin"])
+@get("/models", responses=errors(), summary="See which models are in memory")
 async def list_model_states(models: NamedDependency[Models], scheduler: NamedDependency[Scheduler]) -> ModelStandings:
     return ModelStandings([_standing(name, models, scheduler) for name in models.models])
 
 
-@post(
-    "/admin/models/{name:str}/load",
-    status_code=202,
-    responses=errors(404, 409),
-    summary="Load a model",
-    tags=["admin"],
-)
+@post("/models/{name:str}/load", status_code=202, responses=errors(404, 409), summary="Load a model")
 async def load_model(
     name: FromPath[str], models: NamedDependency[Models], scheduler: NamedDependency[Scheduler]
 ) -> ModelStanding:
@@ -76,13 +70,7 @@ async def load_model(
     return _standing(name, models, scheduler)
 
 
-@post(
-    "/admin/models/{name:str}/unload",
-    status_code=202,
-    responses=errors(404, 409),
-    summary="Unload a model",
-    tags=["admin"],
-)
+@post("/models/{name:str}/unload", status_code=202, responses=errors(404, 409), summary="Unload a model")
 async def unload_model(
     name: FromPath[str], models: NamedDependency[Models], scheduler: NamedDependency[Scheduler]
 ) -> ModelStanding:

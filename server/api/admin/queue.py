@@ -54,7 +54,7 @@ class QueuePage(msgspec.Struct, frozen=True):
     total: int
 
 
-@get("/admin/queue", responses=errors(422), summary="See what waits and runs", tags=["admin"])
+@get("/queue", responses=errors(422), summary="See what waits and runs")
 async def read_queue(
     scheduler: NamedDependency[Scheduler],
     database: NamedDependency[Database],
@@ -81,7 +81,7 @@ async def read_queue(
     return QueuePage(_state(scheduler), jobs, limit, offset, len(standings))
 
 
-@post("/admin/queue/pause", status_code=200, responses=errors(503), summary="Pause the queue", tags=["admin"])
+@post("/queue/pause", status_code=200, responses=errors(503), summary="Pause the queue")
 async def pause_queue(
     request: Request[Caller, Any, Any], scheduler: NamedDependency[Scheduler], database: NamedDependency[Database]
 ) -> QueueState:
@@ -90,7 +90,7 @@ async def pause_queue(
     return _state(scheduler)
 
 
-@post("/admin/queue/resume", status_code=200, responses=errors(503), summary="Resume the queue", tags=["admin"])
+@post("/queue/resume", status_code=200, responses=errors(503), summary="Resume the queue")
 async def resume_queue(
     request: Request[Caller, Any, Any], scheduler: NamedDependency[Scheduler], database: NamedDependency[Database]
 ) -> QueueState:
@@ -100,11 +100,7 @@ async def resume_queue(
 
 
 @post(
-    "/admin/jobs/{public_id:str}/cancel",
-    status_code=200,
-    responses=errors(404, 409, 503),
-    summary="Cancel any client's job",
-    tags=["admin"],
+    "/jobs/{public_id:str}/cancel", status_code=200, responses=errors(404, 409, 503), summary="Cancel any client's job"
 )
 async def cancel_any_job(
     public_id: FromPath[str],
@@ -117,11 +113,7 @@ async def cancel_any_job(
 
 
 @post(
-    "/admin/jobs/{public_id:str}/front",
-    status_code=200,
-    responses=errors(404, 409, 503),
-    summary="Move a job to the front",
-    tags=["admin"],
+    "/jobs/{public_id:str}/front", status_code=200, responses=errors(404, 409, 503), summary="Move a job to the front"
 )
 async def move_job_to_front(
     request: Request[Caller, Any, Any],

@@ -1,5 +1,6 @@
 """`/v1/admin/usage`, `/requests` and `/failures`: what clients used, what they asked, and what went wrong."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -43,7 +44,7 @@ class FailureList(msgspec.Struct, frozen=True):
     failures: list[Failure]
 
 
-@get("/admin/usage", responses=errors(422), summary="Sum up usage", tags=["admin"])
+@get("/usage", responses=errors(422), summary="Sum up usage")
 async def sum_up_usage(
     database: NamedDependency[Database],
     by: Annotated[str, QueryParameter(description="Any of client, day and model, between commas")] = "client,day",
@@ -63,7 +64,7 @@ async def sum_up_usage(
     return UsageSums([kind for kind in UsageBy if kind in apart], rows)
 
 
-@get("/admin/requests", responses=errors(422), summary="Read the request log", tags=["admin"])
+@get("/requests", responses=errors(422), summary="Read the request log")
 async def list_requests(
     database: NamedDependency[Database],
     client: Annotated[str | None, QueryParameter(description="Only this client's, by name")] = None,
@@ -78,7 +79,7 @@ async def list_requests(
     return RequestPage(rows, limit, offset)
 
 
-@get("/admin/failures", responses=errors(422), summary="Read recent failures", tags=["admin"])
+@get("/failures", responses=errors(422), summary="Read recent failures")
 async def list_failures(
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
@@ -86,5 +87,5 @@ async def list_failures(
 ) -> FailureList:
     """List the jobs that failed last, each with what the logs say of it. A cancelled job is no failure."""
     failed = await database.read(job_reports.failures, limit)
-    logs = await lines_about(settings.logs, failed)
+    logs = await asyncio.to_thread(lines_about, settings.logs, failed)
     return FailureList([Failure(job, lines) for job, lines in zip(failed, logs, strict=True)])

@@ -85,11 +85,8 @@ function Vary({ entry, job }) {
       if (request) await sendOne(workflow, request, shown);
     },
   );
-  const onClick = async () => {
-    if (await order()) tell("One more is on its way: it is in the row behind this picture.");
-  };
   return html`
-    <button type="button" disabled=${cost === null} aria-disabled=${isSending} title="The same settings with another seed" onClick=${onClick}>
+    <button type="button" disabled=${cost === null} aria-disabled=${isSending} title="The same settings with another seed" onClick=${() => void order()}>
       <${Icon} name="vary" />Vary ${cost !== null && html`<small>${plural(cost, "credit")}</small>`}
     </button>
   `;

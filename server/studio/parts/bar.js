@@ -1,6 +1,6 @@
 /** The bar at the top: the name, the search, what the server runs on, the balance, and a menu. */
 
-import { filter, filters } from "../state/address.js";
+import { filters, search } from "../state/address.js";
 import { credits, isTest, leave, phase, readiness, silence } from "../state/session.js";
 import { TILE_SIZES, chooseTileSize, tileSize } from "../state/tile_size.js";
 import { html, useEffect, useRef, useState } from "../view.js";
@@ -41,12 +41,15 @@ function Search() {
   const shown = filters.value.q;
   const [text, write] = useState(shown);
   const timer = useRef(0);
-  useEffect(() => write(shown), [shown]);
+  useEffect(() => {
+    // What is being written keeps its space at the end.
+    if (shown !== text.trim()) write(shown);
+  }, [shown]);
   /** @param {InputEvent & {currentTarget: HTMLInputElement}} event */
   const onInput = ({ currentTarget: { value } }) => {
     write(value);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => filter({ q: value.trim() }), SETTLED_MS);
+    timer.current = setTimeout(() => search(value.trim()), SETTLED_MS);
   };
   return html`
     <search class="search">

@@ -4,12 +4,13 @@ import { NO_FILTERS, filter, filters } from "../state/address.js";
 import { entries, isRead, problem, readAgain, total } from "../state/catalogue.js";
 import { fill } from "../state/draft.js";
 import { tasks } from "../state/jobs.js";
-import { isSelecting } from "../state/selection.js";
+import { isSelecting, selectedEntries, startSelecting, stopSelecting } from "../state/selection.js";
 import { html, useEffect, useRef } from "../view.js";
 import { nameOf } from "../words.js";
 import { openComposer } from "./composer.js";
 import { Filters, isFiltered } from "./filters.js";
 import { Grid } from "./grid.js";
+import { Icon } from "./icon.js";
 import { SelectionBar } from "./selection_bar.js";
 
 /** Requests that a newcomer may start from. @type {import("../api/types.js").Request[]} */
@@ -37,8 +38,14 @@ export function Catalogue() {
         <div class="heading">
           <h2 id="catalogue-title">
             ${filters.value.archived ? "Archive " : "Catalogue "}
-            ${isRead.value && html`<span class="count">${total.value.toLocaleString()}</span>`}
+            ${isRead.value && html`<span class="count">${countText()}</span>`}
           </h2>
+          ${isFiltered(filters.value) &&
+          html`<button type="button" class="small quiet" onClick=${() => filter(NO_FILTERS)}>Clear filters</button>`}
+          ${(isSelecting.value || entries.value.length > 0) &&
+          html`<button type="button" class="small" onClick=${isSelecting.value ? stopSelecting : startSelecting}>
+            <${Icon} name="check" />${isSelecting.value ? "Done" : "Select"}
+          </button>`}
         </div>
         ${isSelecting.value ? html`<${SelectionBar} />` : html`<${Filters} />`}
       </div>
@@ -49,6 +56,11 @@ export function Catalogue() {
       ${isEmpty ? html`<${Empty} />` : html`<${Grid} />`}
     </section>
   `;
+}
+
+function countText() {
+  const all = total.value.toLocaleString();
+  return isSelecting.value ? `${selectedEntries.value.length.toLocaleString()} of ${all} selected` : all;
 }
 
 function Empty() {

@@ -53,11 +53,11 @@ function Dialog({ ids }) {
     <dialog class="compare" tabindex="-1" ref=${dialog} aria-labelledby="compare-title" onCancel=${onCancel} onClose=${closePicture}>
       <div class="heading">
         <h2 id="compare-title" class="landing" tabindex="-1" ref=${head}>Compare</h2>
-        <${Ways} />
-        ${way.value === "beside" && html`<${Zooms} />`}
         <button type="button" class="quiet square" aria-label="Close" title="Close (Esc)" onClick=${closePicture}>
           <${Icon} name="close" />
         </button>
+        <${Ways} />
+        ${way.value === "beside" && html`<${Zooms} />`}
       </div>
       ${problem && html`<p class="problem">${problem}</p>`}
       ${one && other && html`<${way.value === "over" ? Overlay : Pair} one=${one} other=${other} />`}

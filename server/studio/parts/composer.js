@@ -70,10 +70,15 @@ function Form({ onSent = () => {}, onClose }) {
     if (isShort.value) return refreshSoon();
     clearAll();
     isRefused.current = false;
-    await sendDraft().then(onSent, (error) => {
+    await sendDraft().then(onSentAll, (error) => {
       isRefused.current = true;
       showError(error);
     });
+  };
+  const onSentAll = () => {
+    onSent();
+    // Bring the row of what is in progress into sight.
+    scrollTo({ top: 0 });
   };
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {

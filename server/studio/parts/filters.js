@@ -3,7 +3,6 @@
 import { colorOf } from "../logic/colors.js";
 import { NO_FILTERS, filter, filters } from "../state/address.js";
 import { entries } from "../state/catalogue.js";
-import { startSelecting } from "../state/selection.js";
 import { models, vocabularies } from "../state/session.js";
 import { computed, html } from "../view.js";
 import { Icon } from "./icon.js";
@@ -71,9 +70,6 @@ export function Filters() {
       >
         <${Icon} name="archive" />Archive
       </button>
-      <button type="button" class="small" onClick=${startSelecting}><${Icon} name="check" />Select</button>
-      ${isFiltered(shown) &&
-      html`<button type="button" class="small quiet" onClick=${() => filter(NO_FILTERS)}>Clear</button>`}
     </div>
   `;
 }

@@ -3,10 +3,9 @@
 import * as calls from "../api/calls.js";
 import { filters, openComparison } from "../state/address.js";
 import { entries, total } from "../state/catalogue.js";
-import { MOST_ARCHIVED, favour, move, orderedTogether, remove, selectAll, selectOrderedTogether, selectedEntries, stopSelecting } from "../state/selection.js";
+import { MOST_ARCHIVED, favour, move, orderedTogether, remove, selectAll, selectOrderedTogether, selectedEntries } from "../state/selection.js";
 import { tellError } from "../state/toasts.js";
 import { html, useState } from "../view.js";
-import { plural } from "../words.js";
 import { Icon } from "./icon.js";
 import { save } from "./save.js";
 
@@ -18,11 +17,10 @@ export function SelectionBar() {
   const ids = chosen.map((entry) => entry.public_id);
   return html`
     <div class="filters selection" role="toolbar" aria-label="With the selected pictures">
-      <strong>${plural(chosen.length, "picture")} selected</strong>
       ${entries.value.length > chosen.length &&
       html`<button type="button" class="small quiet" onClick=${selectAll}>Select ${entries.value.length < total.value ? "all shown" : "all"}</button>`}
       ${orderedTogether.value.length > 0 &&
-      html`<button type="button" class="small quiet" onClick=${selectOrderedTogether}>Select what was ordered with it</button>`}
+      html`<button type="button" class="small quiet" onClick=${selectOrderedTogether}>Select its order</button>`}
       <button
         type="button"
         class="small"
@@ -40,7 +38,6 @@ export function SelectionBar() {
         <${Icon} name="archive" />${isArchive ? "Back to the catalogue" : "Archive"}
       </button>
       <button type="button" class="small" disabled=${isNone} onClick=${() => remove(chosen)}><${Icon} name="trash" />Delete</button>
-      <button type="button" class="small quiet" onClick=${stopSelecting}>Done</button>
     </div>
   `;
 }

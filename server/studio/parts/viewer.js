@@ -3,7 +3,8 @@
 import * as calls from "../api/calls.js";
 import { ofThisHost } from "../api/http.js";
 import { address, closePicture, openPicture } from "../state/address.js";
-import { entries, entryWith, find, readMore, see, total } from "../state/catalogue.js";
+import { entries, entryWith, find, readMore, see, total, unseen } from "../state/catalogue.js";
+import { left } from "../state/jobs.js";
 import { favourByKey, remove } from "../state/selection.js";
 import { announce } from "../state/toasts.js";
 import { html, useEffect, useRef, useState } from "../view.js";
@@ -65,6 +66,7 @@ function Dialog({ id }) {
           </button>
         </div>
         ${entry && html`<${Actions} entry=${entry} job=${job} goOn=${(/** @type {() => void} */ work) => void goOnFrom(id, work)} />`}
+        <${Coming} />
         ${entry && html`<${Facts} entry=${entry} job=${job} />`}
       </div>
       <${Toasts} />
@@ -172,6 +174,25 @@ const indexOf = (id) => entries.value.findIndex((entry) => entry.public_id === i
 
 /** @param {number} index */
 const placeText = (index) => `${(index + 1).toLocaleString()} of ${total.value.toLocaleString()}`;
+
+/** Tell what is in progress and what has come since: the dialog hides both. */
+function Coming() {
+  const fresh = entries.value.filter(({ public_id }) => unseen.value.has(public_id));
+  const next = fresh.at(-1);
+  if (!left.value && !next) return null;
+  const onShow = () => {
+    if (!next) return;
+    // The last one takes its button away, at once, so that the focus moves on.
+    see(next.public_id);
+    turnTo(next);
+  };
+  return html`
+    <p class="coming">
+      ${next && html`<button type="button" class="small" onClick=${onShow}>Show the next of ${fresh.length} new</button>`}
+      ${left.value > 0 && html`<span>${left.value} in progress</span>`}
+    </p>
+  `;
+}
 
 /** @param {{id: string}} props */
 function Turns({ id }) {

@@ -89,7 +89,16 @@ export async function closePicture() {
 }
 
 /** @param {Partial<Filters>} part */
-export const filter = (part) => move({ filters: { ...address.value.filters, ...part } }, "replace");
+export const filter = (part) => move({ filters: { ...address.value.filters, ...part } }, "push");
+
+/**
+ * Search the catalogue. More letters of a search take the place of the first ones, so that Back undoes it as a whole.
+ * @param {string} q
+ */
+export function search(q) {
+  const { filters } = address.value;
+  move({ filters: { ...filters, q } }, q && filters.q ? "replace" : "push");
+}
 
 /**
  * Return the link to a picture that works for everybody with this client's key.
