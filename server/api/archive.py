@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -117,10 +118,8 @@ def _name(row: EntryRow) -> str:
 
 def _member(name: str, row: EntryRow) -> ZipInfo:
     """Return an image's header in the archive, which stores it as it is: PNGs do not get smaller."""
-    date, time = row.created_at[:19].split("T")
-    year, month, day = map(int, date.split("-"))
-    hour, minute, second = map(int, time.split(":"))
-    return ZipInfo(name, (max(year, 1980), month, day, hour, minute, second))
+    made = datetime.fromisoformat(row.created_at)
+    return ZipInfo(name, (max(made.year, 1980), made.month, made.day, made.hour, made.minute, made.second))
 
 
 def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:

@@ -10,3 +10,5 @@ import os
 os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 # A call of Ray that finds no cluster would start one of its own.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+# Ray would end a server that has had no head for a minute, with the images on its own devices. These are three years.
+os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "100000000")

@@ -61,10 +61,7 @@ class Membership:
             await asyncio.wait([looking], timeout=SILENT_S)
             if not looking.done() and pool.problem is None:
                 pool.problem = f"{cluster} does not answer any more: if Ray has ended on this box, start it again"
-                log.error(
-                    "%s; without it Ray ends this server after a minute, and jobs go on after the next start",
-                    pool.problem,
-                )
+                log.error("%s; Ray then ends this server, and jobs go on after its next start", pool.problem)
             return await looking
         finally:
             looking.cancel()

@@ -139,28 +139,8 @@ class RayProcess:
             if message.report is None:
                 status = UNKNOWN if message.exit_status is None else message.exit_status
                 continue
-            post(self._written(decode_report(message.report), message.file))
+            post(written(decode_report(message.report), message.file, self._items))
         return status
-
-    def _written(self, report: Report, data: bytes | None) -> Report:
-        """Write the file that comes with a report, if one does; return the report, or one that the image failed."""
-        match report:
-            case protocol.Previewed(image_id=image_id) if data is not None:
-                try:
-                    _write(Path(self._items[image_id].preview_path or ""), data)
-                except OSError as error:
-                    # The image itself is not affected.
-                    log.warning("A preview of image %s of %s could not be written: %s", image_id, self._box, error)
-            case protocol.Generated(image_id=image_id) if data is not None:
-                try:
-                    _write(Path(self._items.pop(image_id).path), data)
-                except OSError as error:
-                    log.exception("Image %s of %s could not be written", image_id, self._box)
-                    message = f"The image could not be finished: {type(error).__name__}: {error}"
-                    return protocol.Failed(image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE)
-            case protocol.Failed(image_id=image_id) | protocol.Cancelled(image_id=image_id):
-                self._items.pop(image_id, None)
-        return report
 
     # ── the thread that sends ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -221,6 +201,31 @@ class RayProcess:
 def _says_actor_is_gone(error: Exception) -> bool:
     """Return whether Ray has lost the actor; an exception that the actor raised itself also comes as an error of Ray."""
     return isinstance(error, RayError) and not isinstance(error, RayTaskError)
+
+
+def written(report: Report, data: bytes | None, items: dict[str, Item]) -> Report:
+    """Write the file that comes with a report, if one does; return the report, or one that the image failed.
+
+    Its item says where to. `items` are those whose images have not ended, and lose those whose images end.
+    """
+    match report:
+        case protocol.Previewed(image_id=image_id) if data is not None and image_id in items:
+            try:
+                _write(Path(items[image_id].preview_path or ""), data)
+            except OSError as error:
+                # The image itself is not affected.
+                log.warning("A preview of image %s could not be written: %s", image_id, error)
+        case protocol.Generated(image_id=image_id) if data is not None:
+            try:
+                _write(Path(items.pop(image_id).path), data)
+            except OSError as error:
+                log.exception("Image %s could not be written", image_id)
+                message = f"The image could not be finished: {type(error).__name__}: {error}"
+                return protocol.Failed(image_id, FailureReason.IMAGE_NOT_WRITTEN, message, Fault.MACHINE)
+        case protocol.Failed(image_id=image_id) | protocol.Cancelled(image_id=image_id):
+            # Its last preview may still be on its way.
+            items.pop(image_id, None)
+    return report
 
 
 def _write(path: Path, data: bytes) -> None:

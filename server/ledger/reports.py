@@ -80,7 +80,7 @@ class KeyReport(msgspec.Struct, frozen=True):
     #: The key's beginning.
     key: str
     client: str
-    #: What it is for, in the operator's words.
+    #: Its purpose, in the operator's words.
     label: str
     capabilities: list[str]
     priority: int

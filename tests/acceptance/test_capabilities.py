@@ -10,6 +10,7 @@ from server.api.capabilities import RULES, Place
 from server.app import routes
 from server.event_hub import EventHub
 from server.ledger.clients import Capability
+from server.ledger.connection import migrate
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.settings import Settings
@@ -38,6 +39,7 @@ OPEN: set[Place] = {
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
     """Return the method and path of every route of the application."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
+    migrate(settings.database)
     database = Database(settings.database)
     app = routes(settings, ModelsFile(settings.models), database, EventHub(), [], "http://backlot")
     yield {

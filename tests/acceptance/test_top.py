@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,29 @@ def test_top_is_live(light_server: ServerWithoutGpu, admin_key: str) -> None:
     assert r"slow \x1b[31m one" in shown
     assert "cpu a fake" in shown
     light_server.finished(job)
+
+
+def test_top_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    server.start()
+    port = server.url.rpartition(":")[2]
+    server.environment |= {"BACKLOT_PORT": port, "BACKLOT_URL": server.url}
+    server.environment["BACKLOT_KEY"] = server.backlot("keys", "add", "studio", "--capability", "admin").stdout.strip()
+    acts: list[tuple[str, Callable[[], object]]]
+    acts = [("images waiting", server.stop), ("does not answer", server.start), ("images waiting", bool)]
+    seen = 0
+
+    def until(shown: str) -> bool:
+        nonlocal seen
+        awaited, act = acts[0]
+        if awaited in shown[seen:]:
+            seen = len(shown)
+            acts.pop(0)
+            act()
+        return not acts
+
+    on_terminal(server, "--every", "0.3", until=until)
+    server.stop()
 
 
 def test_a_job_keeps_its_whole_id_on_a_narrow_terminal(light_server: ServerWithoutGpu, admin_key: str) -> None:

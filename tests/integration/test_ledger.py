@@ -210,6 +210,7 @@ def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
         return True
 
     async def ask() -> tuple[list[bool], credits.Totals]:
+        migrate(path)
         database = Database(path)
         client_id = await database.write(lambda connection: client(connection, 100))
         accepted = await asyncio.gather(
@@ -233,6 +234,7 @@ def test_a_write_that_raises_undoes_only_itself(tmp_path: Path) -> None:
         raise LookupError
 
     async def three_writes() -> tuple[list[Any], list[str]]:
+        migrate(tmp_path / "backlot.db")
         database = Database(tmp_path / "backlot.db")
         writes: list[asyncio.Future[Any]] = [
             database.submit(lambda c: clients.add(c, "first", test=False)),
@@ -255,6 +257,7 @@ def test_a_write_happens_although_its_caller_goes_away(tmp_path: Path) -> None:
 
     async def scene() -> tuple[list[bool], list[str]]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        migrate(tmp_path / "backlot.db")
         database = Database(tmp_path / "backlot.db")
         callers = [
             asyncio.create_task(database.write(clients.add, name, test=False)) for name in ("first", "first", "last")
@@ -291,6 +294,7 @@ def test_a_full_disk_refuses_whole_writes_and_says_so(tmp_path: Path) -> None:
         await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
         return [*outcomes, await database.write(lambda connection: grant(connection, "small"))]
 
+    migrate(tmp_path / "backlot.db")
     database = Database(tmp_path / "backlot.db")
     *refused, balance = asyncio.run(scene(database))
     database.close()
@@ -416,7 +420,7 @@ def test_credits_are_taken_back_by_a_negative_grant(connection: sqlite3.Connecti
     client_id = client(connection, 7)
     credits.grant(connection, client_id, -3, "a mistake")
     assert credits.totals(connection, client_id) == credits.Totals(balance=4, granted=4, spent=0, refunded=0)
-    with pytest.raises(credits.TooMuchTaken, match="studio has 4 credits, so 5 cannot be taken back"):
+    with pytest.raises(credits.TooMuchTaken, match="5 credits cannot be taken back from 'studio', which has 4"):
         credits.grant(connection, client_id, -5)
     assert credits.totals(connection, client_id).balance == 4
 

@@ -8,6 +8,7 @@ import pytest
 from server.disk_room import GIB
 from server.ledger import clients, credits, jobs
 from server.ledger.catalog import Result
+from server.ledger.connection import migrate
 from server.ledger.database import Database
 from server.retention import Retention
 from server.settings import Settings
@@ -36,6 +37,7 @@ def test_what_keeps_images_from_being_removed_is_said_as_it_is(
         )
         await Retention(settings, database, Thumbnails(settings.images, settings.thumbnails)).remove_due()
 
+    migrate(settings.database)
     database = Database(settings.database)
     asyncio.run(scene(database))
     database.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from server.api.links import Links
 from server.api.views import Linker
 from server.ledger import clients, webhooks
-from server.ledger.connection import connect
+from server.ledger.connection import connect, migrate
 from server.ledger.database import Database
 from server.ledger.webhooks import DeliveryReport, WebhookEvent
 from server.webhooks.admission import PER_CLIENT
@@ -76,6 +76,7 @@ class Box:
 
 def on_a_box(path: Path, test: Callable[[Box], Coroutine[None, None, None]]) -> None:
     async def run() -> None:
+        migrate(path / "backlot.db")
         database = Database(path / "backlot.db")
         try:
             await test(Box(database))

@@ -12,7 +12,7 @@ from ulid import ULID
 from server.event_hub import EventHub
 from server.jobs import Job, JobStatus, JobType
 from server.ledger import clients, credits, job_reads
-from server.ledger.connection import connect, transaction
+from server.ledger.connection import connect, migrate, transaction
 from server.ledger.database import Database
 from server.ledger.events import EventRow
 from server.models_file import load_models
@@ -41,6 +41,7 @@ class Box:
         toml = models_file(folder / "models.toml", folders, **{"max_batch": 1, **card})
         self.settings = Settings(data=folder / "data", models=toml)
         self.models = ModelsFile(toml)
+        migrate(self.settings.database)
         self.database = Database(self.settings.database)
         self.connection = connect(self.settings.database)
         with transaction(self.connection):

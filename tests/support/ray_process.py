@@ -12,7 +12,11 @@ import ray
 from pipelines import protocol
 from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
-from server.cluster.process import RayProcess
+from server.cluster.process import UNKNOWN, RayProcess
+
+
+class Holder:
+    """An actor that does nothing."""
 
 
 def card(name: str, folder: Path) -> ModelCard:
@@ -21,8 +25,22 @@ def card(name: str, folder: Path) -> ModelCard:
     )
 
 
+async def no_place() -> None:
+    """Write why Ray places no actor, and end: an actor of its name is there already."""
+    holder = ray.remote(Holder).options(name="taken", num_cpus=0).remote()
+    heard: asyncio.Queue[protocol.Report | int] = asyncio.Queue()
+    process = RayProcess("one", {"num_cpus": 0, "name": "taken"}, 0)
+    process.follow(heard.put_nowait, heard.put_nowait)
+    report = await heard.get()
+    assert isinstance(report, protocol.CannotStart)
+    sys.stdout.write(f"{report.message.splitlines()[0]}\n")
+    assert await heard.get() == UNKNOWN
+    ray.kill(holder)
+
+
 async def main(cluster: str, model: Path, images: Path) -> None:
     ray.init(address=cluster, log_to_driver=False, configure_logging=False)
+    await no_place()
     process = RayProcess("one", {"num_cpus": 1}, 0)
     heard: asyncio.Queue[protocol.Report | int] = asyncio.Queue()
     process.follow(heard.put_nowait, heard.put_nowait)

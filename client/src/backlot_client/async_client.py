@@ -131,16 +131,16 @@ class AsyncClient:
         return await self._call(calls.image(public_id))
 
     async def credits(self) -> Credits:
-        return await self._call(calls.credits_())
+        return await self._call(calls.CREDITS)
 
     async def transactions(self, *, kind: str | None = None, limit: int = 50, offset: int = 0) -> TransactionPage:
         return await self._call(calls.transactions(kind, limit, offset))
 
     async def operations(self) -> list[Operation]:
-        return (await self._call(calls.operations())).operations
+        return (await self._call(calls.OPERATIONS)).operations
 
     async def models(self) -> list[Model]:
-        return (await self._call(calls.models())).models
+        return (await self._call(calls.MODELS)).models
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -188,7 +188,7 @@ class Client:
         return self._call(calls.image(public_id))
 
     def credits(self) -> Credits:
-        return self._call(calls.credits_())
+        return self._call(calls.CREDITS)
 
     def transactions(self, *, kind: str | None = None, limit: int = 50, offset: int = 0) -> TransactionPage:
         """Return 1–200 transactions, newest first. `kind` is `spend` or `purchases`."""
@@ -196,10 +196,10 @@ class Client:
 
     def operations(self) -> list[Operation]:
         """Return the operations that the server offers, with their prices."""
-        return self._call(calls.operations()).operations
+        return self._call(calls.OPERATIONS).operations
 
     def models(self) -> list[Model]:
-        return self._call(calls.models()).models
+        return self._call(calls.MODELS).models
 
     def close(self) -> None:
         self._http.close()

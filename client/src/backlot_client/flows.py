@@ -1,6 +1,7 @@
 """Flows that may take more than one request: a call with its retries, a cancellation, a download."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,21 +38,21 @@ def call(retries: Retries, wanted: Call[T]) -> Flow[T]:
         content=wanted.body,
         read_timeout_s=wanted.wait_s + (GRACE_S if wanted.wait_s else ANSWER_S),
     )
-    response = yield from answered(retries, send)
+    response = yield from repeated(retries, lambda: once(send))
     try:
         return msgspec.json.decode(response.content, type=wanted.answer)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise unexpected_answer(response, str(error)) from error
 
 
-def answered(retries: Retries, send: Send) -> Flow[httpx.Response]:
-    """Send until an answer is final and return it, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
+def repeated(retries: Retries, attempt: Callable[[], Flow[T]]) -> Flow[T]:
+    """Run a flow again while its errors pass, and return what it returns. Raises its last error."""
     watch = Stopwatch()
     tries = 0
     while True:
         tries += 1
         try:
-            return (yield from once(send))
+            return (yield from attempt())
         except BacklotError as error:
             yield Pause(pause_or_raise(retries, error, tries, watch))
 
@@ -116,20 +117,11 @@ def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path)
         link += "&save=true"
     # The link needs no key, and may lead to another host, which must not see it.
     send = Send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True, with_key=False)
-    watch = Stopwatch()
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            response = yield from once(send)
-            yield from _save(response, path)
-        except BacklotError as error:
-            yield Pause(pause_or_raise(retries, error, tries, watch))
-        else:
-            return path
+    return (yield from repeated(retries, lambda: _saved(send, path)))
 
 
-def _save(response: httpx.Response, path: Path) -> Flow[None]:
+def _saved(send: Send, path: Path) -> Flow[Path]:
+    response = yield from once(send)
     announced = response.headers.get("Content-Length")
     with PartialFile(path) as file:
         while piece := (yield from read()):
@@ -137,3 +129,4 @@ def _save(response: httpx.Response, path: Path) -> Flow[None]:
         if announced is not None and "Content-Encoding" not in response.headers and file.size != int(announced):
             raise IncompleteDownload(f"{path.name} has {announced} bytes, but {file.size} arrived")
         file.keep()
+    return path

@@ -34,7 +34,7 @@ class GenerationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     seed: int | None = None
     #: Whether the result's `meta.eval` reports measured quality.
     eval_enabled: bool | None = None
-    #: What becomes of an image that nobody could use: `fail` refunds, `retry` tries other seeds, `deliver` keeps it.
+    #: The handling of an image that nobody could use: `fail` refunds, `retry` tries other seeds, `deliver` keeps it.
     on_technical_failure: Literal["fail", "retry", "deliver"] | None = None
     #: A brand, kept with the job; it may add words to the prompt, and LoRAs.
     pilot_brand: str | None = None

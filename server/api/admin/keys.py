@@ -27,7 +27,7 @@ class KeyList(msgspec.Struct, frozen=True):
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client: str
-    #: What it is for.
+    #: Its purpose, in words.
     label: Annotated[str, Meta(max_length=200)] = ""
     #: When it expires; null is never.
     expires_at: datetime | None = None
