@@ -55,8 +55,10 @@ def test_the_queue_is_paused_moved_cancelled_and_resumed(desk: Page, studio: Ser
     expect(rows.nth(0)).to_contain_text("The first")
     rows.nth(1).get_by_role("button", name="To front").click()
     expect(rows.nth(0)).to_contain_text("The second")
-    rows.nth(1).get_by_role("button", name="Cancel").click()
+    rows.nth(1).get_by_role("button", name="Cancel").press("Enter")
     expect(rows).to_have_count(1)
+    # The pressed button is gone; the keyboard goes on from the view's title.
+    expect(desk.get_by_role("heading", name="Now")).to_be_focused()
     assert studio.job(first)["latest_event"]["extra"]["reason"] == "cancelled"
     desk.get_by_role("button", name="Resume").click()
     expect(desk.get_by_text("Nothing waits and nothing runs.")).to_be_visible()
