@@ -53,19 +53,8 @@ from server.workflows.registry import WORKFLOWS, result_of
 MAX_BODY = 1024 * 1024
 
 
-def create_app(
-    settings: Settings,
-    models: ModelsFile,
-    database: Database,
-    hub: EventHub,
-    devices: Sequence[Device],
-    own_url: str,
-) -> ASGIApp:
-    """Return the ASGI application. Its lifespan starts and stops the scheduler, with a GPU process on each device.
-
-    `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
-    """
-    app = routes(settings, models, database, hub, devices, own_url)
+def layered(app: Litestar, settings: Settings, database: Database) -> ASGIApp:
+    """Return the routes with the layers around them."""
     return Proxies(RequestLog(HeadAsGet(app), database), settings.trusted_proxies, settings.public_url)
 
 
@@ -77,7 +66,10 @@ def routes(
     devices: Sequence[Device],
     own_url: str,
 ) -> Litestar:
-    """Return the routes and what they share, without the layers around them."""
+    """Return the routes and what they share. Their lifespan runs the scheduler, with a GPU process on each device.
+
+    `own_url` is where others find this server; image links in webhooks begin with it unless a public URL is set.
+    """
     links = Links(load_secret(settings.links_key), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
     disk = DiskRoom(settings, database.reserve)

@@ -3,7 +3,6 @@
 It assumes what a folder does not say, and tells what it assumed.
 """
 
-import json
 import math
 import re
 from collections import Counter
@@ -17,7 +16,7 @@ from pipelines.checks.fit import options_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import DENOISERS, call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance, takes_guidance
-from pipelines.model_index import read_model_index
+from pipelines.model_index import read_model_index, read_table
 from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
@@ -226,8 +225,5 @@ def _licence(folder: Path) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a table of JSON; an empty one if there is no such file."""
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_bytes())
-    return found if isinstance(found, dict) else {}
+    """Return a table of JSON; an empty one if there is no such file. Raises OSError, and ValueError if it is no table."""
+    return read_table(path) if path.is_file() else {}

@@ -6,16 +6,14 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import NoReturn
 
 import uvicorn
 
 from server.addresses import lan_url_of, url_of
-from server.app import create_app
-from server.connection_limit import connection_limit
+from server.app import layered, routes
 from server.data_folder import database_errors_explained, prepare_database
 from server.event_hub import EventHub
-from server.http_connection import Connection
+from server.http_connection import Connection, connection_limit
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.connection import connect, transaction
@@ -35,7 +33,7 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
     _welcome(settings, port)
     database = Database(settings.database)
     hub = EventHub()
-    app = create_app(settings, models, database, hub, devices, lan_url_of(settings.host, port))
+    app = layered(routes(settings, models, database, hub, devices, lan_url_of(settings.host, port)), settings, database)
     # Everything allocated so far is permanent: exclude it from garbage collection. Collect rarely after that, since each
     # collection would look at every waiting job.
     gc.freeze()
@@ -57,19 +55,14 @@ def run(settings: Settings, models: ModelsFile, listening: socket.socket, device
     )
     server = _HttpServer(config, hub)
     # uvicorn raises the signal again when it has shut down. Without a handler it would end the process at once, with writes
-    # under way and the database open.
-    signal.signal(signal.SIGTERM, _end)
+    # under way and the database open. A stop that was asked for is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.run(sockets=[listening])
     finally:
         database.close()
     if not server.started:
         sys.exit("backlot: the server could not start; see the log above")
-
-
-def _end(*_: object) -> NoReturn:
-    """Exit with success, since a stop was asked for."""
-    sys.exit(0)
 
 
 class _HttpServer(uvicorn.Server):

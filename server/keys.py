@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
+from pipelines.output.whole_file import whole_file
 from server.ledger import clients, credits
 from server.ledger.clients import KeyTerms
 from server.operator_error import OperatorError
@@ -83,10 +84,6 @@ def load_secret(path: Path) -> bytes:
 
 def _make_secret(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.touch(mode=0o600)
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
+        os.fchmod(file.fileno(), 0o600)
         file.write(secrets.token_bytes(_SECRET_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -27,7 +27,7 @@ class LogLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class _Message(msgspec.Struct, frozen=True):
+class _Message(msgspec.Struct):
     """A message with its traceback."""
 
     file: str
@@ -72,6 +72,5 @@ def _messages(path: Path) -> list[_Message]:
             moment = datetime.strptime(begins[1], "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
             messages.append(_Message(path.name, moment, begins[2], line))
         elif messages:
-            last = messages[-1]
-            messages[-1] = msgspec.structs.replace(last, text=f"{last.text}\n{line}")
+            messages[-1].text += f"\n{line}"
     return messages

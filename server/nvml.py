@@ -1,9 +1,13 @@
 """Asks NVIDIA's management library about the GPUs of this box, if it is there: `pip install backlot[nvidia]`."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from types import ModuleType
+from typing import Any
+
+from prometheus_client import Gauge
 
 from server import metrics
 
@@ -31,28 +35,15 @@ def note_gpus() -> None:
     library = _library()
     if library is None:
         return
-    for gauge in (
-        metrics.gpu_memory_used,
-        metrics.gpu_memory_total,
-        metrics.gpu_utilization,
-        metrics.gpu_power,
-        metrics.gpu_temperature,
-    ):
+    readings: dict[Gauge, Callable[[Any], float]] = {
+        metrics.gpu_memory_used: lambda gpu: library.nvmlDeviceGetMemoryInfo(gpu).used,
+        metrics.gpu_memory_total: lambda gpu: library.nvmlDeviceGetMemoryInfo(gpu).total,
+        metrics.gpu_utilization: lambda gpu: library.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
+        metrics.gpu_power: lambda gpu: library.nvmlDeviceGetPowerUsage(gpu) / 1000,
+        metrics.gpu_temperature: lambda gpu: library.nvmlDeviceGetTemperature(gpu, library.NVML_TEMPERATURE_GPU),
+    }
+    for gauge, read in readings.items():
         gauge.clear()
-    for index in range(library.nvmlDeviceGetCount()):
-        gpu = str(index)
-        try:
-            handle = library.nvmlDeviceGetHandleByIndex(index)
-        except library.NVMLError:
-            continue
-        with suppress(library.NVMLError):
-            memory = library.nvmlDeviceGetMemoryInfo(handle)
-            metrics.gpu_memory_used.labels(gpu).set(memory.used)
-            metrics.gpu_memory_total.labels(gpu).set(memory.total)
-        with suppress(library.NVMLError):
-            metrics.gpu_utilization.labels(gpu).set(library.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
-        with suppress(library.NVMLError):
-            metrics.gpu_power.labels(gpu).set(library.nvmlDeviceGetPowerUsage(handle) / 1000)
-        with suppress(library.NVMLError):
-            sensor = library.NVML_TEMPERATURE_GPU
-            metrics.gpu_temperature.labels(gpu).set(library.nvmlDeviceGetTemperature(handle, sensor))
+        for index in range(library.nvmlDeviceGetCount()):
+            with suppress(library.NVMLError):
+                gauge.labels(str(index)).set(read(library.nvmlDeviceGetHandleByIndex(index)))

@@ -12,7 +12,7 @@ from sqlite3 import Connection
 from server import image_files, metrics
 from server.clock import ago
 from server.disk_room import GIB
-from server.ledger import removals
+from server.ledger import artifacts, removals
 from server.ledger.database import Database
 from server.ledger.removals import Removed
 from server.settings import Settings
@@ -68,7 +68,7 @@ class Retention:
         if not most:
             return
         while True:
-            paths = await self._database.read(removals.kept_files)
+            paths = await self._database.read(artifacts.kept_paths)
             size = await asyncio.to_thread(size_of, self._settings.images, paths)
             if size <= most:
                 self._told = False

@@ -36,17 +36,15 @@ def shortened(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
+_SWITCHES = ("layerwise_casting", "vae_tiling", "channels_last", "compile", "reproducible", "slots", "enabled")
 _REMEDIES = {
+    **dict.fromkeys(_SWITCHES, "true or false"),
     "tiers": f"a list of {', '.join(TIERS)}",
     "default_tier": f"one of {', '.join(TIERS)}",
     "dtype": "float32, float16 or bfloat16",
     "quantization": "int8 or float8",
-    "layerwise_casting": "true or false",
     "offload": "model or group",
-    "vae_tiling": "true or false",
     "attention": f"one of {', '.join(get_args(Attention))}",
-    "channels_last": "true or false",
-    "compile": "true or false",
     "cache": 'a table such as { kind = "taylorseer", cache_interval = 3 }; kind is first_block, taylorseer or magcache',
     "licence": "write the model's licence, so that users can see it",
     "steps": "a whole number of denoising steps, 1–1000",
@@ -64,8 +62,5 @@ _REMEDIES = {
     "max_batch": "a whole number of slots, 1–64",
     "pinned": 'true, false, or a list of devices such as ["cuda:1"]',
     "idle_unload_s": "seconds without an image, above 0",
-    "reproducible": "true or false",
-    "slots": "true or false",
-    "enabled": "true or false",
     "models": "a table [models.NAME] for each model",
 }

@@ -77,6 +77,6 @@ class Batch(Protocol):
     def tick(self) -> None:
         """Begin the images that entered, do the next denoising step, and decode the images that are done.
 
-        Raises what the denoiser raises, and torch's error if memory runs out or the device is lost. The caller must then
-        clear the batch.
+        An image takes one step at most. Raises what the denoiser raises, and torch's error if memory runs out or the device
+        is lost. The caller must then clear the batch.
         """

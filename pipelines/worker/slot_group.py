@@ -78,9 +78,8 @@ class SlotGroup:
         #: Steps that were not reported yet, and the time of the last report of steps.
         self._steps: list[protocol.Step] = []
         self._steps_reported = 0.0
-        #: The number of the present step, and the images that took it.
+        #: The number of the present step.
         self._call = 0
-        self._stepped: set[str] = set()
         self._previews = PreviewTimes(key.card.execution.preview)
         #: Seconds that the last preview took to make, but not to write.
         self._preview_seconds = 0.0
@@ -145,15 +144,12 @@ class SlotGroup:
 
     def tick(self) -> None:
         """Do the next denoising step, and report its results. Raises what the denoiser raises; clear the group then."""
-        self._next_call()
+        self._call = next(_calls)
         self._batch.tick()
         if time.monotonic() - self._steps_reported >= STEPS_REPORT_S:
             self._report_steps()
         if (measured := self.cost.news(self._batch.seconds_per_step)) is not None:
             self._report(measured)
-
-    def _next_call(self) -> None:
-        self._call, self._stepped = next(_calls), set()
 
     def clear(self) -> list[protocol.Generate]:
         """Drop every image; return their orders, in the order in which they entered."""
@@ -172,10 +168,6 @@ class SlotGroup:
     def _on_outcome(self, outcome: Outcome) -> None:
         match outcome:
             case Stepped(item=item, step=step, forecast=forecast):
-                if item.image_id in self._stepped:
-                    # The image took another step in the same tick, which is another call.
-                    self._next_call()
-                self._stepped.add(item.image_id)
                 self._steps.append(protocol.Step(item.image_id, step, time.time(), self._call))
                 self._show(item, step, forecast)
                 if step >= self.key.settings.all_steps:

@@ -21,16 +21,15 @@ BENCHMARKS = {
     "gpu": "gpu.bench",
     "soak": "soak",
 }
-#: These take an hour and more, or need a GPU, so they run only if they are named.
-LONG = {"quality", "gpu", "soak"}
-WITH_OPTIONS = ("quality", "gpu", "soak")
+#: These take an hour and more, or need a GPU, so they run only if they are named. They alone have options.
+LONG = ("quality", "gpu", "soak")
 
 USAGE = f"""Usage: ./scripts/bench [NAME …]
        ./scripts/bench NAME --OPTION …
 
 Names: {", ".join(BENCHMARKS)}.
 Without a name, all run but {", ".join(sorted(LONG))}, which take an hour and more or need a GPU.
-Options: {", ".join(WITH_OPTIONS)} have some, and tell them after --help."""
+Options: {", ".join(LONG)} have some, and tell them after --help."""
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
     names, options = given[:first_option], given[first_option:]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         sys.exit(f"There is no benchmark {', '.join(unknown)}\n\n{USAGE}")
-    if options and (len(names) != 1 or names[0] not in WITH_OPTIONS):
+    if options and (len(names) != 1 or names[0] not in LONG):
         sys.exit(f"{' '.join(options)} follows no benchmark that has options\n\n{USAGE}")
     # The benchmark reads its options itself.
     sys.argv[1:] = options

@@ -21,29 +21,23 @@ def lines(title: str, found: Mapping[int, float]) -> str:
     dots = [f'<circle cx="{point.split(",")[0]}" cy="{point.split(",")[1]}" r="4" fill="#0a7"/>' for point in points]
     marks = [text(float(at(x, 0).split(",")[0]), _HEIGHT - _MARGIN + 20, str(x)) for x in found]
     marks += [text(_MARGIN - 10, float(at(0, x).split(",")[1]) + 4, str(x), "end") for x in found]
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-            f"<title>{title}</title>",
-            f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-            f'<polyline points="{at(0, most)} {at(0, 0)} {at(most, 0)}" fill="none" stroke="#444"/>',
-            f'<polyline points="{at(0, 0)} {at(most, most)}" fill="none" stroke="#bbb" stroke-dasharray="4"/>',
-            f'<polyline points="{" ".join(points)}" fill="none" stroke="#0a7" stroke-width="2"/>',
-            *dots,
-            *marks,
-            text(_WIDTH / 2, _HEIGHT - 8, "devices"),
-            text(_WIDTH / 2, 24, title),
-            "</svg>",
-            "",
-        ]
-    )
+    parts = [
+        f'<polyline points="{at(0, most)} {at(0, 0)} {at(most, 0)}" fill="none" stroke="#444"/>',
+        f'<polyline points="{at(0, 0)} {at(most, most)}" fill="none" stroke="#bbb" stroke-dasharray="4"/>',
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="#0a7" stroke-width="2"/>',
+        *dots,
+        *marks,
+        text(_WIDTH / 2, _HEIGHT - 8, "devices"),
+        text(_WIDTH / 2, 24, title),
+    ]
+    return _svg(title, _WIDTH, _HEIGHT, parts)
 
 
 def panels(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Return a plot with a panel for each series over the same minutes; each panel begins at 0."""
     panel, left = 110, 24
     minutes = max(x for points in series.values() for x, _ in points)
-    parts = []
+    parts = [f'<text x="{left}" y="24" style="{_STYLE}; font-weight: bold">{title}</text>']
     for number, (name, points) in enumerate(series.items()):
         top, most = 44 + number * (panel + 40), max(y for _, y in points) or 1.0
         at = [
@@ -56,15 +50,10 @@ def panels(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
             ' fill="none" stroke="#bbb"/>',
             f'<polyline points="{" ".join(at)}" fill="none" stroke="#0a7" stroke-width="1.5"/>',
         ]
-    height = 60 + len(series) * (panel + 40)
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * _WIDTH} {height}" role="img">',
-            f"<title>{title}</title>",
-            f'<rect width="{2 * _WIDTH}" height="{height}" fill="white"/>',
-            f'<text x="{left}" y="24" style="{_STYLE}; font-weight: bold">{title}</text>',
-            *parts,
-            "</svg>",
-            "",
-        ]
-    )
+    return _svg(title, 2 * _WIDTH, 60 + len(series) * (panel + 40), parts)
+
+
+def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
+    white = f'<rect width="{width}" height="{height}" fill="white"/>'
+    return "\n".join([head, f"<title>{title}</title>", white, *parts, "</svg>", ""])

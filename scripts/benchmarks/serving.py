@@ -25,7 +25,7 @@ import httpx
 import msgspec
 
 from benchmarks.server import SPEC, fresh_server, succeeded
-from tests.support.server import ROOT, Server
+from tests.support.server import ROOT
 
 BATCH = 4
 AT_ONCE = 24
@@ -112,17 +112,6 @@ def _client(url: str, headers: dict[str, str]) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=600, limits=limits)
 
 
-@contextmanager
-def backlot() -> Iterator[Server]:
-    with fresh_server() as server:
-        server.wait_ready()
-        # Do enough that every batch size is measured and its call is traced, as in a server that has been up for minutes.
-        for together in (24, *(1, 2, 3) * 5):
-            for job_id in [server.submit(**SPEC, seed=seed) for seed in range(together)]:
-                succeeded(server, job_id)
-        yield server
-
-
 OTHERS = {
     "LitServe, one at a time": ("benchmarks.lit_app", 1),
     f"LitServe, batches of {BATCH}": ("benchmarks.lit_app", BATCH),
@@ -136,9 +125,14 @@ def server_named(name: str) -> Iterator[tuple[str, dict[str, str], Ask]]:
     if name in OTHERS:
         with app(*OTHERS[name]) as url:
             yield url, {}, ask_predict
-    else:
-        with backlot() as server:
-            yield server.url, {"Authorization": f"Bearer {server.key}"}, ask_backlot
+        return
+    with fresh_server() as server:
+        server.wait_ready()
+        # Do enough that every batch size is measured and its call is traced, as in a server that has been up for minutes.
+        for together in (24, *(1, 2, 3) * 5):
+            for job_id in [server.submit(**SPEC, seed=seed) for seed in range(together)]:
+                succeeded(server, job_id)
+        yield server.url, {"Authorization": f"Bearer {server.key}"}, ask_backlot
 
 
 def main() -> None:

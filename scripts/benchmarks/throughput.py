@@ -10,22 +10,19 @@ IMAGES = 32
 ROUNDS = 5
 
 
-class Bare:
+class Bare(AskedProcess):
     """The bare loop in a process of its own."""
 
     def __init__(self) -> None:
         started = time.perf_counter()
-        self._process = AskedProcess("benchmarks.bare")
-        self._process.answer()
+        super().__init__("benchmarks.bare")
+        self.answer()
         #: Seconds from the start of the interpreter to the first file.
         self.first_image_s = time.perf_counter() - started
 
     def rate(self, batch: int, images: int = IMAGES) -> float:
         """Return the images a second."""
-        return images / float(self._process.ask(batch=batch, images=images))
-
-    def close(self) -> None:
-        self._process.close()
+        return images / float(self.ask(batch=batch, images=images))
 
 
 def main() -> None:

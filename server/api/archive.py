@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -54,8 +55,7 @@ async def download_archive(
 ) -> Stream:
     """Return a zip file with the PNGs under their display names, and `specs.csv` with what each was made from."""
     wanted = (await read_body(request, ArchiveBody)).public_ids
-    client_id = request.user.client_id
-    rows = await database.read(catalog.entries, client_id, wanted)
+    rows = await database.read(catalog.entries, request.user.client_id, wanted)
     missing = set(wanted) - {row.public_id for row in rows}
     if missing:
         first = next(public_id for public_id in wanted if public_id in missing)
@@ -74,9 +74,6 @@ class _Sink(io.RawIOBase):
 
     def __init__(self) -> None:
         self._written = bytearray()
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         self._written += data
@@ -117,10 +114,8 @@ def _name(row: EntryRow) -> str:
 
 def _member(name: str, row: EntryRow) -> ZipInfo:
     """Return an image's header in the archive, which stores it as it is: PNGs do not get smaller."""
-    date, time = row.created_at[:19].split("T")
-    year, month, day = map(int, date.split("-"))
-    hour, minute, second = map(int, time.split(":"))
-    return ZipInfo(name, (max(year, 1980), month, day, hour, minute, second))
+    made = datetime.fromisoformat(row.created_at)
+    return ZipInfo(name, (max(made.year, 1980), made.month, made.day, made.hour, made.minute, made.second))
 
 
 def _table(rows: Sequence[EntryRow], names: Sequence[str]) -> str:

@@ -21,6 +21,9 @@ from server.models_file import Models
 from server.workflows.prices import price_of_image
 from server.workflows.registry import WORKFLOWS
 
+Since = Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")]
+Until = Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")]
+
 
 class ImagePrice(msgspec.Struct, frozen=True):
     """The price of one image of a model at a tier."""
@@ -80,8 +83,7 @@ def _price(job_type: JobType, models: Models) -> OperationPrice:
 
 @get("/credits", responses=errors(), summary="Read the balance")
 async def read_credits(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> Totals:
-    client_id = request.user.client_id
-    return await database.read(credits.totals, client_id)
+    return await database.read(credits.totals, request.user.client_id)
 
 
 @get("/transactions", responses=errors(422), summary="List transactions")
@@ -93,8 +95,7 @@ async def list_transactions(
     offset: Offset = 0,
 ) -> TransactionPage:
     """List the charges and grants, newest first: one item per operation, with its delta net of the refund."""
-    client_id = request.user.client_id
-    items, total = await database.read(credits.transactions, client_id, kind, limit, offset)
+    items, total = await database.read(credits.transactions, request.user.client_id, kind, limit, offset)
     return TransactionPage(items, total, limit, offset)
 
 
@@ -102,15 +103,16 @@ async def list_transactions(
 async def read_usage(
     request: Request[Caller, Any, Any],
     database: NamedDependency[Database],
-    since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
-    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> Usage:
     """Sum up the request log; credits are net of refunds."""
-    client_id = request.user.client_id
-    start = "" if since is None else as_text(since)
-    # The end is open, not now: if the clock was set back, earlier requests are ahead of it.
-    end = as_text(until or datetime.max.replace(tzinfo=UTC))
-    return await database.read(reports.usage, client_id, start, end)
+    return await database.read(reports.usage, request.user.client_id, *span(since, until))
+
+
+def span(since: datetime | None, until: datetime | None) -> tuple[str, str]:
+    """Return the two moments as text. An open end is not now: if the clock was set back, earlier requests are ahead of it."""
+    return "" if since is None else as_text(since), as_text(until or datetime.max.replace(tzinfo=UTC))
 
 
 ROUTER = Router("/", tags=["billing"], route_handlers=[list_operations, read_credits, list_transactions, read_usage])

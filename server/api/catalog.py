@@ -21,7 +21,7 @@ from server.api.views import BackgroundEntry, ImageEntry, Linker
 from server.clock import as_text
 from server.errors import Invalid, ResourceNotFound
 from server.ledger import catalog, removals
-from server.ledger.catalog import Change, EntryRow, EntryStatus, EntryType, Filter
+from server.ledger.catalog import EntryRow, EntryStatus, EntryType, Filter
 from server.ledger.clients import Caller
 from server.ledger.database import Database
 from server.settings import Settings
@@ -237,8 +237,7 @@ async def _change(
         problems += length_problem("display_name", values["display_name"], MAX_TEXT)
     if problems:
         raise Invalid(within("body", problems))
-    client_id, wanted = request.user.client_id, Change(**values)
-    row = await database.write(catalog.change, client_id, entry_type, public_id, wanted)
+    row = await database.write(catalog.change, request.user.client_id, entry_type, public_id, **values)
     if row is None:
         raise _unknown(entry_type, public_id)
     return row

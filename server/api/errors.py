@@ -72,7 +72,8 @@ def response_parts(request: Request[Any, Any, Any], error: Exception) -> Parts:
         record.error_code = "CLIENT_GONE"
         return Parts(CLIENT_GONE, record.error_code, "The client went away", {}, [], record.request_id)
     if isinstance(error, ValidationException):
-        found = [_problem(request, extra) for extra in _extra(error)]
+        extras = error.extra if isinstance(error.extra, list) else []
+        found = [_problem(request, extra) for extra in extras if isinstance(extra, dict)]
         error = Invalid(found or [Problem(("query",), "missing", error.detail)])
     if isinstance(error, DatabaseBusy):
         error = Busy("The database is locked by another program; nothing was made or charged. Try again")
@@ -102,10 +103,6 @@ def _message(request: Request[Any, Any, Any], error: HTTPException) -> str:
         413: "The body is larger than 1 MiB",
     }
     return messages.get(error.status_code, error.detail)
-
-
-def _extra(error: ValidationException) -> list[dict[str, Any]]:
-    return [found for found in error.extra if isinstance(found, dict)] if isinstance(error.extra, list) else []
 
 
 def _problem(request: Request[Any, Any, Any], found: dict[str, Any]) -> Problem:

@@ -49,16 +49,16 @@ swagger = SwaggerRenderPlugin(
 
 @get("/", include_in_schema=False, sync_to_thread=False, middleware=[NotModified()])
 def studio_page(request: Request[Any, Any, Any]) -> Response[None] | File:
-    if (elsewhere := _redirect(request, is_folder=True)) is not None:
-        return elsewhere
-    return File(STATIC / "studio.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
+    return _redirect(request, is_folder=True) or _page("studio.html")
 
 
 @get("/desk", include_in_schema=False, sync_to_thread=False, middleware=[NotModified()])
 def desk_page(request: Request[Any, Any, Any]) -> Response[None] | File:
-    if (elsewhere := _redirect(request, is_folder=False)) is not None:
-        return elsewhere
-    return File(STATIC / "desk.html", content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
+    return _redirect(request, is_folder=False) or _page("desk.html")
+
+
+def _page(name: str) -> File:
+    return File(STATIC / name, content_disposition_type="inline", media_type="text/html", headers=PAGE_HEADERS)
 
 
 @get("/schema", include_in_schema=False, sync_to_thread=False)

@@ -6,10 +6,8 @@ This one counts by the monotonic clock.
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import TooManyRequestsException
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,10 +79,8 @@ class RateLimit(ASGIMiddleware):
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                told: Any = MutableScopeHeaders(message)
-                for name, value in headers.items():
-                    told[name] = value
+                told = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+                message["headers"] = [*message["headers"], *told]
             await send(message)
 
         await next_app(scope, receive, send_with_headers)

@@ -92,14 +92,6 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Sequence[tuple[str, str]] = ()
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of an entry; fields that are None stay as they are."""
-
-    status: EntryStatus | None = None
-    display_name: str | None = None
-    favourite: bool | None = None
-
-
 def add(connection: sqlite3.Connection, client_id: int, job_id: int, image: NewImage) -> None:
     """Keep a job's image as a final artifact and as an active entry, under one public id."""
     public_id = str(ULID())
@@ -124,23 +116,32 @@ def add(connection: sqlite3.Connection, client_id: int, job_id: int, image: NewI
 
 
 def change(
-    connection: sqlite3.Connection, client_id: int, entry_type: EntryType, public_id: str, wanted: Change
+    connection: sqlite3.Connection,
+    client_id: int,
+    entry_type: EntryType,
+    public_id: str,
+    *,
+    status: EntryStatus | None = None,
+    display_name: str | None = None,
+    favourite: bool | None = None,
 ) -> EntryRow | None:
-    """Change the client's entry and return it; None if it is unknown, of another type or another client's."""
+    """Change the client's entry and return it; None if it is unknown, of another type or another client's.
+
+    What is None stays as it is.
+    """
     found = entry(connection, client_id, entry_type, public_id)
     if found is None:
         return None
     name = found.spec["display_name"]
-    new_name = name if wanted.display_name is None else wanted.display_name
-    status = wanted.status or found.status
+    new_name = name if display_name is None else display_name
     connection.execute(
         "UPDATE catalog SET status = :status, favourite = coalesce(:favourite, favourite), spec = :spec,"
         " description = :description,"
         " archived_at = CASE WHEN :status = 'archived' THEN coalesce(archived_at, :now) END"
         " WHERE public_id = :public_id",
         {
-            "status": status,
-            "favourite": wanted.favourite,
+            "status": status or found.status,
+            "favourite": favourite,
             "spec": _text({**found.spec, "display_name": new_name}),
             "description": new_name + found.description.removeprefix(name),
             "now": now(),

@@ -33,7 +33,9 @@ class TooMuchTaken(OperatorError):
     """More credits were to be taken back than the client has."""
 
     def __init__(self, name: str, balance: int, amount: int) -> None:
-        super().__init__(f"{name} has {balance} credits, so {amount} cannot be taken back; take {balance} at most")
+        super().__init__(
+            f"{amount} credits cannot be taken back from {name!r}, which has {balance}; take {balance} at most"
+        )
 
 
 def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: str = "") -> None:

@@ -57,7 +57,9 @@ class Database:
         self._refused_by_disk = 0
         #: The fault of the database's files; None if they are those that were opened.
         self.missing: str | None = None
-        self._work: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        #: The writes that the event loop has queued since it last handed some over.
+        self._queued: list[Write] = []
+        self._work: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_until_closed, name="ledger-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, "ledger-reader")
         self._look_ups = connect(path, read_only=True)
@@ -85,9 +87,18 @@ class Database:
         return await self._submit(lambda connection: work(connection, *args, **kwargs), until)
 
     def _submit(self, work: Callable[[sqlite3.Connection], T], until: float | None) -> "asyncio.Future[T]":
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._work.put(Write(work, done, until))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if not self._queued:
+            # All that the loop queues in one round goes over at once: each waking of the writer's thread costs, and writes
+            # that come together share a commit.
+            loop.call_soon(self._hand_over)
+        self._queued.append(Write(work, done, until))
         return done
+
+    def _hand_over(self) -> None:
+        queued, self._queued = self._queued, []
+        self._work.put(queued)
 
     @property
     def problem(self) -> str | None:
@@ -123,6 +134,8 @@ class Database:
         self._look_ups.close()
         while not self._idle.empty():
             self._idle.get().close()
+        # The loop may have ended before it handed the last of them over.
+        self._hand_over()
         self._work.put(None)
         self._writer.join()
 
@@ -145,11 +158,11 @@ class Database:
         closing_at: float | None = None
         while waiting or closing_at is None:
             while not self._work.empty() or not waiting:
-                write = self._work.get()
-                if write is None:
+                writes = self._work.get()
+                if writes is None:
                     closing_at = time.monotonic() + CLOSING_PATIENCE_S
                     break
-                waiting.append(write)
+                waiting.extend(writes)
             if not waiting:
                 continue
             try:

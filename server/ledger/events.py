@@ -78,28 +78,7 @@ def insert(
 def since(connection: sqlite3.Connection, job_id: int, seq: int) -> list[EventRow]:
     """Return the events after number `seq`, ascending."""
     rows = connection.execute("SELECT * FROM events WHERE job_id = ? AND seq > ? ORDER BY seq", (job_id, seq))
-    return [_row(row) for row in rows]
-
-
-class OfClient(msgspec.Struct, frozen=True):
-    """An event among those of all of a client's jobs."""
-
-    job_id: int
-    #: The job's public id.
-    job: str
-    #: Whether the job has ended.
-    ended: bool
-    event: EventRow
-
-
-def of_client(connection: sqlite3.Connection, client_id: int, cursor: int, limit: int) -> list[OfClient]:
-    """Return the client's first events after `cursor`, ascending."""
-    rows = connection.execute(
-        "SELECT events.*, jobs.public_id, jobs.ended_at FROM events JOIN jobs ON jobs.id = job_id"
-        " WHERE events.client_id = ? AND cursor > ? ORDER BY cursor LIMIT ?",
-        (client_id, cursor, limit),
-    )
-    return [OfClient(row["job_id"], row["public_id"], row["ended_at"] is not None, _row(row)) for row in rows]
+    return [read_event(row) for row in rows]
 
 
 def latest_cursor(connection: sqlite3.Connection, client_id: int) -> int:
@@ -110,8 +89,8 @@ def latest_cursor(connection: sqlite3.Connection, client_id: int) -> int:
 
 def latest(connection: sqlite3.Connection, job_id: int) -> EventRow | None:
     row = connection.execute("SELECT * FROM events WHERE job_id = ? ORDER BY seq DESC LIMIT 1", (job_id,)).fetchone()
-    return None if row is None else _row(row)
+    return None if row is None else read_event(row)
 
 
-def _row(row: sqlite3.Row) -> EventRow:
+def read_event(row: sqlite3.Row) -> EventRow:
     return read(row, EventRow, "extra")

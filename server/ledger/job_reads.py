@@ -102,15 +102,15 @@ def page_of_details(
 
 def events_of_client(connection: sqlite3.Connection, client_id: int, cursor: int, limit: int) -> ClientEvents:
     """Return the first `limit` events of the client's jobs after `cursor`."""
-    found = [
-        ClientEvent(
-            told.job,
-            told.ended,
-            told.event,
-            artifacts.of_job(connection, told.job_id) if told.event.with_artifacts else [],
-        )
-        for told in events.of_client(connection, client_id, cursor, limit)
-    ]
+    rows = connection.execute(
+        "SELECT events.*, jobs.public_id, jobs.ended_at FROM events JOIN jobs ON jobs.id = job_id"
+        " WHERE events.client_id = ? AND cursor > ? ORDER BY cursor LIMIT ?",
+        (client_id, cursor, limit),
+    )
+    found = []
+    for row in rows:
+        made = artifacts.of_job(connection, row["job_id"]) if row["with_artifacts"] else []
+        found.append(ClientEvent(row["public_id"], row["ended_at"] is not None, events.read_event(row), made))
     latest = found[-1].event.cursor if found else events.latest_cursor(connection, client_id)
     return ClientEvents(found, latest)
 

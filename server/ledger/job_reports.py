@@ -39,14 +39,12 @@ _SELECT = (
 )
 
 
-def page(
-    connection: sqlite3.Connection, client: str | None, status: JobStatus | None, limit: int, offset: int = 0
-) -> list[JobReport]:
+def page(connection: sqlite3.Connection, client: str | None, status: JobStatus | None, limit: int) -> list[JobReport]:
     """Return jobs, newest first: of all clients or of the one of this name, of any status or of this one."""
     rows = connection.execute(
         f"{_SELECT} WHERE (:client IS NULL OR clients.name = :client) AND (:status IS NULL OR jobs.status = :status)"
-        " ORDER BY jobs.id DESC LIMIT :limit OFFSET :offset",
-        {"client": client, "status": status, "limit": limit, "offset": offset},
+        " ORDER BY jobs.id DESC LIMIT :limit",
+        {"client": client, "status": status, "limit": limit},
     )
     return [_report(row) for row in rows]
 

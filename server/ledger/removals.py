@@ -58,12 +58,6 @@ def _remove(connection: sqlite3.Connection, which: str, values: tuple[Any, ...])
     return [Removed(entry["public_id"], entry["job"]) for entry in entries]
 
 
-def kept_files(connection: sqlite3.Connection) -> list[str]:
-    """Return the files of all images in the catalogue, relative to the images folder."""
-    rows = connection.execute("SELECT path FROM catalog JOIN artifacts ON artifacts.id = catalog.artifact_id")
-    return [row["path"] for row in rows]
-
-
 def files(connection: sqlite3.Connection) -> list[str]:
     """Return the files of removed images that may still be on disk, relative to the images folder."""
     return [row["path"] for row in connection.execute("SELECT path FROM removed_files")]

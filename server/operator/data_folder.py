@@ -4,12 +4,14 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
 
 from pipelines.printable import printable
-from server.data_folder import database_errors_explained, try_to_read
+from server.data_folder import LOCK, database_errors_explained, try_to_read
 from server.ledger.connection import connect, migrate, transaction
 from server.operator.errors import CommandError
-from server.operator.running_servers import data_folders_in_use
 from server.settings import Settings
 
 
@@ -61,8 +63,21 @@ def _look_for_it(settings: Settings) -> None:
 
 def _elsewhere(settings: Settings) -> str:
     """Return a hint if servers on this box run on other data folders, and none on this one."""
-    used = data_folders_in_use()
+    used = _data_folders_in_use()
     if not used or settings.data.resolve() in used:
         return ""
     servers = "the server on this box runs" if len(used) == 1 else "the servers on this box run"
     return f", but {servers} on {', '.join(map(str, used))}"
+
+
+def _data_folders_in_use() -> list[Path]:
+    """Return the folders of the servers whose files this user may see. A server holds its folder's lock file open."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            files = process.open_files()
+        except psutil.Error:
+            # The process has ended, or is another user's.
+            continue
+        found |= {Path(file.path).parent for file in files if Path(file.path).name == LOCK}
+    return sorted(found)

@@ -1,6 +1,7 @@
 """`backlot top`: what the server does at this moment, live in the terminal, by its operator's routes."""
 
 import os
+from functools import partial
 
 import click
 
@@ -28,10 +29,12 @@ def top(url: str | None, key: str | None, every: float, once: bool, as_json: boo
     if not key.isascii() or not key.isprintable() or " " in key:
         raise CommandError("the key has characters that no key has; copy it again, without spaces or line breaks")
     # Imported here: other commands do not wait for HTTP and the live screen.
-    from server.operator.top_live import Looker, show_live
+    import httpx
 
-    with Looker(base, key) as looker:
+    from server.operator.top_live import look, show_live
+
+    with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=10) as client:
         if as_json:
-            show(looker.look(), "", as_json=True)
+            show(look(client, base), "", as_json=True)
         else:
-            show_live(looker, every, once=once)
+            show_live(partial(look, client, base), every, once=once)

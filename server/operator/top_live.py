@@ -1,8 +1,8 @@
 """`backlot top` at work: it asks the operator's routes again and again, and redraws the screen."""
 
 import time
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 from rich.console import Console, RenderableType
@@ -17,65 +17,51 @@ from server.operator.top_screen import screen
 MOST_JOBS = 50
 
 
-class Looker:
-    """Asks a server what it does."""
+def look(client: httpx.Client, url: str) -> dict[str, Any]:
+    """Return what the server at this URL says of itself. Raises CommandError."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
-        self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._client.close()
-
-    def look(self) -> dict[str, Any]:
-        """Return what the server says of itself. Raises CommandError."""
-        return {
-            "url": self._url,
-            "devices": self._read("devices")["devices"],
-            "models": self._read("models")["models"],
-            "queue": self._read(f"queue?limit={MOST_JOBS}"),
-            "disk": self._read("disk"),
-        }
-
-    def _read(self, path: str) -> Any:
+    def read(path: str) -> Any:
         try:
-            answer = self._client.get(f"/v1/admin/{path}")
+            answer = client.get(f"{url.rstrip('/')}/v1/admin/{path}")
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise CommandError(
-                f"{self._url} does not answer ({error}); set BACKLOT_URL or --url to the server"
-            ) from error
+            raise CommandError(f"{url} does not answer ({error}); set BACKLOT_URL or --url to the server") from error
         try:
             body = answer.json()
             if answer.is_success:
                 return body
             message = body["error"]["message"]
         except (ValueError, KeyError, TypeError):
-            raise CommandError(f"{self._url} answered {answer.status_code}, and is no Backlot server") from None
-        raise CommandError(f"{self._url} refuses: {message}")
+            raise CommandError(f"{url} answered {answer.status_code}, and is no Backlot server") from None
+        raise CommandError(f"{url} refuses: {message}")
+
+    return {
+        "url": url,
+        "devices": read("devices")["devices"],
+        "models": read("models")["models"],
+        "queue": read(f"queue?limit={MOST_JOBS}"),
+        "disk": read("disk"),
+    }
 
 
-def show_live(looker: Looker, every: float, *, once: bool) -> None:
+def show_live(look_now: Callable[[], dict[str, Any]], every: float, *, once: bool) -> None:
     """Draw what the server says, once or every `every` seconds until Ctrl-C. Raises CommandError."""
     console = Console()
     if once or not console.is_terminal:
-        console.print(screen(looker.look(), console.height))
+        console.print(screen(look_now(), console.height))
         return
-    with Live(screen(looker.look(), console.height), console=console, screen=True, auto_refresh=False) as live:
+    with Live(screen(look_now(), console.height), console=console, screen=True, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(every)
-                live.update(_frame(looker, console.height), refresh=True)
+                live.update(_frame(look_now, console.height), refresh=True)
         except KeyboardInterrupt:
             # Ctrl-C is how it ends.
             pass
 
 
-def _frame(looker: Looker, height: int) -> RenderableType:
+def _frame(look_now: Callable[[], dict[str, Any]], height: int) -> RenderableType:
     """Return the next frame: what is wrong if the server does not answer, since one that is started again soon does."""
     try:
-        return screen(looker.look(), height)
+        return screen(look_now(), height)
     except CommandError as error:
         return Text(printable(str(error)), "red")

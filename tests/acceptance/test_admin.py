@@ -104,7 +104,9 @@ def test_clients_and_their_credits(light_server: ServerWithoutGpu, admin: httpx.
     taken = client.get("/v1/transactions").json()["items"][0]
     assert (taken["kind"], taken["label"], taken["credits_delta"]) == ("pack", "meant for others", -15)
     refused = post(admin, "clients/compositing/grants", 409, credits=-6)
-    assert refused["error"]["message"] == "Compositing has 5 credits, so 6 cannot be taken back; take 5 at most"
+    assert (
+        refused["error"]["message"] == "6 credits cannot be taken back from 'compositing', which has 5; take 5 at most"
+    )
     assert post(admin, "clients/compositing/grants", 422, credits=0)["detail"][0]["loc"] == ["body", "credits"]
     assert post(admin, "clients/nobody/grants", 404, credits=1)["error"]["code"] == "RESOURCE_NOT_FOUND"
     problems = post(admin, "clients", 422, name="a/b", credits=-1, tset=True)["detail"]
@@ -209,6 +211,8 @@ def test_disk(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
     files = [path for path in (light_server.data / "images").rglob("*") if path.is_file()]
     assert disk["images"] == {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
     assert disk["database_bytes"] > 0
+    (light_server.data / "backlot.db.before-2026-11-27T124445Z").write_bytes(bytes(100_000_000))
+    assert get(admin, "disk")["database_bytes"] < 100_000_000
 
 
 def test_no_whole_key_is_in_the_request_log(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:

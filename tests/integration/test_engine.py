@@ -184,12 +184,12 @@ def test_memory_that_runs_out_is_remembered_and_fails_nobody(
     models = models_file(
         folder / "models.toml",
         dict.fromkeys(("large", "other", "exact"), folder / "model"),
+        tiers=["0.5K", "4K"],
         max_batch=64,
         batch_shapes=[64],
         steps=1,
     )
-    text = models.read_text().replace('tiers = ["0.5K"]', 'tiers = ["0.5K", "4K"]')
-    models.write_text(text.replace("[models.exact]", "[models.exact]\nreproducible = true"))
+    models.write_text(models.read_text().replace("[models.exact]", "[models.exact]\nreproducible = true"))
     server = start_server(models, BACKLOT_MEMORY_GIB="0.4")
     job = server.finished(server.submit())
     assert job["status"] == "SUCCESS", job["latest_event"]

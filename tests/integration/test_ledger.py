@@ -420,7 +420,7 @@ def test_credits_are_taken_back_by_a_negative_grant(connection: sqlite3.Connecti
     client_id = client(connection, 7)
     credits.grant(connection, client_id, -3, "a mistake")
     assert credits.totals(connection, client_id) == credits.Totals(balance=4, granted=4, spent=0, refunded=0)
-    with pytest.raises(credits.TooMuchTaken, match="studio has 4 credits, so 5 cannot be taken back"):
+    with pytest.raises(credits.TooMuchTaken, match="5 credits cannot be taken back from 'studio', which has 4"):
         credits.grant(connection, client_id, -5)
     assert credits.totals(connection, client_id).balance == 4
 

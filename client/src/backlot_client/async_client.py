@@ -29,7 +29,7 @@ from backlot_client.answers import (
 from backlot_client.auth import KeyAuth
 from backlot_client.calls import BackgroundFilter, Call, CatalogFilter, JobFilter
 from backlot_client.client import USER_AGENT, configured
-from backlot_client.errors import JobFailed
+from backlot_client.errors import JobFailed, Unreachable, unreachable
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
@@ -131,16 +131,16 @@ class AsyncClient:
         return await self._call(calls.image(public_id))
 
     async def credits(self) -> Credits:
-        return await self._call(calls.credits_())
+        return await self._call(calls.CREDITS)
 
     async def transactions(self, *, kind: str | None = None, limit: int = 50, offset: int = 0) -> TransactionPage:
         return await self._call(calls.transactions(kind, limit, offset))
 
     async def operations(self) -> list[Operation]:
-        return (await self._call(calls.operations())).operations
+        return (await self._call(calls.OPERATIONS)).operations
 
     async def models(self) -> list[Model]:
-        return (await self._call(calls.models())).models
+        return (await self._call(calls.MODELS)).models
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -173,8 +173,8 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
 
-    async def do(self, step: Step) -> httpx.Response | bytes | httpx.RequestError | None:
-        """Do a step and return its result, or the network fault that it met."""
+    async def do(self, step: Step) -> httpx.Response | bytes | Unreachable | None:
+        """Do a step and return its result, or the error that it met."""
         try:
             match step:
                 case Pause():
@@ -185,7 +185,7 @@ class _Exchange:
                 case Send():
                     return await self._send(step)
         except httpx.RequestError as fault:
-            return fault
+            return unreachable(fault)
 
     async def _send(self, step: Send) -> httpx.Response:
         await self.aclose()

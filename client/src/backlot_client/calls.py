@@ -44,6 +44,11 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     wait_s: float = 0.0
 
 
+CREDITS = Call(answer=Credits, path="/v1/credits")
+MODELS = Call(answer=Models, path="/v1/models")
+OPERATIONS = Call(answer=Operations, path="/v1/operations")
+
+
 def submit(spec: GenerationSpec, idempotency_key: str | None, max_credits: int | None) -> Call[Accepted]:
     return submit_body(spec.path, msgspec.json.encode(spec), idempotency_key, max_credits)
 
@@ -149,22 +154,10 @@ def image(public_id: str) -> Call[CatalogEntry]:
     return Call(answer=CatalogEntry, path=f"/v1/catalog/images/{quote(public_id, safe='')}")
 
 
-def credits_() -> Call[Credits]:
-    return Call(answer=Credits, path="/v1/credits")
-
-
 def transactions(kind: str | None, limit: int, offset: int) -> Call[TransactionPage]:
     return Call(
         answer=TransactionPage, path="/v1/transactions", params={"kind": kind, "limit": limit, "offset": offset}
     )
-
-
-def operations() -> Call[Operations]:
-    return Call(answer=Operations, path="/v1/operations")
-
-
-def models() -> Call[Models]:
-    return Call(answer=Models, path="/v1/models")
 
 
 def _page(limit: int, offset: int, known: frozenset[str], only: Mapping[str, Any]) -> dict[str, Any]:

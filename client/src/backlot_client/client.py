@@ -30,7 +30,7 @@ from backlot_client.answers import (
 )
 from backlot_client.auth import KeyAuth
 from backlot_client.calls import BackgroundFilter, Call, CatalogFilter, JobFilter
-from backlot_client.errors import JobFailed, NotConfigured
+from backlot_client.errors import JobFailed, NotConfigured, Unreachable, unreachable
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
@@ -188,7 +188,7 @@ class Client:
         return self._call(calls.image(public_id))
 
     def credits(self) -> Credits:
-        return self._call(calls.credits_())
+        return self._call(calls.CREDITS)
 
     def transactions(self, *, kind: str | None = None, limit: int = 50, offset: int = 0) -> TransactionPage:
         """Return 1–200 transactions, newest first. `kind` is `spend` or `purchases`."""
@@ -196,10 +196,10 @@ class Client:
 
     def operations(self) -> list[Operation]:
         """Return the operations that the server offers, with their prices."""
-        return self._call(calls.operations()).operations
+        return self._call(calls.OPERATIONS).operations
 
     def models(self) -> list[Model]:
-        return self._call(calls.models()).models
+        return self._call(calls.MODELS).models
 
     def close(self) -> None:
         self._http.close()
@@ -231,8 +231,8 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
 
-    def do(self, step: Step) -> httpx.Response | bytes | httpx.RequestError | None:
-        """Do a step and return its result, or the network fault that it met."""
+    def do(self, step: Step) -> httpx.Response | bytes | Unreachable | None:
+        """Do a step and return its result, or the error that it met."""
         try:
             match step:
                 case Pause():
@@ -243,7 +243,7 @@ class _Exchange:
                 case Send():
                     return self._send(step)
         except httpx.RequestError as fault:
-            return fault
+            return unreachable(fault)
 
     def _send(self, step: Send) -> httpx.Response:
         self.close()

@@ -1,6 +1,7 @@
 """Flows that may take more than one request: a call with its retries, a cancellation, a download."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,6 @@ from backlot_client.errors import (
     Conflict,
     IncompleteDownload,
     NotFound,
-    Unreachable,
     error_of,
     unexpected_answer,
 )
@@ -37,43 +37,31 @@ def call(retries: Retries, wanted: Call[T]) -> Flow[T]:
         content=wanted.body,
         read_timeout_s=wanted.wait_s + (GRACE_S if wanted.wait_s else ANSWER_S),
     )
-    response = yield from answered(retries, send)
+    response = yield from repeated(retries, lambda: once(send))
     try:
         return msgspec.json.decode(response.content, type=wanted.answer)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise unexpected_answer(response, str(error)) from error
 
 
-def answered(retries: Retries, send: Send) -> Flow[httpx.Response]:
-    """Send until an answer is final and return it, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
+def repeated(retries: Retries, attempt: Callable[[], Flow[T]]) -> Flow[T]:
+    """Run a flow again while its errors pass, and return what it returns. Raises its last error."""
     watch = Stopwatch()
     tries = 0
     while True:
         tries += 1
         try:
-            return (yield from once(send))
+            return (yield from attempt())
         except BacklotError as error:
             yield Pause(pause_or_raise(retries, error, tries, watch))
 
 
 def once(send: Send) -> Flow[httpx.Response]:
     """Send once and return the response, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
-    try:
-        response: httpx.Response = yield send
-    except httpx.RequestError as fault:
-        raise unreachable(fault) from fault
+    response: httpx.Response = yield send
     if response.is_success:
         return response
     raise error_of(response)
-
-
-def read() -> Flow[bytes]:
-    """Read on in a stream, and return some bytes, or none at its end. Raises Unreachable."""
-    try:
-        piece: bytes = yield Read()
-    except httpx.RequestError as fault:
-        raise unreachable(fault) from fault
-    return piece
 
 
 def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Stopwatch) -> float:
@@ -84,11 +72,6 @@ def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Sto
     if seconds is None:
         raise error
     return seconds
-
-
-def unreachable(fault: httpx.RequestError) -> Unreachable:
-    address = fault.request.url.copy_with(query=None)
-    return Unreachable(f"No answer from {address}: {fault or type(fault).__name__}")
 
 
 def cancel(retries: Retries, job_id: str) -> Flow[Job]:
@@ -116,24 +99,16 @@ def download(retries: Retries, image: Artifact | CatalogEntry | str, path: Path)
         link += "&save=true"
     # The link needs no key, and may lead to another host, which must not see it.
     send = Send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True, with_key=False)
-    watch = Stopwatch()
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            response = yield from once(send)
-            yield from _save(response, path)
-        except BacklotError as error:
-            yield Pause(pause_or_raise(retries, error, tries, watch))
-        else:
-            return path
+    return (yield from repeated(retries, lambda: _saved(send, path)))
 
 
-def _save(response: httpx.Response, path: Path) -> Flow[None]:
+def _saved(send: Send, path: Path) -> Flow[Path]:
+    response = yield from once(send)
     announced = response.headers.get("Content-Length")
     with PartialFile(path) as file:
-        while piece := (yield from read()):
+        while piece := (yield Read()):
             file.write(piece)
         if announced is not None and "Content-Encoding" not in response.headers and file.size != int(announced):
             raise IncompleteDownload(f"{path.name} has {announced} bytes, but {file.size} arrived")
         file.keep()
+    return path

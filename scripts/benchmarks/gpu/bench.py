@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 import msgspec
 import torch
 
@@ -123,12 +122,9 @@ def call(shape: Shape) -> dict[str, Any]:
 @contextmanager
 def bare(weights: Path, options: Options) -> Iterator[Any]:
     """Run a bare loop in a process of its own, and yield the function that asks it."""
-    process = AskedProcess("benchmarks.gpu.bare")
-    try:
+    with closing(AskedProcess("benchmarks.gpu.bare")) as process:
         process.ask(what="load", folder=str(weights), device=options.device, dtype=options.dtype)
         yield process.ask
-    finally:
-        process.close()
 
 
 def of_bare(ask: Any, shape: Shape, side: int, options: Options) -> Measured:
@@ -226,14 +222,10 @@ def of_backlot(server: Server, tier: str, options: Options) -> Measured:
         succeeded(server, server.submit(**spec, seed=seed))
         alone.append(time.perf_counter() - started)
     headers = {"Authorization": f"Bearer {server.key}"}
-    ask = partial(_ask, spec)
+    ask = partial(ask_backlot, fields=spec)
     p95 = percentile(asyncio.run(latencies(server.url, headers, ask, trace(LOAD * rate, 0, options.requests))))
     ends = [end for job_id in jobs for end in _step_ends(server, job_id)]
     return Measured(rate, statistics.median(alone), p95, _peak(server, SIDES[tier]), between(_joined(ends)))
-
-
-async def _ask(spec: dict[str, Any], http: httpx.AsyncClient, seed: int) -> None:
-    await ask_backlot(http, seed, spec)
 
 
 def _step_ends(server: Server, job_id: str) -> list[float]:

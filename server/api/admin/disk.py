@@ -37,7 +37,9 @@ async def read_disk(settings: NamedDependency[Settings]) -> Disk:
 
 def _read(settings: Settings) -> Disk:
     disk = shutil.disk_usage(settings.data)
-    database = [path.stat().st_size for path in settings.data.glob(f"{settings.database.name}*")]
+    # A ledger that a restore has set aside is named alike, but is none of this.
+    name = settings.database.name
+    database = [path.stat().st_size for path in settings.data.glob(f"{name}*") if not path.name.startswith(f"{name}.")]
     return Disk(
         str(settings.data.absolute()), disk.total, disk.free, _sum(settings.images), _sum(settings.logs), sum(database)
     )

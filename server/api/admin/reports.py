@@ -1,7 +1,6 @@
 """`/v1/admin/usage`, `/requests` and `/failures`: what clients used, what they asked, and what went wrong."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -9,9 +8,9 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from server.api.billing import Since, Until, span
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
-from server.clock import as_text
 from server.errors import Invalid
 from server.ledger import job_reports, reports
 from server.ledger.database import Database
@@ -48,8 +47,8 @@ class FailureList(msgspec.Struct, frozen=True):
 async def sum_up_usage(
     database: NamedDependency[Database],
     by: Annotated[str, QueryParameter(description="Any of client, day and model, between commas")] = "client,day",
-    since: Annotated[datetime | None, QueryParameter(description="Inclusive; default: from the beginning")] = None,
-    until: Annotated[datetime | None, QueryParameter(description="Exclusive; default: to the end")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> UsageSums:
     """Sum up the jobs that were accepted in this time, separately for each client, day or model."""
     words = [word.strip() for word in by.split(",") if word.strip()]
@@ -58,9 +57,7 @@ async def sum_up_usage(
         message = f"{unknown[0][:40]!r} is not one of {', '.join(UsageBy)}"
         raise Invalid([Problem(("query", "by"), "enum", message)])
     apart = {UsageBy(word) for word in words}
-    start = "" if since is None else as_text(since)
-    end = as_text(until or datetime.max.replace(tzinfo=UTC))
-    rows = await database.read(usage_by, apart, start, end)
+    rows = await database.read(usage_by, apart, *span(since, until))
     return UsageSums([kind for kind in UsageBy if kind in apart], rows)
 
 

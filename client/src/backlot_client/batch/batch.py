@@ -104,7 +104,7 @@ class Batch:
         """Let a picture have another name if its own is too long for any disk: earlier versions chose such names."""
         for record in list(self._journal.records.values()):
             if not all(map(fits, record.files)):
-                self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, files=[], sizes=[]))
+                self._journal.change(record, state=State.ACCEPTED, files=[], sizes=[])
 
     def _next(self, row: Row) -> Next:
         record = self._journal.records.get(row.identity)
@@ -134,7 +134,7 @@ class Batch:
             record = await self._submit(record)
         if record.state is State.DONE:
             # Its file was removed; until it is back the row is not done.
-            record = self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, sizes=[]))
+            record = self._journal.change(record, state=State.ACCEPTED, sizes=[])
         if record.state is not State.REFUSED:
             await self._fetch(row, record)
 
@@ -160,17 +160,14 @@ class Batch:
                 raise
             if isinstance(error, (Unauthorized, Forbidden, InsufficientBalance)):
                 self.obstacle = self.obstacle or error
-            return self._journal.put(msgspec.structs.replace(record, state=State.REFUSED, message=str(error)))
-        return self._journal.put(
-            msgspec.structs.replace(record, state=State.ACCEPTED, job_id=accepted.job_id, message="")
-        )
+            return self._journal.change(record, state=State.REFUSED, message=str(error))
+        return self._journal.change(record, state=State.ACCEPTED, job_id=accepted.job_id, message="")
 
     async def _fetch(self, row: Row, record: Record) -> None:
         try:
             job = await self._client.wait(record.job_id, on_event=lambda event: self._watcher.happened(row, event))
         except JobFailed as failure:
-            message = f"{failure.code}: {failure}"
-            self._journal.put(msgspec.structs.replace(record, state=State.FAILED, message=message))
+            self._journal.change(record, state=State.FAILED, message=f"{failure.code}: {failure}")
             return
         except NotFound as error:
             raise NotFound(
@@ -181,15 +178,15 @@ class Batch:
                 status=error.status,
             ) from error
         if not record.files:
-            record = self._journal.put(msgspec.structs.replace(record, files=self._names(row, job)))
+            record = self._journal.change(record, files=self._names(row, job))
         try:
             sizes = [await self._download(job, index, name) for index, name in enumerate(record.files)]
         except NotFound:
             # The row is paid. Whether to pay again is for the user to decide.
             message = f"the server no longer has the picture of job {job.public_id}"
-            self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, message=message))
+            self._journal.change(record, state=State.ACCEPTED, message=message)
         else:
-            self._journal.put(msgspec.structs.replace(record, state=State.DONE, sizes=sizes, message=""))
+            self._journal.change(record, state=State.DONE, sizes=sizes, message="")
 
     def _names(self, row: Row, job: Job) -> list[str]:
         taken = {name.lower() for record in self._journal.records.values() for name in record.files}
@@ -227,10 +224,9 @@ class Batch:
             offset += len(page)
             for job in page:
                 if record := lost.pop(job.request.get("metadata", {}).get(MARK), None):
-                    self._journal.put(msgspec.structs.replace(record, state=State.ACCEPTED, job_id=job.public_id))
+                    self._journal.change(record, state=State.ACCEPTED, job_id=job.public_id)
         for record in lost.values():
-            message = "its submission never reached the server"
-            self._journal.put(msgspec.structs.replace(record, state=State.FAILED, message=message))
+            self._journal.change(record, state=State.FAILED, message="its submission never reached the server")
 
     def _result(self, row: Row) -> Result:
         record = self._journal.records.get(row.identity)

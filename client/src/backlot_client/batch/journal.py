@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -92,6 +93,10 @@ class Journal:
         self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (record.identity, text))
         self.records[record.identity] = record
         return record
+
+    def change(self, record: Record, **changes: Any) -> Record:
+        """Keep a record with these changes, and return it."""
+        return self.put(msgspec.structs.replace(record, **changes))
 
     def close(self) -> None:
         self._connection.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from backlot_client.answers import Accepted, Artifact, Job
+from backlot_client.answers import Accepted, Job
 from backlot_client.async_client import AsyncClient
 from backlot_client.client import Client
 from backlot_client.command.bars import Bars
@@ -32,38 +32,6 @@ class Picture(msgspec.Struct, kw_only=True):
     job: Job | None = None
     files: list[str] = []
     failure: Failure | None = None
-
-    @property
-    def is_on_its_way(self) -> bool:
-        return self.accepted is not None and self.job is None and self.failure is None
-
-
-class _Names:
-    """Gives each picture a path that no file has and that was not given before."""
-
-    def __init__(self, folder: Path, template: str) -> None:
-        self._folder = folder
-        self._template = template
-        self._taken: set[Path] = set()
-
-    def take(self, spec: BackgroundSpec, image: Artifact, job_id: str) -> Path:
-        wanted = file_name(self._template, spec, image, job_id)
-        path = self._folder / unused(wanted, lambda name: self._is_used(self._folder / name))
-        self._taken.add(path)
-        return path
-
-    def _is_used(self, path: Path) -> bool:
-        return path in self._taken or path.exists()
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """One picture's line of the JSON output."""
-
-    job_id: str | None
-    credits_cost: int
-    files: list[str]
-    seed: int | None
-    error: Failure | None
 
 
 def generate(arguments: Namespace) -> int:
@@ -127,8 +95,8 @@ def _specs(arguments: Namespace) -> list[BackgroundSpec]:
 async def _generate_all(arguments: Namespace, pictures: Sequence[Picture]) -> None:
     async with AsyncClient(arguments.url, arguments.key, retries=Retries(total_s=300)) as client:
         with Bars() as bars:
-            names = _Names(arguments.output, arguments.file_name)
-            tasks = [asyncio.ensure_future(_generate(client, picture, names, bars, arguments)) for picture in pictures]
+            taken: set[Path] = set()
+            tasks = [asyncio.ensure_future(_generate(client, picture, taken, bars, arguments)) for picture in pictures]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -136,13 +104,15 @@ async def _generate_all(arguments: Namespace, pictures: Sequence[Picture]) -> No
                 await asyncio.wait(tasks)
 
 
-async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: Bars, arguments: Namespace) -> None:
+async def _generate(client: AsyncClient, picture: Picture, taken: set[Path], bars: Bars, arguments: Namespace) -> None:
     bar = bars.add(picture.title)
     try:
         accepted = await _submit(client, picture, arguments.max_credits)
         job = await client.wait(accepted.job_id, on_event=lambda event: bars.show(bar, event))
         for image in job.images:
-            path = await client.download(image, names.take(picture.spec, image, job.public_id))
+            wanted = file_name(arguments.file_name, picture.spec, image, job.public_id)
+            path = _free_path(arguments.output, wanted, taken)
+            await client.download(image, path)
             picture.files.append(str(path))
             if not arguments.json:
                 print_line(str(path))
@@ -154,6 +124,13 @@ async def _generate(client: AsyncClient, picture: Picture, names: _Names, bars: 
     except (BacklotError, OSError) as error:
         picture.failure = failure_of(error)
         bars.finish(bar, picture.failure.code)
+
+
+def _free_path(folder: Path, wanted: str, taken: set[Path]) -> Path:
+    """Return a path that no file has and that was not given before."""
+    path = folder / unused(wanted, lambda name: folder / name in taken or (folder / name).exists())
+    taken.add(path)
+    return path
 
 
 async def _submit(client: AsyncClient, picture: Picture, most_credits: int | None) -> Accepted:
@@ -177,7 +154,7 @@ def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
             print_remark(
                 f"{picture.title}: it is not known whether it was accepted; `backlot-client jobs` shows it if so"
             )
-        if picture.accepted is None or not picture.is_on_its_way:
+        if picture.accepted is None or picture.job is not None or picture.failure is not None:
             continue
         try:
             job = client.cancel(picture.accepted.job_id)
@@ -188,12 +165,13 @@ def _cancel(client: Client, pictures: Sequence[Picture]) -> None:
             print_remark(f"{picture.title}: its cancellation met an error: {error}")
 
 
-def _outcome(picture: Picture) -> Outcome:
+def _outcome(picture: Picture) -> dict[str, object]:
+    """Return one picture's part of the JSON output."""
     accepted, job = picture.accepted, picture.job
-    return Outcome(
-        job_id=accepted.job_id if accepted else None,
-        credits_cost=accepted.credits_cost if accepted else 0,
-        files=picture.files,
-        seed=job.images[0].meta.get("seed") if job and job.images else None,
-        error=picture.failure,
-    )
+    return {
+        "job_id": accepted.job_id if accepted else None,
+        "credits_cost": accepted.credits_cost if accepted else 0,
+        "files": picture.files,
+        "seed": job.images[0].meta.get("seed") if job and job.images else None,
+        "error": picture.failure,
+    }
