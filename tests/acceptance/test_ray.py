@@ -140,7 +140,9 @@ def test_without_the_head_of_the_cluster_the_server_answers_and_its_own_device_g
     toml = models_file(tmp_path / "models.toml", {"good": tiny_folders["good"]}, steps=STEPS, reproducible="true")
     with RayCluster() as cluster:
         cluster.add("one")
-        server = Server(tmp_path / "data", toml, BACKLOT_RAY=cluster.address, BACKLOT_DEVICES="cpu")
+        # On a busy machine two threads would wait for each other at each step, and for the rest of the machine.
+        environment = {"BACKLOT_DEVICES": "cpu", "OMP_NUM_THREADS": "1"}
+        server = Server(tmp_path / "data", toml, BACKLOT_RAY=cluster.address, **environment)
         server.start(wait_ready=False)
         try:
             wait_for(lambda: set(models(server)) == {"cpu", "one/cpu"} and all(models(server).values()), UP_S)
