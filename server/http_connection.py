@@ -5,6 +5,7 @@ request: how many connections there are, how long a request's head and its body 
 """
 
 import asyncio
+import resource
 from enum import Enum
 from http import HTTPStatus
 from typing import NoReturn
@@ -24,6 +25,11 @@ from server.errors import (
     RequestTimeout,
     TooManyConnections,
 )
+
+#: Files for the database, its readers, images on their way, webhooks and GPU processes.
+RESERVED_FILES = 256
+#: Connections at least, even if the operating system allows next to no files.
+LEAST_CONNECTIONS = 16
 
 
 class Arriving(Enum):
@@ -45,8 +51,8 @@ class Connection(HttpToolsProtocol):
     #: Bytes of a whole request. The application refuses far smaller ones; the server reads the rest up to here and throws it
     #: away, so that a client that sends everything before it reads finds the refusal.
     most_bytes = 8 * 1024 * 1024
-    #: Connections that may be open at once. Above it the one that has been idle longest is closed; if none is idle, the new
-    #: one is refused.
+    #: Connections that may be open at once: more than a studio ever has, and each costs some kilobytes. Above it the one that
+    #: has been idle longest is closed; if none is idle, the new one is refused.
     most_connections = 8192
 
     _arriving: Arriving | None = None
@@ -261,3 +267,12 @@ class Connection(HttpToolsProtocol):
             + body
         )
         self.transport.close()
+
+
+def connection_limit() -> int:
+    """Raise this process's limit on open files as far as it may go, and return how many connections that has room for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return Connection.most_connections
+    return max(LEAST_CONNECTIONS, min(Connection.most_connections, hard - RESERVED_FILES))

@@ -11,10 +11,9 @@ import uvicorn
 
 from server.addresses import lan_url_of, url_of
 from server.app import layered, routes
-from server.connection_limit import connection_limit
 from server.data_folder import database_errors_explained, prepare_database
 from server.event_hub import EventHub
-from server.http_connection import Connection
+from server.http_connection import Connection, connection_limit
 from server.keys import new_client
 from server.ledger import clients
 from server.ledger.connection import connect, transaction

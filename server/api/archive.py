@@ -55,8 +55,7 @@ async def download_archive(
 ) -> Stream:
     """Return a zip file with the PNGs under their display names, and `specs.csv` with what each was made from."""
     wanted = (await read_body(request, ArchiveBody)).public_ids
-    client_id = request.user.client_id
-    rows = await database.read(catalog.entries, client_id, wanted)
+    rows = await database.read(catalog.entries, request.user.client_id, wanted)
     missing = set(wanted) - {row.public_id for row in rows}
     if missing:
         first = next(public_id for public_id in wanted if public_id in missing)
@@ -75,9 +74,6 @@ class _Sink(io.RawIOBase):
 
     def __init__(self) -> None:
         self._written = bytearray()
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         self._written += data

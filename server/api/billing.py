@@ -95,8 +95,7 @@ async def list_transactions(
     offset: Offset = 0,
 ) -> TransactionPage:
     """List the charges and grants, newest first: one item per operation, with its delta net of the refund."""
-    client_id = request.user.client_id
-    items, total = await database.read(credits.transactions, client_id, kind, limit, offset)
+    items, total = await database.read(credits.transactions, request.user.client_id, kind, limit, offset)
     return TransactionPage(items, total, limit, offset)
 
 

@@ -8,9 +8,9 @@ from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 
 from server.api import views
-from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
+from server.api.following import EVENTS, LastEventId, Told, Wait, follow, stream, wants_stream
 from server.api.job_reader import JobReader
-from server.api.openapi import errors
+from server.api.openapi import answer, errors
 from server.api.views import ClientEventPage
 from server.errors import Invalid
 from server.ledger import events, job_reads
@@ -24,7 +24,7 @@ MOST_EVENTS = 1000
 
 @get(
     "/events",
-    responses={**errors(422), 200: event_page(ClientEventPage)},
+    responses={**errors(422), 200: answer(ClientEventPage, EVENTS)},
     summary="Follow all jobs",
     tags=["jobs"],
 )

@@ -8,11 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Request
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEventMessage
 
-from server.api.openapi import answer
 from server.event_hub import EventHub, Topic
 from server.validation import DIGITS
 
@@ -30,9 +28,8 @@ LastEventId = Annotated[
 ]
 
 
-def event_page(page: type[msgspec.Struct]) -> ResponseSpec:
-    """Return the response that a route of events declares."""
-    return answer(page, "JSON, or text/event-stream if the client accepts it")
+#: What a route of events answers with.
+EVENTS = "JSON, or text/event-stream if the client accepts it"
 
 
 class Told(msgspec.Struct, frozen=True):

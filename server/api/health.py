@@ -1,7 +1,6 @@
 """`/healthz`, `/readyz`, `/metrics`."""
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 
 import msgspec
@@ -11,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import metrics, nvml
 from server.api.openapi import answer
-from server.disk_room import DiskRoom
+from server.disk_room import DiskRoom, free_bytes
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.scheduler.gpu_state import GpuState
@@ -102,7 +101,8 @@ async def read_metrics(scheduler: NamedDependency[Scheduler], settings: NamedDep
     metrics.images_waiting.set(scheduler.backlog)
     metrics.queue_oldest_seconds.set(scheduler.control.oldest_s)
     metrics.queue_paused.set(scheduler.control.paused_at is not None)
-    metrics.disk_free.set(await asyncio.to_thread(_look_at_box, settings))
+    metrics.disk_free.set(free_bytes(settings.data))
+    await asyncio.to_thread(nvml.note_gpus)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -115,12 +115,6 @@ def _note_devices(devices: Sequence[DeviceStatus]) -> None:
         metrics.slots.labels(device.name).set(device.slots)
         metrics.device_up.labels(device.name).set(device.is_up)
         metrics.device_memory.labels(device.name).set(device.memory_used_bytes or 0)
-
-
-def _look_at_box(settings: Settings) -> int:
-    """Set the metrics of the GPUs, and return the bytes that are free on the disk."""
-    nvml.note_gpus()
-    return shutil.disk_usage(settings.data).free
 
 
 ROUTER = Router("/", tags=["operator"], route_handlers=[read_health, read_readiness, read_metrics])

@@ -10,7 +10,7 @@ from litestar.response import ServerSentEvent
 
 from server.api import views
 from server.api.cancelling import cancel
-from server.api.following import LastEventId, Told, Wait, event_page, follow, stream, wants_stream
+from server.api.following import EVENTS, LastEventId, Told, Wait, follow, stream, wants_stream
 from server.api.job_reader import JobReader
 from server.api.metadata import Metadata, metadata_pairs
 from server.api.openapi import answer, errors
@@ -76,7 +76,7 @@ async def read_job(
 
 @get(
     "/{public_id:str}/events",
-    responses={**errors(404, 422), 200: event_page(EventPage)},
+    responses={**errors(404, 422), 200: answer(EventPage, EVENTS)},
     summary="Follow a job",
 )
 async def read_events(
@@ -88,10 +88,9 @@ async def read_events(
     last_event_id: LastEventId = None,
 ) -> Response[Any]:
     """Return the events as JSON, or send them with `Accept: text/event-stream`; a stream ends after the job's last event."""
-    client_id = request.user.client_id
 
     async def read(after: int) -> tuple[EventPage, bool]:
-        found = await reader.database.read(job_reads.events_since, client_id, public_id, after)
+        found = await reader.database.read(job_reads.events_since, request.user.client_id, public_id, after)
         if found is None:
             raise JobNotFound(public_id)
         return views.event_page(public_id, found, reader.linker), found.ended

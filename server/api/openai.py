@@ -18,6 +18,7 @@ from pipelines.model_card import ModelCard
 from server.api.bodies import read_body
 from server.api.errors import CLIENT_GONE, response_parts
 from server.api.job_reader import JobReader
+from server.api.links import LinkKind
 from server.api.openapi import answer
 from server.api.request_log import record_of
 from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
@@ -109,9 +110,6 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     return Response(body, status_code=parts.status, headers=parts.headers, media_type="application/json")
 
 
-_STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
-
-
 @post(
     "/images/generations",
     status_code=200,
@@ -121,7 +119,10 @@ _STATUSES = (401, 402, 403, 404, 409, 413, 422, 429, 500, 503)
     tags=["workflows"],
     responses={
         200: answer(Images, "The images, all of them"),
-        **dict.fromkeys(_STATUSES, answer(OpenAIError, "As on other routes, in OpenAI's shape")),
+        **dict.fromkeys(
+            (401, 402, 403, 404, 409, 413, 422, 429, 500, 503),
+            answer(OpenAIError, "As on other routes, in OpenAI's shape"),
+        ),
     },
 )
 async def create_images(
@@ -253,7 +254,7 @@ async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, se
     if artifact.removed:
         raise gone
     if wanted.response_format != "b64_json":
-        return ImageData(prompt, url=reader.linker.image(artifact.public_id))
+        return ImageData(prompt, url=reader.linker.url(LinkKind.IMAGE, artifact.public_id))
     file = await reader.database.read(artifacts.image_file, artifact.public_id)
     if file is None:
         raise gone

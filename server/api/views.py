@@ -21,14 +21,8 @@ class Linker(msgspec.Struct, frozen=True):
     links: Links
     base: str
 
-    def image(self, artifact: str) -> str:
-        return self.links.url(self.base, LinkKind.IMAGE, artifact)
-
-    def preview(self, name: str) -> str:
-        return self.links.url(self.base, LinkKind.PREVIEW, name)
-
-    def thumbnail(self, artifact: str) -> str:
-        return self.links.url(self.base, LinkKind.THUMBNAIL, artifact)
+    def url(self, kind: LinkKind, name: str) -> str:
+        return self.links.url(self.base, kind, name)
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -171,7 +165,7 @@ class ImageEntry(Entry, frozen=True, kw_only=True):
 
 
 def artifact(row: ArtifactRow, linker: Linker) -> Artifact:
-    link = None if row.removed else linker.image(row.public_id)
+    link = None if row.removed else linker.url(LinkKind.IMAGE, row.public_id)
     return Artifact(row.public_id, link, row.kind, row.role, row.label, row.meta)
 
 
@@ -198,7 +192,9 @@ def _preview(row: EventRow, job_id: str, linker: Linker) -> Artifact:
     name = f"{job_id}-{row.extra.get('image', 0)}.{step}"
     label = f"Preview after step {step} of {steps}"
     meta = {"step": step, "steps": steps}
-    return Artifact(name, linker.preview(name), ArtifactKind.PREVIEW, ArtifactRole.INTERMEDIATE, label, meta)
+    return Artifact(
+        name, linker.url(LinkKind.PREVIEW, name), ArtifactKind.PREVIEW, ArtifactRole.INTERMEDIATE, label, meta
+    )
 
 
 def job(
@@ -249,8 +245,8 @@ def _common(row: EntryRow, linker: Linker) -> dict[str, Any]:
     understood = row.meta.get("understood")
     return {
         "public_id": row.public_id,
-        "image_url": linker.image(row.public_id),
-        "thumbnail_url": linker.thumbnail(row.public_id),
+        "image_url": linker.url(LinkKind.IMAGE, row.public_id),
+        "thumbnail_url": linker.url(LinkKind.THUMBNAIL, row.public_id),
         "status": row.status,
         "favourite": row.favourite,
         **{name: row.meta[name] for name in ("width", "height", "model", "seed", "steps", "guidance")},

@@ -129,16 +129,7 @@ def add_key(connection: sqlite3.Connection, client_id: int, digest: bytes, hint:
     connection.execute(
         "INSERT INTO keys (client_id, hash, hint, capabilities, priority, label, expires_at, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            client_id,
-            digest,
-            hint,
-            " ".join(terms.capabilities),
-            terms.priority,
-            terms.label,
-            terms.expires_at,
-            now(),
-        ),
+        (client_id, digest, hint, " ".join(terms.capabilities), terms.priority, terms.label, terms.expires_at, now()),
     )
 
 

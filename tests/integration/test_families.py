@@ -180,8 +180,9 @@ def test_guidance_changes_the_image_unless_there_is_none(row: Row, model: Loaded
 
 def test_a_size_that_it_would_round_is_refused(row: Row, models: Models) -> None:
     card = models.models["tiny"]
-    limits = msgspec.structs.replace(card.limits, multiple_of=row.tiny_multiple // 2)
-    with pytest.raises(CannotLoad, match="multiples of"):
+    half = row.tiny_multiple // 2
+    limits = msgspec.structs.replace(card.limits, multiple_of=half)
+    with pytest.raises(CannotLoad, match=rf"multiple_of = {half}: \w+ makes multiples of {row.tiny_multiple} only"):
         load(msgspec.structs.replace(card, limits=limits), traced=False)
 
 

@@ -112,23 +112,8 @@ def test_every_family_is_read_with_the_weights_that_it_was_saved_with(tmp_path: 
             assert all(torch.equal(weights[key], tensor) for key, tensor in module.state_dict().items())
 
 
-def test_a_size_that_the_pipeline_would_round_is_refused(tmp_path: Path) -> None:
-    tiny.flux_pipeline().save_pretrained(tmp_path / "flux", safe_serialization=True)
-    assert "multiple_of = 16: FluxPipeline makes multiples of 32 only" in refused(tmp_path / "flux", multiple_of=16)
-    loaded(tmp_path / "flux", multiple_of=64)
-
-
-@pytest.mark.parametrize(
-    ("card", "told"),
-    [
-        ({"scheduler": "EulerDiscreteSchedular"}, "did you mean 'EulerDiscreteScheduler'?"),
-        ({"scheduler_options": {"clip_sampel": False}}, "did you mean 'clip_sample'?"),
-        ({"arguments": {"num_inference_steps": 9}}, "the card's steps says it"),
-        ({"guidance_argument": "cfg"}, "takes no such argument"),
-    ],
-)
-def test_a_card_that_asks_in_vain_is_refused(folder: Path, card: dict[str, Any], told: str) -> None:
-    assert told in refused(folder, **card)
+def test_a_card_that_asks_in_vain_is_refused(folder: Path) -> None:
+    assert "did you mean 'clip_sample'?" in refused(folder, scheduler_options={"clip_sampel": False})
 
 
 def test_weights_in_memory_do_not_change_with_their_files(folder: Path) -> None:

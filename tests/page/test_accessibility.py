@@ -95,6 +95,50 @@ def test_the_way_of_an_artist_by_ear(heard_page: Page, studio: ServerWithoutGpu,
     expect(page.get_by_role("region", name="Catalogue")).to_be_focused()
 
 
+def test_the_focus_is_never_lost(page: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    key = new_client("by keyboard", 100)
+    with studio.client_of(key) as client:
+        for name in ("Third", "Second", "First"):
+            studio.finished(studio.submit(client, display_name=name), client)
+        studio.submit(client, display_name="Beach", prompt="endless")
+    enter(page, studio, key)
+    catalogue = page.get_by_role("region", name="Catalogue")
+    page.get_by_role("button", name="Cancel Beach").press("Enter")
+    expect(page.locator(".making")).to_have_count(0)
+    expect(catalogue).to_be_focused()
+    page.locator("[data-index='0'] .open").press("Delete")
+    expect(page.locator(".open[aria-label^=Second]")).to_be_focused()
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".open[aria-label^=Third]")).to_be_focused()
+    page.keyboard.press("x")
+    page.get_by_role("button", name="Compare").press("Enter")
+    expect(page.get_by_role("heading", name="Compare")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(catalogue).to_be_focused()
+    page.get_by_role("button", name="Done").press("Enter")
+    page.locator(".open[aria-label^=Second]").press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Second").press("Enter")
+    expect(dialog.get_by_label("Name")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog.locator(".heading")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".open[aria-label^=Second]")).to_be_focused()
+
+
+def test_a_menu_closes_when_the_focus_leaves_it(page: Page, studio: ServerWithoutGpu) -> None:
+    enter(page, studio, studio.key)
+    page.locator(".bar").get_by_role("button", name="credits").press("Enter")
+    expect(page.get_by_role("region", name="Credits")).to_be_visible()
+    page.get_by_role("button", name="Menu").press("Enter")
+    expect(page.locator(".panel-menu")).to_have_count(1)
+    page.get_by_role("button", name="Forget key").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator(".panel-menu")).to_have_count(0)
+    assert page.evaluate("document.activeElement !== document.body")
+
+
 @pytest.fixture(scope="module")
 def busy_key(studio: ServerWithoutGpu) -> Iterator[str]:
     """Yield the key of a client with pictures, jobs that run and a job that failed; it may use the desk as well."""

@@ -55,8 +55,10 @@ def test_the_queue_is_paused_moved_cancelled_and_resumed(desk: Page, studio: Ser
     expect(rows.nth(0)).to_contain_text("The first")
     rows.nth(1).get_by_role("button", name="To front").click()
     expect(rows.nth(0)).to_contain_text("The second")
-    rows.nth(1).get_by_role("button", name="Cancel").click()
+    rows.nth(1).get_by_role("button", name="Cancel").press("Enter")
     expect(rows).to_have_count(1)
+    # The pressed button is gone; the keyboard goes on from the view's title.
+    expect(desk.get_by_role("heading", name="Now")).to_be_focused()
     assert studio.job(first)["latest_event"]["extra"]["reason"] == "cancelled"
     desk.get_by_role("button", name="Resume").click()
     expect(desk.get_by_text("Nothing waits and nothing runs.")).to_be_visible()
@@ -98,6 +100,18 @@ def test_clients_and_credits(desk: Page, studio: ServerWithoutGpu) -> None:
     row.get_by_role("button", name="Enable").click()
     expect(row).not_to_contain_text("disabled")
     assert client.get("/v1/credits").status_code == 200
+
+
+def test_a_double_click_grants_once(desk: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    with studio.client_of(new_client("roto", 10)) as client:
+        desk.reload()
+        view(desk, "Clients")
+        row = desk.get_by_role("row").filter(has_text="roto")
+        row.get_by_label("Credits for roto").fill("5")
+        row.get_by_role("button", name="Grant").dblclick()
+        expect(row.get_by_role("cell").nth(1)).to_have_text("15")
+        expect(row.get_by_label("Credits for roto")).to_have_value("")
+        assert studio.credits(client)["granted"] == 15
 
 
 def test_keys_are_made_and_revoked(desk: Page, studio: ServerWithoutGpu) -> None:

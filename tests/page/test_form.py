@@ -288,3 +288,16 @@ def test_nothing_glides_for_those_who_ask_for_less_motion(page: Page, studio: Se
         page.get_by_text("More options").click()
         page.wait_for_function("window.glides.length > 0")
         assert page.evaluate("window.glides") == [behavior]
+
+
+def test_styles_move_nothing_for_those_who_ask_for_less_motion(page: Page, studio: ServerWithoutGpu) -> None:
+    # No universal selector reaches the bar inside a <progress>, and no script sees it move: so read the rules themselves.
+    moving = """[...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]).flatMap((rule) => {
+      const isFor = (rule) => rule.style.transitionProperty || rule.style.animationName;
+      if (rule instanceof CSSMediaRule && rule.conditionText === "(prefers-reduced-motion: no-preference)") return [];
+      return [rule, ...(rule.cssRules ?? [])].filter((rule) => rule.style && isFor(rule)).map((rule) => rule.cssText);
+    })"""
+    for path in ("/", "/desk"):
+        page.goto(studio.url + path)
+        expect(page.get_by_role("textbox")).to_be_visible()
+        assert page.evaluate(moving) == []

@@ -107,6 +107,7 @@ def test_pictures_are_selected_compared_and_deleted(page: Page, studio: ServerWi
         page.get_by_role("checkbox", name=f"Select {name}").check(force=True)
     fits(page)
     expect(page.get_by_role("button", name="Done")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="New picture")).to_be_hidden()
     toolbar = page.get_by_role("toolbar", name="With the selected pictures")
     for label in ("Compare", "Download zip", "Favourite", "Archive", "Delete"):
         in_reach(toolbar.get_by_role("button", name=label))

@@ -29,7 +29,7 @@ from backlot_client.answers import (
 from backlot_client.auth import KeyAuth
 from backlot_client.calls import BackgroundFilter, Call, CatalogFilter, JobFilter
 from backlot_client.client import USER_AGENT, configured
-from backlot_client.errors import JobFailed
+from backlot_client.errors import JobFailed, Unreachable, unreachable
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
@@ -173,8 +173,8 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
 
-    async def do(self, step: Step) -> httpx.Response | bytes | httpx.RequestError | None:
-        """Do a step and return its result, or the network fault that it met."""
+    async def do(self, step: Step) -> httpx.Response | bytes | Unreachable | None:
+        """Do a step and return its result, or the error that it met."""
         try:
             match step:
                 case Pause():
@@ -185,7 +185,7 @@ class _Exchange:
                 case Send():
                     return await self._send(step)
         except httpx.RequestError as fault:
-            return fault
+            return unreachable(fault)
 
     async def _send(self, step: Send) -> httpx.Response:
         await self.aclose()

@@ -30,7 +30,7 @@ from backlot_client.answers import (
 )
 from backlot_client.auth import KeyAuth
 from backlot_client.calls import BackgroundFilter, Call, CatalogFilter, JobFilter
-from backlot_client.errors import JobFailed, NotConfigured
+from backlot_client.errors import JobFailed, NotConfigured, Unreachable, unreachable
 from backlot_client.following import Following
 from backlot_client.retries import Retries
 from backlot_client.spec import GenerationSpec
@@ -231,8 +231,8 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
 
-    def do(self, step: Step) -> httpx.Response | bytes | httpx.RequestError | None:
-        """Do a step and return its result, or the network fault that it met."""
+    def do(self, step: Step) -> httpx.Response | bytes | Unreachable | None:
+        """Do a step and return its result, or the error that it met."""
         try:
             match step:
                 case Pause():
@@ -243,7 +243,7 @@ class _Exchange:
                 case Send():
                     return self._send(step)
         except httpx.RequestError as fault:
-            return fault
+            return unreachable(fault)
 
     def _send(self, step: Send) -> httpx.Response:
         self.close()

@@ -178,6 +178,14 @@ def error_of(response: httpx.Response) -> BacklotError:
     return error
 
 
+def unreachable(fault: httpx.RequestError) -> Unreachable:
+    """Return the error that a network fault means."""
+    address = fault.request.url.copy_with(query=None)
+    error = Unreachable(f"No answer from {address}: {fault or type(fault).__name__}")
+    error.__cause__ = fault
+    return error
+
+
 def unexpected_answer(response: httpx.Response, reason: str) -> UnexpectedAnswer:
     """Return the error of an answer that cannot be understood."""
     return UnexpectedAnswer(

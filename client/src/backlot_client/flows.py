@@ -16,7 +16,6 @@ from backlot_client.errors import (
     Conflict,
     IncompleteDownload,
     NotFound,
-    Unreachable,
     error_of,
     unexpected_answer,
 )
@@ -59,22 +58,10 @@ def repeated(retries: Retries, attempt: Callable[[], Flow[T]]) -> Flow[T]:
 
 def once(send: Send) -> Flow[httpx.Response]:
     """Send once and return the response, a 2xx. Raises ApiError, Unreachable, UnexpectedAnswer."""
-    try:
-        response: httpx.Response = yield send
-    except httpx.RequestError as fault:
-        raise unreachable(fault) from fault
+    response: httpx.Response = yield send
     if response.is_success:
         return response
     raise error_of(response)
-
-
-def read() -> Flow[bytes]:
-    """Read on in a stream, and return some bytes, or none at its end. Raises Unreachable."""
-    try:
-        piece: bytes = yield Read()
-    except httpx.RequestError as fault:
-        raise unreachable(fault) from fault
-    return piece
 
 
 def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Stopwatch) -> float:
@@ -85,11 +72,6 @@ def pause_or_raise(retries: Retries, error: BacklotError, tries: int, watch: Sto
     if seconds is None:
         raise error
     return seconds
-
-
-def unreachable(fault: httpx.RequestError) -> Unreachable:
-    address = fault.request.url.copy_with(query=None)
-    return Unreachable(f"No answer from {address}: {fault or type(fault).__name__}")
 
 
 def cancel(retries: Retries, job_id: str) -> Flow[Job]:
@@ -124,7 +106,7 @@ def _saved(send: Send, path: Path) -> Flow[Path]:
     response = yield from once(send)
     announced = response.headers.get("Content-Length")
     with PartialFile(path) as file:
-        while piece := (yield from read()):
+        while piece := (yield Read()):
             file.write(piece)
         if announced is not None and "Content-Encoding" not in response.headers and file.size != int(announced):
             raise IncompleteDownload(f"{path.name} has {announced} bytes, but {file.size} arrived")

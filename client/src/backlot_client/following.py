@@ -7,9 +7,9 @@ from backlot_client import calls
 from backlot_client.answers import JobEvent
 from backlot_client.errors import BacklotError, WaitTimeout, unexpected_answer
 from backlot_client.event_stream import EventStreamDecoder
-from backlot_client.flows import call, once, pause_or_raise, read
+from backlot_client.flows import call, once, pause_or_raise
 from backlot_client.retries import Retries
-from backlot_client.steps import ItemFlow, Pause, Send
+from backlot_client.steps import ItemFlow, Pause, Read, Send
 from backlot_client.stopwatch import Stopwatch
 
 #: Seconds without a byte after which a stream is given up. The server gives a sign of life every 15 s.
@@ -76,7 +76,7 @@ class Following:
     def _streamed(self, response: httpx.Response) -> ItemFlow[JobEvent]:
         decoder = EventStreamDecoder()
         before = self._seen
-        while piece := (yield from read()):
+        while piece := (yield Read()):
             self._note_life()
             for message in decoder.feed(piece):
                 self._barren_streams = 0

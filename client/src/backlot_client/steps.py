@@ -1,7 +1,7 @@
 """Keeps logic and I/O apart: a *flow* is a generator that yields the steps it needs done and gets their results.
 
 All of this client's logic is written once, as flows. `Client` and `AsyncClient` do the steps, each in its own way, and
-nothing else. A step that meets a network fault has `httpx.RequestError` raised in the flow, at its `yield`.
+nothing else. A step that meets a network fault has `Unreachable` raised in the flow, at its `yield`.
 """
 
 from collections.abc import Generator, Mapping
@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
+
+from backlot_client.errors import Unreachable
 
 T = TypeVar("T")
 
@@ -66,9 +68,9 @@ ItemFlow = Generator[Step | T, Any, None]
 def resume(flow: Generator[T, Any, Any], result: Any = None) -> T | Ended:
     """Go on with a flow, for the first time or with the result of its last step. Return what it yields next.
 
-    A network fault that the step met is raised in the flow.
+    An error that the step met is raised in the flow.
     """
     try:
-        return flow.throw(result) if isinstance(result, httpx.RequestError) else flow.send(result)
+        return flow.throw(result) if isinstance(result, Unreachable) else flow.send(result)
     except StopIteration as end:
         return Ended(end.value)

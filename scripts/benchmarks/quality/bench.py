@@ -19,10 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.quality import figures
-from benchmarks.quality.images import Cost, generate, paths
+from benchmarks.quality.images import Cost, generate
 from benchmarks.quality.judge import LESSONS, SETS, pictures_of, trained, verdict
 from benchmarks.quality.network import Judge
-from benchmarks.quality.renders import held_out, read, small, taught
+from benchmarks.quality.renders import held_out, paths, read, small, taught
 from benchmarks.quality.specs import Spec, draw, reseeded
 from pipelines.model_card import Sampling
 from pipelines.output.measurement import evaluate

@@ -10,7 +10,7 @@ import torch
 from diffusers import DiffusionPipeline
 from tqdm import tqdm
 
-from benchmarks.quality.renders import keep
+from benchmarks.quality.renders import keep, paths
 from benchmarks.quality.specs import Spec
 from pipelines.denoising.guidance_interval import partly_guided
 from pipelines.model_card import Sampling
@@ -54,7 +54,3 @@ def generate(weights: Path, folder: Path, specs: list[Spec], sampling: Sampling)
         cost = Cost(cost.seconds, max(cost.mebibytes, peak))
         kept.write_bytes(msgspec.json.encode(cost))
     return cost
-
-
-def paths(folder: Path, specs: list[Spec]) -> list[Path]:
-    return [folder / f"{index:04}-{spec.scene}-{spec.mood}.png" for index, spec in enumerate(specs)]

@@ -23,7 +23,7 @@ _TAUGHT_SHRINK = 4
 def held_out(folder: Path, specs: list[Spec], shrink: int, cores: int) -> list[Pixels]:
     """Return a render of each spec at 1/`shrink` of its size."""
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [(folder / f"{index:04}-{spec.scene}-{spec.mood}.png", spec, shrink) for index, spec in enumerate(specs)]
+    tasks = [(path, spec, shrink) for path, spec in zip(paths(folder, specs), specs, strict=True)]
     return [read(path) for path in _made(_render, tasks, cores, f"renders 1/{shrink}")]
 
 
@@ -32,6 +32,10 @@ def taught(folder: Path, sets: int, cores: int, seed: int = 0) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(folder, number, seed, _TAUGHT_SHRINK) for number in range(sets)]
     return list(_made(write_shard, tasks, cores, "renders to learn from"))
+
+
+def paths(folder: Path, specs: list[Spec]) -> list[Path]:
+    return [folder / f"{index:04}-{spec.scene}-{spec.mood}.png" for index, spec in enumerate(specs)]
 
 
 def small(pixels: Pixels) -> Pixels:

@@ -1,5 +1,6 @@
 /** The desk: what the operator sees of the server, and does about it. It opens with a key that has `admin`. */
 
+import "../parts/landing.js";
 import { html, render } from "../view.js";
 import { Desk } from "./page.js";
 import { enter, keyFromAddress, keptKey } from "./session.js";

@@ -48,7 +48,7 @@ function Open() {
       <button type="button" class="quiet small" onClick=${leave}>Forget key</button>
     </header>
     <main class="desk">
-      <h1 class="unseen">${title}</h1>
+      <h1 class="unseen landing" tabindex="-1">${title}</h1>
       <p class="desk-trouble" role="alert" hidden=${!trouble.value}>${trouble.value}</p>
       <${View} />
     </main>

@@ -96,7 +96,7 @@ function Balance() {
         <strong class="balance">${(credits.value?.balance ?? 0).toLocaleString()}</strong> credits
         ${isTest.value && html`<span class="badge">test key</span>`}
       </button>
-      ${isOpen && html`<${Account} onClose=${close} />`}
+      ${isOpen && html`<${Account} onClose=${() => open(false)} />`}
     </div>
   `;
 }

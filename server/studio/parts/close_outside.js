@@ -1,9 +1,9 @@
-/** Closes an open part of the page when the user presses beside it. */
+/** Closes an open part of the page when the user presses beside it, or moves the focus out of it. */
 
 import { useLayoutEffect } from "../view.js";
 
 /**
- * Close an open element when the user presses beside it.
+ * Close an open element when the user presses beside it, or moves the focus out of it.
  * @param {() => HTMLElement | null | undefined} find  returns an element that holds it and the button that opened it
  * @param {boolean} isOpen
  * @param {() => void} close
@@ -13,11 +13,15 @@ export function useCloseOutside(find, isOpen, close) {
   useLayoutEffect(() => {
     if (!isOpen) return undefined;
     const box = find();
-    /** @param {PointerEvent} event */
-    const onPress = (event) => {
+    /** @param {Event} event */
+    const onOutside = (event) => {
       if (!box?.contains(/** @type {Node} */ (event.target))) close();
     };
-    document.addEventListener("pointerdown", onPress);
-    return () => document.removeEventListener("pointerdown", onPress);
+    document.addEventListener("pointerdown", onOutside);
+    document.addEventListener("focusin", onOutside);
+    return () => {
+      document.removeEventListener("pointerdown", onOutside);
+      document.removeEventListener("focusin", onOutside);
+    };
   }, [isOpen]);
 }

@@ -9,7 +9,6 @@ import { html, useState } from "../view.js";
 import { mayGoWell, nameOf, plural } from "../words.js";
 import { openComposer } from "./composer.js";
 import { Icon } from "./icon.js";
-import { goOnFrom } from "./landing.js";
 import { useOffer } from "./offer.js";
 
 /** @typedef {import("../state/failures.js").Failure} Failure */
@@ -72,10 +71,8 @@ function TryAgain({ failure, name }) {
   );
   if (cost === null) return null;
   const terms = [plural(cost, "credit"), models.value.length > 1 && modelOf(failure.request)].filter(Boolean).join(", ");
-  const onClick = async (/** @type {{currentTarget: HTMLElement}} */ { currentTarget }) => {
-    if (!(await order())) return;
-    dismiss([failure.id]);
-    goOnFrom(currentTarget);
+  const onClick = async () => {
+    if (await order()) dismiss([failure.id]);
   };
   return html`
     <button type="button" class="small" aria-disabled=${isSending} aria-label=${`Try again ${terms}: ${name}`} onClick=${onClick}>

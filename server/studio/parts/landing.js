@@ -1,15 +1,29 @@
-/** Moves the focus once the pressed element is gone: to the head of the open dialog, else to the pictures. */
+/** Moves the focus on once the element that had it is gone. */
 
-addEventListener("click", ({ target }) => void (target instanceof Node && goOnFrom(target)));
+/** The last element that had the focus, until the user presses elsewhere. @type {Element | null} */
+let last = null;
+
+addEventListener("focusin", ({ target }) => void (last = /** @type {Element} */ (target)));
+addEventListener("pointerdown", ({ target }) => {
+  if (!last?.contains(/** @type {Node} */ (target))) last = null;
+});
+
+new MutationObserver(() => {
+  if (!last || last.isConnected || document.activeElement !== document.body) return;
+  const gone = last;
+  last = null;
+  // The viewer goes back to its picture by itself, and who has given a key begins at the top.
+  if (!gone.closest(".viewer, .welcome")) goOn(gone.closest(".tile") !== null);
+}).observe(document.body, { childList: true, subtree: true });
 
 /**
- * Move the focus on if the pressed element is gone and nothing else has the focus.
- * @param {Node} pressed
+ * Go on at the head of the open dialog, else at the next picture if the focus was on one, else before the pictures.
+ * @param {boolean} isTile
  */
-export function goOnFrom(pressed) {
-  requestAnimationFrame(() => {
-    if (pressed.isConnected || document.activeElement !== document.body) return;
-    const landing = document.querySelector("dialog[open] .landing") ?? document.querySelector(".landing");
-    if (landing instanceof HTMLElement) landing.focus({ preventScroll: true });
-  });
+function goOn(isTile) {
+  const landing =
+    document.querySelector("dialog[open] .landing") ??
+    (isTile ? document.querySelector(".tile .open[tabindex='0']") : null) ??
+    document.querySelector(".landing");
+  if (landing instanceof HTMLElement) landing.focus({ preventScroll: true });
 }

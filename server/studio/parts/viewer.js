@@ -75,12 +75,12 @@ function Dialog({ id }) {
 }
 
 /**
- * Focus a picture's tile in the catalogue, if it is in the page and nothing else has the focus.
+ * Focus a picture's tile, or the catalogue if it is not in the page, unless something else has the focus.
  * @param {string} id
  */
 function focusTile(id) {
   if (document.activeElement !== document.body) return;
-  const button = document.querySelector(`[data-id="${CSS.escape(id)}"] .open`);
+  const button = document.querySelector(`[data-id="${CSS.escape(id)}"] .open`) ?? document.querySelector(".landing");
   if (button instanceof HTMLElement) button.focus();
 }
 
@@ -180,15 +180,9 @@ function Coming() {
   const fresh = entries.value.filter(({ public_id }) => unseen.value.has(public_id));
   const next = fresh.at(-1);
   if (!left.value && !next) return null;
-  const onShow = () => {
-    if (!next) return;
-    // The last one takes its button away, at once, so that the focus moves on.
-    see(next.public_id);
-    turnTo(next);
-  };
   return html`
     <p class="coming">
-      ${next && html`<button type="button" class="small" onClick=${onShow}>Show the next of ${fresh.length} new</button>`}
+      ${next && html`<button type="button" class="small" onClick=${() => turnTo(next)}>Show the next of ${fresh.length} new</button>`}
       ${left.value > 0 && html`<span>${left.value} in progress</span>`}
     </p>
   `;
