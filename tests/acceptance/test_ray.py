@@ -90,10 +90,11 @@ def test_a_cluster_that_cannot_be_followed_is_joined_once_it_can(cluster: RayClu
 def test_a_box_that_may_not_run_a_model_goes_on_with_others(
     cluster: RayCluster, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    no_place, refused, lora_refused, *rest = told_by(
+    no_place, taken, refused, lora_refused, *rest = told_by(
         "tests.support.ray_process", cluster.address, str(tiny_folders["good"]), str(tmp_path)
     )
     assert no_place.startswith("Ray places no actor on one: ")
+    assert taken.startswith("Ray has placed no actor after 2 s: something else in the cluster may have")
     assert refused == f"this server cannot read {tmp_path}/missing of missing (No such file or directory)"
     assert lora_refused == f"this server cannot read {tmp_path}/lora of good (No such file or directory)"
     assert rest == ["a preview", "an image"]
