@@ -56,6 +56,12 @@ _DTYPES = {
     "F8_E4M3": "bfloat16",
     "F8_E5M2": "bfloat16",
 }
+#: What is told of a dtype that its files name and that does not suit every box.
+_DTYPE_TOLD = {
+    None: "dtype: its weights do not say one that a card knows",
+    "float16": "dtype: that of its files; many CPUs compute float16 slowly, so write float32 if it is to run on one",
+    "float32": "dtype: that of its files; on a GPU bfloat16 or float16 takes half the memory, and less time",
+}
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
 _PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
 #: Characters at the start of a README that are searched for a licence.
@@ -89,8 +95,7 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
         card["variant"] = variant
         assumed.append(f"variant: there are only files of variant {variant}")
     card["dtype"] = dtype or "float32"
-    if dtype is None:
-        assumed.append("dtype: its weights do not say one that a card knows")
+    assumed += [_DTYPE_TOLD[dtype]] if dtype in _DTYPE_TOLD else []
     tiers = _tiers(folder)
     card["tiers"] = tiers or ["1K"]
     if tiers is None:
@@ -144,7 +149,9 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
     elif index.get("sample_sigmas"):
         steps = len(index["sample_sigmas"])
     else:
-        assumed.append(f"steps, guidance: what {pipeline} takes if it is not told")
+        assumed.append(
+            f"steps, guidance: what {pipeline} takes if it is not told; on a CPU each step takes long, so try fewer"
+        )
     if argument == GUIDANCE and ignores_guidance(folder, pipeline):
         guidance = min(1.0, guidance or 0.0)
         assumed.append("guidance: its configuration says that it heeds none")

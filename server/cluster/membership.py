@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import ray
+from ray._private.worker import global_worker
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from server.cluster.boxes import Box, boxes_of
@@ -70,6 +71,8 @@ class Membership:
         """Return the boxes that are in the cluster now, and join it first if need be. Raises what Ray raises."""
         if not ray.is_initialized():
             ray.init(address=self._settings.ray, log_to_driver=False, configure_logging=False)
+            # Ray's thread that prints errors of the cluster takes a whole core while the head is gone, unless it is to stop.
+            global_worker.threads_stopped.set()
         boxes = boxes_of(ray.nodes(), ray.get_runtime_context().get_node_id())
         if boxes is None:
             # Leaving and joining again from here is not safe: Ray ends a process whose threads call it in between.

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
@@ -34,8 +34,11 @@ class RayProcess:
 
     pid = 0
 
-    def __init__(self, box: str, placement: Mapping[str, Any], memory_gib: float) -> None:
+    def __init__(
+        self, box: str, placement: Mapping[str, Any], memory_gib: float, *, placed_s: float = PLACED_S
+    ) -> None:
         """Take the options by which Ray places the actor on this box. It is placed once this is followed."""
+        self._placed_s = placed_s
         self._box = box
         self._placement = placement
         self._memory_gib = memory_gib
@@ -124,7 +127,12 @@ class RayProcess:
 
     def _agrees(self, post: Callable[[Report | int], None]) -> bool:
         """Wait until the actor is placed; return whether its box may work for this server, and post why not."""
-        about: About = ray.get(self._actor.about.remote(), timeout=PLACED_S)
+        try:
+            about: About = ray.get(self._actor.about.remote(), timeout=self._placed_s)
+        except GetTimeoutError:
+            why = f"something else in the cluster may have the GPU or the cores of {self._box}"
+            post(protocol.CannotStart(f"Ray has placed no actor after {self._placed_s:g} s: {why}"))
+            return False
         self.pid = about.pid
         problem = why_not(self._box, about.versions, installed())
         if problem is not None:

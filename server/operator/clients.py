@@ -23,7 +23,7 @@ def clients() -> None:
 @clients.command()
 @click.argument("name", type=new_client_name)
 @click.option("--credits", "credits_", type=whole(0, MOST_CREDITS), metavar="N", default="0", help="Its first credits.")
-@click.option("--test", is_flag=True, help="Make an sk_test_ key.")
+@click.option("--test", is_flag=True, help="Give it sk_test_ keys, which metrics tell apart; it pays like any other.")
 @json_option
 def add(name: str, credits_: int, test: bool, as_json: bool) -> None:
     """Make a client and print its key, which is shown this once."""

@@ -1,5 +1,6 @@
 """The files in docs/deploy: systemd takes the unit as it is, and the operator's command runs with the service's settings."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,11 +22,20 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_unit_sets_only_what_are_settings() -> None:
+def environment() -> list[str]:
+    """Return the variables that the unit sets, each as `NAME=value`."""
     lines = (DEPLOY / "backlot.service").read_text().splitlines()
-    values = dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
-    assert read_settings(values).data == Path("/var/lib/backlot")
+    return [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
 
 
-def test_the_operators_command_is_a_shell_script() -> None:
-    assert subprocess.run(["sh", "-n", DEPLOY / "backlot-command"], check=False).returncode == 0
+def test_the_unit_sets_only_what_are_settings() -> None:
+    assert read_settings(dict(line.split("=", 1) for line in environment())).data == Path("/var/lib/backlot")
+
+
+def test_the_operators_command_has_what_the_unit_sets(tmp_path: Path) -> None:
+    # The user and the folder of the service are not here, so this setpriv only shows what it was given.
+    (tmp_path / "setpriv").write_text("#!/bin/sh\nenv\n")
+    (tmp_path / "setpriv").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", DEPLOY / "backlot-command"], env={"PATH": path}, capture_output=True, text=True)
+    assert set(environment()) <= set(done.stdout.splitlines())

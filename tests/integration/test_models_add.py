@@ -53,6 +53,20 @@ def test_a_folder_becomes_a_card_that_keeps_the_rest_of_the_file(
     assert add_model(toml, str(folder), "twin", None).name == "twin"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "told"),
+    [
+        (torch.float16, "many CPUs compute float16 slowly, so write float32 if it is to run on one"),
+        (torch.float32, "on a GPU bfloat16 or float16 takes half the memory"),
+    ],
+)
+def test_what_may_not_suit_the_box_is_told(toml: Path, tmp_path: Path, dtype: torch.dtype, told: str) -> None:
+    save(unet_pipeline().to(dtype), tmp_path / "model")
+    assumed = add_model(toml, str(tmp_path / "model"), None, None).assumed
+    assert any(told in text for text in assumed)
+    assert any("on a CPU each step takes long, so try fewer" in text for text in assumed)
+
+
 def test_a_unet_that_takes_guidance_as_an_input_becomes_a_card_of_few_steps(
     toml: Path, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -335,6 +335,23 @@ def test_an_image_that_is_too_large_for_one_device_runs_on_another(tmp_path: Pat
     play(Box(tmp_path, gpus=2, tiers=["0.5K", "1K"]), scene)
 
 
+def test_images_that_are_too_large_leave_one_slot_group_for_another_device(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        small, large = (gpu.process for gpu in box.gpus)
+        has(small, "a")
+        has(large, "b")
+        job_id = await box.submit(n=3)
+        assert len(small.unanswered) == 2
+        while small.unanswered:
+            out_of_memory(small, small.unanswered[0])
+        assert len(small.ids) == 2, "an image entered the open slots again"
+        while large.unanswered:
+            large.generate(large.unanswered[0])
+        assert await box.ends(job_id) is JobStatus.SUCCESS
+
+    play(Box(tmp_path, gpus=2), scene)
+
+
 @pytest.mark.parametrize("mode", ["fail", "retry"])
 def test_an_image_that_is_too_large_for_every_device_fails(tmp_path: Path, mode: str) -> None:
     async def scene(box: Box) -> None:

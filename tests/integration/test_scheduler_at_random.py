@@ -4,13 +4,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server.jobs import EventType, JobStatus
 from server.ledger import credits
-from tests.support.box import PRICE, Box, play, until
+from tests.support.box import PRICE, QUICK, Box, play, until
 from tests.support.fake_process import FakeGpu
 
 ACTIONS = 80
@@ -36,8 +37,11 @@ class Fate:
             (1, self.run_out_of_memory),
             (1, self.be_too_large),
             (1, self.refuse),
+            (1, self.fail_to_load),
             (2, self.measure),
             (1, self.crash),
+            (0.5, self.lose_box),
+            (1, self.move_to_front),
             (1, self.cancel),
             (0.3, self.restart),
         ]
@@ -102,6 +106,14 @@ class Fate:
             order = next(order for order in reversed(process.ordered) if order.item.image_id == process.unanswered[-1])
             process.report(protocol.Refused(order.card.name, "other weights", (order.item.image_id,)))
 
+    async def fail_to_load(self) -> None:
+        process = self.gpu().process
+        orders = {order.item.image_id: order.card.name for order in process.ordered}
+        if process.unanswered:
+            model = orders[process.unanswered[-1]]
+            waited = tuple(image_id for image_id in process.unanswered if orders[image_id] == model)
+            process.report(protocol.LoadFailed(model, FailureReason.MODEL_LOAD_FAILED, "it is damaged", waited))
+
     async def measure(self) -> None:
         """Let a GPU load a model whose steps cost little more in more slots, so that running images are taken back."""
         process, model = self.gpu().process, self.rng.choice("ab")
@@ -109,12 +121,21 @@ class Fate:
         for size in (1, 2, 4, 8):
             process.report(protocol.Measured(model, "r", 512, 512, size, 1000.0 + size, 1))
 
-    async def crash(self) -> None:
+    async def crash(self, *last_words: protocol.Report) -> None:
         gpu = self.gpu()
         before = len(gpu.processes)
+        for report in last_words:
+            gpu.process.report(report)
         gpu.process.exit()
         await until(lambda: len(gpu.processes) > before)
         gpu.process.start()
+
+    async def lose_box(self) -> None:
+        await self.crash(protocol.DeviceLost("its box is gone"))
+
+    async def move_to_front(self) -> None:
+        if self.jobs:
+            self.box.scheduler.control.move_to_front(self.rng.choice(list(self.jobs)))
 
     async def cancel(self) -> None:
         if self.jobs:
@@ -165,4 +186,5 @@ def test_every_job_ends_once(tmp_path: Path, seed: int, card: dict[str, Any]) ->
         await until(lambda: set(box.files()) == kept)
         assert all(gpu.process.unanswered == [] for gpu in box.gpus)
 
-    play(Box(tmp_path, gpus=1 + seed % 2, **card), scene)
+    quick = msgspec.structs.replace(QUICK, load_pauses_s=(0.01,), refused_s=0.1, left_to_others_s=0.1)
+    play(Box(tmp_path, gpus=1 + seed % 3, bounds=quick, **card), scene)

@@ -179,6 +179,27 @@ def test_favourites_and_the_archive(page: Page, studio: ServerWithoutGpu, key: s
     expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
 
 
+def test_a_favourite_is_found_although_the_server_hears_of_it_late(
+    page: Page, studio: ServerWithoutGpu, key: str
+) -> None:
+    enter(page, studio, key)
+    late: list[Route] = []
+
+    def hold_changes(route: Route) -> None:
+        if route.request.method == "PATCH":
+            late.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/v1/catalog/**", hold_changes)
+    with page.expect_request(lambda request: request.method == "PATCH"):
+        page.get_by_role("button", name="Favourite Sky window").click(force=True)
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    late[0].continue_()
+    expect(page.locator(".tile")).to_have_count(1)
+    assert names(page) == ["Sky window"]
+
+
 def test_delete_can_be_taken_back_and_else_holds(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     def kept() -> int:
         with studio.client_of(key) as client:

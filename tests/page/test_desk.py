@@ -102,6 +102,18 @@ def test_clients_and_credits(desk: Page, studio: ServerWithoutGpu) -> None:
     assert client.get("/v1/credits").status_code == 200
 
 
+def test_a_double_click_grants_once(desk: Page, studio: ServerWithoutGpu, new_client: NewClient) -> None:
+    with studio.client_of(new_client("roto", 10)) as client:
+        desk.reload()
+        view(desk, "Clients")
+        row = desk.get_by_role("row").filter(has_text="roto")
+        row.get_by_label("Credits for roto").fill("5")
+        row.get_by_role("button", name="Grant").dblclick()
+        expect(row.get_by_role("cell").nth(1)).to_have_text("15")
+        expect(row.get_by_label("Credits for roto")).to_have_value("")
+        assert studio.credits(client)["granted"] == 15
+
+
 def test_keys_are_made_and_revoked(desk: Page, studio: ServerWithoutGpu) -> None:
     view(desk, "Keys")
     form = desk.get_by_role("form", name="New key")

@@ -26,15 +26,15 @@ def card(name: str, folder: Path) -> ModelCard:
 
 
 async def no_place() -> None:
-    """Write why Ray places no actor, and end: an actor of its name is there already."""
+    """Write why Ray places no actor: there is one of its name already, or nobody has so many cores."""
     holder = ray.remote(Holder).options(name="taken", num_cpus=0).remote()
-    heard: asyncio.Queue[protocol.Report | int] = asyncio.Queue()
-    process = RayProcess("one", {"num_cpus": 0, "name": "taken"}, 0)
-    process.follow(heard.put_nowait, heard.put_nowait)
-    report = await heard.get()
-    assert isinstance(report, protocol.CannotStart)
-    sys.stdout.write(f"{report.message.splitlines()[0]}\n")
-    assert await heard.get() == UNKNOWN
+    for placement in ({"num_cpus": 0, "name": "taken"}, {"num_cpus": 99}):
+        heard: asyncio.Queue[protocol.Report | int] = asyncio.Queue()
+        RayProcess("one", placement, 0, placed_s=2).follow(heard.put_nowait, heard.put_nowait)
+        report = await heard.get()
+        assert isinstance(report, protocol.CannotStart), report
+        sys.stdout.write(f"{report.message.splitlines()[0]}\n")
+        assert await heard.get() == UNKNOWN
     ray.kill(holder)
 
 

@@ -187,6 +187,7 @@ def test_a_model_that_another_gpu_serves_is_left_to_it_for_as_long_as_that_holds
     queue.add(waiting("c", client=3, at=1000, batch_key=key("c")))
     # An image that is left to another GPU makes no slots close, however long it has waited.
     assert queue.next_for(key("b"), 1001, gpu, elsewhere={key("a")}) is not None
+    assert queue.next_for(key("b"), 1001, gpu, elsewhere={key("b")}) is None
     assert next_one(queue, gpu, 1001) == "a"
     left = queue.next(1001, gpu, elsewhere={key("b")})
     assert left is not None

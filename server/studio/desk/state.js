@@ -116,24 +116,31 @@ async function run({ read, problem }) {
   }
 }
 
+/** What the operator's orders under way are sent to: a double click sends one of them. */
+const underWay = new Set();
+
 /**
- * Send an order of the operator. Return the answer; undefined if it was refused, which `trouble` tells. What the desk shows is
- * read meanwhile.
+ * Send an order of the operator. Return the answer; undefined if it was refused, which `trouble` tells, or if the one before it
+ * is under way. What the desk shows is read meanwhile.
  * @param {string} path  below /v1/admin/
  * @param {unknown} [body]
  * @returns {Promise<any>}
  */
-export const order = (path, body) => carryOut(() => write("POST", `/v1/admin/${path}`, body));
+export const order = (path, body) => carryOut(path, () => write("POST", `/v1/admin/${path}`, body));
 
 /** @param {string} hint  the first characters of the key */
-export const revoke = (hint) => carryOut(() => ask(`/v1/admin/keys/${encodeURIComponent(hint)}`, { method: "DELETE" }));
+export const revoke = (hint) =>
+  carryOut(hint, () => ask(`/v1/admin/keys/${encodeURIComponent(hint)}`, { method: "DELETE" }));
 
 /**
  * @template T
+ * @param {string} target
  * @param {() => Promise<T>} work
  * @returns {Promise<T | undefined>}
  */
-async function carryOut(work) {
+async function carryOut(target, work) {
+  if (underWay.has(target)) return undefined;
+  underWay.add(target);
   refusal.value = "";
   try {
     return await work();
@@ -142,6 +149,7 @@ async function carryOut(work) {
     refusal.value = isUnknown(error) ? `${sentence(told)} Whether this was done is not known: look before you do it again.` : told;
     return undefined;
   } finally {
+    underWay.delete(target);
     // The answer does not wait for these reads: it may have a new key, which is to be shown even if they fail.
     void run(quick);
     void run(slow);

@@ -1,10 +1,12 @@
 /** Moves the focus on once the element that had it is gone. */
 
-/** The last element that had the focus, until the user presses anywhere. @type {Element | null} */
+/** The last element that had the focus, until the user presses elsewhere. @type {Element | null} */
 let last = null;
 
 addEventListener("focusin", ({ target }) => void (last = /** @type {Element} */ (target)));
-addEventListener("pointerdown", () => void (last = null));
+addEventListener("pointerdown", ({ target }) => {
+  if (!last?.contains(/** @type {Node} */ (target))) last = null;
+});
 
 new MutationObserver(() => {
   if (!last || last.isConnected || document.activeElement !== document.body) return;

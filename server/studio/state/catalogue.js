@@ -134,6 +134,14 @@ function inTurn(work) {
 }
 
 /**
+ * Let further reads wait for a change, so that they show it.
+ * @param {Promise<unknown>} change  one that is never rejected
+ */
+export function readAfter(change) {
+  lastRead = Promise.all([lastRead, change]).then(() => {});
+}
+
+/**
  * Take the next entries of all sources, in order: until one of them has to read on.
  * @param {Source[]} from
  */

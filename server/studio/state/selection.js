@@ -3,7 +3,7 @@
 import * as calls from "../api/calls.js";
 import { computed, effect, signal } from "../view.js";
 import { placeOf, plural } from "../words.js";
-import { drop, entries, isOurs, putBack, replace, settle } from "./catalogue.js";
+import { drop, entries, isOurs, putBack, readAfter, replace, settle } from "./catalogue.js";
 import { phase } from "./session.js";
 import { announce, tell, tellError } from "./toasts.js";
 
@@ -117,7 +117,9 @@ export async function move(moved, status) {
  */
 export async function favour(changed, favourite) {
   changed.forEach((entry) => replace({ ...entry, favourite }));
-  (await forAll(changed, "changed", (entry) => calls.changeEntry(entry, { favourite }))).forEach(replace);
+  const change = forAll(changed, "changed", (entry) => calls.changeEntry(entry, { favourite }));
+  readAfter(change);
+  (await change).forEach(replace);
 }
 
 /**
