@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.files import models_file
 from tests.support.preloaded import preloaded
@@ -18,6 +19,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts a job with `&` ignoring SIGINT, and the processes that tests interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no fault of the code: no example has a time limit, and none is told to be too slow.
+settings.register_profile("backlot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("backlot")
 
 SLOW = 400  # steps of the tiny model: about ten seconds, long enough to interfere
 

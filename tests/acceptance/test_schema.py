@@ -31,7 +31,7 @@ def test_the_document_is_true(light_server: ServerWithoutGpu, mode: GenerationMo
 
 def _check(operation: Any, mode: GenerationMode, key: str) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, database=None, suppress_health_check=list(HealthCheck))
     def send(case: Any) -> None:
         if isinstance((case.query or {}).get("wait"), int | float) and case.query["wait"] > 0:
             # Nothing changes during a wait.

@@ -94,7 +94,7 @@ def test_grain_is_kept() -> None:
     assert grain(match(quiet, [NAVY])) < 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(colors=COLORS, picture=pictures(70))
 def test_any_image_and_colors_give_an_image_of_its_size(colors: list[Rgb], picture: Pixels) -> None:
     original = picture.copy()

@@ -67,7 +67,7 @@ def test_light_is_kept_within_a_material() -> None:
     assert np.diff(lightness).max() < 8
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(colors=COLORS, pixels=pictures(40))
 def test_any_picture_and_colors_give_a_picture_of_its_size(colors: list[Rgb], pixels: Pixels) -> None:
     picture = (pixels / 255).astype(np.float32)

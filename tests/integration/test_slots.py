@@ -101,7 +101,7 @@ class Run:
             self.slots.tick()
 
 
-@settings(max_examples=8, deadline=None, database=None)
+@settings(max_examples=8, database=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=7, unique_by=lambda pair: pair[0])
 )
@@ -236,7 +236,7 @@ def two_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@settings(max_examples=2, deadline=None, database=None)
+@settings(max_examples=2, database=None)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=5))
 @two_threads()
 def test_the_shipped_model_gives_the_same_bytes_in_any_company(shipped: LoadedModel, pauses: list[int]) -> None:
