@@ -8,7 +8,7 @@ import msgspec
 
 from pipelines.origin import Origin
 from server.clock import now
-from server.ledger.rows import read
+from server.ledger.rows import as_json, read
 
 
 class ArtifactKind(StrEnum):
@@ -55,7 +55,7 @@ def add(
     row = connection.execute(
         "INSERT INTO artifacts (public_id, job_id, path, kind, role, label, meta, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        (public_id, job_id, path, kind, ArtifactRole.FINAL, label, msgspec.json.encode(meta).decode(), now()),
+        (public_id, job_id, path, kind, ArtifactRole.FINAL, label, as_json(meta), now()),
     ).fetchone()
     return int(row["id"])
 

@@ -13,7 +13,7 @@ from server.clock import Time, now
 from server.ledger import artifacts
 from server.ledger.artifacts import ArtifactKind
 from server.ledger.metadata import has_metadata
-from server.ledger.rows import read
+from server.ledger.rows import as_json, read
 
 
 class EntryType(StrEnum):
@@ -108,7 +108,7 @@ def add(connection: sqlite3.Connection, client_id: int, job_id: int, image: NewI
             image.entry_type,
             EntryStatus.ACTIVE,
             image.spec.get("scene_type"),
-            _text(image.spec),
+            as_json(image.spec),
             image.description,
             now(),
         ),
@@ -142,7 +142,7 @@ def change(
         {
             "status": status or found.status,
             "favourite": favourite,
-            "spec": _text({**found.spec, "display_name": new_name}),
+            "spec": as_json({**found.spec, "display_name": new_name}),
             "description": new_name + found.description.removeprefix(name),
             "now": now(),
             "public_id": public_id,
@@ -240,7 +240,3 @@ def _has_color(colors: str | None, wanted: Rgb) -> bool:
 
 def _entry(row: sqlite3.Row) -> EntryRow:
     return read(row, EntryRow, "spec", "meta")
-
-
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -7,7 +7,7 @@ import msgspec
 
 from server.clock import Time, now
 from server.jobs import EventType
-from server.ledger.rows import read
+from server.ledger.rows import as_json, read
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ def insert(
             stage,
             message,
             int(with_artifacts),
-            msgspec.json.encode(extra or {}).decode(),
+            as_json(extra or {}),
             moment or now(),
         ),
     )

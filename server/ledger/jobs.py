@@ -12,11 +12,10 @@ from pipelines.protocol import Stage
 from server.clock import ago, now
 from server.jobs import EventType, Job, JobStatus, JobType, Plan, Understood
 from server.ledger import catalog, credits, events, request_log, webhooks
+from server.ledger.rows import as_json
 from server.ledger.webhooks import WebhookEvent
 
 IDEMPOTENCY_SPAN = timedelta(hours=24)
-
-_json = msgspec.json.Encoder()
 
 
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,8 +67,8 @@ def accept(
             job.job_id,
             job.client_id,
             job.job_type,
-            _text(job.request),
-            _text(job.plan),
+            as_json(job.request),
+            as_json(job.plan),
             job.credits_cost,
             job.priority,
             job.awaited,
@@ -87,7 +86,7 @@ def accept(
         connection.execute(
             "INSERT OR REPLACE INTO idempotency_keys (client_id, key, path, body_hash, response, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (job.client_id, idempotency.key, idempotency.path, idempotency.body_hash, _text(accepted), moment),
+            (job.client_id, idempotency.key, idempotency.path, idempotency.body_hash, as_json(accepted), moment),
         )
     return accepted, True
 
@@ -155,7 +154,7 @@ def ended(connection: sqlite3.Connection, public_ids: Collection[str]) -> set[st
     """Return which of these jobs are in the ledger and have ended."""
     rows = connection.execute(
         "SELECT public_id FROM jobs WHERE ended_at IS NOT NULL AND public_id IN (SELECT value FROM json_each(?))",
-        (_text(list(public_ids)),),
+        (as_json(list(public_ids)),),
     )
     return {row["public_id"] for row in rows}
 
@@ -183,7 +182,7 @@ def leave_for_restart(connection: sqlite3.Connection, public_id: str, attempts: 
 def run_again(connection: sqlite3.Connection, job: Job, message: str, extra: dict[str, Any]) -> None:
     """Keep what the next run uses, the attempts counted so far and perhaps other seeds, and add an event."""
     connection.execute(
-        "UPDATE jobs SET plan = ?, attempts = ? WHERE public_id = ?", (_text(job.plan), job.attempts, job.job_id)
+        "UPDATE jobs SET plan = ?, attempts = ? WHERE public_id = ?", (as_json(job.plan), job.attempts, job.job_id)
     )
     events.add(connection, job.job_id, EventType.STAGE, message, stage=Stage.RETRYING, extra=extra)
 
@@ -221,7 +220,3 @@ def _end(connection: sqlite3.Connection, public_id: str, status: JobStatus) -> s
         (status, now(), public_id),
     ).fetchone()
     return row
-
-
-def _text(value: Any) -> str:
-    return _json.encode(value).decode()

@@ -1,7 +1,7 @@
-"""Rows of the ledger as Structs."""
+"""Rows of the ledger as Structs, and values as the ledger's JSON."""
 
 import sqlite3
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,3 +16,8 @@ def read(row: sqlite3.Row, into: type[T], *json: str) -> T:
         values[name] = msgspec.json.decode(values[name])
     # SQLite has no truth values, only 0 and 1.
     return msgspec.convert(values, into, strict=False)
+
+
+def as_json(value: Any) -> str:
+    """Return a value as the text of a column that holds JSON."""
+    return msgspec.json.encode(value).decode()

@@ -8,7 +8,7 @@ import msgspec
 from ulid import ULID
 
 from server.clock import Time, ago, now
-from server.ledger.rows import read
+from server.ledger.rows import as_json, read
 from server.operator_error import OperatorError
 
 #: How long a secret that was replaced still signs, so that its receiver can change over without missing anything.
@@ -102,7 +102,7 @@ def put(connection: sqlite3.Connection, client_id: int, url: str, events: list[W
         "INSERT INTO webhooks (client_id, url, events, secret, set_at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (client_id) DO UPDATE SET url = excluded.url, events = excluded.events, set_at = excluded.set_at,"
         " secret = excluded.secret",
-        (client_id, url, msgspec.json.encode(events).decode(), secret, moment),
+        (client_id, url, as_json(events), secret, moment),
     )
 
 

@@ -20,7 +20,7 @@ export function SelectionBar() {
       ${entries.value.length > chosen.length &&
       html`<button type="button" class="small quiet" onClick=${selectAll}>Select ${entries.value.length < total.value ? "all shown" : "all"}</button>`}
       ${orderedTogether.value.length > 0 &&
-      html`<button type="button" class="small quiet" onClick=${selectOrderedTogether}>Select its order</button>`}
+      html`<button type="button" class="small quiet" title="All that was ordered together with it" onClick=${selectOrderedTogether}>Select its order</button>`}
       <button
         type="button"
         class="small"
