@@ -238,7 +238,7 @@ def _variant_of(name: str, stem: str) -> str | None:
 
 def _place(path: Path) -> str:
     """Return a file's name with its component's folder, which tells it from the files of other components."""
-    return f"{path.parent.name}/{path.name}"
+    return f"{path.absolute().parent.name}/{path.name}"
 
 
 def files_of(folder: Path) -> Iterator[Path]:

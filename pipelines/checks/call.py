@@ -72,8 +72,9 @@ def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
         return
     taken = parameters("pipelines", pipeline, "__call__")
     if taken is None:
-        near = did_you_mean(pipeline, class_names("pipelines"))
-        yield f"{place}: the installed diffusers has no {pipeline}{near}"
+        # Nobody mistypes the class in a folder: its model is newer than diffusers.
+        hint = "; a newer one may have it" if place == "model_index.json" else ""
+        yield f"{place}: the installed diffusers has no {pipeline}{hint or did_you_mean(pipeline, class_names('pipelines'))}"
         return
     other = next((what for name, what in _OTHER_KINDS.items() if name in taken), None)
     lacking = [name for name in _NEEDED if name not in taken]

@@ -120,7 +120,7 @@ def _place_of(source: str, configuration: str | None, *, pickle: bool) -> tuple[
         return place, here.stem
     if source.startswith(("/", ".", "~")) or source.endswith(CHECKPOINTS) or "/" not in source:
         raise CommandError(f"there is no {source}; name a folder, a file or a hub id such as org/name")
-    hub = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", source).strip("/")
+    hub = re.sub(r"^(https?://)?(www\.)?huggingface\.co/|/tree/main/?$", "", source).strip("/")
     return {"hub": hub}, hub.rpartition("/")[2]
 
 

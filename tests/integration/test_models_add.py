@@ -311,6 +311,7 @@ def test_a_damaged_checkpoint_changes_nothing(
         ("", "no model is named"),
         ("two words/toon", "a hub id looks like org/name"),
         ("https://huggingface.co/", "a hub id looks like org/name"),
+        ("https://huggingface.co/two words/toon/tree/main", "hub = 'two words/toon': a hub id looks like org/name"),
         ("x" * 5000, "cannot be used"),
         ("folder", "it has no model_index.json"),
     ],

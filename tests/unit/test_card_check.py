@@ -146,12 +146,16 @@ def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None
         ("WanPipeline", "makes films"),
         ("QwenImageEditPipeline", "needs more than words"),
         ("StableDiffusionUpscalePipeline", "text-to-image"),
-        ("StableDiffusionPipelin", "did you mean 'StableDiffusionPipeline'?"),
+        ("FutureImagePipeline", "the installed diffusers has no FutureImagePipeline; a newer one may have it"),
         (["own", "OwnPipeline"], "brings code of its own"),
     ],
 )
 def test_a_pipeline_of_another_kind_is_refused(tmp_path: Path, pipeline: Any, told: str) -> None:
     assert told in problems(bare_folder(tmp_path / "m", pipeline=pipeline))
+
+
+def test_a_mistyped_pipeline_of_a_card_is_told_the_nearest() -> None:
+    assert "did you mean 'StableDiffusionPipeline'?" in problems(None, hub="a/b", pipeline="StableDiffusionPipelin")
 
 
 @pytest.mark.parametrize(
