@@ -2,8 +2,8 @@
 
 The server chooses how many slots a slot group opens with (`BatchCosts.batch_size_for`), and whether its images begin again
 in a larger one (`BatchCosts.should_begin_again`). The GPU process chooses how many of the images in slots a denoiser call
-takes (`call_size_for`). The first and the last compare images a second; the second compares the time until all images are
-done.
+takes (`call_size_for`). `batch_size_for` and `call_size_for` compare images a second; `should_begin_again` compares the time
+until all images are done.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ import msgspec
 WORTH = 1.03
 #: Let images begin again only if all that run and wait are then done in at most this part of the time.
 SOONER = 0.85
-#: Let an image begin again only if it has lost less than this part of its own time then, over all its beginnings.
+#: Let an image begin again only if all that it lost by beginning again is then less than this part of the time it takes.
 MOST_LOST = 0.2
 
 

@@ -1,12 +1,13 @@
 """The model card: where one model is, how it is run, and what may be asked of it.
 
 Its fields are in groups, and a group decides what a change of its fields means: other weights in memory, other bytes of an
-image, other costs of a step. A new field only has to be put into the right group.
+image, other costs of a step. A new field has to be put into the right group; one of Sampling that changes costs is named in
+_IN_COST too.
 
     a change in       loads the model again    is told in recipes    makes costs be measured again
     Weights           yes                      yes                   yes
     Residence         yes                      no                    yes
-    Sampling          no                       yes                   by _IN_COST, or if guidance ends
+    Sampling          no                       yes                   if in _IN_COST, or if guidance begins or ends
     Execution         no                       no                    yes
     Limits, Wording   no                       no                    no
 

@@ -44,7 +44,7 @@ class Image(msgspec.Struct, kw_only=True, eq=False):
     attempts: int
     #: It shares slots with no other image.
     isolated: bool = False
-    #: When the slot group began that the server takes it back from; None if it is not taken back, or the group had not begun.
+    #: When its slot group began, if the server takes it back from that group; None if not, or if the group had not begun.
     taken_back: float | None = None
     #: Seconds that it has lost because it was taken back.
     lost_s: float = 0.0

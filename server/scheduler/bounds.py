@@ -28,7 +28,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     #: Images that may be in one GPU process at once, those being written included.
     in_flight: int = 256
     #: Crashes of GPU processes that an image may be present at before it answers for them, even if it was never a suspect.
-    #: After so many in a row on a device, no image is kept for that device if another one could be tried.
+    #: After so many in a row on a device, that device is no longer expected back, so its images go to others.
     crashes: int = 5
     #: Tries in a row to load or download a model after which the images that wait for it fail.
     load_tries: int = 3

@@ -363,7 +363,7 @@ class Gpu:
         if crash.loading is None:
             self.crashes += 1
         else:
-            # The model's next try has a pause of its own, so the process's next start needs none.
+            # The model's next try has a pause of its own, so this crash makes that of the process no longer.
             self.leave_to_others(crash.loading)
         log.error(
             "The GPU process %d of %s is gone: %s; its log, %s, may say more",

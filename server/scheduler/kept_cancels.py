@@ -1,7 +1,7 @@
 """Cancels that were promised to clients while the ledger took no writes.
 
-A client is told that its job is cancelled although another program keeps the database locked. If the server ends before the
-lock does, that promise is kept by a file: one job id a line, which the next start reads.
+A client is told that its job is cancelled although another program keeps the database locked, or the disk is full. If the
+server ends before that does, the promise is kept by a file: one job id a line, which the next start reads.
 """
 
 import os

@@ -6,9 +6,9 @@ the share, and the flow that is furthest behind goes first. A flow that was idle
 can neither save up a claim nor be starved. Within a flow the oldest image goes first.
 
 Images of one batch key share slots; another key needs other slots, and another model must perhaps be loaded first. While a
-GPU serves one key, images of that key go before an image that is more due but of another key. Once that one has waited for
-the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever. If other GPUs serve a model
-soon enough, which `placement` decides, a GPU passes over its images.
+GPU serves one key, images of that key go before an image that is more due but of another key. Once the more due image has
+waited for the GPU's patience, it goes next. So models are swapped rarely, but no swap is put off for ever. If other GPUs
+serve a model soon enough, which `placement` decides, a GPU passes over its images.
 
 Images that the operator moved to the front go before every flow, and no patience delays them.
 
