@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from typing import Any
 
@@ -58,6 +58,9 @@ def app(module: str, batch: int) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
+            if process.poll() is not None:
+                command = f"python -m {module} {port} {batch}"
+                raise RuntimeError(f"{module} ended with status {process.returncode}; `{command}` in scripts/ says why")
             try:
                 if httpx.post(f"{url}/predict", json={"seed": 0}, timeout=120).status_code == 200:
                     break
@@ -66,7 +69,8 @@ def app(module: str, batch: int) -> Iterator[str]:
         yield url
     finally:
         # Kill all processes that it started too: those of LitServe would live on and disturb the next measurement.
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
