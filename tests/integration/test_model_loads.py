@@ -9,8 +9,7 @@ import pytest
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason
 from server.jobs import JobStatus
-from tests.support.box import QUICK, Box, play, until
-from tests.support.fake_process import FakeGpu
+from tests.support.box import QUICK, Box, lose_process, play, until
 
 BOUNDS = msgspec.structs.replace(QUICK, load_pauses_s=(0.1, 0.2))
 
@@ -117,18 +116,13 @@ def test_a_gpu_that_cannot_load_a_model_leaves_it_to_one_that_can(tmp_path: Path
 
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_model_that_one_gpu_cannot_load_waits_for_the_one_that_comes_back(tmp_path: Path, comes_back: bool) -> None:
-    async def lost(large: FakeGpu) -> None:
-        before = len(large.processes)
-        large.process.exit()
-        await until(lambda: len(large.processes) > before)
-
     async def scene(box: Box) -> None:
         small, large = box.gpus
         small.process.report(protocol.Loaded("a", "revision", 0.1))
         large.process.report(protocol.Loaded("b", "revision", 0.1))
         job_id = await box.submit(image_model="b", on_technical_failure="retry")
         assert large.process.unanswered == [f"{job_id}-0"]
-        await lost(large)
+        await lose_process(large)
 
         async def small_fails() -> None:
             """Fail whatever the small one is asked for, until the job has ended."""
@@ -149,7 +143,7 @@ def test_a_model_that_one_gpu_cannot_load_waits_for_the_one_that_comes_back(tmp_
             assert await box.ends(job_id) is JobStatus.SUCCESS
         else:
             for _ in range(BOUNDS.crashes - 1):
-                await lost(large)
+                await lose_process(large)
             await box.fails(job_id, "out_of_memory")
         await failing
 

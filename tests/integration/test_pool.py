@@ -14,7 +14,7 @@ from server.scheduler.devices import AUTO, Device
 from server.scheduler.gpu_state import GpuState
 from server.scheduler.scheduler import Scheduler
 from server.workflows.registry import result_of
-from tests.support.box import QUICK, Box, play, until
+from tests.support.box import QUICK, Box, lose_process, play, until
 from tests.support.fake_process import FakeProcess
 
 
@@ -258,9 +258,7 @@ def test_a_model_that_one_device_refuses_waits_for_another_that_comes_back(tmp_p
     async def scene(box: Box) -> None:
         first, second = box.gpus
         has(first.process, "b")
-        before = len(second.processes)
-        second.process.exit()
-        await until(lambda: len(second.processes) > before)
+        await lose_process(second)
         job_id = await box.submit()
         (image_id,) = first.process.ids
         first.process.report(protocol.Refused("a", "on studio-2, unet/x of a is not what this server has", (image_id,)))
@@ -376,9 +374,7 @@ def test_an_image_that_is_too_large_waits_for_a_device_that_comes_back(tmp_path:
     async def scene(box: Box) -> None:
         small, large = box.gpus
         has(small.process, "a")
-        before = len(large.processes)
-        large.process.exit()
-        await until(lambda: len(large.processes) > before)
+        await lose_process(large)
         job_id = await box.submit()
         out_of_memory(small.process, f"{job_id}-0")
         assert small.process.unanswered == []

@@ -14,7 +14,7 @@ from pipelines.protocol import Stage
 from server.jobs import JobStatus
 from server.ledger import batch_costs
 from server.scheduler.gpu_state import GpuState
-from tests.support.box import QUICK, Box, play, until
+from tests.support.box import QUICK, Box, lose_process, play, until
 
 
 def failed(
@@ -253,9 +253,7 @@ def test_an_image_that_is_to_run_alone_is_not_put_down_to_a_crash_of_what_runs_b
     async def scene(box: Box) -> None:
         together = [await box.submit(image_model="b", seed=seed) for seed in (1, 2)]
         box.process.report(protocol.Loaded("b", "revision", 0.1))
-        before = len(box.gpus[0].processes)
-        box.process.exit()
-        await until(lambda: len(box.gpus[0].processes) > before)
+        await lose_process(box.gpus[0])
         bad = await box.submit(image_model="a")
         box.scheduler.control.move_to_front(bad)
         box.up()

@@ -11,7 +11,7 @@ from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
 from server.jobs import EventType, JobStatus
 from server.ledger import credits
-from tests.support.box import PRICE, QUICK, Box, play, until
+from tests.support.box import PRICE, QUICK, Box, lose_process, play, until
 from tests.support.fake_process import FakeGpu
 
 ACTIONS = 80
@@ -123,11 +123,9 @@ class Fate:
 
     async def crash(self, *last_words: protocol.Report) -> None:
         gpu = self.gpu()
-        before = len(gpu.processes)
         for report in last_words:
             gpu.process.report(report)
-        gpu.process.exit()
-        await until(lambda: len(gpu.processes) > before)
+        await lose_process(gpu)
         gpu.process.start()
 
     async def lose_box(self) -> None:

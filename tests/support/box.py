@@ -68,9 +68,7 @@ class Box:
 
     async def crash(self) -> FakeProcess:
         """Let the process of the first GPU crash, and the next one be up; return that."""
-        before = len(self.gpus[0].processes)
-        self.process.exit()
-        await until(lambda: len(self.gpus[0].processes) > before)
+        await lose_process(self.gpus[0])
         return self.up()
 
     async def submit(self, n: int | None = None, **spec: Any) -> str:
@@ -165,6 +163,13 @@ async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not so within {PATIENCE_S:g} s"
         await asyncio.sleep(0.005)
+
+
+async def lose_process(gpu: FakeGpu) -> None:
+    """Let the process of a GPU crash, and wait for the next one, which is not up yet."""
+    before = len(gpu.processes)
+    gpu.process.exit()
+    await until(lambda: len(gpu.processes) > before)
 
 
 def play(box: Box, scene: Callable[[Box], Awaitable[None]]) -> None:
