@@ -10,7 +10,6 @@ import msgspec
 
 from pipelines.printable import printable_lines
 from server.data_folder import hold, prepare
-from server.ledger.connection import DatabaseNewer
 from server.logs import log_to
 from server.models_watch import ModelsFile
 from server.operator_error import OperatorError
@@ -42,7 +41,7 @@ def main(devices: Callable[[Settings], Sequence[Device]] = local_devices) -> Non
             port=settings.port if arguments.port is None else arguments.port,
         )
         serve(settings, devices(settings))
-    except (OperatorError, DatabaseNewer) as error:
+    except OperatorError as error:
         sys.exit(printable_lines(f"backlot: {error}"))
     except KeyboardInterrupt:
         # uvicorn has shut down in good order and raises the signal again.

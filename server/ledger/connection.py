@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from server.operator_error import OperatorError
+
 #: KiB of pages that a connection which only reads keeps. It drops them whenever something was written, and reads them again
 #: from the system's cache: SQLite's own 2,000 would make no sum faster (docs/decisions/memory.md).
 READER_CACHE_KIB = 512
 
 
-class DatabaseNewer(Exception):
+class DatabaseNewer(OperatorError):
     """A later version of Backlot has changed the schema. Nothing was read or written."""
 
     def __init__(self, path: Path, unknown: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ import sys
 import click
 
 from pipelines.printable import printable_lines
-from server.ledger.connection import DatabaseNewer
 from server.operator.clients import clients
 from server.operator.database import database
 from server.operator.init import init
@@ -34,7 +33,7 @@ def main() -> None:
     """Run the command that the arguments name; exit with 2 for wrong arguments, with 1 if it cannot be done."""
     try:
         backlot(prog_name="backlot")
-    except (OperatorError, DatabaseNewer, sqlite3.Error) as error:
+    except (OperatorError, sqlite3.Error) as error:
         sys.exit(f"backlot: {printable_lines(str(error))}")
 
 
