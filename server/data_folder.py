@@ -62,9 +62,8 @@ def prepare_database(path: Path) -> None:
 def database_errors_explained(path: Path) -> Iterator[None]:
     """Raise Unusable in place of what SQLite and the operating system raise about the database."""
     try:
-        yield
-    except OSError as error:
-        raise Unusable(explained(path, error)) from error
+        with _errors_explained(path):
+            yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         # The file is not at fault.
         raise
