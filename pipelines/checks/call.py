@@ -140,7 +140,8 @@ def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) ->
         return
     sampling = card.sampling
     if sampling.guidance_argument == GUIDANCE and sampling.guidance > 1:
-        yield f"guidance = {sampling.guidance:g}: the model's configuration says that it heeds none; write guidance = 1.0"
+        other = f", or guidance_argument = {SECOND_GUIDANCE!r}" if pipeline != "Flux2KleinPipeline" else ""
+        yield f"guidance = {sampling.guidance:g}: the model's configuration says that it heeds none; write guidance = 1.0{other}"
     if GUIDANCE in sampling.arguments:
         yield f"arguments.{GUIDANCE}: the model's configuration says that it heeds none; remove it"
 
