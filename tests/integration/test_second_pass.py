@@ -35,6 +35,8 @@ ITEM = Item("image", 7, "marble warm", " ", "-")
 SECOND = SecondPass(2, 0.5, 2)
 #: A second pass of two tiles across and three down.
 TILED = msgspec.structs.replace(SECOND, tile=96)
+#: One to four times the width, as from 1K to 4K.
+FOUR_TIMES = msgspec.structs.replace(SECOND, factor=4, tile=160)
 
 
 @pytest.fixture(scope="module", params=list({row.tiny: row for row in ROWS}.values()), ids=lambda row: row.id)
@@ -185,17 +187,17 @@ class Run:
                 raise error
 
 
-@pytest.mark.parametrize("second", [SECOND, TILED], ids=["whole", "tiled"])
+@pytest.mark.parametrize("second", [SECOND, TILED, FOUR_TIMES], ids=["whole", "tiled", "four times"])
 def test_an_image_is_enlarged_and_the_same_in_company(model: LoadedModel, second: SecondPass) -> None:
     alone = Run(model, second, 7).to_its_end()[7]
-    assert alone.shape == (3, 2 * HEIGHT, 2 * WIDTH)
+    assert alone.shape == (3, second.factor * HEIGHT, second.factor * WIDTH)
     company = Run(model, second, 7, 5)
     images = company.to_its_end()
     assert_same_in_company(company.batch, images[7], alone)
     assert not torch.equal(images[5], alone)
     assert company.steps == {5: [1, 2, 3, 4, 5, 6], 7: [1, 2, 3, 4, 5, 6]}
     assert company.batch.seconds_per_step is None or company.batch.seconds_per_step > 0
-    seen = model.colors.picture(company.forecasts[0], 2 * WIDTH, 2 * HEIGHT)
+    seen = model.colors.picture(company.forecasts[0], second.factor * WIDTH, second.factor * HEIGHT)
     assert seen is None or seen.shape[0] * WIDTH == seen.shape[1] * HEIGHT
 
 
