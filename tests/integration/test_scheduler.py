@@ -103,6 +103,27 @@ def test_a_job_that_fails_leaves_no_half_written_file(tmp_path: Path) -> None:
     play(Box(tmp_path), scene)
 
 
+def test_a_file_that_cannot_be_removed_holds_up_nobody(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_id = await box.submit(n=2)
+        first, second = (order.item for order in box.process.ordered)
+        # A folder is a file that cannot be unlinked, whoever runs this.
+        Path(first.preview_path).mkdir(parents=True)
+        Path(second.preview_path).touch()
+        box.process.generate(first.image_id)
+        assert box.files()
+        # All that was told of the job before its end is told now.
+        await box.database.write(lambda _: None)
+        with box.hub.subscribed(job_id) as news:
+            box.process.report(failed(second.image_id))
+            await until(news.is_set)
+        await box.fails(job_id, "pipeline_error")
+        await until(lambda: box.files() == [])
+        assert not Path(second.preview_path).exists()
+
+    play(Box(tmp_path, max_batch=2), scene)
+
+
 def test_of_a_batch_that_failed_each_image_answers_for_itself(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         good, bad = await box.submit(seed=1), await box.submit(seed=2)
