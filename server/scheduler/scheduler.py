@@ -13,6 +13,7 @@ from server.event_hub import EventHub
 from server.jobs import Generation, Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
+from server.ledger.idempotency import Idempotency
 from server.ledger.request_log import RequestRow
 from server.models_watch import ModelsFile
 from server.scheduler.active_jobs import ActiveJobs
@@ -109,7 +110,7 @@ class Scheduler:
         return round(rounds * paces.last + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
 
     async def accept(
-        self, job: Job, label: str, row: RequestRow, idempotency: jobs.Idempotency | None
+        self, job: Job, label: str, row: RequestRow, idempotency: Idempotency | None
     ) -> tuple[jobs.Accepted, bool]:
         """Commit a job with `jobs.accept`, and queue it. If the caller goes away meanwhile, both still happen.
 
