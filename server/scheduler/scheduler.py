@@ -107,7 +107,9 @@ class Scheduler:
         own_rounds = -(-(left + images) // slots)
         paces = self._reports.paces
         own = paces.of(generation.model, generation.width, generation.height)
-        return round(rounds * paces.last + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
+        # Other models' images run while this one's is held.
+        before_s = max(rounds * paces.last, self.loads.held_s(generation.model))
+        return round(before_s + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
 
     async def accept(
         self, job: Job, label: str, row: RequestRow, idempotency: Idempotency | None
