@@ -205,6 +205,9 @@ def test_usage_by_client_day_and_model(light_server: ServerWithoutGpu, admin: ht
     assert (row["credits_spent"], row["credits_refunded"], row["model"]) == (10, 10, "fake")
     failed = get(admin, "requests", failed=True, client="measured")["requests"]
     assert [row["reason"] for row in failed if row["job_id"]] == ["pipeline_error"]
+    nobody = admin.get("/v1/admin/requests", params={"client": "nobody"})
+    assert (nobody.status_code, nobody.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+    assert nobody.json()["error"]["message"] == "There is no client 'nobody'; `backlot clients list` shows them"
     (whole,) = get(admin, "usage", by="")["rows"]
     assert whole["client"] is whole["day"] is whole["model"] is None
     assert whole["credits_spent"] == sum(row["credits_spent"] for row in rows)
