@@ -204,6 +204,8 @@ def test_a_model_is_loaded_to_check_it(tiny_server: Server, tmp_path: Path) -> N
     assert good.returncode == 0, good.stderr
     answer = json.loads(good.stdout)
     revision = answer["loaded"]["revision"]
+    assert len(answer["enabled"]) > 1
+    assert list(answer["memory"]) == ["good"]
     estimated = answer["memory"]["good"]["weight_bytes"]
     assert set(estimated) == {"unet", "vae", "text_encoder"}
     assert sum(estimated.values()) == pytest.approx(answer["loaded"]["weight_bytes"], rel=0.02)
