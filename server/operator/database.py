@@ -111,9 +111,9 @@ def _copy_secret(source: Path, target: Path) -> None:
 
 
 def _set_aside(settings: Settings) -> Path | None:
-    """Give the present database a second name, move its log to that name, and return it; None if there is no database.
+    """Keep the present database under a second name, with its log, and return that; None if there is no database.
 
-    The database keeps its own name until the copy takes that in one step, so a kill leaves one or the other.
+    It keeps its own name too, until the backup takes that in one step: a kill leaves one or the other.
     """
     database = settings.database
     aside = database.with_name(f"{database.name}.before-{now().replace(':', '')}")
@@ -121,7 +121,11 @@ def _set_aside(settings: Settings) -> Path | None:
         # One that is damaged keeps its log.
         with suppress(sqlite3.DatabaseError), closing(connect(database, patience_s=1)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        aside.hardlink_to(database)
+        try:
+            aside.hardlink_to(database)
+        except OSError:
+            # Not every file system has second names.
+            shutil.copy2(database, aside)
     # A log without its database would be taken for the copy's.
     for end in ("-wal", "-shm"):
         part = database.with_name(database.name + end)

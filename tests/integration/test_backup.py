@@ -78,12 +78,15 @@ with transaction(connection):
 os._exit(0)
 """
 
-#: Runs the command with the arguments after the first, which is how many files it renames before it is killed.
+#: Runs the command with the arguments after the first two: how many files it renames before it is killed, and whether the file
+#: system has hard links.
 DIE_AT_RENAME = """
 import os, sys
-left = int(sys.argv.pop(1))
+left, links = int(sys.argv.pop(1)), sys.argv.pop(1)
 def hook(event, arguments):
     global left
+    if event == "os.link" and links == "no links":
+        raise PermissionError(1, "Operation not permitted")
     if event == "os.rename":
         left -= 1
         if left < 0:
@@ -94,7 +97,8 @@ main()
 """
 
 
-def test_a_restore_that_is_killed_leaves_one_ledger_or_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", ["links", "no links"])
+def test_a_restore_that_is_killed_leaves_one_ledger_or_the_other(tmp_path: Path, links: str) -> None:
     server = ServerWithoutGpu(tmp_path)
     database, copy = server.data / "backlot.db", tmp_path / "copy.db"
 
@@ -114,7 +118,7 @@ def test_a_restore_that_is_killed_leaves_one_ledger_or_the_other(tmp_path: Path)
         assert run(GRANT_AND_DIE, str(database)) == 0
         assert database.with_name("backlot.db-wal").stat().st_size > 0
         before = 10 + 7 * (renames + 1)
-        if run(DIE_AT_RENAME, str(renames), "db", "restore", str(copy)) == 0:
+        if run(DIE_AT_RENAME, str(renames), links, "db", "restore", str(copy)) == 0:
             break
         assert balance(database) == before
         renames += 1
