@@ -12,6 +12,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -104,6 +105,24 @@ def test_a_late_start_ends_where_the_whole_call_ends(row: Row, model: LoadedMode
 def test_a_late_start_of_another_scheduler(scheduler: Any) -> None:
     row = next(row for row in ROWS if row.tiny == "sdxl_pipeline")
     ends_where_the_whole_call_ends(model_of_row(row, scheduler))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6])
+@pytest.mark.parametrize("skip_prk_steps", [True, False])
+def test_a_late_start_of_pndm_leaves_no_noise(steps: int, skip_prk_steps: bool) -> None:
+    scheduler = PNDMScheduler(skip_prk_steps=skip_prk_steps, set_alpha_to_one=True, steps_offset=1)
+    clean, noise = torch.full((1, 4), 0.5), torch.tensor([[-1.0, 0.5, 1.0, 2.0]])
+    start = LateStart(clean, noise, steps)
+    start.shorten(scheduler)
+    scheduler.set_timesteps(20)
+    assert len(scheduler.timesteps) == (steps + 1 if steps > 1 else 1)
+    latents = start.latents
+    for timestep in scheduler.timesteps:
+        # A denoiser that knows the picture finds the noise that is there, if it is told how much that is.
+        kept = float(scheduler.alphas_cumprod[timestep])
+        found = (latents - kept**0.5 * clean) / (1 - kept) ** 0.5
+        latents = scheduler.step(found, timestep, latents).prev_sample
+    torch.testing.assert_close(latents, clean)
 
 
 def test_a_late_start_of_a_model_with_a_schedule_of_its_own_has_the_noise_that_is_asked_for() -> None:
@@ -210,12 +229,16 @@ def test_an_image_can_be_cancelled_in_its_second_pass(model: LoadedModel) -> Non
     assert_same_in_company(run.batch, run.images[7], Run(model, TILED, 7).to_its_end()[7])
 
 
-@pytest.mark.parametrize("scheduler", [LCMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
+@pytest.mark.parametrize(
+    "scheduler", [LCMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, UniPCMultistepScheduler]
+)
 def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
     model = model_of_row(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
     assert draws_noise(model.pipeline.scheduler, {}) == (scheduler is LCMScheduler)
     alone = Run(model, TILED, 7).to_its_end()[7]
-    assert torch.equal(Run(model, TILED, 7, 5).to_its_end()[7], alone)
+    company = Run(model, TILED, 7, 5)
+    assert torch.equal(company.to_its_end()[7], alone)
+    assert company.steps[7] == [1, 2, 3, 4, 5, 6]
 
 
 #: Schedulers that draw noise at each step if they are told to, each with a family that runs with it.

@@ -49,7 +49,7 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"guidance_argument": "cfg"}, "StableDiffusionPipeline takes no such argument; it takes guidance_scale"),
         ({"guidance_argument": "guidance_scal"}, "did you mean 'guidance_scale'?"),
         ({"guidance_argument": "height"}, "that is not guidance"),
-        ({"upscale": Upscale(tiers=("2K",)), "scheduler": "PNDMScheduler"}, "upscale: PNDMScheduler cannot begin in the middle"),
+        ({"upscale": Upscale(tiers=("2K",)), "scheduler": "HeunDiscreteScheduler"}, "upscale: HeunDiscreteScheduler cannot begin in the middle"),
         ({"guidance_interval": (0.9, 0.2)}, "guidance_interval = [0.9, 0.2]: the first bound must be below the second one"),
         ({"guidance_interval": (0.0, 1.0)}, "guidance_interval = [0, 1]: the noise is always within these bounds; remove the key"),
         ({"guidance_interval": (0.2, 0.9), "guidance": 1.0}, "there is no guidance if guidance is 1; remove the key"),
