@@ -47,8 +47,8 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
-#: The card's dtype for names that safetensors has for the type of a weight. All others give bfloat16: people make the weights of
-#: models that compute in it narrower.
+#: The card's dtype for names that safetensors has for the type of a weight. All others give bfloat16: models whose weights
+#: people make narrower compute in it.
 _DTYPES = {"F16": "float16", "F32": "float32"}
 #: What is told of a dtype that its files name and that does not suit every box.
 _DTYPE_TOLD = {
