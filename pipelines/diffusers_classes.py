@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 #: The folders of diffusers' source in which classes are looked up.
-Part = Literal["pipelines", "schedulers", "models"]
+Part = Literal["pipelines", "schedulers", "models", "loaders"]
 
 #: Names of the component that is a pipeline's denoiser, which it calls at each step.
 DENOISERS = ("unet", "transformer")
@@ -16,6 +16,8 @@ DENOISERS = ("unet", "transformer")
 #: An import from a file in the same folder.
 _BESIDE = re.compile(rb"^from \.(\w+) import", re.MULTILINE)
 _CLASS = re.compile(rb"^class (\w+)", re.MULTILINE)
+#: A row of diffusers' table of the models that it reads from one file.
+_IN_ONE_FILE = re.compile(rb'^    "(\w+)": \{', re.MULTILINE)
 
 
 def class_names(part: Part) -> list[str]:
@@ -89,17 +91,24 @@ def attribute(part: Part, class_name: str, name: str) -> Any:
 
 
 @cache
-def mentions(class_name: str, word: str, *, imports: bool = False) -> bool:
-    """Return whether a word is in the file that defines a model's class; False if diffusers has no class of that name.
+def mentions(part: Part, class_name: str, word: str, *, imports: bool = False) -> bool:
+    """Return whether a word is in the file that defines a class; False if diffusers has no class of that name.
 
     With `imports`, the files of the same folder that this file imports from count too.
     """
-    path = _file_of("models", class_name)
+    path = _file_of(part, class_name)
     if path is None:
         return False
     source = path.read_bytes()
     beside = [path.with_name(f"{name.decode()}.py") for name in _BESIDE.findall(source)] if imports else []
     return any(word.encode() in text for text in (source, *(file.read_bytes() for file in beside if file.is_file())))
+
+
+@cache
+def read_from_one_file() -> frozenset[str]:
+    """Return the names of the models that diffusers reads from a checkpoint in one file."""
+    sources = [path.read_bytes() for path in _files("loaders") if path.name == "single_file_model.py"]
+    return frozenset(name.decode() for source in sources for name in _IN_ONE_FILE.findall(source))
 
 
 @cache

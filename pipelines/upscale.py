@@ -41,7 +41,8 @@ UPSCALING_PIPELINES = frozenset(
         "ZImagePipeline",
     }
 )
-#: Schedulers with no schedule but their timesteps, and sigmas if they have any, so that a call can begin in its middle.
+#: Schedulers with no schedule but their timesteps, and sigmas if they have any, so that a call can begin in its middle. The
+#: first step of PNDM's takes two calls, which denoising/late_start.py sees to.
 UPSCALING_SCHEDULERS = frozenset(
     {
         "DDIMScheduler",
@@ -50,6 +51,7 @@ UPSCALING_SCHEDULERS = frozenset(
         "EulerDiscreteScheduler",
         "FlowMatchEulerDiscreteScheduler",
         "LCMScheduler",
+        "PNDMScheduler",
         "UniPCMultistepScheduler",
     }
 )

@@ -24,15 +24,15 @@ NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
 #: Models distilled to few steps and no guidance: a pattern for the name, a part of the pipeline's name, the settings.
 _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("schnell", "Flux", {"steps": 4, "guidance": 0.0, "arguments": {"max_sequence_length": 256}}),
+    ("turbo", "StableDiffusion3", {"steps": 4, "guidance": 0.0}),
     (
         "turbo",
-        "StableDiffusionXL",
+        "StableDiffusion",
         {"steps": 1, "guidance": 0.0, "scheduler_options": {"timestep_spacing": "trailing"}},
     ),
-    ("turbo", "StableDiffusion3", {"steps": 4, "guidance": 0.0}),
     ("turbo", "ZImage", {"steps": 8, "guidance": 0.0}),
     (
-        "lightning|hyper",
+        "lightning|hyper(?!.?real)",
         "StableDiffusionXL",
         {
             "steps": 4,
@@ -47,23 +47,19 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
-#: The card's dtype for each name that safetensors has for the type of a weight.
-_DTYPES = {
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F32": "float32",
-    # No model computes in float8; those that people narrow to it were trained in bfloat16.
-    "F8_E4M3": "bfloat16",
-    "F8_E5M2": "bfloat16",
-}
+#: The card's dtype for names that safetensors has for the type of a weight. All others give bfloat16: models whose weights
+#: people make narrower compute in it.
+_DTYPES = {"F16": "float16", "F32": "float32"}
 #: What is told of a dtype that its files name and that does not suit every box.
 _DTYPE_TOLD = {
-    None: "dtype: its weights do not say one that a card knows",
+    None: "dtype: its weights do not say one",
     "float16": "dtype: that of its files; many CPUs compute float16 slowly, so write float32 if it is to run on one",
     "float32": "dtype: that of its files; on a GPU bfloat16 or float16 takes half the memory, and less time",
 }
 #: Pipelines that pack two by two latents into one before the denoiser sees them.
 _PACKING = ("Flux", "Qwen", "Chroma", "Krea", "Bria", "Ovis", "LongCat", "ZImage")
+#: Where a word begins in a name such as `toonXLLightningV2`.
+_WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 #: Characters at the start of a README that are searched for a licence.
 _HEAD = 4000
 
@@ -131,9 +127,10 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
             "steps, guidance, scheduler: its UNet takes guidance as an input, as latent consistency models do"
         )
         return {"steps": 4, "guidance": 8.0, "scheduler": "LCMScheduler"}
+    words = _WORD_BEGINS.sub(" ", called).lower()
     for name, kind, settings in _FEW_STEPS:
-        if kind in pipeline and re.search(rf"(^|[^a-z])({name})([^a-z]|$)", called.lower()):
-            assumed.append(f"steps, guidance: {called!r} sounds like {name.replace('|', ' or ')}")
+        if kind in pipeline and (heard := re.search(rf"(^|[^a-z])({name})([^a-z]|$)", words)):
+            assumed.append(f"steps, guidance: {called!r} sounds like {heard[2]}")
             return settings
     defaults = call_defaults(pipeline)
     taken = parameters("pipelines", pipeline, "__call__") or ()
@@ -180,12 +177,12 @@ def _variant_and_dtype(folder: Path, *, pickle: bool) -> tuple[str | None, str |
     return None, None
 
 
-def _dtype_of(file: Path) -> str | None:
+def _dtype_of(file: Path) -> str:
     sizes: Counter[str] = Counter()
     for tensor in read_header(file).values():
         start, end = tensor.data_offsets
         sizes[tensor.dtype] += end - start
-    return _DTYPES.get(max(sizes, key=lambda dtype: sizes[dtype]))
+    return _DTYPES.get(max(sizes, key=lambda dtype: sizes[dtype]), "bfloat16")
 
 
 def _tiers(folder: Path) -> list[Tier] | None:

@@ -103,6 +103,11 @@ class ResourceNotFound(ApiError):
 class IdempotencyConflict(ApiError):
     status, code = 409, "IDEMPOTENCY_CONFLICT"
 
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Idempotency-Key {key!r} was used for another request in the last 24 hours; send a new key with a new request"
+        )
+
 
 class JobNotCancellable(ApiError):
     status, code = 409, "JOB_NOT_CANCELLABLE"

@@ -10,7 +10,7 @@ from datetime import timedelta
 from server import leftovers, previews
 from server.clock import ago
 from server.disk_room import DiskRoom
-from server.ledger import jobs, request_log, webhooks
+from server.ledger import idempotency, request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.retention import Retention
@@ -71,7 +71,7 @@ async def _forget(database: Database, days: int) -> None:
         return (
             request_log.forget_before(connection, oldest),
             webhooks.forget_before(connection, oldest),
-            jobs.forget_idempotency_keys(connection),
+            idempotency.forget_keys(connection),
         )
 
     while True:

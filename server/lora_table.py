@@ -1,11 +1,15 @@
 """`[loras.NAME]` of models.toml: the LoRAs that cards, brands and requests may name."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from safetensors import SafetensorError, safe_open
+
+from pipelines.diffusers_classes import mentions
+from pipelines.model_card import ModelCard
 
 
 class LoraTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,8 +24,13 @@ class LoraTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     licence: str = ""
 
 
-def file_problem(path: Path) -> str | None:
-    """Return why a file cannot be a LoRA; None if its header says that it may be one."""
+def problem_of(lora: LoraTable, cards: Mapping[str, ModelCard]) -> str | None:
+    """Return why a LoRA cannot be used; None if its file's header and the pipelines of its models speak for it."""
+    for model in lora.models:
+        pipeline = cards[model].weights.pipeline
+        if pipeline is not None and not mentions("pipelines", pipeline, "LoraLoaderMixin"):
+            return f"models: {model} is run by {pipeline}, which takes no LoRA; remove it from the list"
+    path = Path(lora.file)
     try:
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())

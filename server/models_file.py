@@ -19,7 +19,7 @@ from pipelines.model_card import ModelCard
 from server.card_files import absolute, with_files
 from server.card_table import read_card
 from server.jobs import FailureMode, JobType
-from server.lora_table import LoraTable, file_problem
+from server.lora_table import LoraTable, problem_of
 from server.operator_error import OperatorError
 from server.toml_tables import read_tables, shortened, told
 from server.validation import check, unknown
@@ -159,14 +159,14 @@ def load_models(path: Path) -> Models:
     loras = {
         name: msgspec.structs.replace(lora, file=str(absolute(path.parent, lora.file))) for name, lora in loras.items()
     }
-    found_in_files = {name: file_problem(Path(lora.file)) for name, lora in loras.items()}
+    lora_problems = {name: problem_of(lora, models) for name, lora in loras.items()}
     return Models(
         default_model=top["default_model"],
         models=models,
         operations=operations,
         brands=brands,
         loras=loras,
-        unusable_loras={name: problem for name, problem in found_in_files.items() if problem is not None},
+        unusable_loras={name: problem for name, problem in lora_problems.items() if problem is not None},
         unusable=unusable,
     )
 

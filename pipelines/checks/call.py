@@ -140,7 +140,9 @@ def problems_of_guidance(card: ModelCard, folder: Path, pipeline: str | None) ->
         return
     sampling = card.sampling
     if sampling.guidance_argument == GUIDANCE and sampling.guidance > 1:
-        yield f"guidance = {sampling.guidance:g}: the model's configuration says that it heeds none; write guidance = 1.0"
+        other = "" if pipeline == "Flux2KleinPipeline" else f", or guidance_argument = {SECOND_GUIDANCE!r}"
+        why = "the model's configuration says that it heeds none"
+        yield f"guidance = {sampling.guidance:g}: {why}; write guidance = 1.0{other}"
     if GUIDANCE in sampling.arguments:
         yield f"arguments.{GUIDANCE}: the model's configuration says that it heeds none; remove it"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.diffusers_classes import DENOISERS, parameters
+from pipelines.diffusers_classes import DENOISERS, parameters, read_from_one_file
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_table
 from pipelines.weight_files import BadWeights, TensorHeader, read_tensors
@@ -51,6 +51,11 @@ def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterato
 
     Raises OSError or ValueError if the folder cannot be examined.
     """
+    key = f"file = {card.weights.file!r}"
+    kind = next((index.components[name][1] for name in DENOISERS if name in index.components), None)
+    if kind is not None and kind not in read_from_one_file():
+        yield f"{key}: diffusers reads a {kind} from folders alone; remove the key, and name a whole folder or hub id"
+        return
     try:
         tensors = read_tensors(Path(card.weights.file or ""))
     except (BadWeights, OSError):
@@ -59,7 +64,6 @@ def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterato
     if not tensors:
         # Pickled files have no header.
         return
-    key = f"file = {card.weights.file!r}"
     yield from (f"{key}: {problem}; {_WAY_OUT}" for problem in _misfits(tensors, folder, index))
     options = options_of(tensors, folder, card.weights.scheduler or index.scheduler)
     if lacking := {name: value for name, value in options.items() if name not in card.weights.scheduler_options}:

@@ -78,7 +78,7 @@ def _problems_of_narrow_weights(card: ModelCard, quantized: bool) -> Iterator[st
 
 def _problems_of_parts(card: ModelCard, kinds: dict[str, str], denoiser: str | None) -> Iterator[str]:
     vae = kinds.get("vae")
-    if card.weights.vae_tiling and kinds and not mentions(str(vae), "use_tiling"):
+    if card.weights.vae_tiling and kinds and not mentions("models", str(vae), "use_tiling"):
         has_none = "the model has no VAE" if vae is None else f"{vae} of diffusers has no tiles"
         yield f"vae_tiling = true: {has_none}; remove the key"
     if card.residence.offload == "group":
@@ -105,7 +105,7 @@ def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
     if kind is None:
         return
     if weights.attention is not None and (
-        kind in _OWN_ATTENTION or not mentions(kind, "dispatch_attention_fn", imports=True)
+        kind in _OWN_ATTENTION or not mentions("models", kind, "dispatch_attention_fn", imports=True)
     ):
         yield f"attention = {weights.attention!r}: {kind} of diffusers computes attention in its own way; remove the key"
     if weights.channels_last and not kind.startswith("UNet"):
@@ -123,6 +123,7 @@ def _problems_of_cache(card: ModelCard, pipeline: str | None) -> Iterator[str]:
         yield f"cache = {kind_of(cache)!r}: it does not act on {pipeline}; " + (
             f"there it may be one of {known}" if known else "remove the key"
         )
+        return
     if isinstance(cache, FirstBlock) and card.limits.max_batch > 1:
         yield (
             f"cache = 'first_block': it decides for a whole batch at once, so that an image would depend on its neighbours;"

@@ -15,7 +15,6 @@ STEERED_SCHEDULERS = UPSCALING_SCHEDULERS | {
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
     "LMSDiscreteScheduler",
-    "PNDMScheduler",
     "SASolverScheduler",
     "TCDScheduler",
 }

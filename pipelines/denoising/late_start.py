@@ -37,6 +37,9 @@ class LateStart:
     def shorten(self, scheduler: Any) -> None:
         """Have this scheduler, which no other call may use, make only the last steps of every schedule that it sets."""
         set_timesteps = scheduler.set_timesteps
+        if type(scheduler).__name__ == "PNDMScheduler":
+            # Its other way to begin takes the first steps of the whole schedule.
+            scheduler.register_to_config(skip_prk_steps=True)
 
         @wraps(set_timesteps)
         def set_last_timesteps(*arguments: Any, **keywords: Any) -> None:
@@ -46,11 +49,16 @@ class LateStart:
         scheduler.set_timesteps = set_last_timesteps
 
     def _shorten(self, scheduler: Any) -> None:
-        first = max(0, len(scheduler.timesteps) - self.steps)
+        timesteps, calls_twice = scheduler.timesteps, type(scheduler).__name__ == "PNDMScheduler"
+        if calls_twice:
+            # The second call of the first step has the timestep of the step after it.
+            timesteps = torch.cat([timesteps[:1], timesteps[2:]])
+        first = max(0, len(timesteps) - self.steps)
         sigmas = getattr(scheduler, "sigmas", None)
-        if sigmas is not None and len(sigmas) == len(scheduler.timesteps) + 1:
+        if sigmas is not None and len(sigmas) == len(timesteps) + 1:
             scheduler.sigmas = sigmas[first:]
-        scheduler.timesteps = scheduler.timesteps[first:]
+        timesteps = timesteps[first:]
+        scheduler.timesteps = torch.cat([timesteps[:2], timesteps[1:]]) if calls_twice else timesteps
         if hasattr(scheduler, "set_begin_index"):
             # A scheduler that counts its steps must know how many are left.
             scheduler.num_inference_steps = len(scheduler.timesteps)

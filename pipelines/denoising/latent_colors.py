@@ -105,8 +105,11 @@ def cells_of(latents: torch.Tensor, width: int, height: int) -> torch.Tensor | N
     if latents.shape[0] != 1:
         return None
     one = latents[0]
-    if one.dim() == 4 and 1 in one.shape[:2]:
-        one = one.squeeze(1) if one.shape[1] == 1 else one.squeeze(0)
+    if one.dim() == 4 and one.shape[0] == 1:
+        # Kandinsky 5 has its frame first and its channels last.
+        return one[0].float().cpu()
+    if one.dim() == 4 and one.shape[1] == 1:
+        one = one.squeeze(1)
     if one.dim() == 2:
         tokens, features = one.shape
         columns = round((tokens * width / height) ** 0.5)
@@ -115,9 +118,6 @@ def cells_of(latents: torch.Tensor, width: int, height: int) -> torch.Tensor | N
         return one.float().cpu().reshape(tokens // columns, columns, features)
     if one.dim() != 3:
         return None
-    if one.shape[2] < min(one.shape[:2]):
-        # Kandinsky 5 has its channels last, and there are fewer of them than rows or columns.
-        return one.float().cpu()
     return one.permute(1, 2, 0).float().cpu()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines.hub.download import Damaged, Download, plan
 from pipelines.hub.messages import Downloaded, Logged, Message, Progress, Refused, encode
-from pipelines.hub.refusals import why_refused
+from pipelines.hub.refusals import EXPECTED, why_refused
 from pipelines.hub.wanted import NotNeeded
 from pipelines.parent import end_with_parent
 from pipelines.weight_files import BadWeights
@@ -62,7 +62,8 @@ def main() -> None:
         lines.tell(Refused(f"{hub}: {error}"))
         sys.exit(1)
     except Exception as error:
-        logging.getLogger(__name__).exception("%s could not be downloaded", hub)
+        if not isinstance(error, EXPECTED):
+            logging.getLogger(__name__).exception("%s could not be downloaded", hub)
         lines.tell(Refused(why_refused(hub, revision, error)))
         sys.exit(1)
     lines.tell(Downloaded(str(folder), download.total_bytes))

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 
+from httpx2 import HTTPError
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -12,6 +13,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+#: Errors of the network, the hub and the disk. Any other is a fault of a program, whose traceback is of use.
+EXPECTED = (OSError, HTTPError, EntryNotFoundError)
 
 #: Errors of the operating system if the cache is on a full or broken disk, may not be written, or is no folder.
 _OF_THE_DISK = (

@@ -1,10 +1,13 @@
 """Files that appear under their name only once all of them is on disk."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,6 +36,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if it is there, and the partial file of a write that was cut short."""
-    path.unlink(missing_ok=True)
-    path.with_suffix(".partial").unlink(missing_ok=True)
+    """Remove a file if it is there, and the partial file of a write that was cut short. What cannot be removed is logged."""
+    for file in (path, path.with_suffix(".partial")):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s; nobody needs it, so remove it by hand", file, error.strerror)

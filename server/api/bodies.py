@@ -1,6 +1,6 @@
 """Bodies of requests, which the routes decode themselves, so that every problem is told and not just the first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,13 +25,14 @@ async def read_body(
     request: Request[Any, Any, Any],
     into: type[Body],
     own_problems: Callable[[dict[str, Any]], list[Problem]] = lambda values: [],
+    others: Sequence[Problem] = (),
 ) -> Body:
-    """Return the body. Raises Invalid with every problem found.
+    """Return the body. Raises Invalid with every problem found, and `others`, which are not the body's.
 
     `own_problems` returns what is wrong with the values that have the right type.
     """
     values, problems = check(decode_body(await request.body()), into)
     problems = own_problems(values) + problems
-    if problems:
-        raise Invalid(within("body", problems))
+    if problems or others:
+        raise Invalid([*others, *within("body", problems)])
     return into(**values)

@@ -26,7 +26,7 @@ IDEMPOTENCY_KEY = Annotated[
     HeaderParameter(
         name=IDEMPOTENCY_HEADER,
         description="1–255 visible ASCII characters. Within 24 hours the same key and body answer with the first response"
-        " and charge once",
+        ", and nothing is paid or granted twice",
     ),
 ]
 

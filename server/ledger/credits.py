@@ -8,6 +8,7 @@ from ulid import ULID
 
 from server.clock import Time, now
 from server.jobs import JobStatus
+from server.ledger.idempotency import Idempotency, first_answer, keep
 from server.operator_error import OperatorError
 
 #: Credits of one grant at most: far above any balance, and their sums stay within SQLite's 64 bits.
@@ -52,6 +53,28 @@ def grant(connection: sqlite3.Connection, client_id: int, amount: int, label: st
         raise TooMuchTaken(row["name"], row["balance"], -amount)
     label = label or ("Credit pack" if amount > 0 else "Credits taken back")
     _enter(connection, client_id, LedgerEntryKind.GRANT, amount, None, label)
+
+
+def grant_once(
+    connection: sqlite3.Connection,
+    client_id: int,
+    amount: int,
+    label: str,
+    asker_id: int,
+    idempotency: Idempotency | None,
+) -> Totals:
+    """Grant as `grant` does and return the totals after it; of a request that the client `asker_id` repeats, those of before.
+
+    Must run in a transaction begun IMMEDIATE. Raises what `grant` raises, and KeyUsed.
+    """
+    earlier = None if idempotency is None else first_answer(connection, asker_id, idempotency)
+    if earlier is not None:
+        return msgspec.json.decode(earlier, type=Totals)
+    grant(connection, client_id, amount, label)
+    after = totals(connection, client_id)
+    if idempotency is not None:
+        keep(connection, asker_id, idempotency, after)
+    return after
 
 
 def charge(connection: sqlite3.Connection, client_id: int, job_id: int, amount: int, label: str) -> bool:

@@ -2,20 +2,18 @@
 
 import sqlite3
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
-from server.clock import ago, now
+from server.clock import now
 from server.jobs import EventType, Job, JobStatus, JobType, Plan, Understood
 from server.ledger import catalog, credits, events, request_log, webhooks
+from server.ledger.idempotency import Idempotency, first_answer, keep
 from server.ledger.rows import as_json
 from server.ledger.webhooks import WebhookEvent
-
-IDEMPOTENCY_SPAN = timedelta(hours=24)
 
 
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,18 +25,6 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     credits_cost: int
     #: Absent if the model has no closed vocabulary.
     understood: Understood | None = None
-
-
-class Idempotency(msgspec.Struct, frozen=True):
-    """A key, and the request that it stands for."""
-
-    key: str
-    path: str
-    body_hash: bytes
-
-
-class KeyUsed(Exception):
-    """The idempotency key was used for another request."""
 
 
 class BalanceTooLow(Exception):
@@ -58,7 +44,6 @@ def accept(
     """
     if idempotency is not None and (earlier := repeated(connection, job.client_id, idempotency)) is not None:
         return earlier, False
-    moment = now()
     row_id = connection.execute(
         "INSERT INTO jobs"
         " (public_id, client_id, job_type, status, request, plan, credits_cost, priority, awaited, last_seq, created_at)"
@@ -72,7 +57,7 @@ def accept(
             job.credits_cost,
             job.priority,
             job.awaited,
-            moment,
+            now(),
         ),
     ).fetchone()["id"]
     if not credits.charge(connection, job.client_id, row_id, job.credits_cost, label):
@@ -83,28 +68,19 @@ def accept(
     )
     accepted = Accepted(row.id, job.job_id, JobStatus.NOT_STARTED, job.credits_cost, job.plan.understood)
     if idempotency is not None:
-        connection.execute(
-            "INSERT OR REPLACE INTO idempotency_keys (client_id, key, path, body_hash, response, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (job.client_id, idempotency.key, idempotency.path, idempotency.body_hash, as_json(accepted), moment),
-        )
+        keep(connection, job.client_id, idempotency, accepted)
     return accepted, True
 
 
 def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempotency) -> Accepted | None:
-    """Return the first answer to this idempotency key within its span; None if there was none. Raises KeyUsed.
+    """Return the first answer to this request of a client; None if there was none. Raises KeyUsed.
 
     A job that was cancelled because its client went away is no answer: the client that comes back gets another job.
     """
-    row = connection.execute(
-        "SELECT path, body_hash, response FROM idempotency_keys WHERE client_id = ? AND key = ? AND created_at > ?",
-        (client_id, idempotency.key, ago(IDEMPOTENCY_SPAN)),
-    ).fetchone()
-    if row is None:
+    answer = first_answer(connection, client_id, idempotency)
+    if answer is None:
         return None
-    if row["body_hash"] != idempotency.body_hash or row["path"] not in (None, idempotency.path):
-        raise KeyUsed
-    accepted = msgspec.json.decode(row["response"], type=Accepted)
+    accepted = msgspec.json.decode(answer, type=Accepted)
     return None if _was_left(connection, accepted.job_id) else accepted
 
 
@@ -116,11 +92,6 @@ def _was_left(connection: sqlite3.Connection, public_id: str) -> bool:
         (public_id,),
     ).fetchone()
     return row is not None
-
-
-def forget_idempotency_keys(connection: sqlite3.Connection) -> int:
-    """Delete the keys whose span is over and return how many they were."""
-    return connection.execute("DELETE FROM idempotency_keys WHERE created_at <= ?", (ago(IDEMPOTENCY_SPAN),)).rowcount
 
 
 def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:

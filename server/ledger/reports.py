@@ -6,6 +6,7 @@ import msgspec
 
 from server.clock import Date, Time
 from server.jobs import JobStatus
+from server.ledger.clients import named
 from server.ledger.rows import read
 
 
@@ -128,7 +129,9 @@ def requests(
     """Return rows of the request log, newest first.
 
     `only_failed` keeps those of status 400 and above, and those whose job failed; a cancelled job did not fail.
+    Raises NoSuchClient.
     """
+    client_id = None if client is None else named(connection, client).id
     rows = connection.execute(
         "SELECT request_logs.id, request_logs.created_at, clients.name AS client, keys.hint AS key, method, route,"
         " request_logs.status, error_code, request_logs.job_id, jobs.status AS job_status, CASE jobs.status"
@@ -138,9 +141,9 @@ def requests(
         " FROM request_logs LEFT JOIN clients ON clients.id = request_logs.client_id"
         " LEFT JOIN keys ON keys.id = request_logs.key_id"
         " LEFT JOIN jobs ON jobs.public_id = request_logs.job_id"
-        " WHERE (:client IS NULL OR clients.name = :client)"
+        " WHERE (:client_id IS NULL OR request_logs.client_id = :client_id)"
         " AND (NOT :only_failed OR request_logs.status >= 400 OR reason <> 'cancelled')"
         " ORDER BY request_logs.created_at DESC LIMIT :limit OFFSET :offset",
-        {"client": client, "only_failed": only_failed, "limit": limit, "offset": offset},
+        {"client_id": client_id, "only_failed": only_failed, "limit": limit, "offset": offset},
     )
     return [read(row, RequestReport) for row in rows]

@@ -1,6 +1,7 @@
 """`backlot clients`: the clients of the server and their credits."""
 
 import secrets
+from hashlib import sha256
 
 import click
 import msgspec
@@ -9,8 +10,10 @@ from server.keys import new_client
 from server.ledger import clients as client_ledger
 from server.ledger import credits, reports
 from server.ledger.credits import MOST_CREDITS
+from server.ledger.idempotency import Idempotency, KeyUsed
 from server.operator.arguments import client_name, new_client_name, text, whole
 from server.operator.data_folder import reading, writing
+from server.operator.errors import CommandError
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 
@@ -45,13 +48,28 @@ def list_(as_json: bool) -> None:
 @click.argument("name", type=client_name)
 @click.argument("credits_", metavar="N", type=whole(-MOST_CREDITS, MOST_CREDITS, zero=False))
 @click.option("--note", type=text, default="", help="What the client's transactions call it.")
+@click.option(
+    "--once", metavar="KEY", type=text, help="Grant once for this KEY in 24 hours, however often this is run."
+)
 @json_option
-def grant(name: str, credits_: int, note: str, as_json: bool) -> None:
+def grant(name: str, credits_: int, note: str, once: str | None, as_json: bool) -> None:
     """Give a client N credits; a negative N takes credits back, as many as it has at most."""
+    idempotency = None
+    if once is not None:
+        if not once:
+            raise click.BadParameter("the KEY is empty", param_hint="--once")
+        # The keys of the client's own requests have no space.
+        idempotency = Idempotency(
+            f"grant {once}", "backlot clients grant", sha256(f"{credits_} {note}".encode()).digest()
+        )
     with writing(read_settings()) as connection:
         client = client_ledger.named(connection, name)
-        credits.grant(connection, client.id, credits_, note)
-        balance = credits.totals(connection, client.id).balance
+        try:
+            balance = credits.grant_once(connection, client.id, credits_, note, client.id, idempotency).balance
+        except KeyUsed:
+            raise CommandError(
+                f"--once {once} was given with another grant to {name} in the last 24 hours; give another KEY"
+            ) from None
     show({"name": name, "balance": balance}, f"{name} has {balance} credits", as_json=as_json)
 
 

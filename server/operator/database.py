@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ from server.clock import now
 from server.data_folder import explained, hold
 from server.ledger import artifacts
 from server.ledger.backup import back_up, ready_to_use
+from server.ledger.connection import connect
 from server.operator.data_folder import reading
 from server.operator.errors import CommandError
 from server.operator.output import json_option, show
@@ -108,15 +111,27 @@ def _copy_secret(source: Path, target: Path) -> None:
 
 
 def _set_aside(settings: Settings) -> Path | None:
-    """Give the present database, with its log, another name, and return that; None if there is none."""
-    if not settings.database.exists():
-        return None
-    aside = settings.database.with_name(f"{settings.database.name}.before-{now().replace(':', '')}")
-    for end in ("-wal", "-shm", ""):
-        part = settings.database.with_name(settings.database.name + end)
+    """Keep the present database under a second name, with its log, and return that; None if there is no database.
+
+    It keeps its own name too, until the backup takes that in one step: a kill leaves one or the other.
+    """
+    database = settings.database
+    aside = database.with_name(f"{database.name}.before-{now().replace(':', '')}")
+    if database.exists():
+        # One that is damaged keeps its log.
+        with suppress(sqlite3.DatabaseError), closing(connect(database, patience_s=1)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            aside.hardlink_to(database)
+        except OSError:
+            # Not every file system has second names.
+            shutil.copy2(database, aside)
+    # A log without its database would be taken for the copy's.
+    for end in ("-wal", "-shm"):
+        part = database.with_name(database.name + end)
         if part.exists():
             part.rename(aside.with_name(aside.name + end))
-    return aside
+    return aside if aside.exists() else None
 
 
 def _give_to_owner(settings: Settings) -> None:

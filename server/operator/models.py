@@ -1,7 +1,7 @@
 """`backlot models`: the models of models.toml, and what they were measured to cost on this box."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -74,14 +74,15 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
         }
         enabled = ", ".join(file.enabled)
         tell(f"{path} is good: {enabled} enabled, default {file.default_model}", as_json=as_json)
-        memory = answer["memory"] = _memory(file, _measured(settings))
+        tried = {name: _card(file, name) for name in (load, run) if name is not None}
+        memory = answer["memory"] = _memory(tried or file.enabled, _measured(settings))
         for name, model in memory.items():
             tell(f"{name}: {_in_memory(model)}", as_json=as_json)
         if load is not None:
             # Imported here: asyncio takes longer to import than a check without it takes to run.
             from server.operator.gpu_process import load_alone
 
-            loaded = load_alone(settings, _card(file, load))
+            loaded = load_alone(settings, tried[load])
             answer["loaded"] = {
                 "name": load,
                 "revision": loaded.revision,
@@ -94,7 +95,7 @@ def check(load: str | None, run: str | None, as_json: bool) -> None:
         if run is not None:
             from server.operator.trial import try_model
 
-            answer["run"] = try_model(settings, file, _card(file, run), partial(tell, as_json=as_json))
+            answer["run"] = try_model(settings, file, tried[run], partial(tell, as_json=as_json))
     except (ModelsFileError, CommandError) as error:
         if not as_json:
             raise
@@ -193,10 +194,10 @@ class _Memory(msgspec.Struct, frozen=True):
     working_bytes: dict[str, int]
 
 
-def _memory(file: Models, measured: dict[str, list[batch_costs.CostRow]]) -> dict[str, _Memory]:
-    """Return the memory that each enabled model takes, of those whose files are on this box."""
+def _memory(cards: Mapping[str, ModelCard], measured: dict[str, list[batch_costs.CostRow]]) -> dict[str, _Memory]:
+    """Return the memory that each of these models takes, of those whose files are on this box."""
     found = {}
-    for name, card in file.enabled.items():
+    for name, card in cards.items():
         weights = card.weights
         folder = Path(weights.folder) if weights.folder is not None else cached_folder(weights)
         if not card.is_on_this_box or (folder is None and weights.file is None):

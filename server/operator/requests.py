@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from server.ledger import clients, reports
+from server.ledger import reports
 from server.operator.arguments import client_name, limit_option
 from server.operator.data_folder import reading
 from server.operator.output import json_option, show_table
@@ -18,7 +18,5 @@ from server.settings import read_settings
 def requests(client: str | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the request log, newest first."""
     with reading(read_settings()) as connection:
-        if client is not None:
-            clients.named(connection, client)
         rows = reports.requests(connection, client, only_failed=failed, limit=limit)
     show_table(msgspec.to_builtins(rows), as_json=as_json)

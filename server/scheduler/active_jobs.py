@@ -12,6 +12,7 @@ import msgspec
 
 from pipelines import protocol
 from pipelines.failure_reason import FailureReason, Fault
+from pipelines.output import whole_file
 from server import metrics
 from server.jobs import FailureMode, Generation, Job, image_path
 from server.models_watch import ModelsFile
@@ -195,7 +196,7 @@ class ActiveJobs:
             image.preview = step
         else:
             # The GPU process wrote it while the image was being cancelled.
-            preview_file(self._previews, image_id).unlink(missing_ok=True)
+            whole_file.remove(preview_file(self._previews, image_id))
 
     # ── how a run ends ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -75,6 +75,15 @@ class ModelLoads:
         enabled = self._models.current.enabled
         return frozenset(self._pauses) | {name for name, card in enabled.items() if not card.is_on_this_box}
 
+    def held_s(self, model: str) -> float:
+        """Guess the seconds for which a model is held: the rest of its pause or of its download; 0 if neither is known."""
+        if (pause := self._pauses.get(model)) is not None:
+            return max(0.0, pause.when() - asyncio.get_running_loop().time())
+        running = self.downloads.get(model)
+        if running is None or running.progress is None or running.progress.bytes_per_s == 0:
+            return 0.0
+        return (running.progress.total_bytes - running.progress.done_bytes) / running.progress.bytes_per_s
+
     def loaded(self, model: str) -> None:
         """Note that a model could be loaded."""
         self.errors.pop(model, None)

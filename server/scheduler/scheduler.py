@@ -13,6 +13,7 @@ from server.event_hub import EventHub
 from server.jobs import Generation, Job, JobStatus
 from server.ledger import batch_costs, jobs
 from server.ledger.database import Database
+from server.ledger.idempotency import Idempotency
 from server.ledger.request_log import RequestRow
 from server.models_watch import ModelsFile
 from server.scheduler.active_jobs import ActiveJobs
@@ -106,10 +107,12 @@ class Scheduler:
         own_rounds = -(-(left + images) // slots)
         paces = self._reports.paces
         own = paces.of(generation.model, generation.width, generation.height)
-        return round(rounds * paces.last + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
+        # Other models' images run while this one's is held.
+        before_s = max(rounds * paces.last, self.loads.held_s(generation.model))
+        return round(before_s + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
 
     async def accept(
-        self, job: Job, label: str, row: RequestRow, idempotency: jobs.Idempotency | None
+        self, job: Job, label: str, row: RequestRow, idempotency: Idempotency | None
     ) -> tuple[jobs.Accepted, bool]:
         """Commit a job with `jobs.accept`, and queue it. If the caller goes away meanwhile, both still happen.
 

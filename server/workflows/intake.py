@@ -15,6 +15,7 @@ from server.jobs import Job, Plan, Understood
 from server.ledger import credits, jobs
 from server.ledger.clients import Caller
 from server.ledger.database import Database
+from server.ledger.idempotency import Idempotency, KeyUsed
 from server.ledger.request_log import RequestRow
 from server.models_watch import ModelsFile
 from server.scheduler.scheduler import Scheduler
@@ -72,12 +73,12 @@ class Intake:
         """
         began = time.perf_counter()
         client_id = submission.caller.client_id
-        idempotency, problems = _idempotency(submission)
+        idempotency, problems = idempotency_of(submission.idempotency_key, submission.path, submission.body)
         if idempotency is not None:
             try:
                 earlier = self._database.look_up(jobs.repeated, client_id, idempotency)
-            except jobs.KeyUsed:
-                raise _conflict(idempotency.key) from None
+            except KeyUsed as error:
+                raise IdempotencyConflict(str(error)) from None
             if earlier is not None:
                 return earlier, False
         spec, plan, cost = self._prepare(workflow, submission, problems)
@@ -97,8 +98,8 @@ class Intake:
             accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
             raise _too_expensive(error.cost, error.balance) from None
-        except jobs.KeyUsed:
-            raise _conflict(idempotency.key if idempotency else "") from None
+        except KeyUsed as error:
+            raise IdempotencyConflict(str(error)) from None
         if is_made:
             metrics.dispatch_seconds.observe(time.perf_counter() - began)
             metrics.jobs_accepted.inc()
@@ -108,7 +109,7 @@ class Intake:
     def estimate(self, workflow: Workflow[Any], submission: Submission) -> Estimate:
         """Check a request as `accept` does, and make nothing. Raises ApiError."""
         client_id = submission.caller.client_id
-        _, problems = _idempotency(submission)
+        _, problems = idempotency_of(submission.idempotency_key, submission.path, submission.body)
         _, plan, cost = self._prepare(workflow, submission, problems)
         balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
@@ -135,20 +136,13 @@ class Intake:
         return spec, plan, cost
 
 
-def _idempotency(submission: Submission) -> tuple[jobs.Idempotency | None, list[Problem]]:
-    """Return the key with the body's hash, and what is wrong with the key."""
-    key = submission.idempotency_key
+def idempotency_of(key: str | None, path: str, body: bytes) -> tuple[Idempotency | None, list[Problem]]:
+    """Return a request's key with what it stands for, and what is wrong with the key."""
     if key is None:
         return None, []
     if not 1 <= len(key) <= 255 or not all("!" <= character <= "~" for character in key):
         return None, [Problem(("header", IDEMPOTENCY_HEADER), "value_error", "It takes 1–255 visible ASCII characters")]
-    return jobs.Idempotency(key, submission.path, hashlib.sha256(submission.body).digest()), []
-
-
-def _conflict(key: str) -> IdempotencyConflict:
-    return IdempotencyConflict(
-        f"{IDEMPOTENCY_HEADER} {key!r} was used for another request in the last 24 hours; send a new key with a new request"
-    )
+    return Idempotency(key, path, hashlib.sha256(body).digest()), []
 
 
 def _too_expensive(cost: int, balance: int) -> InsufficientBalance:

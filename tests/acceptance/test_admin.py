@@ -122,6 +122,25 @@ def test_clients_and_their_credits(light_server: ServerWithoutGpu, admin: httpx.
     assert client.get("/v1/credits").status_code == 200
 
 
+def test_a_grant_whose_answer_was_lost_is_repeated_in_vain(light_server: ServerWithoutGpu, admin: httpx.Client) -> None:
+    post(admin, "clients", 201, name="granted-once")
+    path = "/v1/admin/clients/granted-once/grants"
+
+    def grant(key: str, **body: Any) -> httpx.Response:
+        return admin.post(path, json=body, headers={"Idempotency-Key": key})
+
+    assert [grant("november", credits=30).json()["balance"] for _ in range(2)] == [30, 30]
+    other = grant("november", credits=31)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    assert grant("december", credits=30).json()["balance"] == 60
+    # One that was refused may be tried again.
+    assert grant("taken", credits=-61).status_code == 409
+    post(admin, "clients/granted-once/grants", 201, credits=1)
+    assert grant("taken", credits=-61).json()["balance"] == 0
+    wrong = grant("two words", credits=0).json()["detail"]
+    assert [problem["loc"] for problem in wrong] == [["header", "Idempotency-Key"], ["body", "credits"]]
+
+
 @pytest.mark.parametrize("name", ["50 % (night)", "who? #1 & more", "背景", "..."])
 def test_a_name_that_can_be_given_can_be_addressed(
     light_server: ServerWithoutGpu, admin: httpx.Client, name: str
@@ -186,6 +205,9 @@ def test_usage_by_client_day_and_model(light_server: ServerWithoutGpu, admin: ht
     assert (row["credits_spent"], row["credits_refunded"], row["model"]) == (10, 10, "fake")
     failed = get(admin, "requests", failed=True, client="measured")["requests"]
     assert [row["reason"] for row in failed if row["job_id"]] == ["pipeline_error"]
+    nobody = admin.get("/v1/admin/requests", params={"client": "nobody"})
+    assert (nobody.status_code, nobody.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+    assert nobody.json()["error"]["message"] == "There is no client 'nobody'; `backlot clients list` shows them"
     (whole,) = get(admin, "usage", by="")["rows"]
     assert whole["client"] is whole["day"] is whole["model"] is None
     assert whole["credits_spent"] == sum(row["credits_spent"] for row in rows)

@@ -63,6 +63,7 @@ def test_other_models_serve_while_one_is_downloaded(server: ServerWithoutGpu, hu
     assert download["model"] == "m"
     assert 0 < download["bytes"] < download["total_bytes"]
     assert download["bytes_per_s"] > 0
+    assert server.job(job_id)["estimated_seconds"] > 10
     assert server.client.get("/readyz").status_code == 200
     hub.bytes_per_s = 0
     job = server.finished(job_id)

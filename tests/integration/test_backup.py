@@ -66,6 +66,84 @@ def test_the_database_is_no_copy_of_itself(tmp_path: Path) -> None:
     assert (server.data / "backlot.db").exists()
 
 
+#: Writes to the ledger, and ends as a server does that is killed: what it wrote is in the log beside the database.
+GRANT_AND_DIE = """
+import os, sys
+from pathlib import Path
+from server.ledger import clients, credits
+from server.ledger.connection import connect, transaction
+connection = connect(Path(sys.argv[1]))
+with transaction(connection):
+    credits.grant(connection, clients.named(connection, "studio").id, 7)
+os._exit(0)
+"""
+
+#: Runs the command with the arguments after the first two: how many files it renames before it is killed, and whether the file
+#: system has hard links.
+DIE_AT_RENAME = """
+import os, sys
+left, links = int(sys.argv.pop(1)), sys.argv.pop(1)
+def hook(event, arguments):
+    global left
+    if event == "os.link" and links == "no links":
+        raise PermissionError(1, "Operation not permitted")
+    if event == "os.rename":
+        left -= 1
+        if left < 0:
+            os._exit(9)
+sys.addaudithook(hook)
+from server.operator.command import main
+main()
+"""
+
+
+@pytest.mark.parametrize("links", ["links", "no links"])
+def test_a_restore_that_is_killed_leaves_one_ledger_or_the_other(tmp_path: Path, links: str) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    database, copy = server.data / "backlot.db", tmp_path / "copy.db"
+
+    def run(script: str, *arguments: str) -> int:
+        command = [sys.executable, "-c", script, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=server.environment, check=False).returncode
+
+    def balance(path: Path) -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            return int(connection.execute("SELECT balance FROM clients").fetchone()[0])
+
+    server.backlot("init")
+    server.backlot("clients", "add", "studio", "--credits", "10")
+    assert server.backlot("db", "backup", str(copy)).returncode == 0
+    renames = 0
+    while True:
+        assert run(GRANT_AND_DIE, str(database)) == 0
+        assert database.with_name("backlot.db-wal").stat().st_size > 0
+        before = 10 + 7 * (renames + 1)
+        if run(DIE_AT_RENAME, str(renames), links, "db", "restore", str(copy)) == 0:
+            break
+        assert balance(database) == before
+        renames += 1
+    assert renames > 0
+    assert balance(database) == 10
+    asides = sorted(
+        path for path in server.data.glob("backlot.db.before-*") if not path.name.endswith(("-wal", "-shm"))
+    )
+    assert balance(asides[-1]) == before
+
+
+def test_a_log_whose_database_was_removed_is_not_taken_for_the_copy_s(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    database, copy = server.data / "backlot.db", tmp_path / "copy.db"
+    server.backlot("init")
+    server.backlot("clients", "add", "studio", "--credits", "10")
+    assert server.backlot("db", "backup", str(copy)).returncode == 0
+    subprocess.run([sys.executable, "-c", GRANT_AND_DIE, str(database)], cwd=ROOT, env=server.environment, check=True)
+    database.unlink()
+    assert server.backlot("db", "restore", str(copy)).returncode == 0
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT balance FROM clients").fetchone() == (10,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a ledger", b"SQLite format 3" + bytes(500)])
 def test_what_is_no_backup_changes_nothing(tmp_path: Path, content: bytes) -> None:
     server = ServerWithoutGpu(tmp_path)

@@ -136,6 +136,30 @@ def test_an_image_in_company_is_the_image_alone(model: LoadedModel, alone: torch
     assert not torch.equal(images["image-0"], alone)
 
 
+def test_an_image_can_be_seen_before_it_is_done(model: LoadedModel) -> None:
+    seen: list[torch.Tensor | None] = []
+    done: list[Denoised] = []
+
+    def watch(outcome: Outcome) -> None:
+        if isinstance(outcome, Stepped):
+            seen.append(outcome.forecast())
+        if isinstance(outcome, Denoised):
+            done.append(outcome)
+
+    settings = CallSettings(WIDTH, HEIGHT, STEPS, model.card.sampling.guidance)
+    batch = batch_of(model, settings, watch)
+    batch.enter(item(model, 1))
+    while len(batch):
+        batch.tick()
+    assert done[0].latents is not None
+    model.colors.learn(done[0].latents, done[0].image)
+    assert seen[1] is not None
+    picture = model.colors.picture(seen[1], WIDTH, HEIGHT)
+    assert picture is not None
+    assert picture.shape[0] * WIDTH == picture.shape[1] * HEIGHT
+    assert 0 <= picture.min() <= picture.max() <= 1
+
+
 def test_an_image_at_another_place_of_its_batch_is_the_same(model: LoadedModel, alone: torch.Tensor) -> None:
     images = Run(model, item(model, 0), item(model, 1)).to_its_end()
     assert_same_but_for_its_place(images["image-1"], alone)

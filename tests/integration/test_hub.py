@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pipelines.hub.messages import Refused, decode
 from pipelines.protocol import MOST_TOLD
 from tests.support.hub import COMMIT, Hub, serving
 from tests.support.server import ROOT, wait_for
@@ -186,6 +187,15 @@ def test_a_hub_that_falls_silent_is_given_up(tmp_path: Path, hub: Hub) -> None:
 def test_the_ways_in_which_a_hub_refuses_are_told_apart(box: Box, id_: str, told: str) -> None:
     box.write(id_)
     assert told in box.refusal()
+
+
+@pytest.mark.parametrize("id_", ["absent/model", "moved/model", "broken/model"])
+def test_a_refusal_is_one_line_of_the_server_s_log(box: Box, id_: str) -> None:
+    command = [sys.executable, "-m", "pipelines.hub", id_, "", "", ""]
+    done = subprocess.run(command, cwd=ROOT, env=box.environment, check=False, stdout=subprocess.PIPE)
+    (only,) = (decode(line) for line in done.stdout.splitlines())
+    assert isinstance(only, Refused)
+    assert id_ in only.message
 
 
 def test_a_cache_that_takes_nothing(tmp_path: Path, hub: Hub) -> None:

@@ -20,6 +20,7 @@ from server.ledger.artifacts import ImageFile
 from server.ledger.catalog import EntryType, Filter, Result
 from server.ledger.connection import connect, migrate, transaction
 from server.ledger.database import Database, DatabaseFull
+from server.ledger.idempotency import Idempotency, KeyUsed
 from server.ledger.migrations import migrations
 from tests.support.ledger import new_image, new_job, row
 
@@ -169,7 +170,7 @@ def test_a_grant_is_not_zero(connection: sqlite3.Connection) -> None:
 
 def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 50)
-    key = jobs.Idempotency("k", "/v1/image-generation", b"body")
+    key = Idempotency("k", "/v1/image-generation", b"body")
     first, is_made = jobs.accept(connection, new_job(client_id), "x", row(1), key)
     second, is_made_again = jobs.accept(connection, new_job(client_id), "x", row(2), key)
     assert is_made
@@ -177,10 +178,10 @@ def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> Non
     assert first == second
     assert credits.totals(connection, client_id).spent == 5
     for other in (
-        jobs.Idempotency("k", "/v1/image-generation", b"another"),
-        jobs.Idempotency("k", "/v1/background-generator", b"body"),
+        Idempotency("k", "/v1/image-generation", b"another"),
+        Idempotency("k", "/v1/background-generator", b"body"),
     ):
-        with pytest.raises(jobs.KeyUsed):
+        with pytest.raises(KeyUsed):
             jobs.accept(connection, new_job(client_id), "x", row(3), other)
     # Earlier versions kept no path with a key.
     connection.execute("UPDATE idempotency_keys SET path = NULL")
@@ -348,7 +349,7 @@ class Accounting(RuleBasedStateMachine):
     @rule(target=dispatched, which=st.integers(0, 1), cost=st.integers(0, 12), key=st.sampled_from([None, "k1", "k2"]))
     def dispatch(self, which: int, cost: int, key: str | None) -> Any:
         client_id = self.clients[which]
-        idempotency = None if key is None else jobs.Idempotency(key, "/v1/image-generation", b"same")
+        idempotency = None if key is None else Idempotency(key, "/v1/image-generation", b"same")
         self.requests += 1
         before = self.balance(client_id)
         try:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipelines.failure_reason import FailureReason
-from pipelines.memory_estimate import component_bytes, least_of_an_image, size_for_people, why_too_large
+from pipelines.memory_estimate import component_bytes, least_of_an_image, most_at_once, size_for_people, why_too_large
 from pipelines.protocol import (
     Evicted,
     Generate,
@@ -117,6 +117,30 @@ def test_casting_layers_is_a_way_out_without_any_package(folders: dict[str, Path
     cast = sum(component_bytes(narrow, folder).values()) + least_of_an_image(narrow, folder)
     told = why_too_large(card_of(folder), folder, cast, on_cpu=True) or ""
     assert f"layerwise_casting = true ({size_for_people(cast)})" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "on_cpu"),
+    [
+        ("dtype", "bfloat16", True),
+        ("quantization", "int8", True),
+        ("layerwise_casting", True, True),
+        ("offload", "model", False),
+        ("offload", "group", False),
+    ],
+)
+def test_a_way_out_that_is_told_makes_the_model_fit_once_it_is_taken(
+    folders: dict[str, Path], option: str, value: Any, on_cpu: bool
+) -> None:
+    folder = folders["flux"]
+    taken = card_of(folder, **{option: value})
+    image = least_of_an_image(card_of(folder), folder)
+    room = most_at_once(component_bytes(taken, folder), taken, ()) + image
+    told = why_too_large(card_of(folder), folder, room, on_cpu=on_cpu) or ""
+    assert f"{option} = {json.dumps(value)}" in told
+    assert why_too_large(taken, folder, room, on_cpu=on_cpu) is None
+    # On a CPU there is nowhere to take weights from.
+    assert ("offload" in told) != on_cpu
 
 
 def test_what_an_image_was_measured_to_take_has_to_fit_too(folders: dict[str, Path]) -> None:

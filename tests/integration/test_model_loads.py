@@ -45,6 +45,19 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_of_its_jobs(tmp_pat
     play(Box(tmp_path, bounds=BOUNDS, max_batch=2, reproducible="true"), scene)
 
 
+def test_a_job_of_a_model_that_is_held_is_not_promised_sooner_than_the_next_try(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_id = await box.submit(image_model="b")
+        fails_to_load(box)
+        waits = box.scheduler.seconds_until(job_id)
+        assert waits is not None and waits > 1000
+        generations = box.job(image_model="b").plan.generations
+        assert box.scheduler.estimate(box.client, 0, generations)[1] > 1000
+        assert box.scheduler.estimate(box.client, 0, box.job().plan.generations)[1] < 1000
+
+    play(Box(tmp_path, bounds=msgspec.structs.replace(QUICK, load_pauses_s=(2000.0,))), scene)
+
+
 def test_a_load_that_ends_the_process_is_a_try_too(tmp_path: Path) -> None:
     async def scene(box: Box) -> None:
         jobs = [await box.submit(image_model="b") for _ in range(3)]

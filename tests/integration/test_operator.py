@@ -42,6 +42,19 @@ def test_clients(tiny_server: Server) -> None:
     assert tiny_server.backlot("clients", "grant", "colour-desk", "0").returncode == 2
 
 
+def test_a_grant_that_is_run_again_is_made_once(tiny_server: Server) -> None:
+    tiny_server.new_client("monthly", 5)
+
+    def grant(credits: str, once: str) -> str:
+        done = tiny_server.backlot("clients", "grant", "monthly", credits, "--once", once)
+        return done.stdout or done.stderr
+
+    assert [grant("10", "november") for _ in range(2)] == ["monthly has 15 credits\n"] * 2
+    assert "--once november was given with another grant to monthly" in grant("11", "november")
+    assert grant("10", "december") == "monthly has 25 credits\n"
+    assert "the KEY is empty" in grant("10", "")
+
+
 def test_a_renamed_client_keeps_what_it_has(tiny_server: Server) -> None:
     client = tiny_server.new_client("grading", 10)
     job = tiny_server.submit(client)
@@ -191,6 +204,8 @@ def test_a_model_is_loaded_to_check_it(tiny_server: Server, tmp_path: Path) -> N
     assert good.returncode == 0, good.stderr
     answer = json.loads(good.stdout)
     revision = answer["loaded"]["revision"]
+    assert len(answer["enabled"]) > 1
+    assert list(answer["memory"]) == ["good"]
     estimated = answer["memory"]["good"]["weight_bytes"]
     assert set(estimated) == {"unet", "vae", "text_encoder"}
     assert sum(estimated.values()) == pytest.approx(answer["loaded"]["weight_bytes"], rel=0.02)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderDC, AutoencoderKL
 
 from pipelines.worker.loader import CannotLoad, LoadedModel
 from pipelines.worker.memory_options import denoiser_of, offload, tensor_bytes
@@ -20,12 +21,15 @@ from tests.support.options import (
     kernels_of_attention,
     loaded,
     moving_weights,
+    same,
 )
 
 TINY = sorted({row.tiny for row in ROWS})
 #: The families whose denoisers let diffusers choose what computes attention; below, those made of convolutions.
 ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
 CONVOLUTIONS = {"unet", "sdxl"}
+#: The families whose denoisers name the blocks that repeat in them.
+COMPILED = ATTENTION | CONVOLUTIONS | {"qwen_image21"}
 
 
 @pytest.fixture(scope="module", params=TINY)
@@ -37,7 +41,11 @@ def family(request: pytest.FixtureRequest) -> str:
 def make(family: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LoadedModel]:
     """Return a function that loads the family's tiny model with options on its card."""
     folder: Path = tmp_path_factory.mktemp("models") / family
-    tiny.save(getattr(tiny, family)(), folder)
+    pipeline = getattr(tiny, family)()
+    if isinstance(pipeline.vae, AutoencoderKL):
+        # This is the width of its tiles, which must be whole latents.
+        pipeline.vae.register_to_config(sample_size=128)
+    tiny.save(pipeline, folder)
     row = next(row for row in ROWS if row.tiny == family)
     # The multiples of tiny models differ from those of real ones.
     card: dict[str, Any] = {**row.card, "multiple_of": max(32, row.tiny_multiple)}
@@ -119,3 +127,33 @@ def test_convolutions_are_laid_out_or_it_is_refused(
     laid_out = make(channels_last=True)
     assert laid_out.pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     assert difference(images_of(laid_out), images) < 1e-4
+
+
+def test_a_vae_decodes_large_images_in_tiles(make: Callable[..., LoadedModel]) -> None:
+    plain, tiled = make(max_batch=1), make(max_batch=1, vae_tiling=True)
+    side = 1024 if isinstance(plain.pipeline.vae, AutoencoderDC) else 512
+    whole, in_tiles = (images_of(model, "marble warm", side=side, steps=1) for model in (plain, tiled))
+    assert in_tiles[0].shape == whole[0].shape
+    assert torch.isfinite(in_tiles[0]).all()
+    assert difference(in_tiles, whole) > 0
+
+
+def test_blocks_are_compiled_or_it_is_refused(
+    make: Callable[..., LoadedModel], images: list[torch.Tensor], family: str
+) -> None:
+    if family.removesuffix("_pipeline") not in COMPILED:
+        with pytest.raises(CannotLoad, match="names no blocks to compile; remove the key"):
+            make(compile=True)
+        return
+    compiled = make(compile=True)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    # What is compiled is the same without the compiler behind torch's own, which takes long.
+    with torch.compiler.set_stance(force_backend="eager"):
+        made = images_of(compiled)
+        frames = torch._dynamo.utils.counters["frames"]["ok"]
+        again = images_of(compiled)
+    assert 0 < frames == torch._dynamo.utils.counters["frames"]["ok"]
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert same(made, images)
+    assert same(again, images)

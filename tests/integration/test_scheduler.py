@@ -13,6 +13,7 @@ from pipelines.model_card import cost_digest
 from pipelines.protocol import Stage
 from server.jobs import JobStatus
 from server.ledger import batch_costs
+from server.previews import preview_file
 from server.scheduler.gpu_state import GpuState
 from tests.support.box import QUICK, Box, lose_process, play, until
 
@@ -101,6 +102,28 @@ def test_a_job_that_fails_leaves_no_half_written_file(tmp_path: Path) -> None:
         await until(lambda: box.files() == [])
 
     play(Box(tmp_path), scene)
+
+
+def test_a_file_that_cannot_be_removed_holds_up_nobody(tmp_path: Path) -> None:
+    async def scene(box: Box) -> None:
+        job_id = await box.submit(n=2)
+        first, second = box.process.ids
+        stuck, free = (preview_file(box.settings.previews, image_id) for image_id in (first, second))
+        # A folder is a file that cannot be unlinked, whoever runs this.
+        stuck.mkdir(parents=True)
+        free.touch()
+        box.process.generate(first)
+        assert box.files()
+        # All that was told of the job before its end is told now.
+        await box.database.write(lambda _: None)
+        with box.hub.subscribed(job_id) as news:
+            box.process.report(failed(second))
+            await until(news.is_set)
+        await box.fails(job_id, "pipeline_error")
+        await until(lambda: box.files() == [])
+        assert not free.exists()
+
+    play(Box(tmp_path, max_batch=2), scene)
 
 
 def test_of_a_batch_that_failed_each_image_answers_for_itself(tmp_path: Path) -> None:

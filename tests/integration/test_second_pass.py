@@ -12,6 +12,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -35,6 +36,8 @@ ITEM = Item("image", 7, "marble warm", " ", "-")
 SECOND = SecondPass(2, 0.5, 2)
 #: A second pass of two tiles across and three down.
 TILED = msgspec.structs.replace(SECOND, tile=96)
+#: One to four times the width, as from 1K to 4K.
+FOUR_TIMES = msgspec.structs.replace(SECOND, factor=4, tile=160)
 
 
 @pytest.fixture(scope="module", params=list({row.tiny: row for row in ROWS}.values()), ids=lambda row: row.id)
@@ -102,6 +105,24 @@ def test_a_late_start_ends_where_the_whole_call_ends(row: Row, model: LoadedMode
 def test_a_late_start_of_another_scheduler(scheduler: Any) -> None:
     row = next(row for row in ROWS if row.tiny == "sdxl_pipeline")
     ends_where_the_whole_call_ends(model_of_row(row, scheduler))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6])
+@pytest.mark.parametrize("skip_prk_steps", [True, False])
+def test_a_late_start_of_pndm_leaves_no_noise(steps: int, skip_prk_steps: bool) -> None:
+    scheduler = PNDMScheduler(skip_prk_steps=skip_prk_steps, set_alpha_to_one=True, steps_offset=1)
+    clean, noise = torch.full((1, 4), 0.5), torch.tensor([[-1.0, 0.5, 1.0, 2.0]])
+    start = LateStart(clean, noise, steps)
+    start.shorten(scheduler)
+    scheduler.set_timesteps(20)
+    assert len(scheduler.timesteps) == (steps + 1 if steps > 1 else 1)
+    latents = start.latents
+    for timestep in scheduler.timesteps:
+        # A denoiser that knows the picture finds the noise that is there, if it is told how much that is.
+        kept = float(scheduler.alphas_cumprod[timestep])
+        found = (latents - kept**0.5 * clean) / (1 - kept) ** 0.5
+        latents = scheduler.step(found, timestep, latents).prev_sample
+    torch.testing.assert_close(latents, clean)
 
 
 def test_a_late_start_of_a_model_with_a_schedule_of_its_own_has_the_noise_that_is_asked_for() -> None:
@@ -185,17 +206,17 @@ class Run:
                 raise error
 
 
-@pytest.mark.parametrize("second", [SECOND, TILED], ids=["whole", "tiled"])
+@pytest.mark.parametrize("second", [SECOND, TILED, FOUR_TIMES], ids=["whole", "tiled", "four times"])
 def test_an_image_is_enlarged_and_the_same_in_company(model: LoadedModel, second: SecondPass) -> None:
     alone = Run(model, second, 7).to_its_end()[7]
-    assert alone.shape == (3, 2 * HEIGHT, 2 * WIDTH)
+    assert alone.shape == (3, second.factor * HEIGHT, second.factor * WIDTH)
     company = Run(model, second, 7, 5)
     images = company.to_its_end()
     assert_same_in_company(company.batch, images[7], alone)
     assert not torch.equal(images[5], alone)
     assert company.steps == {5: [1, 2, 3, 4, 5, 6], 7: [1, 2, 3, 4, 5, 6]}
     assert company.batch.seconds_per_step is None or company.batch.seconds_per_step > 0
-    seen = model.colors.picture(company.forecasts[0], 2 * WIDTH, 2 * HEIGHT)
+    seen = model.colors.picture(company.forecasts[0], second.factor * WIDTH, second.factor * HEIGHT)
     assert seen is None or seen.shape[0] * WIDTH == seen.shape[1] * HEIGHT
 
 
@@ -208,12 +229,16 @@ def test_an_image_can_be_cancelled_in_its_second_pass(model: LoadedModel) -> Non
     assert_same_in_company(run.batch, run.images[7], Run(model, TILED, 7).to_its_end()[7])
 
 
-@pytest.mark.parametrize("scheduler", [LCMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
+@pytest.mark.parametrize(
+    "scheduler", [LCMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, UniPCMultistepScheduler]
+)
 def test_another_scheduler_is_exact_too(scheduler: Any) -> None:
     model = model_of_row(next(row for row in ROWS if row.tiny == "sdxl_pipeline"), scheduler)
     assert draws_noise(model.pipeline.scheduler, {}) == (scheduler is LCMScheduler)
     alone = Run(model, TILED, 7).to_its_end()[7]
-    assert torch.equal(Run(model, TILED, 7, 5).to_its_end()[7], alone)
+    company = Run(model, TILED, 7, 5)
+    assert torch.equal(company.to_its_end()[7], alone)
+    assert company.steps[7] == [1, 2, 3, 4, 5, 6]
 
 
 #: Schedulers that draw noise at each step if they are told to, each with a family that runs with it.

@@ -13,7 +13,7 @@ import pytest
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.colors import PaletteMode
-from pipelines.diffusers_classes import class_names, parameters
+from pipelines.diffusers_classes import class_names, parameters, read_from_one_file
 from pipelines.model_card import ModelCard
 from pipelines.upscale import Upscale
 from tests.support.weights import bare_folder
@@ -49,7 +49,7 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"guidance_argument": "cfg"}, "StableDiffusionPipeline takes no such argument; it takes guidance_scale"),
         ({"guidance_argument": "guidance_scal"}, "did you mean 'guidance_scale'?"),
         ({"guidance_argument": "height"}, "that is not guidance"),
-        ({"upscale": Upscale(tiers=("2K",)), "scheduler": "PNDMScheduler"}, "upscale: PNDMScheduler cannot begin in the middle"),
+        ({"upscale": Upscale(tiers=("2K",)), "scheduler": "HeunDiscreteScheduler"}, "upscale: HeunDiscreteScheduler cannot begin in the middle"),
         ({"guidance_interval": (0.9, 0.2)}, "guidance_interval = [0.9, 0.2]: the first bound must be below the second one"),
         ({"guidance_interval": (0.0, 1.0)}, "guidance_interval = [0, 1]: the noise is always within these bounds; remove the key"),
         ({"guidance_interval": (0.2, 0.9), "guidance": 1.0}, "there is no guidance if guidance is 1; remove the key"),
@@ -259,6 +259,7 @@ def test_diffusers_source_is_understood() -> None:
     assert "FlowMatchEulerDiscreteScheduler" in class_names("schedulers")
     assert "max_sequence_length" in (parameters("pipelines", "FluxPipeline", "__call__") or ())
     assert parameters("pipelines", "NoSuchPipeline", "__call__") is None
+    assert {"FluxTransformer2DModel", "UNet2DConditionModel", "AutoencoderDC"} < read_from_one_file()
 
 
 @pytest.mark.parametrize(
@@ -293,6 +294,12 @@ def test_a_shift_that_would_not_act_is_refused(
             {"guidance_embeds": False},
             {"guidance_argument": "true_cfg_scale", "negative_prompt": " ", "arguments": {"guidance_scale": 5.0}},
             "arguments.guidance_scale: the model's configuration",
+        ),
+        (
+            "QwenImagePipeline",
+            {"guidance_embeds": False},
+            {"guidance": 4.0},
+            "write guidance = 1.0, or guidance_argument = 'true_cfg_scale'",
         ),
         ("Flux2KleinPipeline", {"is_distilled": True}, {"guidance": 4.0}, "guidance = 4: the model's configuration"),
         ("Flux2KleinPipeline", {"is_distilled": True}, {"guidance": 1.0}, ""),

@@ -86,6 +86,7 @@ def told(tmp_path: Path, kind: str, config: dict[str, Any], shapes: Shapes, **ca
         ("ZImageTransformer2DModel", {"cap_feat_dim": 2560}, {"cap_embedder.1.weight": (2, 2304)}, "reads 2304"),
         # Classes that are not known here are told when they are loaded.
         ("HiDreamImageTransformer2DModel", {"caption_channels": [4096]}, DEV, ""),
+        ("PixArtTransformer2DModel", {}, DEV, "diffusers reads a PixArtTransformer2DModel from folders alone"),
     ],
 )
 def test_a_file_of_another_family_is_told_by_its_header(

@@ -314,3 +314,13 @@ def test_a_lora_with_scales_that_would_be_left_out_is_refused(tmp_path: Path) ->
     ((name, problems),) = load_models(path).unusable_loras.items()
     assert name == "dora"
     assert "is a DoRA" in "".join(problems)
+
+
+def test_a_lora_of_a_model_that_takes_none_is_refused(tmp_path: Path) -> None:
+    path = two_models(tmp_path)
+    index = tmp_path / "b" / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "PixArtSigmaPipeline"))
+    save_file({"transformer.x.lora_A.weight": np.zeros((2, 8), np.float16)}, tmp_path / "oak.safetensors")
+    path.write_text(f"{path.read_text()}[loras.oak]\nfile = 'oak.safetensors'\nmodels = ['a', 'b']\n")
+    told = load_models(path).unusable_loras
+    assert told == {"oak": "models: b is run by PixArtSigmaPipeline, which takes no LoRA; remove it from the list"}

@@ -6,11 +6,12 @@ from typing import Any, ParamSpec, TypeVar
 from litestar import Request
 
 from server.api.request_log import record_of
-from server.errors import Conflict, ResourceNotFound
+from server.errors import Conflict, IdempotencyConflict, ResourceNotFound
 from server.ledger import request_log
 from server.ledger.clients import ClientExists, NoSuchClient, NoSuchKey, SeveralKeys
 from server.ledger.credits import TooMuchTaken
 from server.ledger.database import Database, Work
+from server.ledger.idempotency import KeyUsed
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -27,7 +28,7 @@ async def change(
     """Run `work` with these arguments, and write the request's row with the status of its answer.
 
     Both happen, or neither does; they are on disk when this returns.
-    Raises ResourceNotFound or Conflict if the ledger does not allow it.
+    Raises ResourceNotFound, Conflict or IdempotencyConflict if the ledger does not allow it.
     """
     record = record_of(request.scope)
     record.status = status
@@ -42,6 +43,8 @@ async def change(
         result = await database.write(write)
     except (NoSuchClient, NoSuchKey) as error:
         raise ResourceNotFound(sentence(error)) from None
+    except KeyUsed as error:
+        raise IdempotencyConflict(str(error)) from None
     except (ClientExists, SeveralKeys, TooMuchTaken) as error:
         raise Conflict(sentence(error)) from None
     record.written = True

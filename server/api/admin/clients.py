@@ -11,8 +11,8 @@ from msgspec import Meta
 from server.api.admin.change import change, sentence
 from server.api.bodies import read_body
 from server.api.openapi import errors
+from server.api.workflows import IDEMPOTENCY_KEY
 from server.client_names import name_problem
-from server.errors import Invalid
 from server.keys import new_client
 from server.ledger import clients, credits, reports
 from server.ledger.clients import Caller
@@ -20,6 +20,7 @@ from server.ledger.credits import MOST_CREDITS, Totals
 from server.ledger.database import Database
 from server.ledger.reports import ClientReport
 from server.validation import Problem
+from server.workflows.intake import idempotency_of
 
 
 class ClientList(msgspec.Struct, frozen=True):
@@ -73,19 +74,28 @@ def _name_problems(values: dict[str, Any]) -> list[Problem]:
     summary="Give a client credits, or take some back",
 )
 async def grant_credits(
-    request: Request[Caller, Any, Any], name: FromPath[str], database: NamedDependency[Database]
+    request: Request[Caller, Any, Any],
+    name: FromPath[str],
+    database: NamedDependency[Database],
+    idempotency_key: IDEMPOTENCY_KEY = None,
 ) -> Totals:
     """Return the client's balance after the grant. To take back more than it has is a 409."""
-    grant = await read_body(request, Grant)
-    if grant.credits == 0:
-        raise Invalid([Problem(("body", "credits"), "value_error", "Give at least 1 credit, or take at least 1 back")])
+    path, body = f"/v1/admin/clients/{name}/grants", await request.body()
+    idempotency, problems = idempotency_of(idempotency_key, path, body)
+    grant = await read_body(request, Grant, _grant_problems, problems)
 
     def work(connection: Any) -> Totals:
         client = clients.named(connection, name)
-        credits.grant(connection, client.id, grant.credits, grant.note.strip())
-        return credits.totals(connection, client.id)
+        note, asker = grant.note.strip(), request.user.client_id
+        return credits.grant_once(connection, client.id, grant.credits, note, asker, idempotency)
 
     return await change(request, database, 201, work)
+
+
+def _grant_problems(values: dict[str, Any]) -> list[Problem]:
+    if values.get("credits") != 0:
+        return []
+    return [Problem(("credits",), "value_error", "Give at least 1 credit, or take at least 1 back")]
 
 
 @post("/clients/{name:str}/disable", status_code=200, responses=errors(404, 503), summary="Disable a client")

@@ -8,11 +8,13 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from server.api.admin.change import sentence
 from server.api.billing import Since, Until, span
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
-from server.errors import Invalid
+from server.errors import Invalid, ResourceNotFound
 from server.ledger import job_reports, reports
+from server.ledger.clients import NoSuchClient
 from server.ledger.database import Database
 from server.ledger.job_reports import JobReport
 from server.ledger.reports import RequestReport
@@ -61,7 +63,7 @@ async def sum_up_usage(
     return UsageSums([kind for kind in UsageBy if kind in apart], rows)
 
 
-@get("/requests", responses=errors(422), summary="Read the request log")
+@get("/requests", responses=errors(404, 422), summary="Read the request log")
 async def list_requests(
     database: NamedDependency[Database],
     client: Annotated[str | None, QueryParameter(description="Only this client's, by name")] = None,
@@ -72,7 +74,10 @@ async def list_requests(
     offset: Offset = 0,
 ) -> RequestPage:
     """List the requests of all clients, newest first, with the key each came with."""
-    rows = await database.read(reports.requests, client, only_failed=failed, limit=limit, offset=offset)
+    try:
+        rows = await database.read(reports.requests, client, only_failed=failed, limit=limit, offset=offset)
+    except NoSuchClient as error:
+        raise ResourceNotFound(sentence(error)) from None
     return RequestPage(rows, limit, offset)
 
 
