@@ -173,7 +173,7 @@ def test_axe_finds_nothing_wrong_with_the_page(window: Page, studio: ServerWitho
     assert violations(page) == []
     enter(page, studio, busy_key)
     expect(page.locator(".tile")).to_have_count(3)
-    expect(page.locator(".making")).to_have_count(2)
+    expect(page.locator(".making")).to_have_count(8)
     assert violations(page) == []
     is_sheet = page.get_by_role("button", name="New picture").is_visible()
     if is_sheet:

@@ -104,7 +104,7 @@ def test_a_search_keeps_the_space_before_its_next_word(page: Page, studio: Serve
     expect(page.locator(".tile")).to_have_count(1)
 
 
-@pytest.mark.parametrize("width", [1280, 1440, 1920])
+@pytest.mark.parametrize("width", [1001, 1121, 1280, 1920])
 def test_pictures_stay_in_their_place_when_one_is_selected(
     page: Page, studio: ServerWithoutGpu, key: str, width: int
 ) -> None:
@@ -331,6 +331,23 @@ def test_by_keyboard(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     page.locator(".open").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="Red cloth")).to_be_visible()
+
+
+def test_arrows_go_on_from_the_same_picture_when_another_came(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("steady", 100)
+    with studio.client_of(key) as client:
+        for name in ("Third", "Second"):
+            studio.finished(studio.submit(client, display_name=name), client)
+        enter(page, studio, key)
+        page.locator(".open[aria-label^=Second]").focus()
+        studio.submit(client, display_name="First")
+        expect(page.locator(".tile")).to_have_count(3)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".open[aria-label^=Third]")).to_be_focused()
+    page.keyboard.press("Home")
+    expect(page.locator(".open[aria-label^=First]")).to_be_focused()
 
 
 def test_an_expired_link_is_read_again(page: Page, studio: ServerWithoutGpu, key: str) -> None:

@@ -10,7 +10,6 @@ import { Catalogue } from "./catalogue.js";
 import { Compare } from "./compare.js";
 import { Composer, isSheetOpen } from "./composer.js";
 import { Failures } from "./failures.js";
-import { InProgress } from "./in_progress.js";
 import { Toasts } from "./toasts.js";
 import { Viewer } from "./viewer.js";
 import { Welcome } from "./welcome.js";
@@ -32,7 +31,6 @@ const Studio = () => html`
     <div class="pictures">
       <${Notice} />
       <div class="work">
-        <${InProgress} />
         <${Failures} />
         <${Catalogue} />
       </div>

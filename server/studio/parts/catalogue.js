@@ -11,6 +11,7 @@ import { openComposer } from "./composer.js";
 import { Filters, isFiltered } from "./filters.js";
 import { Grid } from "./grid.js";
 import { Icon } from "./icon.js";
+import { CancelAll } from "./in_progress.js";
 import { SelectionBar } from "./selection_bar.js";
 
 /** Requests that a newcomer may start from. @type {import("../api/types.js").Request[]} */
@@ -40,6 +41,7 @@ export function Catalogue() {
             ${filters.value.archived ? "Archive " : "Catalogue "}
             ${isRead.value && html`<span class="count">${countText()}</span>`}
           </h2>
+          <${CancelAll} />
           ${isFiltered(filters.value) &&
           html`<button type="button" class="small quiet" onClick=${() => filter(NO_FILTERS)}>Clear filters</button>`}
           ${(isSelecting.value || entries.value.length > 0) &&
@@ -53,7 +55,8 @@ export function Catalogue() {
       html`<p class="problem" role="alert">
         ${problem.value} <button type="button" class="small" onClick=${() => void readAgain()}>Try again</button>
       </p>`}
-      ${isEmpty ? html`<${Empty} />` : html`<${Grid} />`}
+      <${Grid} />
+      ${isEmpty && html`<${Empty} />`}
     </section>
   `;
 }
@@ -65,7 +68,7 @@ function countText() {
 
 function Empty() {
   if (isFiltered(filters.value)) return html`<${NothingFound} />`;
-  // While a first picture is being made, its row says enough.
+  // While a first picture is being made, its tile says enough.
   if (tasks.value.length) return null;
   return html`
     <div class="empty">

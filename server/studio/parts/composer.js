@@ -77,7 +77,7 @@ function Form({ onSent = () => {}, onClose }) {
   };
   const onSentAll = () => {
     onSent();
-    // Bring the row of what is in progress into sight.
+    // Bring what is in progress into sight.
     scrollTo({ top: 0 });
   };
   /** @param {KeyboardEvent} event */

@@ -14,7 +14,7 @@ export const isFiltered = (wanted) => JSON.stringify(wanted) !== JSON.stringify(
 
 /** @type {[string, string][]} */
 const KINDS = [
-  ["", "All pictures"],
+  ["", "Any kind"],
   ["backgrounds", "Scenes"],
   ["images", "Own words"],
 ];

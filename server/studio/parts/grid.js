@@ -1,16 +1,20 @@
-/** The pictures of the catalogue in rows. Only those in sight and near it are in the page. */
+/** The pictures of the catalogue in rows, those that are being made first. Only those in sight and near it are in the page. */
 
 import { rowOf, rowsBetween, rowsOf, shownRatio, wholeHeight } from "../logic/rows.js";
 import { entries, readMore, total } from "../state/catalogue.js";
+import { unfinished } from "../state/jobs.js";
 import { tileSize } from "../state/tile_size.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../view.js";
+import { ratioOf } from "../words.js";
+import { Making } from "./in_progress.js";
 import { Tile } from "./tile.js";
 import { useWindow } from "./window.js";
 
 /**
  * @typedef {import("../logic/rows.js").Row} Row
  * @typedef {import("../logic/rows.js").Room} Room
- * @typedef {import("../api/types.js").Entry} Entry
+ * @typedef {{id: string, ratio: number}} Item  a picture, finished or not, and its width ÷ height
+ * @typedef {{place: number, left: number, top: number, width: number, height: number}} Box
  */
 
 /** Pixels of the two lines below a picture: its name, and the mark that tells it apart. */
@@ -38,21 +42,28 @@ const roomOf = (width, size) => ({
 export function Grid() {
   const list = useRef(/** @type {HTMLDivElement | null} */ (null));
   const { width, from, to } = useWindow(list);
-  const [active, activate] = useState(0);
+  const [active, activate] = useState({ id: "", index: 0 });
+  const making = unfinished.value;
   const shown = entries.value;
   const size = tileSize.value;
   const room = useMemo(() => roomOf(width, size), [width, size]);
-  const rows = useMemo(
-    () => (width ? rowsOf(shown.map((entry) => entry.width / entry.height), room) : []),
-    [shown, room],
+  const items = useMemo(
+    () => [
+      ...making.map(({ id, task }) => ({ id, ratio: ratioOf(task.request.aspect_ratio) })),
+      ...shown.map((entry) => ({ id: entry.public_id, ratio: entry.width / entry.height })),
+    ],
+    [making.map(({ id }) => id).join(), shown],
   );
+  const rows = useMemo(() => (width ? rowsOf(items.map(({ ratio }) => ratio), room) : []), [items, room]);
   const beyond = (to - from) * BEYOND;
   const inSight = rowsBetween(rows, from - beyond, to + beyond);
-  const activeIndex = Math.min(active, shown.length - 1);
-  const activeRow = rowOf(rows, activeIndex);
+  const found = shown.findIndex((entry) => entry.public_id === active.id);
+  const activeIndex = found >= 0 ? found : Math.min(active.index, shown.length - 1);
+  const activeRow = rowOf(rows, making.length + activeIndex);
   const there = activeRow && !inSight.includes(activeRow) ? [...inSight, activeRow] : inSight;
+  const boxes = there.flatMap((row) => boxesOf(row, items, room));
 
-  useKeptPlace(rows, shown, list);
+  useKeptPlace(rows, items, list);
   useEffect(() => {
     const end = rows.at(-1);
     const isNear = !end || end.top + end.height < to + (to - from) * AHEAD;
@@ -61,112 +72,93 @@ export function Grid() {
 
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
-    const next = nextIndex(event.key, activeIndex, rows, shown, room);
-    if (next === null) return;
+    const place = nextPlace(event.key, making.length + activeIndex, making.length, rows, items, room);
+    if (place === null) return;
     event.preventDefault();
-    activate(next);
-    requestAnimationFrame(() => focus(list.current, next));
+    const index = place - making.length;
+    activate({ id: items[place]?.id ?? "", index });
+    requestAnimationFrame(() => focus(list.current, index));
   };
   /** @param {FocusEvent} event */
   const onFocusIn = (event) => {
     const tile = /** @type {Element} */ (event.target).closest("[data-index]");
-    if (tile instanceof HTMLElement) activate(Number(tile.dataset.index));
+    if (tile instanceof HTMLElement) activate({ id: tile.dataset.id ?? "", index: Number(tile.dataset.index) });
   };
+  // Pass plain values, so that a tile whose values have not changed is not rendered anew at each scrolling.
   return html`
-    <div
-      class="grid"
-      role="list"
-      aria-label="Pictures, newest first"
-      ref=${list}
-      style=${{ height: `${wholeHeight(rows, shown.length, total.value, room)}px` }}
-      onKeyDown=${onKeyDown}
-      onFocusIn=${onFocusIn}
-    >
-      ${there.flatMap((row) => tilesOf(row, shown, room, activeIndex))}
+    <div class="grid" ref=${list} style=${{ height: `${wholeHeight(rows, items.length, making.length + total.value, room)}px` }}>
+      ${making.length > 0 &&
+      html`<ul aria-label="In progress">
+        ${boxes
+          .filter(({ place }) => place < making.length)
+          .map(({ place, ...box }) => html`<${Making} key=${items[place]?.id} ...${making[place]} ...${box} />`)}
+      </ul>`}
+      ${shown.length > 0 &&
+      html`<div role="list" aria-label="Pictures, newest first" onKeyDown=${onKeyDown} onFocusIn=${onFocusIn}>
+        ${boxes
+          .map(({ place, ...box }) => ({ index: place - making.length, ...box }))
+          .filter(({ index }) => index >= 0)
+          .map(
+            ({ index, ...box }) =>
+              html`<${Tile}
+                key=${shown[index]?.public_id}
+                entry=${shown[index]}
+                index=${index}
+                count=${total.value}
+                isActive=${index === activeIndex}
+                ...${box}
+              />`,
+          )}
+      </div>`}
     </div>
   `;
 }
 
 /**
+ * Return where the pictures of a row are.
  * @param {Row} row
- * @param {readonly Entry[]} shown
+ * @param {readonly Item[]} items
  * @param {Room} room
- * @param {number} active
+ * @returns {Box[]}
  */
-function tilesOf(row, shown, room, active) {
+function boxesOf(row, items, room) {
   let left = 0;
-  return shown.slice(row.first, row.first + row.count).map((entry, place) => {
-    const width = row.height * shownRatio(entry.width / entry.height);
-    const from = left;
+  return items.slice(row.first, row.first + row.count).map((item, offset) => {
+    const width = row.height * shownRatio(item.ratio);
+    const box = { place: row.first + offset, left, top: row.top, width, height: row.height };
     left += width + room.gap;
-    const index = row.first + place;
-    // Pass plain values, so that a tile whose values have not changed is not rendered anew at each scrolling.
-    return html`<${Tile}
-      key=${entry.public_id}
-      entry=${entry}
-      left=${from}
-      top=${row.top}
-      width=${width}
-      height=${row.height}
-      index=${index}
-      count=${total.value}
-      isActive=${index === active}
-    />`;
+    return box;
   });
 }
 
 /**
  * Return the picture that a key moves to; null if the key moves nowhere.
  * @param {string} key
- * @param {number} index
+ * @param {number} place
+ * @param {number} first  the first finished one
  * @param {readonly Row[]} rows
- * @param {readonly Entry[]} shown
+ * @param {readonly Item[]} items
  * @param {Room} room
  */
-function nextIndex(key, index, rows, shown, room) {
-  const last = shown.length - 1;
-  if (key === "ArrowRight") return Math.min(index + 1, last);
-  if (key === "ArrowLeft") return Math.max(index - 1, 0);
-  if (key === "Home") return 0;
+function nextPlace(key, place, first, rows, items, room) {
+  const last = items.length - 1;
+  if (key === "ArrowRight") return Math.min(place + 1, last);
+  if (key === "ArrowLeft") return Math.max(place - 1, first);
+  if (key === "Home") return first;
   if (key === "End") return last;
   if (key !== "ArrowDown" && key !== "ArrowUp") return null;
-  const row = rowOf(rows, index);
+  const row = rowOf(rows, place);
   const target = row && rows[rows.indexOf(row) + (key === "ArrowDown" ? 1 : -1)];
-  if (!row || !target) return index;
-  return nearest(middle(row, index, shown, room), target, shown, room);
+  if (!row || !target || target.first + target.count <= first) return place;
+  const here = middle(boxesOf(row, items, room)[place - row.first]);
+  /** @param {Box} box */
+  const far = (box) => Math.abs(middle(box) - here);
+  const nearest = boxesOf(target, items, room).reduce((best, box) => (far(box) < far(best) ? box : best));
+  return Math.max(first, nearest.place);
 }
 
-/**
- * Return how far a picture's middle is from the left.
- * @param {Row} row
- * @param {number} index
- * @param {readonly Entry[]} shown
- * @param {Room} room
- */
-function middle(row, index, shown, room) {
-  let left = 0;
-  for (let place = row.first; place < index; place += 1) left += widthOf(row, shown[place]) + room.gap;
-  return left + widthOf(row, shown[index]) / 2;
-}
-
-/**
- * @param {Row} row
- * @param {Entry | undefined} entry
- */
-const widthOf = (row, entry) => (entry ? row.height * shownRatio(entry.width / entry.height) : 0);
-
-/**
- * @param {number} place
- * @param {Row} row
- * @param {readonly Entry[]} shown
- * @param {Room} room
- */
-function nearest(place, row, shown, room) {
-  const indices = Array.from({ length: row.count }, (_, offset) => row.first + offset);
-  /** @param {number} index */
-  const far = (index) => Math.abs(middle(row, index, shown, room) - place);
-  return indices.reduce((best, index) => (far(index) < far(best) ? index : best));
-}
+/** @param {Box | undefined} box */
+const middle = (box) => (box ? box.left + box.width / 2 : 0);
 
 /**
  * @param {HTMLElement | null} list
@@ -182,26 +174,25 @@ function focus(list, index) {
 /**
  * Keep the pictures in sight in their place when others come or go above them.
  * @param {readonly Row[]} rows
- * @param {readonly Entry[]} shown
+ * @param {readonly Item[]} items
  * @param {{current: HTMLElement | null}} list
  */
-function useKeptPlace(rows, shown, list) {
+function useKeptPlace(rows, items, list) {
   const before = useRef({ id: "", top: 0 });
   useLayoutEffect(() => {
     const { id, top: itsTop } = before.current;
-    const index = id ? shown.findIndex((entry) => entry.public_id === id) : -1;
+    const index = id ? items.findIndex((item) => item.id === id) : -1;
     const moved = index < 0 ? 0 : (rowOf(rows, index)?.top ?? itsTop) - itsTop;
     if (moved) scrollBy({ top: moved, behavior: "instant" });
-  }, [shown]);
+  }, [items]);
   useEffect(() => {
     const remember = () => {
       const top = -(list.current?.getBoundingClientRect().top ?? 0);
       const row = top > 0 ? rowsBetween(rows, top, top + 1).at(-1) : undefined;
-      const entry = row && shown[row.first];
-      before.current = { id: entry?.public_id ?? "", top: row?.top ?? 0 };
+      before.current = { id: (row && items[row.first]?.id) ?? "", top: row?.top ?? 0 };
     };
     remember();
     addEventListener("scroll", remember, { passive: true });
     return () => removeEventListener("scroll", remember);
-  }, [rows, shown]);
+  }, [rows, items]);
 }

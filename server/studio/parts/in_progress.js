@@ -1,86 +1,91 @@
-/** The pictures that are being made, in one row that never pushes the catalogue further down. */
+/** The pictures that wait or are being made: tiles at the head of the catalogue, where the finished pictures are going to be. */
 
 import { cancel, left, tasks } from "../state/jobs.js";
 import { couldNotLoad, modelOf } from "../state/session.js";
 import { html, useEffect } from "../view.js";
-import { isVariation, nameOf, numberText, ratioOf, roughly } from "../words.js";
+import { isVariation, nameOf, numberText, roughly } from "../words.js";
 import { Icon } from "./icon.js";
 import { Preview } from "./preview.js";
-import { Several } from "./several.js";
 
 /** @typedef {import("../state/jobs.js").Task} Task */
 
-/** The most tiles. Further jobs are only counted. */
-const MOST_SHOWN = 100;
+const WAITING = "Waiting for its turn";
 
-export function InProgress() {
+export function CancelAll() {
   const count = left.value;
   useEffect(() => {
     document.title = count ? `(${count}) Backlot` : "Backlot";
   }, [count]);
-  if (tasks.value.length === 0) return null;
-  const beyond = tasks.value.length - MOST_SHOWN;
-  return html`
-    <section class="in-progress" aria-labelledby="in-progress-title">
-      <div class="heading">
-        <h2 id="in-progress-title">In progress <span class="count">${count}</span></h2>
-        ${count > 1 && html`<button type="button" class="small" onClick=${cancelAll}>Cancel all</button>`}
-      </div>
-      <ul class="strip" tabindex="0" aria-labelledby="in-progress-title">
-        ${tasks.value.slice(0, MOST_SHOWN).map((task) => html`<${Making} key=${task.id} task=${task} />`)}
-        ${beyond > 0 && html`<li class="beyond">and ${beyond.toLocaleString()} more</li>`}
-      </ul>
-    </section>
-  `;
+  if (count < 2) return null;
+  return html`<button type="button" class="small" title="Cancel all that waits or runs, and get the credits back" onClick=${cancelAll}>
+    Cancel all <span class="count">${count.toLocaleString()}</span>
+  </button>`;
 }
 
 function cancelAll() {
   tasks.value.forEach((task) => void cancel(task));
 }
 
-/** @param {{task: Task}} props */
-function Making({ task }) {
-  const { state, progress, preview, pictures } = task.standing.value;
-  const { aspect_ratio, metadata } = task.request;
-  const ratio = ratioOf(aspect_ratio);
-  const name = nameOf(task.request);
+/**
+ * @param {{task: Task, index: number, left: number, top: number, width: number, height: number}} props
+ *   `index` says which of the job's pictures it is
+ */
+export function Making({ task, index, left, top, width, height }) {
+  const { request } = task;
+  const { n = 1 } = request;
+  const standing = task.standing.value;
+  const { state } = standing;
+  const { progress, preview } = standing.pictures[index] ?? standing;
+  const name = nameOf(request);
+  const whole = n > 1 ? `all ${n} of ${name}` : name;
   const percent = Math.round(100 * progress);
   return html`
-    <li class=${`making ${state}`}>
-      ${pictures.length > 0
-        ? html`<${Several} pictures=${pictures} ratio=${ratio} />`
-        : html`<div class="frame" style=${{ "--ratio": ratio }}><${Preview} url=${preview} /></div>`}
-      <div class="about">
-        <p class="name" title=${name}>
-          <span>${nameOf({ ...task.request, metadata: {} })}</span>
-          ${isVariation(metadata?.studio) && html`<small>${numberText(metadata.studio)}</small>`}
-        </p>
-        <progress max="100" value=${percent} aria-label=${`Progress of ${name}`}>${percent} %</progress>
-        <p class="status">${statusText(task)}</p>
+    <li class=${`making ${state}`} style=${{ left: `${left}px`, top: `${top}px`, width: `${width}px` }}>
+      <div class="frame" style=${{ height: `${height}px` }}>
+        <${Preview} url=${preview} />
+        <p class="status">${statusText(task, index)}</p>
+        <progress max="100" value=${percent} aria-label=${`Progress of ${n > 1 ? `${name}, ${index + 1} of ${n}` : name}`}>${percent} %</progress>
+        ${state !== "done" &&
+        html`<button
+          type="button"
+          title=${`Cancel ${whole} and get the credits back`}
+          aria-label=${`Cancel ${whole}`}
+          disabled=${state === "cancelling"}
+          onClick=${() => void cancel(task)}
+        >
+          <${Icon} name="close" />
+        </button>`}
       </div>
-      ${state !== "done" &&
-      html`<button
-        type="button"
-        class="quiet square"
-        title="Cancel and get the credits back"
-        aria-label=${`Cancel ${name}`}
-        disabled=${state === "cancelling"}
-        onClick=${() => void cancel(task)}
-      >
-        <${Icon} name="close" />
-      </button>`}
+      <p class="caption" title=${name}>
+        <bdi class="name">${nameOf({ ...request, metadata: {} })}</bdi>
+        <small>${markOf(request, index)}</small>
+      </p>
     </li>
   `;
 }
 
-/** @param {Task} task */
-function statusText({ request, standing }) {
-  const { state, told, position, seconds } = standing.value;
+/**
+ * Return which of its order a picture is; an empty text if it was ordered alone.
+ * @param {import("../state/jobs.js").Request} request
+ * @param {number} index
+ */
+function markOf({ metadata, n = 1 }, index) {
+  if (isVariation(metadata?.studio)) return numberText(metadata.studio);
+  return n > 1 ? numberText({ number: index + 1, of: n }) : "";
+}
+
+/**
+ * @param {Task} task
+ * @param {number} index
+ */
+function statusText({ request, standing }, index) {
+  const { state, told, position, seconds, pictures } = standing.value;
   const model = modelOf(request);
   // Nobody knows when it can be loaded, so no time is told.
   if (state === "waiting" && couldNotLoad(model)) return `Waits for ${model}, which could not be loaded yet`;
   if (state === "waiting" && position !== null) return placeText(position, seconds);
-  return told || "Waiting for its turn";
+  const own = state === "running" ? pictures[index] : undefined;
+  return (own ?? { told }).told || WAITING;
 }
 
 /**

@@ -19,11 +19,24 @@ import { announce, tellError } from "./toasts.js";
 const DAY_MS = 86_400_000;
 /** For how many waiting jobs the places in the queue are read again and again. */
 const PLACES_READ = 50;
+/** The most pictures that are shown before they are finished: as many as one order may have. */
+const MOST_SHOWN = 8;
 
 /** @type {import("../vendor/signals.js").Signal<Task[]>} */
 export const tasks = signal([]);
 /** How many have not ended. */
 export const left = computed(() => tasks.value.filter((task) => task.standing.value.state !== "done").length);
+
+/** The pictures to show before they are finished: those that wait, then those that are being made, the newest of each first. */
+export const unfinished = computed(() => {
+  /** @param {Task} task */
+  const waits = (task) => Number(task.standing.value.state === "waiting");
+  return [...tasks.value]
+    .sort((a, b) => waits(a) - waits(b))
+    .flatMap((task) => Array.from({ length: task.request.n ?? 1 }, (_, index) => ({ id: `${task.id} ${index}`, task, index })))
+    .slice(0, MOST_SHOWN)
+    .reverse();
+});
 
 /** Read from the server which jobs are under way and which failed. */
 export async function load() {
