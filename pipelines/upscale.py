@@ -30,6 +30,7 @@ UPSCALING_PIPELINES = frozenset(
         "HiDreamImagePipeline",
         "Kandinsky5T2IPipeline",
         "Krea2Pipeline",
+        "LongCatImagePipeline",
         "Lumina2Pipeline",
         "PixArtSigmaPipeline",
         "QwenImage21Pipeline",

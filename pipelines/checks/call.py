@@ -15,6 +15,8 @@ from pipelines.nearest_name import did_you_mean
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
 #: Arguments by which a pipeline reports its steps; the oldest pipelines of diffusers take `callback`.
 _CALLBACKS = ("callback_on_step_end", "callback")
+#: Pipelines that report no steps, but make one of their scheduler for each.
+_STEPS_OF_SCHEDULER = frozenset({"LongCatImagePipeline"})
 #: Arguments of pipelines that do not make pictures from words alone, and what these do.
 _OTHER_KINDS = {
     "mask_image": "paints into a picture",
@@ -32,6 +34,7 @@ _SAID_ELSEWHERE = {
     "prompt_3": "the spec and the card's prompt say it",
     "prompt_embeds": "the spec and the card's prompt say it",
     "use_pe": "the spec and the card's prompt say it",
+    "enable_prompt_rewrite": "the spec and the card's prompt say it",
     "prompt_upsampling": "the spec and the card's prompt say it",
     "prompt_upsampling_temperature": "the spec and the card's prompt say it",
     "caption_upsample_temperature": "the spec and the card's prompt say it",
@@ -78,7 +81,7 @@ def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
         return
     other = next((what for name, what in _OTHER_KINDS.items() if name in taken), None)
     lacking = [name for name in _NEEDED if name not in taken]
-    if not set(_CALLBACKS) & set(taken):
+    if pipeline not in _STEPS_OF_SCHEDULER and not set(_CALLBACKS) & set(taken):
         lacking.append(_CALLBACKS[0])
     if other is None and _OTHER_NAMES.search(pipeline):
         other = "needs more than words, or makes no picture"

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -50,11 +51,15 @@ _INSTEAD_OF_DEFAULTS: dict[str, Any] = {
     "use_resolution_binning": False,
     # The keys and values that a call keeps of its prompt cannot be joined with those of another: docs/decisions/slots.md.
     "use_kv_cache": False,
-    # ERNIE-Image would write another prompt, by numbers that torch's global generator draws.
+    # ERNIE-Image and LongCat-Image would write another prompt, by numbers that torch's global generator draws.
     "use_pe": False,
+    "enable_prompt_rewrite": False,
     # Ideogram 4 takes this or guidance, but not both.
     "guidance_schedule": None,
 }
+
+#: Pipelines that encode a missing negative prompt once, whatever the number of images, and fail if that is not one.
+_NEED_NEGATIVE_PROMPTS = frozenset({"LongCatImagePipeline"})
 
 
 def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[Item]) -> dict[str, Any]:
@@ -74,7 +79,8 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         model.card.sampling.guidance_argument: settings.guidance,
         **{name: _as_taken(value, taken[name]) for name, value in model.card.sampling.arguments.items()},
     }
-    if "negative_prompt" in taken and any(item.negative_prompt for item in items):
+    named = any(item.negative_prompt for item in items) or type(model.pipeline).__name__ in _NEED_NEGATIVE_PROMPTS
+    if "negative_prompt" in taken and named:
         arguments["negative_prompt"] = [item.negative_prompt for item in items]
     return arguments
 
@@ -116,18 +122,27 @@ def run_call(
             arguments["sigmas"] = _with_steps(sigmas, settings.steps)
     elif any(map(steers, items)):
         Steering(pipeline, model.paint, items, settings.width, settings.height).attach()
-    if "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters:
+    taken = inspect.signature(pipeline.__call__).parameters
+    after_step: Callable[[torch.Tensor], None] | None = None
+    if "callback_on_step_end" in taken:
 
         def on_call_end(pipeline: Any, call: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             after_call(call, steps_done(pipeline, call, steps), tensors["latents"])
             return tensors
 
         arguments["callback_on_step_end"] = on_call_end
-    else:
+    elif "callback" in taken:
         # The oldest pipelines of diffusers, such as PixArt's, count steps themselves, and not denoiser calls.
         arguments["callback"] = lambda step, _, latents: after_call(step, step + 1, latents)
+    else:
+        calls = count()
+
+        def after_step(latents: torch.Tensor) -> None:
+            call = next(calls)
+            after_call(call, steps_done(pipeline, call, steps), latents)
+
     _keep_size(pipeline, settings)
-    with _noise_from(arguments["generator"], pipeline.scheduler):
+    with _stepping(pipeline.scheduler, arguments["generator"], after_step):
         output = pipeline(**arguments)
     images = output.images if hasattr(output, "images") else output.image
     found: Any = getattr(output, "nsfw_content_detected", None)
@@ -135,19 +150,22 @@ def run_call(
 
 
 @contextmanager
-def _noise_from(generators: Sequence[torch.Generator], scheduler: Any) -> Iterator[None]:
-    """Have a scheduler draw its noise from these generators inside the block, unless the pipeline names others.
+def _stepping(
+    scheduler: Any, generators: Sequence[torch.Generator], after_step: Callable[[torch.Tensor], None] | None
+) -> Iterator[None]:
+    """Inside the block, have a scheduler draw its noise from these generators, and tell its steps if somebody listens.
 
-    Most pipelines of flow models name none; the noise would come from torch's global generator.
+    Most pipelines of flow models name no generators; the noise would come from torch's global one.
     """
     step = scheduler.step
-    if "generator" not in inspect.signature(step).parameters:
-        yield
-        return
+    drawn = {"generator": generators} if "generator" in inspect.signature(step).parameters else {}
 
     @wraps(step)
     def step_from_seeds(*arguments: Any, **keywords: Any) -> Any:
-        return step(*arguments, **{"generator": generators, **keywords})
+        made = step(*arguments, **{**drawn, **keywords})
+        if after_step is not None:
+            after_step(made[0])
+        return made
 
     scheduler.step = step_from_seeds
     try:

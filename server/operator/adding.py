@@ -77,7 +77,9 @@ def add_model(path: Path, source: str, name: str | None, configuration: str | No
     try:
         file = Path(place["file"]) if "file" in place else None
         proposal = propose(folder, file, called, licence, pickle=pickle)
-        card = {**place, **({"pickle": True} if pickle else {}), "enabled": True, **proposal.card}
+        # A branch moves, and a seed would give other bytes then.
+        commit = {"revision": folder.name} if "hub" in place else {}
+        card = {**place, **commit, **({"pickle": True} if pickle else {}), "enabled": True, **proposal.card}
         # The weights may be in the file; the folder has the pipeline, which the card must fit.
         told = list(problems_of(ModelCard.from_flat(name=name, **card), folder))
     except (OSError, ValueError, BadWeights) as error:

@@ -33,7 +33,9 @@ async def _fetch(card: ModelCard) -> Downloaded:
             bar.length = max(progress.total_bytes, 1)
             bar.update(progress.done_bytes - bar.pos, progress)
 
-        return await download(card, show)
+        found = await download(card, show)
+        bar.update((bar.length or 1) - bar.pos)
+        return found
 
 
 def _amount(progress: Progress | None) -> str:

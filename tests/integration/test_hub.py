@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from pipelines.hub.messages import Refused, decode
 from pipelines.protocol import MOST_TOLD
-from tests.support.hub import COMMIT, Hub, serving
+from tests.support.hub import COMMIT, LICENCE, Hub, serving
 from tests.support.server import ROOT, wait_for
 from tests.support.weights import bare_folder
 
@@ -120,6 +120,26 @@ def test_weights_that_the_card_s_file_holds_are_not_downloaded(box: Box, hub: Hu
     box.write("org/model")
     assert box.fetch().returncode == 0
     assert (folder / UNET).is_file()
+
+
+def test_a_model_is_added_by_its_hub_id_with_its_commit_and_licence(box: Box, hub: Hub) -> None:
+    hub.models = {"org/other-model": hub.models["org/model"]}
+    # Then the download takes about a second.
+    hub.bytes_per_s = 400_000
+    seen, terminal = os.openpty()
+    command = [sys.executable, "-m", "server.operator.command", "models", "add", "org/other-model", "--json"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=box.environment, text=True, stdout=subprocess.PIPE, stderr=terminal
+    ) as process:
+        out, _ = process.communicate(timeout=60)
+    told = os.read(seen, 10_000).decode()
+    os.close(terminal)
+    os.close(seen)
+    assert "100%" in told, told
+    card = json.loads(out)["card"]
+    assert (card["hub"], card["revision"], card["licence"]) == ("org/other-model", COMMIT, LICENCE)
+    listed = json.loads(box.start("models", "check", "--json").communicate(timeout=60)[0])
+    assert listed["ok"], listed
 
 
 def test_a_checkpoint_is_added_with_the_configuration_that_its_keys_stand_for(box: Box, hub: Hub) -> None:

@@ -26,7 +26,7 @@ from tests.support.options import (
 
 TINY = sorted({row.tiny for row in ROWS})
 #: The families whose denoisers let diffusers choose what computes attention; below, those made of convolutions.
-ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma"}
+ATTENTION = {"flux", "flux2", "flux2_klein", "z_image", "qwen_image", "krea2", "kandinsky5", "chroma", "longcat_image"}
 CONVOLUTIONS = {"unet", "sdxl"}
 #: The families whose denoisers name the blocks that repeat in them.
 COMPILED = ATTENTION | CONVOLUTIONS | {"qwen_image21"}

@@ -20,6 +20,7 @@ REFUSALS = {
     "closed": (403, ""),
 }
 COMMIT = "c" * 40
+LICENCE = "openrail++"
 #: Files from this size on are "large": the cache names them by their SHA-256.
 LARGE = 10_000
 _BLOCK = 4096
@@ -81,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             large = {"size": size, "sha256": digest, "oid": digest, "pointerSize": 134} if size >= LARGE else None
             kept = {"type": "file", "path": name, "rfilename": name, "size": size, "oid": digest, "blobId": digest}
             files.append({**kept, **({"lfs": large} if large else {})})
-        self._answer(json.dumps(files if is_tree else {"id": model, "sha": COMMIT, "siblings": files}).encode())
+        told = {"id": model, "sha": COMMIT, "siblings": files, "cardData": {"license": LICENCE}}
+        self._answer(json.dumps(files if is_tree else told).encode())
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)

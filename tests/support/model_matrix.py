@@ -312,6 +312,18 @@ ROWS = [
         multiple=16,
     ),
     Row(
+        name="LongCat-Image",
+        models="LongCat-Image",
+        pipeline="LongCatImagePipeline",
+        tiny="longcat_image_pipeline",
+        card=_TRUE,
+        slots=False,
+        guidance="true",
+        negative_prompt=True,
+        tiny_multiple=32,
+        multiple=16,
+    ),
+    Row(
         name="AuraFlow",
         models="AuraFlow 0.3",
         pipeline="AuraFlowPipeline",
@@ -341,7 +353,8 @@ If neighbours would change what is seen, as in whole batches of Kandinsky 5, Qwe
 
 Every other text-to-image pipeline of diffusers that tells of its steps runs as whole batches too, also if its denoiser is one of
 those above; AuraFlow stands for them here. How neighbours change their images is not tried, so for exact seeds give them
-`max_batch = 1`. LongCat-Image and DreamLite tell of no steps, and are refused.
+`max_batch = 1`. DreamLite tells of no steps, and is refused. LongCat-Image and ERNIE-Image read the prompt as it is: their own
+rewriting of prompts is off, since it would draw numbers that no seed decides.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. If a model follows no negative prompt, a spec that has one is refused with a 422. A card of Stable Diffusion 1.5, SDXL,
@@ -354,9 +367,9 @@ refused.
 |---|---|---|---|---|---|---|
 {rows}
 
-The text encoders of FLUX.2, Qwen-Image 2.1 and Kandinsky 5 can see too, so their folders have a processor of texts and pictures.
-Only the part of these processors that reads texts is loaded, which needs no torchvision. Other processors need it, and `backlot models
-check` says so.
+The text encoders of FLUX.2, Qwen-Image 2.1, Kandinsky 5 and LongCat-Image can see too, so their folders have a processor of
+texts and pictures. Only the part of these processors that reads texts is loaded, which needs no torchvision. Other processors
+need it, and `backlot models check` says so.
 
 Folders that somebody quantized, and GGUF files, need no option on the card: the files say how they are to be read. torchao
 (int8, float8), SDNQ (int8, uint4), GGUF (Q8_0) and, on a GPU, bitsandbytes (nf4, int8; int8 needs `max_batch = 1` for exact seeds)

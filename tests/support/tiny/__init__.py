@@ -26,6 +26,7 @@ from tests.support.tiny.others import (
 from tests.support.tiny.qwen import (
     kandinsky5_pipeline,
     krea2_pipeline,
+    longcat_image_pipeline,
     qwen_image21_pipeline,
     qwen_image_pipeline,
     z_image_pipeline,
@@ -44,6 +45,7 @@ __all__ = [
     "ideogram4_pipeline",
     "kandinsky5_pipeline",
     "krea2_pipeline",
+    "longcat_image_pipeline",
     "lumina2_pipeline",
     "pixart_sigma_pipeline",
     "qwen_image21_pipeline",

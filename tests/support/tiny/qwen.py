@@ -11,6 +11,8 @@ from diffusers import (
     Kandinsky5Transformer3DModel,
     Krea2Pipeline,
     Krea2Transformer2DModel,
+    LongCatImagePipeline,
+    LongCatImageTransformer2DModel,
     QwenImage21Pipeline,
     QwenImage21Transformer2DModel,
     QwenImagePipeline,
@@ -163,6 +165,28 @@ def kandinsky5_pipeline() -> Any:
         text_encoder_2=CLIPTextModel(clip_config(77)),
         tokenizer_2=tokenizer(77),
         transformer=transformer,
+    )
+
+
+def longcat_image_pipeline() -> Any:
+    """Return a LongCatImagePipeline, which reports no steps, and pads prompts to one length."""
+    torch.manual_seed(12)
+    return LongCatImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=autoencoder(latent_channels=16),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(qwen_vl_config(Qwen2_5_VLConfig)).eval(),
+        tokenizer=tokenizer(4096),
+        text_processor=processor("Qwen2VLProcessor"),
+        transformer=LongCatImageTransformer2DModel(
+            in_channels=64,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=16,
+            pooled_projection_dim=16,
+            axes_dims_rope=[4, 6, 6],
+        ),
     )
 
 
