@@ -327,8 +327,8 @@ def test_by_keyboard(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     tile = page.locator(".tile").filter(has=page.locator(".open:focus"))
     expect(tile).to_have_attribute("aria-posinset", "1")
     expect(tile).to_have_attribute("aria-setsize", "3")
-    page.get_by_role("button", name="Done").click()
-    page.locator(".open").first.focus()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="Catalogue 3", exact=True)).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="Red cloth")).to_be_visible()
 

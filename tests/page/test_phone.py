@@ -101,9 +101,12 @@ def test_pictures_are_selected_compared_and_deleted(page: Page, studio: ServerWi
     enter(page, studio, key)
     # No finger has to move the filters aside to find it.
     expect(page.get_by_role("button", name="Select", exact=True)).to_be_in_viewport(ratio=1)
+    expect(page.locator(".failures li")).to_have_count(1)
+    before = page.locator(".grid").bounding_box()
     page.get_by_role("button", name="Select", exact=True).tap()
     for name in ("Slab", "Window"):
         page.get_by_role("checkbox", name=f"Select {name}").check(force=True)
+    assert page.locator(".grid").bounding_box() == before
     fits(page)
     expect(page.get_by_role("button", name="Done")).to_be_in_viewport(ratio=1)
     expect(page.get_by_role("button", name="New picture")).to_be_hidden()

@@ -137,7 +137,7 @@ const KEYS = [
   ["F", "favourite"],
   ["Delete", "delete"],
   ["Ctrl Z", "take back a deletion"],
-  ["Esc", "close"],
+  ["Esc", "close, or end the selection"],
 ];
 
 const MenuPanel = () => html`

@@ -17,10 +17,6 @@ export function SelectionBar() {
   const ids = chosen.map((entry) => entry.public_id);
   return html`
     <div class="filters selection" role="toolbar" aria-label="With the selected pictures">
-      ${entries.value.length > chosen.length &&
-      html`<button type="button" class="small quiet" onClick=${selectAll}>Select ${entries.value.length < total.value ? "all shown" : "all"}</button>`}
-      ${orderedTogether.value.length > 0 &&
-      html`<button type="button" class="small quiet" title="All that was ordered together with it" onClick=${selectOrderedTogether}>Select its order</button>`}
       <button
         type="button"
         class="small"
@@ -38,6 +34,10 @@ export function SelectionBar() {
         <${Icon} name="archive" />${isArchive ? "Back to the catalogue" : "Archive"}
       </button>
       <button type="button" class="small" disabled=${isNone} onClick=${() => remove(chosen)}><${Icon} name="trash" />Delete</button>
+      ${entries.value.length > chosen.length &&
+      html`<button type="button" class="small quiet" onClick=${selectAll}>Select ${entries.value.length < total.value ? "all shown" : "all"}</button>`}
+      ${orderedTogether.value.length > 0 &&
+      html`<button type="button" class="small quiet" title="All that was ordered together with it" onClick=${selectOrderedTogether}>Select its order</button>`}
     </div>
   `;
 }

@@ -2,7 +2,7 @@
 
 import { openPicture } from "../state/address.js";
 import { unseen } from "../state/catalogue.js";
-import { favour, favourByKey, isSelecting, remove, selected, toggle } from "../state/selection.js";
+import { favour, favourByKey, isSelecting, remove, selected, stopSelecting, toggle } from "../state/selection.js";
 import { html } from "../view.js";
 import { isolated, numberText, placeOf } from "../words.js";
 import { Icon } from "./icon.js";
@@ -64,6 +64,7 @@ export function Tile({ entry, left, top, width, height, index, count, isActive }
     if (event.key.toLowerCase() === "x") toggle(id, event.shiftKey);
     else if (event.key.toLowerCase() === "f") favourByKey(entry);
     else if (event.key === "Delete") remove([entry]);
+    else if (event.key === "Escape") stopSelecting();
     else return;
     event.preventDefault();
   };
