@@ -374,9 +374,7 @@ class ActiveJobs:
         if job.ending is not None:
             self._forget(job)
             files = [self._file(image) for image in job.images]
-            self._settlement.fail(
-                accepted, job.ending.reason, job.ending.message, job.ending.extra, files, job.submitted
-            )
+            self._settlement.fail(accepted, job.ending, files, job.submitted)
         elif len(reports) == len(job.images):
             self._forget(job)
             self._settlement.succeed(accepted, reports, job.submitted)
