@@ -15,10 +15,6 @@ from server.settings import Settings
 AUTO = "auto"
 
 
-def _none(_: int) -> list["Device"]:
-    return []
-
-
 class Device(msgspec.Struct, frozen=True, kw_only=True):
     """A place where one GPU process at a time runs."""
 
@@ -28,7 +24,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     #: The place at which people find the log of its processes.
     log: str
     #: Returns the box's other devices from the number of GPUs that torch sees; none unless the settings ask for all GPUs.
-    others: Callable[[int], Sequence["Device"]] = _none
+    others: Callable[[int], Sequence["Device"]] = lambda _: []
 
 
 def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:

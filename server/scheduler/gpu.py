@@ -179,7 +179,7 @@ class Gpu:
         """Have the process pin exactly these models: it never evicts them."""
         self._send(protocol.Pin(tuple(models)))
 
-    def generate(self, group: SlotGroup, item: protocol.Item, isolated: bool) -> None:
+    def generate(self, group: SlotGroup, item: protocol.Item) -> None:
         """Send an image into one of this GPU's slot groups."""
         group.images.add(item.image_id)
         self.in_flight[item.image_id] = None
@@ -193,7 +193,7 @@ class Gpu:
                 guidance=group.key.guidance,
                 batch_size=group.batch_size,
                 item=item,
-                isolated=isolated,
+                isolated=group.isolated,
                 loras=group.key.loras,
                 second=group.key.second,
                 image_bytes=group.image_bytes,

@@ -1,7 +1,5 @@
 """Tells what the GPUs can do, alone and together, for `/readyz` and `/metrics`."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from pipelines import protocol
@@ -69,7 +67,7 @@ def readiness(gpus: Pool, default_model: str, loads: ModelLoads) -> Readiness:
     )
 
 
-def _status(gpu: Gpu, gpus: Sequence[Gpu]) -> DeviceStatus:
+def _status(gpu: Gpu, gpus: Pool) -> DeviceStatus:
     memory = gpu.memory
     return DeviceStatus(
         name=gpu.name,
@@ -88,7 +86,7 @@ def _status(gpu: Gpu, gpus: Sequence[Gpu]) -> DeviceStatus:
     )
 
 
-def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
+def _ablest_state(gpus: Pool) -> GpuState:
     return min((gpu.state for gpu in gpus), key=list(GpuState).index, default=GpuState.STOPPED)
 
 
