@@ -5,7 +5,6 @@ import base64
 import time
 from collections.abc import Awaitable
 from math import log
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,7 +20,7 @@ from server.api.job_reader import JobReader
 from server.api.links import LinkKind
 from server.api.openapi import answer
 from server.api.request_log import record_of
-from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
+from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, submission_of
 from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts
@@ -32,7 +31,7 @@ from server.models_file import Models
 from server.settings import Settings
 from server.validation import Problem
 from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
-from server.workflows.intake import Intake, Submission
+from server.workflows.intake import Intake
 from server.workflows.spec import MAX_NEGATIVE, MAX_SEED
 
 #: The values that a field of OpenAI's may have if this server does not follow it: they ask for nothing.
@@ -141,21 +140,13 @@ async def create_images(
     """
     body = await request.body()
     wanted = await read_body(request, ImagesBody, _own_problems)
-    record = record_of(request.scope)
-    submission = Submission(
-        caller=request.user,
-        path="/v1/images/generations",
-        body=body,
-        raw=_spec(wanted, models),
-        idempotency_key=idempotency_key,
-        most_credits=None if max_credits is None else int(max_credits),
-        awaited=idempotency_key is None,
-        row=record.row,
-    )
+    path, awaited = "/v1/images/generations", idempotency_key is None
+    spec = _spec(wanted, models)
+    submission = submission_of(request, path, body, spec, idempotency_key, max_credits, awaited=awaited)
     while True:
         accepted, is_made = await intake.accept(IMAGE_GENERATION, submission)
         # The transaction of the job wrote the request's row, which is written again with the answer.
-        record.job_id = accepted.job_id
+        record_of(request.scope).job_id = accepted.job_id
         ended = await _unless_gone(
             request, reader.detail_when_ended(request.user, accepted.job_id, _LONGER_THAN_ANY_JOB_S)
         )
@@ -259,7 +250,7 @@ async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, se
     if file is None:
         raise gone
     try:
-        png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)
+        png = await asyncio.to_thread((settings.images / file.path).read_bytes)
     except FileNotFoundError:
         raise gone from None
     return ImageData(prompt, b64_json=base64.b64encode(png).decode())
