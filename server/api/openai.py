@@ -146,28 +146,26 @@ async def create_images(
     while True:
         accepted, is_made = await intake.accept(IMAGE_GENERATION, submission)
         # The transaction of the job wrote the request's row, which is written again with the answer.
-        record_of(request.scope).job_id = accepted.job_id
-        ended = await _unless_gone(
-            request, reader.detail_when_ended(request.user, accepted.job_id, _LONGER_THAN_ANY_JOB_S)
-        )
+        job_id = record_of(request.scope).job_id = accepted.job_id
+        ended = await _unless_gone(request, reader.detail_when_ended(request.user, job_id, _LONGER_THAN_ANY_JOB_S))
         if is_made or ended is None or not _was_left(ended):
             break
         # The client had left its first request, whose job was ending as this repetition came: make another job.
     if ended is None:
         # Leave the job alone if an earlier request made it, or if a repetition waits for it.
-        if is_made and (idempotency_key is None or not reader.hub.is_followed(accepted.job_id)):
-            reader.scheduler.cancel(accepted.job_id, client_gone=True)
+        if is_made and (idempotency_key is None or not reader.hub.is_followed(job_id)):
+            reader.scheduler.cancel(job_id, client_gone=True)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         # Clients try again by themselves. Without a key that makes another job, and the client should not pay for both.
-        if idempotency_key is None and reader.scheduler.cancel(accepted.job_id):
-            raise ServerStopping(f"The server is stopping; job {accepted.job_id} was cancelled and nothing is charged")
-        raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
+        if idempotency_key is None and reader.scheduler.cancel(job_id):
+            raise ServerStopping(f"The server is stopping; job {job_id} was cancelled and nothing is charged")
+        raise ServerStopping(f"The server is stopping; job {job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:
         event = ended.latest_event
-        raise GenerationFailed(f"Job {accepted.job_id} failed: {event.message if event else 'see its events'}")
+        raise GenerationFailed(f"Job {job_id} failed: {event.message if event else 'see its events'}")
     data = [await _data(artifact, wanted, reader, settings) for artifact in ended.artifacts]
-    return Response(Images(int(time.time()), data, accepted.job_id))
+    return Response(Images(int(time.time()), data, job_id))
 
 
 def _own_problems(values: dict[str, Any]) -> list[Problem]:

@@ -34,7 +34,7 @@ class BalanceTooLow(Exception):
         super().__init__(f"the balance is {balance} credits and this costs {cost}")
 
 
-def accept(
+def add(
     connection: sqlite3.Connection, job: Job, label: str, row: request_log.RequestRow, idempotency: Idempotency | None
 ) -> tuple[Accepted, bool]:
     """Make the job, take its price and log the request, or none of it; return the answer, and whether a job was made.
@@ -66,10 +66,10 @@ def accept(
     request_log.insert(
         connection, msgspec.structs.replace(row, status=202, job_id=job.job_id, credits=job.credits_cost)
     )
-    accepted = Accepted(row.id, job.job_id, JobStatus.NOT_STARTED, job.credits_cost, job.plan.understood)
+    answer = Accepted(row.id, job.job_id, JobStatus.NOT_STARTED, job.credits_cost, job.plan.understood)
     if idempotency is not None:
-        keep(connection, job.client_id, idempotency, accepted)
-    return accepted, True
+        keep(connection, job.client_id, idempotency, answer)
+    return answer, True
 
 
 def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempotency) -> Accepted | None:
@@ -77,11 +77,11 @@ def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempo
 
     A job that was cancelled because its client went away is no answer: the client that comes back gets another job.
     """
-    answer = first_answer(connection, client_id, idempotency)
-    if answer is None:
+    text = first_answer(connection, client_id, idempotency)
+    if text is None:
         return None
-    accepted = msgspec.json.decode(answer, type=Accepted)
-    return None if _was_left(connection, accepted.job_id) else accepted
+    answer = msgspec.json.decode(text, type=Accepted)
+    return None if _was_left(connection, answer.job_id) else answer
 
 
 def _was_left(connection: sqlite3.Connection, public_id: str) -> bool:

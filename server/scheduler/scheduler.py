@@ -111,12 +111,12 @@ class Scheduler:
         before_s = max(rounds * paces.last, self.loads.held_s(generation.model))
         return round(before_s + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
 
-    async def accept(
+    async def add(
         self, job: Job, label: str, row: RequestRow, idempotency: Idempotency | None
     ) -> tuple[jobs.Accepted, bool]:
-        """Commit a job with `jobs.accept`, and queue it. If the caller goes away meanwhile, both still happen.
+        """Commit a job with `jobs.add`, and queue it. If the caller goes away meanwhile, both still happen.
 
-        Raises what `jobs.accept` raises, and QueueFull.
+        Raises what `jobs.add` raises, and QueueFull.
         """
         images = len(job.plan.generations)
         self.check_room(images)
@@ -124,14 +124,14 @@ class Scheduler:
 
         async def commit() -> tuple[jobs.Accepted, bool]:
             try:
-                accepted, is_made = await self._database.write(jobs.accept, job, label, row, idempotency)
+                answer, is_made = await self._database.write(jobs.add, job, label, row, idempotency)
             finally:
                 self._committing -= images
             if is_made:
                 self._hub.publish(job)
                 self._jobs.submit(job)
                 self._feeder.advance()
-            return accepted, is_made
+            return answer, is_made
 
         return await self._settlement.finish(commit())
 
