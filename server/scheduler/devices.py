@@ -8,7 +8,7 @@ from itertools import count
 
 import msgspec
 
-from server.scheduler.process import GpuProcess, Process, ProcessFactory, Started
+from server.scheduler.process import GpuProcess, Process, ProcessFactory, StartedProcess
 from server.settings import Settings
 
 #: The name of a device that its first GPU process chooses.
@@ -27,7 +27,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     others: Callable[[int], Sequence["Device"]] = lambda _: []
 
 
-def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:
+def local_devices(settings: Settings, start: Callable[..., StartedProcess] = subprocess.Popen) -> list[Device]:
     """Return the devices of this box that the settings name. Several on the CPU share its cores.
 
     `start` goes to GpuProcess.
@@ -55,7 +55,7 @@ def _auto(settings: Settings, device: Callable[..., Device]) -> Device:
 
 
 def _device(
-    settings: Settings, start: Callable[..., Started], name: str, *, first: bool, threads: int | None = None
+    settings: Settings, start: Callable[..., StartedProcess], name: str, *, first: bool, threads: int | None = None
 ) -> Device:
     # Each process rotates a log file of its own.
     file = settings.logs / ("gpu-process.log" if first else f"gpu-process-{name.replace(':', '-')}.log")

@@ -67,13 +67,13 @@ class Pool:
 
     def add_others(self, gpu: Gpu, count: int) -> None:
         """Add the other GPUs of the box of this one, on which its process has found `count` in all."""
-        for device in gpu.place.others(count):
+        for device in gpu.device.others(count):
             self.add(device)
 
     def compare(self, gpu: Gpu, started: protocol.Started) -> None:
         """Log if two devices of one device name compute different bits, so that a seed may give other bytes on them."""
         for other in self._gpus:
-            if differ(other.device, started):
+            if differ(other.started, started):
                 log.warning(
                     "%s and %s are both %s, and compute other bits: the same seed may give other bytes on them",
                     gpu.name,

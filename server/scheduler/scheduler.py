@@ -26,7 +26,7 @@ from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
-from server.scheduler.readiness import Readiness, readiness
+from server.scheduler.readiness import PoolReadiness, readiness
 from server.scheduler.reports import Reports
 from server.scheduler.settlement import ResultOf, Settlement
 from server.settings import Settings
@@ -71,7 +71,7 @@ class Scheduler:
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def readiness(self) -> Readiness:
+    def readiness(self) -> PoolReadiness:
         """Return what the GPUs can do now."""
         return readiness(self.gpus, self._models.current.default_model, self.loads)
 

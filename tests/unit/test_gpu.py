@@ -203,7 +203,7 @@ def test_a_crash_tells_what_was_in_the_process_and_leaves_nothing_there() -> Non
         assert crash.image_ids == ("written", "in-slot")
         assert crash.suspects == {"in-slot"}
         assert crash.message == "The GPU process ended with signal 9 (SIGKILL)"
-        assert (gpu.device, gpu.loaded, list(gpu.groups), gpu.in_flight) == (None, {}, [], {})
+        assert (gpu.started, gpu.loaded, list(gpu.groups), gpu.in_flight) == (None, {}, [], {})
         await gpu.stop()
 
     on_gpu(scene)
