@@ -9,10 +9,10 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
 from server.clock import now
-from server.jobs import EventType, Job, JobStatus, JobType, Plan, Understood
+from server.jobs import EventType, Job, JobStatus, Understood
 from server.ledger import catalog, credits, events, request_log, webhooks
 from server.ledger.idempotency import Idempotency, first_answer, keep
-from server.ledger.rows import as_json
+from server.ledger.rows import as_json, read
 from server.ledger.webhooks import WebhookEvent
 
 
@@ -97,28 +97,12 @@ def _was_left(connection: sqlite3.Connection, public_id: str) -> bool:
 def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
     """Return every job that has not ended, oldest first."""
     rows = connection.execute(
-        "SELECT jobs.public_id, client_id, job_type, request, plan, attempts, priority, awaited, status, test, credits_cost"
+        "SELECT jobs.public_id AS job_id, client_id, job_type, request, plan, attempts, priority, awaited, test,"
+        " credits_cost, status"
         " FROM jobs JOIN clients ON clients.id = client_id"
         " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY jobs.id"
-    ).fetchall()
-    return [
-        (
-            Job(
-                job_id=row["public_id"],
-                client_id=row["client_id"],
-                job_type=JobType(row["job_type"]),
-                request=msgspec.json.decode(row["request"]),
-                plan=msgspec.json.decode(row["plan"], type=Plan),
-                attempts=row["attempts"],
-                priority=row["priority"],
-                awaited=bool(row["awaited"]),
-                test=bool(row["test"]),
-                credits_cost=row["credits_cost"],
-            ),
-            JobStatus(row["status"]),
-        )
-        for row in rows
-    ]
+    )
+    return [(read(row, Job, "request", "plan"), JobStatus(row["status"])) for row in rows]
 
 
 def ended(connection: sqlite3.Connection, public_ids: Collection[str]) -> set[str]:
