@@ -12,8 +12,8 @@ from server.ledger import credits, reports
 from server.ledger.credits import MOST_CREDITS
 from server.ledger.idempotency import Idempotency, KeyUsed
 from server.operator.arguments import client_name, new_client_name, text, whole
-from server.operator.data_folder import reading, writing
 from server.operator.errors import CommandError
+from server.operator.ledger import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 

@@ -14,8 +14,8 @@ from server.ledger import artifacts, clients, job_reports, queue_orders
 from server.ledger import jobs as ledger
 from server.ledger.job_reports import WholeJob
 from server.operator.arguments import client_name, limit_option, ulid
-from server.operator.data_folder import reading, writing, writing_quietly
 from server.operator.errors import CommandError
+from server.operator.ledger import reading, writing, writing_quietly
 from server.operator.output import json_option, show, show_table
 from server.settings import Settings, read_settings
 

@@ -10,7 +10,7 @@ from server.keys import digest_of, new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Capability, KeyTerms
 from server.operator.arguments import client_name, text, when, whole
-from server.operator.data_folder import reading, writing
+from server.operator.ledger import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 

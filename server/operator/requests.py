@@ -5,7 +5,7 @@ import msgspec
 
 from server.ledger import reports
 from server.operator.arguments import client_name, limit_option
-from server.operator.data_folder import reading
+from server.operator.ledger import reading
 from server.operator.output import json_option, show_table
 from server.settings import read_settings
 

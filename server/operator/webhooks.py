@@ -7,7 +7,7 @@ from server.ledger import clients
 from server.ledger import webhooks as ledger
 from server.ledger.webhooks import NoWebhook, WebhookEvent
 from server.operator.arguments import client_name, limit_option, ulid
-from server.operator.data_folder import reading, writing
+from server.operator.ledger import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 from server.webhooks.signing import new_secret
