@@ -4,7 +4,6 @@ import secrets
 from hashlib import sha256
 
 import click
-import msgspec
 
 from server.keys import new_client
 from server.ledger import clients as client_ledger
@@ -41,7 +40,7 @@ def list_(as_json: bool) -> None:
     """List the clients with their balances, keys and jobs."""
     with reading(read_settings()) as connection:
         rows = reports.clients(connection)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @clients.command(context_settings={"ignore_unknown_options": True})  # -5 is a number, no option

@@ -10,7 +10,7 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from server.data_folder import AlreadyRunning, hold
 from server.jobs import JobStatus
-from server.ledger import artifacts, clients, job_reports, queue_orders
+from server.ledger import artifacts, clients, job_reports, queue_control
 from server.ledger import jobs as ledger
 from server.ledger.job_reports import WholeJob
 from server.operator.arguments import client_name, limit_option, ulid
@@ -40,7 +40,7 @@ def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> 
         if client is not None:
             clients.named(connection, client)
         rows = job_reports.page(connection, client, None if status is None else JobStatus(status), limit)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @jobs.command("show")
@@ -55,7 +55,7 @@ def show_(job_or_image: str, as_json: bool) -> None:
         found = job_reports.whole(connection, artifacts.job_of(connection, public_id) or public_id)
     if found is None:
         raise _unknown(public_id)
-    show(msgspec.to_builtins(found), _in_lines(found), as_json=as_json)
+    show(found, _in_lines(found), as_json=as_json)
 
 
 @jobs.command()
@@ -70,7 +70,7 @@ def cancel(job_id: str, as_json: bool) -> None:
             raise _unknown(job_id)
         if found.status.ended:
             raise CommandError(f"job {job_id} has ended already, with status {found.status}")
-        queue_orders.ask_for_cancel(connection, job_id)
+        queue_control.ask_for_cancel(connection, job_id)
     try:
         with hold(settings.data), writing_quietly(settings) as connection:
             ledger.fail(connection, job_id, FailureReason.CANCELLED, "Cancelled by the operator")
@@ -84,7 +84,7 @@ def cancel(job_id: str, as_json: bool) -> None:
         text = f"{job_id} ends as soon as the server can stop it"
     elif ended.reason != FailureReason.CANCELLED:
         text = f"{job_id} had ended before, with status {ended.status}"
-    show(msgspec.to_builtins(ended), text, as_json=as_json)
+    show(ended, text, as_json=as_json)
 
 
 def _id_in(image: Path) -> str:

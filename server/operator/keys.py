@@ -3,7 +3,6 @@
 from datetime import datetime
 
 import click
-import msgspec
 
 from server.clock import as_text
 from server.keys import digest_of, new_key
@@ -64,7 +63,7 @@ def list_(as_json: bool) -> None:
     """List the keys by their first characters."""
     with reading(read_settings()) as connection:
         rows = reports.keys(connection)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @keys.command()

@@ -1,7 +1,6 @@
 """`backlot requests`: the request log."""
 
 import click
-import msgspec
 
 from server.ledger import reports
 from server.operator.arguments import client_name, limit_option
@@ -19,4 +18,4 @@ def requests(client: str | None, failed: bool, limit: int, as_json: bool) -> Non
     """Show the request log, newest first."""
     with reading(read_settings()) as connection:
         rows = reports.requests(connection, client, only_failed=failed, limit=limit)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
