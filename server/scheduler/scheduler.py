@@ -64,7 +64,7 @@ class Scheduler:
         )
         self._reports = Reports(self.gpus, self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
-        #: Carries out the operator's orders to the queue.
+        #: Carries out what the operator decides about the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: The number of images of jobs whose acceptance is not on disk yet.
         self._committing = 0
