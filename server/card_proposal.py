@@ -13,10 +13,10 @@ import msgspec
 
 from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.checks.fit import options_of
-from pipelines.denoising.families import SHOW_NEIGHBOURS, has_slots
 from pipelines.diffusers_classes import DENOISERS, call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance, takes_guidance
 from pipelines.model_index import read_model_index, read_table
+from pipelines.upscale import UPSCALING_PIPELINES
 from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
@@ -114,8 +114,13 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
         and not takes_guidance(folder)
     ):
         card["negative_prompt"] = NEGATIVE_PROMPT
-    card["max_batch"] = 1 if pipeline in SHOW_NEIGHBOURS and not has_slots(pipeline) else 4
-    assumed.append("prompt, max_batch: the same for every model; edit them as you like")
+    if pipeline in UPSCALING_PIPELINES:
+        card["max_batch"] = 4
+        assumed.append("prompt, max_batch: the same for every model; edit them as you like")
+    else:
+        card["max_batch"] = 1
+        assumed.append("prompt: the same for every model; edit it as you like")
+        assumed.append(f"max_batch: whether images of {pipeline} depend on those beside them is not tried")
     return Proposal(card, assumed)
 
 

@@ -98,15 +98,22 @@ def test_a_vae_that_decodes_in_float32_stays_on_the_device(folders: dict[str, Pa
     assert (why_too_large(model.card, folders["sdxl"], taken // 2, on_cpu=False, image_bytes=0) is not None) == stays
 
 
+@pytest.mark.parametrize(
+    "how",
+    ["group", pytest.param("model", marks=pytest.mark.skipif(DEVICE.type == "cpu", reason="diffusers asks for a GPU"))],
+)
 @pytest.mark.parametrize("name", ["sdxl", "flux"])
-def test_a_lora_acts_on_offloaded_layers_and_leaves_no_trace(
-    folders: dict[str, Path], tmp_path: Path, name: str
+def test_a_lora_acts_on_offloaded_weights_and_leaves_no_trace(
+    folders: dict[str, Path], tmp_path: Path, name: str, how: str
 ) -> None:
     lora = [Lora("l", str(tiny.save_lora(MAKERS[name], tmp_path / "lora.safetensors")), 1.0)]
-    plain, offloaded = loaded(folders[name]), loaded(folders[name], offload="group")
+    plain, offloaded = loaded(folders[name]), loaded(folders[name], offload=how)
     offload(offloaded.card, offloaded.pipeline, DEVICE)
-    assert same(images_of(offloaded.with_loras(lora)), images_of(plain.with_loras(lora)))
-    assert same(images_of(offloaded.with_loras([])), images_of(plain.with_loras([])))
+    slots = offloaded.card.takes_slots
+    for loras in (lora, []):
+        wanted = images_of(plain.with_loras(loras), slots=slots)
+        assert same(images_of(offloaded.with_loras(loras)), wanted)
+    assert_offloaded(offloaded)
 
 
 @pytest.mark.parametrize("name", MAKERS)

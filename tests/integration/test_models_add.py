@@ -85,6 +85,8 @@ def test_a_call_that_names_no_guidance_gets_a_card_with_one(toml: Path, tmp_path
     added = add_model(toml, str(tmp_path / "ideogram"), None, None)
     card = load_models(toml).models[added.name]
     assert (card.weights.pipeline, card.sampling.steps, card.sampling.guidance) == ("Ideogram4Pipeline", 48, 7.0)
+    # Nobody has tried how its images change beside others.
+    assert card.limits.max_batch == 1
 
 
 def test_a_checkpoint_in_one_file_becomes_a_card(toml: Path, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
