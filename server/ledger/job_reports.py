@@ -1,6 +1,7 @@
 """The jobs of all clients, as the operator sees them."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ def failures(connection: sqlite3.Connection, limit: int) -> list[JobReport]:
     return [read(row, JobReport) for row in rows]
 
 
-def named(connection: sqlite3.Connection, public_ids: list[str]) -> dict[str, JobReport]:
+def named(connection: sqlite3.Connection, public_ids: Sequence[str]) -> dict[str, JobReport]:
     """Return the jobs with these ids, by id; unknown ids are left out."""
     rows = connection.execute(f"{_SELECT} WHERE jobs.public_id IN ({', '.join('?' * len(public_ids))})", public_ids)
     return {row["public_id"]: read(row, JobReport) for row in rows}
