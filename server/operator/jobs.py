@@ -10,12 +10,12 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from server.data_folder import AlreadyRunning, hold
 from server.jobs import JobStatus
-from server.ledger import artifacts, clients, job_reports, queue_orders
+from server.ledger import artifacts, clients, job_reports, queue_control
 from server.ledger import jobs as ledger
 from server.ledger.job_reports import JobReport, WholeJob
 from server.operator.arguments import client_name, limit_option, ulid
-from server.operator.data_folder import reading, writing, writing_quietly
 from server.operator.errors import CommandError
+from server.operator.ledger import reading, writing, writing_quietly
 from server.operator.output import json_option, show, show_table
 from server.settings import Settings, read_settings
 
@@ -40,7 +40,7 @@ def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> 
         if client is not None:
             clients.named(connection, client)
         rows = job_reports.page(connection, client, None if status is None else JobStatus(status), limit)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @jobs.command("show")
@@ -55,7 +55,7 @@ def show_(job_or_image: str, as_json: bool) -> None:
         found = job_reports.whole(connection, artifacts.job_of(connection, public_id) or public_id)
     if found is None:
         raise _unknown(public_id)
-    show(msgspec.to_builtins(found), _in_lines(found), as_json=as_json)
+    show(found, _in_lines(found), as_json=as_json)
 
 
 @jobs.command()
@@ -75,7 +75,7 @@ def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
                 "; ".join(f"job {one} has ended already, with status {found[one].status}" for one in found)
             )
         for job_id in to_end:
-            queue_orders.ask_for_cancel(connection, job_id)
+            queue_control.ask_for_cancel(connection, job_id)
     try:
         with hold(settings.data), writing_quietly(settings) as connection:
             for job_id in to_end:
@@ -86,7 +86,7 @@ def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
     with reading(settings) as connection:
         ended = found | job_reports.named(connection, to_end)
     reports = [ended[job_id] for job_id in job_ids]
-    show(msgspec.to_builtins(reports), "\n".join(map(_what_became_of, reports)), as_json=as_json)
+    show(reports, "\n".join(map(_what_became_of, reports)), as_json=as_json)
 
 
 def _what_became_of(job: JobReport) -> str:

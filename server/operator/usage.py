@@ -9,7 +9,7 @@ from server.clock import as_text
 from server.ledger import clients
 from server.ledger.usage import UsageBy, usage_by
 from server.operator.arguments import client_name, past
-from server.operator.data_folder import reading
+from server.operator.ledger import reading
 from server.operator.output import json_option, show_table
 from server.settings import read_settings
 

@@ -8,7 +8,6 @@ from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, describe, enter, generate, paused_queue
 
-
 #: The id of a picture in the middle of the row at the upper edge of the window.
 IN_THE_MIDDLE = """(() => {
   const tiles = [...document.querySelectorAll(".tile")];
