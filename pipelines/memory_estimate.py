@@ -12,7 +12,7 @@ import msgspec
 from pipelines.checks.card import problems_of
 from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index, read_table
+from pipelines.model_index import read_if_there, read_model_index, read_table
 from pipelines.parts_of_file import component_of
 from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header, read_index
 
@@ -74,10 +74,9 @@ def least_of_an_image(card: ModelCard, folder: Path) -> int:
 
     The last layers of a VAE's decoder work at the picture's size, and the input and output of each are in memory together.
     """
-    config = folder / "vae" / "config.json"
-    if card.weights.vae_tiling or not config.is_file():
+    if card.weights.vae_tiling:
         return 0
-    channels = read_table(config).get("block_out_channels")
+    channels = read_if_there(folder / "vae" / "config.json").get("block_out_channels")
     if not isinstance(channels, list) or not channels:
         return 0
     sizes = [card.size(tier, "1:1") for tier in card.limits.tiers]
@@ -117,10 +116,9 @@ def _needed(card: ModelCard, components: dict[str, int], folder: Path, image: in
 
 def _kept_whole_as_configured(card: ModelCard, folder: Path) -> list[str]:
     """Return the components that group offloading leaves on the device: a VAE that the pipeline decodes with in float32."""
-    config = folder / "vae" / "config.json"
-    if card.weights.dtype != "float16" or not config.is_file():
+    if card.weights.dtype != "float16":
         return []
-    said = read_table(config)
+    said = read_if_there(folder / "vae" / "config.json")
     # diffusers turns an AutoencoderKL to float32 unless its configuration says otherwise.
     return ["vae"] if said.get("force_upcast", said.get("_class_name") == "AutoencoderKL") else []
 
