@@ -7,10 +7,10 @@ import numpy as np
 from pipelines.studio_tiny.render import geometry, noise, textures
 from pipelines.studio_tiny.render.noise import Field, smooth, step, unit
 from pipelines.studio_tiny.render.scenes.framing import DEEP, LINEN, OAK, PAINT, above, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def _folds(b: Builder, side: int = 384) -> Field:
+def _folds(b: Set, side: int = 384) -> Field:
     """Return the heights of a fallen cloth: long ridges that meet, fade and cross."""
     rng = b.rng
     x, y = noise.grid(side)
@@ -28,7 +28,7 @@ def _folds(b: Builder, side: int = 384) -> Field:
     return unit(total)
 
 
-def _cloth(b: Builder, bands: int) -> int:
+def _cloth(b: Set, bands: int) -> int:
     """Return a cloth material of `bands` colours."""
     colors = [b.pigment("cloth", *LINEN, *DEEP) for _ in range(bands)]
     satin = b.chance(0.5)
@@ -49,7 +49,7 @@ def _cloth(b: Builder, bands: int) -> int:
     )
 
 
-def fabric(b: Builder) -> None:
+def fabric(b: Set) -> None:
     """Build draped cloth, silk or linen, seen from above."""
     cloth = _cloth(b, min(4, b.colors))
     field = b.field(_folds(b))
@@ -62,7 +62,7 @@ def fabric(b: Builder) -> None:
     lamps(b, (0, height, 0), elevation=b.uniform(25, 45), distance=b.uniform(2.2, 3.5))
 
 
-def curtain(b: Builder) -> None:
+def curtain(b: Set) -> None:
     """Build a curtain that hangs to the floor in upright folds."""
     side = 384
     x, _ = noise.grid(side)
@@ -96,7 +96,7 @@ def curtain(b: Builder) -> None:
     lamps(b, (0, 0.5, -0.8), azimuth=b.pick(-1, 1) * b.uniform(45, 75))
 
 
-def linen(b: Builder) -> None:
+def linen(b: Set) -> None:
     """Build coarse woven cloth that lies flat: plain, striped or checked."""
     bands = min(4, b.colors) if b.colors > 1 else b.pick(1, 1, 2)
     colors = [b.pigment("yarn", *LINEN) for _ in range(bands)]

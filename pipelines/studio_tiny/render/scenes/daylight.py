@@ -4,10 +4,10 @@ import math
 
 from pipelines.studio_tiny.render import geometry, light, textures
 from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, backdrop, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def window(b: Builder) -> None:
+def window(b: Set) -> None:
     """Build a wall and a floor with the light of a window or of blinds on them."""
     upper = b.pigment("wall", *PAINT, *DEEP)
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.3) else -1
@@ -54,7 +54,7 @@ def window(b: Builder) -> None:
     )
 
 
-def foliage(b: Builder) -> None:
+def foliage(b: Set) -> None:
     """Build the shadows of leaves on a wall and its floor."""
     backdrop(b, 0.9, PAINT, two=b.colors >= 2)
     for number in range(3, b.colors + 1):

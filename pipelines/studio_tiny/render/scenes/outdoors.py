@@ -6,10 +6,10 @@ from pipelines.studio_tiny.render import geometry, noise, textures
 from pipelines.studio_tiny.render.camera import Camera
 from pipelines.studio_tiny.render.noise import fractal, smooth, step, unit
 from pipelines.studio_tiny.render.scenes.framing import DEEP, PAINT, STONE, WHITE, above, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def water(b: Builder) -> None:
+def water(b: Set) -> None:
     """Build clear rippled water with a net of light on its ground, perhaps with stones and a stand."""
     shallow = b.pigment("water", "#8fd0d6", "#6db9c9", "#a9d8d2", "#4f9fb8")
     net = b.tone(shallow, 2.2)
@@ -47,7 +47,7 @@ def water(b: Builder) -> None:
     lamps(b, (0, 0, 0), elevation=b.uniform(40, 60))
 
 
-def sand(b: Builder) -> None:
+def sand(b: Set) -> None:
     """Build wind-rippled sand with stones or an arch."""
     base = b.pigment("sand", "#e2cba6", "#d9bd94", "#ead9bd", "#cfae86", "#e8d3c0")
     texture = b.texture(textures.sand(b.rng, b.pick(0.0, 9.0, 14.0, 18.0)))
@@ -82,7 +82,7 @@ def sand(b: Builder) -> None:
     lamps(b, (0, 0.1, -0.4), elevation=b.uniform(14, 38), sun_blur=b.uniform(0.4, 1.0))
 
 
-def _heavens(b: Builder, cloudy: float) -> None:
+def _heavens(b: Set, cloudy: float) -> None:
     """Paint a sky: zenith (pigment 0), horizon (1), clouds (2) and their undersides (3)."""
     _, y = noise.grid()
     up = 1 - y
@@ -97,7 +97,7 @@ def _heavens(b: Builder, cloudy: float) -> None:
     b.sky = np.stack([rest * (1 - low), rest * low, cloud * (1 - shade), cloud * shade], axis=2).astype(np.float32)
 
 
-def beach(b: Builder) -> None:
+def beach(b: Set) -> None:
     """Build sand, sea and sky."""
     zenith = b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fb8d8")
     b.tone(zenith, 1.45)
@@ -142,7 +142,7 @@ def beach(b: Builder) -> None:
     lamps(b, (0, 0.1, 1.2), elevation=b.uniform(18, 50), distance=8.0, softness=2.0)
 
 
-def sky(b: Builder) -> None:
+def sky(b: Set) -> None:
     """Build clouds, with nothing below or with a still floor that mirrors them."""
     b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fa8d8", "#e8b4a0")
     b.pigment("horizon", "#f0d8c0", "#e8e4dc", "#f4c8a8", "#dce8f0")

@@ -2,10 +2,10 @@
 
 from pipelines.studio_tiny.render import geometry, textures
 from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, WHITE, backdrop, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def sweep(b: Builder) -> None:
+def sweep(b: Set) -> None:
     """Build seamless paper. Further colours are sheets that hang before it or lie on it."""
     paper = b.pigment("paper", *PAINT, *DEEP)
     depth = b.uniform(1.2, 2.2)
@@ -30,7 +30,7 @@ def sweep(b: Builder) -> None:
     lamps(b, (0, 0.2, -0.2), softness=b.uniform(0.5, 1.2))
 
 
-def podium(b: Builder) -> None:
+def podium(b: Set) -> None:
     """Build one to four stands on paper, sometimes with a disc behind them."""
     depth = b.uniform(1.0, 1.8)
     backdrop(b, depth, PAINT, two=b.colors >= 3 or b.chance(0.3))
@@ -69,7 +69,7 @@ def podium(b: Builder) -> None:
     lamps(b, (0, tall, -0.1))
 
 
-def steps(b: Builder) -> None:
+def steps(b: Set) -> None:
     """Build stairs against a wall."""
     depth = 1.5
     backdrop(b, depth, PAINT, two=b.colors >= 3)
@@ -94,7 +94,7 @@ def steps(b: Builder) -> None:
     lamps(b, (0, height * 0.6, 0))
 
 
-def arch(b: Builder) -> None:
+def arch(b: Set) -> None:
     """Build standing arches, open or solid, perhaps with a plinth before them."""
     depth = b.uniform(1.3, 1.8)
     backdrop(b, depth, PAINT, two=b.colors >= 4 or b.chance(0.3))
@@ -127,7 +127,7 @@ def arch(b: Builder) -> None:
     lamps(b, (0, 0.4, -0.2))
 
 
-def niche(b: Builder) -> None:
+def niche(b: Set) -> None:
     """Build a niche in a wall, arched or round, with its own back."""
     half, sill, spring = b.uniform(0.42, 0.6), b.uniform(0.0, 0.35), b.uniform(0.6, 0.95)
     thick = b.uniform(0.25, 0.5)
@@ -154,7 +154,7 @@ def niche(b: Builder) -> None:
     lamps(b, (0, middle, 0), elevation=b.uniform(25, 50))
 
 
-def shelf(b: Builder) -> None:
+def shelf(b: Set) -> None:
     """Build a shelf on a wall, perhaps with a painted lower half."""
     upper = b.pigment("wall", *PAINT, *DEEP)
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.4) else -1
@@ -188,7 +188,7 @@ def shelf(b: Builder) -> None:
     lamps(b, (0, 0.15, 0.1), elevation=b.uniform(35, 60))
 
 
-def paper(b: Builder) -> None:
+def paper(b: Set) -> None:
     """Build layers of cut paper: discs and arches that cast soft shadows on each other."""
     b.add(geometry.wall(b.material(b.pigment("sheet", *PAINT)), -0.5))
     layers = max(b.colors - 1, int(b.rng.integers(2, 5)))
@@ -213,7 +213,7 @@ def paper(b: Builder) -> None:
     lamps(b, (0, 0.5, -0.3), softness=b.uniform(0.3, 0.7))
 
 
-def mirror(b: Builder) -> None:
+def mirror(b: Set) -> None:
     """Build a dark or light mirror floor before a wall with a glowing panel."""
     back = b.pigment("wall", *DEEP, *PAINT)
     b.add(geometry.wall(b.material(back), -1.4))
