@@ -56,7 +56,7 @@ def window(b: Set) -> None:
 
 def foliage(b: Set) -> None:
     """Build the shadows of leaves on a wall and its floor."""
-    backdrop(b, 0.9, PAINT, two=b.colors >= 2)
+    backdrop(b, 0.9, two=b.colors >= 2)
     for number in range(3, b.colors + 1):
         paint = b.material(b.pigment("stand", *PAINT, *DEEP))
         x = (0.0, -0.62, 0.62)[number - 3]

@@ -52,20 +52,20 @@ def front(
     b.camera = Camera(eye=eye, target=target, field_of_view=view, aspect=b.aspect, aperture=blur)
 
 
-def above(b: Set, side: float, tilt: float = 0.0, blur: float = 0.0) -> None:
+def above(b: Set, side: float, tilt: float) -> None:
     """Set a camera that looks down, on `side` metres along the frame's shorter side, `tilt` degrees from straight down."""
     distance = b.uniform(2.2, 3.2)
     view = math.degrees(2 * math.atan(side / 2 / distance))
     lean = math.radians(tilt)
     eye = (0.0, distance * math.cos(lean), distance * math.sin(lean) + 1e-3)
-    b.camera = Camera(eye=eye, target=(0, 0, 0), field_of_view=view, aspect=b.aspect, aperture=blur)
+    b.camera = Camera(eye=eye, target=(0, 0, 0), field_of_view=view, aspect=b.aspect)
 
 
-def backdrop(b: Set, depth: float, natural: tuple[str, ...], two: bool) -> tuple[int, int]:
+def backdrop(b: Set, depth: float, two: bool) -> tuple[int, int]:
     """Add a paper sweep or, if `two`, a wall and a floor of two colours; return their pigments."""
-    first = b.pigment("backdrop", *natural)
+    first = b.pigment("backdrop", *PAINT)
     if two:
-        second = b.pigment("floor", *natural)
+        second = b.pigment("floor", *PAINT)
         texture = b.texture(textures.plaster(b.rng)) if b.chance(0.4) else -1
         back = b.material(first, b.tone(first, 0.82), texture=texture, size=3.0, bump=0.12)
         b.add(

@@ -33,7 +33,7 @@ def sweep(b: Set) -> None:
 def podium(b: Set) -> None:
     """Build one to four stands on paper, sometimes with a disc behind them."""
     depth = b.uniform(1.0, 1.8)
-    backdrop(b, depth, PAINT, two=b.colors >= 3 or b.chance(0.3))
+    backdrop(b, depth, two=b.colors >= 3 or b.chance(0.3))
     stands = max(1, b.colors - 2) if b.colors >= 3 else max(1, b.colors - 1) + int(b.chance(0.35))
     tall = b.uniform(0.22, 0.5)
     wide = 0.30 if stands > 1 else b.uniform(0.30, 0.42)
@@ -43,7 +43,7 @@ def podium(b: Set) -> None:
         options = {"specular": 0.03, "roughness": b.uniform(0.2, 0.6)} if b.chance(0.4) else {}
         if fluted:
             count = b.pick(10, 14, 18)
-            ribs = b.texture(textures.flutes(count, 0.5))
+            ribs = b.texture(textures.flutes(count))
             stand = b.material(pigment, b.tone(pigment, 0.7), texture=ribs, size=1.0, bump=0.8, **options)
         else:
             stand = b.material(pigment, **options)
@@ -72,7 +72,7 @@ def podium(b: Set) -> None:
 def steps(b: Set) -> None:
     """Build stairs against a wall."""
     depth = 1.5
-    backdrop(b, depth, PAINT, two=b.colors >= 3)
+    backdrop(b, depth, two=b.colors >= 3)
     own = max(1, b.colors - (2 if b.colors >= 3 else 1))
     count = max(own, int(b.rng.integers(2, 5)))
     rise, tread = b.uniform(0.13, 0.22), b.uniform(0.24, 0.34)
@@ -97,7 +97,7 @@ def steps(b: Set) -> None:
 def arch(b: Set) -> None:
     """Build standing arches, open or solid, perhaps with a plinth before them."""
     depth = b.uniform(1.3, 1.8)
-    backdrop(b, depth, PAINT, two=b.colors >= 4 or b.chance(0.3))
+    backdrop(b, depth, two=b.colors >= 4 or b.chance(0.3))
     own = max(1, b.colors - (2 if b.colors >= 4 else 1))
     outer = b.uniform(0.42, 0.6)
     spring = b.uniform(0.35, 0.75)
@@ -135,7 +135,7 @@ def niche(b: Set) -> None:
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.6) else -1
     skin = b.material(face, b.tone(face, 0.82), texture=texture, size=2.2, bump=0.14)
     round_ = b.chance(0.25)
-    b.add(geometry.opening(skin, 0.0, thick, 0.0, half, sill, spring, round_))
+    b.add(geometry.opening(skin, thick, half, sill, spring, round_))
     inner = b.pigment("niche", *PAINT, *DEEP) if b.colors >= 2 else face
     b.add(geometry.wall(b.material(inner), -thick))
     ground = b.pigment("floor", *PAINT) if b.colors >= 3 else face
