@@ -98,8 +98,7 @@ def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[
     quantized = read_if_there(component / "config.json").get("quantization_config")
     method = quantized.get("quant_method") if isinstance(quantized, dict) else None
     if method in _QUANTIZERS:
-        module, package = _QUANTIZERS[method]
-        if (lack := lack_of(package, module)) is not None:
+        if (lack := lack_of(*_QUANTIZERS[method])) is not None:
             yield f"{component.name}: its weights are quantized by {method}, which {lack}"
     elif method is not None and library == "diffusers":
         yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"

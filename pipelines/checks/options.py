@@ -90,10 +90,9 @@ def _problems_of_parts(card: ModelCard, kinds: dict[str, str], denoiser: str | N
 def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
     """Yield which options for speed cannot act: for want of a package, beside another option, or on a denoiser of `kind`."""
     weights = card.weights
-    if weights.attention in _ATTENTION_PACKAGES:
-        module, package = _ATTENTION_PACKAGES[weights.attention]
-        if (lack := lack_of(package, module)) is not None:
-            yield f"attention = {weights.attention!r}: it {lack}"
+    needed = _ATTENTION_PACKAGES.get(weights.attention or "")
+    if needed is not None and (lack := lack_of(*needed)) is not None:
+        yield f"attention = {weights.attention!r}: it {lack}"
     if weights.compile and not any(map(shutil.which, _COMPILERS)):
         yield "compile = true: torch needs a C++ compiler for it; install g++"
     if weights.compile and card.residence.offload is not None:
