@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from pipelines.colors import Rgb
 from pipelines.studio_tiny.render import colour
 from pipelines.studio_tiny.render.layers import Layers
 from pipelines.studio_tiny.render.moods import MOODS, Mood
 from pipelines.studio_tiny.render.sets import Pigment
 
-Rgb = tuple[int, int, int]
 #: The least part of the picture that a requested colour should take.
 SHARE = 0.08
 #: Light counts as even if its natural logarithm differs by at most this from the middle.
