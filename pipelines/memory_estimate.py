@@ -20,6 +20,8 @@ from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 #: Types of numbers, by safetensors' names, that loading turns into the card's dtype; all others stay as they are.
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+#: The same of GGUF files.
+_FLOATS_OF_GGUF = ("F32", "F16")
 #: The components that a checkpoint in one file may hold, if its pipeline is not known.
 _ANY_COMPONENTS = (DENOISERS[-1], "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 #: Patterns of layers whose weights diffusers never casts to float8; a model's class may name further ones.
@@ -202,8 +204,7 @@ def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]
 def _tensors_of_file(file: Path, folder: Path | None) -> Iterator[tuple[str, _Tensor]]:
     """Yield each tensor of a checkpoint in one file with the component that it belongs to."""
     components = _ANY_COMPONENTS if folder is None else tuple(read_model_index(folder).components)
-    tensors = _tensors_of_gguf(file) if file.suffix == ".gguf" else _tensors_of(file, quantized=False)
-    for tensor in tensors:
+    for tensor in _tensors_of(file, quantized=False):
         if (component := component_of(tensor.key, components)) is not None:
             yield component, tensor
 
@@ -216,13 +217,8 @@ def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
     if file.name.endswith(PICKLES):
         yield _Tensor("", (), file.stat().st_size, is_cast=False)
         return
-    for key, tensor in read_header(file).items():
+    read, floats = (read_gguf, _FLOATS_OF_GGUF) if file.suffix == ".gguf" else (read_header, _FLOATS)
+    for key, tensor in read(file).items():
         start, end = tensor.data_offsets
-        is_cast = tensor.dtype in _FLOATS and not (quantized and tensor.dtype.startswith("F8"))
+        is_cast = tensor.dtype in floats and not (quantized and tensor.dtype.startswith("F8"))
         yield _Tensor(key, tensor.shape, end - start, is_cast)
-
-
-def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:
-    for key, tensor in read_gguf(file).items():
-        start, end = tensor.data_offsets
-        yield _Tensor(key, tensor.shape, end - start, is_cast=tensor.dtype in ("F32", "F16"))
