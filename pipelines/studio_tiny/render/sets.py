@@ -99,6 +99,10 @@ class Set:
         self.materials.append(Material(pigments=pigments, **options))
         return len(self.materials) - 1
 
+    def paint(self, name: str, *natural: str, **options: Any) -> int:
+        """Return a material of one new pigment."""
+        return self.material(self.pigment(name, *natural), **options)
+
     def add(self, *solids: Solid) -> None:
         self.solids.extend(solids)
 

@@ -12,7 +12,7 @@ def _slab(b: Set, material: int, thick: float) -> None:
     edge = b.uniform(0.25, 0.5)
     b.add(geometry.box(material, (0, -thick, -0.6), (8, thick, 2 * edge + 1.6), 0.0, 0.012))
     back = -0.6 - edge - 0.8 - b.uniform(0.4, 1.2)
-    b.add(geometry.wall(b.material(b.pigment("wall", *PAINT, *DEEP)), back))
+    b.add(geometry.wall(b.paint("wall", *PAINT, *DEEP), back))
     b.add(geometry.floor(b.material(len(b.pigments) - 1), -1.2))
     front(b, (0, b.uniform(0.12, 0.24), -0.25), 1.9, (0.35, 0.8), b.uniform(27, 34), b.uniform(0.004, 0.022))
 
@@ -20,7 +20,7 @@ def _slab(b: Set, material: int, thick: float) -> None:
 def _props(b: Set, count: int) -> None:
     """Add `count` simple solids, each of its own colour, at the back of a table, to both sides."""
     for number in range(count):
-        paint = b.material(b.pigment("prop", *DEEP), specular=b.pick(0.0, 0.03))
+        paint = b.paint("prop", *DEEP, specular=b.pick(0.0, 0.03))
         side = 1 if number % 2 else -1
         x, z = side * b.uniform(0.38, 0.55) * max(1.0, b.aspect**0.6), b.uniform(-1.0, -0.75)
         if b.chance(0.5):
@@ -111,13 +111,7 @@ def concrete(b: Set) -> None:
     for number in range(4, b.colors + 1):
         side = 1 if number % 2 else -1
         b.add(
-            geometry.box(
-                b.material(b.pigment("panel", *DEEP)),
-                (side * 0.75, 0, -0.7),
-                (0.62, b.uniform(0.9, 1.3), 0.3),
-                0.0,
-                0.01,
-            )
+            geometry.box(b.paint("panel", *DEEP), (side * 0.75, 0, -0.7), (0.62, b.uniform(0.9, 1.3), 0.3), 0.0, 0.01)
         )
     front(b, (0, b.uniform(0.4, 0.55), -0.6), 3.2, (0.1, 0.6), b.uniform(26, 33))
     lamps(b, (0, 0.4, -0.6))
@@ -137,10 +131,7 @@ def plaster(b: Set) -> None:
         x = (0.62 if number == 4 else -0.62) * b.pick(0.9, 1.0)
         b.add(
             geometry.box(
-                b.material(b.pigment("block", *DEEP)),
-                (x, 0, -0.45),
-                (0.55, b.uniform(0.35, 0.9), 0.4),
-                b.uniform(-0.2, 0.2),
+                b.paint("block", *DEEP), (x, 0, -0.45), (0.55, b.uniform(0.35, 0.9), 0.4), b.uniform(-0.2, 0.2)
             )
         )
     front(b, (0, b.uniform(0.38, 0.5), -0.5), 3.0, (0.05, 0.5), b.uniform(24, 31))
@@ -148,7 +139,7 @@ def plaster(b: Set) -> None:
 
 
 def _vase(b: Set, x: float) -> None:
-    paint = b.material(b.pigment("vase", *DEEP), specular=0.03, roughness=0.4)
+    paint = b.paint("vase", *DEEP, specular=0.03, roughness=0.4)
     radius = b.uniform(0.26, 0.32)
     b.add(geometry.sphere(paint, (x, radius * 0.95, -0.25), radius))
     b.add(geometry.cylinder(paint, (x, radius * 1.7, -0.25), radius * 0.35, radius * 0.75, 0.01))
@@ -164,7 +155,7 @@ def tiles(b: Set) -> None:
     skin = b.material(glaze[0], grout, *glaze[1:], texture=texture, size=1.6, bump=0.35, specular=0.05, roughness=0.1)
     b.add(geometry.wall(skin, -0.6))
     if b.colors > colors or b.chance(0.5):
-        top = b.material(b.pigment("counter", *WHITE, *OAK, *STONE), specular=b.pick(0.0, 0.04), roughness=0.2)
+        top = b.paint("counter", *WHITE, *OAK, *STONE, specular=b.pick(0.0, 0.04), roughness=0.2)
         b.add(geometry.box(top, (0, -0.2, 0), (10, 0.2, 1.3), 0.0, 0.01))
         _props(b, max(0, b.colors - colors - 1))
         for index, solid in enumerate(b.solids[2:], 2):
@@ -207,12 +198,7 @@ def brick(b: Set) -> None:
     for number in range(4, b.colors + 1):
         x = 0.6 if number == 4 else -0.6
         b.add(
-            geometry.box(
-                b.material(b.pigment("block", *DEEP)),
-                (x, 0, -0.4),
-                (0.5, b.uniform(0.5, 0.9), 0.4),
-                b.uniform(-0.3, 0.3),
-            )
+            geometry.box(b.paint("block", *DEEP), (x, 0, -0.4), (0.5, b.uniform(0.5, 0.9), 0.4), b.uniform(-0.3, 0.3))
         )
     front(b, (0, b.uniform(0.42, 0.6), -0.7), 3.2, (0.0, 0.4), b.uniform(26, 33))
     lamps(b, (0, 0.4, -0.8), azimuth=b.pick(-1, 1) * b.uniform(45, 72))
@@ -230,17 +216,17 @@ def metal(b: Set) -> None:
         roughness=0.25, metal=0.3,
     )  # fmt: skip
     if b.colors >= 2:
-        b.add(geometry.wall(b.material(b.pigment("wall", *PAINT, *DEEP)), -1.1))
+        b.add(geometry.wall(b.paint("wall", *PAINT, *DEEP), -1.1))
     else:
         b.add(geometry.wall(upright, -1.1))
     b.add(geometry.floor(skin))
     if b.colors >= 3:
-        paint = b.material(b.pigment("stand", *DEEP), specular=0.04, roughness=0.2)
+        paint = b.paint("stand", *DEEP, specular=0.04, roughness=0.2)
         b.add(geometry.cylinder(paint, (0, 0, -0.2), b.uniform(0.36, 0.44), b.uniform(0.3, 0.45)))
     else:
         _metal_thing(b, upright)
     for number in range(4, b.colors + 1):
-        paint = b.material(b.pigment("panel", *DEEP))
+        paint = b.paint("panel", *DEEP)
         b.add(
             geometry.box(
                 paint, ((0.8 if number == 4 else -0.8), 0, -0.7), (0.6, b.uniform(0.7, 1.2), 0.1), b.uniform(-0.2, 0.2)
