@@ -87,7 +87,7 @@ def raw_dispatch_rate() -> float:
             )
             made = msgspec.structs.replace(job, job_id=str(ULID()))
             with transaction(connection):
-                jobs.accept(connection, made, "Background generator", row, None)
+                jobs.add(connection, made, "Background generator", row, None)
         return COUNT / (time.perf_counter() - started)
 
 

@@ -8,10 +8,10 @@ from server.ledger.clients import Caller, Capability
 from server.workflows.registry import WORKFLOWS
 
 #: A method and a path, as the route declares it.
-Place = tuple[str, str]
+Route = tuple[str, str]
 
 #: The routes that need a key, and the capability that each asks of it.
-RULES: dict[Place, Capability] = {
+RULES: dict[Route, Capability] = {
     **{("POST", f"/v1/{workflow.job_type.operation}"): Capability.CREATE for workflow in WORKFLOWS.values()},
     ("POST", "/v1/images/generations"): Capability.CREATE,
     ("POST", "/v1/jobs/{public_id}/cancel"): Capability.CREATE,
@@ -76,8 +76,8 @@ class Capabilities(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-def _check(caller: Caller, place: Place) -> None:
-    capability = RULES.get(place)
+def _check(caller: Caller, route: Route) -> None:
+    capability = RULES.get(route)
     if capability is None:
         raise Forbidden("No key may ask this route, because the server has no rule for it")
     if capability not in caller.capabilities:

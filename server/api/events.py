@@ -8,7 +8,7 @@ from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 
 from server.api import views
-from server.api.following import EVENTS, LastEventId, Told, Wait, follow, stream, wants_stream
+from server.api.following import EVENTS, LastEventId, StreamedEvent, Wait, follow, stream, wants_stream
 from server.api.job_reader import JobReader
 from server.api.openapi import answer, errors
 from server.api.views import ClientEventPage
@@ -62,8 +62,8 @@ async def list_events(
         found = await reader.database.read(job_reads.events_of_client, client_id, after, MOST_EVENTS)
         return views.client_event_page(found, reader.linker)
 
-    async def read_for_stream(after: int) -> tuple[list[Told], bool]:
-        return [Told(event.cursor, event.event_type, event) for event in (await read(after)).events], False
+    async def read_for_stream(after: int) -> tuple[list[StreamedEvent], bool]:
+        return [StreamedEvent(event.cursor, event.event_type, event) for event in (await read(after)).events], False
 
     if wants_stream(request):
         # EventSource connects again with the same query: then the last event that it has seen counts, not the latest one.

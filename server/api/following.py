@@ -32,7 +32,7 @@ LastEventId = Annotated[
 EVENTS = "JSON, or text/event-stream if the client accepts it"
 
 
-class Told(msgspec.Struct, frozen=True):
+class StreamedEvent(msgspec.Struct, frozen=True):
     """An event for a stream: its id there, its kind and its data."""
 
     id: int
@@ -70,7 +70,7 @@ async def stream(
     hub: EventHub,
     topic: Topic,
     since: int,
-    read: Callable[[int], Awaitable[tuple[Sequence[Told], bool]]],
+    read: Callable[[int], Awaitable[tuple[Sequence[StreamedEvent], bool]]],
     may_read: Callable[[], bool],
 ) -> AsyncIterator[ServerSentEventMessage]:
     """Yield the events that `read` has after an id, then new ones, until the last has come or the server stops.

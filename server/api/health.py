@@ -73,14 +73,13 @@ async def read_readiness(
 ) -> Response[Readiness]:
     gpus = scheduler.readiness()
     reason = database.problem or disk.look() or gpus.reason
-    device = gpus.device
     body = Readiness(
         ready=reason is None,
         reason=reason,
         note=gpus.note if reason is None else None,
         models=gpus.loaded,
         gpu_process=gpus.state,
-        device=None if device is None else f"{device.device} ({device.device_name})",
+        device=gpus.device,
         devices=gpus.devices,
         load_errors=scheduler.loads.errors,
         downloads=[

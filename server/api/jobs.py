@@ -10,7 +10,7 @@ from litestar.response import ServerSentEvent
 
 from server.api import views
 from server.api.cancelling import cancel
-from server.api.following import EVENTS, LastEventId, Told, Wait, follow, stream, wants_stream
+from server.api.following import EVENTS, LastEventId, StreamedEvent, Wait, follow, stream, wants_stream
 from server.api.job_reader import JobReader
 from server.api.metadata import Metadata, metadata_pairs
 from server.api.openapi import answer, errors
@@ -95,9 +95,9 @@ async def read_events(
             raise JobNotFound(public_id)
         return views.event_page(public_id, found, reader.linker), found.ended
 
-    async def read_for_stream(after: int) -> tuple[list[Told], bool]:
+    async def read_for_stream(after: int) -> tuple[list[StreamedEvent], bool]:
         page, ended = await read(after)
-        return [Told(event.seq, event.event_type, event) for event in page.events], ended
+        return [StreamedEvent(event.seq, event.event_type, event) for event in page.events], ended
 
     if wants_stream(request):
         await read(since)

@@ -5,7 +5,6 @@ import base64
 import time
 from collections.abc import Awaitable
 from math import log
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,7 +20,7 @@ from server.api.job_reader import JobReader
 from server.api.links import LinkKind
 from server.api.openapi import answer
 from server.api.request_log import record_of
-from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS
+from server.api.workflows import IDEMPOTENCY_KEY, MAX_CREDITS, submission_of
 from server.errors import GenerationFailed, Invalid, ResourceNotFound, ServerStopping
 from server.jobs import JobStatus
 from server.ledger import artifacts
@@ -32,7 +31,7 @@ from server.models_file import Models
 from server.settings import Settings
 from server.validation import Problem
 from server.workflows.image import IMAGE_GENERATION, MAX_IMAGES
-from server.workflows.intake import Intake, Submission
+from server.workflows.intake import Intake
 from server.workflows.spec import MAX_NEGATIVE, MAX_SEED
 
 #: The values that a field of OpenAI's may have if this server does not follow it: they ask for nothing.
@@ -141,42 +140,32 @@ async def create_images(
     """
     body = await request.body()
     wanted = await read_body(request, ImagesBody, _own_problems)
-    record = record_of(request.scope)
-    submission = Submission(
-        caller=request.user,
-        path="/v1/images/generations",
-        body=body,
-        raw=_spec(wanted, models),
-        idempotency_key=idempotency_key,
-        most_credits=None if max_credits is None else int(max_credits),
-        awaited=idempotency_key is None,
-        row=record.row,
-    )
+    path, awaited = "/v1/images/generations", idempotency_key is None
+    spec = _spec(wanted, models)
+    submission = submission_of(request, path, body, spec, idempotency_key, max_credits, awaited=awaited)
     while True:
         accepted, is_made = await intake.accept(IMAGE_GENERATION, submission)
         # The transaction of the job wrote the request's row, which is written again with the answer.
-        record.job_id = accepted.job_id
-        ended = await _unless_gone(
-            request, reader.detail_when_ended(request.user, accepted.job_id, _LONGER_THAN_ANY_JOB_S)
-        )
+        job_id = record_of(request.scope).job_id = accepted.job_id
+        ended = await _unless_gone(request, reader.detail_when_ended(request.user, job_id, _LONGER_THAN_ANY_JOB_S))
         if is_made or ended is None or not _was_left(ended):
             break
         # The client had left its first request, whose job was ending as this repetition came: make another job.
     if ended is None:
         # Leave the job alone if an earlier request made it, or if a repetition waits for it.
-        if is_made and (idempotency_key is None or not reader.hub.is_followed(accepted.job_id)):
-            reader.scheduler.cancel(accepted.job_id, client_gone=True)
+        if is_made and (idempotency_key is None or not reader.hub.is_followed(job_id)):
+            reader.scheduler.cancel(job_id, client_gone=True)
         return Response(None, status_code=CLIENT_GONE)
     if not ended.summary.status.ended:
         # Clients try again by themselves. Without a key that makes another job, and the client should not pay for both.
-        if idempotency_key is None and reader.scheduler.cancel(accepted.job_id):
-            raise ServerStopping(f"The server is stopping; job {accepted.job_id} was cancelled and nothing is charged")
-        raise ServerStopping(f"The server is stopping; job {accepted.job_id} goes on when it is back")
+        if idempotency_key is None and reader.scheduler.cancel(job_id):
+            raise ServerStopping(f"The server is stopping; job {job_id} was cancelled and nothing is charged")
+        raise ServerStopping(f"The server is stopping; job {job_id} goes on when it is back")
     if ended.summary.status is JobStatus.FAILURE:
         event = ended.latest_event
-        raise GenerationFailed(f"Job {accepted.job_id} failed: {event.message if event else 'see its events'}")
+        raise GenerationFailed(f"Job {job_id} failed: {event.message if event else 'see its events'}")
     data = [await _data(artifact, wanted, reader, settings) for artifact in ended.artifacts]
-    return Response(Images(int(time.time()), data, accepted.job_id))
+    return Response(Images(int(time.time()), data, job_id))
 
 
 def _own_problems(values: dict[str, Any]) -> list[Problem]:
@@ -259,7 +248,7 @@ async def _data(artifact: ArtifactRow, wanted: ImagesBody, reader: JobReader, se
     if file is None:
         raise gone
     try:
-        png = await asyncio.to_thread(Path(settings.images / file.path).read_bytes)
+        png = await asyncio.to_thread((settings.images / file.path).read_bytes)
     except FileNotFoundError:
         raise gone from None
     return ImageData(prompt, b64_json=base64.b64encode(png).decode())

@@ -57,8 +57,8 @@ class RateLimit(ASGIMiddleware):
         self._reads = Windows(reads)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        place = (str(scope.get("method")), scope["path_template"])
-        windows = self._submissions if RULES.get(place) is Capability.CREATE else self._reads
+        route = (str(scope.get("method")), scope["path_template"])
+        windows = self._submissions if RULES.get(route) is Capability.CREATE else self._reads
         if not windows.limit:
             await next_app(scope, receive, send)
             return

@@ -5,12 +5,11 @@ from typing import Annotated, Any
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from server.api.bodies import decode_body
 from server.api.job_reader import JobReader
-from server.api.openapi import errors
+from server.api.openapi import answer, errors
 from server.api.request_log import record_of
 from server.errors import Invalid, JobNotRetryable
 from server.jobs import JobStatus
@@ -58,8 +57,8 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
         tags=["workflows"],
         responses={
             **errors(402, 409, 413, 422, 503),
-            200: ResponseSpec(Estimate, generate_examples=False, description="The answer to a dry run"),
-            202: ResponseSpec(Accepted, generate_examples=False, description="The job is on disk, and paid for"),
+            200: answer(Estimate, "The answer to a dry run"),
+            202: answer(Accepted, "The job is on disk, and paid for"),
         },
     )
     async def generate(
@@ -71,15 +70,7 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
     ) -> Response[Any]:
         """Take the price, log the request and make the job in one durable transaction; a 202 means it is on disk."""
         body = await request.body()
-        submission = Submission(
-            caller=request.user,
-            path=path,
-            body=body,
-            raw=decode_body(body),
-            idempotency_key=idempotency_key,
-            most_credits=None if max_credits is None else int(max_credits),
-            row=record_of(request.scope).row,
-        )
+        submission = submission_of(request, path, body, decode_body(body), idempotency_key, max_credits)
         return await _answer(request, workflow, submission, intake, dry_run)
 
     return generate
@@ -92,8 +83,8 @@ def route(workflow: Workflow[Any]) -> HTTPRouteHandler:
     tags=["jobs"],
     responses={
         **errors(402, 404, 409, 422, 503),
-        200: ResponseSpec(Estimate, generate_examples=False, description="The answer to a dry run"),
-        202: ResponseSpec(Accepted, generate_examples=False, description="The new job is on disk, and paid for"),
+        200: answer(Estimate, "The answer to a dry run"),
+        202: answer(Accepted, "The new job is on disk, and paid for"),
     },
 )
 async def retry_job(
@@ -112,17 +103,33 @@ async def retry_job(
     failed = await reader.detail(request.user, public_id)
     if failed.summary.status is not JobStatus.FAILURE:
         raise JobNotRetryable(f"Job {public_id} has not failed: its status is {failed.summary.status}")
-    submission = Submission(
-        caller=request.user,
-        path=f"/v1/jobs/{public_id}/retry",
-        body=b"",
-        raw=failed.request,
-        idempotency_key=idempotency_key,
-        most_credits=None if max_credits is None else int(max_credits),
-        row=record_of(request.scope).row,
-    )
+    path = f"/v1/jobs/{public_id}/retry"
+    submission = submission_of(request, path, b"", failed.request, idempotency_key, max_credits)
     workflow = WORKFLOWS[failed.summary.job_type]
     return await _answer(request, workflow, submission, intake, dry_run)
+
+
+def submission_of(
+    request: Request[Caller, Any, Any],
+    path: str,
+    body: bytes,
+    raw: Any,
+    idempotency_key: str | None,
+    max_credits: str | None,
+    *,
+    awaited: bool = False,
+) -> Submission:
+    """Return what a request for a workflow asks the intake for; `raw` is its spec, not checked yet."""
+    return Submission(
+        caller=request.user,
+        path=path,
+        body=body,
+        raw=raw,
+        idempotency_key=idempotency_key,
+        most_credits=None if max_credits is None else int(max_credits),
+        awaited=awaited,
+        row=record_of(request.scope).row,
+    )
 
 
 async def _answer(

@@ -1,6 +1,7 @@
 """The jobs of all clients, as the operator sees them."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from server.clock import Time
 from server.jobs import JobStatus, JobType
 from server.ledger import events
+from server.ledger.rows import read
 
 
 class JobReport(msgspec.Struct, frozen=True):
@@ -30,10 +32,11 @@ class JobReport(msgspec.Struct, frozen=True):
 
 
 _SELECT = (
-    "SELECT jobs.public_id, clients.name, job_type, jobs.status, json_extract(plan, '$.display_name'),"
-    " json_extract(plan, '$.generations[0].model'), json_array_length(plan, '$.generations'), credits_cost,"
-    " coalesce((SELECT amount FROM entries WHERE entries.job_id = jobs.id AND kind = 'refund'), 0),"
-    " json_extract(ending.extra, '$.reason'), ending.message, jobs.created_at, started_at, ended_at"
+    "SELECT jobs.public_id, clients.name AS client, job_type, jobs.status,"
+    " json_extract(plan, '$.display_name') AS display_name, json_extract(plan, '$.generations[0].model') AS model,"
+    " json_array_length(plan, '$.generations') AS images, credits_cost,"
+    " coalesce((SELECT amount FROM entries WHERE entries.job_id = jobs.id AND kind = 'refund'), 0) AS refunded,"
+    " json_extract(ending.extra, '$.reason') AS reason, ending.message, jobs.created_at, started_at, ended_at"
     " FROM jobs JOIN clients ON clients.id = jobs.client_id"
     " LEFT JOIN events AS ending ON ending.job_id = jobs.id AND ending.event_type = 'failed'"
 )
@@ -46,7 +49,7 @@ def page(connection: sqlite3.Connection, client: str | None, status: JobStatus |
         " ORDER BY jobs.id DESC LIMIT :limit",
         {"client": client, "status": status, "limit": limit},
     )
-    return [_report(row) for row in rows]
+    return [read(row, JobReport) for row in rows]
 
 
 def failures(connection: sqlite3.Connection, limit: int) -> list[JobReport]:
@@ -56,20 +59,13 @@ def failures(connection: sqlite3.Connection, limit: int) -> list[JobReport]:
         " ORDER BY ended_at DESC LIMIT ?",
         (limit,),
     )
-    return [_report(row) for row in rows]
+    return [read(row, JobReport) for row in rows]
 
 
-def named(connection: sqlite3.Connection, public_ids: list[str]) -> dict[str, JobReport]:
+def named(connection: sqlite3.Connection, public_ids: Sequence[str]) -> dict[str, JobReport]:
     """Return the jobs with these ids, by id; unknown ids are left out."""
-    rows = connection.execute(
-        f"{_SELECT} WHERE jobs.public_id IN ({', '.join('?' * len(public_ids))})", public_ids
-    ).fetchall()
-    return {row["public_id"]: _report(row) for row in rows}
-
-
-def _report(row: sqlite3.Row) -> JobReport:
-    public_id, client, job_type, status, *rest = row
-    return JobReport(public_id, client, JobType(job_type), JobStatus(status), *rest)
+    rows = connection.execute(f"{_SELECT} WHERE jobs.public_id IN ({', '.join('?' * len(public_ids))})", public_ids)
+    return {row["public_id"]: read(row, JobReport) for row in rows}
 
 
 class WholeJob(msgspec.Struct, frozen=True):

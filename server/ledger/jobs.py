@@ -9,10 +9,10 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from pipelines.protocol import Stage
 from server.clock import now
-from server.jobs import EventType, Job, JobStatus, JobType, Plan, Understood
+from server.jobs import EventType, Job, JobStatus, Understood
 from server.ledger import catalog, credits, events, request_log, webhooks
 from server.ledger.idempotency import Idempotency, first_answer, keep
-from server.ledger.rows import as_json
+from server.ledger.rows import as_json, read
 from server.ledger.webhooks import WebhookEvent
 
 
@@ -34,7 +34,7 @@ class BalanceTooLow(Exception):
         super().__init__(f"the balance is {balance} credits and this costs {cost}")
 
 
-def accept(
+def add(
     connection: sqlite3.Connection, job: Job, label: str, row: request_log.RequestRow, idempotency: Idempotency | None
 ) -> tuple[Accepted, bool]:
     """Make the job, take its price and log the request, or none of it; return the answer, and whether a job was made.
@@ -66,10 +66,10 @@ def accept(
     request_log.insert(
         connection, msgspec.structs.replace(row, status=202, job_id=job.job_id, credits=job.credits_cost)
     )
-    accepted = Accepted(row.id, job.job_id, JobStatus.NOT_STARTED, job.credits_cost, job.plan.understood)
+    answer = Accepted(row.id, job.job_id, JobStatus.NOT_STARTED, job.credits_cost, job.plan.understood)
     if idempotency is not None:
-        keep(connection, job.client_id, idempotency, accepted)
-    return accepted, True
+        keep(connection, job.client_id, idempotency, answer)
+    return answer, True
 
 
 def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempotency) -> Accepted | None:
@@ -77,11 +77,11 @@ def repeated(connection: sqlite3.Connection, client_id: int, idempotency: Idempo
 
     A job that was cancelled because its client went away is no answer: the client that comes back gets another job.
     """
-    answer = first_answer(connection, client_id, idempotency)
-    if answer is None:
+    text = first_answer(connection, client_id, idempotency)
+    if text is None:
         return None
-    accepted = msgspec.json.decode(answer, type=Accepted)
-    return None if _was_left(connection, accepted.job_id) else accepted
+    answer = msgspec.json.decode(text, type=Accepted)
+    return None if _was_left(connection, answer.job_id) else answer
 
 
 def _was_left(connection: sqlite3.Connection, public_id: str) -> bool:
@@ -97,28 +97,12 @@ def _was_left(connection: sqlite3.Connection, public_id: str) -> bool:
 def unfinished(connection: sqlite3.Connection) -> list[tuple[Job, JobStatus]]:
     """Return every job that has not ended, oldest first."""
     rows = connection.execute(
-        "SELECT jobs.public_id, client_id, job_type, request, plan, attempts, priority, awaited, status, test, credits_cost"
+        "SELECT jobs.public_id AS job_id, client_id, job_type, request, plan, attempts, priority, awaited, test,"
+        " credits_cost, status"
         " FROM jobs JOIN clients ON clients.id = client_id"
         " WHERE status IN ('NOT_STARTED', 'IN_PROGRESS') ORDER BY jobs.id"
-    ).fetchall()
-    return [
-        (
-            Job(
-                job_id=row["public_id"],
-                client_id=row["client_id"],
-                job_type=JobType(row["job_type"]),
-                request=msgspec.json.decode(row["request"]),
-                plan=msgspec.json.decode(row["plan"], type=Plan),
-                attempts=row["attempts"],
-                priority=row["priority"],
-                awaited=bool(row["awaited"]),
-                test=bool(row["test"]),
-                credits_cost=row["credits_cost"],
-            ),
-            JobStatus(row["status"]),
-        )
-        for row in rows
-    ]
+    )
+    return [(read(row, Job, "request", "plan"), JobStatus(row["status"])) for row in rows]
 
 
 def ended(connection: sqlite3.Connection, public_ids: Collection[str]) -> set[str]:

@@ -43,8 +43,10 @@ _COLUMNS = {
 }
 
 
-def usage_by(connection: sqlite3.Connection, by: set[UsageBy], since: str, until: str) -> list[UsageRow]:
-    """Sum up the jobs accepted in `since` ≤ time < `until`, newest day first."""
+def usage_by(
+    connection: sqlite3.Connection, by: set[UsageBy], since: str, until: str, client: str | None = None
+) -> list[UsageRow]:
+    """Sum up the jobs accepted in `since` ≤ time < `until`, of all clients or of the one of this name, newest day first."""
     apart = {kind.value: column if kind in by else "NULL" for kind, column in _COLUMNS.items()}
     rows = connection.execute(
         "SELECT client, day, model, count(*) AS jobs, sum(status = 'SUCCESS') AS succeeded,"
@@ -58,8 +60,8 @@ def usage_by(connection: sqlite3.Connection, by: set[UsageBy], since: str, until
         " WHERE events.job_id = jobs.id AND seq = jobs.last_seq) IS 'cancelled' AS was_cancelled,"
         " (SELECT count(*) FROM artifacts WHERE artifacts.job_id = jobs.id AND role = 'final') AS images"
         " FROM jobs JOIN clients ON clients.id = jobs.client_id"
-        " WHERE jobs.created_at >= ? AND jobs.created_at < ?)"
+        " WHERE jobs.created_at >= :since AND jobs.created_at < :until AND (:client IS NULL OR clients.name = :client))"
         " GROUP BY client, day, model ORDER BY day DESC, client, model",
-        (since, until),
+        {"since": since, "until": until, "client": client},
     )
     return [read(row, UsageRow) for row in rows]

@@ -30,19 +30,29 @@ def whole(least: int, most: int, *, zero: bool = True) -> Callable[[str], int]:
 
 def when(value: str) -> datetime:
     """Return a time to come: a date, a date with a time, or days from now, such as `30d`. One without a zone is UTC's."""
+    moment = _moment(value, 1)
+    if moment <= datetime.now(UTC):
+        raise click.BadParameter(f"{value!r} is over already")
+    return moment
+
+
+def past(value: str) -> datetime:
+    """Return a time that may be over: a date, a date with a time, or days before now. One without a zone is UTC's."""
+    return _moment(value, -1)
+
+
+def _moment(value: str, sign: int) -> datetime:
+    """Return the time that a text names; `30d` are 30 days from now, times `sign`."""
     try:
         if value.endswith("d") and value[:-1].isdigit():
-            moment = datetime.now(UTC) + timedelta(days=int(value[:-1]))
+            moment = datetime.now(UTC) + sign * timedelta(days=int(value[:-1]))
         else:
             moment = datetime.fromisoformat(value)
     except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{value!r} is no time: write 2027-01-31, 2027-01-31T18:00Z or 30d for 30 days"
         ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment <= datetime.now(UTC):
-        raise click.BadParameter(f"{value!r} is over already")
-    return moment
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def client_name(value: str) -> str:

@@ -4,7 +4,6 @@ import secrets
 from hashlib import sha256
 
 import click
-import msgspec
 
 from server.keys import new_client
 from server.ledger import clients as client_ledger
@@ -12,8 +11,8 @@ from server.ledger import credits, reports
 from server.ledger.credits import MOST_CREDITS
 from server.ledger.idempotency import Idempotency, KeyUsed
 from server.operator.arguments import client_name, new_client_name, text, whole
-from server.operator.data_folder import reading, writing
 from server.operator.errors import CommandError
+from server.operator.ledger import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 
@@ -41,7 +40,7 @@ def list_(as_json: bool) -> None:
     """List the clients with their balances, keys and jobs."""
     with reading(read_settings()) as connection:
         rows = reports.clients(connection)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @clients.command(context_settings={"ignore_unknown_options": True})  # -5 is a number, no option

@@ -15,6 +15,7 @@ from server.operator.models import models
 from server.operator.replay import replay
 from server.operator.requests import requests
 from server.operator.top import top
+from server.operator.usage import usage
 from server.operator.webhooks import webhooks
 from server.operator_error import OperatorError
 
@@ -25,7 +26,7 @@ def backlot() -> None:
     """Operate a Backlot server; settings come from BACKLOT_DATA and BACKLOT_MODELS."""
 
 
-for group in (init, clients, keys, jobs, top, requests, webhooks, replay, models, database):
+for group in (init, clients, keys, jobs, top, usage, requests, webhooks, replay, models, database):
     backlot.add_command(group)
 
 

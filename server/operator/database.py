@@ -13,8 +13,8 @@ from server.data_folder import explained, hold
 from server.ledger import artifacts
 from server.ledger.backup import back_up, ready_to_use
 from server.ledger.connection import connect
-from server.operator.data_folder import reading
 from server.operator.errors import CommandError
+from server.operator.ledger import reading
 from server.operator.output import json_option, show
 from server.settings import Settings, read_settings
 

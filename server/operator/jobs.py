@@ -10,12 +10,12 @@ import msgspec
 from pipelines.failure_reason import FailureReason
 from server.data_folder import AlreadyRunning, hold
 from server.jobs import JobStatus
-from server.ledger import artifacts, clients, job_reports, queue_orders
+from server.ledger import artifacts, clients, job_reports, queue_control
 from server.ledger import jobs as ledger
-from server.ledger.job_reports import WholeJob
+from server.ledger.job_reports import JobReport, WholeJob
 from server.operator.arguments import client_name, limit_option, ulid
-from server.operator.data_folder import reading, writing, writing_quietly
 from server.operator.errors import CommandError
+from server.operator.ledger import reading, writing, writing_quietly
 from server.operator.output import json_option, show, show_table
 from server.settings import Settings, read_settings
 
@@ -40,7 +40,7 @@ def list_(client: str | None, status: str | None, limit: int, as_json: bool) -> 
         if client is not None:
             clients.named(connection, client)
         rows = job_reports.page(connection, client, None if status is None else JobStatus(status), limit)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @jobs.command("show")
@@ -55,36 +55,46 @@ def show_(job_or_image: str, as_json: bool) -> None:
         found = job_reports.whole(connection, artifacts.job_of(connection, public_id) or public_id)
     if found is None:
         raise _unknown(public_id)
-    show(msgspec.to_builtins(found), _in_lines(found), as_json=as_json)
+    show(found, _in_lines(found), as_json=as_json)
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID", type=ulid)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=ulid)
 @json_option
-def cancel(job_id: str, as_json: bool) -> None:
-    """Cancel a job and give its client the credits back; a running server ends it within seconds."""
+def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
+    """Cancel jobs and give their clients the credits back; a running server ends them within seconds."""
     settings = read_settings()
     with writing(settings) as connection:
-        found = job_reports.named(connection, [job_id]).get(job_id)
-        if found is None:
-            raise _unknown(job_id)
-        if found.status.ended:
-            raise CommandError(f"job {job_id} has ended already, with status {found.status}")
-        queue_orders.ask_for_cancel(connection, job_id)
+        found = job_reports.named(connection, job_ids)
+        for job_id in job_ids:
+            if job_id not in found:
+                raise _unknown(job_id)
+        to_end = [job_id for job_id in job_ids if not found[job_id].status.ended]
+        if not to_end:
+            raise CommandError(
+                "; ".join(f"job {one} has ended already, with status {found[one].status}" for one in found)
+            )
+        for job_id in to_end:
+            queue_control.ask_for_cancel(connection, job_id)
     try:
         with hold(settings.data), writing_quietly(settings) as connection:
-            ledger.fail(connection, job_id, FailureReason.CANCELLED, "Cancelled by the operator")
+            for job_id in to_end:
+                ledger.fail(connection, job_id, FailureReason.CANCELLED, "Cancelled by the operator")
     except AlreadyRunning:
-        # The running server has the job, and looks for the request to cancel it.
-        _await_end(settings, job_id)
+        # The running server has the jobs, and looks for the request to cancel them.
+        _await_ends(settings, to_end)
     with reading(settings) as connection:
-        ended = job_reports.named(connection, [job_id])[job_id]
-    text = f"{job_id} is cancelled; {ended.client} has {ended.refunded} credits back"
-    if not ended.status.ended:
-        text = f"{job_id} ends as soon as the server can stop it"
-    elif ended.reason != FailureReason.CANCELLED:
-        text = f"{job_id} had ended before, with status {ended.status}"
-    show(msgspec.to_builtins(ended), text, as_json=as_json)
+        ended = found | job_reports.named(connection, to_end)
+    reports = [ended[job_id] for job_id in job_ids]
+    show(reports, "\n".join(map(_what_became_of, reports)), as_json=as_json)
+
+
+def _what_became_of(job: JobReport) -> str:
+    if not job.status.ended:
+        return f"{job.public_id} ends as soon as the server can stop it"
+    if job.reason != FailureReason.CANCELLED:
+        return f"{job.public_id} had ended before, with status {job.status}"
+    return f"{job.public_id} is cancelled; {job.client} has {job.refunded} credits back"
 
 
 def _id_in(image: Path) -> str:
@@ -107,11 +117,13 @@ def _id_in(image: Path) -> str:
     return image.stem[:26]
 
 
-def _await_end(settings: Settings, job_id: str) -> None:
-    """Wait up to PATIENCE_S for the end of a job."""
+def _await_ends(settings: Settings, job_ids: list[str]) -> None:
+    """Wait up to PATIENCE_S for the ends of jobs."""
     deadline = time.monotonic() + PATIENCE_S
     with reading(settings) as connection:
-        while time.monotonic() < deadline and not job_reports.named(connection, [job_id])[job_id].status.ended:
+        while time.monotonic() < deadline:
+            if all(job.status.ended for job in job_reports.named(connection, job_ids).values()):
+                return
             time.sleep(0.1)
 
 

@@ -3,14 +3,13 @@
 from datetime import datetime
 
 import click
-import msgspec
 
 from server.clock import as_text
 from server.keys import digest_of, new_key
 from server.ledger import clients, reports
 from server.ledger.clients import CLIENT, Capability, KeyTerms
 from server.operator.arguments import client_name, text, when, whole
-from server.operator.data_folder import reading, writing
+from server.operator.ledger import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 
@@ -64,7 +63,7 @@ def list_(as_json: bool) -> None:
     """List the keys by their first characters."""
     with reading(read_settings()) as connection:
         rows = reports.keys(connection)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @keys.command()

@@ -15,8 +15,8 @@ from pipelines.weight_files import BadWeights
 from server.ledger import batch_costs
 from server.ledger.connection import migrate
 from server.models_file import Models, ModelsFileError, load_models
-from server.operator.data_folder import reading
 from server.operator.errors import CommandError
+from server.operator.ledger import reading
 from server.operator.output import json_option, show, show_table, tell
 from server.settings import Settings, read_settings
 from server.validation import unknown

@@ -31,14 +31,14 @@ def tell(text: str, *, as_json: bool) -> None:
         _print(printable_lines(text))
 
 
-def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print one line per row under the names of its fields, or the rows as JSON."""
+def show_table(rows: Sequence[object], *, as_json: bool) -> None:
+    """Print one line per row, a Struct or a dict, under the names of its fields; or the rows as JSON."""
     if as_json:
         _print(_json(rows))
     elif not rows:
         _print("(none)")
     else:
-        _print(_table(rows))
+        _print(_table(msgspec.to_builtins(rows)))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from server.operator.errors import CommandError
 from server.operator.output import json_option, show
@@ -28,7 +27,7 @@ def replay(image: Path, as_json: bool) -> None:
         found = regenerate(read_settings(), image)
     except NoRecipe as error:
         raise CommandError(str(error)) from error
-    show(msgspec.to_builtins(found), "identical" if found.identical else _difference(found), as_json=as_json)
+    show(found, "identical" if found.identical else _difference(found), as_json=as_json)
     if not found.identical:
         sys.exit(1)
 

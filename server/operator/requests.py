@@ -1,11 +1,10 @@
 """`backlot requests`: the request log."""
 
 import click
-import msgspec
 
 from server.ledger import reports
 from server.operator.arguments import client_name, limit_option
-from server.operator.data_folder import reading
+from server.operator.ledger import reading
 from server.operator.output import json_option, show_table
 from server.settings import read_settings
 
@@ -19,4 +18,4 @@ def requests(client: str | None, failed: bool, limit: int, as_json: bool) -> Non
     """Show the request log, newest first."""
     with reading(read_settings()) as connection:
         rows = reports.requests(connection, client, only_failed=failed, limit=limit)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)

@@ -1,13 +1,12 @@
 """`backlot webhooks`: set which receiver is told when a client's jobs end, and see what became of the deliveries."""
 
 import click
-import msgspec
 
 from server.ledger import clients
 from server.ledger import webhooks as ledger
 from server.ledger.webhooks import NoWebhook, WebhookEvent
 from server.operator.arguments import client_name, limit_option, ulid
-from server.operator.data_folder import reading, writing
+from server.operator.ledger import reading, writing
 from server.operator.output import json_option, show, show_table
 from server.settings import read_settings
 from server.webhooks.signing import new_secret
@@ -65,7 +64,7 @@ def list_(as_json: bool) -> None:
     """List the webhooks, with how much of what they tell is pending or was given up."""
     with reading(read_settings()) as connection:
         rows = ledger.all_(connection)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @webhooks.command()
@@ -78,7 +77,7 @@ def deliveries(client: str | None, failed: bool, limit: int, as_json: bool) -> N
     with reading(read_settings()) as connection:
         client_id = None if client is None else clients.named(connection, client).id
         rows = ledger.deliveries(connection, client_id, only_failed=failed, limit=limit)
-    show_table(msgspec.to_builtins(rows), as_json=as_json)
+    show_table(rows, as_json=as_json)
 
 
 @webhooks.command()

@@ -20,6 +20,7 @@ from server.previews import preview_file
 from server.scheduler.active_job import ActiveJob, Ending, Image, ImageState
 from server.scheduler.batching import SlotGroup
 from server.scheduler.gpu import Gpu
+from server.scheduler.pool import Pool
 from server.scheduler.queue import Affinity, Queue, Waiting
 from server.scheduler.recovery import Case, Decision, Happened, decide
 from server.scheduler.settlement import Settlement
@@ -31,7 +32,7 @@ class ActiveJobs:
     def __init__(
         self,
         queue: Queue,
-        gpus: Sequence[Gpu],
+        gpus: Pool,
         settlement: Settlement,
         images: Path,
         previews: Path,
@@ -374,9 +375,7 @@ class ActiveJobs:
         if job.ending is not None:
             self._forget(job)
             files = [self._file(image) for image in job.images]
-            self._settlement.fail(
-                accepted, job.ending.reason, job.ending.message, job.ending.extra, files, job.submitted
-            )
+            self._settlement.fail(accepted, job.ending, files, job.submitted)
         elif len(reports) == len(job.images):
             self._forget(job)
             self._settlement.succeed(accepted, reports, job.submitted)

@@ -1,11 +1,11 @@
-"""The operator's orders to the queue. Each order is in the ledger first, so it holds over restarts of the server."""
+"""The operator's control of the queue. What the operator decides is in the ledger first, so it outlives restarts."""
 
 import asyncio
 import logging
 import sqlite3
 import time
 
-from server.ledger import queue_orders
+from server.ledger import queue_control
 from server.ledger.database import Database, DatabaseBusy, DatabaseFull
 from server.scheduler.active_jobs import ActiveJobs
 from server.scheduler.feeding import Feeder
@@ -20,7 +20,7 @@ LOOK_EVERY_S = 0.5
 
 
 class Control:
-    """Carries out the orders that are in the ledger already."""
+    """Carries out what is in the ledger already."""
 
     def __init__(
         self, database: Database, queue: Queue, jobs: ActiveJobs, feeder: Feeder, kept_cancels: KeptCancels
@@ -35,12 +35,12 @@ class Control:
         self._carrying: asyncio.Task[None] | None = None
 
     async def restore(self) -> None:
-        """Take up the orders that the last run of the server left. All jobs are in the queue by then."""
-        self.pause(await self._database.read(queue_orders.paused_at))
-        for job_id in await self._database.read(queue_orders.front):
+        """Take up what the last run of the server left. All jobs are in the queue by then."""
+        self.pause(await self._database.read(queue_control.paused_at))
+        for job_id in await self._database.read(queue_control.front):
             self._jobs.move_to_front(job_id)
         kept = self._kept_cancels.read()
-        for job_id in [*await self._database.read(queue_orders.to_cancel), *kept]:
+        for job_id in [*await self._database.read(queue_control.to_cancel), *kept]:
             self._jobs.cancel(job_id)
         if kept:
             # This write waits as long as another program has the ledger's lock; the start goes on meanwhile.
@@ -50,7 +50,7 @@ class Control:
         """Let a cancel hold even if the server stops or is killed before the job's end is in the ledger."""
         if self._database.locked_since is None:
             try:
-                await self._database.write(queue_orders.ask_for_cancel, job_id)
+                await self._database.write(queue_control.ask_for_cancel, job_id)
             except (DatabaseBusy, DatabaseFull):
                 pass
             else:
@@ -60,7 +60,7 @@ class Control:
     async def _carry_over(self, job_ids: list[str]) -> None:
         def ask(connection: sqlite3.Connection) -> None:
             for job_id in job_ids:
-                queue_orders.ask_for_cancel(connection, job_id)
+                queue_control.ask_for_cancel(connection, job_id)
 
         try:
             await self._database.submit(ask)
@@ -94,7 +94,7 @@ class Control:
         """Cancel the jobs that `backlot jobs cancel` names, until this is cancelled."""
         while True:
             try:
-                asked = await self._database.read(queue_orders.to_cancel)
+                asked = await self._database.read(queue_control.to_cancel)
                 for job_id in asked:
                     self._jobs.cancel(job_id)
                 if asked:

@@ -8,15 +8,11 @@ from itertools import count
 
 import msgspec
 
-from server.scheduler.process import GpuProcess, Process, ProcessFactory, Started
+from server.scheduler.process import GpuProcess, Process, ProcessFactory, StartedProcess
 from server.settings import Settings
 
 #: The name of a device that its first GPU process chooses.
 AUTO = "auto"
-
-
-def _none(_: int) -> list["Device"]:
-    return []
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,10 +24,10 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     #: The place at which people find the log of its processes.
     log: str
     #: Returns the box's other devices from the number of GPUs that torch sees; none unless the settings ask for all GPUs.
-    others: Callable[[int], Sequence["Device"]] = _none
+    others: Callable[[int], Sequence["Device"]] = lambda _: []
 
 
-def local_devices(settings: Settings, start: Callable[..., Started] = subprocess.Popen) -> list[Device]:
+def local_devices(settings: Settings, start: Callable[..., StartedProcess] = subprocess.Popen) -> list[Device]:
     """Return the devices of this box that the settings name. Several on the CPU share its cores.
 
     `start` goes to GpuProcess.
@@ -59,7 +55,7 @@ def _auto(settings: Settings, device: Callable[..., Device]) -> Device:
 
 
 def _device(
-    settings: Settings, start: Callable[..., Started], name: str, *, first: bool, threads: int | None = None
+    settings: Settings, start: Callable[..., StartedProcess], name: str, *, first: bool, threads: int | None = None
 ) -> Device:
     # Each process rotates a log file of its own.
     file = settings.logs / ("gpu-process.log" if first else f"gpu-process-{name.replace(':', '-')}.log")

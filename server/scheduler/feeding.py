@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 
 from pipelines.model_card import ModelCard
 from server.models_watch import ModelsFile
@@ -13,6 +12,7 @@ from server.scheduler.batching import Close, Enter, Open, SlotGroup, TakeBack, m
 from server.scheduler.gpu import Gpu
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.placement import Served, left_to_others
+from server.scheduler.pool import Pool
 from server.scheduler.queue import BatchKey, Queue
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Feeder:
 
     def __init__(
         self,
-        gpus: Sequence[Gpu],
+        gpus: Pool,
         queue: Queue,
         jobs: ActiveJobs,
         batch_sizes: BatchSizes,
@@ -122,24 +122,22 @@ class Feeder:
         )
         match action:
             case Open(image=image, batch_size=batch_size):
-                # No neighbour may follow an isolated image.
-                alone = image.isolated
                 card = models[image.key.model]
-                needs = self._batch_sizes.image_bytes(gpu, card)
                 group = SlotGroup(
                     image.key,
                     card,
                     batch_size,
-                    closing=alone,
-                    isolated=alone,
-                    image_bytes=needs,
+                    # No neighbour may follow an isolated image.
+                    closing=image.isolated,
+                    isolated=image.isolated,
+                    image_bytes=self._batch_sizes.image_bytes(gpu, card),
                     lost_s=image.lost_s,
                 )
                 gpu.groups.open(group)
-                gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
+                gpu.generate(group, self._jobs.begin(image, now, gpu.affinity))
             case Enter(image=image, group=group):
                 group.lost_s = max(group.lost_s, image.lost_s)
-                gpu.generate(group, self._jobs.begin(image, now, gpu.affinity), image.isolated)
+                gpu.generate(group, self._jobs.begin(image, now, gpu.affinity))
             case Close(group=group):
                 group.closing = True
             case TakeBack(group=group):

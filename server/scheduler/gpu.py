@@ -38,12 +38,12 @@ class Gpu:
     """Keeps one GPU process running, follows what it reports, and knows what is in it."""
 
     def __init__(self, device: Device, bounds: Bounds) -> None:
-        self.place = device
+        self.device = device
         #: The device's name; AUTO until its process has chosen one.
         self.name = device.name
         self.state = GpuState.STOPPED
-        #: The process's report on its device; None until it is up.
-        self.device: protocol.Started | None = None
+        #: The process's report that it is up, and on which device; None until then.
+        self.started: protocol.Started | None = None
         self.memory: protocol.MemoryUsed | None = None
         #: Why the last process ended; None once another one is up.
         self.problem: str | None = None
@@ -104,8 +104,8 @@ class Gpu:
 
     @property
     def device_name(self) -> str:
-        """The name of the device; empty until the process is up."""
-        return "" if self.device is None else self.device.device_name
+        """What the device is, `NVIDIA H100 80GB HBM3`; empty until the process is up."""
+        return "" if self.started is None else self.started.device_name
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +114,7 @@ class Gpu:
         self._become(GpuState.STARTING)
         metrics.worker_starts.inc()
         try:
-            process = self.place.start()
+            process = self.device.start()
             process.follow(partial(self._reported, process, listener), partial(self._ended, process, listener))
         except OSError:
             log.exception("The GPU process of %s could not be started", self.name)
@@ -179,7 +179,7 @@ class Gpu:
         """Have the process pin exactly these models: it never evicts them."""
         self._send(protocol.Pin(tuple(models)))
 
-    def generate(self, group: SlotGroup, item: protocol.Item, isolated: bool) -> None:
+    def generate(self, group: SlotGroup, item: protocol.Item) -> None:
         """Send an image into one of this GPU's slot groups."""
         group.images.add(item.image_id)
         self.in_flight[item.image_id] = None
@@ -193,7 +193,7 @@ class Gpu:
                 guidance=group.key.guidance,
                 batch_size=group.batch_size,
                 item=item,
-                isolated=isolated,
+                isolated=group.isolated,
                 loras=group.key.loras,
                 second=group.key.second,
                 image_bytes=group.image_bytes,
@@ -225,7 +225,7 @@ class Gpu:
                     self.name = "cuda:0" if gpus else "cpu"
             case protocol.Started():
                 log.info("The GPU process of %s is up (%s)", self.name, report.device_name)
-                self.device = report
+                self.started = report
                 self.problem = None
                 self._go_on()
             case protocol.CannotStart(message=message):
@@ -370,10 +370,10 @@ class Gpu:
             process.pid,
             self.name,
             self.problem,
-            self.place.log,
+            self.device.log,
         )
         self._watchdog.stop()
-        self._process, self.device, self.memory = None, None, None
+        self._process, self.started, self.memory = None, None, None
         self.loading, self._last_words, self._is_lost = None, None, False
         self.has_loaded = False
         self.refused.clear()

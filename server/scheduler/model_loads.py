@@ -33,7 +33,7 @@ from server.scheduler.settlement import Settlement
 log = logging.getLogger(__name__)
 
 
-class Running(msgspec.Struct):
+class RunningDownload(msgspec.Struct):
     """A download that runs."""
 
     card: ModelCard
@@ -63,7 +63,7 @@ class ModelLoads:
         self._changed = changed
         #: The models that cannot be used, and why.
         self.errors = _unusable(models)
-        self.downloads: dict[str, Running] = {}
+        self.downloads: dict[str, RunningDownload] = {}
         #: The failed tries in a row, by model.
         self._failures: Counter[str] = Counter()
         self._pauses: dict[str, asyncio.TimerHandle] = {}
@@ -109,7 +109,7 @@ class ModelLoads:
             if name not in self.downloads and not self._stopping:
                 log.info("Downloading %s from %s", name, card.weights.hub)
                 task = asyncio.create_task(self._download(card))
-                self.downloads[name] = Running(card, task)
+                self.downloads[name] = RunningDownload(card, task)
                 task.add_done_callback(partial(self._download_ended, card))
 
     def models_changed(self) -> None:

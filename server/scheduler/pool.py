@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator
 
 from pipelines import protocol
 from server.scheduler.bounds import Bounds
@@ -14,7 +13,7 @@ from server.scheduler.gpu import Gpu, Listener
 log = logging.getLogger(__name__)
 
 
-class Pool(Sequence[Gpu]):
+class Pool:
     """Owns the list of GPUs. Each GPU owns its state."""
 
     def __init__(self, devices: Iterable[Device], bounds: Bounds) -> None:
@@ -25,12 +24,8 @@ class Pool(Sequence[Gpu]):
         self.problem: str | None = None
         self._gpus = [Gpu(device, bounds) for device in devices]
 
-    @overload
-    def __getitem__(self, index: int) -> Gpu: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Gpu]: ...
-    def __getitem__(self, index: int | slice) -> Gpu | Sequence[Gpu]:
-        return self._gpus[index]
+    def __iter__(self) -> Iterator[Gpu]:
+        return iter(self._gpus)
 
     def __len__(self) -> int:
         return len(self._gpus)
@@ -72,13 +67,13 @@ class Pool(Sequence[Gpu]):
 
     def add_others(self, gpu: Gpu, count: int) -> None:
         """Add the other GPUs of the box of this one, on which its process has found `count` in all."""
-        for device in gpu.place.others(count):
+        for device in gpu.device.others(count):
             self.add(device)
 
     def compare(self, gpu: Gpu, started: protocol.Started) -> None:
         """Log if two devices of one device name compute different bits, so that a seed may give other bytes on them."""
         for other in self._gpus:
-            if differ(other.device, started):
+            if differ(other.started, started):
                 log.warning(
                     "%s and %s are both %s, and compute other bits: the same seed may give other bytes on them",
                     gpu.name,

@@ -45,7 +45,7 @@ class Process(Protocol):
         """Return whether the process ends within the time."""
 
 
-class Started(Protocol):
+class StartedProcess(Protocol):
     """The part of `subprocess.Popen` that is used."""
 
     pid: int
@@ -70,7 +70,7 @@ class GpuProcess:
         *,
         threads: int | None = None,
         silent: bool = False,
-        start: Callable[..., Started] = subprocess.Popen,
+        start: Callable[..., StartedProcess] = subprocess.Popen,
     ) -> None:
         """Start the process. Its reports wait until `follow` is called.
 
@@ -168,7 +168,7 @@ def _write(pipe: Connection, pid: int, orders: "SimpleQueue[bytes | None]") -> N
 
 def _follow(
     pipe: Connection,
-    process: Started,
+    process: StartedProcess,
     orders: "SimpleQueue[bytes | None]",
     post: Callable[[Report | int], None],
 ) -> None:

@@ -1,10 +1,7 @@
 """Tells what the GPUs can do, alone and together, for `/readyz` and `/metrics`."""
 
-from collections.abc import Sequence
-
 import msgspec
 
-from pipelines import protocol
 from server.downloading import amount
 from server.scheduler.gpu import Gpu
 from server.scheduler.gpu_state import GpuState
@@ -41,7 +38,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     differs_from: list[str]
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+class PoolReadiness(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the GPUs at one moment."""
 
     #: Why nothing could be generated now; None if a GPU that is up has a model in memory, or can load one.
@@ -50,26 +47,31 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None
     #: The state of the ablest GPU process.
     state: GpuState
-    #: The first device that is up; None if none is.
-    device: protocol.Started | None
+    #: The first device that is up, with what it is; None if none is.
+    device: str | None
     #: The models in the memory of any GPU.
     loaded: list[str]
     devices: list[DeviceStatus]
 
 
-def readiness(gpus: Pool, default_model: str, loads: ModelLoads) -> Readiness:
+def readiness(gpus: Pool, default_model: str, loads: ModelLoads) -> PoolReadiness:
     """Return how the GPUs are now."""
-    return Readiness(
+    return PoolReadiness(
         reason=_reason(gpus, default_model, loads),
         note=_note(gpus),
         state=_ablest_state(gpus),
-        device=next((gpu.device for gpu in gpus if gpu.device is not None), None),
+        device=_first_device(gpus),
         loaded=list(dict.fromkeys(model for gpu in gpus for model in gpu.loaded)),
         devices=[_status(gpu, gpus) for gpu in gpus],
     )
 
 
-def _status(gpu: Gpu, gpus: Sequence[Gpu]) -> DeviceStatus:
+def _first_device(gpus: Pool) -> str | None:
+    started = next((gpu.started for gpu in gpus if gpu.started is not None), None)
+    return None if started is None else f"{started.device} ({started.device_name})"
+
+
+def _status(gpu: Gpu, gpus: Pool) -> DeviceStatus:
     memory = gpu.memory
     return DeviceStatus(
         name=gpu.name,
@@ -84,11 +86,11 @@ def _status(gpu: Gpu, gpus: Sequence[Gpu]) -> DeviceStatus:
         images_generated=gpu.images,
         memory_used_bytes=None if memory is None else memory.used_bytes,
         memory_total_bytes=None if memory is None else memory.total_bytes,
-        differs_from=[other.name for other in gpus if differ(gpu.device, other.device)],
+        differs_from=[other.name for other in gpus if differ(gpu.started, other.started)],
     )
 
 
-def _ablest_state(gpus: Sequence[Gpu]) -> GpuState:
+def _ablest_state(gpus: Pool) -> GpuState:
     return min((gpu.state for gpu in gpus), key=list(GpuState).index, default=GpuState.STOPPED)
 
 
@@ -115,7 +117,7 @@ def _reason(gpus: Pool, default_model: str, loads: ModelLoads) -> str | None:
     times = f"{gpu.crashes} times in a row" if gpu.crashes > 1 else "once"
     return (
         f"the GPU process of {gpu.name} ended {times} ({gpu.problem}), and the server starts it again;"
-        f" its log, {gpu.place.log}, may say more"
+        f" its log, {gpu.device.log}, may say more"
     )
 
 

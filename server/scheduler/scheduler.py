@@ -26,7 +26,7 @@ from server.scheduler.kept_cancels import KeptCancels
 from server.scheduler.model_loads import ModelLoads
 from server.scheduler.pool import Pool
 from server.scheduler.queue import Queue
-from server.scheduler.readiness import Readiness, readiness
+from server.scheduler.readiness import PoolReadiness, readiness
 from server.scheduler.reports import Reports
 from server.scheduler.settlement import ResultOf, Settlement
 from server.settings import Settings
@@ -64,14 +64,14 @@ class Scheduler:
         )
         self._reports = Reports(self.gpus, self._jobs, self._feeder, self._settlement, self._batch_sizes, self.loads)
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
-        #: Carries out the operator's orders to the queue.
+        #: Carries out what the operator decides about the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: The number of images of jobs whose acceptance is not on disk yet.
         self._committing = 0
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def readiness(self) -> Readiness:
+    def readiness(self) -> PoolReadiness:
         """Return what the GPUs can do now."""
         return readiness(self.gpus, self._models.current.default_model, self.loads)
 
@@ -111,12 +111,12 @@ class Scheduler:
         before_s = max(rounds * paces.last, self.loads.held_s(generation.model))
         return round(before_s + own_rounds * own + self._feeder.load_seconds(generation.model), 1)
 
-    async def accept(
+    async def add(
         self, job: Job, label: str, row: RequestRow, idempotency: Idempotency | None
     ) -> tuple[jobs.Accepted, bool]:
-        """Commit a job with `jobs.accept`, and queue it. If the caller goes away meanwhile, both still happen.
+        """Commit a job with `jobs.add`, and queue it. If the caller goes away meanwhile, both still happen.
 
-        Raises what `jobs.accept` raises, and QueueFull.
+        Raises what `jobs.add` raises, and QueueFull.
         """
         images = len(job.plan.generations)
         self.check_room(images)
@@ -124,14 +124,14 @@ class Scheduler:
 
         async def commit() -> tuple[jobs.Accepted, bool]:
             try:
-                accepted, is_made = await self._database.write(jobs.accept, job, label, row, idempotency)
+                answer, is_made = await self._database.write(jobs.add, job, label, row, idempotency)
             finally:
                 self._committing -= images
             if is_made:
                 self._hub.publish(job)
                 self._jobs.submit(job)
                 self._feeder.advance()
-            return accepted, is_made
+            return answer, is_made
 
         return await self._settlement.finish(commit())
 

@@ -24,6 +24,7 @@ from server.jobs import EventType, Job
 from server.ledger import batch_costs, events, jobs
 from server.ledger.catalog import Result
 from server.ledger.database import Database, DatabaseFull, Work
+from server.scheduler.active_job import Ending
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -112,21 +113,13 @@ class Settlement:
             submitted=submitted,
         )
 
-    def fail(
-        self,
-        job: Job,
-        reason: FailureReason,
-        message: str,
-        extra: dict[str, Any],
-        files: Sequence[Path],
-        submitted: float,
-    ) -> None:
+    def fail(self, job: Job, ending: Ending, files: Sequence[Path], submitted: float) -> None:
         """End a job, give its credits back, and remove the files of its images."""
         self._end(
             job,
-            lambda connection: jobs.fail(connection, job.job_id, reason, message, extra),
-            outcome=reason,
-            message=message,
+            lambda connection: jobs.fail(connection, job.job_id, ending.reason, ending.message, ending.extra),
+            outcome=ending.reason,
+            message=ending.message,
             submitted=submitted,
             files=files,
         )

@@ -95,7 +95,7 @@ class Intake:
         )
         label = f"{workflow.label}: {plan.display_name}"
         try:
-            accepted, is_made = await self._scheduler.accept(job, label, submission.row(), idempotency)
+            answer, is_made = await self._scheduler.add(job, label, submission.row(), idempotency)
         except jobs.BalanceTooLow as error:
             raise _too_expensive(error.cost, error.balance) from None
         except KeyUsed as error:
@@ -104,7 +104,7 @@ class Intake:
             metrics.dispatch_seconds.observe(time.perf_counter() - began)
             metrics.jobs_accepted.inc()
             metrics.credits_charged.inc(cost)
-        return accepted, is_made
+        return answer, is_made
 
     def estimate(self, workflow: Workflow[Any], submission: Submission) -> Estimate:
         """Check a request as `accept` does, and make nothing. Raises ApiError."""

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
-from server.api.capabilities import RULES, Place
+from server.api.capabilities import RULES, Route
 from server.app import routes
 from server.event_hub import EventHub
 from server.ledger.clients import Capability
@@ -17,7 +17,7 @@ from server.settings import Settings
 from tests.support.server import ROOT, ServerWithoutGpu
 
 #: Routes that anybody may ask. An image's link is signed instead of authorised by a key.
-OPEN: set[Place] = {
+OPEN: set[Route] = {
     ("GET", "/"),
     ("GET", "/desk"),
     ("GET", "/client"),
@@ -36,7 +36,7 @@ OPEN: set[Place] = {
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Route]]:
     """Return the method and path of every route of the application."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
     migrate(settings.database)
@@ -54,7 +54,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Place]]:
     database.close()
 
 
-def test_every_route_has_a_rule_and_every_rule_a_route(places: set[Place]) -> None:
+def test_every_route_has_a_rule_and_every_rule_a_route(places: set[Route]) -> None:
     assert places == RULES.keys() | OPEN
     assert not RULES.keys() & OPEN
     assert all(path.startswith("/v1/") for _, path in RULES)
@@ -75,7 +75,7 @@ def keys(light_server: ServerWithoutGpu) -> dict[Capability, httpx.Client]:
     ("place", "needed"), RULES.items(), ids=lambda part: " ".join(part) if isinstance(part, tuple) else ""
 )
 def test_a_rule_acts(
-    light_server: ServerWithoutGpu, keys: dict[Capability, httpx.Client], place: Place, needed: Capability
+    light_server: ServerWithoutGpu, keys: dict[Capability, httpx.Client], place: Route, needed: Capability
 ) -> None:
     method, path = place
     url = path.replace("{public_id}", "01J00000000000000000000000").replace("{name}", "nobody").replace("{key}", "none")
@@ -87,7 +87,7 @@ def test_a_rule_acts(
 
 
 @pytest.mark.parametrize("place", sorted(OPEN), ids=" ".join)
-def test_what_is_open_needs_no_key(light_server: ServerWithoutGpu, place: Place) -> None:
+def test_what_is_open_needs_no_key(light_server: ServerWithoutGpu, place: Route) -> None:
     method, path = place
     url = path.replace("{file_path}", "studio.css").replace("{name}", "x.png")
     assert httpx.request(method, light_server.url + url).status_code not in (401, 403)

@@ -60,3 +60,50 @@ def test_a_cancel_without_a_server_ends_the_job_at_once(own_server: ServerWithou
     assert own_server.job(job)["status"] == "FAILURE"
     assert own_server.credits()["balance"] == 1000
     own_server.stop()
+
+
+def test_many_jobs_are_cancelled_at_once(own_server: ServerWithoutGpu) -> None:
+    own_server.start(wait_ready=False)
+    ended = own_server.submit(prompt="broken")
+    own_server.finished(ended)
+    endless = [own_server.submit(prompt="endless") for _ in range(3)]
+    unknown = own_server.backlot("jobs", "cancel", endless[0], "0" * 26)
+    assert (unknown.returncode, own_server.job(endless[0])["status"]) != (0, "FAILURE")
+    told = own_server.backlot("jobs", "cancel", ended, *endless)
+    assert told.stdout.splitlines() == [
+        f"{ended} had ended before, with status FAILURE",
+        *(f"{job} is cancelled; studio has 5 credits back" for job in endless),
+    ]
+    assert own_server.credits()["balance"] == 1000
+    waiting = [own_server.submit(prompt="endless") for _ in range(2)]
+    own_server.stop()
+    cancelled = json.loads(own_server.backlot("jobs", "cancel", *waiting, "--json").stdout)
+    assert [(job["public_id"], job["reason"]) for job in cancelled] == [(job, "cancelled") for job in waiting]
+
+
+def test_usage_is_summed_up(light_server: ServerWithoutGpu) -> None:
+    night = light_server.new_client("night")
+    job = light_server.submit(night)
+    light_server.finished(job, night)
+    today = light_server.job(job, night)["created_at"][:10]
+    sums = {
+        "jobs": 1,
+        "succeeded": 1,
+        "failed": 0,
+        "cancelled": 0,
+        "images": 1,
+        "credits_spent": 5,
+        "credits_refunded": 0,
+    }
+    of_night = ("usage", "--client", "night", "--json")
+    assert json.loads(light_server.backlot(*of_night).stdout) == [{"client": "night", "day": today, **sums}]
+    assert json.loads(light_server.backlot(*of_night, "--since", today, "--by", "day").stdout) == [
+        {"day": today, **sums}
+    ]
+    assert json.loads(light_server.backlot(*of_night, "--until", today).stdout) == []
+    assert json.loads(light_server.backlot(*of_night, "--since", "1d", "--until", "0d", "--by", "model").stdout) == [
+        {"model": "fake", **sums}
+    ]
+    wrong = light_server.backlot("usage", "--since", "yesterday")
+    assert wrong.returncode == 2
+    assert "'yesterday' is no time" in wrong.stderr

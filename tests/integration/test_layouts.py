@@ -15,9 +15,11 @@ from sdnq import SDNQConfig
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from pipelines.denoising.call import CallSettings, call_arguments
+from pipelines.lora import Lora
 from pipelines.model_card import ModelCard
 from pipelines.protocol import Item
 from pipelines.worker.loader import CannotLoad, LoadedModel, load
+from pipelines.worker.loras import LoraUnusable
 from pipelines.worker.memory_options import offload, tensor_bytes
 from pipelines.worker.model_cache import ModelCache
 from server.card_files import with_files
@@ -64,6 +66,14 @@ def same_weights(one: LoadedModel, other: LoadedModel, parts: tuple[str, ...] = 
         for part in parts
         for key, tensor in one.pipeline.components[part].state_dict().items()
     )
+
+
+def assert_lora_acts(model: LoadedModel, folder: Path) -> None:
+    """Fail unless a LoRA changes an image of a FLUX.1, and leaves nothing behind."""
+    lora = Lora("l", str(tiny.save_lora(tiny.flux_pipeline, folder / "lora.safetensors")), 1.0)
+    before = image_of(model)
+    assert not torch.equal(image_of(model.with_loras([lora])), before)
+    assert torch.equal(image_of(model.with_loras([])), before)
 
 
 def test_a_folder_behind_links_with_spaces_and_letters_of_any_alphabet(folder: Path, tmp_path: Path) -> None:
@@ -192,6 +202,7 @@ def test_a_denoiser_alone_as_gguf(tmp_path: Path) -> None:
     before, after = image_of(plain), image_of(model)
     assert not torch.equal(after, before)
     assert float((after - before).abs().max()) < 0.05
+    assert_lora_acts(model, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig"])
@@ -213,6 +224,7 @@ def test_a_folder_that_torchao_quantized(tmp_path: Path, kind: str) -> None:
         # The weights in memory are no longer those of the file.
         file.write_bytes(bytes(file.stat().st_size))
     assert torch.equal(image_of(model), before)
+    assert_lora_acts(model, tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("int8", torch.int8), ("uint4", torch.uint8)])
@@ -230,6 +242,12 @@ def test_a_folder_that_sdnq_quantized(tmp_path: Path, kind: str, dtype: torch.dt
     assert layer.weight.dtype == dtype
     assert torch.equal(layer.weight, quantized.transformer_blocks[0].attn.to_q.weight)
     assert image_of(model).isfinite().all()
+    if kind == "int8":
+        assert_lora_acts(model, tmp_path)
+        return
+    # diffusers compares the shapes of FLUX.1's layers with the LoRA's, and packed ones have others.
+    with pytest.raises(LoraUnusable, match=r"lora\.safetensors"):
+        assert_lora_acts(model, tmp_path)
 
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="diffusers asks for a GPU")

@@ -44,7 +44,7 @@ def client(connection: sqlite3.Connection, credits_: int) -> int:
 def test_a_dispatch_is_one_transaction(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 7)
     with transaction(connection):
-        accepted, is_made = jobs.accept(connection, new_job(client_id), "x", row(1), None)
+        accepted, is_made = jobs.add(connection, new_job(client_id), "x", row(1), None)
     assert is_made
     assert accepted.credits_cost == 5
     assert credits.totals(connection, client_id) == credits.Totals(balance=2, granted=7, spent=5, refunded=0)
@@ -55,7 +55,7 @@ def test_a_dispatch_is_one_transaction(connection: sqlite3.Connection) -> None:
 def test_too_few_credits_leave_nothing_behind(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 4)
     with pytest.raises(jobs.BalanceTooLow) as refused, transaction(connection):
-        jobs.accept(connection, new_job(client_id), "x", row(1), None)
+        jobs.add(connection, new_job(client_id), "x", row(1), None)
     assert (refused.value.balance, refused.value.cost) == (4, 5)
     for table in ("jobs", "events", "request_logs"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
@@ -64,7 +64,7 @@ def test_too_few_credits_leave_nothing_behind(connection: sqlite3.Connection) ->
 
 def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 5)
-    accepted, _ = jobs.accept(connection, new_job(client_id), "x", row(1), None)
+    accepted, _ = jobs.add(connection, new_job(client_id), "x", row(1), None)
     assert jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
     assert not jobs.fail(connection, accepted.job_id, "worker_crashed", "m")
     assert not jobs.succeed(connection, accepted.job_id, RESULT)
@@ -82,7 +82,7 @@ def test_a_job_ends_once(connection: sqlite3.Connection) -> None:
 
 def test_a_job_keeps_all_of_its_images(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 5)
-    accepted, _ = jobs.accept(connection, new_job(client_id), "x", row(1), None)
+    accepted, _ = jobs.add(connection, new_job(client_id), "x", row(1), None)
     assert jobs.succeed(connection, accepted.job_id, RESULT)
     found = job_reads.detail(connection, client_id, accepted.job_id)
     assert found is not None
@@ -171,8 +171,8 @@ def test_a_grant_is_not_zero(connection: sqlite3.Connection) -> None:
 def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> None:
     client_id = client(connection, 50)
     key = Idempotency("k", "/v1/image-generation", b"body")
-    first, is_made = jobs.accept(connection, new_job(client_id), "x", row(1), key)
-    second, is_made_again = jobs.accept(connection, new_job(client_id), "x", row(2), key)
+    first, is_made = jobs.add(connection, new_job(client_id), "x", row(1), key)
+    second, is_made_again = jobs.add(connection, new_job(client_id), "x", row(2), key)
     assert is_made
     assert not is_made_again
     assert first == second
@@ -182,10 +182,10 @@ def test_one_idempotency_key_charges_once(connection: sqlite3.Connection) -> Non
         Idempotency("k", "/v1/background-generator", b"body"),
     ):
         with pytest.raises(KeyUsed):
-            jobs.accept(connection, new_job(client_id), "x", row(3), other)
+            jobs.add(connection, new_job(client_id), "x", row(3), other)
     # Earlier versions kept no path with a key.
     connection.execute("UPDATE idempotency_keys SET path = NULL")
-    assert jobs.accept(connection, new_job(client_id), "x", row(4), key) == (first, False)
+    assert jobs.add(connection, new_job(client_id), "x", row(4), key) == (first, False)
 
 
 def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
 
     async def here(database: Database, client_id: int, number: int) -> bool:
         try:
-            await database.write(lambda c: jobs.accept(c, new_job(client_id), "x", row(number), None))
+            await database.write(lambda c: jobs.add(c, new_job(client_id), "x", row(number), None))
         except jobs.BalanceTooLow:
             return False
         return True
@@ -203,7 +203,7 @@ def test_concurrent_dispatches_never_overdraw(tmp_path: Path) -> None:
         other = connect(path)
         try:
             with transaction(other):
-                jobs.accept(other, new_job(client_id), "x", row(number), None)
+                jobs.add(other, new_job(client_id), "x", row(number), None)
         except jobs.BalanceTooLow:
             return False
         finally:
@@ -355,7 +355,7 @@ class Accounting(RuleBasedStateMachine):
         try:
             with transaction(self.connection):
                 job = new_job(client_id, cost)
-                accepted, is_made = jobs.accept(self.connection, job, "x", row(self.requests), idempotency)
+                accepted, is_made = jobs.add(self.connection, job, "x", row(self.requests), idempotency)
         except jobs.BalanceTooLow:
             assert before < cost
             return multiple()

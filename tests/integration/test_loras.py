@@ -223,6 +223,15 @@ def test_a_request_a_brand_and_a_card_bring_loras(server: Server, tmp_path: Path
     assert (told.returncode, told.stdout.strip()) == (0, "identical"), told.stderr
 
 
+def test_images_with_other_loras_that_are_asked_for_at_once_are_those_made_alone(server: Server) -> None:
+    sets = [[], [{"name": "haze"}], [{"name": "haze", "weight": -1}], [{"name": "haze"}]]
+    alone = [applied(server, loras=loras)[1] for loras in sets[:3]]
+    assert len(set(alone)) == 3
+    jobs = [server.finished(job) for job in [server.submit(seed=5, loras=loras) for loras in sets]]
+    together = [server.client.get(job["result"][0]["image_url"]).content for job in jobs]
+    assert together == [*alone, alone[1]]
+
+
 def test_words_of_a_lora_are_in_the_prompt(server: Server) -> None:
     job = server.finished(server.submit(loras=[{"name": "grain"}]))
     assert job["result"][0]["meta"]["prompt"].endswith("film grain")

@@ -30,7 +30,7 @@ def test_what_keeps_images_from_being_removed_is_said_as_it_is(
         client = await database.write(clients.add, "studio", test=False)
         await database.write(credits.grant, client, 100)
         job = new_job(client)
-        await database.write(jobs.accept, job, "x", row(1), None)
+        await database.write(jobs.add, job, "x", row(1), None)
         await database.write(jobs.succeed, job.job_id, Result([new_image("a.png")], "done"))
         await database.write(
             lambda connection: connection.execute("UPDATE catalog SET favourite = ?", (is_favourite,)).rowcount

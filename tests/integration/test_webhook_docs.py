@@ -46,6 +46,21 @@ def test_the_python_receiver(secret: str, age: int, whole: bool) -> None:
             names["verify"](SECRETS[secret], headers, body)
 
 
+STRAY = [("webhook-id", ""), ("webhook-timestamp", ""), ("webhook-signature", ""), ("webhook-signature", "v1,ä")]
+
+
+@pytest.mark.parametrize(("name", "value"), STRAY)
+def test_the_python_receiver_refuses_what_lacks_a_header(name: str, value: str) -> None:
+    names: dict[str, Any] = {}
+    exec(code("python"), names)
+    headers, body = message(0, whole=True)
+    del headers[name]
+    if value:
+        headers[name] = value
+    with pytest.raises(ValueError, match=r"too old, or from the future|not signed with this secret"):
+        names["verify"](SECRETS["new"], headers, body)
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js here")
 @pytest.mark.parametrize(("secret", "age", "whole"), GOOD + BAD)
 def test_the_node_receiver(tmp_path: Path, secret: str, age: int, whole: bool) -> None:

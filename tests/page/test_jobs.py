@@ -8,6 +8,14 @@ from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu
 from tests.support.studio_page import NewClient, describe, enter, generate, paused_queue
 
+#: The id of a picture in the middle of the row at the upper edge of the window.
+IN_THE_MIDDLE = """(() => {
+  const tiles = [...document.querySelectorAll(".tile")];
+  const top = Math.max(...tiles.map((tile) => tile.getBoundingClientRect().top).filter((top) => top <= 0));
+  const row = tiles.filter((tile) => tile.getBoundingClientRect().top === top);
+  return row[row.length >> 1].dataset.id;
+})()"""
+
 
 def test_variations_are_told_apart_and_one_is_cancelled(
     page: Page, studio: ServerWithoutGpu, new_client: NewClient
@@ -60,6 +68,29 @@ def test_a_finished_picture_is_where_it_was_made_and_moves_no_other(
     assert page.locator(".tile .name").all_inner_texts()[:2] == ["Second", "First"]
     assert [tile.bounding_box() for tile in page.locator(".tile").all()] == places
     assert page.locator(".toolbar").bounding_box() == toolbar
+
+
+def test_pictures_far_down_stay_in_their_place_while_another_is_made(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("reader", 100)
+    add_pictures(studio.data, "reader", 60)
+    enter(page, studio, key)
+    expect(page.locator(".tile").first).to_be_visible()
+    page.evaluate("scrollTo({top: 1000, behavior: 'instant'})")
+    tile = page.locator(f"[data-id='{page.evaluate(IN_THE_MIDDLE)}']")
+    before = tile.bounding_box()
+    with studio.client_of(key) as client:
+        for number in range(61, 65):
+            with paused_queue(studio):
+                job_id = studio.submit(client, aspect_ratio="16:9")
+                expect(page).to_have_title("(1) Backlot")
+            studio.finished(job_id, client)
+            expect(page.get_by_role("heading", name=f"Catalogue {number}")).to_be_visible()
+            expect(page).to_have_title("Backlot")
+    after = tile.bounding_box()
+    assert before and after
+    assert abs(after["y"] - before["y"]) < 8
 
 
 def test_what_was_ordered_from_far_down_comes_into_sight(

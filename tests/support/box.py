@@ -73,7 +73,7 @@ class Box:
 
     async def submit(self, n: int | None = None, **spec: Any) -> str:
         """Submit a background, or a job of `n` images; return its id."""
-        accepted, _ = await self.scheduler.accept(self.job(n, **spec), "test", request_row(str(ULID())), None)
+        accepted, _ = await self.scheduler.add(self.job(n, **spec), "test", request_row(str(ULID())), None)
         return accepted.job_id
 
     def job(self, n: int | None = None, **spec: Any) -> Job:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from pipelines.protocol import Order, Report, decode_report, encode
-from server.scheduler.process import Started
+from server.scheduler.process import StartedProcess
 from tests.support.device import DEVICE
 from tests.support.preloaded import ForkedProcess
 from tests.support.server import ROOT
@@ -24,7 +24,7 @@ class GpuProcess:
 
     def __init__(self, logs: Path, memory_gib: float = 0, preloaded: Path | None = None, **environment: str) -> None:
         """Start the process, or have the preloaded process at this socket fork it; 0 GiB is no limit."""
-        start: Callable[..., Started] = (
+        start: Callable[..., StartedProcess] = (
             subprocess.Popen if preloaded is None else partial(ForkedProcess.worker, preloaded)
         )
         self._pipe, child = Pipe()

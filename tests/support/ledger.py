@@ -55,7 +55,7 @@ def new_image(path: str) -> NewImage:
 def accepted_job(connection: sqlite3.Connection, client_id: int) -> str:
     """Make a job that costs nothing and return its id."""
     number = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-    accepted, _ = jobs.accept(connection, new_job(client_id, cost=0), "x", row(number), None)
+    accepted, _ = jobs.add(connection, new_job(client_id, cost=0), "x", row(number), None)
     return accepted.job_id
 
 

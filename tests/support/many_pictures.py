@@ -23,7 +23,7 @@ def add_pictures(data: Path, client: str, count: int) -> None:
         client_id = connection.execute("SELECT id FROM clients WHERE name = ?", (client,)).fetchone()["id"]
         first = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
         for number in range(count):
-            accepted, _ = jobs.accept(connection, new_job(client_id, cost=0), "x", row(first + number), None)
+            accepted, _ = jobs.add(connection, new_job(client_id, cost=0), "x", row(first + number), None)
             image = _image(f"Picture {number + 1}", paths[number % len(paths)], number)
             jobs.succeed(connection, accepted.job_id, Result([image], "done"))
     connection.close()

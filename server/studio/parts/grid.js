@@ -178,20 +178,25 @@ function focus(list, index) {
  * @param {{current: HTMLElement | null}} list
  */
 function useKeptPlace(rows, items, list) {
-  const before = useRef({ id: "", top: 0 });
+  const kept = useRef({ id: "", top: 0, scrolled: 0 });
   useLayoutEffect(() => {
-    const { id, top: itsTop } = before.current;
-    const index = id ? items.findIndex((item) => item.id === id) : -1;
-    const moved = index < 0 ? 0 : (rowOf(rows, index)?.top ?? itsTop) - itsTop;
-    if (moved) scrollBy({ top: moved, behavior: "instant" });
-  }, [items]);
+    const { id, top: before } = kept.current;
+    const index = items.findIndex((item) => item.id === id);
+    const row = index < 0 ? undefined : rowOf(rows, index);
+    if (!row) return;
+    if (row.top !== before) scrollBy({ top: row.top - before, behavior: "instant" });
+    kept.current = { id, top: row.top, scrolled: scrollY };
+  }, [rows]);
   useEffect(() => {
     const remember = () => {
+      // Only if the user scrolls is another picture kept in its place.
+      if (scrollY === kept.current.scrolled) return;
       const top = -(list.current?.getBoundingClientRect().top ?? 0);
       const row = top > 0 ? rowsBetween(rows, top, top + 1).at(-1) : undefined;
-      before.current = { id: (row && items[row.first]?.id) ?? "", top: row?.top ?? 0 };
+      // One from the middle of the row stays in it if a picture more or less comes before.
+      const item = row && items[row.first + (row.count >> 1)];
+      kept.current = { id: item?.id ?? "", top: row?.top ?? 0, scrolled: scrollY };
     };
-    remember();
     addEventListener("scroll", remember, { passive: true });
     return () => removeEventListener("scroll", remember);
   }, [rows, items]);

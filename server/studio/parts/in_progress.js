@@ -38,12 +38,13 @@ export function Making({ task, index, left, top, width, height }) {
   const { progress, preview } = standing.pictures[index] ?? standing;
   const name = nameOf(request);
   const whole = n > 1 ? `all ${n} of ${name}` : name;
+  const status = statusText(task, index);
   const percent = Math.round(100 * progress);
   return html`
     <li class=${`making ${state}`} style=${{ left: `${left}px`, top: `${top}px`, width: `${width}px` }}>
       <div class="frame" style=${{ height: `${height}px` }}>
         <${Preview} url=${preview} />
-        <p class="status">${statusText(task, index)}</p>
+        <p class="status" title=${status}>${status}</p>
         <progress max="100" value=${percent} aria-label=${`Progress of ${n > 1 ? `${name}, ${index + 1} of ${n}` : name}`}>${percent} %</progress>
         ${state !== "done" &&
         html`<button

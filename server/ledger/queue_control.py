@@ -1,4 +1,4 @@
-"""The operator's orders to the queue, which outlive restarts of the server."""
+"""The operator's control of the queue: pauses, jobs moved to the front and cancels, which outlive restarts of the server."""
 
 import sqlite3
 

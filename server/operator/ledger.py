@@ -1,4 +1,4 @@
-"""The ledger in the data folder, opened by a command whether or not the server is running."""
+"""The ledger, opened by a command whether or not the server is running."""
 
 import sqlite3
 import sys
