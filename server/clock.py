@@ -35,6 +35,11 @@ def as_text(moment: datetime) -> str:
     return in_utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def span(since: datetime | None, until: datetime | None) -> tuple[str, str]:
+    """Return two moments as text. An open end is not now: if the clock was set back, what came earlier is ahead of it."""
+    return "" if since is None else as_text(since), as_text(until or datetime.max.replace(tzinfo=UTC))
+
+
 class ClockWatch:
     """Notices that the wall clock was set back, by comparing it with the steady clock.
 

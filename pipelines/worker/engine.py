@@ -26,7 +26,7 @@ from pipelines.worker.model_cache import ModelCache
 from pipelines.worker.orders import Orders
 from pipelines.worker.out_of_memory import Remedy, remedy
 from pipelines.worker.recipes import Machine
-from pipelines.worker.slot_group import GroupKey, SlotGroup
+from pipelines.worker.running_group import GroupKey, RunningGroup
 from pipelines.worker.torch_errors import forget_frames, is_fatal, is_out_of_memory, still_convolves
 from pipelines.worker.turns import computing
 
@@ -69,7 +69,7 @@ class Engine:
         )
         self._models = ModelCache(device, memory_limit, evicted=lambda model: report(protocol.Evicted(model)))
         self._writer = ImageWriter(report)
-        self._group: SlotGroup | None = None
+        self._group: RunningGroup | None = None
         #: Orders that wait for a slot, in the order in which they will enter one.
         self._waiting: deque[Generate] = deque()
         #: The largest batch size that may fit, by model, width and height, if memory ran out with a larger one.
@@ -91,7 +91,7 @@ class Engine:
         self._report(protocol.MemoryUsed(device_memory.total_bytes(device), device_memory.used_bytes(device)))
 
     @property
-    def _running(self) -> SlotGroup | None:
+    def _running(self) -> RunningGroup | None:
         """Return the open slot group, if an image is in one of its slots; otherwise None."""
         return self._group if self._group is not None and len(self._group) else None
 
@@ -149,7 +149,7 @@ class Engine:
             self._waiting.popleft()
             group.enter(order)
 
-    def _open_group(self, order: Generate) -> SlotGroup | None:
+    def _open_group(self, order: Generate) -> RunningGroup | None:
         """Return a new slot group for the first waiting order; if that is impossible, drop the order and return None.
 
         If its model cannot be loaded, all orders of the model are dropped; if a LoRA cannot be applied, only this one.
@@ -166,7 +166,9 @@ class Engine:
         if model is None:
             return None
         self._report_memory()
-        return SlotGroup(self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated)
+        return RunningGroup(
+            self._key_of(order), model, self._machine, self._writer, self._report, isolated=order.isolated
+        )
 
     def _key_of(self, order: Generate) -> GroupKey:
         """Return the key of an order's slot group, with the ordered batch size, or a smaller one if that did not fit."""
@@ -179,7 +181,7 @@ class Engine:
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _tick(self, group: SlotGroup) -> None:
+    def _tick(self, group: RunningGroup) -> None:
         """Do the open group's next step. If it fails, close the group; its images restart or fail."""
         try:
             with about(group.described), computing():
@@ -206,7 +208,7 @@ class Engine:
                 )
             )
 
-    def _out_of_memory(self, group: SlotGroup, lost: list[Generate], error: Exception) -> None:
+    def _out_of_memory(self, group: RunningGroup, lost: list[Generate], error: Exception) -> None:
         """Make room for the lost images and let them enter again, before all others; or fail them."""
         card, settings, batch_size = group.key.card, group.key.settings, group.key.batch_size
         idle = self._models.idle_beside(card)
@@ -323,15 +325,13 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
             " max_batch it takes less, and a seed gives other bytes"
         )
-    second = key.settings.second
-    if second is not None and second.tile is None:
-        return protocol.told(
-            f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower"
-            f" resolution, or write upscale.tile on the card of {key.card.name} ({type(error).__name__}: {error})"
-        )
+    settings = key.settings
+    way_out = " or free memory on the device"
+    if settings.second is not None and settings.second.tile is None:
+        way_out = f", or write upscale.tile on the card of {key.card.name}"
     return protocol.told(
-        f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"
-        f" or free memory on the device ({type(error).__name__}: {error})"
+        f"Out of memory at {settings.width} × {settings.height}, even as the only image; ask for a lower resolution"
+        f"{way_out} ({type(error).__name__}: {error})"
     )
 
 

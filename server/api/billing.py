@@ -1,6 +1,6 @@
 """Prices, credits, transactions, usage."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
-from server.clock import as_text
+from server.clock import span
 from server.jobs import JobType
 from server.ledger import credits, reports
 from server.ledger.clients import Caller
@@ -108,11 +108,6 @@ async def read_usage(
 ) -> Usage:
     """Sum up the request log; credits are net of refunds."""
     return await database.read(reports.usage, request.user.client_id, *span(since, until))
-
-
-def span(since: datetime | None, until: datetime | None) -> tuple[str, str]:
-    """Return the two moments as text. An open end is not now: if the clock was set back, earlier requests are ahead of it."""
-    return "" if since is None else as_text(since), as_text(until or datetime.max.replace(tzinfo=UTC))
 
 
 ROUTER = Router("/", tags=["billing"], route_handlers=[list_operations, read_credits, list_transactions, read_usage])

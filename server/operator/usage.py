@@ -1,11 +1,11 @@
 """`backlot usage`: what the credits went into."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 import msgspec
 
-from server.clock import as_text
+from server.clock import span
 from server.ledger import clients
 from server.ledger.usage import UsageBy, usage_by
 from server.operator.arguments import client_name, past
@@ -31,10 +31,9 @@ def usage(
     client: str | None, since: datetime | None, until: datetime | None, by: tuple[str, ...], as_json: bool
 ) -> None:
     """Sum up jobs, images and credits, by client, day or model. Days are in UTC; credits spent are net of refunds."""
-    span = ("" if since is None else as_text(since), as_text(until or datetime.max.replace(tzinfo=UTC)))
     with reading(read_settings()) as connection:
         if client is not None:
             clients.named(connection, client)
-        rows = msgspec.to_builtins(usage_by(connection, set(map(UsageBy, by)), *span, client=client))
+        rows = msgspec.to_builtins(usage_by(connection, set(map(UsageBy, by)), *span(since, until), client=client))
     not_asked = set(UsageBy) - set(by)
     show_table([{name: row[name] for name in row if name not in not_asked} for row in rows], as_json=as_json)

@@ -90,9 +90,9 @@ class Client:
     ) -> Accepted:
         """Take the spec's price and make its job.
 
-        The same idempotency key and spec within 24 hours give the first answer again and charge once, also if
-        that job has failed since. Without a key given, each call has its own. Raises Invalid, InsufficientBalance, Conflict if the key was used with another spec or the
-        price is above `max_credits`.
+        The same idempotency key and spec within 24 hours give the first answer again and charge once, also if that job has
+        failed since. Without a key given, each call has its own. Raises Invalid, InsufficientBalance, and Conflict if the key
+        was used with another spec or the price is above `max_credits`.
         """
         return self._call(calls.submit(spec, idempotency_key, max_credits))
 

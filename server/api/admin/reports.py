@@ -9,9 +9,10 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from server.api.admin.change import sentence
-from server.api.billing import Since, Until, span
+from server.api.billing import Since, Until
 from server.api.jobs import Limit, Offset
 from server.api.openapi import errors
+from server.clock import span
 from server.errors import Invalid, ResourceNotFound
 from server.ledger import job_reports, reports
 from server.ledger.clients import NoSuchClient

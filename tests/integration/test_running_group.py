@@ -11,16 +11,16 @@ from pipelines.output.image_writer import ImageWriter
 from pipelines.protocol import Failed, Generate, Generated, Item, Report, Steps
 from pipelines.worker.loader import LoadedModel
 from pipelines.worker.recipes import Machine
-from pipelines.worker.slot_group import GroupKey, SlotGroup
+from pipelines.worker.running_group import GroupKey, RunningGroup
 from tests.support import tiny
 from tests.support.device import DEVICE
 from tests.support.server import wait_for
 from tests.support.tiny_models import SETTINGS, model_of
 
 
-def group_of(model: LoadedModel, reports: list[Report]) -> SlotGroup:
+def group_of(model: LoadedModel, reports: list[Report]) -> RunningGroup:
     """Return a slot group of two slots that adds its reports to this list."""
-    return SlotGroup(
+    return RunningGroup(
         GroupKey(model.card, SETTINGS, 2),
         model,
         Machine(DEVICE, "a device", {}),

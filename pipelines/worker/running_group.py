@@ -1,4 +1,4 @@
-"""The open slot group: the batch that runs, the orders in its slots, and the reports about them."""
+"""The running group: the batch that runs, the orders in its slots, and the reports about them."""
 
 import itertools
 import logging
@@ -56,8 +56,8 @@ class _WrongSize(Exception):
         )
 
 
-class SlotGroup:
-    """An open slot group, with one batch for as long as it is open."""
+class RunningGroup:
+    """The current slot group of the server, with one batch for as long as it is open."""
 
     def __init__(
         self,
