@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.diffusers_classes import parameters
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_table
+from pipelines.model_index import read_if_there, read_table
 
 #: The guidance above which a pipeline makes a second call, if that is not 1.
 _GUIDE_ABOVE = {"Krea2Pipeline": 0.0, "ZImagePipeline": 0.0, "ZImageOmniPipeline": 0.0}
@@ -40,8 +40,7 @@ def takes_guidance(folder: Path) -> bool:
 
     UNets that are distilled into latent consistency models do. Raises OSError or ValueError for a bad file.
     """
-    config = folder / "unet" / "config.json"
-    return config.is_file() and read_table(config).get("time_cond_proj_dim") is not None
+    return read_if_there(folder / "unet" / "config.json").get("time_cond_proj_dim") is not None
 
 
 def ignores_guidance(folder: Path, pipeline: str | None) -> bool:
@@ -52,7 +51,6 @@ def ignores_guidance(folder: Path, pipeline: str | None) -> bool:
     if pipeline == "Flux2KleinPipeline":
         return read_table(folder / "model_index.json").get("is_distilled") is True
     taken = parameters("pipelines", pipeline, "__call__") if pipeline is not None else None
-    config = folder / "transformer" / "config.json"
-    if taken is None or SECOND_GUIDANCE not in taken or not config.is_file():
+    if taken is None or SECOND_GUIDANCE not in taken:
         return False
-    return read_table(config).get("guidance_embeds") is False
+    return read_if_there(folder / "transformer" / "config.json").get("guidance_embeds") is False

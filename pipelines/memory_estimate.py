@@ -12,7 +12,7 @@ import msgspec
 from pipelines.checks.card import problems_of
 from pipelines.diffusers_classes import DENOISERS, attribute
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index, read_table
+from pipelines.model_index import read_if_there, read_model_index, read_table
 from pipelines.parts_of_file import component_of
 from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header, read_index
 
@@ -20,6 +20,8 @@ from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 #: Types of numbers, by safetensors' names, that loading turns into the card's dtype; all others stay as they are.
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+#: The same of GGUF files.
+_FLOATS_OF_GGUF = ("F32", "F16")
 #: The components that a checkpoint in one file may hold, if its pipeline is not known.
 _ANY_COMPONENTS = (DENOISERS[-1], "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 #: Patterns of layers whose weights diffusers never casts to float8; a model's class may name further ones.
@@ -74,10 +76,9 @@ def least_of_an_image(card: ModelCard, folder: Path) -> int:
 
     The last layers of a VAE's decoder work at the picture's size, and the input and output of each are in memory together.
     """
-    config = folder / "vae" / "config.json"
-    if card.weights.vae_tiling or not config.is_file():
+    if card.weights.vae_tiling:
         return 0
-    channels = read_table(config).get("block_out_channels")
+    channels = read_if_there(folder / "vae" / "config.json").get("block_out_channels")
     if not isinstance(channels, list) or not channels:
         return 0
     sizes = [card.size(tier, "1:1") for tier in card.limits.tiers]
@@ -117,10 +118,9 @@ def _needed(card: ModelCard, components: dict[str, int], folder: Path, image: in
 
 def _kept_whole_as_configured(card: ModelCard, folder: Path) -> list[str]:
     """Return the components that group offloading leaves on the device: a VAE that the pipeline decodes with in float32."""
-    config = folder / "vae" / "config.json"
-    if card.weights.dtype != "float16" or not config.is_file():
+    if card.weights.dtype != "float16":
         return []
-    said = read_table(config)
+    said = read_if_there(folder / "vae" / "config.json")
     # diffusers turns an AutoencoderKL to float32 unless its configuration says otherwise.
     return ["vae"] if said.get("force_upcast", said.get("_class_name") == "AutoencoderKL") else []
 
@@ -204,8 +204,7 @@ def _tensors_of_component(component: Path, card: ModelCard) -> Iterator[_Tensor]
 def _tensors_of_file(file: Path, folder: Path | None) -> Iterator[tuple[str, _Tensor]]:
     """Yield each tensor of a checkpoint in one file with the component that it belongs to."""
     components = _ANY_COMPONENTS if folder is None else tuple(read_model_index(folder).components)
-    tensors = _tensors_of_gguf(file) if file.suffix == ".gguf" else _tensors_of(file, quantized=False)
-    for tensor in tensors:
+    for tensor in _tensors_of(file, quantized=False):
         if (component := component_of(tensor.key, components)) is not None:
             yield component, tensor
 
@@ -218,13 +217,8 @@ def _tensors_of(file: Path, *, quantized: bool) -> Iterator[_Tensor]:
     if file.name.endswith(PICKLES):
         yield _Tensor("", (), file.stat().st_size, is_cast=False)
         return
-    for key, tensor in read_header(file).items():
+    read, floats = (read_gguf, _FLOATS_OF_GGUF) if file.suffix == ".gguf" else (read_header, _FLOATS)
+    for key, tensor in read(file).items():
         start, end = tensor.data_offsets
-        is_cast = tensor.dtype in _FLOATS and not (quantized and tensor.dtype.startswith("F8"))
+        is_cast = tensor.dtype in floats and not (quantized and tensor.dtype.startswith("F8"))
         yield _Tensor(key, tensor.shape, end - start, is_cast)
-
-
-def _tensors_of_gguf(file: Path) -> Iterator[_Tensor]:
-    for key, tensor in read_gguf(file).items():
-        start, end = tensor.data_offsets
-        yield _Tensor(key, tensor.shape, end - start, is_cast=tensor.dtype in ("F32", "F16"))

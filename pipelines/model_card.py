@@ -215,7 +215,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     def from_flat(cls, **values: Any) -> "ModelCard":
         """Return the card of a flat table. Raises TypeError if a required field is missing or a field is unknown."""
         groups = {
-            group.name: group.type(**{name: values.pop(name) for name in _names(group.type) if name in values})
+            group.name: group.type(
+                **{name: values.pop(name) for name in group.type.__struct_fields__ if name in values}
+            )
             for group in _GROUPS
         }
         return cls(**groups, **values)
@@ -263,10 +265,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return self.weights.hub is None or self.weights.stamp is not None
 
 
-def _names(struct: type[msgspec.Struct]) -> list[str]:
-    return [field.name for field in msgspec.structs.fields(struct)]
-
-
 _GROUPS = [
     field
     for field in msgspec.structs.fields(ModelCard)
@@ -282,9 +280,7 @@ FlatCard = msgspec.defstruct(
         (
             field.name,
             field.type,
-            msgspec.field(name=field.encode_name)
-            if field.required
-            else msgspec.field(default=None, name=field.encode_name),
+            msgspec.field(default=msgspec.NODEFAULT if field.required else None, name=field.encode_name),
         )
         for struct in (ModelCard, *(group.type for group in _GROUPS))
         for field in msgspec.structs.fields(struct)
@@ -301,6 +297,13 @@ IN_REVISION = frozenset(
 )
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
+#: Keys of a card's table that `settings_digest` covers.
+DIGESTED = [
+    field.encode_name
+    for struct in (Weights, Sampling)
+    for field in msgspec.structs.fields(struct)
+    if field.name not in IN_RECIPE
+]
 #: Fields of Sampling that change what a step costs: its calls and their tokens, how many steps are guided, and their sizes.
 _IN_COST = ("arguments", "guidance_argument", "guidance_interval", "upscale")
 #: Fields that were in the digests of Backlot's first version; they are always digested, so that old recipes stay true.

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from pipelines.diffusers_classes import DENOISERS
+
 
 class ModelIndex(msgspec.Struct, frozen=True):
     """The content of a model_index.json."""
@@ -20,6 +22,11 @@ class ModelIndex(msgspec.Struct, frozen=True):
         """Return the scheduler's class; None if there is none."""
         _, kind = self.components.get("scheduler", ("", None))
         return kind
+
+    @property
+    def denoiser(self) -> str | None:
+        """Return the name of the component that is the denoiser; None if there is none."""
+        return next((name for name in DENOISERS if name in self.components), None)
 
 
 def read_model_index(folder: Path) -> ModelIndex:
@@ -43,3 +50,8 @@ def read_table(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} is not a table; copy it again")  # noqa: TRY004  the file is bad, not the call
     return found
+
+
+def read_if_there(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; an empty one if there is no file. Raises what read_table does."""
+    return read_table(path) if path.is_file() else {}

@@ -15,7 +15,7 @@ from pipelines.aspect_ratios import TIERS, Tier, side_of
 from pipelines.checks.fit import options_of
 from pipelines.diffusers_classes import DENOISERS, call_defaults, parameters
 from pipelines.guidance import GUIDANCE, SECOND_GUIDANCE, ignores_guidance, takes_guidance
-from pipelines.model_index import read_model_index, read_table
+from pipelines.model_index import read_if_there, read_model_index
 from pipelines.upscale import UPSCALING_PIPELINES
 from pipelines.weight_files import BadWeights, read_header, read_tensors, weight_files
 
@@ -126,7 +126,7 @@ def propose(folder: Path, file: Path | None, called: str, licence: str | None, *
 
 def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> dict[str, Any]:
     """Return steps and guidance: those of a model of few steps if its name says so, else the pipeline's own."""
-    index = _read(folder / "model_index.json")
+    index = read_if_there(folder / "model_index.json")
     if takes_guidance(folder):
         assumed.append(
             "steps, guidance, scheduler: its UNet takes guidance as an input, as latent consistency models do"
@@ -192,8 +192,8 @@ def _dtype_of(file: Path) -> str:
 
 def _tiers(folder: Path) -> list[Tier] | None:
     """Return the tier nearest to the size that the model was trained at; None if its configuration names none."""
-    size = _read(folder / "unet" / "config.json").get("sample_size")
-    size = size or _read(folder / "transformer" / "config.json").get("sample_size")
+    size = read_if_there(folder / "unet" / "config.json").get("sample_size")
+    size = size or read_if_there(folder / "transformer" / "config.json").get("sample_size")
     if not isinstance(size, int):
         return None
     side = size * _vae_factor(folder)
@@ -203,7 +203,10 @@ def _tiers(folder: Path) -> list[Tier] | None:
 def _multiple(folder: Path, pipeline: str) -> int:
     """Return the number, at least 16, that widths and heights must be multiples of."""
     factor = _vae_factor(folder)
-    unet, transformer = _read(folder / "unet" / "config.json"), _read(folder / "transformer" / "config.json")
+    unet, transformer = (
+        read_if_there(folder / "unet" / "config.json"),
+        read_if_there(folder / "transformer" / "config.json"),
+    )
     if unet:
         factor *= 2 ** (len(unet.get("block_out_channels", ())) - 1)
     patch = transformer.get("patch_size", 1)
@@ -216,7 +219,7 @@ def _multiple(folder: Path, pipeline: str) -> int:
 
 def _vae_factor(folder: Path) -> int:
     """Return how many pixels a latent makes, in width and in height."""
-    vae = _read(folder / "vae" / "config.json")
+    vae = read_if_there(folder / "vae" / "config.json")
     if "temperal_downsample" in vae:
         return int(2 ** len(vae["temperal_downsample"]))
     blocks = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or (0,) * 4
@@ -231,8 +234,3 @@ def _licence(folder: Path) -> str | None:
     head = readme.read_text(encoding="utf-8", errors="replace")[:_HEAD]
     found = {name: value.strip() for name, value in re.findall(r"^(license|license_name):(.*)$", head, re.MULTILINE)}
     return found.get("license_name") or found.get("license") or None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return a table of JSON; an empty one if there is no such file. Raises OSError, and ValueError if it is no table."""
-    return read_table(path) if path.is_file() else {}

@@ -18,7 +18,7 @@ from pipelines.checks.steering import steering_problem
 from pipelines.colors import PaletteMode
 from pipelines.diffusers_classes import class_names, parameters
 from pipelines.model_card import ModelCard
-from pipelines.model_index import read_model_index, read_table
+from pipelines.model_index import read_if_there, read_model_index
 from pipelines.nearest_name import did_you_mean
 from pipelines.upscale import UPSCALING_PIPELINES, UPSCALING_SCHEDULERS
 
@@ -77,8 +77,7 @@ def _problems_of_shift(card: ModelCard, folder: Path) -> Iterator[str]:
 
     Raises OSError or ValueError if the folder's scheduler cannot be examined.
     """
-    given, config = card.weights.scheduler_options, folder / "scheduler" / "scheduler_config.json"
-    own = read_table(config) if config.is_file() else {}
+    given, own = card.weights.scheduler_options, read_if_there(folder / "scheduler" / "scheduler_config.json")
     if given.get("use_dynamic_shifting", own.get("use_dynamic_shifting", False)):
         if "shift" in given:
             yield (

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipelines.checks.packages import lack_of
 from pipelines.diffusers_classes import DENOISERS, optional_components
 from pipelines.model_card import ModelCard
-from pipelines.model_index import ModelIndex, read_table
+from pipelines.model_index import ModelIndex, read_if_there
 from pipelines.parts_of_file import held_components
 from pipelines.weight_files import PICKLES, BadWeights, weight_files
 
@@ -95,13 +95,10 @@ def _problems_of_packages(component: Path, library: str, kind: str) -> Iterator[
     reads_pictures = kind.endswith("Processor") and not kind.endswith("ImageProcessor") and kind not in TEXT_PROCESSORS
     if reads_pictures and (lack := lack_of("torchvision", "torchvision")) is not None:
         yield f"{component.name}: {kind} {lack}, in the version that fits torch"
-    if not (component / "config.json").is_file():
-        return
-    quantized = read_table(component / "config.json").get("quantization_config")
+    quantized = read_if_there(component / "config.json").get("quantization_config")
     method = quantized.get("quant_method") if isinstance(quantized, dict) else None
     if method in _QUANTIZERS:
-        module, package = _QUANTIZERS[method]
-        if (lack := lack_of(package, module)) is not None:
+        if (lack := lack_of(*_QUANTIZERS[method])) is not None:
             yield f"{component.name}: its weights are quantized by {method}, which {lack}"
     elif method is not None and library == "diffusers":
         yield f"{component.name}: its weights are quantized by {method!r}, which diffusers does not know; use other weights"

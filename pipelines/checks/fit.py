@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.diffusers_classes import DENOISERS, parameters, read_from_one_file
+from pipelines.diffusers_classes import parameters, read_from_one_file
 from pipelines.model_card import ModelCard
-from pipelines.model_index import ModelIndex, read_table
+from pipelines.model_index import ModelIndex, read_if_there
 from pipelines.weight_files import BadWeights, TensorHeader, read_tensors
 
 _TEXT_IN = re.compile(r"(^|\.)(txt_in|context_embedder)\.weight$")
@@ -52,7 +52,7 @@ def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterato
     Raises OSError or ValueError if the folder cannot be examined.
     """
     key = f"file = {card.weights.file!r}"
-    kind = next((index.components[name][1] for name in DENOISERS if name in index.components), None)
+    kind = None if index.denoiser is None else index.components[index.denoiser][1]
     if kind is not None and kind not in read_from_one_file():
         yield f"{key}: diffusers reads a {kind} from folders alone; remove the key, and name a whole folder or hub id"
         return
@@ -77,8 +77,7 @@ def options_of(tensors: Mapping[str, TensorHeader], folder: Path, scheduler: str
     Checkpoints of SDXL that predict v say so by keys without weights. Raises OSError or ValueError if the folder cannot be
     examined.
     """
-    config = folder / "scheduler" / "scheduler_config.json"
-    own = read_table(config) if config.is_file() else {}
+    own = read_if_there(folder / "scheduler" / "scheduler_config.json")
     taken = parameters("schedulers", scheduler or "", "__init__") or ()
     wanted: dict[str, Any] = {}
     if "v_pred" in tensors:
@@ -90,11 +89,10 @@ def options_of(tensors: Mapping[str, TensorHeader], folder: Path, scheduler: str
 
 def _misfits(tensors: Mapping[str, TensorHeader], folder: Path, index: ModelIndex) -> Iterator[str]:
     """Yield how the denoiser of a file differs from the one that a folder configures."""
-    name = next((name for name in DENOISERS if name in index.components), None)
-    if name is None or not (config_file := folder / name / "config.json").is_file():
+    if index.denoiser is None:
         return
-    kind, config = index.components[name][1], read_table(config_file)
-    if kind not in _PROMPT_LAYERS:
+    kind, config = index.components[index.denoiser][1], read_if_there(folder / index.denoiser / "config.json")
+    if not config or kind not in _PROMPT_LAYERS:
         return
     for layer, family, kinds in _OWN_LAYERS:
         if kind not in kinds and any(map(layer.search, tensors)):

@@ -7,13 +7,12 @@ loaded.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipelines.checks.packages import lack_of
 from pipelines.denoising.families import SHOW_NEIGHBOURS, runs_in_slots
-from pipelines.diffusers_classes import DENOISERS, attribute, mentions
+from pipelines.diffusers_classes import attribute, mentions
 from pipelines.model_card import ModelCard
-from pipelines.model_index import ModelIndex, read_table
+from pipelines.model_index import ModelIndex, read_if_there
 from pipelines.step_cache import ACT_ON, FirstBlock, MagCache, kind_of
 
 #: Kernels of attention that need a package, each with the module that computes it and that package.
@@ -39,8 +38,9 @@ def problems_of_options(card: ModelCard, folder: Path | None, index: ModelIndex 
     pipeline = card.weights.pipeline if index is None else str(index.pipeline)
     yield from _problems_of_whole_batches(card, pipeline)
     kinds = {} if index is None else {name: kind for name, (_, kind) in index.components.items()}
-    denoiser = next((name for name in DENOISERS if name in kinds), None)
-    config = {} if folder is None or denoiser is None else _config(folder / denoiser)
+    denoiser = None if index is None else index.denoiser
+    # A denoiser that comes from `file` may have no configuration.
+    config = {} if folder is None or denoiser is None else read_if_there(folder / denoiser / "config.json")
     yield from _problems_of_narrow_weights(card, "quantization_config" in config)
     yield from _problems_of_parts(card, kinds, denoiser)
     if folder is not None and denoiser is None:
@@ -90,10 +90,9 @@ def _problems_of_parts(card: ModelCard, kinds: dict[str, str], denoiser: str | N
 def _problems_of_speed(card: ModelCard, kind: str | None) -> Iterator[str]:
     """Yield which options for speed cannot act: for want of a package, beside another option, or on a denoiser of `kind`."""
     weights = card.weights
-    if weights.attention in _ATTENTION_PACKAGES:
-        module, package = _ATTENTION_PACKAGES[weights.attention]
-        if (lack := lack_of(package, module)) is not None:
-            yield f"attention = {weights.attention!r}: it {lack}"
+    needed = _ATTENTION_PACKAGES.get(weights.attention or "")
+    if needed is not None and (lack := lack_of(*needed)) is not None:
+        yield f"attention = {weights.attention!r}: it {lack}"
     if weights.compile and not any(map(shutil.which, _COMPILERS)):
         yield "compile = true: torch needs a C++ compiler for it; install g++"
     if weights.compile and card.residence.offload is not None:
@@ -131,9 +130,3 @@ def _problems_of_cache(card: ModelCard, pipeline: str | None) -> Iterator[str]:
         )
     if isinstance(cache, MagCache) and not cache.mag_ratios and pipeline not in (None, "FluxPipeline"):
         yield f"cache = 'magcache': {pipeline} needs mag_ratios of its own, from a calibration by diffusers"
-
-
-def _config(component: Path) -> dict[str, Any]:
-    """Return a component's configuration; an empty one if it has none, as a denoiser that comes from `file` may."""
-    file = component / "config.json"
-    return read_table(file) if file.is_file() else {}

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 
-def lack_of(package: str, module: str) -> str | None:
+def lack_of(module: str, package: str) -> str | None:
     """Return `needs PACKAGE; install it with: …` if the package's module is not installed; otherwise None."""
     if find_spec(module) is not None:
         return None

@@ -20,10 +20,10 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 class Family(msgspec.Struct, frozen=True):
     """A class of denoiser, and how it is called."""
 
-    #: The attribute of the pipeline that holds the denoiser.
-    attribute: str
     #: The classes of pipelines that were tried.
     pipelines: tuple[str, ...]
+    #: The attribute of the pipeline that holds the denoiser.
+    attribute: str = "transformer"
     #: The name of the denoiser's first argument, for pipelines that pass it by name.
     sample: str = "hidden_states"
     #: Arguments without a batch dimension, which depend only on width and height.
@@ -41,36 +41,26 @@ class Family(msgspec.Struct, frozen=True):
 
 FAMILIES = {
     "UNet2DConditionModel": Family(
-        "unet", ("StableDiffusionPipeline", "StableDiffusionXLPipeline"), sample="sample", guides_in_one_call=True
+        ("StableDiffusionPipeline", "StableDiffusionXLPipeline"), "unet", sample="sample", guides_in_one_call=True
     ),
-    "SD3Transformer2DModel": Family("transformer", ("StableDiffusion3Pipeline",), guides_in_one_call=True),
-    "FluxTransformer2DModel": Family("transformer", ("FluxPipeline",), shared=("img_ids", "txt_ids")),
-    "Flux2Transformer2DModel": Family(
-        "transformer", ("Flux2Pipeline", "Flux2KleinPipeline"), shared=("img_ids", "txt_ids")
-    ),
-    "ZImageTransformer2DModel": Family("transformer", ("ZImagePipeline",), prompt_multiple=32),
-    "QwenImageTransformer2DModel": Family("transformer", ("QwenImagePipeline",)),
-    "QwenImage21Transformer2DModel": Family("transformer", ("QwenImage21Pipeline",), traceable=False),
-    "ChromaTransformer2DModel": Family("transformer", ("ChromaPipeline",), shared=("img_ids", "txt_ids")),
-    "Krea2Transformer2DModel": Family("transformer", ("Krea2Pipeline",), shared=("position_ids",)),
+    "SD3Transformer2DModel": Family(("StableDiffusion3Pipeline",), guides_in_one_call=True),
+    "FluxTransformer2DModel": Family(("FluxPipeline",), shared=("img_ids", "txt_ids")),
+    "Flux2Transformer2DModel": Family(("Flux2Pipeline", "Flux2KleinPipeline"), shared=("img_ids", "txt_ids")),
+    "ZImageTransformer2DModel": Family(("ZImagePipeline",), prompt_multiple=32),
+    "QwenImageTransformer2DModel": Family(("QwenImagePipeline",)),
+    "QwenImage21Transformer2DModel": Family(("QwenImage21Pipeline",), traceable=False),
+    "ChromaTransformer2DModel": Family(("ChromaPipeline",), shared=("img_ids", "txt_ids")),
+    "Krea2Transformer2DModel": Family(("Krea2Pipeline",), shared=("position_ids",)),
     "Kandinsky5Transformer3DModel": Family(
-        "transformer",
-        ("Kandinsky5T2IPipeline",),
-        shared=("visual_rope_pos", "text_rope_pos", "scale_factor"),
-        traceable=False,
+        ("Kandinsky5T2IPipeline",), shared=("visual_rope_pos", "text_rope_pos", "scale_factor"), traceable=False
     ),
-    "SanaTransformer2DModel": Family("transformer", ("SanaPipeline",), guides_in_one_call=True),
-    "PixArtTransformer2DModel": Family("transformer", ("PixArtSigmaPipeline",), guides_in_one_call=True),
+    "SanaTransformer2DModel": Family(("SanaPipeline",), guides_in_one_call=True),
+    "PixArtTransformer2DModel": Family(("PixArtSigmaPipeline",), guides_in_one_call=True),
 }
 
 #: Pipelines in whose whole batches neighbours would visibly change an image. The first two pad prompts to the length of the
 #: longest, and the padding acts on the picture. GLM-Image draws the layouts of all images from the first one's seed.
 SHOW_NEIGHBOURS = frozenset({"Kandinsky5T2IPipeline", "QwenImage21Pipeline", "GlmImagePipeline"})
-
-
-def has_slots(pipeline: str | None) -> bool:
-    """Return whether slots can run the pipeline of this name."""
-    return any(pipeline in family.pipelines for family in FAMILIES.values())
 
 
 def guides_in_one_call(pipeline: str) -> bool:
@@ -80,7 +70,7 @@ def guides_in_one_call(pipeline: str) -> bool:
 
 def runs_in_slots(card: ModelCard, pipeline: str | None) -> bool:
     """Return whether images of a card with this pipeline run in slots; if not, they run as whole batches."""
-    return card.takes_slots and has_slots(pipeline)
+    return card.takes_slots and any(pipeline in family.pipelines for family in FAMILIES.values())
 
 
 def keeps_negatives_apart(card: ModelCard, negative_prompt: str) -> bool:

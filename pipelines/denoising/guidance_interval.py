@@ -4,11 +4,11 @@ At much noise guidance takes variety away, and at little noise nothing is left t
 if only the steps between are guided (Kynkäänniemi et al. 2024, arXiv:2404.07724).
 """
 
-import copy
 from typing import Any
 
 import torch
 
+from pipelines.denoising.call import copy_with
 from pipelines.denoising.families import Family, family_of
 from pipelines.denoising.forecast import mix
 from pipelines.denoising.tensor_tree import second_half, tensors, with_tensors
@@ -66,8 +66,5 @@ def partly_guided(pipeline: Any, interval: Interval | None, images: int) -> Any:
     family = family_of(pipeline)
     if family is None or not family.guides_in_one_call:
         raise ValueError(f"{type(pipeline).__name__} does not guide in one call")
-    copied = copy.copy(pipeline)
-    denoiser = getattr(pipeline, family.attribute)
-    # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
-    vars(copied)[family.attribute] = PartlyGuided(denoiser, family, interval, pipeline.scheduler, images)
-    return copied
+    denoiser = PartlyGuided(getattr(pipeline, family.attribute), family, interval, pipeline.scheduler, images)
+    return copy_with(pipeline, **{family.attribute: denoiser})

@@ -71,7 +71,7 @@ class LatentColors:
             return None
         rows, columns, features = cells.shape
         side = _side(features)
-        colors = _with_one(cells) @ self._fitted(features)
+        colors = with_one(cells) @ self._fitted(features)
         tiles = colors.view(rows, columns, side, side, 3).permute(0, 2, 1, 3, 4)
         return tiles.reshape(rows * side, columns * side, 3).nan_to_num().clamp(0, 1)
 
@@ -80,7 +80,7 @@ class LatentColors:
         side = _side(features)
         tiles = adaptive_avg_pool2d(image.float(), (rows * side, columns * side))
         wanted = tiles.view(3, rows, side, columns, side).permute(1, 3, 2, 4, 0).reshape(rows * columns, -1).double()
-        given = _with_one(cells).flatten(0, 1).double()
+        given = with_one(cells).flatten(0, 1).double()
         size = features + 1
         squares, products = self._sums.get(features, (torch.zeros(size, size).double(), torch.zeros(size, 1).double()))
         # Every image counts the same, however many cells it has.
@@ -142,5 +142,6 @@ def _side(features: int) -> int:
     return 4 if features >= 48 else 2 if features >= 8 else 1
 
 
-def _with_one(cells: torch.Tensor) -> torch.Tensor:
-    return torch.cat([cells, torch.ones(*cells.shape[:2], 1)], dim=2)
+def with_one(values: torch.Tensor) -> torch.Tensor:
+    """Return features (…, n) with a constant 1 as the last one (…, n + 1)."""
+    return torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)

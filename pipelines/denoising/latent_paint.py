@@ -11,7 +11,7 @@ import msgspec
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from pipelines.denoising.latent_colors import coloured_fields
+from pipelines.denoising.latent_colors import coloured_fields, with_one
 from pipelines.denoising.latent_grid import LatentGrid
 
 #: How many fields have one flat colour.
@@ -29,7 +29,7 @@ class Paint(msgspec.Struct, frozen=True):
 
     def colors(self, cells: torch.Tensor) -> torch.Tensor:
         """Return the colours (rows, columns, 3; sRGB, about 0–1) of a whole picture's cells (rows, columns, features)."""
-        within, on_rim = (_with_one(cells) @ way for way in self.to_colors)
+        within, on_rim = (with_one(cells) @ way for way in self.to_colors)
         return torch.where(_rim(cells), on_rim, within)
 
     def change(self, colors: torch.Tensor) -> torch.Tensor:
@@ -60,8 +60,8 @@ def _fitted(pipeline: Any, grid: LatentGrid) -> Paint:
     rim = _rim(cells[0])[..., 0]
     parts = [(cells[:, part].flatten(0, 1).double(), colors[:, part].flatten(0, 1).double()) for part in (~rim, rim)]
     return Paint(
-        torch.stack([_solved(_with_one(cells), colors) for cells, colors in parts]).float().to(grid.device),
-        torch.stack([_solved(_with_one(colors), cells) for cells, colors in parts]).float().to(grid.device),
+        torch.stack([_solved(with_one(cells), colors) for cells, colors in parts]).float().to(grid.device),
+        torch.stack([_solved(with_one(colors), cells) for cells, colors in parts]).float().to(grid.device),
     )
 
 
@@ -79,10 +79,6 @@ def _solved(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     # The constant is not drawn to 0.
     ridge[-1] = 0.0
     return torch.linalg.solve(squares + ridge.diag(), given.T @ wanted)
-
-
-def _with_one(values: torch.Tensor) -> torch.Tensor:
-    return torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
 
 
 def _rim(values: torch.Tensor) -> torch.Tensor:

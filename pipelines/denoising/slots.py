@@ -20,7 +20,7 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
-from pipelines.denoising.call import CallSettings, run_call
+from pipelines.denoising.call import CallSettings, copy_with, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.encoding import EncoderCall, JointEncoders, TextEncoder
 from pipelines.denoising.families import TEXT_ENCODERS, Family
@@ -212,18 +212,16 @@ class Slots:
 
         `encode` runs its text encoders.
         """
-        pipeline = copy.copy(self._model.pipeline)
-        # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
-        own = vars(pipeline)
-        own["scheduler"] = copy.deepcopy(pipeline.scheduler)
+        pipeline = self._model.pipeline
+        scheduler = copy.deepcopy(pipeline.scheduler)
         denoiser: Any = _Paused(self._denoiser, self._family)
         if self._interval is not None:
-            denoiser = PartlyGuided(denoiser, self._family, self._interval, own["scheduler"])
-        own[self._family.attribute] = denoiser
+            denoiser = PartlyGuided(denoiser, self._family, self._interval, scheduler)
+        own = {"scheduler": scheduler, self._family.attribute: denoiser}
         for name in TEXT_ENCODERS:
-            if own.get(name) is not None:
-                own[name] = TextEncoder(name, own[name], encode)
-        return pipeline
+            if (encoder := getattr(pipeline, name, None)) is not None:
+                own[name] = TextEncoder(name, encoder, encode)
+        return copy_with(pipeline, **own)
 
     def _encode(self, call: EncoderCall) -> Any:
         """Run a text encoder, joined with the calls of the other slots if possible."""

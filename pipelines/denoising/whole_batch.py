@@ -11,7 +11,7 @@ from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Outcome, Stepped, Watch
 from pipelines.denoising.cached_steps import enable_cache
-from pipelines.denoising.call import CallSettings, run_call
+from pipelines.denoising.call import CallSettings, copy_with, run_call
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
 from pipelines.denoising.second_pass import enlarge
@@ -150,10 +150,8 @@ class WholeBatch:
 
     def _copy(self) -> Any:
         """Return a copy of the pipeline with a scheduler of its own."""
-        pipeline = copy.copy(self._model.pipeline)
-        # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
-        vars(pipeline)["scheduler"] = copy.deepcopy(pipeline.scheduler)
-        return pipeline
+        pipeline = self._model.pipeline
+        return copy_with(pipeline, scheduler=copy.deepcopy(pipeline.scheduler))
 
 
 def _row(latents: torch.Tensor | None, row: int) -> torch.Tensor | None:

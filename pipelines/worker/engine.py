@@ -325,15 +325,13 @@ def _why_nothing_helps(key: GroupKey, error: Exception) -> str:
             f"Out of memory with the {key.batch_size} slots that reproducible = true pins {key.card.name} to; with a smaller"
             " max_batch it takes less, and a seed gives other bytes"
         )
-    second = key.settings.second
-    if second is not None and second.tile is None:
-        return protocol.told(
-            f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower"
-            f" resolution, or write upscale.tile on the card of {key.card.name} ({type(error).__name__}: {error})"
-        )
+    settings = key.settings
+    way_out = " or free memory on the device"
+    if settings.second is not None and settings.second.tile is None:
+        way_out = f", or write upscale.tile on the card of {key.card.name}"
     return protocol.told(
-        f"Out of memory at {key.settings.width} × {key.settings.height}, even as the only image; ask for a lower resolution"
-        f" or free memory on the device ({type(error).__name__}: {error})"
+        f"Out of memory at {settings.width} × {settings.height}, even as the only image; ask for a lower resolution"
+        f"{way_out} ({type(error).__name__}: {error})"
     )
 
 

@@ -4,6 +4,7 @@ diffusers converts their keys. Their configuration, their tokenizers and the com
 the same family.
 """
 
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -70,11 +71,11 @@ def load_from_file(
         if read is None:
             found[name] = load_component(kind, folder / name, card)
             continue
-        options = {"quantization_config": _gguf(dtype)} if file.suffix == ".gguf" else {}
+        options = {"torch_dtype": dtype, "config": str(folder), "subfolder": name, "local_files_only": True}
+        if file.suffix == ".gguf":
+            options["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
         try:
-            module = read(
-                checkpoint, config=str(folder), subfolder=name, torch_dtype=dtype, local_files_only=True, **options
-            )
+            module = read(checkpoint, **options)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -98,15 +99,7 @@ def _reader(name: str, kind: Any, checkpoint: dict[str, Any]) -> Any:
     if name in DENOISERS or (name == "vae" and any(key.startswith(_DECODER) for key in checkpoint)):
         return kind.from_single_file
     if single_file_utils.is_clip_model_in_single_file(kind, checkpoint):
-        return lambda *arguments, **options: single_file_utils.create_diffusers_clip_model_from_ldm(
-            kind, *arguments, **options
-        )
+        return partial(single_file_utils.create_diffusers_clip_model_from_ldm, kind)
     if kind.__name__ == "T5EncoderModel" and single_file_utils.is_t5_in_single_file(checkpoint):
-        return lambda *arguments, **options: single_file_utils.create_diffusers_t5_model_from_checkpoint(
-            kind, *arguments, **options
-        )
+        return partial(single_file_utils.create_diffusers_t5_model_from_checkpoint, kind)
     return None
-
-
-def _gguf(dtype: torch.dtype) -> Any:
-    return diffusers.GGUFQuantizationConfig(compute_dtype=dtype)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from pipelines.colors import Rgb
 from pipelines.studio_tiny.render import colour
 from pipelines.studio_tiny.render.layers import Layers
 from pipelines.studio_tiny.render.moods import MOODS, Mood
 from pipelines.studio_tiny.render.sets import Pigment
 
-Rgb = tuple[int, int, int]
 #: The least part of the picture that a requested colour should take.
 SHARE = 0.08
 #: Light counts as even if its natural logarithm differs by at most this from the middle.
@@ -51,10 +51,9 @@ class _Mix(msgspec.Struct, frozen=True):
 def own_regions(layers: Layers, pigments: Sequence[Pigment]) -> list[tuple[int, float]]:
     """Return the pigments with their own colour, and the part of the picture each takes with its tones, largest first."""
     area = layers.cover.mean((0, 1))
-    parts = {index: 0.0 for index, pigment in enumerate(pigments) if pigment.of < 0}
-    for index, pigment in enumerate(pigments):
-        parts[index if pigment.of < 0 else pigment.of] += float(area[index])
-    return sorted(parts.items(), key=lambda part: -part[1])
+    heads = [index for index, pigment in enumerate(pigments) if pigment.of < 0]
+    parts = [(head, sum(float(area[index]) for index in _members(pigments, head))) for head in heads]
+    return sorted(parts, key=lambda part: -part[1])
 
 
 def room(layers: Layers, pigments: Sequence[Pigment]) -> int:
@@ -95,8 +94,9 @@ def develop(
 # ── colours ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _head(pigments: Sequence[Pigment], index: int) -> int:
-    return index if pigments[index].of < 0 else pigments[index].of
+def _members(pigments: Sequence[Pigment], head: int) -> list[int]:
+    """Return a pigment with its own colour, and its tones."""
+    return [index for index, pigment in enumerate(pigments) if head in (index, pigment.of)]
 
 
 def _natural(pigments: Sequence[Pigment], mood: Mood, asked: dict[int, Any], rng: np.random.Generator) -> NDArray[Any]:
@@ -139,14 +139,8 @@ def _shrunk(layers: Layers, factor: int) -> Layers:
         averaged: NDArray[Any] = field[:height, :width].astype(np.float32).reshape(shape).mean((1, 3))
         return averaged
 
-    return Layers(
-        direct=small(layers.direct),
-        gloss=small(layers.gloss),
-        bounce=small(layers.bounce),
-        cover=small(layers.cover),
-        depth=small(layers.depth),
-        gobo=layers.gobo,
-    )
+    fields = ("direct", "gloss", "bounce", "cover", "depth")
+    return msgspec.structs.replace(layers, **{name: small(getattr(layers, name)) for name in fields})
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -180,7 +174,7 @@ def _mix(
     tones = np.array([pigment.tone for pigment in pigments], np.float32)
     light *= tones[:, None]
     for head, mark in marks.items():
-        members = [index for index in range(len(pigments)) if _head(pigments, index) == head]
+        members = _members(pigments, head)
         brightness = _brightness(light, layers.cover, members) / mark.usual
         bent = np.maximum(brightness, 1e-3) ** (mark.contrast - 1)
         light[:, :, members] *= (bent / mark.usual)[..., None, None]
@@ -192,7 +186,7 @@ def _mix(
     held = np.zeros((height, width), np.float32)
     air = np.zeros((height, width, 3), np.float32)
     for head, color in asked.items():
-        part = cover[:, :, [index for index in range(len(pigments)) if _head(pigments, index) == head]].sum(2)
+        part = cover[:, :, _members(pigments, head)].sum(2)
         held += part
         air += part[..., None] * colour.unbend(color).astype(np.float32)
     air += (1 - held.clip(0, 1))[..., None] * np.array(mood.air, np.float32) * 0.82
@@ -222,7 +216,7 @@ def _even_part(mix: _Mix, pigments: Sequence[Pigment], head: int, asked: bool, m
 
     A requested region is flattened until enough of it is under that light.
     """
-    members = [index for index in range(len(pigments)) if _head(pigments, index) == head]
+    members = _members(pigments, head)
     inside = mix.cover[:, :, members].sum(2) > 0.85
     count = int(inside.sum())
     if count < 12:
@@ -290,7 +284,6 @@ def _solve(
             seen = colour.unbend(shown[marks[head].pixels].mean(0))
             wanted = colour.unbend(np.maximum(color, 2e-4))
             factor = ((wanted + 1e-4) / (seen + 1e-4)).clip(0.2, 5)
-            for index in range(len(pigments)):
-                if _head(pigments, index) == head:
-                    albedo[index] = (albedo[index] * factor).clip(1e-5, 30)
+            for index in _members(pigments, head):
+                albedo[index] = (albedo[index] * factor).clip(1e-5, 30)
     return albedo

@@ -33,8 +33,8 @@ def floor(material: int, height: float = 0.0, half: float = 60.0) -> Solid:
     return rect(material, (0, height, 0), (1, 0, 0), (0, 0, -1), (half, half))
 
 
-def wall(material: int, z: float, half: float = 60.0) -> Solid:
-    return rect(material, (0, 0, z), (1, 0, 0), (0, 1, 0), (half, half))
+def wall(material: int, z: float) -> Solid:
+    return rect(material, (0, 0, z), (1, 0, 0), (0, 1, 0), (60.0, 60.0))
 
 
 def box(material: int, base: Vector, size: Vector, yaw: float = 0.0, bevel: float = 0.01) -> Solid:
@@ -57,11 +57,9 @@ def sweep(material: int, depth: float, radius: float) -> Solid:
     return Solid(SWEEP, (depth, radius), material)
 
 
-def opening(
-    material: int, z: float, thickness: float, centre: float, half: float, sill: float, spring: float, round_: bool
-) -> Solid:
-    """Return an endless wall at z with an arched opening, or a round one of radius `half` with its middle at `spring`."""
-    return Solid(OPENING, (z, thickness, centre, half, sill, spring, float(round_)), material)
+def opening(material: int, thickness: float, half: float, sill: float, spring: float, round_: bool) -> Solid:
+    """Return an endless wall at z = 0 with an arched opening in its middle, or a round one of radius `half` at `spring`."""
+    return Solid(OPENING, (0.0, thickness, 0.0, half, sill, spring, float(round_)), material)
 
 
 def arch(

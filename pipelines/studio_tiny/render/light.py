@@ -39,18 +39,13 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True):
     def table(self) -> NDArray[np.float64]:
         """Return the soft box, the sun and the accent as rows, as the tracer reads them."""
         rows = np.zeros((3, 20))
-        for number, (azimuth, elevation, distance, half) in enumerate(
-            (
-                (self.azimuth, self.elevation, self.distance, self.softness),
-                (0.0, 0.0, 0.0, 0.0),
-                (self.accent_azimuth, self.accent_elevation, self.distance * 0.8, self.accent_softness),
-            )
+        for row, azimuth, elevation, distance, half in (
+            (rows[0], self.azimuth, self.elevation, self.distance, self.softness),
+            (rows[2], self.accent_azimuth, self.accent_elevation, self.distance * 0.8, self.accent_softness),
         ):
-            if number == 1:
-                continue
             toward, across, up = _axes(azimuth, elevation)
             centre = np.array(self.target) + toward * distance
-            rows[number, :13] = [*centre, *(across * half), *(up * half), *(-toward), distance**2]
+            row[:13] = [*centre, *(across * half), *(up * half), *(-toward), distance**2]
         toward, across, up = _axes(self.azimuth, self.elevation)
         target = np.array(self.target)
         rows[1, :17] = [
@@ -96,9 +91,8 @@ def window(rng: Rng) -> NDArray[Any]:
         head = each / 2 if arched else 0.0
         pane_h = (bottom - top - head) / rows
         if arched:
-            for side in range(2):
-                start, end = (180, 270) if side == 0 else (270, 360)
-                _pie(draw, x0 + bar / 2, top, x0 + each - frame - bar / 2, top + 2 * head - frame, start + 2, end - 2)
+            for start, end in ((182, 268), (272, 358)):
+                _pie(draw, x0 + bar / 2, top, x0 + each - frame - bar / 2, top + 2 * head - frame, start, end)
         for column in range(columns):
             for row in range(rows):
                 a, b = x0 + column * pane_w + bar / 2, top + head + row * pane_h + bar / 2

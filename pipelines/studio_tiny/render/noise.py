@@ -59,9 +59,8 @@ def unit(value: Field) -> Field:
     return (value - low) / max(1e-9, high - low)
 
 
-def cells(points: Field, side: int = SIDE) -> tuple[Field, Field, Field]:
+def cells(points: Field) -> tuple[Field, Field, Field]:
     """Return each place's nearest point, and its distances to the nearest and the second nearest, in units of the side."""
-    x, y = grid(side)
+    x, y = grid()
     distances, owners = cKDTree(points).query(np.stack([x.ravel(), y.ravel()], 1), k=2)
-    shape = (side, side)
-    return owners[:, 0].reshape(shape), distances[:, 0].reshape(shape), distances[:, 1].reshape(shape)
+    return owners[:, 0].reshape(x.shape), distances[:, 0].reshape(x.shape), distances[:, 1].reshape(x.shape)

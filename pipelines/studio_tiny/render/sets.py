@@ -7,11 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.studio_tiny.render import geometry
 from pipelines.studio_tiny.render.camera import Camera
 from pipelines.studio_tiny.render.geometry import Solid
-from pipelines.studio_tiny.render.light import GOBO, Rig, foreground
-from pipelines.studio_tiny.render.noise import SIDE
+from pipelines.studio_tiny.render.light import Rig, foreground
 
 
 class Pigment(msgspec.Struct, frozen=True):
@@ -45,80 +43,28 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     metal: float = 0.0
 
 
-class Set(msgspec.Struct, frozen=True, kw_only=True):
-    scene: str
-    width: int
-    height: int
-    seed: int
+class Set:
+    """The parts of a set, to which a scene adds."""
+
+    #: Every scene sets both.
     camera: Camera
     rig: Rig
-    solids: list[Solid]
-    materials: list[Material]
-    pigments: list[Pigment]
-    textures: list[NDArray[Any]]
-    fields: list[NDArray[Any]]
-    gobo: NDArray[Any] | None
-    #: The part of each pigment in each place of the sky (SIDE, SIDE, pigments); None indoors.
-    sky: NDArray[Any] | None
-    #: How much of each pixel leaves close to the lens hide (height, width; 0–1). The last pigment is theirs.
-    leaves: NDArray[Any] | None
 
-    def solid_table(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        return geometry.table(self.solids)
-
-    def material_table(self) -> NDArray[np.float64]:
-        rows = np.zeros((len(self.materials), 16))
-        for row, material in zip(rows, self.materials, strict=True):
-            pigments = [*material.pigments, *[material.pigments[0]] * 5][:5]
-            row[:] = [
-                material.texture,
-                1 / material.size,
-                *material.shift,
-                math.cos(material.turn),
-                math.sin(material.turn),
-                material.bump,
-                material.specular,
-                material.roughness,
-                material.glow,
-                *pigments,
-                material.metal,
-            ]
-        return rows
-
-    def texture_stack(self) -> NDArray[Any]:
-        return np.stack(self.textures) if self.textures else np.zeros((1, 2, 2, 6), np.float32)
-
-    def field_stack(self) -> NDArray[Any]:
-        return np.stack(self.fields).astype(np.float32) if self.fields else np.zeros((1, 2, 2), np.float32)
-
-    def lamp_table(self) -> NDArray[np.float64]:
-        return self.rig.table()
-
-    def gobo_picture(self) -> NDArray[Any]:
-        return np.ones((GOBO, GOBO, 1), np.float32) if self.gobo is None else self.gobo
-
-    def sky_picture(self) -> NDArray[Any]:
-        return np.zeros((2, 2, 0), np.float32) if self.sky is None else self.sky
-
-
-class Builder:
-    """The parts of a set while a scene builds it."""
-
-    def __init__(self, scene: str, width: int, height: int, colors: int, seed: int) -> None:
-        self.scene, self.width, self.height, self.seed = scene, width, height, seed
+    def __init__(self, width: int, height: int, colors: int, seed: int) -> None:
+        self.width, self.height, self.seed = width, height, seed
         #: The least number of pigments with a colour of their own.
         self.colors = colors
         self.rng = np.random.default_rng(seed)
         self.aspect = width / height
-        self.camera: Camera | None = None
-        self.rig: Rig | None = None
         self.solids: list[Solid] = []
         self.materials: list[Material] = []
         self.pigments: list[Pigment] = []
         self.textures: list[NDArray[Any]] = []
         self.fields: list[NDArray[Any]] = []
         self.gobo: NDArray[Any] | None = None
+        #: The part of each pigment in each place of the sky (SIDE, SIDE, pigments); None indoors.
         self.sky: NDArray[Any] | None = None
+        #: How much of each pixel leaves close to the lens hide (height, width; 0–1). The last pigment is theirs.
         self.leaves: NDArray[Any] | None = None
 
     def uniform(self, low: float, high: float) -> float:
@@ -153,6 +99,10 @@ class Builder:
         self.materials.append(Material(pigments=pigments, **options))
         return len(self.materials) - 1
 
+    def paint(self, name: str, *natural: str, **options: Any) -> int:
+        """Return a material of one new pigment."""
+        return self.material(self.pigment(name, *natural), **options)
+
     def add(self, *solids: Solid) -> None:
         self.solids.extend(solids)
 
@@ -161,25 +111,27 @@ class Builder:
         self.pigment("leaves", "#5f7a4f", "#4a6741", "#7d8f5e", "#3f5a48")
         self.leaves = foreground(self.rng, self.width, self.height)
 
-    def built(self) -> Set:
-        if self.camera is None or self.rig is None:
-            raise ValueError(f"the scene {self.scene} set no camera or no lamps")
-        sky = self.sky
-        if sky is not None and sky.shape[2] < len(self.pigments):
-            sky = np.concatenate([sky, np.zeros((SIDE, SIDE, len(self.pigments) - sky.shape[2]), np.float32)], axis=2)
-        return Set(
-            scene=self.scene,
-            width=self.width,
-            height=self.height,
-            seed=self.seed,
-            camera=self.camera,
-            rig=self.rig,
-            solids=self.solids,
-            materials=self.materials,
-            pigments=self.pigments,
-            textures=self.textures,
-            fields=self.fields,
-            gobo=self.gobo,
-            sky=sky,
-            leaves=self.leaves,
-        )
+    def material_table(self) -> NDArray[np.float64]:
+        rows = np.zeros((len(self.materials), 16))
+        for row, material in zip(rows, self.materials, strict=True):
+            pigments = [*material.pigments, *[material.pigments[0]] * 5][:5]
+            row[:] = [
+                material.texture,
+                1 / material.size,
+                *material.shift,
+                math.cos(material.turn),
+                math.sin(material.turn),
+                material.bump,
+                material.specular,
+                material.roughness,
+                material.glow,
+                *pigments,
+                material.metal,
+            ]
+        return rows
+
+    def sky_picture(self) -> NDArray[Any]:
+        """Return the sky with all pigments: those that were added after it have no part in it."""
+        if self.sky is None:
+            return np.zeros((2, 2, 0), np.float32)
+        return np.pad(self.sky, ((0, 0), (0, 0), (0, len(self.pigments) - self.sky.shape[2])))

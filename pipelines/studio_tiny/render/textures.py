@@ -258,11 +258,11 @@ def water(rng: Rng, scale: float) -> Field:
     return _texture(ripples, (net**1.3 * 0.95).clip(0, 1), 0.45 * step(smooth(rng, 2), -0.5, 1.5))
 
 
-def flutes(count: int, deep: float) -> Field:
+def flutes(count: int) -> Field:
     """Return the texture of upright half-round ribs: their hollows (1)."""
     x, _ = grid()
     phase = np.abs((x * count) % 1 - 0.5) * 2
-    return _texture(np.sqrt((1 - phase**2).clip(0.0, 1)), deep * step(phase, 0.7, 1.0))
+    return _texture(np.sqrt((1 - phase**2).clip(0.0, 1)), 0.5 * step(phase, 0.7, 1.0))
 
 
 def paper(rng: Rng) -> Field:

@@ -12,8 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipelines.studio_tiny.render import geometry
 from pipelines.studio_tiny.render.denoise import without_noise
 from pipelines.studio_tiny.render.layers import ACCENT, DOME, GLOW, LAMPS, SOFT, SUN, Layers
+from pipelines.studio_tiny.render.light import GOBO
 from pipelines.studio_tiny.render.rays import nearest
 from pipelines.studio_tiny.render.sampling import around, pair, scramble
 from pipelines.studio_tiny.render.sets import Set
@@ -60,17 +62,17 @@ class _Pixel(NamedTuple):
 
 def trace(built: Set, samples: int = 16) -> Layers:
     """Return the layers of a set, from `samples` rays a pixel, a power of two."""
-    kinds, rows, owners = built.solid_table()
+    kinds, rows, owners = geometry.table(built.solids)
     world = _World(
         camera=built.camera.table(),
         kinds=kinds,
         rows=rows,
         owners=owners,
         materials=built.material_table(),
-        textures=built.texture_stack(),
-        fields=built.field_stack(),
-        lamps=built.lamp_table(),
-        gobo=built.gobo_picture(),
+        textures=np.stack(built.textures) if built.textures else np.zeros((1, 2, 2, 6), np.float32),
+        fields=np.stack(built.fields).astype(np.float32) if built.fields else np.zeros((1, 2, 2), np.float32),
+        lamps=built.rig.table(),
+        gobo=np.ones((GOBO, GOBO, 1), np.float32) if built.gobo is None else built.gobo,
         sky=built.sky_picture(),
     )
     direct, gloss, bounce, cover, features = _trace(

@@ -17,6 +17,7 @@ from pipelines.studio_tiny.training import autoencoder, denoiser, distillation, 
 from pipelines.studio_tiny.training.darkroom import Arrivals, Darkroom, Order, first
 from pipelines.studio_tiny.training.device import device
 from pipelines.studio_tiny.training.latents import Pool
+from pipelines.studio_tiny.training.learner import Stage
 from pipelines.studio_tiny.training.sheet import FEW_MOODS, STEPS, draw_sheet, generated, rendered
 from pipelines.studio_tiny.vocabulary import MOODS, SCENES
 
@@ -121,7 +122,7 @@ def train(plan: Plan) -> None:
             pipeline = parts.pipeline(*(copy.deepcopy(part).cpu() for part in (vae, text, unet)))
             pipeline.to(torch.float16).save_pretrained(plan.out, safe_serialization=True)
 
-        def fit(stage: denoiser.Stage, *lessons: denoiser.Lesson) -> Any:
+        def fit(stage: Stage, *lessons: denoiser.Lesson) -> Any:
             return denoiser.fit(plan.work, stage, model, lessons, plan.seed, save)
 
         def pictures(size: int, ordered: list[Future[Path]], enlarged: int = 1) -> tuple[Pool, Callable[[], None]]:
@@ -129,7 +130,7 @@ def train(plan: Plan) -> None:
             return pool, Arrivals(pool, ordered, reading).take
 
         if plan.coarse_steps:
-            stage = denoiser.Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes)
+            stage = Stage("coarse", plan.coarse_steps, plan.coarse_batch, plan.lr, plan.coarse_minutes)
             model = fit(stage, denoiser.Lesson(*pictures(2, coarse), denoiser.from_noise()))
         # Sets that are not begun when their stage is over would only delay other sets.
         _cancel(coarse)
@@ -138,7 +139,7 @@ def train(plan: Plan) -> None:
         if layouts:
             arriving = pictures(ENLARGED, layouts, ENLARGED)
             lessons.append(denoiser.Lesson(*arriving, denoiser.from_noise(least=LAYOUT), LAYOUT_TURNS))
-        stage = denoiser.Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes)
+        stage = Stage("fine", plan.fine_steps, plan.fine_batch, plan.lr / 2, plan.fine_minutes)
         model = fit(stage, *lessons)
         _cancel(layouts)
         if not plan.few_steps:
@@ -146,7 +147,7 @@ def train(plan: Plan) -> None:
         for steps, guidance in zip(FEWER, (plan.guidance, *(1.0 for _ in FEWER)), strict=False):
             # A student learns its teacher's answers at all times, so it matters little which pictures get noise.
             loss = distillation.halving(model, steps, guidance)
-            stage = denoiser.Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes)
+            stage = Stage(f"few-{steps}", plan.few_steps, plan.few_batch, plan.lr / 4, plan.few_minutes)
             model = fit(stage, denoiser.Lesson(*full_size, loss))
 
 
@@ -160,18 +161,10 @@ def _begun(plan: Plan, coarse: list[Future[Path]]) -> tuple[Any, Any]:
     if plan.begin_with is not None:
         begun = StableDiffusionPipeline.from_pretrained(plan.begin_with, dtype=torch.float32)
         return begun.vae.to(device()), denoiser.joined(begun.text_encoder, begun.unet)
-    vae = _autoencoder(plan, first(coarse, plan.first_sets, "pictures"))
-    return vae, denoiser.fresh()
-
-
-def _autoencoder(plan: Plan, shards: list[Path]) -> Any:
-    stages = (
-        autoencoder.Stage("core", plan.core_steps, 16, 2, 2e-3, math.inf),
-        autoencoder.Stage(
-            "autoencoder", plan.autoencoder_steps, plan.autoencoder_batch, 1, 1e-3, plan.autoencoder_minutes
-        ),
-    )
-    return autoencoder.fit(plan.work, shards, stages, plan.seed)
+    core = Stage("core", plan.core_steps, 16, 2e-3, math.inf)
+    full = Stage("autoencoder", plan.autoencoder_steps, plan.autoencoder_batch, 1e-3, plan.autoencoder_minutes)
+    shards = first(coarse, plan.first_sets, "pictures")
+    return autoencoder.fit(plan.work, shards, core, full, plan.seed), denoiser.fresh()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,32 +16,21 @@ from pipelines.studio_tiny.training import parts
 from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import autocast, device
-from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running, Stage
 from pipelines.studio_tiny.training.pictures import read_shard
 
 CROP = 160
 
 
-class Stage(msgspec.Struct, frozen=True):
-    name: str
-    steps: int
-    batch: int
-    #: Pictures are first made smaller by this factor.
-    shrink: int
-    lr: float
-    #: The stage ends after this many minutes if it has not come to its last step.
-    minutes: float
-
-
-def fit(work: Path, shards: list[Path], stages: tuple[Stage, Stage], seed: int) -> Any:
+def fit(work: Path, shards: list[Path], core: Stage, full: Stage, seed: int) -> Any:
     """Return the fitted autoencoder; its latents have mean 0 and deviation 1."""
-    core, full = stages
     crops = _Crops(shards)
-    vae = _fit(work, crops, parts.core_autoencoder(), core, seed)
-    return _fit(work, crops, parts.autoencoder(vae), full, seed)
+    vae = _fit(work, crops, parts.core_autoencoder(), core, seed, shrink=2)
+    return _fit(work, crops, parts.autoencoder(vae), full, seed, shrink=1)
 
 
-def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
+def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int, *, shrink: int) -> Any:
+    """Fit an autoencoder to pictures that are made smaller by `shrink` first, and return it."""
     target = device()
     vae = vae.to(target, memory_format=torch.channels_last)
     norm = Standard(parts.LATENT_CHANNELS).to(target)
@@ -57,7 +45,7 @@ def _fit(work: Path, crops: "_Crops", vae: Any, stage: Stage, seed: int) -> Any:
     shown = Running((2,), 0.05, target)
 
     def learn(pixels: Tensor) -> None:
-        pixels = functional.avg_pool2d(pixels / 127.5 - 1, stage.shrink).to(memory_format=torch.channels_last)
+        pixels = functional.avg_pool2d(pixels / 127.5 - 1, shrink).to(memory_format=torch.channels_last)
         with autocast(target):
             latents = vae.encode(pixels).latents
         latents = norm(latents.float())

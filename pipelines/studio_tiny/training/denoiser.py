@@ -19,7 +19,7 @@ from pipelines.studio_tiny.training.captured import Captured
 from pipelines.studio_tiny.training.checkpoint import Checkpoint
 from pipelines.studio_tiny.training.device import autocast, device
 from pipelines.studio_tiny.training.latents import Pool, tokenize
-from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running
+from pipelines.studio_tiny.training.learner import LOOK, Learner, Progress, Running, Stage
 
 #: The part of the prompts that is left empty, for guidance (Ho and Salimans 2022).
 _BLANK = 0.1
@@ -40,15 +40,6 @@ class Lesson(msgspec.Struct, frozen=True):
     loss: Loss
     #: Steps before the next lesson's turn.
     turns: int = 1
-
-
-class Stage(msgspec.Struct, frozen=True):
-    name: str
-    steps: int
-    batch: int
-    lr: float
-    #: The stage ends after this many minutes if it has not come to its last step.
-    minutes: float
 
 
 def fit(

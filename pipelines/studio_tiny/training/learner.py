@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -10,6 +11,17 @@ from pipelines.studio_tiny.training.muon import Muon
 
 #: Steps between two looks at the loss, each of which waits for the GPU.
 LOOK = 50
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A stage of the training."""
+
+    name: str
+    steps: int
+    batch: int
+    lr: float
+    #: The stage ends after this many minutes if it has not come to its last step.
+    minutes: float
 
 
 class Learner:

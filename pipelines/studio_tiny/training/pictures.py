@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.aspect_ratios import RATIOS, size_of
+from pipelines.colors import Rgb
 from pipelines.studio_tiny.render import bokeh, scenes, tracer
 from pipelines.studio_tiny.render.develop import develop, room
 from pipelines.studio_tiny.render.layers import Layers
 from pipelines.studio_tiny.render.sets import Pigment
 from pipelines.studio_tiny.vocabulary import COLORS, MOODS, SCENES, prompt
 
-Rgb = tuple[int, int, int]
 #: How many pictures are developed from a set by default.
 PICTURES = 24
 SAMPLES = 16

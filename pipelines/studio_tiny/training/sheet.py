@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from pipelines.colors import parse_color
+from pipelines.colors import Rgb, parse_color
 from pipelines.denoising.guidance_interval import partly_guided
 from pipelines.studio_tiny.training.pictures import render
 from pipelines.studio_tiny.vocabulary import prompt
 
-Rgb = tuple[int, int, int]
 #: A function that makes one picture of a scene, a mood, colours, a side in pixels and a seed.
 Maker = Callable[[str, str, list[Rgb], int, int], NDArray[np.uint8]]
 

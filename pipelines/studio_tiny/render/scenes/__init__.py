@@ -1,14 +1,14 @@
 """The scenes: each builds a set around an empty middle, in which a product may stand.
 
-A scene builds at least `builder.colors` regions with a colour of their own, each large enough to be seen.
+A scene builds at least `colors` regions with a colour of their own, each large enough to be seen.
 """
 
 from collections.abc import Callable
 
 from pipelines.studio_tiny.render.scenes import cloth, daylight, outdoors, studio, surfaces
-from pipelines.studio_tiny.render.sets import Builder, Set
+from pipelines.studio_tiny.render.sets import Set
 
-SCENES: dict[str, Callable[[Builder], None]] = {
+SCENES: dict[str, Callable[[Set], None]] = {
     "sweep": studio.sweep,
     "podium": studio.podium,
     "steps": studio.steps,
@@ -42,8 +42,8 @@ _LEAFY = ("podium", "arch", "niche", "plaster", "window", "shelf", "sand", "wate
 
 def build(scene: str, width: int, height: int, colors: int, seed: int) -> Set:
     """Return a set of the scene with at least `colors` (1–5) regions of their own colour. Equal seeds give equal sets."""
-    builder = Builder(scene, width, height, colors, seed)
-    SCENES[scene](builder)
-    if scene == "foliage" or (scene in _LEAFY and builder.chance(0.15)):
-        builder.hang_leaves()
-    return builder.built()
+    built = Set(width, height, colors, seed)
+    SCENES[scene](built)
+    if scene == "foliage" or (scene in _LEAFY and built.chance(0.15)):
+        built.hang_leaves()
+    return built

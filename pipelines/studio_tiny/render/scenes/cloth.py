@@ -7,10 +7,10 @@ import numpy as np
 from pipelines.studio_tiny.render import geometry, noise, textures
 from pipelines.studio_tiny.render.noise import Field, smooth, step, unit
 from pipelines.studio_tiny.render.scenes.framing import DEEP, LINEN, OAK, PAINT, above, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def _folds(b: Builder, side: int = 384) -> Field:
+def _folds(b: Set, side: int = 384) -> Field:
     """Return the heights of a fallen cloth: long ridges that meet, fade and cross."""
     rng = b.rng
     x, y = noise.grid(side)
@@ -28,7 +28,7 @@ def _folds(b: Builder, side: int = 384) -> Field:
     return unit(total)
 
 
-def _cloth(b: Builder, bands: int) -> int:
+def _cloth(b: Set, bands: int) -> int:
     """Return a cloth material of `bands` colours."""
     colors = [b.pigment("cloth", *LINEN, *DEEP) for _ in range(bands)]
     satin = b.chance(0.5)
@@ -49,7 +49,7 @@ def _cloth(b: Builder, bands: int) -> int:
     )
 
 
-def fabric(b: Builder) -> None:
+def fabric(b: Set) -> None:
     """Build draped cloth, silk or linen, seen from above."""
     cloth = _cloth(b, min(4, b.colors))
     field = b.field(_folds(b))
@@ -57,12 +57,12 @@ def fabric(b: Builder) -> None:
     height = b.uniform(0.45, 0.75) * (1.0 if b.colors < 3 else 0.6)
     b.add(geometry.relief(cloth, (0, 0, 0), (1, 0, 0), (0, 0, -1), (1.3, 1.3), height, field))
     if b.colors >= 5:
-        b.add(geometry.box(b.material(b.pigment("tray", *DEEP)), (0.45, 0, 0.3), (0.6, height + 0.05, 0.6), 0.4))
+        b.add(geometry.box(b.paint("tray", *DEEP), (0.45, 0, 0.3), (0.6, height + 0.05, 0.6), 0.4))
     above(b, b.uniform(0.9, 1.3), b.pick(0.0, b.uniform(5, 35)))
     lamps(b, (0, height, 0), elevation=b.uniform(25, 45), distance=b.uniform(2.2, 3.5))
 
 
-def curtain(b: Builder) -> None:
+def curtain(b: Set) -> None:
     """Build a curtain that hangs to the floor in upright folds."""
     side = 384
     x, _ = noise.grid(side)
@@ -77,26 +77,19 @@ def curtain(b: Builder) -> None:
     ground = b.pigment("floor", *PAINT, *OAK) if b.colors >= 2 or b.chance(0.6) else 0
     b.add(geometry.floor(b.material(ground, specular=b.pick(0.0, 0.04), roughness=0.15)))
     if b.colors >= 3:
-        b.add(
-            geometry.cylinder(
-                b.material(b.pigment("stand", *PAINT)), (0, 0, -0.1), b.uniform(0.38, 0.48), b.uniform(0.25, 0.4)
-            )
-        )
+        b.add(geometry.cylinder(b.paint("stand", *PAINT), (0, 0, -0.1), b.uniform(0.38, 0.48), b.uniform(0.25, 0.4)))
     for number in range(4, b.colors + 1):
         x0 = 0.72 if number == 4 else -0.72
         b.add(
             geometry.box(
-                b.material(b.pigment("block", *DEEP)),
-                (x0, 0, -0.25),
-                (0.46, b.uniform(0.4, 0.7), 0.46),
-                b.uniform(-0.4, 0.4),
+                b.paint("block", *DEEP), (x0, 0, -0.25), (0.46, b.uniform(0.4, 0.7), 0.46), b.uniform(-0.4, 0.4)
             )
         )
     front(b, (0, b.uniform(0.45, 0.62), -0.8), 3.2, (0.0, 0.5), b.uniform(26, 33))
     lamps(b, (0, 0.5, -0.8), azimuth=b.pick(-1, 1) * b.uniform(45, 75))
 
 
-def linen(b: Builder) -> None:
+def linen(b: Set) -> None:
     """Build coarse woven cloth that lies flat: plain, striped or checked."""
     bands = min(4, b.colors) if b.colors > 1 else b.pick(1, 1, 2)
     colors = [b.pigment("yarn", *LINEN) for _ in range(bands)]
@@ -113,6 +106,6 @@ def linen(b: Builder) -> None:
     field = b.field(unit(smooth(b.rng, 3, side=256) + 0.5 * smooth(b.rng, 6, 2, side=256)))
     b.add(geometry.relief(skin, (0, 0, 0), (1, 0, 0), (0, 0, -1), (1.6, 1.6), b.uniform(0.02, 0.06), field))
     if b.colors >= 5:
-        b.add(geometry.cylinder(b.material(b.pigment("board", *OAK)), (b.uniform(-0.2, 0.2), 0, 0), 0.3, 0.09))
+        b.add(geometry.cylinder(b.paint("board", *OAK), (b.uniform(-0.2, 0.2), 0, 0), 0.3, 0.09))
     above(b, b.uniform(0.6, 0.9), b.pick(0.0, b.uniform(10, 40)))
     lamps(b, (0, 0, 0), elevation=b.uniform(20, 40), distance=b.uniform(2.0, 3.0))

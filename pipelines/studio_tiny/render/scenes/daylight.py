@@ -4,10 +4,10 @@ import math
 
 from pipelines.studio_tiny.render import geometry, light, textures
 from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, backdrop, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def window(b: Builder) -> None:
+def window(b: Set) -> None:
     """Build a wall and a floor with the light of a window or of blinds on them."""
     upper = b.pigment("wall", *PAINT, *DEEP)
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.3) else -1
@@ -24,7 +24,7 @@ def window(b: Builder) -> None:
     if b.colors >= 3:
         b.add(
             geometry.box(
-                b.material(b.pigment("plinth", *PAINT)),
+                b.paint("plinth", *PAINT),
                 (b.uniform(-0.3, 0.3), 0, -0.3),
                 (0.7, b.uniform(0.3, 0.5), 0.5),
                 b.uniform(-0.3, 0.3),
@@ -33,13 +33,9 @@ def window(b: Builder) -> None:
     elif b.chance(0.3):
         b.add(geometry.box(b.material(upper), (b.uniform(-0.3, 0.3), 0, -0.4), (0.6, b.uniform(0.15, 0.4), 0.5)))
     if b.colors >= 4:
-        b.add(geometry.box(b.material(b.pigment("dado", *DEEP)), (0, 0, -0.93), (20, b.uniform(0.45, 0.6), 0.1)))
+        b.add(geometry.box(b.paint("dado", *DEEP), (0, 0, -0.93), (20, b.uniform(0.45, 0.6), 0.1)))
     if b.colors >= 5:
-        b.add(
-            geometry.cylinder(
-                b.material(b.pigment("stool", *DEEP)), (b.pick(-0.75, 0.75), 0, -0.2), 0.27, b.uniform(0.5, 0.75)
-            )
-        )
+        b.add(geometry.cylinder(b.paint("stool", *DEEP), (b.pick(-0.75, 0.75), 0, -0.2), 0.27, b.uniform(0.5, 0.75)))
     b.gobo = light.blinds(b.rng) if b.chance(0.3) else light.window(b.rng)
     front(b, (0, b.uniform(0.42, 0.6), -0.7), 3.1, (0.0, 0.5), b.uniform(26, 34))
     lamps(
@@ -54,20 +50,17 @@ def window(b: Builder) -> None:
     )
 
 
-def foliage(b: Builder) -> None:
+def foliage(b: Set) -> None:
     """Build the shadows of leaves on a wall and its floor."""
-    backdrop(b, 0.9, PAINT, two=b.colors >= 2)
+    backdrop(b, 0.9, two=b.colors >= 2)
     for number in range(3, b.colors + 1):
-        paint = b.material(b.pigment("stand", *PAINT, *DEEP))
+        paint = b.paint("stand", *PAINT, *DEEP)
         x = (0.0, -0.62, 0.62)[number - 3]
         b.add(geometry.cylinder(paint, (x, 0, -0.15 - 0.1 * number), 0.34, b.uniform(0.3, 0.6), 0.01))
     if b.colors < 3 and b.chance(0.4):
         b.add(
             geometry.cylinder(
-                b.material(b.pigment("stand", *PAINT)),
-                (b.uniform(-0.2, 0.2), 0, -0.1),
-                b.uniform(0.3, 0.4),
-                b.uniform(0.1, 0.35),
+                b.paint("stand", *PAINT), (b.uniform(-0.2, 0.2), 0, -0.1), b.uniform(0.3, 0.4), b.uniform(0.1, 0.35)
             )
         )
     b.gobo = light.leaves(b.rng)

@@ -5,7 +5,7 @@ import math
 from pipelines.studio_tiny.render import geometry, textures
 from pipelines.studio_tiny.render.camera import Camera
 from pipelines.studio_tiny.render.light import Rig
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 PAINT = ("#e9e4dc", "#d9d4cc", "#cfd6d8", "#e6d3c4", "#d8c3b0", "#c9d2c4", "#bfc7cf", "#e8dfd0", "#dcc7c4", "#f0ede8")
 DEEP = ("#b98f73", "#8a9a86", "#7d8fa3", "#a8746a", "#c2a878", "#6f7f86", "#94746a", "#bfa58f", "#59656b")
@@ -15,7 +15,7 @@ OAK = ("#b98a5a", "#c79c6b", "#a87848", "#8b5e3c", "#d3ae80", "#6e4a31")
 LINEN = ("#d9cfbe", "#e8e2d6", "#c8b8a2", "#b9c0c2", "#d8b8a8", "#9aa58f")
 
 
-def lamps(b: Builder, target: tuple[float, float, float], **changes: float | tuple[float, float]) -> None:
+def lamps(b: Set, target: tuple[float, float, float], **changes: float | tuple[float, float]) -> None:
     side = b.pick(-1, 1)
     azimuth = side * b.uniform(20, 75)
     options = {
@@ -32,7 +32,7 @@ def lamps(b: Builder, target: tuple[float, float, float], **changes: float | tup
 
 
 def front(
-    b: Builder,
+    b: Set,
     target: tuple[float, float, float],
     distance: float,
     height: tuple[float, float],
@@ -52,20 +52,20 @@ def front(
     b.camera = Camera(eye=eye, target=target, field_of_view=view, aspect=b.aspect, aperture=blur)
 
 
-def above(b: Builder, side: float, tilt: float = 0.0, blur: float = 0.0) -> None:
+def above(b: Set, side: float, tilt: float) -> None:
     """Set a camera that looks down, on `side` metres along the frame's shorter side, `tilt` degrees from straight down."""
     distance = b.uniform(2.2, 3.2)
     view = math.degrees(2 * math.atan(side / 2 / distance))
     lean = math.radians(tilt)
     eye = (0.0, distance * math.cos(lean), distance * math.sin(lean) + 1e-3)
-    b.camera = Camera(eye=eye, target=(0, 0, 0), field_of_view=view, aspect=b.aspect, aperture=blur)
+    b.camera = Camera(eye=eye, target=(0, 0, 0), field_of_view=view, aspect=b.aspect)
 
 
-def backdrop(b: Builder, depth: float, natural: tuple[str, ...], two: bool) -> tuple[int, int]:
+def backdrop(b: Set, depth: float, two: bool) -> tuple[int, int]:
     """Add a paper sweep or, if `two`, a wall and a floor of two colours; return their pigments."""
-    first = b.pigment("backdrop", *natural)
+    first = b.pigment("backdrop", *PAINT)
     if two:
-        second = b.pigment("floor", *natural)
+        second = b.pigment("floor", *PAINT)
         texture = b.texture(textures.plaster(b.rng)) if b.chance(0.4) else -1
         back = b.material(first, b.tone(first, 0.82), texture=texture, size=3.0, bump=0.12)
         b.add(

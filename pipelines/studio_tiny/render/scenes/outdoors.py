@@ -6,10 +6,10 @@ from pipelines.studio_tiny.render import geometry, noise, textures
 from pipelines.studio_tiny.render.camera import Camera
 from pipelines.studio_tiny.render.noise import fractal, smooth, step, unit
 from pipelines.studio_tiny.render.scenes.framing import DEEP, PAINT, STONE, WHITE, above, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def water(b: Builder) -> None:
+def water(b: Set) -> None:
     """Build clear rippled water with a net of light on its ground, perhaps with stones and a stand."""
     shallow = b.pigment("water", "#8fd0d6", "#6db9c9", "#a9d8d2", "#4f9fb8")
     net = b.tone(shallow, 2.2)
@@ -26,14 +26,14 @@ def water(b: Builder) -> None:
     )
     b.add(geometry.floor(skin))
     if b.colors >= 2:
-        rim = b.material(b.pigment("stone", *STONE, *PAINT))
+        rim = b.paint("stone", *STONE, *PAINT)
         side = b.pick(-1, 1)
         b.add(geometry.box(rim, (side * 1.75, 0, 0), (2.6, 0.12, 8), b.uniform(-0.25, 0.25), 0.02))
     if b.colors >= 3 or b.chance(0.35):
-        stand = b.material(b.pigment("stand", *STONE, *PAINT))
+        stand = b.paint("stand", *STONE, *PAINT)
         b.add(geometry.cylinder(stand, (b.uniform(-0.15, 0.15), 0, b.uniform(-0.1, 0.1)), 0.36, 0.14, 0.02))
     for number in range(4, b.colors + 1):
-        paint = b.material(b.pigment("block", *DEEP))
+        paint = b.paint("block", *DEEP)
         b.add(
             geometry.box(
                 paint,
@@ -47,7 +47,7 @@ def water(b: Builder) -> None:
     lamps(b, (0, 0, 0), elevation=b.uniform(40, 60))
 
 
-def sand(b: Builder) -> None:
+def sand(b: Set) -> None:
     """Build wind-rippled sand with stones or an arch."""
     base = b.pigment("sand", "#e2cba6", "#d9bd94", "#ead9bd", "#cfae86", "#e8d3c0")
     texture = b.texture(textures.sand(b.rng, b.pick(0.0, 9.0, 14.0, 18.0)))
@@ -58,20 +58,16 @@ def sand(b: Builder) -> None:
     b.add(geometry.relief(skin, (0, -0.06, -1.0), (1, 0, 0), (0, 0, -1), (5, 4), b.uniform(0.12, 0.3), dunes))
     upright = b.colors >= 2 or b.chance(0.5)
     if upright:
-        b.add(geometry.wall(b.material(b.pigment("backdrop", *PAINT, "#d8e4ea", "#e8c8b0")), -2.2))
+        b.add(geometry.wall(b.paint("backdrop", *PAINT, "#d8e4ea", "#e8c8b0"), -2.2))
     if b.colors >= 3:
-        first = b.material(b.pigment("stand", *STONE, *PAINT))
+        first = b.paint("stand", *STONE, *PAINT)
         b.add(geometry.cylinder(first, (b.uniform(-0.1, 0.1), 0, -0.3), 0.4, b.uniform(0.25, 0.4), 0.015))
     if b.colors >= 4:
-        b.add(
-            geometry.arch(
-                b.material(b.pigment("arch", *DEEP)), b.uniform(-0.4, 0.4), -0.9, 0.25, (0.55, 0.8), (0.36, 0.8)
-            )
-        )
+        b.add(geometry.arch(b.paint("arch", *DEEP), b.uniform(-0.4, 0.4), -0.9, 0.25, (0.55, 0.8), (0.36, 0.8)))
     if b.colors >= 5:
-        b.add(geometry.disc(b.material(b.pigment("sun", "#e8b070", "#d88c6a")), (-0.6, 1.0), -1.6, 0.03, 0.52))
+        b.add(geometry.disc(b.paint("sun", "#e8b070", "#d88c6a"), (-0.6, 1.0), -1.6, 0.03, 0.52))
     if b.colors < 3 and b.chance(0.6):
-        stone = b.material(b.pigment("stone", *STONE))
+        stone = b.paint("stone", *STONE)
         for _ in range(int(b.rng.integers(1, 4))):
             radius = b.uniform(0.06, 0.16)
             b.add(geometry.sphere(stone, (b.uniform(-0.7, 0.7), radius * 0.55, b.uniform(-0.8, 0.2)), radius))
@@ -82,7 +78,7 @@ def sand(b: Builder) -> None:
     lamps(b, (0, 0.1, -0.4), elevation=b.uniform(14, 38), sun_blur=b.uniform(0.4, 1.0))
 
 
-def _heavens(b: Builder, cloudy: float) -> None:
+def _heavens(b: Set, cloudy: float) -> None:
     """Paint a sky: zenith (pigment 0), horizon (1), clouds (2) and their undersides (3)."""
     _, y = noise.grid()
     up = 1 - y
@@ -97,7 +93,7 @@ def _heavens(b: Builder, cloudy: float) -> None:
     b.sky = np.stack([rest * (1 - low), rest * low, cloud * (1 - shade), cloud * shade], axis=2).astype(np.float32)
 
 
-def beach(b: Builder) -> None:
+def beach(b: Set) -> None:
     """Build sand, sea and sky."""
     zenith = b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fb8d8")
     b.tone(zenith, 1.45)
@@ -111,7 +107,7 @@ def beach(b: Builder) -> None:
     sand = b.pigment("sand", "#e2cba6", "#d9bd94", "#ead9bd", "#cfae86")
     grains = b.texture(textures.sand(b.rng, b.pick(0.0, 0.0, 12.0)))
     beach = b.material(sand, b.tone(sand, 0.8), b.tone(sand, 0.6), texture=grains, size=2.2, bump=0.35)
-    foam = b.material(b.pigment("foam", *WHITE))
+    foam = b.paint("foam", *WHITE)
     b.add(geometry.floor(waves, 0.0, 300.0))
     _, y = noise.grid(384)
     curve = 0.06 * smooth(b.rng, 2.5, 2.5, side=384) + 0.02 * smooth(b.rng, 7, 7, side=384)
@@ -123,14 +119,11 @@ def beach(b: Builder) -> None:
     if b.colors >= 4:
         b.add(
             geometry.box(
-                b.material(b.pigment("stand", *PAINT)),
-                (b.uniform(-0.4, 0.4), 0, 1.0),
-                (0.7, 0.42, 0.5),
-                b.uniform(-0.4, 0.4),
+                b.paint("stand", *PAINT), (b.uniform(-0.4, 0.4), 0, 1.0), (0.7, 0.42, 0.5), b.uniform(-0.4, 0.4)
             )
         )
     if b.colors >= 5:
-        b.add(geometry.cylinder(b.material(b.pigment("column", *DEEP)), (b.pick(-0.75, 0.75), 0, 0.8), 0.28, 0.85))
+        b.add(geometry.cylinder(b.paint("column", *DEEP), (b.pick(-0.75, 0.75), 0, 0.8), 0.28, 0.85))
     eye = b.uniform(0.7, 1.1)
     horizon_at = b.uniform(-0.12, 0.1)
     b.camera = Camera(
@@ -142,7 +135,7 @@ def beach(b: Builder) -> None:
     lamps(b, (0, 0.1, 1.2), elevation=b.uniform(18, 50), distance=8.0, softness=2.0)
 
 
-def sky(b: Builder) -> None:
+def sky(b: Set) -> None:
     """Build clouds, with nothing below or with a still floor that mirrors them."""
     b.pigment("sky", "#7db4de", "#8fc1e6", "#6fa3cf", "#9fa8d8", "#e8b4a0")
     b.pigment("horizon", "#f0d8c0", "#e8e4dc", "#f4c8a8", "#dce8f0")
@@ -155,7 +148,7 @@ def sky(b: Builder) -> None:
     else:
         tilt = b.uniform(0.22, 0.5)
     if b.colors >= 5:
-        b.add(geometry.cylinder(b.material(b.pigment("stand", *PAINT)), (0, 0, -0.5), 0.5, 0.42))
+        b.add(geometry.cylinder(b.paint("stand", *PAINT), (0, 0, -0.5), 0.5, 0.42))
     b.camera = Camera(
         eye=(0, 0.6, 3.0), target=(0, 0.6 + tilt * 3, 0), field_of_view=b.uniform(30, 44), aspect=b.aspect
     )

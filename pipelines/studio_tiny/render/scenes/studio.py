@@ -2,10 +2,10 @@
 
 from pipelines.studio_tiny.render import geometry, textures
 from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, WHITE, backdrop, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def sweep(b: Builder) -> None:
+def sweep(b: Set) -> None:
     """Build seamless paper. Further colours are sheets that hang before it or lie on it."""
     paper = b.pigment("paper", *PAINT, *DEEP)
     depth = b.uniform(1.2, 2.2)
@@ -22,7 +22,7 @@ def sweep(b: Builder) -> None:
         )
     side = b.pick(-1, 1)
     for number in range(3, b.colors + 1):
-        panel = b.material(b.pigment("panel", *DEEP))
+        panel = b.paint("panel", *DEEP)
         offset = side * (0.42 + 0.30 * (number - 3)) * (1 if number % 2 else -1) * max(1.0, b.aspect**0.5)
         size = (b.uniform(0.6, 0.8), b.uniform(0.9, 1.5), 0.02)
         b.add(geometry.box(panel, (offset, 0.0, -depth + 0.25 + 0.12 * number), size, b.uniform(-0.15, 0.15)))
@@ -30,10 +30,10 @@ def sweep(b: Builder) -> None:
     lamps(b, (0, 0.2, -0.2), softness=b.uniform(0.5, 1.2))
 
 
-def podium(b: Builder) -> None:
+def podium(b: Set) -> None:
     """Build one to four stands on paper, sometimes with a disc behind them."""
     depth = b.uniform(1.0, 1.8)
-    backdrop(b, depth, PAINT, two=b.colors >= 3 or b.chance(0.3))
+    backdrop(b, depth, two=b.colors >= 3 or b.chance(0.3))
     stands = max(1, b.colors - 2) if b.colors >= 3 else max(1, b.colors - 1) + int(b.chance(0.35))
     tall = b.uniform(0.22, 0.5)
     wide = 0.30 if stands > 1 else b.uniform(0.30, 0.42)
@@ -43,7 +43,7 @@ def podium(b: Builder) -> None:
         options = {"specular": 0.03, "roughness": b.uniform(0.2, 0.6)} if b.chance(0.4) else {}
         if fluted:
             count = b.pick(10, 14, 18)
-            ribs = b.texture(textures.flutes(count, 0.5))
+            ribs = b.texture(textures.flutes(count))
             stand = b.material(pigment, b.tone(pigment, 0.7), texture=ribs, size=1.0, bump=0.8, **options)
         else:
             stand = b.material(pigment, **options)
@@ -59,7 +59,7 @@ def podium(b: Builder) -> None:
             size = wide * 1.7
             b.add(geometry.box(stand, (x, 0, z), (size, height, size), b.uniform(-0.6, 0.6), b.uniform(0.005, 0.02)))
     if b.colors >= 5 or b.chance(0.25):
-        ring = b.material(b.pigment("disc", *DEEP))
+        ring = b.paint("disc", *DEEP)
         b.add(
             geometry.disc(
                 ring, (b.uniform(-0.35, 0.35), b.uniform(0.5, 0.75)), -depth + 0.25, 0.05, b.uniform(0.45, 0.6)
@@ -69,15 +69,15 @@ def podium(b: Builder) -> None:
     lamps(b, (0, tall, -0.1))
 
 
-def steps(b: Builder) -> None:
+def steps(b: Set) -> None:
     """Build stairs against a wall."""
     depth = 1.5
-    backdrop(b, depth, PAINT, two=b.colors >= 3)
+    backdrop(b, depth, two=b.colors >= 3)
     own = max(1, b.colors - (2 if b.colors >= 3 else 1))
     count = max(own, int(b.rng.integers(2, 5)))
     rise, tread = b.uniform(0.13, 0.22), b.uniform(0.24, 0.34)
     wide = b.uniform(0.7, 1.5)
-    paints = [b.material(b.pigment("step", *PAINT, *DEEP)) for _ in range(own)]
+    paints = [b.paint("step", *PAINT, *DEEP) for _ in range(own)]
     wander = b.uniform(-0.15, 0.15)
     round_ = b.chance(0.25)
     for number in range(count):
@@ -94,15 +94,15 @@ def steps(b: Builder) -> None:
     lamps(b, (0, height * 0.6, 0))
 
 
-def arch(b: Builder) -> None:
+def arch(b: Set) -> None:
     """Build standing arches, open or solid, perhaps with a plinth before them."""
     depth = b.uniform(1.3, 1.8)
-    backdrop(b, depth, PAINT, two=b.colors >= 4 or b.chance(0.3))
+    backdrop(b, depth, two=b.colors >= 4 or b.chance(0.3))
     own = max(1, b.colors - (2 if b.colors >= 4 else 1))
     outer = b.uniform(0.42, 0.6)
     spring = b.uniform(0.35, 0.75)
     shift = b.uniform(-0.25, 0.25)
-    first = b.material(b.pigment("arch", *PAINT, *DEEP))
+    first = b.paint("arch", *PAINT, *DEEP)
     hollow = b.chance(0.6)
     b.add(
         geometry.arch(
@@ -110,11 +110,11 @@ def arch(b: Builder) -> None:
         )
     )
     if own >= 2:
-        second = b.material(b.pigment("plinth", *PAINT, *DEEP))
+        second = b.paint("plinth", *PAINT, *DEEP)
         height = b.uniform(0.16, 0.3)
         b.add(geometry.cylinder(second, (shift * 0.3, 0, 0.15), b.uniform(0.36, 0.46), height))
     if own >= 3:
-        third = b.material(b.pigment("second arch", *DEEP))
+        third = b.paint("second arch", *DEEP)
         side = b.pick(-1, 1)
         b.add(geometry.arch(third, shift + side * outer * 1.1, -0.75, 0.2, (outer, spring * 1.35), (0, 0)))
     elif b.chance(0.4):
@@ -127,7 +127,7 @@ def arch(b: Builder) -> None:
     lamps(b, (0, 0.4, -0.2))
 
 
-def niche(b: Builder) -> None:
+def niche(b: Set) -> None:
     """Build a niche in a wall, arched or round, with its own back."""
     half, sill, spring = b.uniform(0.42, 0.6), b.uniform(0.0, 0.35), b.uniform(0.6, 0.95)
     thick = b.uniform(0.25, 0.5)
@@ -135,17 +135,17 @@ def niche(b: Builder) -> None:
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.6) else -1
     skin = b.material(face, b.tone(face, 0.82), texture=texture, size=2.2, bump=0.14)
     round_ = b.chance(0.25)
-    b.add(geometry.opening(skin, 0.0, thick, 0.0, half, sill, spring, round_))
+    b.add(geometry.opening(skin, thick, half, sill, spring, round_))
     inner = b.pigment("niche", *PAINT, *DEEP) if b.colors >= 2 else face
     b.add(geometry.wall(b.material(inner), -thick))
     ground = b.pigment("floor", *PAINT) if b.colors >= 3 else face
     b.add(geometry.floor(b.material(ground)))
     middle = spring if round_ else (sill + spring + half) / 2
     if b.colors >= 4:
-        stand = b.material(b.pigment("stand", *DEEP))
+        stand = b.paint("stand", *DEEP)
         b.add(geometry.cylinder(stand, (0, 0, 0.45), b.uniform(0.36, 0.44), b.uniform(0.2, 0.35)))
     if b.colors >= 5:
-        block = b.material(b.pigment("block", *DEEP))
+        block = b.paint("block", *DEEP)
         b.add(
             geometry.box(block, (b.pick(-1, 1) * 0.75, 0, 0.35), (0.5, b.uniform(0.5, 0.8), 0.5), b.uniform(-0.3, 0.3))
         )
@@ -154,13 +154,13 @@ def niche(b: Builder) -> None:
     lamps(b, (0, middle, 0), elevation=b.uniform(25, 50))
 
 
-def shelf(b: Builder) -> None:
+def shelf(b: Set) -> None:
     """Build a shelf on a wall, perhaps with a painted lower half."""
     upper = b.pigment("wall", *PAINT, *DEEP)
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.4) else -1
     b.add(geometry.wall(b.material(upper, b.tone(upper, 0.85), texture=texture, size=2.5, bump=0.1), 0))
     if b.colors >= 3:
-        lower = b.material(b.pigment("lower wall", *DEEP))
+        lower = b.paint("lower wall", *DEEP)
         b.add(geometry.box(lower, (0, -3, 0.0), (20, 3.0 + b.uniform(-0.05, 0.12), 0.03)))
     board = b.pigment("shelf", *OAK, *WHITE)
     thick = b.uniform(0.10, 0.16) if b.colors >= 2 else b.uniform(0.04, 0.1)
@@ -176,11 +176,11 @@ def shelf(b: Builder) -> None:
         )
     )
     if b.colors >= 4:
-        pot = b.material(b.pigment("vase", *DEEP), specular=0.03, roughness=0.25)
+        pot = b.paint("vase", *DEEP, specular=0.03, roughness=0.25)
         x = b.pick(-1, 1) * 0.5
         b.add(geometry.cylinder(pot, (x, 0, deep / 2), 0.19, b.uniform(0.4, 0.6), 0.04))
     if b.colors >= 5:
-        tray = b.material(b.pigment("book", *DEEP))
+        tray = b.paint("book", *DEEP)
         b.add(
             geometry.box(tray, (-x * 0.9, 0, deep / 2), (0.5, b.uniform(0.26, 0.36), 0.3), b.uniform(-0.2, 0.2), 0.004)
         )
@@ -188,13 +188,13 @@ def shelf(b: Builder) -> None:
     lamps(b, (0, 0.15, 0.1), elevation=b.uniform(35, 60))
 
 
-def paper(b: Builder) -> None:
+def paper(b: Set) -> None:
     """Build layers of cut paper: discs and arches that cast soft shadows on each other."""
-    b.add(geometry.wall(b.material(b.pigment("sheet", *PAINT)), -0.5))
+    b.add(geometry.wall(b.paint("sheet", *PAINT), -0.5))
     layers = max(b.colors - 1, int(b.rng.integers(2, 5)))
     style = b.pick("arches", "discs", "hills")
     shift = b.uniform(-0.3, 0.3)
-    sheets = [b.material(b.pigment("sheet", *PAINT, *DEEP)) for _ in range(max(1, b.colors - 1))]
+    sheets = [b.paint("sheet", *PAINT, *DEEP) for _ in range(max(1, b.colors - 1))]
     for number in range(layers):
         sheet = sheets[number % len(sheets)]
         z = -0.42 + 0.09 * number
@@ -213,7 +213,7 @@ def paper(b: Builder) -> None:
     lamps(b, (0, 0.5, -0.3), softness=b.uniform(0.3, 0.7))
 
 
-def mirror(b: Builder) -> None:
+def mirror(b: Set) -> None:
     """Build a dark or light mirror floor before a wall with a glowing panel."""
     back = b.pigment("wall", *DEEP, *PAINT)
     b.add(geometry.wall(b.material(back), -1.4))
@@ -230,13 +230,10 @@ def mirror(b: Builder) -> None:
     if b.colors >= 4 or b.chance(0.4):
         b.add(
             geometry.cylinder(
-                b.material(b.pigment("stand", *DEEP), specular=0.05, roughness=0.15),
-                (0, 0, -0.3),
-                0.42,
-                b.uniform(0.2, 0.35),
+                b.paint("stand", *DEEP, specular=0.05, roughness=0.15), (0, 0, -0.3), 0.42, b.uniform(0.2, 0.35)
             )
         )
     if b.colors >= 5:
-        b.add(geometry.box(b.material(b.pigment("block", *DEEP)), (b.pick(-0.8, 0.8), 0, -0.6), (0.5, 0.9, 0.4), 0.3))
+        b.add(geometry.box(b.paint("block", *DEEP), (b.pick(-0.8, 0.8), 0, -0.6), (0.5, 0.9, 0.4), 0.3))
     front(b, (0, b.uniform(0.35, 0.5), -0.5), 3.0, (0.05, 0.5), b.uniform(26, 33))
     lamps(b, (0, 0.3, -0.4))

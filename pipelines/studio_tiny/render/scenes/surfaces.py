@@ -4,23 +4,23 @@ import math
 
 from pipelines.studio_tiny.render import geometry, textures
 from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, STONE, WHITE, above, front, lamps
-from pipelines.studio_tiny.render.sets import Builder
+from pipelines.studio_tiny.render.sets import Set
 
 
-def _slab(b: Builder, material: int, thick: float) -> None:
+def _slab(b: Set, material: int, thick: float) -> None:
     """Add a tabletop of the material before a wall that is out of focus, and a camera in front of it."""
     edge = b.uniform(0.25, 0.5)
     b.add(geometry.box(material, (0, -thick, -0.6), (8, thick, 2 * edge + 1.6), 0.0, 0.012))
     back = -0.6 - edge - 0.8 - b.uniform(0.4, 1.2)
-    b.add(geometry.wall(b.material(b.pigment("wall", *PAINT, *DEEP)), back))
+    b.add(geometry.wall(b.paint("wall", *PAINT, *DEEP), back))
     b.add(geometry.floor(b.material(len(b.pigments) - 1), -1.2))
     front(b, (0, b.uniform(0.12, 0.24), -0.25), 1.9, (0.35, 0.8), b.uniform(27, 34), b.uniform(0.004, 0.022))
 
 
-def _props(b: Builder, count: int) -> None:
+def _props(b: Set, count: int) -> None:
     """Add `count` simple solids, each of its own colour, at the back of a table, to both sides."""
     for number in range(count):
-        paint = b.material(b.pigment("prop", *DEEP), specular=b.pick(0.0, 0.03))
+        paint = b.paint("prop", *DEEP, specular=b.pick(0.0, 0.03))
         side = 1 if number % 2 else -1
         x, z = side * b.uniform(0.38, 0.55) * max(1.0, b.aspect**0.6), b.uniform(-1.0, -0.75)
         if b.chance(0.5):
@@ -29,7 +29,7 @@ def _props(b: Builder, count: int) -> None:
             b.add(geometry.box(paint, (x, 0, z), (0.5, b.uniform(0.4, 0.75), 0.4), b.uniform(-0.5, 0.5), 0.012))
 
 
-def _flat_or_table(b: Builder, material: int, own: int, flat_side: tuple[float, float]) -> None:
+def _flat_or_table(b: Set, material: int, own: int, flat_side: tuple[float, float]) -> None:
     """Show the material from above or as a tabletop; always as a tabletop if more than its `own` colours are wanted."""
     if b.colors > own or b.chance(0.45):
         _slab(b, material, b.uniform(0.05, 0.12))
@@ -41,7 +41,7 @@ def _flat_or_table(b: Builder, material: int, own: int, flat_side: tuple[float, 
     lamps(b, (0, 0, 0), elevation=b.uniform(35, 60), distance=b.uniform(2.0, 3.5))
 
 
-def marble(b: Builder) -> None:
+def marble(b: Set) -> None:
     """Build polished veined stone, seen from above or as a tabletop."""
     base = b.pigment("marble", "#efedea", "#e6e3df", "#dcd8d2", "#3a3d40", "#2f4a42", "#d9c2b0")
     vein = b.pigment("vein", "#8d8f93", "#6f6a66", "#b08d57", "#a89a8c")
@@ -53,7 +53,7 @@ def marble(b: Builder) -> None:
     _flat_or_table(b, skin, 1, (0.8, 1.5))
 
 
-def wood(b: Builder) -> None:
+def wood(b: Set) -> None:
     """Build boards with grain, seen from above or as a table. Painted ones take further colours."""
     colors = min(3, b.colors) if b.chance(0.5) or b.colors > 3 else 1
     grounds = [b.pigment("wood", *OAK)]
@@ -69,7 +69,7 @@ def wood(b: Builder) -> None:
     _flat_or_table(b, skin, colors, (0.75, 1.1))
 
 
-def terrazzo(b: Builder) -> None:
+def terrazzo(b: Set) -> None:
     """Build stone chips in cement, seen from above or as a tabletop."""
     colors = max(1, min(4, b.colors - 1)) if b.colors > 1 else b.pick(2, 3)
     base = b.pigment("cement", "#e8e4dd", "#d9d6d0", "#f0ece6", "#c8c4be", "#2f3236")
@@ -88,7 +88,7 @@ def terrazzo(b: Builder) -> None:
     lamps(b, (0, 0, 0), distance=b.uniform(2.0, 3.5))
 
 
-def concrete(b: Builder) -> None:
+def concrete(b: Set) -> None:
     """Build a wall of panels of cast concrete, a floor, and perhaps a bench."""
     base = b.pigment("concrete", *STONE, "#8f8e8c", "#9b9894")
     texture = b.texture(textures.concrete(b.rng, panels=True))
@@ -111,19 +111,13 @@ def concrete(b: Builder) -> None:
     for number in range(4, b.colors + 1):
         side = 1 if number % 2 else -1
         b.add(
-            geometry.box(
-                b.material(b.pigment("panel", *DEEP)),
-                (side * 0.75, 0, -0.7),
-                (0.62, b.uniform(0.9, 1.3), 0.3),
-                0.0,
-                0.01,
-            )
+            geometry.box(b.paint("panel", *DEEP), (side * 0.75, 0, -0.7), (0.62, b.uniform(0.9, 1.3), 0.3), 0.0, 0.01)
         )
     front(b, (0, b.uniform(0.4, 0.55), -0.6), 3.2, (0.1, 0.6), b.uniform(26, 33))
     lamps(b, (0, 0.4, -0.6))
 
 
-def plaster(b: Builder) -> None:
+def plaster(b: Set) -> None:
     """Build a trowelled wall and a ledge."""
     base = b.pigment("plaster", *PAINT, "#d9b79a", "#c98f6f", "#b9a48c")
     texture = b.texture(textures.plaster(b.rng))
@@ -137,24 +131,21 @@ def plaster(b: Builder) -> None:
         x = (0.62 if number == 4 else -0.62) * b.pick(0.9, 1.0)
         b.add(
             geometry.box(
-                b.material(b.pigment("block", *DEEP)),
-                (x, 0, -0.45),
-                (0.55, b.uniform(0.35, 0.9), 0.4),
-                b.uniform(-0.2, 0.2),
+                b.paint("block", *DEEP), (x, 0, -0.45), (0.55, b.uniform(0.35, 0.9), 0.4), b.uniform(-0.2, 0.2)
             )
         )
     front(b, (0, b.uniform(0.38, 0.5), -0.5), 3.0, (0.05, 0.5), b.uniform(24, 31))
     lamps(b, (0, 0.4, -0.6), azimuth=b.pick(-1, 1) * b.uniform(55, 78), elevation=b.uniform(20, 45))
 
 
-def _vase(b: Builder, x: float) -> None:
-    paint = b.material(b.pigment("vase", *DEEP), specular=0.03, roughness=0.4)
+def _vase(b: Set, x: float) -> None:
+    paint = b.paint("vase", *DEEP, specular=0.03, roughness=0.4)
     radius = b.uniform(0.26, 0.32)
     b.add(geometry.sphere(paint, (x, radius * 0.95, -0.25), radius))
     b.add(geometry.cylinder(paint, (x, radius * 1.7, -0.25), radius * 0.35, radius * 0.75, 0.01))
 
 
-def tiles(b: Builder) -> None:
+def tiles(b: Set) -> None:
     """Build glazed tiles, perhaps behind a counter."""
     colors = min(3, b.colors) if b.chance(0.5) or b.colors >= 4 else 1
     glaze = [b.pigment("tile", "#f0eee8", "#dfe6e2", "#c8d8d4", "#8fb0a8", "#e8cfc0", *DEEP) for _ in range(colors)]
@@ -164,7 +155,7 @@ def tiles(b: Builder) -> None:
     skin = b.material(glaze[0], grout, *glaze[1:], texture=texture, size=1.6, bump=0.35, specular=0.05, roughness=0.1)
     b.add(geometry.wall(skin, -0.6))
     if b.colors > colors or b.chance(0.5):
-        top = b.material(b.pigment("counter", *WHITE, *OAK, *STONE), specular=b.pick(0.0, 0.04), roughness=0.2)
+        top = b.paint("counter", *WHITE, *OAK, *STONE, specular=b.pick(0.0, 0.04), roughness=0.2)
         b.add(geometry.box(top, (0, -0.2, 0), (10, 0.2, 1.3), 0.0, 0.01))
         _props(b, max(0, b.colors - colors - 1))
         for index, solid in enumerate(b.solids[2:], 2):
@@ -177,7 +168,7 @@ def tiles(b: Builder) -> None:
     lamps(b, (0, 0.3, -0.4))
 
 
-def brick(b: Builder) -> None:
+def brick(b: Set) -> None:
     """Build a brick wall, raw or painted, and a floor."""
     colors = min(2, b.colors)
     bricks = [b.pigment("brick", "#a8583f", "#b86a50", "#94503c", "#e8e4de", "#d8cfc4") for _ in range(colors)]
@@ -207,18 +198,13 @@ def brick(b: Builder) -> None:
     for number in range(4, b.colors + 1):
         x = 0.6 if number == 4 else -0.6
         b.add(
-            geometry.box(
-                b.material(b.pigment("block", *DEEP)),
-                (x, 0, -0.4),
-                (0.5, b.uniform(0.5, 0.9), 0.4),
-                b.uniform(-0.3, 0.3),
-            )
+            geometry.box(b.paint("block", *DEEP), (x, 0, -0.4), (0.5, b.uniform(0.5, 0.9), 0.4), b.uniform(-0.3, 0.3))
         )
     front(b, (0, b.uniform(0.42, 0.6), -0.7), 3.2, (0.0, 0.4), b.uniform(26, 33))
     lamps(b, (0, 0.4, -0.8), azimuth=b.pick(-1, 1) * b.uniform(45, 72))
 
 
-def metal(b: Builder) -> None:
+def metal(b: Set) -> None:
     """Build brushed metal: a floor and a sheet behind it, with a stand, a block or a disc."""
     base = b.pigment("metal", "#b9bcc0", "#a3a7ac", "#c4c7ca", "#b08d6b", "#8d9298")
     texture = b.texture(textures.brushed(b.rng))
@@ -230,17 +216,17 @@ def metal(b: Builder) -> None:
         roughness=0.25, metal=0.3,
     )  # fmt: skip
     if b.colors >= 2:
-        b.add(geometry.wall(b.material(b.pigment("wall", *PAINT, *DEEP)), -1.1))
+        b.add(geometry.wall(b.paint("wall", *PAINT, *DEEP), -1.1))
     else:
         b.add(geometry.wall(upright, -1.1))
     b.add(geometry.floor(skin))
     if b.colors >= 3:
-        paint = b.material(b.pigment("stand", *DEEP), specular=0.04, roughness=0.2)
+        paint = b.paint("stand", *DEEP, specular=0.04, roughness=0.2)
         b.add(geometry.cylinder(paint, (0, 0, -0.2), b.uniform(0.36, 0.44), b.uniform(0.3, 0.45)))
     else:
         _metal_thing(b, upright)
     for number in range(4, b.colors + 1):
-        paint = b.material(b.pigment("panel", *DEEP))
+        paint = b.paint("panel", *DEEP)
         b.add(
             geometry.box(
                 paint, ((0.8 if number == 4 else -0.8), 0, -0.7), (0.6, b.uniform(0.7, 1.2), 0.1), b.uniform(-0.2, 0.2)
@@ -250,7 +236,7 @@ def metal(b: Builder) -> None:
     lamps(b, (0, 0.2, -0.3))
 
 
-def _metal_thing(b: Builder, material: int) -> None:
+def _metal_thing(b: Set, material: int) -> None:
     """Add a turned stand, a block or an upright disc of the metal in the middle."""
     shape = b.pick("stand", "block", "disc")
     if shape == "stand":
