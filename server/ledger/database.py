@@ -181,8 +181,8 @@ class Database:
                     continue
                 group = self._refuse(waiting)
             else:
-                self._unlocked()
-                self._has_room()
+                self._note_unlocked()
+                self._note_room()
             if group:
                 _answer(group)
         connection.close()
@@ -224,12 +224,12 @@ class Database:
         waiting.clear()
         return refused
 
-    def _has_room(self) -> None:
+    def _note_room(self) -> None:
         refused, self._refused_by_disk = self._refused_by_disk, 0
         if refused:
             log.info("The disk takes the database's writes again; %d were refused", refused)
 
-    def _unlocked(self) -> None:
+    def _note_unlocked(self) -> None:
         since, self.locked_since = self.locked_since, None
         if since is not None and time.monotonic() - since > WORTH_TELLING_S:
             log.info("Another program had the write lock for %.1f s; what waited is on disk", time.monotonic() - since)

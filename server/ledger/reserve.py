@@ -20,10 +20,8 @@ class Reserve:
     def is_held(self) -> bool:
         return self._path.exists()
 
-    def hold(self) -> bool:
-        """Take the room, if it is not held; return False, and take nothing, if the disk has less."""
-        if self.is_held:
-            return True
+    def hold(self) -> None:
+        """Take the room; if the disk has less, take nothing and log that."""
         partial = self._path.with_name(f"{self._path.name}.partial")
         try:
             with partial.open("wb") as file:
@@ -32,8 +30,6 @@ class Reserve:
         except OSError as error:
             partial.unlink(missing_ok=True)
             log.warning("There is no room for the ledger's reserve, %s: %s", self._path, error.strerror)
-            return False
-        return True
 
     def release(self) -> bool:
         """Give the room up for the next writes; return False if there was none."""

@@ -100,14 +100,12 @@ class ActiveJobs:
         self._settlement.run_again(accepted, "The server was restarted; this runs again", extra)
         self._enqueue(list(reversed(job.images)), self._queue.put_back)
 
-    def move_to_front(self, job_id: str) -> bool:
-        """Let a job go before all others, its images that run again included; return False if it has ended."""
+    def move_to_front(self, job_id: str) -> None:
+        """Let a job that has not ended go before all others, its images that run again included."""
         job = self._jobs.get(job_id)
-        if job is None:
-            return False
-        job.front = True
-        self._queue.move_to_front([image.image_id for image in job.images])
-        return True
+        if job is not None:
+            job.front = True
+            self._queue.move_to_front([image.image_id for image in job.images])
 
     def begin(self, waiting: Waiting, now: float, gpu: Affinity) -> protocol.Item:
         """Take an image from the queue for a GPU, and return the item to order of its process."""
