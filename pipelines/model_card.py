@@ -297,6 +297,13 @@ IN_REVISION = frozenset(
 )
 #: Fields of Weights and Sampling that a recipe tells in fields of its own.
 IN_RECIPE = IN_REVISION | {"dtype", "steps", "guidance", "palette", "loras", "upscale"}
+#: Keys of a card's table that `settings_digest` covers.
+DIGESTED = [
+    field.encode_name
+    for struct in (Weights, Sampling)
+    for field in msgspec.structs.fields(struct)
+    if field.name not in IN_RECIPE
+]
 #: Fields of Sampling that change what a step costs: its calls and their tokens, how many steps are guided, and their sizes.
 _IN_COST = ("arguments", "guidance_argument", "guidance_interval", "upscale")
 #: Fields that were in the digests of Backlot's first version; they are always digested, so that old recipes stay true.

@@ -24,7 +24,7 @@ class CannotListen(OperatorError):
     """The address is taken, or is not an address of this box."""
 
 
-class CannotStart(OperatorError):
+class CannotServe(OperatorError):
     """The operating system refuses a GPU process, or a package that a setting needs is not installed."""
 
 
@@ -57,10 +57,10 @@ def _port(text: str) -> int:
 def serve(settings: Settings, devices: Sequence[Device]) -> None:
     """Run until SIGTERM or SIGINT, with GPU processes on these devices.
 
-    Raises ModelsFileError, AlreadyRunning, Unusable, DatabaseNewer, CannotListen, CannotStart or DamagedSecret.
+    Raises ModelsFileError, AlreadyRunning, Unusable, DatabaseNewer, CannotListen, CannotServe or DamagedSecret.
     """
     if settings.ray and find_spec("ray") is None:
-        raise CannotStart("BACKLOT_RAY is set, and Ray is not installed: install backlot[ray], or unset BACKLOT_RAY")
+        raise CannotServe("BACKLOT_RAY is set, and Ray is not installed: install backlot[ray], or unset BACKLOT_RAY")
     models = ModelsFile(settings.models)
     prepare(settings)
     with hold(settings.data):
@@ -71,7 +71,7 @@ def serve(settings: Settings, devices: Sequence[Device]) -> None:
         try:
             devices = [started_early(device) for device in devices]
         except OSError as error:
-            raise CannotStart(
+            raise CannotServe(
                 f"a GPU process cannot be started: {error}; free memory, or raise the limits on processes and open files"
             ) from error
         from server.http_server import run

@@ -38,6 +38,7 @@ from server.api.request_log import RequestLog
 from server.api.views import Linker
 from server.disk_room import DiskRoom
 from server.event_hub import EventHub
+from server.image_files import ImageFiles
 from server.keys import load_secret
 from server.ledger.database import Database
 from server.lifespan import running
@@ -72,6 +73,7 @@ def routes(
     """
     links = Links(load_secret(settings.links_key), settings.link_seconds)
     thumbnails = Thumbnails(settings.images, settings.thumbnails)
+    image_files = ImageFiles(database, settings.images, thumbnails)
     disk = DiskRoom(settings, database.reserve)
     scheduler = Scheduler(settings, models, database, hub, result_of, devices)
     intake = Intake(models, database, scheduler, disk)
@@ -109,7 +111,7 @@ def routes(
             *pages.ROUTES,
             *client_wheels.ROUTES,
         ],
-        lifespan=[lambda _: running(settings, models, database, disk, thumbnails, scheduler, sender)],
+        lifespan=[lambda _: running(settings, models, database, disk, image_files, scheduler, sender)],
         # The middleware finds the database here. Litestar copies middleware, so it can hold nothing itself.
         state=State({"database": database}),
         dependencies={
@@ -121,6 +123,7 @@ def routes(
             "hub": _given(hub),
             "links": _given(links),
             "thumbnails": _given(thumbnails),
+            "image_files": _given(image_files),
             "scheduler": _given(scheduler),
             "intake": _given(intake),
             "linker": Provide(provide_linker, sync_to_thread=False),

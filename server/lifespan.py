@@ -10,13 +10,13 @@ from datetime import timedelta
 from server import leftovers, previews
 from server.clock import ago
 from server.disk_room import DiskRoom
+from server.image_files import ImageFiles
 from server.ledger import idempotency, request_log, webhooks
 from server.ledger.database import Database
 from server.models_watch import ModelsFile
 from server.retention import Retention
 from server.scheduler.scheduler import Scheduler
 from server.settings import Settings
-from server.thumbnails import Thumbnails
 from server.webhooks.sender import WebhookSender
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ async def running(
     models: ModelsFile,
     database: Database,
     disk: DiskRoom,
-    thumbnails: Thumbnails,
+    image_files: ImageFiles,
     scheduler: Scheduler,
     sender: WebhookSender,
 ) -> AsyncIterator[None]:
@@ -42,7 +42,7 @@ async def running(
         asyncio.create_task(_forget(database, settings.log_days)),
         asyncio.create_task(models.watch(scheduler.models_changed)),
         asyncio.create_task(disk.watch(lambda: leftovers.remove_all(settings.images, database))),
-        asyncio.create_task(Retention(settings, database, thumbnails).run()),
+        asyncio.create_task(Retention(settings, database, image_files).run()),
         asyncio.create_task(scheduler.control.follow_command()),
         asyncio.create_task(scheduler.follow_clock()),
         asyncio.create_task(leftovers.remove_all(settings.images, database)),
@@ -60,7 +60,7 @@ async def running(
             task.cancel()
         await scheduler.stop()
         await asyncio.wait([sending])
-        thumbnails.close()
+        image_files.thumbnails.close()
 
 
 async def _forget(database: Database, days: int) -> None:

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
-from server import image_files, metrics
+from server import metrics
 from server.clock import ago
 from server.disk_room import GIB
+from server.image_files import ImageFiles
 from server.ledger import artifacts, removals
 from server.ledger.database import Database
 from server.ledger.removals import Removed
 from server.settings import Settings
-from server.thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ AT_ONCE = 200
 class Retention:
     """Keeps the images within an age and a total size."""
 
-    def __init__(self, settings: Settings, database: Database, thumbnails: Thumbnails) -> None:
+    def __init__(self, settings: Settings, database: Database, image_files: ImageFiles) -> None:
         self._settings = settings
         self._database = database
-        self._thumbnails = thumbnails
+        self._image_files = image_files
         #: Whether the log already says that the images are too large and none may be removed.
         self._told = False
 
@@ -39,7 +39,7 @@ class Retention:
         """Remove images that are due, again and again, and the files of removed ones that are still on the disk."""
         while True:
             try:
-                await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
+                await self._image_files.remove_listed()
                 await self.remove_due()
             except Exception:
                 log.exception("Images that are past their time could not be removed")
@@ -92,7 +92,7 @@ class Retention:
         for image in removed:
             log.info("Removed image %s of job %s: %s", image.public_id, image.job, told)
         metrics.images_removed.labels(why).inc(len(removed))
-        gone = await image_files.remove_listed(self._database, self._settings.images, self._thumbnails)
+        gone = await self._image_files.remove_listed()
         return len(removed), gone
 
 

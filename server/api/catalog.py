@@ -11,7 +11,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from pipelines.colors import Rgb, parse_color
-from server import image_files, metrics
+from server import metrics
 from server.api import views
 from server.api.bodies import decode_body
 from server.api.jobs import Limit, Offset
@@ -20,12 +20,11 @@ from server.api.openapi import answer, errors
 from server.api.views import BackgroundEntry, ImageEntry, Linker
 from server.clock import as_text
 from server.errors import Invalid, ResourceNotFound
+from server.image_files import ImageFiles
 from server.ledger import catalog, removals
 from server.ledger.catalog import EntryRow, EntryStatus, EntryType, Filter
 from server.ledger.clients import Caller
 from server.ledger.database import Database
-from server.settings import Settings
-from server.thumbnails import Thumbnails
 from server.validation import Problem, check, within
 from server.workflows.spec import MAX_TEXT, length_problem
 
@@ -192,11 +191,10 @@ async def delete_background(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
     database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    thumbnails: NamedDependency[Thumbnails],
+    image_files: NamedDependency[ImageFiles],
 ) -> None:
     """Remove the entry and its file. Its job keeps all it takes to make the image again; credits do not move."""
-    await _delete(request.user, EntryType.BACKGROUND, public_id, database, settings, thumbnails)
+    await _delete(request.user, EntryType.BACKGROUND, public_id, database, image_files)
 
 
 @delete("/images/{public_id:str}", responses=errors(404, 503), summary="Remove an image and its file")
@@ -204,11 +202,10 @@ async def delete_image(
     request: Request[Caller, Any, Any],
     public_id: FromPath[str],
     database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    thumbnails: NamedDependency[Thumbnails],
+    image_files: NamedDependency[ImageFiles],
 ) -> None:
     """Remove the entry and its file. Its job keeps all it takes to make the image again; credits do not move."""
-    await _delete(request.user, EntryType.IMAGE, public_id, database, settings, thumbnails)
+    await _delete(request.user, EntryType.IMAGE, public_id, database, image_files)
 
 
 def _color(written: str | None) -> Rgb | None:
@@ -244,19 +241,14 @@ async def _change(
 
 
 async def _delete(
-    caller: Caller,
-    entry_type: EntryType,
-    public_id: str,
-    database: Database,
-    settings: Settings,
-    thumbnails: Thumbnails,
+    caller: Caller, entry_type: EntryType, public_id: str, database: Database, image_files: ImageFiles
 ) -> None:
     """Remove the caller's entry and its file. Raises ResourceNotFound."""
     removed = await database.write(removals.remove, caller.client_id, entry_type, public_id)
     if not removed:
         raise _unknown(entry_type, public_id)
     metrics.images_removed.labels("client").inc()
-    await image_files.remove_listed(database, settings.images, thumbnails)
+    await image_files.remove_listed()
 
 
 def _unknown(entry_type: EntryType, public_id: str) -> ResourceNotFound:

@@ -172,7 +172,8 @@ def _own_problems(values: dict[str, Any]) -> list[Problem]:
     problems = []
     for name in _UNFOLLOWED:
         if values.get(name) not in _NEUTRAL:
-            message = f"{name} = {str(values[name])[:40]!r} is not followed by this server; leave it out"
+            sent = msgspec.json.encode(values[name]).decode()[:40]
+            message = f"{name} = {sent} is not followed by this server; leave it out"
             problems.append(Problem((name,), "value_error", message))
     size = values.get("size")
     if size not in (None, "auto") and _dimensions(size) is None:

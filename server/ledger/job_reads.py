@@ -37,7 +37,7 @@ class EventsSince(msgspec.Struct, frozen=True):
     ended: bool
 
 
-class ClientEvent(msgspec.Struct, frozen=True):
+class ClientEventRow(msgspec.Struct, frozen=True):
     job: str
     #: Whether the job has ended.
     ended: bool
@@ -49,7 +49,7 @@ class ClientEvent(msgspec.Struct, frozen=True):
 class ClientEvents(msgspec.Struct, frozen=True):
     """Events of all of a client's jobs after a cursor, as of one moment."""
 
-    events: list[ClientEvent]
+    events: list[ClientEventRow]
     #: The last one's cursor; if there is none, that of the client's latest event.
     latest_cursor: int
 
@@ -110,7 +110,7 @@ def events_of_client(connection: sqlite3.Connection, client_id: int, cursor: int
     found = []
     for row in rows:
         made = artifacts.of_job(connection, row["job_id"]) if row["with_artifacts"] else []
-        found.append(ClientEvent(row["public_id"], row["ended_at"] is not None, events.read_event(row), made))
+        found.append(ClientEventRow(row["public_id"], row["ended_at"] is not None, events.read_event(row), made))
     latest = found[-1].event.cursor if found else events.latest_cursor(connection, client_id)
     return ClientEvents(found, latest)
 

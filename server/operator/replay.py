@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.model_card import DIGESTED
 from server.operator.errors import CommandError
 from server.operator.output import json_option, show
 from server.settings import read_settings
@@ -41,4 +42,6 @@ def _difference(found: "Comparison") -> str:
         else "the pixels are identical, the recipe is not"
     )
     changes = [f"  {name}: {then} then, {now} now" for name, (then, now) in sorted(found.changes.items())]
+    if "settings" in found.changes:
+        changes.append(f"  settings are a digest; the card had another value of one of these: {', '.join(DIGESTED)}")
     return "\n".join([f"not identical: {pixels}", *(changes or ["  the recipes are equal"])])

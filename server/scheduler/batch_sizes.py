@@ -23,7 +23,7 @@ class BatchSizes:
     def measured(self, gpu: Gpu, report: protocol.Measured) -> BatchCost:
         """Keep a cost that a GPU process has just measured, and return it."""
         cost = BatchCost(
-            key=self._key(gpu, report.model, report.width, report.height),
+            key=self._key(gpu, report),
             batch_size=report.batch_size,
             cost_revision=report.cost_revision,
             seconds_per_step=report.seconds_per_step,
@@ -38,26 +38,23 @@ class BatchSizes:
         if card.limits.reproducible:
             # Another batch size gives other bytes, so images fail if this one does not fit.
             return card.limits.allowed_batch_sizes[0]
-        return self._costs.batch_size_for(
-            self._key(gpu, key.model, key.width, key.height), card.limits.allowed_batch_sizes, images
-        )
+        return self._costs.batch_size_for(self._key(gpu, key), card.limits.allowed_batch_sizes, images)
 
     def should_begin_again(self, gpu: Gpu, group: SlotGroup, waiting: int, now: float) -> bool:
         """Return whether the images of a group should begin again, together with `waiting` others."""
         if group.since is None:
             return False
-        key = group.key
         return self._costs.should_begin_again(
-            self._key(gpu, key.model, key.width, key.height),
+            self._key(gpu, group.key),
             group.card.limits.allowed_batch_sizes,
-            key.all_steps,
+            group.key.all_steps,
             Running(group.batch_size, len(group.images), now - group.since, group.lost_s),
             waiting,
         )
 
     def seconds_per_image(self, gpu: Gpu, key: BatchKey) -> float | None:
         """Return the seconds that an image takes on this device at the best batch size; None if nothing was measured."""
-        return self._costs.seconds_per_image(self._key(gpu, key.model, key.width, key.height), key.all_steps)
+        return self._costs.seconds_per_image(self._key(gpu, key), key.all_steps)
 
     def image_bytes(self, gpu: Gpu, card: ModelCard) -> int | None:
         """Return the least bytes that an image of a model takes on a device beside the weights; None if not measured."""
@@ -66,8 +63,8 @@ class BatchSizes:
             card.name, self._device(gpu), card.limits.allowed_batch_sizes[0], lambda revision: revision.endswith(suffix)
         )
 
-    def _key(self, gpu: Gpu, model: str, width: int, height: int) -> CostKey:
-        return CostKey(model, self._device(gpu), width, height)
+    def _key(self, gpu: Gpu, images: BatchKey | protocol.Measured) -> CostKey:
+        return CostKey(images.model, self._device(gpu), images.width, images.height)
 
     def _device(self, gpu: Gpu) -> str:
         # What fits depends on the memory limit, so costs under another limit are those of another device.

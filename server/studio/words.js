@@ -140,9 +140,9 @@ export function explainStage({ stage, message, extra }, image) {
     case "denoising":
       return `${which}${image ? "step" : "Step"} ${extra.step} of ${extra.steps}`;
     case "decoding":
-      return `${which}developing …`;
+      return `${which}${image ? "developing" : "Developing"} …`;
     case "evaluating":
-      return `${which}measuring …`;
+      return `${which}${image ? "measuring" : "Measuring"} …`;
     case "retrying":
       return "Starting again …";
     default:

@@ -61,6 +61,7 @@ def test_models(client: openai.OpenAI) -> None:
         ({"model": "dall-e-3"}, "model"),
         ({"quality": "hd"}, "quality"),
         ({"style": "vivid"}, "style"),
+        ({"stream": True}, "stream"),
         ({"extra_body": {"strength": 1}}, "strength"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.disk_room import GIB
+from server.image_files import ImageFiles
 from server.ledger import clients, credits, jobs
 from server.ledger.catalog import Result
 from server.ledger.connection import migrate
@@ -35,7 +36,8 @@ def test_what_keeps_images_from_being_removed_is_said_as_it_is(
         await database.write(
             lambda connection: connection.execute("UPDATE catalog SET favourite = ?", (is_favourite,)).rowcount
         )
-        await Retention(settings, database, Thumbnails(settings.images, settings.thumbnails)).remove_due()
+        thumbnails = Thumbnails(settings.images, settings.thumbnails)
+        await Retention(settings, database, ImageFiles(database, settings.images, thumbnails)).remove_due()
 
     migrate(settings.database)
     database = Database(settings.database)

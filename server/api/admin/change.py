@@ -20,18 +20,17 @@ P = ParamSpec("P")
 async def change(
     request: Request[Any, Any, Any],
     database: Database,
-    status: int,
     work: Work[P, T],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Run `work` with these arguments, and write the request's row with the status of its answer.
+    """Run `work` with these arguments, and write the request's row with the status of the route's answer.
 
     Both happen, or neither does; they are on disk when this returns.
     Raises ResourceNotFound, Conflict or IdempotencyConflict if the ledger does not allow it.
     """
     record = record_of(request.scope)
-    record.status = status
+    record.status = request.route_handler.status_code
     row = record.row()
 
     def write(connection: Connection) -> T:

@@ -59,7 +59,7 @@ async def list_clients(database: NamedDependency[Database]) -> ClientList:
 async def add_client(request: Request[Caller, Any, Any], database: NamedDependency[Database]) -> MadeClient:
     """Make a client and its first key."""
     new = await read_body(request, NewClient, _name_problems)
-    key = await change(request, database, 201, new_client, new.name, new.credits, test=new.test)
+    key = await change(request, database, new_client, new.name, new.credits, test=new.test)
     return MadeClient(new.name, key, new.credits)
 
 
@@ -89,7 +89,7 @@ async def grant_credits(
         note, asker = grant.note.strip(), request.user.client_id
         return credits.grant_once(connection, client.id, grant.credits, note, asker, idempotency)
 
-    return await change(request, database, 201, work)
+    return await change(request, database, work)
 
 
 def _grant_problems(values: dict[str, Any]) -> list[Problem]:
@@ -120,4 +120,4 @@ async def _set_disabled(
         clients.set_disabled(connection, clients.named(connection, name).id, disabled=disabled)
         return next(report for report in reports.clients(connection) if report.name == name)
 
-    return await change(request, database, 200, work)
+    return await change(request, database, work)

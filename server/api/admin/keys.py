@@ -67,7 +67,7 @@ async def add_key(request: Request[Caller, Any, Any], database: NamedDependency[
         client = clients.named(connection, new.client)
         return new_key(connection, client.id, test=client.test, terms=terms)
 
-    key = await change(request, database, 201, work)
+    key = await change(request, database, work)
     return MadeKey(new.client, key, terms.label, terms.expires_at, list(terms.capabilities), terms.priority)
 
 
@@ -84,4 +84,4 @@ async def revoke_key(
     request: Request[Caller, Any, Any], key: FromPath[str], database: NamedDependency[Database]
 ) -> None:
     """Revoke the key with these first 14 characters, or a whole key."""
-    await change(request, database, 204, clients.revoke_key, key, digest_of(key))
+    await change(request, database, clients.revoke_key, key, digest_of(key))

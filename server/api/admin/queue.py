@@ -86,7 +86,7 @@ async def pause_queue(
     request: Request[Caller, Any, Any], scheduler: NamedDependency[Scheduler], database: NamedDependency[Database]
 ) -> QueueState:
     """Take jobs, and send none to a GPU, until the queue is resumed; running images go on. A pause outlives a restart."""
-    scheduler.control.pause(await change(request, database, 200, queue_control.pause))
+    scheduler.control.pause(await change(request, database, queue_control.pause))
     return _state(scheduler)
 
 
@@ -94,7 +94,7 @@ async def pause_queue(
 async def resume_queue(
     request: Request[Caller, Any, Any], scheduler: NamedDependency[Scheduler], database: NamedDependency[Database]
 ) -> QueueState:
-    await change(request, database, 200, queue_control.resume)
+    await change(request, database, queue_control.resume)
     scheduler.control.pause(None)
     return _state(scheduler)
 
@@ -125,7 +125,7 @@ async def move_job_to_front(
     report = await report_of(database, public_id)
     if scheduler.position(public_id) is None:
         raise Conflict(f"Nothing of job {public_id} waits, so it cannot be moved; its status is {report.status}")
-    await change(request, database, 200, queue_control.move_to_front, public_id)
+    await change(request, database, queue_control.move_to_front, public_id)
     scheduler.control.move_to_front(public_id)
     return report
 
