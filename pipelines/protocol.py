@@ -13,6 +13,7 @@ Images share a batch in *slots*. A *slot group* is a number of slots for images 
 and second pass. The GPU process has at most one open, and opens the next one when that is empty.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -364,21 +365,8 @@ def told(text: str) -> str:
     return line if len(line) <= MOST_TOLD else line[: MOST_TOLD - len(more)] + more
 
 
-_encoder = msgspec.msgpack.Encoder()
-_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
-
-
-def encode(message: Order | Report) -> bytes:
-    """Return the bytes that stand for a message in the pipe."""
-    return _encoder.encode(message)
-
-
-def decode_order(data: bytes) -> Order:
-    """Return the order that these bytes are. Raises msgspec.MsgspecError if they are no order of this version."""
-    return _orders.decode(data)
-
-
-def decode_report(data: bytes) -> Report:
-    """Return the report that these bytes are. Raises msgspec.MsgspecError if they are no report of this version."""
-    return _reports.decode(data)
+#: Return the bytes that stand for a message in the pipe.
+encode: Callable[[Order | Report], bytes] = msgspec.msgpack.Encoder().encode
+#: Return the message that these bytes are. They raise msgspec.MsgspecError if it is none of this version.
+decode_order: Callable[[bytes], Order] = msgspec.msgpack.Decoder(Order).decode
+decode_report: Callable[[bytes], Report] = msgspec.msgpack.Decoder(Report).decode

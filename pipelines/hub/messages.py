@@ -1,5 +1,7 @@
 """The messages of a download process: one JSON object a line on its standard output."""
 
+from collections.abc import Callable
+
 import msgspec
 
 
@@ -37,14 +39,10 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 Message = Progress | Logged | Downloaded | Refused
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+#: Return the message that a line holds. Raises msgspec.MsgspecError if it holds none.
+decode: Callable[[bytes], Message] = msgspec.json.Decoder(Message).decode
 
 
 def encode(message: Message) -> bytes:
     """Return the line that stands for a message."""
     return _encoder.encode(message) + b"\n"
-
-
-def decode(line: bytes) -> Message:
-    """Return the message that a line holds. Raises msgspec.MsgspecError if it holds none."""
-    return _decoder.decode(line)

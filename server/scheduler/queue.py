@@ -186,6 +186,10 @@ class Queue:
         before = int(own.tickets.bisect_left(ticket))
         return before + self._before(own.virtual_time + before / own.share, ticket, own)
 
+    def has_images_of(self, client_id: int) -> bool:
+        """Return whether an image of this client waits; those that the operator moved to the front are no one's."""
+        return any(owner == client_id for owner, _ in self._flows)
+
     def position_behind(self, client_id: int, priority: int) -> int:
         """Return the position that an image of this client and priority would have if it were added now."""
         name = (client_id, priority)

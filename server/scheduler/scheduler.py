@@ -5,6 +5,7 @@ and then `Feeder.advance` sends what may be sent. Writes go to the ledger in the
 next image is sent before the last one is on disk, so no GPU waits for the disk.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.model_card import ModelCard
@@ -67,7 +68,8 @@ class Scheduler:
         #: Carries out what the operator decides about the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
         #: The number of images of jobs whose acceptance is not on disk yet.
-        self._committing = 0
+        #: Images of jobs that are being committed, by client.
+        self._committing: Counter[int] = Counter()
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -78,12 +80,16 @@ class Scheduler:
     @property
     def backlog(self) -> int:
         """How many images wait, those of jobs that are being committed included."""
-        return len(self._queue) + self._committing
+        return len(self._queue) + self._committing.total()
 
-    def check_room(self, images: int) -> None:
-        """Raise QueueFull if the queue has no room for this many more images."""
+    def check_room(self, client_id: int, images: int) -> None:
+        """Raise QueueFull if the queue has no room for this many more images of a client.
+
+        A client of which nothing waits is let in above the limit with one job: others who fill the queue do not shut it out.
+        """
         limit = self._settings.queue_limit
-        if self.backlog + images > limit:
+        has_waiting = self._committing[client_id] > 0 or self._queue.has_images_of(client_id)
+        if self.backlog + images > limit and (has_waiting or images > limit):
             raise QueueFull(
                 f"{self.backlog} images are waiting, and the queue takes {limit}: there is no room for {images} more;"
                 " nothing was charged",
@@ -119,14 +125,14 @@ class Scheduler:
         Raises what `jobs.add` raises, and QueueFull.
         """
         images = len(job.plan.generations)
-        self.check_room(images)
-        self._committing += images
+        self.check_room(job.client_id, images)
+        self._committing[job.client_id] += images
 
         async def commit() -> tuple[jobs.Accepted, bool]:
             try:
                 answer, is_made = await self._database.write(jobs.add, job, label, row, idempotency)
             finally:
-                self._committing -= images
+                self._committing[job.client_id] -= images
             if is_made:
                 self._hub.publish(job)
                 self._jobs.submit(job)

@@ -114,7 +114,7 @@ class Intake:
         balance = self._database.look_up(credits.balance, client_id)
         if balance < cost:
             raise _too_expensive(cost, balance)
-        self._scheduler.check_room(len(plan.generations))
+        self._scheduler.check_room(client_id, len(plan.generations))
         position, seconds = self._scheduler.estimate(client_id, submission.caller.priority, plan.generations)
         return Estimate(cost, balance, position, seconds, plan.understood)
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.support.server import Server, ServerWithoutGpu, wait_for
 
 
@@ -77,6 +79,25 @@ def test_a_prompt_is_checked_like_any_field(tiny_server: Server) -> None:
         ["body", "prompt"],
         ["body", "scene_type"],
     ]
+
+
+def test_a_client_that_fills_the_queue_shuts_no_other_out(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path, BACKLOT_QUEUE_LIMIT="10")
+    server.start(wait_ready=False)
+    try:
+
+        def generate(client: httpx.Client, n: int, **params: str) -> int:
+            spec = {"prompt": "endless", "n": n}
+            return client.post("/v1/image-generation", params=params, json=spec).status_code
+
+        while generate(server.client, 4) == 202:
+            pass
+        other = server.new_client("other")
+        assert (generate(other, 8, dry_run="true"), generate(other, 8)) == (200, 202)
+        # Now it has images that wait, and the queue is as full for it as for all.
+        assert (generate(other, 1, dry_run="true"), generate(other, 1)) == (503, 503)
+    finally:
+        server.stop()
 
 
 def test_the_queue_never_takes_more_images_than_its_limit(tmp_path: Path) -> None:

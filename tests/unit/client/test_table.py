@@ -69,7 +69,13 @@ def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "told"),
     [
-        ("scene_type,mod\na,b", "x.csv", ["column 'mod' is no field", "column 'mood' is missing"]),
+        ("scene_type,mod\na,b", "x.csv", ["no field of a spec is called 'mod'; the", "column 'mood' is missing"]),
+        (
+            "shot,scene,mood\na,b,c",
+            "x.csv",
+            ["no field of a spec is called 'shot', 'scene'; the", "column 'scene_type' is missing"],
+        ),
+        ("scene_type,mood,metadata.\na,b,c", "x.csv", ["no field of a spec is called 'metadata.'; the"]),
         ("scene_type,mood,mood\na,b,c", "x.csv", ["column 'mood' is there 2 times"]),
         ("scene_type,mood\n", "x.csv", ["it has no rows"]),
         ("", "x.csv", ["column 'scene_type' is missing", "column 'mood' is missing"]),

@@ -102,12 +102,14 @@ def _delimiter(text: str) -> str:
 
 
 def _header_problems(header: list[str]) -> Iterator[str]:
-    for name, times in Counter(header).items():
-        if name not in _FIELDS and not (name.startswith(_METADATA) and name != _METADATA):
-            known = ", ".join(_FIELDS)
-            yield f"column {name!r} is no field of a spec; those are {known}, and metadata.ANYTHING"
-        elif times > 1:
-            yield f"column {name!r} is there {times} times"
+    columns = Counter(header)
+    unknown = [
+        name for name in columns if name not in _FIELDS and not (name.startswith(_METADATA) and name != _METADATA)
+    ]
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        yield f"no field of a spec is called {names}; the fields are {', '.join(_FIELDS)}, and metadata.ANYTHING"
+    yield from (f"column {name!r} is there {times} times" for name, times in columns.items() if times > 1)
     for name, field in _FIELDS.items():
         if field.required and name not in header:
             yield f"column {name!r} is missing"

@@ -1,9 +1,7 @@
 """Scenes made by shadows, of a window or of leaves."""
 
-import math
-
 from pipelines.studio_tiny.render import geometry, light, textures
-from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, backdrop, front, lamps
+from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, backdrop, floorboards, front, lamps
 from pipelines.studio_tiny.render.sets import Set
 
 
@@ -13,14 +11,7 @@ def window(b: Set) -> None:
     texture = b.texture(textures.plaster(b.rng)) if b.chance(0.3) else -1
     b.add(geometry.wall(b.material(upper, b.tone(upper, 0.85), texture=texture, size=2.5, bump=0.08), -0.9))
     ground = b.pigment("floor", *OAK, *PAINT) if b.colors >= 2 or b.chance(0.4) else upper
-    if b.chance(0.4):
-        grain = b.texture(textures.wood(b.rng, 6, 1))
-        planks = b.material(
-            ground, b.tone(ground, 0.5), b.tone(ground, 0.2), texture=grain, size=1.4, bump=0.2, turn=math.pi / 2
-        )
-    else:
-        planks = b.material(ground)
-    b.add(geometry.floor(planks))
+    b.add(geometry.floor(floorboards(b, ground) if b.chance(0.4) else b.material(ground)))
     if b.colors >= 3:
         b.add(
             geometry.box(

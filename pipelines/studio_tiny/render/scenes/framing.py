@@ -74,3 +74,10 @@ def backdrop(b: Set, depth: float, two: bool) -> tuple[int, int]:
         return first, second
     b.add(geometry.sweep(b.material(first), depth, b.uniform(0.3, 0.9)))
     return first, first
+
+
+def floorboards(b: Set, pigment: int) -> int:
+    """Return a material of boards that run away from the camera."""
+    grain = b.texture(textures.wood(b.rng, 6, 1))
+    tones = (b.tone(pigment, 0.5), b.tone(pigment, 0.2))
+    return b.material(pigment, *tones, texture=grain, size=1.4, bump=0.2, turn=math.pi / 2)

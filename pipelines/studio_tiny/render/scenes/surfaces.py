@@ -3,7 +3,7 @@
 import math
 
 from pipelines.studio_tiny.render import geometry, textures
-from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, STONE, WHITE, above, front, lamps
+from pipelines.studio_tiny.render.scenes.framing import DEEP, OAK, PAINT, STONE, WHITE, above, floorboards, front, lamps
 from pipelines.studio_tiny.render.sets import Set
 
 
@@ -178,23 +178,7 @@ def brick(b: Set) -> None:
     order = (bricks[0], grout, tone) if colors == 1 else (bricks[0], grout, bricks[1], tone)
     b.add(geometry.wall(b.material(*order, texture=texture, size=b.uniform(1.5, 2.0), bump=0.6), -0.9))
     ground = b.pigment("floor", *OAK, *STONE)
-    if b.chance(0.5):
-        grain = b.texture(textures.wood(b.rng, 6, 1))
-        b.add(
-            geometry.floor(
-                b.material(
-                    ground,
-                    b.tone(ground, 0.5),
-                    b.tone(ground, 0.2),
-                    texture=grain,
-                    size=1.4,
-                    bump=0.2,
-                    turn=math.pi / 2,
-                )
-            )
-        )
-    else:
-        b.add(geometry.floor(b.material(ground)))
+    b.add(geometry.floor(floorboards(b, ground) if b.chance(0.5) else b.material(ground)))
     for number in range(4, b.colors + 1):
         x = 0.6 if number == 4 else -0.6
         b.add(
