@@ -67,8 +67,7 @@ class Scheduler:
         kept_cancels = KeptCancels(settings.data / "cancelled.txt")
         #: Carries out what the operator decides about the queue.
         self.control = Control(database, self._queue, self._jobs, self._feeder, kept_cancels)
-        #: The number of images of jobs whose acceptance is not on disk yet.
-        #: Images of jobs that are being committed, by client.
+        #: By client, the number of images of jobs whose acceptance is not on disk yet.
         self._committing: Counter[int] = Counter()
 
     # ── what the routes use ──────────────────────────────────────────────────────────────────────────────────────────
