@@ -147,6 +147,7 @@ def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None
         ("QwenImageEditPipeline", "needs more than words"),
         ("StableDiffusionUpscalePipeline", "text-to-image"),
         ("FutureImagePipeline", "the installed diffusers has no FutureImagePipeline; a newer one may have it"),
+        ("DreamLitePipeline", "takes no callback_on_step_end (by which it would tell of its steps); use a model of"),
         (["own", "OwnPipeline"], "brings code of its own"),
     ],
 )
