@@ -45,6 +45,7 @@ _SAID_ELSEWHERE = {
     "negative_prompt_embeds": "the card's negative_prompt says it",
     "width": "the spec's resolution and aspect_ratio say it",
     "height": "the spec's resolution and aspect_ratio say it",
+    "max_area": "the spec's resolution and aspect_ratio say it",
     "use_resolution_binning": "the spec's resolution and aspect_ratio say it",
     "num_inference_steps": "the card's steps says it",
     "timesteps": "the card's steps says it",
