@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.diffusers_classes import parameters, models_in_one_file
+from pipelines.diffusers_classes import models_in_one_file, parameters
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_if_there
 from pipelines.weight_files import BadWeights, TensorHeader, read_tensors

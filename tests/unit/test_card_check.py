@@ -13,7 +13,7 @@ import pytest
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.colors import PaletteMode
-from pipelines.diffusers_classes import class_names, parameters, models_in_one_file
+from pipelines.diffusers_classes import class_names, models_in_one_file, parameters
 from pipelines.model_card import ModelCard
 from pipelines.upscale import Upscale
 from tests.support.weights import bare_folder
