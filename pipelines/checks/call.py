@@ -15,7 +15,7 @@ from pipelines.nearest_name import did_you_mean
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
 #: Arguments by which a pipeline reports its steps; the oldest pipelines of diffusers take `callback`.
 _CALLBACKS = ("callback_on_step_end", "callback")
-#: Pipelines that report no steps, but make one of their scheduler for each.
+#: Pipelines that report no steps, but call their scheduler once in each.
 _STEPS_OF_SCHEDULER = frozenset({"LongCatImagePipeline"})
 #: Arguments of pipelines that do not make pictures from words alone, and what these do.
 _OTHER_KINDS = {
@@ -45,6 +45,7 @@ _SAID_ELSEWHERE = {
     "negative_prompt_embeds": "the card's negative_prompt says it",
     "width": "the spec's resolution and aspect_ratio say it",
     "height": "the spec's resolution and aspect_ratio say it",
+    "max_area": "the spec's resolution and aspect_ratio say it",
     "use_resolution_binning": "the spec's resolution and aspect_ratio say it",
     "num_inference_steps": "the card's steps says it",
     "timesteps": "the card's steps says it",
