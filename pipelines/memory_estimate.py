@@ -22,7 +22,7 @@ from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 #: Types of numbers, by safetensors' names, that loading turns into the card's dtype; all others stay as they are.
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-#: The same of GGUF files.
+#: Types of numbers, by GGUF's names, that loading turns into the card's dtype.
 _FLOATS_OF_GGUF = ("F32", "F16")
 #: The components that a checkpoint in one file may hold, if its pipeline is not known.
 _ANY_COMPONENTS = (DENOISERS[-1], "vae", "text_encoder", "text_encoder_2", "text_encoder_3")

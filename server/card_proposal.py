@@ -53,8 +53,8 @@ _SETTINGS_BY_NAME: list[tuple[str, str, dict[str, Any]]] = [
 ]
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
-#: The card's dtype for names that safetensors has for the type of a weight. All others give bfloat16: models whose weights
-#: people make narrower compute in it.
+#: The card's dtype by safetensors' name for the type of the weights. All other types give bfloat16, in which models with
+#: narrower weights compute.
 _DTYPES = {"F16": "float16", "F32": "float32"}
 #: What is told of a dtype that its files name and that does not suit every box.
 _DTYPE_TOLD = {
@@ -209,10 +209,8 @@ def _tiers(folder: Path) -> list[Tier] | None:
 def _multiple(folder: Path, pipeline: str) -> int:
     """Return the number, at least 16, that widths and heights must be multiples of."""
     factor = _vae_factor(folder)
-    unet, transformer = (
-        read_if_there(folder / "unet" / "config.json"),
-        read_if_there(folder / "transformer" / "config.json"),
-    )
+    unet = read_if_there(folder / "unet" / "config.json")
+    transformer = read_if_there(folder / "transformer" / "config.json")
     if unet:
         factor *= 2 ** (len(unet.get("block_out_channels", ())) - 1)
     patch = transformer.get("patch_size", 1)

@@ -15,7 +15,7 @@ from pipelines.nearest_name import did_you_mean
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
 #: Arguments by which a pipeline reports its steps; the oldest pipelines of diffusers take `callback`.
 _CALLBACKS = ("callback_on_step_end", "callback")
-#: Pipelines that report no steps, but make one of their scheduler for each.
+#: Pipelines that report no steps, but call their scheduler once in each.
 _STEPS_OF_SCHEDULER = frozenset({"LongCatImagePipeline"})
 #: Arguments of pipelines that do not make pictures from words alone, and what these do.
 _OTHER_KINDS = {

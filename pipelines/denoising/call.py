@@ -59,7 +59,7 @@ _INSTEAD_OF_DEFAULTS: dict[str, Any] = {
     "guidance_schedule": None,
 }
 
-#: Pipelines that encode a missing negative prompt once, whatever the number of images, and fail if that is not one.
+#: Pipelines that encode a missing negative prompt for one image, and so fail if there are more.
 _NEED_NEGATIVE_PROMPTS = frozenset({"LongCatImagePipeline"})
 
 

@@ -13,7 +13,7 @@ import pytest
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.colors import PaletteMode
-from pipelines.diffusers_classes import class_names, parameters, read_from_one_file
+from pipelines.diffusers_classes import class_names, models_in_one_file, parameters
 from pipelines.model_card import ModelCard
 from pipelines.upscale import Upscale
 from tests.support.weights import bare_folder
@@ -260,7 +260,7 @@ def test_diffusers_source_is_understood() -> None:
     assert "FlowMatchEulerDiscreteScheduler" in class_names("schedulers")
     assert "max_sequence_length" in (parameters("pipelines", "FluxPipeline", "__call__") or ())
     assert parameters("pipelines", "NoSuchPipeline", "__call__") is None
-    assert {"FluxTransformer2DModel", "UNet2DConditionModel", "AutoencoderDC"} < read_from_one_file()
+    assert {"FluxTransformer2DModel", "UNet2DConditionModel", "AutoencoderDC"} < models_in_one_file()
 
 
 @pytest.mark.parametrize(
