@@ -25,7 +25,7 @@ const MOST_SHOWN = 8;
 /** @type {import("../vendor/signals.js").Signal<Task[]>} */
 export const tasks = signal([]);
 /** The ids of jobs whose end was heard of. @type {Set<string>} */
-const ended = new Set();
+const endedIds = new Set();
 /** How many have not ended. */
 export const left = computed(() => tasks.value.filter((task) => task.standing.value.state !== "done").length);
 
@@ -58,7 +58,7 @@ export async function load() {
 
 export function clear() {
   tasks.value = [];
-  ended.clear();
+  endedIds.clear();
   keepFailures([]);
 }
 
@@ -113,7 +113,7 @@ export function take(job) {
     return;
   }
   // The job may have ended while this answer was on its way.
-  if (job.status !== "SUCCESS" && !ended.has(job.public_id)) tasks.value = inOrder([...tasks.value, taskOf(job)]);
+  if (job.status !== "SUCCESS" && !endedIds.has(job.public_id)) tasks.value = inOrder([...tasks.value, taskOf(job)]);
 }
 
 /**
@@ -145,7 +145,7 @@ function set(task, part) {
  * @param {JobEvent} event
  */
 export function hear(id, event) {
-  if (event.event_type === "succeeded" || event.event_type === "failed") ended.add(id);
+  if (event.event_type === "succeeded" || event.event_type === "failed") endedIds.add(id);
   const task = taskWith(id);
   if (task) apply(task, event);
   return task !== undefined;
