@@ -105,7 +105,7 @@ def mentions(part: Part, class_name: str, word: str, *, imports: bool = False) -
 
 
 @cache
-def read_from_one_file() -> frozenset[str]:
+def models_in_one_file() -> frozenset[str]:
     """Return the names of the models that diffusers reads from a checkpoint in one file."""
     sources = [path.read_bytes() for path in _files("loaders") if path.name == "single_file_model.py"]
     return frozenset(name.decode() for source in sources for name in _IN_ONE_FILE.findall(source))

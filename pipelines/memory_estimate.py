@@ -5,7 +5,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,7 +22,7 @@ from pipelines.weight_files import PICKLES, find_weights, read_gguf, read_header
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 #: Types of numbers, by safetensors' names, that loading turns into the card's dtype; all others stay as they are.
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-#: The same of GGUF files.
+#: Types of numbers, by GGUF's names, that loading turns into the card's dtype.
 _FLOATS_OF_GGUF = ("F32", "F16")
 #: The components that a checkpoint in one file may hold, if its pipeline is not known.
 _ANY_COMPONENTS = (DENOISERS[-1], "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
@@ -146,21 +148,36 @@ def size_for_people(size: int) -> str:
 
 
 def _ways_out(card: ModelCard, folder: Path, room: int, image: int, *, on_cpu: bool) -> str:
-    """Return what to write on the card so that the model fits, given the bytes that an image takes with the card as it is."""
-    ways = []
-    for group, key, value in _REMEDIES:
-        if getattr(getattr(card, group), key) == value or (group == "residence" and on_cpu):
-            continue
-        changed = msgspec.structs.replace(
-            card, **{group: msgspec.structs.replace(getattr(card, group), **{key: value})}
-        )
-        narrower = _DTYPE_BYTES[card.weights.dtype] // _DTYPE_BYTES[changed.weights.dtype]
-        size = _needed(changed, component_bytes(changed, folder), folder, image // narrower)
-        if size <= room and not any(problems_of(changed, folder)):
-            ways.append(f"{key} = {json.dumps(value)}" + (f" ({size_for_people(size)})" if size else ""))
-    if not ways:
-        return "no option of its card would do; free memory on the device, or use a smaller model"
-    return f"write on its card {' or '.join(ways)}"
+    """Return what to write on the card so that the model fits, given the bytes that an image takes with the card as it is.
+
+    Each option that would do alone is named, or else the first two that would do together.
+    """
+    remedies = [
+        (group, key, value)
+        for group, key, value in _REMEDIES
+        if getattr(getattr(card, group), key) != value and not (group == "residence" and on_cpu)
+    ]
+    alone = [way for remedy in remedies if (way := _way_out(card, folder, room, image, remedy))]
+    if alone:
+        return f"write on its card {' or '.join(alone)}"
+    together = (_way_out(card, folder, room, image, *pair) for pair in combinations(remedies, 2))
+    if (way := next(filter(None, together), None)) is not None:
+        return f"write on its card {way}"
+    return "no option of its card would do; free memory on the device, or use a smaller model"
+
+
+def _way_out(card: ModelCard, folder: Path, room: int, image: int, *remedies: tuple[str, str, Any]) -> str | None:
+    """Return what these remedies write on a card, with the bytes it takes then; None if they are refused or do not do."""
+    changed = card
+    for group, key, value in remedies:
+        options = msgspec.structs.replace(getattr(changed, group), **{key: value})
+        changed = msgspec.structs.replace(changed, **{group: options})
+    narrower = _DTYPE_BYTES[card.weights.dtype] // _DTYPE_BYTES[changed.weights.dtype]
+    size = _needed(changed, component_bytes(changed, folder), folder, image // narrower)
+    if size > room or any(problems_of(changed, folder)):
+        return None
+    options_told = " and ".join(f"{key} = {json.dumps(value)}" for _, key, value in remedies)
+    return options_told + (f" ({size_for_people(size)})" if size else "")
 
 
 def _kept_wide(card: ModelCard, named: Mapping[str, tuple[str, str]]) -> re.Pattern[str] | None:

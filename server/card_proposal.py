@@ -21,10 +21,16 @@ from pipelines.weight_files import BadWeights, read_header, read_tensors, weight
 
 PROMPT = "An empty catalogue backdrop for product photography: {scene}, {mood} mood, {colors}"
 NEGATIVE_PROMPT = "people, text, watermark, logo, clutter, blurry"
-#: Models distilled to few steps and no guidance: a pattern for the name, a part of the pipeline's name, the settings.
-_FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
+#: Models whose authors publish settings other than the defaults of their pipeline, most of them distilled to few steps and no
+#: guidance: a pattern for the name, a part of the pipeline's name, the settings. The first row that fits counts.
+_SETTINGS_BY_NAME: list[tuple[str, str, dict[str, Any]]] = [
     ("schnell", "Flux", {"steps": 4, "guidance": 0.0, "arguments": {"max_sequence_length": 256}}),
     ("turbo", "StableDiffusion3", {"steps": 4, "guidance": 0.0}),
+    # https://huggingface.co/stabilityai/stable-diffusion-3.5-large and stable-diffusion-3.5-medium
+    (r"(?:sd)?3\.?5.?large", "StableDiffusion3", {"steps": 28, "guidance": 3.5}),
+    (r"(?:sd)?3\.?5.?medium", "StableDiffusion3", {"steps": 40, "guidance": 4.5}),
+    # Those that others made of SDXL Turbo: CFG 2 and 4 to 8 steps, by https://civitai.com/models/112902/dreamshaper-xl
+    ("(?<!sdxl.)(?<!sd.xl.)turbo", "StableDiffusionXL", {"steps": 8, "guidance": 2.0}),
     (
         "turbo",
         "StableDiffusion",
@@ -47,8 +53,8 @@ _FEW_STEPS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 #: The guidance of pipelines whose call names no number for it.
 _GUIDANCE = {"Ideogram4Pipeline": 7.0}
-#: The card's dtype for names that safetensors has for the type of a weight. All others give bfloat16: models whose weights
-#: people make narrower compute in it.
+#: The card's dtype by safetensors' name for the type of the weights. All other types give bfloat16, in which models with
+#: narrower weights compute.
 _DTYPES = {"F16": "float16", "F32": "float32"}
 #: What is told of a dtype that its files name and that does not suit every box.
 _DTYPE_TOLD = {
@@ -133,7 +139,7 @@ def _sampling(folder: Path, pipeline: str, called: str, assumed: list[str]) -> d
         )
         return {"steps": 4, "guidance": 8.0, "scheduler": "LCMScheduler"}
     words = _WORD_BEGINS.sub(" ", called).lower()
-    for name, kind, settings in _FEW_STEPS:
+    for name, kind, settings in _SETTINGS_BY_NAME:
         if kind in pipeline and (heard := re.search(rf"(^|[^a-z])({name})([^a-z]|$)", words)):
             assumed.append(f"steps, guidance: {called!r} sounds like {heard[2]}")
             return settings
@@ -203,10 +209,8 @@ def _tiers(folder: Path) -> list[Tier] | None:
 def _multiple(folder: Path, pipeline: str) -> int:
     """Return the number, at least 16, that widths and heights must be multiples of."""
     factor = _vae_factor(folder)
-    unet, transformer = (
-        read_if_there(folder / "unet" / "config.json"),
-        read_if_there(folder / "transformer" / "config.json"),
-    )
+    unet = read_if_there(folder / "unet" / "config.json")
+    transformer = read_if_there(folder / "transformer" / "config.json")
     if unet:
         factor *= 2 ** (len(unet.get("block_out_channels", ())) - 1)
     patch = transformer.get("patch_size", 1)

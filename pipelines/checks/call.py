@@ -15,7 +15,7 @@ from pipelines.nearest_name import did_you_mean
 _NEEDED = ("prompt", "width", "height", "num_inference_steps", "generator", "output_type")
 #: Arguments by which a pipeline reports its steps; the oldest pipelines of diffusers take `callback`.
 _CALLBACKS = ("callback_on_step_end", "callback")
-#: Pipelines that report no steps, but make one of their scheduler for each.
+#: Pipelines that report no steps, but call their scheduler once in each.
 _STEPS_OF_SCHEDULER = frozenset({"LongCatImagePipeline"})
 #: Arguments of pipelines that do not make pictures from words alone, and what these do.
 _OTHER_KINDS = {
@@ -45,6 +45,7 @@ _SAID_ELSEWHERE = {
     "negative_prompt_embeds": "the card's negative_prompt says it",
     "width": "the spec's resolution and aspect_ratio say it",
     "height": "the spec's resolution and aspect_ratio say it",
+    "max_area": "the spec's resolution and aspect_ratio say it",
     "use_resolution_binning": "the spec's resolution and aspect_ratio say it",
     "num_inference_steps": "the card's steps says it",
     "timesteps": "the card's steps says it",
@@ -71,7 +72,7 @@ def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
     `pipeline` is None if the folder brings a class of its own.
     """
     if pipeline is None:
-        yield f"{place}: its pipeline brings code of its own, which is not run here; use a folder of a stock pipeline"
+        yield f"{place}: its pipeline brings code of its own, which is not run here; use a model of a stock pipeline"
         return
     taken = parameters("pipelines", pipeline, "__call__")
     if taken is None:
@@ -82,13 +83,13 @@ def problems_of_kind(place: str, pipeline: str | None) -> Iterator[str]:
     other = next((what for name, what in _OTHER_KINDS.items() if name in taken), None)
     lacking = [name for name in _NEEDED if name not in taken]
     if pipeline not in _STEPS_OF_SCHEDULER and not set(_CALLBACKS) & set(taken):
-        lacking.append(_CALLBACKS[0])
+        lacking.append(f"{_CALLBACKS[0]} (by which it would tell of its steps)")
     if other is None and _OTHER_NAMES.search(pipeline):
         other = "needs more than words, or makes no picture"
     if other is not None:
         yield f"{place}: {pipeline} {other}; backgrounds need a text-to-image pipeline"
     elif lacking:
-        yield f"{place}: {pipeline} takes no {', '.join(lacking)}; backgrounds need a text-to-image pipeline"
+        yield f"{place}: {pipeline} takes no {', '.join(lacking)}; use a model of a text-to-image pipeline that does"
 
 
 def problems_of_call(card: ModelCard, pipeline: str | None, scheduler: str | None) -> Iterator[str]:

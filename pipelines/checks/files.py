@@ -1,10 +1,11 @@
 """Checks of the files of a model's folder against its model_index.json."""
 
 from collections.abc import Collection, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.checks.packages import lack_of
-from pipelines.diffusers_classes import DENOISERS, optional_components
+from pipelines.diffusers_classes import DENOISERS, mentions, optional_components
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_if_there
 from pipelines.parts_of_file import held_components
@@ -43,11 +44,21 @@ def absent_components(folder: Path, index: ModelIndex) -> list[str]:
     return [name for name in lacking if name in _DISPENSABLE or name not in index.components]
 
 
+def problems_of_classes(index: ModelIndex) -> Iterator[str]:
+    """Yield which components are of classes that no installed package has; their code would come with the model."""
+    for name, (library, kind) in index.components.items():
+        if library in ("diffusers", "transformers") or mentions("pipelines", kind, kind):
+            continue
+        if find_spec(library.partition(".")[0] or "-") is None:
+            yield f"{name}: its {kind} brings code of its own, which is not run here; use a model of stock components"
+
+
 def problems_of_files(card: ModelCard, folder: Path, index: ModelIndex) -> Iterator[str]:
     """Yield what is wrong with the files of each component, such as a missing vocabulary or weights that are cut off.
 
     Raises OSError or ValueError if the folder cannot be examined.
     """
+    yield from problems_of_classes(index)
     variants = set()
     absent = absent_components(folder, index)
     held = _held(card, index)

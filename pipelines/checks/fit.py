@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.diffusers_classes import parameters, read_from_one_file
+from pipelines.diffusers_classes import models_in_one_file, parameters
 from pipelines.model_card import ModelCard
 from pipelines.model_index import ModelIndex, read_if_there
 from pipelines.weight_files import BadWeights, TensorHeader, read_tensors
@@ -53,7 +53,7 @@ def problems_of_fit(card: ModelCard, folder: Path, index: ModelIndex) -> Iterato
     """
     key = f"file = {card.weights.file!r}"
     kind = None if index.denoiser is None else index.components[index.denoiser][1]
-    if kind is not None and kind not in read_from_one_file():
+    if kind is not None and kind not in models_in_one_file():
         yield f"{key}: diffusers reads a {kind} from folders alone; remove the key, and name a whole folder or hub id"
         return
     try:

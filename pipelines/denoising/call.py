@@ -59,7 +59,7 @@ _INSTEAD_OF_DEFAULTS: dict[str, Any] = {
     "guidance_schedule": None,
 }
 
-#: Pipelines that encode a missing negative prompt once, whatever the number of images, and fail if that is not one.
+#: Pipelines that encode a missing negative prompt for one image, and so fail if there are more.
 _NEED_NEGATIVE_PROMPTS = frozenset({"LongCatImagePipeline"})
 
 
@@ -80,6 +80,9 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
         model.card.sampling.guidance_argument: settings.guidance,
         **{name: _as_taken(value, taken[name]) for name, value in model.card.sampling.arguments.items()},
     }
+    if "max_area" in taken:
+        # FLUX.1 Kontext makes the requested shape with this many pixels, which are those of 1K by default.
+        arguments["max_area"] = settings.width * settings.height
     named = any(item.negative_prompt for item in items) or type(model.pipeline).__name__ in _NEED_NEGATIVE_PROMPTS
     if "negative_prompt" in taken and named:
         arguments["negative_prompt"] = [item.negative_prompt for item in items]

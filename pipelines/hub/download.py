@@ -20,6 +20,8 @@ from huggingface_hub import HfApi, constants, get_session, hf_hub_download, hf_h
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
+from pipelines.checks.call import problems_of_kind
+from pipelines.checks.files import problems_of_classes
 from pipelines.hub.wanted import NotNeeded, wanted_files
 from pipelines.model_index import read_model_index
 from pipelines.parts_of_file import held_components
@@ -163,6 +165,8 @@ def plan(hub: str, revision: str | None, variant: str | None, file: Path | None,
     if "model_index.json" not in known:
         raise NotNeeded("it is no diffusers model: it has no model_index.json")
     index = read_model_index(Path(hf_hub_download(hub, "model_index.json", revision=commit)).parent)
+    if problems := [*problems_of_kind("model_index.json", index.pipeline), *problems_of_classes(index)]:
+        raise NotNeeded("; ".join(problems))
     held = () if file is None else held_components(file, index.components)
     wanted = wanted_files(known, index.components, variant, pickle=pickle, held=held)
     names = [*wanted.files, *_shards(hub, commit, wanted.indices)]

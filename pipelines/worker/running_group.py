@@ -57,7 +57,7 @@ class _WrongSize(Exception):
 
 
 class RunningGroup:
-    """The current slot group of the server, with one batch for as long as it is open."""
+    """The current slot group, with one batch for as long as it is open."""
 
     def __init__(
         self,

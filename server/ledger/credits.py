@@ -63,8 +63,9 @@ def grant_once(
     asker_id: int,
     idempotency: Idempotency | None,
 ) -> Totals:
-    """Grant as `grant` does and return the totals after it; of a request that the client `asker_id` repeats, those of before.
+    """Grant as `grant` does, and return the totals after it.
 
+    If the client `asker_id` made this request before, grant nothing, and return what answered it then.
     Must run in a transaction begun IMMEDIATE. Raises what `grant` raises, and KeyUsed.
     """
     earlier = None if idempotency is None else first_answer(connection, asker_id, idempotency)

@@ -20,7 +20,7 @@ LOOK_EVERY_S = 0.5
 
 
 class Control:
-    """Carries out what is in the ledger already."""
+    """Carries out what the operator has decided, once it is in the ledger."""
 
     def __init__(
         self, database: Database, queue: Queue, jobs: ActiveJobs, feeder: Feeder, kept_cancels: KeptCancels

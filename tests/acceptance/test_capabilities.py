@@ -36,7 +36,7 @@ OPEN: set[Route] = {
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Route]]:
+def declared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Route]]:
     """Return the method and path of every route of the application."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), models=ROOT / "models.toml")
     migrate(settings.database)
@@ -54,8 +54,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Route]]:
     database.close()
 
 
-def test_every_route_has_a_rule_and_every_rule_a_route(places: set[Route]) -> None:
-    assert places == RULES.keys() | OPEN
+def test_every_route_has_a_rule_and_every_rule_a_route(declared: set[Route]) -> None:
+    assert declared == RULES.keys() | OPEN
     assert not RULES.keys() & OPEN
     assert all(path.startswith("/v1/") for _, path in RULES)
     assert not any(path.startswith("/v1/") for _, path in OPEN)
@@ -72,12 +72,12 @@ def keys(light_server: ServerWithoutGpu) -> dict[Capability, httpx.Client]:
 
 
 @pytest.mark.parametrize(
-    ("place", "needed"), RULES.items(), ids=lambda part: " ".join(part) if isinstance(part, tuple) else ""
+    ("route", "needed"), RULES.items(), ids=lambda part: " ".join(part) if isinstance(part, tuple) else ""
 )
 def test_a_rule_acts(
-    light_server: ServerWithoutGpu, keys: dict[Capability, httpx.Client], place: Route, needed: Capability
+    light_server: ServerWithoutGpu, keys: dict[Capability, httpx.Client], route: Route, needed: Capability
 ) -> None:
-    method, path = place
+    method, path = route
     url = path.replace("{public_id}", "01J00000000000000000000000").replace("{name}", "nobody").replace("{key}", "none")
     for capability, client in keys.items():
         answer = client.request(method, url, content=b"{}" if method != "GET" else None)
@@ -86,8 +86,8 @@ def test_a_rule_acts(
     assert httpx.request(method, light_server.url + url).status_code == 401
 
 
-@pytest.mark.parametrize("place", sorted(OPEN), ids=" ".join)
-def test_what_is_open_needs_no_key(light_server: ServerWithoutGpu, place: Route) -> None:
-    method, path = place
+@pytest.mark.parametrize("route", sorted(OPEN), ids=" ".join)
+def test_what_is_open_needs_no_key(light_server: ServerWithoutGpu, route: Route) -> None:
+    method, path = route
     url = path.replace("{file_path}", "studio.css").replace("{name}", "x.png")
     assert httpx.request(method, light_server.url + url).status_code not in (401, 403)

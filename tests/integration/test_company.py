@@ -10,6 +10,7 @@ from diffusers import (
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchLCMScheduler,
+    FluxKontextPipeline,
     StableDiffusionXLPAGPipeline,
 )
 
@@ -117,3 +118,11 @@ def test_a_call_takes_the_prompt_and_the_guidance_that_it_is_given(make: Maker) 
     assert not torch.equal(made_in(open_batch, [item(model, 7, "wood cool")])[0], alone)
     (stronger,) = both_ways(model_of(make, max_batch=1, guidance=6.0))
     assert not torch.equal(made_in(stronger, [item(model, 7)])[0], alone)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (96, 64), (32, 96)])
+def test_a_pipeline_that_would_choose_its_number_of_pixels_makes_the_size_it_is_given(width: int, height: int) -> None:
+    model = model_of(lambda: FluxKontextPipeline(**tiny.flux_pipeline().components))
+    settings = CallSettings(width, height, STEPS, model.card.sampling.guidance)
+    (picture,) = made_in(lambda watch: WholeBatch(model, settings, 1, watch), [item(model, 7)])
+    assert picture.shape == (3, height, width)

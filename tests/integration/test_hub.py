@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -250,6 +251,30 @@ def test_what_cannot_be_used_is_not_downloaded(box: Box, hub: Hub) -> None:
     (hub.models["org/model"] / "model_index.json").unlink()
     box.environment["HF_HOME"] += "-other"
     assert "it is no diffusers model" in box.refusal()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"_class_name": ["own", "OwnPipeline"]},
+            "its pipeline brings code of its own, which is not run here; use a model of",
+        ),
+        (
+            {"unet": ["own", "OwnUNet"]},
+            "unet: its OwnUNet brings code of its own, which is not run here; use a model of",
+        ),
+        ({"_class_name": "WanPipeline"}, "WanPipeline makes films"),
+    ],
+    ids=["code", "code-of-a-part", "films"],
+)
+def test_a_model_that_would_be_refused_is_not_downloaded(
+    box: Box, hub: Hub, changed: dict[str, Any], told: str
+) -> None:
+    index = hub.models["org/model"] / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **changed}))
+    assert told in box.refusal()
+    assert hub.sent == []
 
 
 def test_a_folder_needs_no_download(box: Box, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def image_of(model: LoadedModel) -> torch.Tensor:
     return made
 
 
-def same_weights(one: LoadedModel, other: LoadedModel, parts: tuple[str, ...] = PARTS) -> bool:
+def same_weights(one: LoadedModel, other: LoadedModel, parts: Iterable[str] = PARTS) -> bool:
     return all(
         torch.equal(tensor, other.pipeline.components[part].state_dict()[key])
         for part in parts
@@ -68,9 +69,9 @@ def same_weights(one: LoadedModel, other: LoadedModel, parts: tuple[str, ...] = 
     )
 
 
-def assert_lora_acts(model: LoadedModel, folder: Path) -> None:
-    """Fail unless a LoRA changes an image of a FLUX.1, and leaves nothing behind."""
-    lora = Lora("l", str(tiny.save_lora(tiny.flux_pipeline, folder / "lora.safetensors")), 1.0)
+def assert_lora_acts(model: LoadedModel, folder: Path, make: Callable[[], Any] = tiny.flux_pipeline) -> None:
+    """Fail unless a LoRA of the model that `make` returns changes an image, and leaves nothing behind."""
+    lora = Lora("l", str(tiny.save_lora(make, folder / "lora.safetensors")), 1.0)
     before = image_of(model)
     assert not torch.equal(image_of(model.with_loras([lora])), before)
     assert torch.equal(image_of(model.with_loras([])), before)
@@ -188,21 +189,23 @@ def test_a_file_that_lacks_weights_is_refused(folder: Path, tmp_path: Path) -> N
         loaded(folder=str(folder), file=str(file))
 
 
-def test_a_denoiser_alone_as_gguf(tmp_path: Path) -> None:
-    pipeline = tiny.flux_pipeline()
-    pipeline.save_pretrained(tmp_path / "flux", safe_serialization=True)
-    file = tmp_path / "flux.gguf"
+@pytest.mark.parametrize("make", [tiny.flux_pipeline, tiny.z_image_pipeline])
+def test_a_denoiser_alone_as_gguf(tmp_path: Path, make: Callable[[], Any]) -> None:
+    pipeline = make()
+    folder, file = tmp_path / "model", tmp_path / "denoiser.gguf"
+    pipeline.save_pretrained(folder, safe_serialization=True)
     save_as_gguf(pipeline.transformer, file)
-    plain = loaded(folder=str(tmp_path / "flux"))
+    plain = loaded(folder=str(folder))
     # The folder's own denoiser may be missing.
-    for weights in (tmp_path / "flux" / "transformer").glob("*.safetensors"):
+    for weights in (folder / "transformer").glob("*.safetensors"):
         weights.unlink()
-    model = loaded(folder=str(tmp_path / "flux"), file=str(file))
-    assert same_weights(model, plain, ("vae", "text_encoder", "text_encoder_2"))
+    model = loaded(folder=str(folder), file=str(file))
+    others = [name for name in ("vae", "text_encoder", "text_encoder_2") if name in pipeline.components]
+    assert same_weights(model, plain, others)
     before, after = image_of(plain), image_of(model)
     assert not torch.equal(after, before)
     assert float((after - before).abs().max()) < 0.05
-    assert_lora_acts(model, tmp_path)
+    assert_lora_acts(model, tmp_path, make)
 
 
 @pytest.mark.parametrize("kind", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig"])

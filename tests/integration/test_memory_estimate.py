@@ -143,6 +143,27 @@ def test_a_way_out_that_is_told_makes_the_model_fit_once_it_is_taken(
     assert ("offload" in told) != on_cpu
 
 
+@pytest.mark.parametrize(
+    ("name", "image", "room", "on_cpu", "told"),
+    [
+        ("z-image", 0, 410_000, True, 'dtype = "bfloat16" and quantization = "int8"'),
+        ("qwen-image", 0, 216_000, True, 'dtype = "bfloat16" and layerwise_casting = true'),
+        ("qwen-image", 150_000, 110_000, False, 'dtype = "bfloat16" and offload = "model"'),
+        ("qwen-image", 150_000, 80_000, False, 'dtype = "bfloat16" and offload = "group"'),
+    ],
+)
+def test_two_options_are_told_if_none_would_do_alone(
+    folders: dict[str, Path], name: str, image: int, room: int, on_cpu: bool, told: str
+) -> None:
+    folder = folders[name]
+    message = why_too_large(card_of(folder), folder, room, on_cpu=on_cpu, image_bytes=image) or ""
+    assert f"; write on its card {told} (" in message
+    assert message.count(" = ") == 2
+    taken = {key: json.loads(value) for key, value in (option.split(" = ") for option in told.split(" and "))}
+    # Numbers of half the width take half the memory.
+    assert why_too_large(card_of(folder, **taken), folder, room, on_cpu=on_cpu, image_bytes=image // 2) is None
+
+
 def test_what_an_image_was_measured_to_take_has_to_fit_too(folders: dict[str, Path]) -> None:
     folder = folders["flux"]
     card = card_of(folder, name="flux")

@@ -19,7 +19,7 @@ from tests.support.tiny_models import SETTINGS, model_of
 
 
 def group_of(model: LoadedModel, reports: list[Report]) -> RunningGroup:
-    """Return a slot group of two slots that adds its reports to this list."""
+    """Return a running group of two slots that adds its reports to this list."""
     return RunningGroup(
         GroupKey(model.card, SETTINGS, 2),
         model,

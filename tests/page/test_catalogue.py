@@ -381,7 +381,7 @@ def test_a_picture_that_a_network_lost_is_asked_for_again_and_one_that_is_gone_i
     expect(missing).to_have_text(["The picture did not come. It is asked for again."] * 3)
     page.unroute_all()
     (studio.data / "images" / job_id[-2:] / f"{job_id}.png").unlink()
-    page.clock.fast_forward(11_000)
+    page.clock.run_for(11_000)
     expect(missing).to_have_text(["The picture is no longer on the server"])
     loaded = "[...document.querySelectorAll('.tile img')].filter((image) => image.naturalWidth).length"
     wait_for(lambda: page.evaluate(loaded) == 2)

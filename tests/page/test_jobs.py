@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.support.many_pictures import add_pictures
 from tests.support.server import ServerWithoutGpu
@@ -68,6 +68,41 @@ def test_a_finished_picture_is_where_it_was_made_and_moves_no_other(
     assert page.locator(".tile .name").all_inner_texts()[:2] == ["Second", "First"]
     assert [tile.bounding_box() for tile in page.locator(".tile").all()] == places
     assert page.locator(".toolbar").bounding_box() == toolbar
+
+
+def test_an_answer_that_a_job_s_end_overtook_shows_no_picture_in_the_making(
+    page: Page, studio: ServerWithoutGpu, new_client: NewClient
+) -> None:
+    key = new_client("overtaken", 100)
+    asked = re.compile(r"/v1/jobs\?.*ids=")
+    made: list[str] = []
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if held or not made or made[0] not in route.request.url:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route(asked, hold)
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        # From the first picture on the page hears of jobs as they come.
+        studio.finished(studio.submit(client), client)
+        expect(page.locator(".tile")).to_have_count(1)
+        with page.expect_request(lambda request: bool(made) and made[0] in request.url):
+            made.append(studio.submit(client, prompt="endless"))
+        for _ in range(250):
+            if held:
+                break
+            page.wait_for_timeout(20)
+        with page.expect_response(asked):
+            client.post(f"/v1/jobs/{made[0]}/cancel")
+        [(route, answer)] = held
+        route.fulfill(response=answer)
+        studio.finished(studio.submit(client), client)
+    expect(page.locator(".tile")).to_have_count(2)
+    expect(page.locator(".making")).to_have_count(0)
 
 
 def test_pictures_far_down_stay_in_their_place_while_another_is_made(

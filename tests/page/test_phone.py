@@ -97,6 +97,17 @@ def test_a_picture_from_the_form_to_the_viewer(page: Page, studio: ServerWithout
     expect(viewer).to_be_hidden()
 
 
+def test_how_many_are_selected_is_seen_whole(page: Page, studio: ServerWithoutGpu, key: str) -> None:
+    enter(page, studio, key)
+    with studio.client_of(key) as client:
+        job_id = studio.submit(client, prompt="endless")
+        expect(page.get_by_role("button", name="Cancel all 2")).to_be_visible()
+        page.get_by_role("button", name="Select", exact=True).tap()
+        heading = page.get_by_role("heading", name="0 of 2 selected")
+        assert heading.evaluate("part => part.scrollWidth <= part.clientWidth")
+        client.post(f"/v1/jobs/{job_id}/cancel")
+
+
 def test_pictures_are_selected_compared_and_deleted(page: Page, studio: ServerWithoutGpu, key: str) -> None:
     enter(page, studio, key)
     # No finger has to move the filters aside to find it.

@@ -353,8 +353,8 @@ If neighbours would change what is seen, as in whole batches of Kandinsky 5, Qwe
 
 Every other text-to-image pipeline of diffusers that tells of its steps runs as whole batches too, also if its denoiser is one of
 those above; AuraFlow stands for them here. How neighbours change their images is not tried, so for exact seeds give them
-`max_batch = 1`. DreamLite tells of no steps, and is refused. LongCat-Image and ERNIE-Image read the prompt as it is: their own
-rewriting of prompts is off, since it would draw numbers that no seed decides.
+`max_batch = 1`. DreamLite tells of no steps, and is refused; so are models that bring code of their own. LongCat-Image and
+ERNIE-Image read the prompt as it is: their own rewriting of prompts is off, since it would draw numbers that no seed decides.
 
 Guidance *by a second call* doubles the cost of a step and follows negative prompts. *Distilled* guidance is an input of the
 denoiser. If a model follows no negative prompt, a spec that has one is refused with a 422. A card of Stable Diffusion 1.5, SDXL,

@@ -13,7 +13,7 @@ import pytest
 from pipelines.checks.card import problems_of
 from pipelines.checks.files import TEXT_PROCESSORS
 from pipelines.colors import PaletteMode
-from pipelines.diffusers_classes import class_names, parameters, read_from_one_file
+from pipelines.diffusers_classes import class_names, models_in_one_file, parameters
 from pipelines.model_card import ModelCard
 from pipelines.upscale import Upscale
 from tests.support.weights import bare_folder
@@ -147,6 +147,7 @@ def test_a_negative_prompt_that_nothing_reads_is_refused(tmp_path: Path) -> None
         ("QwenImageEditPipeline", "needs more than words"),
         ("StableDiffusionUpscalePipeline", "text-to-image"),
         ("FutureImagePipeline", "the installed diffusers has no FutureImagePipeline; a newer one may have it"),
+        ("DreamLitePipeline", "takes no callback_on_step_end (by which it would tell of its steps); use a model of"),
         (["own", "OwnPipeline"], "brings code of its own"),
     ],
 )
@@ -259,7 +260,7 @@ def test_diffusers_source_is_understood() -> None:
     assert "FlowMatchEulerDiscreteScheduler" in class_names("schedulers")
     assert "max_sequence_length" in (parameters("pipelines", "FluxPipeline", "__call__") or ())
     assert parameters("pipelines", "NoSuchPipeline", "__call__") is None
-    assert {"FluxTransformer2DModel", "UNet2DConditionModel", "AutoencoderDC"} < read_from_one_file()
+    assert {"FluxTransformer2DModel", "UNet2DConditionModel", "AutoencoderDC"} < models_in_one_file()
 
 
 @pytest.mark.parametrize(

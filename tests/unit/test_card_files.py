@@ -99,6 +99,14 @@ def test_a_package_that_a_part_needs_is_named(tmp_path: Path) -> None:
     assert "unet: its weights are quantized by nunchaku_lite, which needs kernels; install it with" in told
 
 
+@pytest.mark.parametrize("library", ["unet_own", "diffusers_modules.local.unet_own", ""])
+def test_a_part_that_brings_code_of_its_own_is_refused(tmp_path: Path, library: str) -> None:
+    folder = bare_folder(tmp_path / "sd")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "unet": [library, "OwnUNet"]}))
+    assert "unet: its OwnUNet brings code of its own, which is not run here" in placed(tmp_path, folder="sd")[1]
+
+
 def test_a_part_that_is_optional_may_be_absent(tmp_path: Path) -> None:
     folder = bare_folder(tmp_path / "sd")
     index = json.loads((folder / "model_index.json").read_text())

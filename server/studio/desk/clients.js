@@ -2,7 +2,7 @@
 
 import { html, useState } from "../view.js";
 import { Shown } from "./shown.js";
-import { clients, order } from "./state.js";
+import { change, clients } from "./state.js";
 import { Careful, Table } from "./table.js";
 import { moment, number } from "./words.js";
 
@@ -39,12 +39,12 @@ function ClientRow({ client }) {
       <td><${Grant} client=${client.name} path=${path} /></td>
       <td class="actions">
         ${client.disabled_at
-          ? html`<button type="button" class="small" aria-label=${`Enable ${client.name}`} onClick=${() => order(`${path}/enable`)}>Enable</button>`
+          ? html`<button type="button" class="small" aria-label=${`Enable ${client.name}`} onClick=${() => change(`${path}/enable`)}>Enable</button>`
           : html`<${Careful}
               label="Disable"
               on=${client.name}
               sure=${`Refuse all keys of ${client.name}? Its jobs go on, and its credits stay.`}
-              act=${() => order(`${path}/disable`)}
+              act=${() => change(`${path}/disable`)}
             />`}
       </td>
     </tr>
@@ -59,7 +59,7 @@ function Grant({ client, path }) {
     const form = event.currentTarget;
     const fields = new FormData(form);
     const body = { credits: Number(fields.get("credits")), note: String(fields.get("note")) };
-    if (await order(`${path}/grants`, body)) form.reset();
+    if (await change(`${path}/grants`, body)) form.reset();
   };
   return html`
     <form class="inline" onSubmit=${onSubmit}>
@@ -78,7 +78,7 @@ function NewClient({ onMade }) {
     const form = event.currentTarget;
     const fields = new FormData(form);
     const body = { name: fields.get("name"), credits: Number(fields.get("credits")), test: fields.has("test") };
-    const made = await order("clients", body);
+    const made = await change("clients", body);
     if (made) {
       form.reset();
       onMade(made);

@@ -2,7 +2,7 @@
 
 import { html, useState } from "../view.js";
 import { Shown } from "./shown.js";
-import { clients, keys, order, revoke } from "./state.js";
+import { change, clients, keys, revoke } from "./state.js";
 import { Careful, Table } from "./table.js";
 import { minute, moment } from "./words.js";
 
@@ -67,7 +67,7 @@ function NewKey({ onMade }) {
     const form = event.currentTarget;
     const fields = new FormData(form);
     const day = fields.get("expires");
-    const made = await order("keys", {
+    const made = await change("keys", {
       client: fields.get("client"),
       label: fields.get("label"),
       priority: Number(fields.get("priority")),

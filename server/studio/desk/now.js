@@ -1,7 +1,7 @@
 /** The view of the present moment: devices, the queue, models, the disk. */
 
 import { html } from "../view.js";
-import { devices, disk, models, order, queue } from "./state.js";
+import { change, devices, disk, models, queue } from "./state.js";
 import { Careful, Table } from "./table.js";
 import { age, number, percent, size } from "./words.js";
 
@@ -58,8 +58,8 @@ function Queue() {
         <h2 id="queue">Queue</h2>
         ${state.paused_at && html`<p class="hint">Paused for ${age(state.paused_at)}: jobs are taken, and none is sent to a device</p>`}
         ${state.paused_at
-          ? html`<button type="button" class="primary" onClick=${() => order("queue/resume")}>Resume</button>`
-          : html`<button type="button" onClick=${() => order("queue/pause")}>Pause</button>`}
+          ? html`<button type="button" class="primary" onClick=${() => change("queue/resume")}>Resume</button>`
+          : html`<button type="button" onClick=${() => change("queue/pause")}>Pause</button>`}
       </div>
       <${Table}
         caption="Jobs that have not ended"
@@ -92,7 +92,7 @@ function QueueRow({ row }) {
           type="button"
           class="small"
           aria-label=${`To front: ${job.display_name}`}
-          onClick=${() => order(`jobs/${job.public_id}/front`)}
+          onClick=${() => change(`jobs/${job.public_id}/front`)}
         >
           To front
         </button>`}
@@ -100,7 +100,7 @@ function QueueRow({ row }) {
           label="Cancel"
           on=${job.display_name}
           sure=${`Cancel "${job.display_name}" of ${job.client}? ${number(job.credits_cost)} credits are given back.`}
-          act=${() => order(`jobs/${job.public_id}/cancel`)}
+          act=${() => change(`jobs/${job.public_id}/cancel`)}
         />
       </td>
     </tr>
@@ -146,7 +146,7 @@ const Order = ({ name, label }) => html`
     type="button"
     class="small"
     aria-label=${`${label} ${name}`}
-    onClick=${() => order(`models/${encodeURIComponent(name)}/${label.toLowerCase()}`)}
+    onClick=${() => change(`models/${encodeURIComponent(name)}/${label.toLowerCase()}`)}
   >
     ${label}
   </button>

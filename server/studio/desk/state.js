@@ -1,4 +1,4 @@
-/** The data of the desk, read again and again while the page is visible, and after each order of the operator. */
+/** The data of the desk, read again and again while the page is visible, and after each change by the operator. */
 
 import { ApiError, GivenUp, ask, isUnknown, read, withQuery, write } from "../api/http.js";
 import { batch, computed, signal } from "../view.js";
@@ -74,7 +74,7 @@ export const days = () =>
 const quick = { read: readQuick, everyMs: 2_000, problem: signal("") };
 /** Reads what changes now and then. @type {Reader} */
 const slow = { read: readSlow, everyMs: 15_000, problem: signal("") };
-/** Why the operator's last order was refused; empty if it was not. */
+/** Why the operator's last change was refused; empty if it was not. */
 const refusal = signal("");
 /** The present problem; empty if there is none. */
 export const trouble = computed(() => refusal.value || quick.problem.value || slow.problem.value);
@@ -116,17 +116,17 @@ async function run({ read, problem }) {
   }
 }
 
-/** What the operator's orders under way are sent to: a double click sends one of them. */
+/** The paths and keys of the changes under way: a double click makes one change. */
 const underWay = new Set();
 
 /**
- * Send an order of the operator. Return the answer; undefined if it was refused, which `trouble` tells, or if the one before it
+ * Send a change by the operator. Return the answer; undefined if it was refused, which `trouble` tells, or if the one before it
  * is under way. What the desk shows is read meanwhile.
  * @param {string} path  below /v1/admin/
  * @param {unknown} [body]
  * @returns {Promise<any>}
  */
-export const order = (path, body) => carryOut(path, () => write("POST", `/v1/admin/${path}`, body));
+export const change = (path, body) => carryOut(path, () => write("POST", `/v1/admin/${path}`, body));
 
 /** @param {string} hint  the first characters of the key */
 export const revoke = (hint) =>

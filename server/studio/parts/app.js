@@ -2,8 +2,9 @@
 
 import { pausedUntil } from "../api/http.js";
 import { address } from "../state/address.js";
+import { left } from "../state/jobs.js";
 import { phase, readiness, silence } from "../state/session.js";
-import { computed, html, useEffect, useState } from "../view.js";
+import { computed, effect, html, useEffect, useState } from "../view.js";
 import { explainReadiness } from "../words.js";
 import { Bar } from "./bar.js";
 import { Catalogue } from "./catalogue.js";
@@ -17,6 +18,10 @@ import { Welcome } from "./welcome.js";
 const isDialogOpen = computed(
   () => phase.value === "open" && (isSheetOpen.value || Boolean(address.value.picture || address.value.compare.length)),
 );
+
+effect(() => {
+  document.title = left.value ? `(${left.value}) Backlot` : "Backlot";
+});
 
 export const App = () => html`
   <${Bar} />

@@ -1,8 +1,9 @@
 /** The pictures that wait or are being made: tiles at the head of the catalogue, where the finished pictures are going to be. */
 
 import { cancel, left, tasks } from "../state/jobs.js";
+import { isSelecting } from "../state/selection.js";
 import { couldNotLoad, modelOf } from "../state/session.js";
-import { html, useEffect } from "../view.js";
+import { html } from "../view.js";
 import { isVariation, nameOf, numberText, roughly } from "../words.js";
 import { Icon } from "./icon.js";
 import { Preview } from "./preview.js";
@@ -13,10 +14,8 @@ const WAITING = "Waiting for its turn";
 
 export function CancelAll() {
   const count = left.value;
-  useEffect(() => {
-    document.title = count ? `(${count}) Backlot` : "Backlot";
-  }, [count]);
-  if (count < 2) return null;
+  // On a phone the line has room for this button or for how many pictures are selected.
+  if (count < 2 || isSelecting.value) return null;
   return html`<button type="button" class="small" title="Cancel all that waits or runs, and get the credits back" onClick=${cancelAll}>
     Cancel all <span class="count">${count.toLocaleString()}</span>
   </button>`;

@@ -24,6 +24,8 @@ const MOST_SHOWN = 8;
 
 /** @type {import("../vendor/signals.js").Signal<Task[]>} */
 export const tasks = signal([]);
+/** The ids of jobs whose end was heard of. @type {Set<string>} */
+const ended = new Set();
 /** How many have not ended. */
 export const left = computed(() => tasks.value.filter((task) => task.standing.value.state !== "done").length);
 
@@ -56,6 +58,7 @@ export async function load() {
 
 export function clear() {
   tasks.value = [];
+  ended.clear();
   keepFailures([]);
 }
 
@@ -109,7 +112,8 @@ export function take(job) {
     if (job.latest_event && !isCancelled(job.latest_event)) addFailure(job.public_id, job.request, job.latest_event);
     return;
   }
-  if (job.status !== "SUCCESS") tasks.value = inOrder([...tasks.value, taskOf(job)]);
+  // The job may have ended while this answer was on its way.
+  if (job.status !== "SUCCESS" && !ended.has(job.public_id)) tasks.value = inOrder([...tasks.value, taskOf(job)]);
 }
 
 /**
@@ -141,6 +145,7 @@ function set(task, part) {
  * @param {JobEvent} event
  */
 export function hear(id, event) {
+  if (event.event_type === "succeeded" || event.event_type === "failed") ended.add(id);
   const task = taskWith(id);
   if (task) apply(task, event);
   return task !== undefined;
