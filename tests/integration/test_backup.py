@@ -164,7 +164,7 @@ def test_a_disk_without_room_for_a_copy_is_told_and_keeps_none_of_it(tmp_path: P
     assert server.backlot("db", "backup", str(copy)).returncode == 0
     # Files may grow to 100 KiB, and a ledger has more.
     command = ["prlimit", "--fsize=102400", sys.executable, "-m", "server.operator.command", "db"]
-    for arguments, named in ((["restore", copy], server.data / "backlot.db"), (["backup", second], second)):
+    for arguments, named in ((["restore", str(copy)], server.data / "backlot.db"), (["backup", str(second)], second)):
         refused = subprocess.run(
             [*command, *arguments], cwd=ROOT, env=server.environment, capture_output=True, text=True, check=False
         )
