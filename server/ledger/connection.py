@@ -16,6 +16,7 @@ class DatabaseNewer(OperatorError):
     """A later version of Backlot has changed the schema. Nothing was read or written."""
 
     def __init__(self, path: Path, unknown: Sequence[str]) -> None:
+        self.unknown = unknown
         super().__init__(
             f"{path} was used by a newer Backlot, whose {unknown[-1]} this one does not know: run that version, or put back a"
             " copy made before the upgrade, with `backlot db restore`"

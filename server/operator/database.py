@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from server.clock import now
-from server.data_folder import explained, hold
+from server.data_folder import database_errors_explained, hold
 from server.ledger import artifacts
 from server.ledger.backup import back_up, ready_to_use
 from server.ledger.connection import connect
@@ -36,9 +36,11 @@ def backup(target: Path, as_json: bool) -> None:
         _make(target)
         try:
             back_up(connection, target)
-        except BaseException:
+        except BaseException as error:
             # Remove half a copy, so that its name is free for the next try.
             target.unlink()
+            if isinstance(error, sqlite3.OperationalError):
+                raise CommandError(f"{target} cannot be written: {error}; see that its disk has room") from error
             raise
     if settings.links_key.exists():
         _copy_secret(settings.links_key, _key_beside(target))
@@ -59,7 +61,7 @@ def restore(source: Path, as_json: bool) -> None:
     if settings.database.exists() and source.samefile(settings.database):
         raise CommandError(f"{source} is the database itself; name a copy that `backlot db backup` made")
     partial = settings.database.with_name(f"{settings.database.name}.partial")
-    try:
+    with database_errors_explained(settings.database):
         settings.data.mkdir(parents=True, exist_ok=True)
         with hold(settings.data):
             ready_to_use(source, partial)
@@ -69,8 +71,6 @@ def restore(source: Path, as_json: bool) -> None:
                 settings.keys.mkdir(mode=0o700, exist_ok=True)
                 _copy_secret(_key_beside(source), settings.links_key)
             _give_to_owner(settings)
-    except OSError as error:
-        raise CommandError(explained(settings.data, error)) from error
     with reading(settings) as connection:
         kept = artifacts.kept_paths(connection)
     missing = sum(not (settings.images / path).exists() for path in kept)

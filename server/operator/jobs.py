@@ -64,6 +64,7 @@ def show_(job_or_image: str, as_json: bool) -> None:
 def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
     """Cancel jobs and give their clients the credits back; a running server ends them within seconds."""
     settings = read_settings()
+    job_ids = tuple(dict.fromkeys(job_ids))
     with writing(settings) as connection:
         found = job_reports.named(connection, job_ids)
         for job_id in job_ids:

@@ -77,7 +77,7 @@ def test_many_jobs_are_cancelled_at_once(own_server: ServerWithoutGpu) -> None:
     assert own_server.credits()["balance"] == 1000
     waiting = [own_server.submit(prompt="endless") for _ in range(2)]
     own_server.stop()
-    cancelled = json.loads(own_server.backlot("jobs", "cancel", *waiting, "--json").stdout)
+    cancelled = json.loads(own_server.backlot("jobs", "cancel", *waiting, waiting[0], "--json").stdout)
     assert [(job["public_id"], job["reason"]) for job in cancelled] == [(job, "cancelled") for job in waiting]
 
 

@@ -144,6 +144,36 @@ def test_a_log_whose_database_was_removed_is_not_taken_for_the_copy_s(tmp_path: 
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_what_a_killed_writer_left_in_the_log_of_a_copy_is_restored_too(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path)
+    database, copy = server.data / "backlot.db", tmp_path / "copy.db"
+    server.backlot("init")
+    server.backlot("clients", "add", "studio", "--credits", "10")
+    subprocess.run([sys.executable, "-c", GRANT_AND_DIE, str(database)], cwd=ROOT, env=server.environment, check=True)
+    for end in ("", "-wal"):
+        database.with_name(database.name + end).rename(copy.with_name(copy.name + end))
+    assert server.backlot("db", "restore", str(copy)).returncode == 0
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT balance FROM clients").fetchone() == (17,)
+
+
+def test_a_disk_without_room_for_a_copy_is_told_and_keeps_none_of_it(tmp_path: Path) -> None:
+    server = ServerWithoutGpu(tmp_path / "data")
+    copy, second = tmp_path / "copy.db", tmp_path / "second.db"
+    server.backlot("init")
+    assert server.backlot("db", "backup", str(copy)).returncode == 0
+    # Files may grow to 100 KiB, and a ledger has more.
+    command = ["prlimit", "--fsize=102400", sys.executable, "-m", "server.operator.command", "db"]
+    for arguments, named in ((["restore", str(copy)], server.data / "backlot.db"), (["backup", str(second)], second)):
+        refused = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=server.environment, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"backlot: {named} cannot be written: ")
+        assert refused.stderr.endswith("has room\n")
+    assert not [*server.data.glob("*.partial*"), *tmp_path.glob("second*")]
+
+
 @pytest.mark.parametrize("content", [b"", b"not a ledger", b"SQLite format 3" + bytes(500)])
 def test_what_is_no_backup_changes_nothing(tmp_path: Path, content: bytes) -> None:
     server = ServerWithoutGpu(tmp_path)
@@ -176,9 +206,10 @@ def test_a_database_of_a_newer_version_is_told_in_one_line_and_left_alone(tmp_pa
             [sys.executable, "-m", server.module], cwd=ROOT, env=server.environment, capture_output=True, text=True
         ),
     ]
-    for done in commands:
+    for done, file in zip(commands, (database, newer, database), strict=True):
         assert done.returncode == 1
         (line,) = done.stderr.strip().splitlines()
-        assert "was used by a newer Backlot, whose m999_to_come this one does not know" in line
+        assert f"{file} was used by a newer Backlot, whose m999_to_come this one does not know" in line
+    assert not list(server.data.glob("*.partial*"))
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT balance FROM clients").fetchone() == (1000,)
