@@ -68,7 +68,9 @@ def test_many_jobs_are_cancelled_at_once(own_server: ServerWithoutGpu) -> None:
     own_server.finished(ended)
     endless = [own_server.submit(prompt="endless") for _ in range(3)]
     unknown = own_server.backlot("jobs", "cancel", endless[0], "0" * 26)
-    assert (unknown.returncode, own_server.job(endless[0])["status"]) != (0, "FAILURE")
+    assert unknown.returncode == 1
+    # One id that is unknown cancels none of the others.
+    assert own_server.job(endless[0])["status"] != "FAILURE"
     told = own_server.backlot("jobs", "cancel", ended, *endless)
     assert told.stdout.splitlines() == [
         f"{ended} had ended before, with status FAILURE",
