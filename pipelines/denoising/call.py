@@ -1,6 +1,5 @@
 """The call of a pipeline for a batch of images: its arguments, and which step each of its denoiser calls ends."""
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -92,14 +91,6 @@ def call_arguments(model: LoadedModel, settings: CallSettings, items: Sequence[I
 def _as_taken(value: Any, parameter: inspect.Parameter) -> Any:
     """Return an argument of a card as the call takes it: TOML has no tuples, and some calls add theirs to other tuples."""
     return tuple(value) if isinstance(value, list) and "tuple" in str(parameter.annotation).lower() else value
-
-
-def copy_with(pipeline: Any, **components: Any) -> Any:
-    """Return a copy of a pipeline with other components."""
-    copied = copy.copy(pipeline)
-    # This avoids DiffusionPipeline.__setattr__, which would write the change into the config that all copies share.
-    vars(copied).update(components)
-    return copied
 
 
 class Pictures(msgspec.Struct, frozen=True):

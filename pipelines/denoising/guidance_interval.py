@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipelines.denoising.call import copy_with
+from pipelines.denoising.copying import copy_with
 from pipelines.denoising.families import Family, family_of
 from pipelines.denoising.forecast import mix
 from pipelines.denoising.tensor_tree import second_half, tensors, with_tensors

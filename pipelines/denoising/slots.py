@@ -20,7 +20,8 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, ImageFailed, Stepped, Watch
-from pipelines.denoising.call import CallSettings, copy_with, run_call
+from pipelines.denoising.call import CallSettings, run_call
+from pipelines.denoising.copying import copy_with
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.encoding import EncoderCall, JointEncoders, TextEncoder
 from pipelines.denoising.families import TEXT_ENCODERS, Family

@@ -11,7 +11,8 @@ from greenlet import GreenletExit, greenlet
 
 from pipelines.denoising.batch import Denoised, Outcome, Stepped, Watch
 from pipelines.denoising.cached_steps import enable_cache
-from pipelines.denoising.call import CallSettings, copy_with, run_call
+from pipelines.denoising.call import CallSettings, run_call
+from pipelines.denoising.copying import copy_with
 from pipelines.denoising.coroutine import pause
 from pipelines.denoising.forecast import forecast
 from pipelines.denoising.second_pass import enlarge
