@@ -87,8 +87,9 @@ class Scheduler:
         A client of which nothing waits is let in above the limit with one job: others who fill the queue do not shut it out.
         """
         limit = self._settings.queue_limit
-        has_waiting = self._committing[client_id] > 0 or self._queue.has_images_of(client_id)
-        if self.backlog + images > limit and (has_waiting or images > limit):
+        if self.backlog + images <= limit:
+            return
+        if images > limit or client_id in self._committing or self._queue.has_images_of(client_id):
             raise QueueFull(
                 f"{self.backlog} images are waiting, and the queue takes {limit}: there is no room for {images} more;"
                 " nothing was charged",
@@ -132,6 +133,8 @@ class Scheduler:
                 answer, is_made = await self._database.write(jobs.add, job, label, row, idempotency)
             finally:
                 self._committing[job.client_id] -= images
+                if not self._committing[job.client_id]:
+                    del self._committing[job.client_id]
             if is_made:
                 self._hub.publish(job)
                 self._jobs.submit(job)
