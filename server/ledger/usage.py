@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from server.clock import Date
+from server.ledger.clients import named
 from server.ledger.rows import read
 
 
@@ -46,7 +47,11 @@ _COLUMNS = {
 def usage_by(
     connection: sqlite3.Connection, by: set[UsageBy], since: str, until: str, client: str | None = None
 ) -> list[UsageRow]:
-    """Sum up the jobs accepted in `since` ≤ time < `until`, of all clients or of the one of this name, newest day first."""
+    """Sum up the jobs accepted in `since` ≤ time < `until`, of all clients or of the one of this name, newest day first.
+
+    Raises NoSuchClient.
+    """
+    client_id = None if client is None else named(connection, client).id
     apart = {kind.value: column if kind in by else "NULL" for kind, column in _COLUMNS.items()}
     rows = connection.execute(
         "SELECT client, day, model, count(*) AS jobs, sum(status = 'SUCCESS') AS succeeded,"
@@ -60,8 +65,8 @@ def usage_by(
         " WHERE events.job_id = jobs.id AND seq = jobs.last_seq) IS 'cancelled' AS was_cancelled,"
         " (SELECT count(*) FROM artifacts WHERE artifacts.job_id = jobs.id AND role = 'final') AS images"
         " FROM jobs JOIN clients ON clients.id = jobs.client_id"
-        " WHERE jobs.created_at >= :since AND jobs.created_at < :until AND (:client IS NULL OR clients.name = :client))"
+        " WHERE jobs.created_at >= :since AND jobs.created_at < :until AND (:client_id IS NULL OR client_id = :client_id))"
         " GROUP BY client, day, model ORDER BY day DESC, client, model",
-        {"since": since, "until": until, "client": client},
+        {"since": since, "until": until, "client_id": client_id},
     )
     return [read(row, UsageRow) for row in rows]

@@ -6,7 +6,6 @@ import click
 import msgspec
 
 from server.clock import span
-from server.ledger import clients
 from server.ledger.usage import UsageBy, usage_by
 from server.operator.arguments import client_name, past
 from server.operator.ledger import reading
@@ -32,8 +31,6 @@ def usage(
 ) -> None:
     """Sum up jobs, images and credits, by client, day or model. Days are in UTC; credits spent are net of refunds."""
     with reading(read_settings()) as connection:
-        if client is not None:
-            clients.named(connection, client)
         rows = msgspec.to_builtins(usage_by(connection, set(map(UsageBy, by)), *span(since, until), client=client))
     not_asked = set(UsageBy) - set(by)
     show_table([{name: row[name] for name in row if name not in not_asked} for row in rows], as_json=as_json)
